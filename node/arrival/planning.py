@@ -1,0 +1,219 @@
+"""Which series gets which model, or why not.
+
+Rules are read from the top and the first match wins. A property that cannot be known because the
+geometry is broken does not exclude a rule: the refusal then names the broken geometry, which helps
+more than "no rule".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from node.config import Model, Rule, When
+from node.errors import Conflicting, Misconfigured, NodeError, NotAnImage, Unsuitable
+from node.imaging import Grid
+from node.package import Package, check_input
+from node.package.folder import version_key
+from node.series import Header, Survey, survey
+
+# Results and notes of others and of ourselves: never the input of a model
+NO_IMAGES = {
+    "SEG",
+    "SR",
+    "PR",
+    "KO",
+    "DOC",
+    "RTSTRUCT",
+    "RTPLAN",
+    "RTDOSE",
+    "REG",
+    "FID",
+    "AU",
+    "ECG",
+}
+Outcome = Literal["planned", "no_rule", "refused", "held"]
+
+PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plane
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What rules look at; None where it cannot be known."""
+
+    modality: str
+    description: str
+    body_part: str
+    caller: str
+    plane: str | None
+    pixel_spacing_mm: float | None
+    slice_spacing_mm: float | None
+    slices: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a series."""
+
+    outcome: Outcome
+    code: str = ""
+    reason: str = ""
+    advice: str = ""
+    rule: str = ""
+    package: Package | None = None
+    size: str = ""
+    send_to: tuple[str, ...] = ()
+    priority: int = 5
+    survey: Survey | None = None
+
+
+def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Facts:
+    """Collect what rules look at from the headers and, where it is sound, the geometry."""
+    first = headers[0]
+    plane = _plane(first.orientation) if first.orientation else None
+    spacing = found.grid.spacing_mm if found else None
+    pixel = first.pixel_spacing_mm
+    return Facts(
+        modality=first.modality,
+        description=f"{first.series_description} {first.protocol_name}".strip(),
+        body_part=first.body_part,
+        caller=caller,
+        plane=plane,
+        pixel_spacing_mm=max(pixel) if pixel else None,
+        slice_spacing_mm=spacing[0] if spacing else None,
+        slices=found.grid.shape[0] if found else len(headers),
+    )
+
+
+def plan(
+    headers: Sequence[Header],
+    caller: str,
+    rules: Sequence[Rule],
+    packages: Mapping[str, Package],
+    model: Model,
+) -> Decision:
+    """Decide what becomes of the series that `headers` describe.
+
+    Args:
+        headers: every instance of the series, in any order.
+        caller: AE title of the sender.
+        rules: of the configuration.
+        packages: by rule name, those that rules with a model use.
+        model: the configured default size.
+    """
+    if all(header.modality in NO_IMAGES for header in headers):
+        kind = headers[0].modality
+        return Decision("no_rule", NotAnImage.code, f"{kind} objects are results, not images")
+    found, problem = try_survey(headers)
+    facts = facts_of(headers, found, caller)
+    mismatches = []
+    for rule in rules:
+        mismatch = _mismatch(rule.when, facts)
+        if mismatch is None:
+            return _apply(rule, facts, found, problem, packages, model)
+        mismatches.append(f"{rule.name}: {mismatch}")
+    reason = "; ".join(mismatches) or "there are no rules"
+    advice = "Add or widen a rule in the configuration if this series should be segmented."
+    return Decision("no_rule", "no-rule", f"no rule matched ({reason})", advice)
+
+
+def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | None]:
+    """Return the geometry, or why it cannot be used."""
+    try:
+        return survey(headers), None
+    except Unsuitable as exc:
+        return None, exc
+
+
+def resolve(use: str, packages: Sequence[Package]) -> Package:
+    """Find the package that `use` of a rule names: `task/version`, or the newest of `task`.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    task, _, version = use.partition("/")
+    fitting = [
+        package
+        for package in packages
+        if package.manifest.task == task and version in ("", package.manifest.version)
+    ]
+    if not fitting:
+        known = ", ".join(package.name for package in packages) or "none"
+        message = f"no package {use!r}"
+        raise Misconfigured(message, advice=f"Packages in model.dir: {known}.")
+    return max(fitting, key=lambda package: version_key(package.manifest.version))
+
+
+def _apply(
+    rule: Rule,
+    facts: Facts,
+    found: Survey | None,
+    problem: NodeError | None,
+    packages: Mapping[str, Package],
+    model: Model,
+) -> Decision:
+    if rule.use == "none":
+        return Decision(
+            "no_rule", "rule-says-none", f"rule {rule.name} uses no model", "", rule.name
+        )
+    package = packages[rule.name]
+    if problem is None and found is not None:
+        try:
+            check_input(package.manifest.input, found.grid, facts.modality)
+        except Unsuitable as exc:
+            problem = exc
+    decision = Decision("planned")
+    if problem is not None:
+        outcome: Outcome = "held" if problem.code == Conflicting.code else "refused"
+        decision = Decision(outcome, problem.code, problem.message, problem.advice)
+    return replace(
+        decision,
+        rule=rule.name,
+        package=package,
+        size=rule.size or model.size,
+        send_to=rule.send_to,
+        priority=rule.priority,
+        survey=found,
+    )
+
+
+def _mismatch(when: When, facts: Facts) -> str | None:
+    """Return in words why the rule does not apply, or None when it does."""
+    if when.modality and facts.modality != when.modality:
+        return f"modality is {facts.modality or 'absent'}, not {when.modality}"
+    if when.caller and facts.caller != when.caller:
+        return f"sent by {facts.caller}, not {when.caller}"
+    # descriptions may name a patient, so a mismatch does not repeat them
+    if when.description and not when.description.matches(facts.description):
+        return f"description does not match /{when.description.text}/"
+    if when.body_part and not when.body_part.matches(facts.body_part):
+        return f"body part does not match /{when.body_part.text}/"
+    if when.plane and facts.plane not in (None, when.plane):
+        return f"plane is {facts.plane}, not {when.plane}"
+    return _outside(when, facts)
+
+
+def _outside(when: When, facts: Facts) -> str | None:
+    for what, limit, value in (
+        ("slice spacing", when.slice_spacing, facts.slice_spacing_mm),
+        ("pixel spacing", when.pixel_spacing, facts.pixel_spacing_mm),
+        ("number of slices", when.slices, facts.slices),
+    ):
+        if limit is not None and value is not None and value not in limit:
+            return f"{what} is {value:.4g}, not {limit}"
+    return None
+
+
+def _plane(orientation: Sequence[float]) -> str:
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    normal = np.abs(np.cross(row, column))
+    axis = int(normal.argmax())
+    if normal[axis] < PLANE_COSINE:
+        return "oblique"
+    return ("sagittal", "coronal", "axial")[axis]
+
+
+def plane_of(grid: Grid) -> str:
+    """Name the plane of a grid's slices."""
+    return _plane([*grid.affine[:3, 2], *grid.affine[:3, 1]])

@@ -1,0 +1,5 @@
+"""Pure geometry and voxels: no DICOM, no files of the node, no clocks."""
+
+from node.imaging.volume import Grid, Labels, Volume
+
+__all__ = ["Grid", "Labels", "Volume"]

@@ -1,0 +1,96 @@
+"""The closed list of intensity steps that a package may ask for, in order, before the network.
+
+A step is data: its numbers come from the manifest, and nothing else can be named there.
+"""
+
+from typing import assert_never
+
+import msgspec
+import numpy as np
+
+from node.imaging.volume import FloatArray
+
+STD_FLOOR = 1e-8  # a constant image becomes zeros instead of a division by zero
+
+
+class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="clip", tag_field="step"):
+    """Limit values to [low, high], for CT in HU."""
+
+    low: float
+    high: float
+
+
+class ClipPercentiles(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="clip_percentiles",
+    tag_field="step",
+):
+    """Limit values to two percentiles (0 to 100) of the image itself."""
+
+    low: float
+    high: float
+
+
+class Standardise(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="standardise", tag_field="step"
+):
+    """Subtract `mean`, divide by `std`: fixed numbers of the training set, for CT."""
+
+    mean: float
+    std: float
+
+
+class ZScore(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="z_score", tag_field="step"
+):
+    """Subtract the image's own mean, divide by its own standard deviation."""
+
+    nonzero_only: bool = False  # statistics of, and changes to, voxels other than 0 alone
+
+
+class ToUnitRange(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="to_unit_range", tag_field="step"
+):
+    """Map the image's minimum to 0 and its maximum to 1."""
+
+
+Step = Clip | ClipPercentiles | Standardise | ZScore | ToUnitRange
+
+
+def apply(array: FloatArray, steps: tuple[Step, ...]) -> FloatArray:
+    """Return `array` as float32 after `steps`, in their order; the input is not changed."""
+    result: FloatArray = array.astype(np.float32)
+    for step in steps:
+        result = _one(result, step)
+    return result
+
+
+def _one(array: FloatArray, step: Step) -> FloatArray:
+    match step:
+        case Clip():
+            return np.clip(array, np.float32(step.low), np.float32(step.high))
+        case ClipPercentiles():
+            low, high = np.percentile(array, [step.low, step.high])
+            return np.clip(array, np.float32(low), np.float32(high))
+        case Standardise():
+            return (array - np.float32(step.mean)) / np.float32(max(step.std, STD_FLOOR))
+        case ZScore():
+            return _z_score(array, nonzero_only=step.nonzero_only)
+        case ToUnitRange():
+            low, high = float(array.min()), float(array.max())
+            return (array - np.float32(low)) / np.float32(max(high - low, STD_FLOOR))
+        case _:
+            assert_never(step)
+
+
+def _z_score(array: FloatArray, *, nonzero_only: bool) -> FloatArray:
+    chosen = array != 0 if nonzero_only else np.ones(array.shape, bool)
+    if not chosen.any():
+        return np.zeros_like(array)
+    # float64 sums: an MR of 1e6-sized values loses digits in float32
+    values = array[chosen].astype(np.float64)
+    result = np.zeros_like(array)
+    result[chosen] = ((values - values.mean()) / max(values.std(), STD_FLOOR)).astype(np.float32)
+    return result

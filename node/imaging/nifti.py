@@ -1,0 +1,75 @@
+"""NIfTI files to volumes and back, for `segnode try`, golden cases and the laboratory.
+
+SimpleITK reports physical space in LPS whatever the file says, so no sign is flipped here.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from node.errors import Unsuitable
+from node.imaging.volume import Affine, Grid, Labels, Volume
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a three-dimensional image as float32.
+
+    Raises:
+        Unsuitable: the file is not a readable image of three dimensions with finite values.
+    """
+    image = _read(path)
+    array = sitk.GetArrayFromImage(image).astype(np.float32)
+    if not np.isfinite(array).all():
+        message = f"{path.name} holds values that are not finite"
+        raise Unsuitable(message, advice="Export the image again without NaN or infinity.")
+    return Volume(array, _grid(image))
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a label map; values must be whole numbers from 0 to 255.
+
+    Raises:
+        Unsuitable: the file is unreadable, or holds other values.
+    """
+    image = _read(path)
+    array = sitk.GetArrayFromImage(image)
+    labels = array.astype(np.uint8)
+    if not np.array_equal(labels, array):
+        message = f"{path.name} is no label map: its values are not whole numbers from 0 to 255"
+        raise Unsuitable(message)
+    return Labels(labels, _grid(image))
+
+
+def write(image: Volume | Labels, path: Path) -> None:
+    """Write values with their affine; the name's ending chooses the compression."""
+    itk = sitk.GetImageFromArray(image.array)
+    grid = image.grid
+    backwards = grid.affine[:3, [2, 1, 0]]  # ITK's axes are column, row, slice
+    spacing = np.linalg.norm(backwards, axis=0)
+    itk.SetSpacing([float(s) for s in spacing])
+    itk.SetOrigin([float(o) for o in grid.affine[:3, 3]])
+    itk.SetDirection([float(d) for d in (backwards / spacing).ravel()])
+    sitk.WriteImage(itk, str(path))
+
+
+def _read(path: Path) -> sitk.Image:
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as exc:
+        message = f"{path.name} cannot be read as an image"
+        raise Unsuitable(message, advice="Give a NIfTI file (.nii or .nii.gz).") from exc
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        message = f"{path.name} has not exactly three dimensions and one value per voxel"
+        raise Unsuitable(message, advice="Give one volume per file.")
+    return image
+
+
+def _grid(image: sitk.Image) -> Grid:
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    columns = direction * np.array(image.GetSpacing())
+    affine: Affine = np.eye(4)
+    affine[:3, :3] = columns[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()
+    x, y, z = image.GetSize()
+    return Grid((z, y, x), affine)

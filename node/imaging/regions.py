@@ -1,0 +1,86 @@
+"""The closed list of steps on finished labels: what a structure may look like.
+
+A step acts on the listed segments one after another; voxels that it removes become background.
+"""
+
+from typing import assert_never
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from node.imaging.volume import Labels
+
+
+class KeepLargest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep_largest", tag_field="step"
+):
+    """Keep only the largest connected piece of the listed segments taken together."""
+
+    segments: tuple[int, ...]
+
+
+class KeepLargestEach(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="keep_largest_each",
+    tag_field="step",
+):
+    """Keep only the largest connected piece of each listed segment on its own."""
+
+    segments: tuple[int, ...]
+
+
+class RemoveSmall(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="remove_small", tag_field="step"
+):
+    """Remove connected pieces of each listed segment that are smaller than `ml` millilitres."""
+
+    segments: tuple[int, ...]
+    ml: float
+
+
+Step = KeepLargest | KeepLargestEach | RemoveSmall
+
+
+def apply(labels: Labels, steps: tuple[Step, ...]) -> Labels:
+    """Return `labels` after `steps`, in their order; pieces connect across voxel faces."""
+    array = labels.array
+    for step in steps:
+        array = _one(array, step, labels.grid.voxel_ml)
+    return Labels(array, labels.grid)
+
+
+def _one(array: npt.NDArray[np.uint8], step: Step, voxel_ml: float) -> npt.NDArray[np.uint8]:
+    result = array.copy()
+    match step:
+        case KeepLargest():
+            together = np.isin(array, step.segments)
+            result[together & ~_pieces(together, keep_first=True)] = 0
+        case KeepLargestEach():
+            for number in step.segments:
+                own = array == number
+                result[own & ~_pieces(own, keep_first=True)] = 0
+        case RemoveSmall():
+            for number in step.segments:
+                own = array == number
+                least = int(np.ceil(step.ml / voxel_ml))
+                result[own & ~_pieces(own, at_least=least)] = 0
+        case _:
+            assert_never(step)
+    return result
+
+
+def _pieces(
+    mask: npt.NDArray[np.bool_], *, keep_first: bool = False, at_least: int = 0
+) -> npt.NDArray[np.bool_]:
+    """Return the voxels of the largest piece, or of all pieces of `at_least` voxels."""
+    if not mask.any():
+        return mask
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    # RelabelComponent sorts by size; equal sizes keep scan order, so the result is reproducible
+    ordered = sitk.RelabelComponent(sitk.ConnectedComponent(image), at_least)
+    numbers = sitk.GetArrayViewFromImage(ordered)
+    return np.asarray(numbers == 1) if keep_first else np.asarray(numbers > 0)

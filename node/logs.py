@@ -1,0 +1,84 @@
+"""Logs as one JSON object per line, and the rule that no patient data enters them.
+
+Callers log facts by key (`extra={"series": uid}`); only keys of the closed list below are written,
+so a name or an id cannot slip in with a dataset or an exception's arguments.
+"""
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+# What may be written beside the message. Study and series UIDs are how operators find their way;
+# they are pseudonyms, and DICOM.md's rule forbids names, ids and birth dates only.
+KEYS = (
+    "process",
+    "ae",
+    "host",
+    "port",
+    "association",
+    "study",
+    "series",
+    "instance",
+    "job",
+    "kind",
+    "target",
+    "code",
+    "status",
+    "seconds",
+    "count",
+    "bytes",
+    "package",
+    "size",
+    "path",
+    "advice",
+    "attempt",
+    "pid",
+    "stage",
+)
+
+
+class JsonLines(logging.Formatter):
+    """Format a record as one line of JSON with a UTC time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; of an exception, its type and where it was raised, not its text."""
+        line: dict[str, Any] = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "from": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: getattr(record, key) for key in KEYS if key in record.__dict__}
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = record.exc_info[0].__name__
+            line["where"] = _where(record.exc_info[2])
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def start(process: str, level: str = "info") -> None:
+    """Send the logs of this process to standard error as JSON lines.
+
+    The libraries below us put dataset values into their messages, so they may speak of errors only.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.ERROR)
+    ours = logging.getLogger("node")
+    ours.setLevel(level.upper())
+    for name in ("pydicom", "pynetdicom", "highdicom", "apscheduler", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    ours.debug("logging started", extra={"process": process})
+
+
+def _where(traceback: Any) -> list[str]:
+    steps = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        steps.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{traceback.tb_lineno}")
+        traceback = traceback.tb_next
+    return steps[-6:]

@@ -1,0 +1,18 @@
+"""The model package: a folder of data that holds one pipeline and many sizes of one model."""
+
+from node.package.accepts import check_input
+from node.package.folder import Package, load, models_in, write_manifest
+from node.package.manifest import SIZES, Code, Manifest, Segment, Size
+
+__all__ = [
+    "SIZES",
+    "Code",
+    "Manifest",
+    "Package",
+    "Segment",
+    "Size",
+    "check_input",
+    "load",
+    "models_in",
+    "write_manifest",
+]

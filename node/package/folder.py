@@ -1,0 +1,123 @@
+"""Model packages on disk: `models/<task>/<version>/`, immutable once released.
+
+Promises: `load` has compared the digest of every file, found no stranger and no link in the
+folder, and read nothing but JSON. Leaves to `node.pipeline`: whether the golden case comes out.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from node.errors import BadPackage, Misconfigured
+from node.package.manifest import Manifest, Size, problems
+
+MANIFEST = "manifest.json"
+LARGEST_MANIFEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Package:
+    """A verified package: what it says and where its files are."""
+
+    manifest: Manifest
+    folder: Path
+    digest: str  # SHA-256 of the manifest, which holds the digests of all other files
+
+    @cached_property
+    def name(self) -> str:
+        """Task and version, as people write it."""
+        return f"{self.manifest.task}/{self.manifest.version}"
+
+    def size(self, name: str) -> Size:
+        """Return one size of the family.
+
+        Raises:
+            Misconfigured: this package does not offer it.
+        """
+        for known, size in self.manifest.sizes.items():
+            if known == name:
+                return size
+        message = f"package {self.name} has no size {name!r}"
+        raise Misconfigured(message, advice=f"It offers: {', '.join(self.manifest.sizes)}.")
+
+    def network_file(self, name: str) -> Path:
+        """Return the ONNX file of one size."""
+        return self.folder / self.size(name).file
+
+
+def load(folder: Path) -> Package:
+    """Read and verify the package in `folder`.
+
+    Raises:
+        BadPackage: something is missing, altered, added or contradictory; the message says what.
+    """
+    manifest, digest = _read_manifest(folder)
+    for problem in problems(manifest):
+        raise _bad(folder, problem)
+    present = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if not p.is_dir()}
+    present.pop(MANIFEST, None)
+    for name in sorted(present.keys() - manifest.files.keys()):
+        raise _bad(folder, f"{name} is not named in the manifest")
+    for name, expected in manifest.files.items():
+        path = present.get(name)
+        if path is None:
+            raise _bad(folder, f"{name} is missing")
+        if path.is_symlink():
+            raise _bad(folder, f"{name} is a link")
+        if file_digest(path) != expected:
+            raise _bad(folder, f"{name} was altered: its SHA-256 is not the one in the manifest")
+    return Package(manifest, folder, digest)
+
+
+def models_in(models: Path) -> list[Path]:
+    """Return the package folders below `models`, by task and then by version, newest last."""
+    found = [path.parent for path in models.glob(f"*/*/{MANIFEST}")]
+    return sorted(found, key=lambda path: (path.parent.name, version_key(path.name)))
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return what versions are sorted by: 0.10 comes after 0.9."""
+    return tuple(int(part) if part.isdigit() else -1 for part in version.split("."))
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> Package:
+    """Write the manifest of a finished folder, digests included, and load it again to be sure."""
+    files = {
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    complete = msgspec.structs.replace(manifest, files=files)
+    encoded = msgspec.json.format(msgspec.json.encode(complete), indent=2)
+    (folder / MANIFEST).write_bytes(encoded + b"\n")
+    return load(folder)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise _bad(folder, f"there is no {MANIFEST}")
+    if path.stat().st_size > LARGEST_MANIFEST_BYTES:
+        raise _bad(folder, f"{MANIFEST} is larger than {LARGEST_MANIFEST_BYTES} bytes")
+    encoded = path.read_bytes()
+    try:
+        manifest = msgspec.json.decode(encoded, type=Manifest)
+    except msgspec.MsgspecError as exc:
+        raise _bad(folder, f"{MANIFEST}: {exc}") from exc
+    return manifest, hashlib.sha256(encoded).hexdigest()
+
+
+def _bad(folder: Path, problem: str) -> BadPackage:
+    return BadPackage(
+        f"package {folder.parent.name}/{folder.name}: {problem}",
+        advice="Install the package again from its release.",
+    )

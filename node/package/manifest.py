@@ -1,0 +1,169 @@
+"""The manifest of a model package, as strict structs: unknown fields and wrong types are refused.
+
+Data only: no expressions, no class names, no paths that leave the folder. `docs/package-format.md`
+describes every field for people.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from node.imaging import intensity, regions
+
+FORMAT = 1  # raised when an older node could misread a newer package
+SIZES = ("teacher", "large", "medium", "small", "tiny")  # most accurate first
+
+SizeName = Literal["teacher", "large", "medium", "small", "tiny"]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Meta(pattern=r"^([a-z0-9_-]+/)?[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+TaskName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Version = Annotated[str, Meta(pattern=r"^\d+\.\d+(\.\d+)?$")]
+Channel = Annotated[int, Meta(ge=0, le=255)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen and strict, like everything in a manifest."""
+
+
+class Code(_Strict, frozen=True, kw_only=True):
+    """A coded concept: SNOMED CT has the scheme designator SCT."""
+
+    value: str
+    scheme: str
+    meaning: Annotated[str, Meta(max_length=64)]
+
+
+class Segment(_Strict, frozen=True, kw_only=True):
+    """One structure: its number is fixed for all sizes and cases of a version."""
+
+    number: Annotated[int, Meta(ge=1, le=255)]
+    label: Annotated[str, Meta(min_length=1, max_length=64)]
+    category: Code
+    type: Code
+    modifier: Code | None = None  # laterality, of paired structures
+    colour_rgb: tuple[Channel, Channel, Channel]
+
+
+class Range(_Strict, frozen=True, kw_only=True):
+    """Inclusive limits."""
+
+    low: float
+    high: float
+
+
+class Input(_Strict, frozen=True, kw_only=True):
+    """What the model was validated for; everything else is refused in words."""
+
+    modality: Literal["MR", "CT"]
+    spacing_mm: Range  # of every axis
+    field_of_view_mm: Range  # of every axis
+    slices: Range
+
+
+class ModelGrid(_Strict, frozen=True, kw_only=True):
+    """Where the network works. Axes: head, back, left (LPS, slowest axis first)."""
+
+    orientation: Literal["LPS"] = "LPS"
+    spacing_mm_zyx: tuple[Positive, Positive, Positive]
+    patch_zyx: tuple[Count, Count, Count]
+    overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.5
+    resample_order: Literal[1, 3] = 3
+
+
+class Size(_Strict, frozen=True, kw_only=True):
+    """One network file of the family."""
+
+    file: FileName
+    parameters: Count
+    macs_per_patch: Count
+    width: Positive  # share of the teacher's channels
+    peak_mb: Positive | None = None  # measured on the golden case; None before it was measured
+
+
+class Interval(_Strict, frozen=True, kw_only=True):
+    """A mean over test cases with its 95 % confidence interval."""
+
+    mean: float
+    ci: tuple[float, float]
+
+
+class Metrics(_Strict, frozen=True, kw_only=True):
+    """Accuracy of one size on test cases that no training has seen."""
+
+    cases: Count
+    dice: Interval
+    dice_per_segment: dict[str, Interval]
+    retention: Interval | None = None  # Dice as a share of the teacher's, paired
+
+
+class Golden(_Strict, frozen=True, kw_only=True):
+    """A case whose labels this package must reproduce on any machine."""
+
+    image: FileName
+    labels: dict[SizeName, FileName]
+    least_dice: Annotated[float, Meta(gt=0.9, le=1)] = 0.999
+
+
+class Provenance(_Strict, frozen=True, kw_only=True):
+    """Where the weights come from."""
+
+    data_sets: tuple[str, ...]
+    licence: str
+    training: dict[str, Any]  # recipe, seeds, steps: whatever makes it possible to train again
+    commit: str
+    libraries: dict[str, str]
+    created: str  # ISO 8601 date
+
+
+class Manifest(_Strict, frozen=True, kw_only=True):
+    """Everything about a package but its weights."""
+
+    format: Literal[1]
+    task: TaskName
+    version: Version
+    title: Annotated[str, Meta(max_length=64)]
+    intended_use: str
+    input: Input
+    grid: ModelGrid
+    intensity: tuple[intensity.Step, ...]
+    segments: Annotated[tuple[Segment, ...], Meta(min_length=1)]
+    regions: tuple[regions.Step, ...] = ()
+    sizes: Annotated[dict[SizeName, Size], Meta(min_length=1)]
+    metrics: dict[SizeName, Metrics]
+    golden: Golden
+    provenance: Provenance
+    files: dict[FileName, Digest]  # SHA-256 of every file of the folder but the manifest itself
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Segment numbers, ascending."""
+        return tuple(segment.number for segment in self.segments)
+
+
+def problems(manifest: Manifest) -> list[str]:
+    """Return what the types cannot say: contradictions between fields, in words."""
+    found = []
+    if manifest.numbers != tuple(range(1, len(manifest.segments) + 1)):
+        found.append("segments must be numbered 1, 2, 3 … in order")
+    labels = [segment.label for segment in manifest.segments]
+    found += [f"two segments are called {name!r}" for name in {*labels} if labels.count(name) > 1]
+    for step in manifest.regions:
+        absent = set(step.segments) - set(manifest.numbers)
+        found += [f"regions name segment {number}, which is absent" for number in sorted(absent)]
+    named = [size.file for size in manifest.sizes.values()]
+    named += [manifest.golden.image, *manifest.golden.labels.values()]
+    found += [f"{name} has no digest under files" for name in named if name not in manifest.files]
+    for size in manifest.sizes:
+        if size not in manifest.golden.labels:
+            found.append(f"size {size} has no golden labels")
+    for limits in (
+        manifest.input.spacing_mm,
+        manifest.input.field_of_view_mm,
+        manifest.input.slices,
+    ):
+        if limits.low > limits.high:
+            found.append(f"an input range runs backwards: {limits.low} to {limits.high}")
+    return found

@@ -1,0 +1,131 @@
+"""From a volume to labels on the same grid: one pipeline for the teacher and every student.
+
+Orient, intensity, resample, patches through the network, back to the source grid, regions. Which
+size runs is the caller's choice and makes no difference to any step here.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from node.errors import BadPackage
+from node.imaging import Labels, Volume, intensity, regions
+from node.imaging.assign import assign
+from node.imaging.nifti import read_labels, read_volume
+from node.imaging.orient import orient
+from node.imaging.patches import Scores, score_rows
+from node.imaging.resample import regrid, resample
+from node.package import Package
+from node.student import Student
+
+Progress = Callable[[float], None]  # share of the rows done, 0 to 1
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage, in the order in which they ran."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside the block to stage `name`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Labels on the source grid, and how long each stage took."""
+
+    labels: Labels
+    seconds: dict[str, float]
+
+
+def segment(
+    volume: Volume, package: Package, student: Student, progress: Progress | None = None
+) -> Segmentation:
+    """Segment `volume`; the labels come back on its own grid, voxel for voxel.
+
+    Args:
+        volume: intensities in the source's order and orientation, whatever they are.
+        package: which steps, which grid, which segments.
+        student: the network of one size of that package.
+        progress: called with the share of the work done, for people who wait.
+    """
+    manifest, clock = package.manifest, Stopwatch()
+    with clock.stage("intensity"):
+        turned, turn = orient(volume)
+        ready = Volume(intensity.apply(turned.array, manifest.intensity), turned.grid)
+    with clock.stage("resample"):
+        grid = regrid(turned.grid, manifest.grid.spacing_mm_zyx)
+        sampled = resample(ready, grid, manifest.grid.resample_order)
+    with clock.stage("back"):
+        rows = score_rows(
+            sampled.array, manifest.grid.patch_zyx, manifest.grid.overlap, _timed(student, clock)
+        )
+        array = assign(_reported(rows, grid.shape[0], progress), grid.shape[0], turned.grid.shape)
+    # the generators above interleave; what is not the network is stitching and going back
+    clock.seconds["back"] -= clock.seconds["network"]
+    with clock.stage("regions"):
+        whole = Labels(np.ascontiguousarray(turn.undo(array)), volume.grid)
+        labels = regions.apply(whole, manifest.regions)
+    return Segmentation(labels, clock.seconds)
+
+
+def golden_dice(package: Package, size: str, threads: int = 0) -> float:
+    """Run one size on the package's golden case; return the lowest Dice of any segment.
+
+    Raises:
+        BadPackage: the network does not fit the manifest.
+    """
+    golden = package.manifest.golden
+    student = open_student(package, size, threads)
+    found = segment(read_volume(package.folder / golden.image), package, student).labels.array
+    label_file = next(name for key, name in golden.labels.items() if key == size)
+    expected = read_labels(package.folder / label_file).array
+    return min(dice(found == n, expected == n) for n in package.manifest.numbers)
+
+
+def open_student(package: Package, size: str, threads: int = 0) -> Student:
+    """Load the network of one size and compare its shapes with the manifest.
+
+    Raises:
+        BadPackage: the graph takes another patch or gives another number of classes.
+    """
+    student = Student(package.network_file(size), threads)
+    wanted = (package.manifest.grid.patch_zyx, len(package.manifest.segments) + 1)
+    if (student.patch_zyx, student.n_classes) != wanted:
+        message = (
+            f"package {package.name}, size {size}: the network has patch {student.patch_zyx} and "
+            f"{student.n_classes} classes, the manifest says {wanted[0]} and {wanted[1]}"
+        )
+        raise BadPackage(message)
+    return student
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Dice overlap of two boolean arrays; two empty ones agree fully (1.0)."""
+    total = int(a.sum()) + int(b.sum())
+    return 2.0 * int((a & b).sum()) / total if total else 1.0
+
+
+def _timed(student: Student, clock: Stopwatch) -> Callable[[np.ndarray], np.ndarray]:
+    def network(patch: np.ndarray) -> np.ndarray:
+        with clock.stage("network"):
+            return student(patch)
+
+    return network
+
+
+def _reported(rows: Iterator[Scores], depth: int, progress: Progress | None) -> Iterator[Scores]:
+    for done, row in enumerate(rows, start=1):
+        yield row
+        if progress is not None:
+            progress(done / depth)
