@@ -13,7 +13,6 @@ from typing import Any
 # What may be written beside the message. Study and series UIDs are how operators find their way;
 # they are pseudonyms, and DICOM.md's rule forbids names, ids and birth dates only.
 KEYS = (
-    "process",
     "ae",
     "host",
     "port",
@@ -42,6 +41,11 @@ KEYS = (
 class JsonLines(logging.Formatter):
     """Format a record as one line of JSON with a UTC time."""
 
+    def __init__(self, process: str) -> None:
+        """Name the process in every line."""
+        super().__init__()
+        self._process = process
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; of an exception, its type and where it was raised, not its text."""
         line: dict[str, Any] = {
@@ -51,6 +55,7 @@ class JsonLines(logging.Formatter):
             "from": record.name,
             "message": record.getMessage(),
         }
+        line["process"] = self._process
         line |= {key: getattr(record, key) for key in KEYS if key in record.__dict__}
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
@@ -59,12 +64,12 @@ class JsonLines(logging.Formatter):
 
 
 def start(process: str, level: str = "info") -> None:
-    """Send the logs of this process to standard error as JSON lines.
+    """Send the logs of `process` to standard error, one JSON object a line.
 
     The libraries below us put dataset values into their messages, so they may speak of errors only.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.ERROR)
@@ -72,7 +77,6 @@ def start(process: str, level: str = "info") -> None:
     ours.setLevel(level.upper())
     for name in ("pydicom", "pynetdicom", "highdicom", "apscheduler", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    ours.debug("logging started", extra={"process": process})
 
 
 def _where(traceback: Any) -> list[str]:

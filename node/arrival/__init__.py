@@ -3,16 +3,17 @@
 Pure: no files, no clock.
 """
 
-from node.arrival.completion import Association, Completion, completion
-from node.arrival.planning import Decision, Facts, facts_of, plan, resolve
+from node.arrival.completion import Association, Completion, Seen, completion
+from node.arrival.planning import Decision, Facts, facts_of, plan, try_survey
 
 __all__ = [
     "Association",
     "Completion",
     "Decision",
     "Facts",
+    "Seen",
     "completion",
     "facts_of",
     "plan",
-    "resolve",
+    "try_survey",
 ]

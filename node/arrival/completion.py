@@ -58,7 +58,11 @@ def completion(seen: Seen, settings: Complete, now: float) -> Completion:
     """Weigh the signs at time `now` (seconds since 1970)."""
     curable = isinstance(seen.problem, CURABLE)
     if seen.expected is not None and seen.instances == seen.expected and not curable:
-        return Completion(f"all {seen.expected} announced images arrived")
+        # some scanners announce one acquisition of several: images that still flow tell
+        ready = seen.last_at + settings.settle
+        if now >= ready:
+            return Completion(f"all {seen.expected} announced images arrived")
+        return Completion("all announced images arrived, settling", ready)
     if not curable and not seen.extends_earlier and _orderly(seen):
         released = max(a.closed_at or 0.0 for a in seen.associations)
         ready = max(released, seen.last_at) + settings.settle

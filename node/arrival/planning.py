@@ -7,16 +7,15 @@ more than "no rule".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
-from node.config import Model, Rule, When
-from node.errors import Conflicting, Misconfigured, NodeError, NotAnImage, Unsuitable
+from node.config import Rule, When
+from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
 from node.imaging import Grid
-from node.package import Package, check_input
-from node.package.folder import version_key
+from node.package import Package, Use, check_input
 from node.series import Header, Survey, survey
+from node.states import Outcome
 
 # Results and notes of others and of ourselves: never the input of a model
 NO_IMAGES = {
@@ -33,8 +32,6 @@ NO_IMAGES = {
     "AU",
     "ECG",
 }
-Outcome = Literal["planned", "no_rule", "refused", "held"]
-
 PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plane
 
 
@@ -90,8 +87,7 @@ def plan(
     headers: Sequence[Header],
     caller: str,
     rules: Sequence[Rule],
-    packages: Mapping[str, Package],
-    model: Model,
+    uses: Mapping[str, Use],
 ) -> Decision:
     """Decide what becomes of the series that `headers` describe.
 
@@ -99,23 +95,22 @@ def plan(
         headers: every instance of the series, in any order.
         caller: AE title of the sender.
         rules: of the configuration.
-        packages: by rule name, those that rules with a model use.
-        model: the configured default size.
+        uses: package and size of each rule with a model, by the rule's name.
     """
     if all(header.modality in NO_IMAGES for header in headers):
         kind = headers[0].modality
-        return Decision("no_rule", NotAnImage.code, f"{kind} objects are results, not images")
+        return Decision(Outcome.NO_RULE, NotAnImage.code, f"{kind} objects are results, not images")
     found, problem = try_survey(headers)
     facts = facts_of(headers, found, caller)
     mismatches = []
     for rule in rules:
         mismatch = _mismatch(rule.when, facts)
         if mismatch is None:
-            return _apply(rule, facts, found, problem, packages, model)
+            return _apply(rule, facts, found, problem, uses)
         mismatches.append(f"{rule.name}: {mismatch}")
     reason = "; ".join(mismatches) or "there are no rules"
     advice = "Add or widen a rule in the configuration if this series should be segmented."
-    return Decision("no_rule", "no-rule", f"no rule matched ({reason})", advice)
+    return Decision(Outcome.NO_RULE, "no-rule", f"no rule matched ({reason})", advice)
 
 
 def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | None]:
@@ -126,52 +121,32 @@ def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | N
         return None, exc
 
 
-def resolve(use: str, packages: Sequence[Package]) -> Package:
-    """Find the package that `use` of a rule names: `task/version`, or the newest of `task`.
-
-    Raises:
-        Misconfigured: there is none.
-    """
-    task, _, version = use.partition("/")
-    fitting = [
-        package
-        for package in packages
-        if package.manifest.task == task and version in ("", package.manifest.version)
-    ]
-    if not fitting:
-        known = ", ".join(package.name for package in packages) or "none"
-        message = f"no package {use!r}"
-        raise Misconfigured(message, advice=f"Packages in model.dir: {known}.")
-    return max(fitting, key=lambda package: version_key(package.manifest.version))
-
-
 def _apply(
     rule: Rule,
     facts: Facts,
     found: Survey | None,
     problem: NodeError | None,
-    packages: Mapping[str, Package],
-    model: Model,
+    uses: Mapping[str, Use],
 ) -> Decision:
     if rule.use == "none":
         return Decision(
-            "no_rule", "rule-says-none", f"rule {rule.name} uses no model", "", rule.name
+            Outcome.NO_RULE, "rule-says-none", f"rule {rule.name} uses no model", "", rule.name
         )
-    package = packages[rule.name]
+    package = uses[rule.name].package
     if problem is None and found is not None:
         try:
             check_input(package.manifest.input, found.grid, facts.modality)
         except Unsuitable as exc:
             problem = exc
-    decision = Decision("planned")
+    decision = Decision(Outcome.PLANNED)
     if problem is not None:
-        outcome: Outcome = "held" if problem.code == Conflicting.code else "refused"
+        outcome = Outcome.HELD if problem.code == Conflicting.code else Outcome.REFUSED
         decision = Decision(outcome, problem.code, problem.message, problem.advice)
     return replace(
         decision,
         rule=rule.name,
         package=package,
-        size=rule.size or model.size,
+        size=uses[rule.name].size,
         send_to=rule.send_to,
         priority=rule.priority,
         survey=found,

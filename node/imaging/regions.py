@@ -66,7 +66,7 @@ def _one(array: npt.NDArray[np.uint8], step: Step, voxel_ml: float) -> npt.NDArr
         case RemoveSmall():
             for number in step.segments:
                 own = array == number
-                least = int(np.ceil(step.ml / voxel_ml))
+                least = int(np.ceil(step.ml / voxel_ml - 1e-6))  # a voxel of 0.9999… ml is 1 ml
                 result[own & ~_pieces(own, at_least=least)] = 0
         case _:
             assert_never(step)

@@ -1,6 +1,7 @@
 """The model package: a folder of data that holds one pipeline and many sizes of one model."""
 
 from node.package.accepts import check_input
+from node.package.choose import Use, resolve, uses
 from node.package.folder import Package, load, models_in, write_manifest
 from node.package.manifest import SIZES, Code, Manifest, Segment, Size
 
@@ -11,8 +12,11 @@ __all__ = [
     "Package",
     "Segment",
     "Size",
+    "Use",
     "check_input",
     "load",
     "models_in",
+    "resolve",
+    "uses",
     "write_manifest",
 ]

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from node.imaging import intensity, regions
+from node.imaging import intensity
+from node.imaging import regions as region_steps  # the field below takes the name
 
 FORMAT = 1  # raised when an older node could misread a newer package
 SIZES = ("teacher", "large", "medium", "small", "tiny")  # most accurate first
@@ -130,7 +131,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     grid: ModelGrid
     intensity: tuple[intensity.Step, ...]
     segments: Annotated[tuple[Segment, ...], Meta(min_length=1)]
-    regions: tuple[regions.Step, ...] = ()
+    regions: tuple[region_steps.Step, ...] = ()
     sizes: Annotated[dict[SizeName, Size], Meta(min_length=1)]
     metrics: dict[SizeName, Metrics]
     golden: Golden

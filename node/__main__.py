@@ -1,0 +1,14 @@
+"""`segnode` and `python -m node`."""
+
+import sys
+
+from node import commands
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    sys.exit(commands.main())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""`segnode init` writes the configuration; `segnode check` tells whether it would work."""
+
+import argparse
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from node.commands.options import add_config, add_json, load_config, print_json
+from node.commands.trust import golden_checks
+from node.config import Config, Target, load
+from node.errors import Misconfigured, NodeError
+from node.package import uses
+from node.sender import send_echo
+
+TEMPLATE = "node.yaml"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked."""
+
+    what: str
+    ok: bool
+    said: str
+    advice: str = ""
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `init` and `check` to the command line."""
+    init = commands.add_parser("init", help="write an annotated configuration")
+    init.add_argument("file", nargs="?", type=Path, default=Path(TEMPLATE))
+    init.add_argument("--ae-title", help="what others must call this node")
+    init.add_argument("--port", type=int, help="the port to listen on")
+    init.add_argument("--caller", metavar="AE[@HOST]", help="who may send")
+    init.add_argument("--target", metavar="AE@HOST:PORT", help="where results go")
+    init.add_argument("--models", type=Path, help="folder of model packages")
+    init.add_argument("--force", action="store_true", help="replace an existing file")
+    init.set_defaults(run=_init)
+    check = commands.add_parser("check", help="verify configuration, packages, targets and disk")
+    add_config(check)
+    add_json(check)
+    check.set_defaults(run=_check)
+
+
+def _init(chosen: argparse.Namespace) -> int:
+    if chosen.file.exists() and not chosen.force:
+        message = f"{chosen.file} exists"
+        raise Misconfigured(message, advice="Give another name, or --force to replace it.")
+    text = template()
+    for section, key, value in _answers(chosen):
+        text = _set(text, section, key, value)
+    chosen.file.write_text(text, encoding="utf-8")
+    load(chosen.file)
+    print(f"wrote {chosen.file}. Edit callers, targets and rules, then: segnode check")
+    return 0
+
+
+def template() -> str:
+    """Return the annotated configuration that ships with the node."""
+    return (files("node.commands") / TEMPLATE).read_text(encoding="utf-8")
+
+
+def _answers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """Yield (section, key, value) for each option that was given."""
+    if chosen.ae_title:
+        yield "node", "ae_title", chosen.ae_title
+    if chosen.port:
+        yield "node", "port", str(chosen.port)
+    if chosen.models:
+        yield "model", "dir", str(chosen.models.resolve())
+    if chosen.caller:
+        ae, _, host = chosen.caller.partition("@")
+        yield "callers", "- ae", ae
+        yield "callers", "host", host or '""'
+    if chosen.target:
+        match = re.fullmatch(r"([^@]+)@([^:]+):(\d+)", chosen.target)
+        if match is None:
+            message = f"{chosen.target!r} is not a target"
+            raise Misconfigured(message, advice="Write it as AE@HOST:PORT, like PACS@10.1.2.3:104.")
+        for key, value in zip(("ae", "host", "port"), match.groups(), strict=True):
+            yield "targets", key, value
+
+
+def _set(text: str, section: str, key: str, value: str) -> str:
+    """Replace the first `key:` of a section; comments and everything else stay."""
+    pattern = rf"(?ms)(^{section}:.*?^\s+{re.escape(key)}: )(\S+)"
+    changed, count = re.subn(pattern, lambda match: match[1] + value, text, count=1)
+    assert count == 1, f"the template has no {section}.{key}"
+    return changed
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    config = load_config(chosen)
+    findings = []
+    for finding in findings_of(config):
+        findings.append(finding)
+        if not chosen.json:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.said}", flush=True)
+            if finding.advice and not finding.ok:
+                print(f"      {finding.advice}")
+    if chosen.json:
+        print_json([finding.__dict__ for finding in findings])
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def findings_of(config: Config) -> Iterator[Finding]:
+    """Yield every finding as soon as it is made."""
+    yield Finding("configuration", ok=True, said="understood")
+    yield from _callers(config)
+    yield _guarded("data folder", lambda: _disk(config))
+    yield _guarded("port", lambda: _port(config))
+    yield from _packages(config)
+    for name, target in config.targets.items():
+        yield _guarded(f"target {name}", partial(_echo, config, target))
+
+
+def _echo(config: Config, target: Target) -> str:
+    seconds = send_echo(target, config.node.ae_title)
+    return f"{target.ae} at {target.host}:{target.port} answered C-ECHO in {seconds:.2f} s"
+
+
+def _guarded(what: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, ok=True, said=check())
+    except NodeError as exc:
+        return Finding(what, ok=False, said=exc.message, advice=exc.advice)
+
+
+def _callers(config: Config) -> Iterator[Finding]:
+    if config.callers == "any":
+        yield Finding("callers", ok=True, said="anybody may send; name the callers to be safe")
+    elif config.callers:
+        yield Finding("callers", ok=True, said=", ".join(caller.ae for caller in config.callers))
+    else:
+        advice = "Add a line under callers, like `- {ae: CT01, host: 10.1.2.3}`."
+        yield Finding("callers", ok=False, said="nobody may send", advice=advice)
+
+
+def _disk(config: Config) -> str:
+    folder = config.data.dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        message = f"{folder} cannot be made ({exc.strerror})"
+        raise Misconfigured(message, advice="Make it, or choose another data.dir.") from exc
+    if not os.access(folder, os.W_OK):
+        message = f"{folder} is not writable"
+        raise Misconfigured(message, advice="Give the node's user the right to write there.")
+    free = shutil.disk_usage(folder).free
+    least = config.data.stop_accepting_below
+    if free < least:
+        message = f"{free / 2**30:.1f} GiB free, below stop_accepting_below of {least / 2**30:.1f}"
+        raise Misconfigured(message, advice="Free some space, or lower data.stop_accepting_below.")
+    return f"{folder} is writable, {free / 2**30:.1f} GiB free"
+
+
+def _port(config: Config) -> str:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.node.host, config.node.port))
+        except OSError as exc:
+            message = f"{config.node.host}:{config.node.port} cannot be opened ({exc.strerror})"
+            advice = "If the node is running already, this is as it should be; else another port."
+            raise Misconfigured(message, advice=advice) from exc
+    return f"{config.node.host}:{config.node.port} is free"
+
+
+def _packages(config: Config) -> Iterator[Finding]:
+    try:
+        found = uses(config)
+        for use in found:
+            yield Finding(
+                f"rule {use.rule}",
+                ok=True,
+                said=f"{use.package.name}, size {use.size}: every digest is right",
+            )
+        for use, dice in golden_checks(config, found):
+            said = f"golden case reproduced (lowest Dice {dice:.4f})"
+            yield Finding(f"{use.package.name} {use.size}", ok=True, said=said)
+    except NodeError as exc:
+        yield Finding("packages", ok=False, said=exc.message, advice=exc.advice)

@@ -1,0 +1,226 @@
+"""`segnode demo`: a head arrives over the network, and its segmentation goes back.
+
+Nothing is played: a node is started as in a hospital, a sender sends by C-STORE, and a second
+listener plays the PACS that receives the SEG. All of it on loopback, in one folder.
+"""
+
+import argparse
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydicom.uid import generate_uid
+
+from node import preview, queue, schema, seg, series
+from node.commands.options import Steps, add_json, print_json, print_table
+from node.config import Config, Target, load
+from node.errors import Defect, TimedOut
+from node.imaging.nifti import read_volume
+from node.inbox import Inbox
+from node.package import resolve
+from node.package import load as load_package
+from node.package.folder import models_in
+from node.sender import send_echo, send_files
+from node.series.compose import Composed, Labelling, compose
+from node.states import Ending
+
+SIDES = ("right", "left")
+LONGEST_S = 240.0  # a slow machine may need a minute for its first start
+PEER_AE = "DEMOPACS"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came back for one series."""
+
+    side: str
+    seg_file: Path
+    picture: Path
+    volumes_ml: dict[str, float]
+    seconds: float  # from the last slice stored to the SEG in the PACS
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `demo` to the command line."""
+    command = commands.add_parser("demo", help="a head arrives by C-STORE, a SEG comes back")
+    command.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything")
+    command.add_argument("--models", type=Path, default=Path("models"))
+    command.add_argument("--size", default="large", help="size of the model")
+    command.add_argument("--open", action="store_true", help="open the pictures when done")
+    add_json(command)
+    command.set_defaults(run=_demo)
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    steps = Steps(quiet=chosen.json)
+    out = chosen.out.resolve() / time.strftime("%Y%m%d-%H%M%S")
+    config_file = _configure(chosen, out)
+    config = load(config_file)
+    peer_file = out / "pacs.yaml"
+    with _started(peer_file, "--only", "listener"), _started(config_file):
+        steps.say("a node and a small PACS start on this machine")
+        node_target = Target(ae=config.node.ae_title, host="127.0.0.1", port=config.node.port)
+        _wait_for(node_target, config.targets["pacs"])
+        study_uid = generate_uid()
+        frame_uid = generate_uid()
+        results = []
+        for number, side in enumerate(SIDES, start=1):
+            labelling = Labelling(
+                patient_name="Colin^Twentyseven",
+                study_description="Colin27, whole-head average",
+                series_description=f"T1 hippocampus {side}",
+                series_number=number,
+                study_uid=study_uid,
+                frame_of_reference_uid=frame_uid,
+            )
+            made = _series(side, out / "sent" / side, labelling)
+            steps.say(f"sending {len(made.files)} slices around the {side} hippocampus by C-STORE")
+            send_files(node_target, PEER_AE, made.files)
+            results.append(_result(config, made, side, time.time(), out))
+    _say(chosen, results, config_file, study_uid)
+    return 0
+
+
+def _configure(chosen: argparse.Namespace, out: Path) -> Path:
+    """Write the configuration of the node, and of the listener that plays the PACS."""
+    out.mkdir(parents=True)
+    node_port, peer_port = _free_ports(2)
+    package = resolve("hippocampus-mr", [load_package(p) for p in models_in(chosen.models)])
+    package.size(chosen.size)
+    text: dict[str, Any] = {
+        "node": {"ae_title": "SEGNODE", "host": "127.0.0.1", "port": node_port},
+        "data": {"dir": str(out / "node"), "stop_accepting_below": "100 MiB"},
+        "callers": [{"ae": PEER_AE, "host": "127.0.0.1"}],
+        "targets": {
+            "pacs": {"ae": PEER_AE, "host": "127.0.0.1", "port": peer_port, "confirm": "none"}
+        },
+        "model": {"dir": str(chosen.models.resolve()), "size": chosen.size},
+        "rules": [
+            {
+                "name": "hippocampus",
+                "when": {"modality": "MR", "description": "hippocampus"},
+                "use": package.name,
+                "send_to": ["pacs"],
+            }
+        ],
+    }
+    (out / "node.yaml").write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
+    peer = {
+        "node": {"ae_title": PEER_AE, "host": "127.0.0.1", "port": peer_port},
+        "data": {"dir": str(out / "pacs"), "stop_accepting_below": "100 MiB"},
+        "callers": "any",
+    }
+    (out / "pacs.yaml").write_text(yaml.safe_dump(peer, sort_keys=False), encoding="utf-8")
+    return out / "node.yaml"
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@contextmanager
+def _started(config_file: Path, *arguments: str) -> Iterator[None]:
+    """Run `segnode serve` beside us, its log in the demo's folder."""
+    command = [sys.executable, "-m", "node", "serve", "--config", str(config_file), *arguments]
+    with config_file.with_suffix(".log").open("wb") as log:
+        # the pipe is its lifeline: it ends when we do
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for(*targets: Target) -> None:
+    until = time.monotonic() + LONGEST_S
+    for target in targets:
+        while True:
+            try:
+                send_echo(target, PEER_AE)
+                break
+            except Exception as exc:
+                if time.monotonic() > until:
+                    message = f"{target.ae} did not start within {LONGEST_S:.0f} s"
+                    raise TimedOut(message, advice="Look into the .log files.") from exc
+                time.sleep(0.2)
+
+
+def _series(side: str, folder: Path, labelling: Labelling) -> Composed:
+    source = files("node.commands") / "demo_case" / f"colin27_{side}.nii.gz"
+    now = datetime.fromtimestamp(time.time(), UTC)
+    with as_file(source) as path:
+        return compose(read_volume(path), folder, labelling, now)
+
+
+def _result(config: Config, made: Composed, side: str, sent_at: float, out: Path) -> Result:
+    """Wait for the SEG of one series in the PACS, check it and draw it."""
+    engine = schema.open_configured(config.data)
+    peer = Inbox(out / "pacs" / "inbox")
+    until = time.monotonic() + LONGEST_S
+    while time.monotonic() < until:
+        found = queue.stories(engine, series_uid=made.series_uid)
+        if found and found[0].ending is not Ending.IN_PROGRESS:
+            break
+        time.sleep(0.05)
+    else:
+        message = f"no result for the {side} side within {LONGEST_S:.0f} s"
+        raise TimedOut(message, advice=f"See {out / 'node.log'}.")
+    story = found[0]
+    if story.ending is not Ending.DELIVERED or story.segment is None:
+        reason = story.arrival.reason or (story.segment.reason if story.segment else "")
+        raise Defect(f"the {side} side ended as {story.ending}: {reason}")
+    arrived = time.time()
+    received = [file.path for folder in peer.series_folders() for file in peer.instances(folder)]
+    newest = max(received, key=lambda path: path.stat().st_mtime_ns)
+    source = series.read(made.files)
+    package = resolve(story.arrival.package, [load_package(p) for p in models_in(config.model.dir)])
+    segments = package.manifest.segments
+    labels = seg.decode(newest, source)
+    seg.verify(newest, source, labels, segments)
+    picture = out / f"hippocampus_{side}.png"
+    preview.preview(source.volume, labels, segments, picture)
+    kept = out / f"seg_{side}.dcm"
+    kept.write_bytes(newest.read_bytes())
+    volumes = labels.volumes_ml(package.manifest.numbers)
+    named = {segment.label: volumes[segment.number] for segment in segments}
+    return Result(side, kept, picture, named, arrived - sent_at)
+
+
+def _say(
+    chosen: argparse.Namespace, results: list[Result], config_file: Path, study_uid: str
+) -> None:
+    if chosen.json:
+        print_json(results)
+        return
+    rows = [
+        (result.side, label, f"{volume:.2f}")
+        for result in results
+        for label, volume in result.volumes_ml.items()
+    ]
+    print()
+    print_table(("side", "structure", "ml"), rows)
+    print()
+    for result in results:
+        print(f"{result.side:<5}  {result.seconds:.1f} s from the last slice to the SEG in the PACS")
+        print(f"       SEG      {result.seg_file}")
+        print(f"       picture  {result.picture}")
+    print(f"\nthe story: segnode explain --config {config_file} {study_uid}")
+    for result in results if chosen.open else []:
+        webbrowser.open(result.picture.as_uri())

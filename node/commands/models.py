@@ -1,0 +1,121 @@
+"""`segnode models`: which packages there are, and whether they can be trusted."""
+
+import argparse
+from pathlib import Path
+
+from node.commands.options import (
+    DEFAULT_CONFIG,
+    Steps,
+    add_config,
+    add_json,
+    print_json,
+    print_table,
+)
+from node.config import load
+from node.errors import BadPackage, Misconfigured
+from node.package import SIZES, Package, models_in
+from node.package import load as load_package
+from node.pipeline import golden_dice
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `models list` and `models verify` to the command line."""
+    models = commands.add_parser("models", help="list or verify model packages")
+    actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, run, said in (
+        ("list", _list, "sizes with parameters and accuracy"),
+        ("verify", _verify, "digests, shapes and golden cases"),
+    ):
+        action = actions.add_parser(name, help=said)
+        add_config(action)
+        action.add_argument("--models", type=Path, help="folder of packages, instead of model.dir")
+        add_json(action)
+        action.set_defaults(run=run)
+
+
+def models_folder(chosen: argparse.Namespace) -> Path:
+    """Return the folder that `--models` or the configuration names, or `models` here."""
+    if chosen.models:
+        return Path(chosen.models)
+    if chosen.config == DEFAULT_CONFIG and not chosen.config.exists():
+        return Path("models")
+    return load(chosen.config).model.dir
+
+
+def packages_in(folder: Path) -> list[Package]:
+    """Load every package below `folder`.
+
+    Raises:
+        Misconfigured: there is none.
+        BadPackage: one of them cannot be trusted.
+    """
+    found = [load_package(path) for path in models_in(folder)]
+    if not found:
+        message = f"no package in {folder}"
+        raise Misconfigured(message, advice="Name the folder with --models, or in model.dir.")
+    return found
+
+
+def _list(chosen: argparse.Namespace) -> int:
+    rows = []
+    for package in packages_in(models_folder(chosen)):
+        for name in SIZES:
+            size = next((s for key, s in package.manifest.sizes.items() if key == name), None)
+            metrics = next((m for key, m in package.manifest.metrics.items() if key == name), None)
+            if size is not None:
+                rows.append((package, name, size, metrics))
+    if chosen.json:
+        print_json(
+            [
+                {
+                    "package": p.name,
+                    "size": n,
+                    "parameters": s.parameters,
+                    "width": s.width,
+                    "macs_per_patch": s.macs_per_patch,
+                    "metrics": m,
+                }
+                for p, n, s, m in rows
+            ]
+        )
+        return 0
+    print_table(
+        ("package", "size", "parameters", "width", "Dice (95 % interval)", "cases"),
+        [
+            (
+                p.name,
+                n,
+                f"{s.parameters:,}",
+                f"{s.width:g}",
+                f"{m.dice.mean:.3f} ({m.dice.ci[0]:.3f} to {m.dice.ci[1]:.3f})"
+                if m
+                else "not measured",
+                m.cases if m else "",
+            )
+            for p, n, s, m in rows
+        ],
+    )
+    return 0
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    steps = Steps(quiet=chosen.json)
+    results = []
+    for folder in models_in(models_folder(chosen)):
+        name = f"{folder.parent.name}/{folder.name}"
+        try:
+            package = load_package(folder)
+            for size in package.manifest.sizes:
+                steps.say(f"running the golden case of {name}, size {size}")
+                dice = golden_dice(package, size)
+                good = dice >= package.manifest.golden.least_dice
+                results.append({"package": name, "size": size, "ok": good, "dice": dice})
+        except BadPackage as exc:
+            results.append({"package": name, "ok": False, "problem": exc.message})
+    if chosen.json:
+        print_json(results)
+    for result in [] if chosen.json else results:
+        mark = "ok  " if result["ok"] else "FAIL"
+        said = result.get("problem") or f"size {result['size']}, golden Dice {result['dice']:.4f}"
+        print(f"{mark}  {result['package']}: {said}")
+    return 0 if results and all(result["ok"] for result in results) else 1

@@ -1,0 +1,202 @@
+"""`segnode try` segments a folder or a file without a server; `selftest` proves the chain.
+
+Both run what the node runs: `node.segmenter.work`.
+"""
+
+import argparse
+import hashlib
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from node import preview
+from node.commands.models import models_folder, packages_in
+from node.commands.options import Steps, add_config, add_json, print_json, print_table
+from node.config import Config
+from node.errors import Misconfigured, NodeError, NotAnImage, Unsuitable
+from node.imaging.nifti import read_labels, read_volume, write
+from node.package import SIZES, Package, resolve
+from node.package.folder import file_digest
+from node.pipeline import dice
+from node.seg import Encoding
+from node.segmenter import Made, Task, identity_of, work
+from node.series import read_header
+from node.series.compose import Composed, Labelling, compose
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to segment offline, and where the results go."""
+
+    files: tuple[Path, ...]
+    package: Package
+    size: str
+    out: Path
+    threads: int = 0
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `try` and `selftest` to the command line."""
+    attempt = commands.add_parser("try", help="segment a DICOM folder or NIfTI file, offline")
+    attempt.add_argument("input", type=Path, help="a folder of DICOM files, or .nii / .nii.gz")
+    attempt.add_argument("--task", required=True, help="a task, or task/version")
+    attempt.add_argument("--size", choices=SIZES, default="small")
+    attempt.add_argument("--out", type=Path, required=True, help="folder for the results")
+    attempt.add_argument("--series", metavar="UID", help="which series of the folder")
+    selftest = commands.add_parser("selftest", help="run the golden case through the whole chain")
+    for command, run in ((attempt, _try), (selftest, _selftest)):
+        add_config(command)
+        command.add_argument("--models", type=Path, help="folder of packages")
+        command.add_argument("--threads", type=int, default=0, help="0: one per core")
+        add_json(command)
+        command.set_defaults(run=run)
+
+
+def run_job(job: Job, steps: Steps) -> Made:
+    """Do what the node's child would do, in this process; the SEG lies in `job.out`."""
+    digests = sorted(file_digest(path) for path in job.files)
+    task = Task(
+        job=0,
+        folder=str(job.out),
+        files=tuple(str(path.resolve()) for path in job.files),
+        inputs_digest=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
+        package=str(job.package.folder),
+        package_digest=job.package.digest,
+        size=job.size,
+        encodings=(Encoding(),),
+        identity=identity_of(Config()),
+        created_at=time.time(),
+        outbox=str(job.out),
+    )
+    return work(task, job.threads, steps.share)
+
+
+def _try(chosen: argparse.Namespace) -> int:
+    package = resolve(chosen.task, packages_in(models_folder(chosen)))
+    package.size(chosen.size)
+    steps = Steps(quiet=chosen.json)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    files = _files(chosen, package)
+    steps.say(f"{len(files)} files, {package.name}, size {chosen.size}")
+    made = run_job(Job(files, package, chosen.size, chosen.out, chosen.threads), steps)
+    picture, labels = chosen.out / "preview.png", chosen.out / "labels.nii.gz"
+    preview.preview(made.source.volume, made.labels, package.manifest.segments, picture)
+    write(made.labels, labels)
+    done = made.done
+    said = {
+        "package": package.name,
+        "size": chosen.size,
+        "seg": str(chosen.out / done.objects[0].name),
+        "preview": str(picture),
+        "labels": str(labels),
+        "volumes_ml": done.volumes_ml,
+        "seconds": done.seconds,
+        "dropped": done.dropped,
+        "repairs": done.repairs,
+    }
+    if chosen.json:
+        print_json(said)
+    else:
+        _say(said)
+    return 0
+
+
+def _say(said: dict[str, Any]) -> None:
+    print_table(("structure", "ml"), [(k, f"{v:.2f}") for k, v in said["volumes_ml"].items()])
+    print()
+    seconds = said["seconds"]
+    rows = [(k, f"{v:.2f}") for k, v in seconds.items()]
+    print_table(("stage", "seconds"), [*rows, ("total", f"{sum(seconds.values()):.2f}")])
+    print(f"\nSEG      {said['seg']}\npicture  {said['preview']}\nlabels   {said['labels']}")
+    for what in ("dropped", "repairs"):
+        for text in said[what]:
+            print(f"{what:<8} {text}")
+
+
+def _files(chosen: argparse.Namespace, package: Package) -> tuple[Path, ...]:
+    """Return the slices; NIfTI becomes a DICOM series first, so that a SEG can refer to it."""
+    if chosen.input.is_dir():
+        return series_files(chosen.input, chosen.series)
+    if not chosen.input.is_file():
+        message = f"{chosen.input} does not exist"
+        raise Misconfigured(message, advice="Give a folder of DICOM files or a NIfTI file.")
+    labelling = Labelling(
+        modality=package.manifest.input.modality,
+        patient_id="SEGNODE-TRY",
+        patient_name="Try^Segnode",
+        study_description="made from a NIfTI file",
+        series_description=package.manifest.task,
+    )
+    return _composed(chosen.input, chosen.out / "series", labelling).files
+
+
+def _composed(image: Path, folder: Path, labelling: Labelling) -> Composed:
+    return compose(read_volume(image), folder, labelling, datetime.fromtimestamp(time.time(), UTC))
+
+
+def series_files(folder: Path, uid: str | None) -> tuple[Path, ...]:
+    """Return the files of one series below `folder`; several without a choice are an error.
+
+    Raises:
+        NotAnImage: there is no DICOM image.
+        Misconfigured: which series is meant is not clear.
+    """
+    by_series: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        try:
+            by_series[read_header(path).series_uid].append(path)
+        except Unsuitable:
+            continue  # a README or a DICOMDIR among the images is no reason to stop
+    if not by_series:
+        message = f"no DICOM image in {folder}"
+        raise NotAnImage(message, advice="Give the folder that holds the slices.")
+    if uid is None and len(by_series) > 1:
+        listed = ", ".join(f"{key} ({len(paths)} files)" for key, paths in by_series.items())
+        message = f"{folder} holds {len(by_series)} series: {listed}"
+        raise Misconfigured(message, advice="Choose one with --series UID.")
+    chosen = uid or next(iter(by_series))
+    if chosen not in by_series:
+        message = f"{folder} holds no series {chosen}"
+        raise Misconfigured(message, advice=f"It holds: {', '.join(by_series)}.")
+    return tuple(by_series[chosen])
+
+
+def _selftest(chosen: argparse.Namespace) -> int:
+    steps = Steps(quiet=chosen.json)
+    results = []
+    for package in packages_in(models_folder(chosen)):
+        for size in package.manifest.sizes:
+            steps.say(f"{package.name}, size {size}")
+            results.append(selftest_one(package, size, chosen.threads))
+    if chosen.json:
+        print_json(results)
+    for result in [] if chosen.json else results:
+        mark = "ok  " if result["ok"] else "FAIL"
+        print(f"{mark}  {result['package']} {result['size']}: {result['said']}")
+    return 0 if all(result["ok"] for result in results) else 1
+
+
+def selftest_one(package: Package, size: str, threads: int = 0) -> dict[str, Any]:
+    """Golden image to DICOM, through the pipeline, to a verified SEG; compare with the labels."""
+    golden = package.manifest.golden
+    result: dict[str, Any] = {"package": package.name, "size": size, "ok": False}
+    with tempfile.TemporaryDirectory(prefix="segnode-selftest-") as name:
+        out = Path(name)
+        try:
+            labelling = Labelling(modality=package.manifest.input.modality)
+            files = _composed(package.folder / golden.image, out / "series", labelling).files
+            made = run_job(Job(files, package, size, out, threads), Steps(quiet=True))
+        except NodeError as exc:
+            return result | {"said": exc.message}
+    label_file = next(file for key, file in golden.labels.items() if key == size)
+    expected = read_labels(package.folder / label_file).array
+    got = made.labels.array
+    least = min(dice(got == n, expected == n) for n in package.manifest.numbers)
+    seconds = sum(made.done.seconds.values())
+    said = f"SEG verified, golden Dice {least:.4f}, {seconds:.2f} s"
+    ok = least >= golden.least_dice
+    return result | {"ok": ok, "said": said, "dice": least, "seconds": seconds}

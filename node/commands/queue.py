@@ -1,0 +1,259 @@
+"""`segnode status`, `jobs` and `explain`: what is going on, and why a study got no result."""
+
+import argparse
+import time
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from node import queue, schema, status, tending
+from node.commands.options import add_config, add_json, load_config, print_json, print_table
+from node.config import Config
+from node.errors import NodeError
+from node.inbox import Inbox, read_series
+from node.package import uses
+from node.states import IllegalArrow, Kind, State
+
+
+class NothingFound(NodeError):
+    """What was asked for is not known here."""
+
+    code = "nothing-found"
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `status`, `jobs` and `explain` to the command line."""
+    shown = commands.add_parser("status", help="processes, queue, targets, newest series")
+    shown.set_defaults(run=_status)
+    explain = commands.add_parser("explain", help="tell the whole story of a study")
+    explain.add_argument("study", help="Study or Series Instance UID")
+    explain.set_defaults(run=_explain)
+    jobs = commands.add_parser("jobs", help="list, show, retry or cancel jobs")
+    actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="the newest jobs")
+    listed.add_argument("--state", choices=[state.value for state in State])
+    listed.add_argument("--kind", choices=[kind.value for kind in Kind])
+    listed.add_argument("--limit", type=int, default=30)
+    listed.set_defaults(run=_jobs_list)
+    show = actions.add_parser("show", help="everything about one job")
+    retry = actions.add_parser("retry", help="queue a failed or rejected job again")
+    cancel = actions.add_parser("cancel", help="take a job from the queue, or stop it")
+    for action, run in ((show, _jobs_show), (retry, _jobs_retry), (cancel, _jobs_cancel)):
+        action.add_argument("job", type=int)
+        action.set_defaults(run=run)
+    replan = actions.add_parser("replan", help="apply today's rules to a study that got no job")
+    replan.add_argument("study", help="Study or Series Instance UID")
+    replan.set_defaults(run=_jobs_replan)
+    for command in (shown, explain, listed, show, retry, cancel, replan):
+        add_config(command)
+        add_json(command)
+
+
+def _open(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
+    config = load_config(chosen)
+    return config, schema.open_configured(config.data)
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    config, engine = _open(chosen)
+    seen = status.snapshot(config, engine, time.time())
+    waiting = _waiting(config, engine)
+    if chosen.json:
+        print_json({"snapshot": seen, "arriving": waiting})
+        return 0
+    print(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
+    print("" if seen.accepting else "  LOW: senders are told to try again later")
+    for process in seen.processes:
+        print(f"  {process.name:<10} {'running' if process.alive else 'NOT RUNNING'}")
+    print()
+    states = [state.value for state in State]
+    print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
+    print()
+    head = ("target", "AE", "address", "waiting", "since", "last problem")
+    print_table(
+        head,
+        [
+            (t.name, t.ae, t.address, t.waiting, _ago(t.oldest_s), t.last_problem)
+            for t in seen.targets
+        ],
+    )
+    print()
+    rows = [
+        (_clock(s.arrival.last_at), s.arrival.series_uid, s.ending.value, _because(s))
+        for s in seen.series
+    ]
+    rows += [("arriving", w.series_uid, f"{w.instances} images", w.why) for w in waiting]
+    print_table(("received", "series", "ending", "because"), rows)
+    for note in seen.notes:
+        print(f"\n{_clock(note.at)} {note.what}: {note.detail}")
+    return 0
+
+
+def _waiting(config: Config, engine: sa.Engine) -> list[tending.Waiting]:
+    """Return what is still arriving; decided series are told by their stories."""
+    inbox = config.data.dir / "inbox"
+    if not inbox.is_dir():
+        return []
+    return tending.Sweep(config, engine, Inbox(inbox), ()).waiting(time.time())
+
+
+def _because(story: queue.Story) -> str:
+    if story.arrival.reason:
+        return story.arrival.reason
+    jobs = [job for job in (story.segment, *story.deliveries) if job is not None]
+    return next((job.reason for job in reversed(jobs) if job.reason), "")
+
+
+def _explain(chosen: argparse.Namespace) -> int:
+    config, engine = _open(chosen)
+    wanted = chosen.study
+    found = queue.stories(engine, study_uid=wanted) or queue.stories(engine, series_uid=wanted)
+    waiting = [w for w in _waiting(config, engine) if wanted in (w.study_uid, w.series_uid)]
+    studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {wanted}
+    events = [event for study in studies for event in queue.events_of(engine, study_uid=study)]
+    if not found and not waiting and not events:
+        message = f"nothing is known of {wanted}: no image of it was accepted"
+        raise NothingFound(message, advice="`segnode status` lists callers that were turned away.")
+    if chosen.json:
+        print_json({"series": found, "arriving": waiting, "events": events})
+        return 0
+    for story in found:
+        _print_story(story)
+    for series in waiting:
+        until = f", decided {_clock(series.until)} if nothing else comes" if series.until else ""
+        print(f"series {series.series_uid}\n  still arriving: {series.instances} images", end="")
+        print(f" from {series.caller_ae or 'unknown'}; {series.why}{until}\n")
+    print("what happened")
+    for event in events:
+        job = f" (job {event.job_id})" if event.job_id else ""
+        print(f"  {_clock(event.at)}  {event.what:<12} {event.detail}{job}")
+    return 0
+
+
+def _print_story(story: queue.Story) -> None:
+    arrival = story.arrival
+    print(f"series {arrival.series_uid}")
+    print(f"  {arrival.instances} {arrival.modality} images from {arrival.caller_ae or 'unknown'}")
+    if arrival.rule:
+        model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
+        print(f"  rule {arrival.rule}{model}")
+    print(f"  ended as {story.ending.value}", end="")
+    print(f": {_because(story)}" if _because(story) else "")
+    advice = arrival.advice or next((j.advice for j in story.deliveries if j.advice), "")
+    if advice:
+        print(f"  {advice}")
+    if story.segment is not None and story.segment.result:
+        result = queue.as_plain(story.segment.result)
+        for label, volume in result.get("volumes_ml", {}).items():
+            print(f"  {label}: {volume:.2f} ml")
+        for text in (*result.get("dropped", ()), *result.get("repairs", ())):
+            print(f"  note: {text}")
+    print()
+
+
+def _jobs_list(chosen: argparse.Namespace) -> int:
+    _, engine = _open(chosen)
+    found = queue.list_jobs(
+        engine,
+        kind=Kind(chosen.kind) if chosen.kind else None,
+        state=State(chosen.state) if chosen.state else None,
+        limit=chosen.limit,
+    )
+    if chosen.json:
+        print_json([_plain(job) for job in found])
+        return 0
+    print_table(
+        ("job", "kind", "state", "target", "attempts", "updated", "series", "reason"),
+        [
+            (j.id, j.kind.value, j.state.value, j.target or "-", j.attempts, _clock(j.updated_at),
+             j.series_uid, j.reason)
+            for j in found
+        ],
+    )  # fmt: skip
+    return 0
+
+
+def _jobs_show(chosen: argparse.Namespace) -> int:
+    _, engine = _open(chosen)
+    job = _guarded(lambda: queue.get(engine, chosen.job))
+    events = queue.events_of(engine, job_id=job.id)
+    if chosen.json:
+        print_json(_plain(job) | {"events": events})
+        return 0
+    for key, value in _plain(job).items():
+        if value not in (None, "", {}):
+            shown = _clock(value) if key.endswith("_at") else value
+            print(f"{key:<12} {shown}")
+    for event in events:
+        print(f"  {_clock(event.at)}  {event.what:<12} {event.detail}")
+    return 0
+
+
+def _jobs_retry(chosen: argparse.Namespace) -> int:
+    _, engine = _open(chosen)
+    job = _guarded(lambda: queue.requeue(engine, chosen.job, time.time()))
+    return _tell(chosen, job, "queued again")
+
+
+def _jobs_cancel(chosen: argparse.Namespace) -> int:
+    _, engine = _open(chosen)
+    job = _guarded(lambda: queue.cancel(engine, chosen.job, time.time()))
+    said = "cancelled" if job.state is State.REJECTED else "asked to stop"
+    return _tell(chosen, job, said)
+
+
+def _jobs_replan(chosen: argparse.Namespace) -> int:
+    config, engine = _open(chosen)
+    inbox = Inbox(config.data.dir / "inbox")
+    sweep = tending.Sweep(config, engine, inbox, uses(config))
+    told = []
+    for folder in inbox.series_folders():
+        record = read_series(folder.path)
+        if record is not None and chosen.study in (record.study, record.series):
+            recorded = sweep.decide_again(folder, time.time())
+            if recorded is not None:
+                told.append({"series": record.series, "job": recorded.job_id})
+    if not told:
+        message = f"no image of {chosen.study} is in the inbox"
+        raise NothingFound(
+            message, advice="Send the study again; data.keep says how long it stays."
+        )
+    if chosen.json:
+        print_json(told)
+    for line in [] if chosen.json else told:
+        became = f"job {line['job']}" if line["job"] else "no job; `segnode explain` says why"
+        print(f"series {line['series']}: {became}")
+    return 0
+
+
+def _guarded(act: Any) -> queue.Job:
+    """Turn the queue's refusals into sentences for a person."""
+    try:
+        job: queue.Job = act()
+    except (LookupError, IllegalArrow, queue.SameWork) as exc:
+        raise NothingFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
+    return job
+
+
+def _tell(chosen: argparse.Namespace, job: queue.Job, said: str) -> int:
+    if chosen.json:
+        print_json(_plain(job))
+    else:
+        print(f"job {job.id} {said}")
+    return 0
+
+
+def _plain(job: queue.Job) -> dict[str, Any]:
+    shown = {key: value for key, value in vars(job).items() if key not in ("payload", "result")}
+    return shown | {"payload": queue.as_plain(job.payload), "result": queue.as_plain(job.result)}
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ago(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

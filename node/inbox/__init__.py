@@ -1,0 +1,41 @@
+"""Instances on disk, before anything else is known of them.
+
+Promises: a file that exists is whole, and what `Inbox.keep` returns for survives power loss.
+Leaves to arrival: whether a series is complete. Leaves to series: whether it can be used.
+"""
+
+from node.inbox.folder import (
+    InstanceFile,
+    SeriesFolder,
+    SeriesRecord,
+    inputs_digest,
+    instances,
+    read_series,
+)
+from node.inbox.keys import content_key, is_uid, series_key, sop_key
+from node.inbox.markers import Association, Marker, read_markers
+from node.inbox.notes import Note
+from node.inbox.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from node.inbox.store import Inbox, Incoming, Kept
+
+__all__ = [
+    "IMPLEMENTATION_UID",
+    "IMPLEMENTATION_VERSION",
+    "Association",
+    "Inbox",
+    "Incoming",
+    "InstanceFile",
+    "Kept",
+    "Marker",
+    "Note",
+    "SeriesFolder",
+    "SeriesRecord",
+    "content_key",
+    "inputs_digest",
+    "instances",
+    "is_uid",
+    "read_markers",
+    "read_series",
+    "series_key",
+    "sop_key",
+]

@@ -1,0 +1,65 @@
+"""What lies in the folder of one series.
+
+Promises: listing costs one directory scan and opens no image.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from node.inbox.keys import split_name
+
+RECORD = "series.json"
+
+
+class SeriesFolder(msgspec.Struct, frozen=True):
+    """One series, as a scan saw it; `mtime_ns` changes when a file comes or goes."""
+
+    key: str
+    path: Path
+    mtime_ns: int
+
+
+class InstanceFile(msgspec.Struct, frozen=True):
+    """One kept instance: a whole Part 10 file of `bytes` bytes."""
+
+    path: Path
+    sop_key: str
+    content_key: str
+    bytes: int
+
+
+class SeriesRecord(msgspec.Struct, frozen=True):
+    """What `series.json` says; `first_seen` is unix time."""
+
+    study: str
+    series: str
+    first_seen: float
+
+
+def instances(folder: Path) -> list[InstanceFile]:
+    """Return the kept instances, by name; one that came with two contents is there twice."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            keys = split_name(entry.name)
+            if keys:
+                found.append(InstanceFile(Path(entry.path), *keys, entry.stat().st_size))
+    return sorted(found, key=lambda instance: instance.path.name)
+
+
+def inputs_digest(files: Iterable[InstanceFile]) -> str:
+    """Return the digest of what a job would read: order and re-sending do not change it."""
+    names = sorted(f"{file.sop_key}.{file.content_key}" for file in files)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def read_series(folder: Path) -> SeriesRecord | None:
+    """Return the UIDs of the series; None when nothing has been kept there yet."""
+    try:
+        return msgspec.json.decode((folder / RECORD).read_bytes(), type=SeriesRecord)
+    except (OSError, msgspec.MsgspecError):
+        return None

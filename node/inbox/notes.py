@@ -1,0 +1,102 @@
+"""Facts that an operator must see later, left for the process that has the database.
+
+Promises: one small file per distinct fact, counted when it happens again, a thousand at most.
+Leaves to tending: to record what it takes, and then to drop it.
+"""
+
+import hashlib
+import threading
+from pathlib import Path
+
+import msgspec
+
+from node.inbox.disk import replace
+
+MOST_NOTES = (
+    1000  # distinct facts that wait to be taken; a stranger can invent AE titles without end
+)
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact, without patient data; times are unix seconds."""
+
+    kind: (
+        str  # rejected-association, refused-instance, conflicting-instance, no-context, notes-full
+    )
+    message: str
+    advice: str = ""
+    calling_ae: str = ""
+    host: str = ""
+    study: str = ""
+    series: str = ""
+    status: str = ""
+    first: float = 0.0
+    last: float = 0.0
+    count: int = 1
+    name: str = ""  # of its file; set when read
+
+
+FULL = Note(
+    kind="notes-full",
+    message=f"more than {MOST_NOTES} different facts wait to be recorded",
+    advice="See whether the tending process of `segnode serve` runs.",
+)
+
+
+class Notes:
+    """The folder of notes. One process writes; another one takes."""
+
+    def __init__(self, folder: Path, passing: Path) -> None:
+        """Use `folder`, which exists; `passing` is for files being written."""
+        self._folder = folder
+        self._passing = passing
+        self._lock = threading.Lock()
+
+    def add(self, note: Note, now: float) -> None:
+        """Write `note`, or count it when the same fact waits already; `now` is unix time."""
+        with self._lock:
+            before = _read(self._path(note))
+            if before is None and self._is_full():
+                note = FULL
+                before = _read(self._path(note))
+            first, count = (before.first, before.count + 1) if before else (now, 1)
+            note = msgspec.structs.replace(note, first=first, last=now, count=count)
+            replace(self._path(note), msgspec.json.encode(note), self._passing)
+
+    def take(self) -> list[Note]:
+        """Return all notes, oldest first, each under a name that will not be counted on any more.
+
+        Taken notes come again with the same `name` until they are dropped: record, then drop.
+        """
+        for path in self._folder.glob("*.json"):
+            note = _read(path)
+            stamp = f"{note.last:.6f}" if note else "damaged"
+            path.rename(path.with_name(f"{path.stem}-{stamp}.taken"))
+        notes = []
+        for path in self._folder.glob("*.taken"):
+            note = _read(path)
+            if note is None:
+                path.unlink(missing_ok=True)
+            else:
+                notes.append(msgspec.structs.replace(note, name=path.name))
+        return sorted(notes, key=lambda note: note.first)
+
+    def _path(self, note: Note) -> Path:
+        facts = (note.kind, note.message, note.calling_ae, note.host, note.study, note.series)
+        key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+        return self._folder / f"{key}.json"
+
+    def _is_full(self) -> bool:
+        return sum(1 for _ in self._folder.iterdir()) >= MOST_NOTES
+
+    def drop(self, note: Note) -> None:
+        """Forget a note that has been taken and recorded."""
+        if note.name.endswith(".taken") and "/" not in note.name:
+            (self._folder / note.name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Note | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Note)
+    except (OSError, msgspec.MsgspecError):
+        return None

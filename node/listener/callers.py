@@ -1,0 +1,120 @@
+"""Who may open an association, and what is said to those who may not (PS3.8 9.3.4).
+
+Promises: each refusal carries what an admin has to do, down to the line of YAML.
+"""
+
+import ipaddress
+import json
+import re
+import socket
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+from node.config import Caller, Config
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
+_YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Result, source and diagnostic of an A-ASSOCIATE-RJ, and the same in words."""
+
+    result: int
+    source: int
+    diagnostic: int
+    message: str
+    advice: str = ""
+
+
+def rejection(config: Config, called: str, calling: str, host: str) -> Rejection | None:
+    """Return why this caller is turned away; None if it is welcome."""
+    if called.strip() != config.node.ae_title:
+        message = f"called us {_quoted(called)}, but we are {_quoted(config.node.ae_title)}"
+        advice = "Correct the called AE title at the sender, or node.ae_title here."
+        return Rejection(1, 1, 7, message, advice)
+    if config.callers == "any":
+        return None
+    namesakes = [caller for caller in config.callers if caller.ae == calling.strip()]
+    if any(_is_host(caller, host) for caller in namesakes):
+        return None
+    known = "is known from another host" if namesakes else "is not among the callers"
+    message = f"the calling AE title {_quoted(calling)} {known}"
+    return Rejection(
+        1, 1, 3, message, f"If it may send, add to callers: {yaml_line(calling, host)}"
+    )
+
+
+def busy(message: str, advice: str = "") -> Rejection:
+    """Return the transient rejection "local limit exceeded": the sender tries again later."""
+    return Rejection(2, 3, 2, message, advice)
+
+
+def yaml_line(ae: str, host: str) -> str:
+    """Return the line that would let this caller in."""
+    return f"- {{ae: {_yaml(ae.strip())}, host: {_yaml(host)}}}"
+
+
+class Slots:
+    """How many associations are open, in all and by host."""
+
+    def __init__(self, most: int, most_per_host: int) -> None:
+        """Allow `most` associations, and `most_per_host` of one host."""
+        self._most = most
+        self._most_per_host = most_per_host
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, host: str) -> str:
+        """Take a slot and return nothing, or return why there is none."""
+        with self._lock:
+            if self._taken.total() >= self._most:
+                return f"all {self._most} associations are in use (node.max_associations)"
+            if self._taken[host] >= self._most_per_host:
+                most = self._most_per_host
+                return f"{most} associations of this host (node.max_associations_per_host)"
+            self._taken[host] += 1
+            return ""
+
+    def give_back(self, host: str) -> None:
+        """Free a slot that was taken."""
+        with self._lock:
+            self._taken[host] -= 1
+            if self._taken[host] <= 0:
+                del self._taken[host]
+
+
+def plain_host(address: str) -> str:
+    """Return an address as a person writes it: no zone, no IPv4 in IPv6's clothes."""
+    address = address.partition("%")[0]
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)
+
+
+def _is_host(caller: Caller, host: str) -> bool:
+    """Compare by address; a caller without host may come from anywhere."""
+    if not caller.host:
+        return True
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(caller.host, strict=False)
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(caller.host, None, type=socket.SOCK_STREAM)
+    except OSError:  # a name that nobody knows is nobody's
+        return False
+    return host in {plain_host(str(entry[4][0])) for entry in found}
+
+
+def _yaml(text: str) -> str:
+    is_plain = _PLAIN.fullmatch(text) and text.lower() not in _YAML_WORDS
+    return text if is_plain else json.dumps(text)
+
+
+def _quoted(ae: str) -> str:
+    return json.dumps(ae.strip())

@@ -1,0 +1,87 @@
+"""The listener's process: recover the inbox, then listen until told to stop.
+
+Promises: stop is kill, start is recovery. Leaves to the commands: signals and logging.
+"""
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pynetdicom import AE, evt
+from pynetdicom import _config as pynetdicom_config
+
+from node.config import Config
+from node.errors import Misconfigured
+from node.inbox import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION, Inbox
+from node.listener import handlers
+from node.listener.callers import Slots
+from node.listener.handlers import Reception
+from node.listener.server import Server
+from node.listener.spool import Spool
+
+ANSWER_SECONDS = 10  # for a peer to ask for an association, and to close after its release
+IDLE_SECONDS = 300  # some modalities keep an association open between two images
+MAXIMUM_PDU_BYTES = 131072  # the largest that DCMTK sends
+MOST_THREADS = 1 << 20  # pynetdicom counts connections; `Slots` counts associations
+
+log = logging.getLogger("node.listener")
+
+
+def run(
+    config: Config,
+    stop: threading.Event | None = None,
+    ready: Callable[[int], None] | None = None,
+) -> None:
+    """Receive until `stop` is set; `ready` is told the port once connections are accepted.
+
+    Raises:
+        Misconfigured: the port is taken, or another listener uses the same inbox.
+    """
+    inbox = Inbox(config.data.dir / "inbox", config.data.stop_accepting_below)
+    aborted = inbox.recover(time.time())
+    server: Server | None = None
+    try:
+        slots = Slots(config.node.max_associations, config.node.max_associations_per_host)
+        server = _server(config, Reception(config, inbox, slots))
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+        port = server.server_address[1]
+        log.info("listening", extra={"ae": config.node.ae_title, "port": port, "count": aborted})
+        if ready:
+            ready(port)
+        (stop or threading.Event()).wait()
+    finally:
+        if server is not None:
+            server.shutdown()
+            for association in server.active_associations:
+                association.abort()
+        inbox.release()
+
+
+def _server(config: Config, reception: Reception) -> Server:
+    pynetdicom_config.LOG_HANDLER_LEVEL = "none"  # it formats each PDU, logged or not
+    ae = AE(config.node.ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION
+    ae.maximum_pdu_size = MAXIMUM_PDU_BYTES
+    ae.maximum_associations = MOST_THREADS
+    ae.acse_timeout = ANSWER_SECONDS
+    ae.network_timeout = IDLE_SECONDS
+    bound: list[Any] = [
+        (evt.EVT_REQUESTED, handlers.on_requested, [reception]),
+        (evt.EVT_ACCEPTED, handlers.on_accepted, [reception]),
+        (evt.EVT_RELEASED, handlers.on_released, [reception]),
+        (evt.EVT_C_STORE, handlers.on_store, [reception]),
+    ]
+    address = (config.node.host, config.node.port)
+    try:
+        server = Server(ae, address, config.node.ae_title, [], evt_handlers=bound)
+    except OSError as exc:
+        message = f"cannot listen on {address[0]} port {address[1]}: {exc.strerror}"
+        raise Misconfigured(message, advice="Change `node.host` or `node.port`.") from exc
+    passing, largest = reception.inbox.passing, config.node.largest_instance
+    server.new_spool = functools.partial(Spool, passing, largest)
+    server.on_end = functools.partial(handlers.on_end, reception=reception)
+    return server

@@ -1,0 +1,134 @@
+"""The TCP side: who connects, and who is still silent.
+
+Promises: a connection costs a thread that sleeps until its first byte, and nothing of pynetdicom
+before that; the silent never keep a sender out. Health checks that open and close are forgotten.
+"""
+
+import logging
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from socketserver import TCPServer
+from typing import Any
+
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from node.listener.association import Association
+from node.listener.spool import Spool
+from node.listener.upper import Wire
+
+FIRST_BYTE = timedelta(seconds=10)
+MOST_SILENT = 64  # connections that have not asked for anything; then the oldest is closed
+ASSOCIATE_REQUEST = b"\x01"  # PS3.8 9.3.2: the first byte that a DICOM peer sends
+
+log = logging.getLogger("node.listener")
+
+
+class WaitingRoom:
+    """Connections without an association yet."""
+
+    def __init__(self, most: int) -> None:
+        """Hold up to `most`."""
+        self._most = most
+        self._waiting: dict[socket.socket, None] = {}  # in order of arrival
+        self._lock = threading.Lock()
+
+    def enter(self, connection: socket.socket) -> None:
+        """Let one in; the one that has been silent for longest goes when the room is full."""
+        with self._lock:
+            self._waiting[connection] = None
+            oldest = next(iter(self._waiting)) if len(self._waiting) > self._most else None
+            if oldest is not None:
+                del self._waiting[oldest]
+        if oldest is not None:
+            hang_up(oldest)
+
+    def leave(self, connection: socket.socket) -> None:
+        """Forget one, whether or not it is here."""
+        with self._lock:
+            self._waiting.pop(connection, None)
+
+
+class Server(ThreadedAssociationServer):
+    """Accepts connections, and makes associations of those that speak DICOM."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    new_spool: Callable[[], Spool]
+    on_end: Callable[[Association], None]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Listen; nothing is accepted before `serve_forever`."""
+        self.room = WaitingRoom(MOST_SILENT)
+        super().__init__(*args, request_handler=_Connection, **kwargs)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection that answers without delay and notices a vanished peer."""
+        connection, address = super().get_request()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection, address
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Wait for the first byte, on this connection's own thread."""
+        self.room.enter(request)
+        if _speaks_dicom(request):
+            super().process_request_thread(request, client_address)
+        else:
+            self.room.leave(request)
+            self.shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say that a connection failed, without what was in it."""
+        del request
+        log.error("a connection failed", exc_info=sys.exc_info(), extra={"host": client_address[0]})
+
+    def shutdown(self) -> None:
+        """Accept no more."""
+        TCPServer.shutdown(self)
+        self.server_close()
+
+
+class _Connection(RequestHandler):
+    """One connection that has begun to speak."""
+
+    def _create_association(self) -> Association:
+        server = self.server
+        association = Association(self.ae, server.new_spool, server.on_end)
+        association._server = server  # noqa: SLF001  as in pynetdicom's own
+        association.name = f"AcceptorThread@{self.client_address[0]}"  # it counts them by name
+        association.set_socket(Wire(association, self.request))
+        association.acceptor.maximum_length = self.ae.maximum_pdu_size
+        association.acceptor.ae_title = server.ae_title
+        association.acceptor.address_info = self.local
+        association.acceptor.implementation_class_uid = self.ae.implementation_class_uid
+        association.acceptor.implementation_version_name = self.ae.implementation_version_name
+        association.acceptor.supported_contexts = []  # known when the request is: see handlers
+        association.requestor.address_info = self.remote
+        for event, bound in server._handlers.items():  # noqa: SLF001
+            for handler, arguments in [bound] if isinstance(bound, tuple) else bound:
+                association.bind(event, handler, arguments)
+        return association
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End a connection that another thread may be waiting for."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # gone already
+        return
+
+
+def _speaks_dicom(connection: socket.socket) -> bool:
+    """Wait for the first byte, and say whether it begins an A-ASSOCIATE-RQ."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    try:
+        if not poll.poll(FIRST_BYTE.total_seconds() * 1000):
+            return False
+        return connection.recv(1, socket.MSG_PEEK) == ASSOCIATE_REQUEST
+    except OSError:
+        return False

@@ -1,0 +1,198 @@
+"""pynetdicom's upper layer, made to wait instead of poll and to bound what a peer may send.
+
+Promises: an idle association costs no processor time, a stalled or absurd PDU ends it, and a
+fragment is never kept beyond the limits. Leaves to pynetdicom: the state machine and the encoding.
+(As delivered, each association polls a thousand times a second on two threads, reads a PDU of
+any announced length, and a peer that stalls within a PDU holds both threads for ever.)
+"""
+
+import logging
+import queue
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pynetdicom import dimse_messages
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import InvalidEventError
+from pynetdicom.transport import AssociationSocket
+
+from node.listener.spool import Spool
+
+LARGEST_PDU_BYTES = (
+    1 << 20
+)  # a request with 128 contexts stays below 100 KB; data PDUs below 128 KiB
+LARGEST_COMMAND_BYTES = 64 << 10  # the longest command has a dozen short elements
+MOST_WAITING_MESSAGES = 2  # no asynchronous window is negotiated: a peer waits for each answer
+PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
+LOOK_UP_SECONDS = 0.1  # how often the timers are looked at while nothing happens
+
+# What pydicom and pynetdicom raise while they decode bytes that are no command set or PDU.
+DECODING_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    InvalidEventError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+log = logging.getLogger("node.listener")
+
+
+class Wire(AssociationSocket):
+    """A connection with deadlines, whose reader can be woken."""
+
+    def __init__(self, association: Any, connection: socket.socket) -> None:
+        """Take over an accepted connection."""
+        super().__init__(association, client_socket=connection)
+        self._woken, self._waker = socket.socketpair()
+        self._woken.settimeout(0)
+        self._waker.settimeout(0)
+        self._poll = select.poll()  # select() fails beyond the 1024th descriptor
+        self._poll.register(connection, select.POLLIN)
+        self._poll.register(self._woken, select.POLLIN)
+        self._bell = self._woken.fileno()
+
+    def wake(self) -> None:
+        """Make a waiting `ready` return."""
+        try:
+            self._waker.send(b"!")
+        except OSError:  # full: it will wake anyway; closed: nobody waits
+            return
+
+    def hang_up(self) -> None:
+        """Close what `close` does not know of."""
+        self._waker.close()
+        self._woken.close()
+
+    @property
+    def ready(self) -> bool:
+        """Wait for data or `wake`, and say whether there is data (or the end of it)."""
+        if self.socket is None or not self._is_connected:
+            time.sleep(0.001)
+            return False
+        try:
+            found = [number for number, _ in self._poll.poll(LOOK_UP_SECONDS * 1000)]
+            if self._bell in found:
+                self._woken.recv(4096)
+        except OSError:
+            self.event_queue.put("Evt17")
+            return False
+        return any(number != self._bell for number in found)
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read so many bytes; fewer if the peer has closed.
+
+        Raises:
+            OSError: more than any PDU has, or too slow.
+        """
+        if nr_bytes > LARGEST_PDU_BYTES:
+            message = "the announced PDU is too large"
+            raise OSError(message)
+        assert self.socket is not None
+        buffer = bytearray(nr_bytes)
+        deadline = time.monotonic() + PDU_SECONDS
+        got = 0
+        with memoryview(buffer) as view:
+            while got < nr_bytes:
+                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                count = self.socket.recv_into(view[got:])
+                if count == 0:
+                    break
+                got += count
+        del buffer[got:]
+        return buffer
+
+    def send(self, bytestream: bytes) -> None:
+        """Write all, in time: a peer that does not read its answers is gone."""
+        try:
+            assert self.socket is not None
+            self.socket.settimeout(PDU_SECONDS)
+            self.socket.sendall(bytestream)
+        except (OSError, AssertionError):
+            self.event_queue.put("Evt17")
+
+
+class Upper(DULServiceProvider):
+    """The reading thread of one association."""
+
+    def __init__(self, association: Any) -> None:
+        """Start nothing yet."""
+        super().__init__(association)
+        self.daemon = True  # stop is kill
+        self._run_loop_delay = 0  # `Wire.ready` waits
+        self.to_user_queue = _Announced(lambda: association.dimse.msg_queue.put((None, None)))
+
+    def send_pdu(self, primitive: Any) -> None:
+        """Queue a primitive and wake the thread that sends it."""
+        super().send_pdu(primitive)
+        if isinstance(self.socket, Wire):
+            self.socket.wake()
+
+    def run_reactor(self) -> None:
+        """Run until the connection ends; a peer that breaks the protocol ends it too."""
+        try:
+            super().run_reactor()
+        except DECODING_ERRORS as exc:
+            log.warning("a peer broke the protocol", extra={"kind": type(exc).__name__})
+        self.assoc.dimse.msg_queue.put((None, None))
+
+
+class _Announced(queue.Queue[Any]):
+    """A queue that also wakes who waits at another one."""
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        super().__init__()
+        self._announce = announce
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002  Queue's own signature
+        super().put(item, block, timeout)
+        self._announce()
+
+
+class Messages(DIMSEServiceProvider):
+    """Fragments to messages, within limits."""
+
+    def __init__(self, association: Any, new_spool: Callable[[], Spool]) -> None:
+        """Put each data set into a spool of its own."""
+        super().__init__(association)
+        self._new_spool = new_spool
+        self.message: Any = None
+
+    def get_msg(self, block: bool = False) -> Any:  # noqa: FBT001, FBT002  pynetdicom's own signature
+        """Return the next message, or (None, None) when there is something else to look at."""
+        del block
+        try:
+            return self.msg_queue.get(timeout=LOOK_UP_SECONDS)
+        except queue.Empty:
+            return None, None
+
+    def receive_primitive(self, primitive: Any) -> None:
+        """Add fragments to the message; a peer outside the limits is aborted (AA-8)."""
+        message = self.message
+        if message is None:
+            message = self.message = dimse_messages.DIMSEMessage()
+            message.data_set = self._new_spool()
+        try:
+            if self._is_excessive(message):
+                self.dul.event_queue.put("Evt19")
+                return
+            super().receive_primitive(primitive)
+        except DECODING_ERRORS as exc:
+            log.warning("a message that cannot be decoded", extra={"kind": type(exc).__name__})
+            message.data_set.close()
+            self.dul.event_queue.put("Evt19")
+
+    def _is_excessive(self, message: Any) -> bool:
+        is_long = message.encoded_command_set.tell() > LARGEST_COMMAND_BYTES
+        return is_long or self.msg_queue.qsize() > MOST_WAITING_MESSAGES

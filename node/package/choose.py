@@ -1,0 +1,56 @@
+"""Which package and size each rule of the configuration means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node.config import Config
+from node.errors import Misconfigured
+from node.package.folder import Package, load, models_in, version_key
+
+
+@dataclass(frozen=True)
+class Use:
+    """One rule's package and size."""
+
+    rule: str
+    package: Package
+    size: str
+
+
+def uses(config: Config) -> list[Use]:
+    """Return what each rule with a model would run; every digest of these packages is verified.
+
+    Raises:
+        BadPackage: a package of a named task was altered or is incomplete.
+        Misconfigured: a rule names a package or size that is not there.
+    """
+    wanted = [rule for rule in config.rules if rule.use != "none"]
+    tasks = {rule.use.partition("/")[0] for rule in wanted}
+    folders = models_in(config.model.dir) if wanted else []
+    packages = [load(folder) for folder in folders if folder.parent.name in tasks]
+    found = []
+    for rule in wanted:
+        package = resolve(rule.use, packages)
+        size = rule.size or config.model.size
+        package.size(size)
+        found.append(Use(rule.name, package, size))
+    return found
+
+
+def resolve(use: str, packages: Sequence[Package]) -> Package:
+    """Find the package that `use` names: `task/version`, or the newest of `task`.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    task, _, version = use.partition("/")
+    fitting = [
+        package
+        for package in packages
+        if package.manifest.task == task and version in ("", package.manifest.version)
+    ]
+    if not fitting:
+        known = ", ".join(package.name for package in packages) or "none"
+        message = f"no package {use!r}"
+        raise Misconfigured(message, advice=f"Packages in model.dir: {known}.")
+    return max(fitting, key=lambda package: version_key(package.manifest.version))

@@ -1,0 +1,162 @@
+"""One picture of a result for people: three planes with outlines, names and volumes.
+
+Promises: true proportions in mm, radiological view (the patient's right on the left), letters that
+say so, and nothing about the patient but the images themselves.
+Leaves to viewers: everything else; this is no diagnostic display.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from node.imaging import Labels, Volume
+from node.imaging.orient import orient, turn_of
+from node.package import Segment
+
+Pixels = npt.NDArray[np.uint8]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+PANEL_PX = 360  # width and height of the square in which each plane is drawn
+MARGIN_PX = 24  # around a plane: room for the letters
+LINE_PX = 26  # height of a line of the legend
+FILL = 0.30  # opacity of a segment inside its outline
+WINDOW_PERCENT = (1.0, 99.5)  # of the voxels; outliers would leave the rest dark
+BACKGROUND, INK, FAINT = (0, 0, 0), (235, 235, 235), (150, 150, 150)
+NOTE = "AI result - not for diagnosis"
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """How a slice of the canonical volume (head, back, left) becomes a picture."""
+
+    name: str
+    axis: int  # canonical axis that is cut
+    is_upside_down: bool  # rows run to the head, and pictures start at the top
+    letters: tuple[str, str, str, str]  # left, right, top, bottom
+
+
+PLANES = (
+    _Plane("axial", 0, is_upside_down=False, letters=("R", "L", "A", "P")),
+    _Plane("coronal", 1, is_upside_down=True, letters=("R", "L", "H", "F")),
+    _Plane("sagittal", 2, is_upside_down=True, letters=("A", "P", "H", "F")),
+)
+
+
+def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: Path) -> None:
+    """Write a PNG of three planes through the middle of what was found.
+
+    Args:
+        volume: the image, in any orientation.
+        labels: the result on the same grid; all planes go through the centre if it is empty.
+        segments: names and colours; volumes are counted here.
+        path: where the PNG goes.
+    """
+    turned, _ = orient(volume)
+    found = turn_of(volume.grid).apply(labels.array)
+    centre = _centre(found)
+    low, high = np.percentile(turned.array, WINDOW_PERCENT)
+    colours = {segment.number: segment.colour_rgb for segment in segments}
+    width = len(PLANES) * (PANEL_PX + 2 * MARGIN_PX)
+    lines = len(segments) + 1
+    height = PANEL_PX + 2 * MARGIN_PX + lines * LINE_PX + MARGIN_PX
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
+    for number, plane in enumerate(PLANES):
+        grey = _cut(turned.array, plane, centre)
+        shown = np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1)
+        panel = _panel(
+            (shown * 255).astype(np.uint8),
+            _cut(found, plane, centre),
+            [mm for axis, mm in enumerate(turned.grid.spacing_mm) if axis != plane.axis],
+            max(turned.grid.extent_mm),
+            colours,
+        )
+        _place(sheet, panel, number * (PANEL_PX + 2 * MARGIN_PX), plane)
+    _legend(sheet, segments, labels)
+    sheet.save(path, "PNG", optimize=True)
+
+
+def _centre(found: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Return, along each axis, the plane that shows most of the segments."""
+    if not found.any():
+        return (found.shape[0] // 2, found.shape[1] // 2, found.shape[2] // 2)
+    marked = found > 0
+    middle = [int(marked.sum(axis=axes).argmax()) for axes in ((1, 2), (0, 2), (0, 1))]
+    return (middle[0], middle[1], middle[2])
+
+
+def _cut(
+    array: npt.NDArray[Scalar], plane: _Plane, centre: tuple[int, int, int]
+) -> npt.NDArray[Scalar]:
+    cut = np.take(array, centre[plane.axis], axis=plane.axis)
+    return cut[::-1] if plane.is_upside_down else cut
+
+
+def _panel(
+    grey: Pixels,
+    found: Pixels,
+    spacing_mm: Sequence[float],
+    longest_mm: float,
+    colours: dict[int, tuple[int, int, int]],
+) -> Image.Image:
+    """Draw one plane at the scale that all planes share, so that they can be compared."""
+    scale = PANEL_PX / longest_mm
+    height, width = (
+        max(1, round(n * mm * scale)) for n, mm in zip(grey.shape, spacing_mm, strict=True)
+    )
+    smooth = Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC)
+    exact = Image.fromarray(found).resize((width, height), Image.Resampling.NEAREST)
+    picture = np.repeat(np.asarray(smooth, np.float32)[..., None], 3, axis=2)
+    drawn = np.asarray(exact)
+    edge = _edges(drawn)
+    for number, colour in colours.items():
+        inside = drawn == number
+        picture[inside] += FILL * (np.array(colour, np.float32) - picture[inside])
+        picture[inside & edge] = colour
+    return Image.fromarray(picture.astype(np.uint8))
+
+
+def _edges(drawn: Pixels) -> npt.NDArray[np.bool_]:
+    """Mark pixels with a neighbour of another segment."""
+    padded = np.pad(drawn, 1, mode="edge")
+    middle = padded[1:-1, 1:-1]
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return np.logical_or.reduce([middle != neighbour for neighbour in neighbours])
+
+
+def _place(sheet: Image.Image, panel: Image.Image, left: int, plane: _Plane) -> None:
+    x = left + MARGIN_PX + (PANEL_PX - panel.width) // 2
+    y = MARGIN_PX + (PANEL_PX - panel.height) // 2
+    sheet.paste(panel, (x, y))
+    draw, font = ImageDraw.Draw(sheet), _font(15)
+    middle = (x + panel.width // 2, y + panel.height // 2)
+    spots = (
+        (x - MARGIN_PX // 2, middle[1]),
+        (x + panel.width + MARGIN_PX // 2, middle[1]),
+        (middle[0], y - MARGIN_PX // 2),
+        (middle[0], y + panel.height + MARGIN_PX // 2),
+    )
+    for letter, spot in zip(plane.letters, spots, strict=True):
+        draw.text(spot, letter, INK, font, anchor="mm")
+
+
+def _legend(sheet: Image.Image, segments: Sequence[Segment], labels: Labels) -> None:
+    draw, font = ImageDraw.Draw(sheet), _font(16)
+    volumes_ml = labels.volumes_ml(tuple(segment.number for segment in segments))
+    top = PANEL_PX + 2 * MARGIN_PX
+    for line, segment in enumerate(segments):
+        y = top + line * LINE_PX
+        draw.rectangle((MARGIN_PX, y + 5, MARGIN_PX + 16, y + 21), segment.colour_rgb)
+        volume = volumes_ml[segment.number]
+        said = f"{volume:.2f} ml" if volume else "not found"
+        draw.text((MARGIN_PX + 26, y + 13), f"{segment.label}: {said}", INK, font, anchor="lm")
+    last = top + len(segments) * LINE_PX + LINE_PX // 2
+    draw.text((MARGIN_PX, last), NOTE, FAINT, _font(14), anchor="lm")
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

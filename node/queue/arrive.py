@@ -1,0 +1,143 @@
+"""A series that arrived, and its job if it gets one: recorded once, however often it is told."""
+
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from node import schema
+from node.errors import Superseded
+from node.queue import payloads
+from node.queue.moves import error_values, insert_job, move
+from node.queue.rows import NewArrival, NewSegmentJob
+from node.schema import arrivals, events, jobs
+from node.states import Arrow, Kind, Outcome
+
+
+class Recorded(NamedTuple):
+    """Which rows speak for an arrival; `is_new` is false for what was known already."""
+
+    arrival_id: int
+    job_id: int | None
+    is_new: bool
+
+
+def record_arrival(
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float
+) -> Recorded:
+    """Record a complete series and queue its job, in one transaction.
+
+    The same inputs of the same series are recorded once. A queued job for earlier inputs of the
+    series is rejected as superseded, whatever was decided about the new ones: they speak for it.
+    The same work under another arrival is not queued again; the arrival points to that job.
+    """
+    assert (job is not None) == (arrival.outcome is Outcome.PLANNED)
+    with engine.begin() as connection:
+        known = connection.execute(
+            sa.select(arrivals.c.id, arrivals.c.job_id).where(_same(arrival))
+        ).one_or_none()
+        if known is not None:
+            return Recorded(known.id, known.job_id, is_new=False)
+        made = connection.execute(
+            sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
+        ).scalar_one()
+        _decided(connection, made, arrival, now)
+        return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
+
+
+def decide_again(
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float
+) -> Recorded:
+    """Replace what was decided about a recorded arrival that has no job: the rules changed.
+
+    An arrival that has a job, or is not recorded, is left to `record_arrival`.
+    """
+    with engine.begin() as connection:
+        made = connection.execute(
+            sa.update(arrivals)
+            .where(_same(arrival), arrivals.c.outcome != Outcome.PLANNED.value)
+            .values(**_values(arrival), planned_at=now)
+            .returning(arrivals.c.id)
+        ).scalar_one_or_none()
+        if made is not None:
+            _decided(connection, made, arrival, now)
+            return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
+    return record_arrival(engine, arrival, job, now)
+
+
+def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        arrivals.c.series_key == arrival.series_key,
+        arrivals.c.inputs_digest == arrival.inputs_digest,
+    )
+
+
+def _values(arrival: NewArrival) -> dict[str, Any]:
+    return asdict(arrival) | {"outcome": arrival.outcome.value}
+
+
+def _decided(connection: sa.Connection, made: int, arrival: NewArrival, now: float) -> None:
+    """Tell when the images came and what was decided, as the first lines of the story."""
+    received = f"{arrival.instances} instances from {arrival.caller_ae or 'unknown'}"
+    if arrival.outcome is Outcome.PLANNED:
+        decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}"
+    else:
+        decided = " ".join(part for part in (arrival.reason, arrival.advice) if part)
+    for at, what, detail in (
+        (arrival.last_at, "received", received),
+        (now, arrival.outcome.value, decided),
+    ):
+        connection.execute(
+            sa.insert(events).values(
+                at=at,
+                study_uid=arrival.study_uid,
+                series_uid=arrival.series_uid,
+                arrival_id=made,
+                what=what,
+                detail=detail,
+            )
+        )
+
+
+def _give_job(
+    connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
+) -> int | None:
+    same_work = None
+    if job is not None:
+        same_work = connection.execute(
+            sa.select(jobs.c.id).where(jobs.c.dedup_key == job.dedup_key, schema.TAKEN)
+        ).scalar_one_or_none()
+    error = Superseded("images that arrived later made a newer job for the same series")
+    move(
+        connection,
+        Arrow.SUPERSEDE,
+        now,
+        sa.and_(
+            jobs.c.kind == Kind.SEGMENT.value,
+            jobs.c.series_uid == arrival.series_uid,
+            jobs.c.id != (same_work or 0),
+        ),
+        error_values(error),
+        f"arrival {made} has all images",
+    )
+    if job is None:
+        return None
+    job_id = same_work or _insert(connection, made, arrival, job, now)
+    connection.execute(sa.update(arrivals).where(arrivals.c.id == made).values(job_id=job_id))
+    return job_id
+
+
+def _insert(
+    connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob, now: float
+) -> int:
+    values = {
+        "dedup_key": job.dedup_key,
+        "study_uid": arrival.study_uid,
+        "series_uid": arrival.series_uid,
+        "arrival_id": made,
+        "target": "",
+        "payload": payloads.encode(job.payload),
+        "priority": job.priority,
+    }
+    return insert_job(connection, Kind.SEGMENT, now, values).id

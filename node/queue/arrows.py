@@ -1,0 +1,302 @@
+"""What workers and operators may do to a job. Each function is one arrow, in one transaction.
+
+A worker is known by its name and the number of its claim, so that one that fell silent, lost its
+lease and came back cannot commit what another has taken over.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from node.errors import Cancelled, LeaseLost, NodeError
+from node.queue import payloads, rows
+from node.queue.moves import error_values, insert_job, move
+from node.queue.payloads import DeliverResult, SegmentResult
+from node.queue.rows import Job, NewDelivery
+from node.schema import QUEUED, RUNNING, jobs
+from node.states import Arrow, IllegalArrow, Kind, State
+
+PRIORITIES = range(9, -1, -1)  # 9 runs first
+_NO_ERROR = {"code": "", "reason": "", "advice": ""}
+
+
+class NoSuchJob(LookupError):
+    """There is no job with this number."""
+
+    def __init__(self, job_id: int) -> None:
+        """Name the number that was asked for."""
+        super().__init__(f"there is no job {job_id}")
+
+
+class SameWork(ValueError):
+    """The same work waits, runs or is done under another number."""
+
+    def __init__(self, job_id: int) -> None:
+        """Name the job that was to be queued again."""
+        super().__init__(f"the work of job {job_id} waits, runs or is done as another job")
+
+
+def claim(
+    engine: Engine, kind: Kind, worker: str, now: float, lease_s: float, target: str = ""
+) -> Job | None:
+    """Take the most urgent job that is due, or None: highest priority, then due longest.
+
+    Args:
+        engine: the database.
+        kind: which kind of work the worker does.
+        worker: its name, unlike that of any other worker.
+        now: Unix seconds.
+        lease_s: for how long the job is its own; `extend` it while working.
+        target: for DELIVER, whose jobs.
+    """
+    due = sa.func.coalesce(*(_due(kind, target, priority, now) for priority in PRIORITIES))
+    values = {
+        "worker": worker,
+        "lease_until": now + lease_s,
+        "attempts": jobs.c.attempts + 1,
+        "claims": jobs.c.claims + 1,
+    }
+    try:
+        with engine.begin() as connection:
+            taken = move(connection, Arrow.CLAIM, now, jobs.c.id == due, values, _attempt)
+    except sa.exc.IntegrityError:  # on PostgreSQL, another took the same series' other job just now
+        return None
+    return taken[0] if taken else None
+
+
+def extend(engine: Engine, job: Job, now: float, lease_s: float) -> None:
+    """Keep a running job; call it often, it also tells when an operator wants it stopped.
+
+    Raises:
+        LeaseLost: another worker may have the job: drop it without a trace.
+        Cancelled: an operator asked to stop; reject the job with this error.
+    """
+    with engine.begin() as connection:
+        cancel_at = connection.execute(
+            sa.update(jobs)
+            .where(_still_mine(job))
+            .values(lease_until=now + lease_s)
+            .returning(jobs.c.cancel_at)
+        ).one_or_none()
+    if cancel_at is None:
+        raise _lost(job)
+    if cancel_at[0] is not None:
+        raise _cancelled()
+
+
+def finish_segment(
+    engine: Engine, job: Job, result: SegmentResult, deliveries: Sequence[NewDelivery], now: float
+) -> list[Job]:
+    """Commit a segmentation and queue its deliveries; return those.
+
+    Raises:
+        LeaseLost: as `extend`; nothing was changed.
+    """
+    volumes = ", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())
+    with engine.begin() as connection:
+        _finish(connection, job, result, now, volumes)
+        return [
+            insert_job(
+                connection,
+                Kind.DELIVER,
+                now,
+                {
+                    "dedup_key": f"{job.dedup_key}/{delivery.target}",
+                    "study_uid": job.study_uid,
+                    "series_uid": job.series_uid,
+                    "arrival_id": job.arrival_id,
+                    "parent_id": job.id,
+                    "target": delivery.target,
+                    "payload": payloads.encode(delivery.payload),
+                    "priority": delivery.priority,
+                },
+            )
+            for delivery in deliveries
+        ]
+
+
+def finish_delivery(engine: Engine, job: Job, result: DeliverResult, now: float) -> None:
+    """Commit a delivery.
+
+    Raises:
+        LeaseLost: as `extend`; nothing was changed.
+    """
+    how = "confirmed by query" if result.confirmed else "unconfirmed"
+    said = f"{job.target} answered {result.status}, {how}"
+    with engine.begin() as connection:
+        _finish(connection, job, result, now, f"{said}; {result.note}" if result.note else said)
+
+
+def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, now: float) -> Job:
+    """Queue the job again, for `not_before`; one that an operator cancelled meanwhile is rejected.
+
+    Raises:
+        LeaseLost: as `extend`; nothing was changed.
+    """
+    with engine.begin() as connection:
+        mine = _still_mine(job)
+        moved = move(
+            connection,
+            Arrow.REJECT,
+            now,
+            sa.and_(mine, jobs.c.cancel_at.is_not(None)),
+            error_values(_cancelled()),
+            str(_cancelled()),
+        ) or move(
+            connection,
+            Arrow.RETRY,
+            now,
+            mine,
+            {"not_before": not_before, **error_values(error)},
+            f"in {not_before - now:.0f} s, because {error}",
+        )
+    return _one(moved, job)
+
+
+def reject(engine: Engine, job: Job, error: NodeError, now: float) -> Job:
+    """End the job with an honest no.
+
+    Raises:
+        LeaseLost: as `extend`; nothing was changed.
+    """
+    return _end(engine, job, Arrow.REJECT, error, now)
+
+
+def fail(engine: Engine, job: Job, error: NodeError, now: float) -> Job:
+    """End the job as broken.
+
+    Raises:
+        LeaseLost: as `extend`; nothing was changed.
+    """
+    return _end(engine, job, Arrow.FAIL, error, now)
+
+
+def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
+    """Take jobs back from workers that fell silent; return them as they are afterwards.
+
+    A segmentation fails when its attempts are used up: a series that kills the machine must not
+    do so for ever. A delivery never does, because its attempts also count a target's silences.
+    """
+    over = sa.and_(RUNNING, jobs.c.lease_until < now)
+    used_up = sa.and_(jobs.c.kind == Kind.SEGMENT.value, jobs.c.attempts >= max_attempts)
+    gone = LeaseLost("the process that did the work went away", advice="See its log.")
+    cancelled = sa.and_(over, jobs.c.cancel_at.is_not(None))
+    with engine.begin() as connection:
+        return [
+            *move(connection, Arrow.REJECT, now, cancelled, error_values(_cancelled())),
+            *move(connection, Arrow.EXHAUST, now, sa.and_(over, used_up), error_values(gone)),
+            *move(connection, Arrow.EXPIRE, now, over, {"not_before": now, **error_values(gone)}),
+        ]
+
+
+def requeue(engine: Engine, job_id: int, now: float) -> Job:
+    """Give a failed or rejected job a fresh start, for an operator.
+
+    Raises:
+        NoSuchJob: no job has this number.
+        IllegalArrow: the job has not ended, or is done.
+        SameWork: the same work waits, runs or is done under another number.
+    """
+    fresh = {"attempts": 0, "not_before": now, "queued_at": now, **_NO_ERROR}
+    try:
+        with engine.begin() as connection:
+            moved = move(
+                connection, Arrow.REQUEUE, now, jobs.c.id == job_id, fresh, "by an operator"
+            )
+            return moved[0] if moved else _illegal(connection, job_id, Arrow.REQUEUE)
+    except sa.exc.IntegrityError:
+        raise SameWork(job_id) from None
+
+
+def cancel(engine: Engine, job_id: int, now: float) -> Job:
+    """Stop a job, for an operator: a queued one at once, a running one when its worker notices.
+
+    Raises:
+        NoSuchJob: no job has this number.
+        IllegalArrow: the job has ended.
+    """
+    this = jobs.c.id == job_id
+    with engine.begin() as connection:
+        moved = move(
+            connection, Arrow.CANCEL, now, this, error_values(_cancelled()), "by an operator"
+        ) or move(connection, Arrow.ASK_CANCEL, now, this, {"cancel_at": now}, "by an operator")
+        return moved[0] if moved else _illegal(connection, job_id, Arrow.CANCEL)
+
+
+def _due(kind: Kind, target: str, priority: int, now: float) -> sa.ScalarSelect[int]:
+    """Return the job of one priority that has been due longest: one step into the index."""
+    wanted = (
+        sa.select(jobs.c.id)
+        .where(QUEUED, jobs.c.kind == kind.value, jobs.c.target == target)
+        .where(jobs.c.priority == priority, jobs.c.not_before <= now)
+        .order_by(jobs.c.not_before, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite holds the only write lock
+    )
+    if kind is Kind.SEGMENT:
+        other = jobs.alias("other")
+        busy = sa.select(other.c.id).where(
+            sa.text("other.kind = 'segment' AND other.state = 'running'"),
+            other.c.series_uid == jobs.c.series_uid,
+        )
+        wanted = wanted.where(~busy.exists())
+    return wanted.correlate(None).scalar_subquery()
+
+
+def _still_mine(job: Job) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        jobs.c.id == job.id,
+        jobs.c.state == State.RUNNING.value,
+        jobs.c.worker == job.worker,
+        jobs.c.claims == job.claims,
+    )
+
+
+def _finish(
+    connection: sa.Connection,
+    job: Job,
+    result: SegmentResult | DeliverResult,
+    now: float,
+    detail: str,
+) -> None:
+    values = {"result": payloads.encode(result), **_NO_ERROR}
+    _one(move(connection, Arrow.FINISH, now, _still_mine(job), values, detail), job)
+
+
+def _end(engine: Engine, job: Job, arrow: Arrow, error: NodeError, now: float) -> Job:
+    with engine.begin() as connection:
+        moved = move(
+            connection,
+            arrow,
+            now,
+            _still_mine(job),
+            error_values(error),
+            f"{error.code}: {error}",
+        )
+    return _one(moved, job)
+
+
+def _one(moved: list[Job], job: Job) -> Job:
+    if not moved:
+        raise _lost(job)
+    return moved[0]
+
+
+def _lost(job: Job) -> LeaseLost:
+    return LeaseLost(f"job {job.id} is no longer held by {job.worker}")
+
+
+def _cancelled() -> Cancelled:
+    return Cancelled("an operator cancelled the job")
+
+
+def _attempt(job: Job) -> str:
+    return f"attempt {job.attempts} by {job.worker}"
+
+
+def _illegal(connection: sa.Connection, job_id: int, arrow: Arrow) -> Job:
+    found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
+    if found is None:
+        raise NoSuchJob(job_id)
+    raise IllegalArrow(rows.job(found).state, arrow)

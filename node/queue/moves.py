@@ -1,0 +1,85 @@
+"""The one way in which a job changes state: an arrow, its row and its event, in one transaction."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from node import schema
+from node.errors import NodeError
+from node.queue import rows
+from node.queue.rows import Job
+from node.states import ENDED, Arrow, Kind, State, follow, sources
+
+_NOBODY: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
+
+
+def move(
+    connection: sa.Connection,
+    arrow: Arrow,
+    now: float,
+    where: sa.ColumnElement[bool],
+    values: dict[str, Any] | None = None,
+    detail: str | Callable[[Job], str] = "",
+) -> list[Job]:
+    """Take every job that matches `where` along `arrow`; return them as they are afterwards."""
+    starts = sources(arrow)
+    end = follow(starts[0], arrow)
+    changes: dict[str, Any] = {"state": end.value, "updated_at": now}
+    if end is not State.RUNNING:
+        changes |= _NOBODY
+    changes["finished_at"] = now if end in ENDED else None
+    found = connection.execute(
+        sa.update(schema.jobs)
+        .where(where, schema.jobs.c.state.in_([state.value for state in starts]))
+        .values(**changes, **(values or {}))
+        .returning(*schema.jobs.c)
+    )
+    moved = [rows.job(row) for row in found.mappings().all()]
+    for job in moved:
+        tell(connection, job, arrow.value, now, detail(job) if callable(detail) else detail)
+    return moved
+
+
+def error_values(error: NodeError) -> dict[str, Any]:
+    """Return the columns that keep an error for the operator."""
+    return {"code": error.code, "reason": error.message, "advice": error.advice}
+
+
+def tell(connection: sa.Connection, job: Job, what: str, now: float, detail: str = "") -> None:
+    """Add one line to the story of a job's series."""
+    connection.execute(
+        sa.insert(schema.events).values(
+            at=now,
+            study_uid=job.study_uid,
+            series_uid=job.series_uid,
+            job_id=job.id,
+            arrival_id=job.arrival_id,
+            what=what,
+            detail=detail,
+        )
+    )
+
+
+def insert_job(connection: sa.Connection, kind: Kind, now: float, values: dict[str, Any]) -> Job:
+    """Add a queued job and the first line of its story."""
+    fresh: dict[str, Any] = {
+        "kind": kind.value,
+        "state": State.QUEUED.value,
+        "attempts": 0,
+        "claims": 0,
+        "not_before": now,
+        "code": "",
+        "reason": "",
+        "advice": "",
+        "result": "",
+        "created_at": now,
+        "queued_at": now,
+        "updated_at": now,
+    }
+    found = connection.execute(
+        sa.insert(schema.jobs).values(**fresh, **values).returning(*schema.jobs.c)
+    )
+    job = rows.job(found.mappings().one())
+    tell(connection, job, "queued", now, f"to {job.target}" if job.target else "")
+    return job

@@ -1,0 +1,206 @@
+"""What the rows say, for people and for the other loops. Nothing here writes or waits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from node.queue import rows
+from node.queue.arrows import NoSuchJob
+from node.queue.rows import Arrival, Beat, Event, Job
+from node.schema import QUEUED, arrivals, events, health, jobs, reading
+from node.states import LIVE, Ending, Kind, State, ending
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """One arrival, its jobs, and what became of it."""
+
+    arrival: Arrival
+    segment: Job | None
+    deliveries: tuple[Job, ...]
+    ending: Ending
+
+    @property
+    def ended_at(self) -> float | None:
+        """When its last step was taken; None while it goes on."""
+        if self.ending is Ending.IN_PROGRESS:
+            return None
+        steps = [job.updated_at for job in (self.segment, *self.deliveries) if job is not None]
+        return max([self.arrival.planned_at, *steps])
+
+
+def get(engine: Engine, job_id: int) -> Job:
+    """Return one job.
+
+    Raises:
+        NoSuchJob: no job has this number.
+    """
+    found = _jobs(engine, sa.select(jobs).where(jobs.c.id == job_id))
+    if not found:
+        raise NoSuchJob(job_id)
+    return found[0]
+
+
+def list_jobs(
+    engine: Engine,
+    *,
+    kind: Kind | None = None,
+    state: State | None = None,
+    study_uid: str | None = None,
+    limit: int = 100,
+) -> list[Job]:
+    """Return jobs, the newest first."""
+    query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    if kind is not None:
+        query = query.where(jobs.c.kind == kind.value)
+    if state is not None:
+        query = query.where(jobs.c.state == state.value)
+    if study_uid is not None:
+        query = query.where(jobs.c.study_uid == study_uid)
+    return _jobs(engine, query)
+
+
+def arrivals_of(
+    engine: Engine, *, study_uid: str | None = None, series_key: str | None = None
+) -> list[Arrival]:
+    """Return the arrivals of a study or of one folder of the inbox, the oldest first."""
+    with reading(engine) as connection:
+        return _arrivals(connection, study_uid=study_uid, series_key=series_key)
+
+
+def stories(
+    engine: Engine,
+    *,
+    study_uid: str | None = None,
+    series_uid: str | None = None,
+    series_key: str | None = None,
+    limit: int | None = None,
+) -> list[Story]:
+    """Return arrivals with their jobs and endings, the oldest first; `limit` keeps the newest."""
+    chosen = {"study_uid": study_uid, "series_uid": series_uid, "series_key": series_key}
+    with reading(engine) as connection:  # one snapshot, so that no story is told half
+        return [_story(connection, arrival) for arrival in _arrivals(connection, limit, **chosen)]
+
+
+def events_of(
+    engine: Engine,
+    *,
+    study_uid: str | None = None,
+    job_id: int | None = None,
+    limit: int = 1000,
+) -> list[Event]:
+    """Return the story of a study or a job, line by line in time; `limit` keeps the newest."""
+    query = sa.select(events).order_by(events.c.id.desc()).limit(limit)
+    if study_uid is not None:
+        query = query.where(events.c.study_uid == study_uid)
+    if job_id is not None:
+        query = query.where(events.c.job_id == job_id)
+    with reading(engine) as connection:
+        found = [rows.event(row) for row in connection.execute(query).mappings()]
+    return sorted(found, key=lambda event: (event.at, event.id))
+
+
+def counts(engine: Engine) -> dict[tuple[Kind, State], int]:
+    """Return how many jobs of each kind are in each state; every pair is there."""
+    query = sa.select(jobs.c.kind, jobs.c.state, sa.func.count()).group_by(
+        jobs.c.kind, jobs.c.state
+    )
+    found = {(kind, state): 0 for kind in Kind for state in State}
+    with reading(engine) as connection:
+        for kind, state, count in connection.execute(query):
+            found[Kind(kind), State(state)] = count
+    return found
+
+
+def oldest_queued_at(engine: Engine, kind: Kind, target: str | None = None) -> float | None:
+    """Return since when the job that waits longest has been waiting, or None if none waits."""
+    query = sa.select(sa.func.min(jobs.c.queued_at)).where(QUEUED, jobs.c.kind == kind.value)
+    if target is not None:
+        query = query.where(jobs.c.target == target)
+    with reading(engine) as connection:
+        since: float | None = connection.execute(query).scalar_one()
+    return since
+
+
+def waiting_for(engine: Engine, target: str, limit: int = 1000) -> list[Job]:
+    """Return the queued deliveries to `target`, the oldest first."""
+    query = (
+        sa.select(jobs)
+        .where(QUEUED, jobs.c.kind == Kind.DELIVER.value, jobs.c.target == target)
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return _jobs(engine, query)
+
+
+def remarks(engine: Engine, limit: int = 100) -> list[Event]:
+    """Return what was noted beside all series and jobs (refused callers and images), newest last."""
+    query = (
+        sa.select(events)
+        .where(events.c.job_id.is_(None), events.c.arrival_id.is_(None))
+        .order_by(events.c.id.desc())
+        .limit(limit)
+    )
+    with reading(engine) as connection:
+        return [rows.event(row) for row in connection.execute(query).mappings()][::-1]
+
+
+def targets_waited_for(engine: Engine) -> set[str]:
+    """Return the targets that have queued deliveries, whether they are configured or not."""
+    query = sa.select(jobs.c.target).where(QUEUED, jobs.c.kind == Kind.DELIVER.value).distinct()
+    with reading(engine) as connection:
+        return set(connection.execute(query).scalars())
+
+
+def beats(engine: Engine) -> list[Beat]:
+    """Return when each process was last seen alive."""
+    with reading(engine) as connection:
+        found = connection.execute(sa.select(health).order_by(health.c.process)).mappings()
+        return [rows.beat(row) for row in found]
+
+
+def _jobs(engine: Engine, query: sa.Select[tuple[object, ...]]) -> list[Job]:
+    with reading(engine) as connection:
+        return [rows.job(row) for row in connection.execute(query).mappings()]
+
+
+def _arrivals(
+    connection: sa.Connection, limit: int | None = None, **chosen: str | None
+) -> list[Arrival]:
+    query = sa.select(arrivals).order_by(arrivals.c.id.desc()).limit(limit)
+    for column, value in chosen.items():
+        if value is not None:
+            query = query.where(arrivals.c[column] == value)
+    return [rows.arrival(row) for row in connection.execute(query).mappings()][::-1]
+
+
+def _story(connection: sa.Connection, arrival: Arrival) -> Story:
+    found: Sequence[Job] = ()
+    if arrival.job_id is not None:
+        query = (
+            sa.select(jobs)
+            .where((jobs.c.id == arrival.job_id) | (jobs.c.parent_id == arrival.job_id))
+            .order_by(jobs.c.id)
+        )
+        found = [rows.job(row) for row in connection.execute(query).mappings()]
+    segment = next((job for job in found if job.kind is Kind.SEGMENT), None)
+    deliveries = tuple(job for job in found if job.kind is Kind.DELIVER)
+    return Story(
+        arrival=arrival,
+        segment=segment,
+        deliveries=deliveries,
+        ending=ending(
+            arrival.outcome,
+            segment.state if segment else None,
+            [delivery.state for delivery in deliveries],
+        ),
+    )
+
+
+def awaited_files(engine: Engine) -> set[str]:
+    """Return the files, relative to the data folder, that deliveries still need."""
+    live = [state.value for state in LIVE]
+    query = sa.select(jobs).where(jobs.c.kind == Kind.DELIVER.value, jobs.c.state.in_(live))
+    return {job.deliver_payload().file for job in _jobs(engine, query)}

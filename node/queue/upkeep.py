@@ -1,0 +1,76 @@
+"""Rows that are not jobs' own doing: signs of life, remarks, and forgetting what ended long ago."""
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from node.schema import arrivals, events, health, jobs
+from node.states import LIVE
+
+
+def heartbeat(engine: Engine, process: str, pid: int, now: float, detail: str = "") -> None:
+    """Record that `process` is alive."""
+    values = {"pid": pid, "at": now, "detail": detail}
+    with engine.begin() as connection:
+        known = connection.execute(
+            sa.update(health).where(health.c.process == process).values(**values)
+        )
+        if not known.rowcount:
+            connection.execute(sa.insert(health).values(process=process, **values))
+
+
+def note(  # noqa: PLR0913  an event has this many columns
+    engine: Engine,
+    what: str,
+    detail: str,
+    now: float,
+    *,
+    study_uid: str = "",
+    series_uid: str = "",
+    job_id: int | None = None,
+) -> None:
+    """Add a line to a story that is no arrow: a repaired header, a series that was pruned."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.insert(events).values(
+                at=now,
+                study_uid=study_uid,
+                series_uid=series_uid,
+                job_id=job_id,
+                what=what,
+                detail=detail,
+            )
+        )
+
+
+def forget(engine: Engine, before: float, limit: int = 500) -> int:
+    """Remove up to `limit` arrivals planned `before`, with their ended jobs and events.
+
+    An arrival with a job that still waits or runs stays whole. Returns how many were removed.
+    """
+    live = [state.value for state in LIVE]
+    busy = sa.select(jobs.c.id).where(
+        (jobs.c.arrival_id == arrivals.c.id) | (jobs.c.id == arrivals.c.job_id),
+        jobs.c.state.in_(live),
+    )
+    later = arrivals.alias("later")  # may point to the job of an earlier one; it goes first
+    needed = sa.select(later.c.id).where(
+        later.c.job_id == arrivals.c.job_id, later.c.id > arrivals.c.id
+    )
+    with engine.begin() as connection:
+        old = connection.execute(
+            sa.select(arrivals.c.id)
+            .where(arrivals.c.planned_at < before, ~busy.exists(), ~needed.exists())
+            .order_by(arrivals.c.planned_at)
+            .limit(limit)
+        ).scalars()
+        gone = list(old)
+        of_gone = jobs.c.arrival_id.in_(gone)
+        removed = sa.select(jobs.c.id).where(of_gone)
+        for statement in (
+            sa.delete(events).where(events.c.arrival_id.in_(gone) | events.c.job_id.in_(removed)),
+            sa.delete(jobs).where(of_gone, jobs.c.parent_id.is_not(None)),
+            sa.delete(jobs).where(of_gone),
+            sa.delete(arrivals).where(arrivals.c.id.in_(gone)),
+        ):
+            connection.execute(statement)
+    return len(gone)

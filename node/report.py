@@ -1,0 +1,150 @@
+"""The volumes of a SEG as a TID 1500 measurement report (Comprehensive 3D SR).
+
+Promises: patient, study and maker are those of the SEG, already mended there; one group per
+segment, found or not, because 0 ml is a result; UNVERIFIED, because no person has looked.
+Leaves to `node.seg`: everything about the SEG itself.
+"""
+
+import copy
+import datetime
+
+import highdicom as hd
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from node.imaging import Labels
+from node.package import Code, Package, Segment
+from node.series import Series
+from node.series.uid import UUID_ROOT, derive_uid
+
+UTF_8 = "ISO_IR 192"
+MILLILITRE = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
+ANATOMY = "123037004"  # SNOMED CT: Anatomical Structure; only then is the type a place in the body
+DIGITS_ML = 6  # a nanolitre; more digits would not survive a decimal string
+
+PROCEDURES = {  # CID 100
+    "MR": hd.sr.CodedConcept("113091000", "SCT", "Magnetic resonance imaging"),
+    "CT": hd.sr.CodedConcept("77477000", "SCT", "Computed tomography"),
+}
+ANY_PROCEDURE = hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure")
+
+
+def encode_report(
+    series: Series,
+    seg_dataset: Dataset,
+    labels: Labels,
+    package: Package,
+    *,
+    created: datetime.datetime,
+    uid_root: str = UUID_ROOT,
+) -> Dataset:
+    """Return the report on the volumes of `seg_dataset`, which `node.seg.encode` made of `labels`.
+
+    Raises:
+        ValueError: `created` has no time zone.
+    """
+    if created.tzinfo is None:
+        message = "the time of creation needs a time zone"
+        raise ValueError(message)
+    zone = datetime.datetime.strptime(seg_dataset.TimezoneOffsetFromUTC, "%z").tzinfo
+    when = created.astimezone(zone).replace(microsecond=0)
+    series_uid = derive_uid(uid_root, "report", seg_dataset.SeriesInstanceUID)
+    device_uid = derive_uid(
+        uid_root,
+        "device",
+        str(seg_dataset.ManufacturerModelName),
+        str(seg_dataset.DeviceSerialNumber),
+    )
+    report = hd.sr.Comprehensive3DSR(
+        evidence=[seg_dataset],
+        content=_content(series, seg_dataset, labels, package, device_uid)[0],
+        series_instance_uid=series_uid,
+        series_number=int(seg_dataset.SeriesNumber) + 1,
+        sop_instance_uid=derive_uid(uid_root, "report", seg_dataset.SOPInstanceUID),
+        instance_number=1,
+        manufacturer=seg_dataset.Manufacturer,
+        is_complete=True,
+        institution_name=seg_dataset.get("InstitutionName"),
+        manufacturer_model_name=seg_dataset.ManufacturerModelName,
+        software_versions=tuple(seg_dataset.SoftwareVersions),
+        device_serial_number=seg_dataset.DeviceSerialNumber,
+        series_description=seg_dataset.SeriesDescription.replace("AI SEG", "AI volumes", 1)[:64],
+        series_date=when.date(),
+        series_time=when.time(),
+        content_date=when.date(),
+        content_time=when.time(),
+        specific_character_set=UTF_8,
+    )
+    report.InstanceCreationDate, report.InstanceCreationTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
+    report.TimezoneOffsetFromUTC = seg_dataset.TimezoneOffsetFromUTC
+    # highdicom takes the SEG for an acquired image, and stamps its own item with the clock
+    report.ContributingEquipmentSequence = copy.deepcopy(seg_dataset.ContributingEquipmentSequence)
+    return report
+
+
+def _content(
+    series: Series, seg: Dataset, labels: Labels, package: Package, device_uid: str
+) -> hd.sr.MeasurementReport:
+    volumes_ml = labels.volumes_ml(package.manifest.numbers)
+    described = {int(item.SegmentNumber): item for item in seg.SegmentSequence}
+    groups = [
+        _group(series, seg, segment, described[segment.number], volumes_ml[segment.number])
+        for segment in package.manifest.segments
+    ]
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=device_uid,
+        name=seg.ManufacturerModelName,
+        manufacturer_name=seg.Manufacturer,
+        model_name=seg.ManufacturerModelName,
+        serial_number=seg.DeviceSerialNumber,
+    )
+    context = hd.sr.ObserverContext(
+        observer_type=codes.DCM.Device, observer_identifying_attributes=device
+    )
+    modality = series.survey.headers[0].modality
+    return hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=context),
+        procedure_reported=PROCEDURES.get(modality, ANY_PROCEDURE),
+        imaging_measurements=groups,
+    )
+
+
+def _group(
+    series: Series, seg: Dataset, segment: Segment, described: Dataset, volume_ml: float
+) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
+    algorithm = described.SegmentationAlgorithmIdentificationSequence[0]
+    kind = _concept(segment.type)
+    site = hd.sr.FindingSite(
+        anatomic_location=kind,
+        laterality=None if segment.modifier is None else _concept(segment.modifier),
+    )
+    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(
+            uid=described.TrackingUID, identifier=segment.label
+        ),
+        # `ReferencedSegment.from_segmentation` fails for one segment and for LABELMAP
+        referenced_segment=hd.sr.ReferencedSegment(
+            sop_class_uid=seg.SOPClassUID,
+            sop_instance_uid=seg.SOPInstanceUID,
+            segment_number=segment.number,
+            source_series=hd.sr.SourceSeriesForSegmentation(series.survey.headers[0].series_uid),
+        ),
+        finding_category=_concept(segment.category),
+        finding_type=kind,
+        finding_sites=[site] if segment.category.value == ANATOMY else None,
+        algorithm_id=hd.sr.AlgorithmIdentification(
+            name=algorithm.AlgorithmName, version=algorithm.AlgorithmVersion
+        ),
+        measurements=[
+            hd.sr.Measurement(
+                name=codes.SCT.Volume,
+                value=round(volume_ml, DIGITS_ML),
+                unit=MILLILITRE,
+                method=codes.DCM.SumOfSegmentedVoxelMethodForVolume,
+            )
+        ],
+    )
+
+
+def _concept(code: Code) -> hd.sr.CodedConcept:
+    return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)

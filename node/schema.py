@@ -1,0 +1,262 @@
+"""The database: tables, constraints, migrations, and how a transaction begins.
+
+Promises: what `node.states` forbids the database refuses too; a transaction that writes holds the
+write lock from its first statement; times are Unix seconds that callers pass in.
+Leaves to `node.queue`: every row. It is the only writer of these tables.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, Engine, Float, ForeignKey, Index, Integer, Text
+
+from node.config import Data
+from node.errors import Misconfigured
+from node.states import Kind, Outcome, State
+
+FILE_NAME = "segnode.sqlite"
+BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
+
+
+def _one_of(column: str, values: type[State] | type[Kind] | type[Outcome]) -> str:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({listed})"
+
+
+METADATA = sa.MetaData(
+    naming_convention={
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+arrivals = sa.Table(
+    "arrivals",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("study_uid", Text, nullable=False),
+    Column("series_uid", Text, nullable=False),
+    Column("series_key", Text, nullable=False),  # name of the folder in the inbox
+    Column("inputs_digest", Text, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("modality", Text, nullable=False),
+    Column("caller_ae", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("package", Text, nullable=False),
+    Column("size", Text, nullable=False),
+    Column("job_id", Integer),  # no foreign key: jobs point here, and one direction is enough
+    Column("first_at", Float, nullable=False),  # first instance received
+    Column("last_at", Float, nullable=False),  # last instance received
+    Column("planned_at", Float, nullable=False),
+    CheckConstraint(_one_of("outcome", Outcome), name="outcome"),
+    CheckConstraint("outcome = 'planned' OR job_id IS NULL", name="job_if_planned"),
+    CheckConstraint("outcome = 'planned' OR code <> ''", name="code_if_not"),
+    Index("ix_arrivals_once", "series_key", "inputs_digest", unique=True),
+    Index("ix_arrivals_study", "study_uid"),
+    Index("ix_arrivals_series", "series_uid"),
+    Index("ix_arrivals_planned", "planned_at"),
+    sqlite_autoincrement=True,  # a number seen in a log never means another row later
+)
+
+jobs = sa.Table(
+    "jobs",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("dedup_key", Text, nullable=False),
+    Column("study_uid", Text, nullable=False),
+    Column("series_uid", Text, nullable=False),  # of the source
+    Column("arrival_id", Integer, ForeignKey("arrivals.id"), nullable=False),
+    Column("parent_id", Integer, ForeignKey("jobs.id")),
+    Column("target", Text, nullable=False),  # empty for SEGMENT
+    Column("payload", Text, nullable=False),  # JSON
+    Column("priority", Integer, nullable=False),  # 9 runs first
+    Column("attempts", Integer, nullable=False),  # since it was queued by a plan or a person
+    Column("claims", Integer, nullable=False),  # ever: tells a worker from its own past
+    Column("not_before", Float, nullable=False),
+    Column("lease_until", Float),
+    Column("worker", Text),
+    Column("cancel_at", Float),  # an operator asked the worker to stop
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("result", Text, nullable=False),  # JSON, empty before the end
+    Column("created_at", Float, nullable=False),
+    Column("queued_at", Float, nullable=False),  # by a plan or a person: retries give up after it
+    Column("updated_at", Float, nullable=False),
+    Column("finished_at", Float),
+    CheckConstraint(_one_of("kind", Kind), name="kind"),
+    CheckConstraint(_one_of("state", State), name="state"),
+    CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease_if_running"),
+    CheckConstraint("(state = 'running') = (worker IS NOT NULL)", name="worker_if_running"),
+    CheckConstraint("state = 'running' OR cancel_at IS NULL", name="cancel_if_running"),
+    CheckConstraint(
+        "(state IN ('done', 'rejected', 'failed')) = (finished_at IS NOT NULL)", name="finished"
+    ),
+    CheckConstraint("state NOT IN ('rejected', 'failed') OR code <> ''", name="code_if_not_done"),
+    CheckConstraint("(kind = 'deliver') = (target <> '')", name="target_if_deliver"),
+    CheckConstraint("(kind = 'deliver') = (parent_id IS NOT NULL)", name="parent_if_deliver"),
+    CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+    CheckConstraint("0 <= attempts AND attempts <= claims", name="attempts"),
+    sqlite_autoincrement=True,
+)
+
+# Queries repeat these conditions word for word: SQLite uses a partial index only if it can see,
+# without bound values, that its condition holds.
+QUEUED = sa.text("jobs.state = 'queued'")
+RUNNING = sa.text("jobs.state = 'running'")
+TAKEN = sa.text("jobs.state IN ('queued', 'running', 'done')")
+
+Index(  # the same work is never waiting, running or done twice
+    "ix_jobs_once",
+    jobs.c.dedup_key,
+    unique=True,
+    sqlite_where=sa.text("state IN ('queued', 'running', 'done')"),
+    postgresql_where=sa.text("state IN ('queued', 'running', 'done')"),
+)
+Index(  # two versions of one series must not race each other to the target
+    "ix_jobs_one_per_series",
+    jobs.c.series_uid,
+    unique=True,
+    sqlite_where=sa.text("kind = 'segment' AND state = 'running'"),
+    postgresql_where=sa.text("kind = 'segment' AND state = 'running'"),
+)
+Index(  # a claim reads one entry of it per priority, however many jobs wait
+    "ix_jobs_claim",
+    *(jobs.c[name] for name in ("kind", "target", "priority", "not_before", "id")),
+    sqlite_where=sa.text("state = 'queued'"),
+    postgresql_where=sa.text("state = 'queued'"),
+)
+Index(
+    "ix_jobs_lease",
+    jobs.c.lease_until,
+    sqlite_where=sa.text("state = 'running'"),
+    postgresql_where=sa.text("state = 'running'"),
+)
+Index("ix_jobs_study", jobs.c.study_uid)
+Index("ix_jobs_series", jobs.c.series_uid)
+Index("ix_jobs_arrival", jobs.c.arrival_id)
+Index("ix_jobs_parent", jobs.c.parent_id)
+Index("ix_jobs_state", jobs.c.state, jobs.c.kind, jobs.c.updated_at)
+
+events = sa.Table(
+    "events",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("study_uid", Text, nullable=False),
+    Column("series_uid", Text, nullable=False),
+    Column("job_id", Integer),  # no foreign keys: the story outlives what it tells of
+    Column("arrival_id", Integer),
+    Column("what", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # without patient data
+    Index("ix_events_study", "study_uid", "id"),
+    Index("ix_events_job", "job_id", "id"),
+    Index("ix_events_at", "at"),
+)
+
+health = sa.Table(
+    "health",
+    METADATA,
+    Column("process", Text, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+_version = sa.Table("schema_version", METADATA, Column("version", Integer, nullable=False))
+
+# Each brings an existing database one version further. A new database is made in the newest form
+# at once, so a migration must end where `METADATA` stands; the first form is version 1.
+Migration = Callable[[sa.Connection], None]
+MIGRATIONS: tuple[Migration, ...] = ()
+
+
+def open_configured(data: Data) -> Engine:
+    """Open the database that the configuration names, by default a file in the data folder.
+
+    Raises:
+        Misconfigured: as `open_database`.
+    """
+    if not data.database:
+        data.dir.mkdir(parents=True, exist_ok=True)
+    return open_database(data.database or data.dir / FILE_NAME)
+
+
+def open_database(place: str | Path) -> Engine:
+    """Open the database at an SQLAlchemy URL or an SQLite path; make or migrate it as needed.
+
+    Raises:
+        Misconfigured: a newer node made it, or it cannot be opened.
+    """
+    is_url = "://" in str(place)
+    url = sa.make_url(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
+    try:
+        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
+        with engine.begin() as connection:
+            migrate(connection, MIGRATIONS)
+    except (sa.exc.OperationalError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
+        message = f"the database {url.render_as_string(hide_password=True)} cannot be opened"
+        advice = "Check `data.database`, the folder's rights, and the driver's package."
+        raise Misconfigured(message, advice=advice) from exc
+    return engine
+
+
+def migrate(connection: sa.Connection, migrations: Sequence[Migration]) -> None:
+    """Bring the schema to version 1 + len(migrations), inside the caller's transaction.
+
+    Raises:
+        Misconfigured: the database is already further.
+    """
+    if connection.dialect.name == "postgresql":  # two nodes may start at once; SQLite has its lock
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7364676)"))
+    newest = 1 + len(migrations)
+    if not sa.inspect(connection).has_table(_version.name):
+        METADATA.create_all(connection)
+        connection.execute(sa.insert(_version).values(version=newest))
+        return
+    found = connection.execute(sa.select(_version.c.version)).scalar_one()
+    if found > newest:
+        message = f"the database has schema version {found}, this node knows up to {newest}"
+        raise Misconfigured(message, advice="Run the newer node, or restore an older backup.")
+    for migration in migrations[found - 1 :]:
+        migration(connection)
+    connection.execute(sa.update(_version).values(version=newest))
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[sa.Connection]:
+    """Give a connection whose transaction only reads: it waits for no writer and blocks none."""
+    with engine.connect().execution_options(**{_READING: True}) as connection:
+        yield connection
+
+
+_READING = "node_reading"
+
+
+def _sqlite(url: sa.URL) -> Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def _(dbapi: Any, _record: object) -> None:
+        # sqlite3's own BEGIN is deferred: with it, three processes claimed 333 of 400 jobs twice
+        dbapi.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            dbapi.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _(connection: sa.Connection) -> None:
+        is_reading = connection.get_execution_options().get(_READING, False)
+        connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
+
+    return engine

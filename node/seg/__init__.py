@@ -1,0 +1,14 @@
+"""Labels to a DICOM SEG on the source grid, and the check that it says what was meant.
+
+Promises: same study, patient and frame of reference as the source; the same inputs give the same
+bytes; `verify` reads with its own decoder and compares in patient space.
+Leaves to `sender`: delivery. Leaves to `report`: volumes.
+"""
+
+from node.seg.encode import encode
+from node.seg.identity import Encoding, Identity
+from node.seg.verify import verify
+from node.seg.write import to_bytes, write
+from node.series.uid import derive_uid
+
+__all__ = ["Encoding", "Identity", "derive_uid", "encode", "to_bytes", "verify", "write"]

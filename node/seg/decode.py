@@ -1,0 +1,110 @@
+"""SEG bytes to placed frames, independently of whatever wrote them.
+
+Knows: the bit order of PS3.5 section 8.1.1 and where functional groups put a frame in the patient.
+Shares no code with the encoder, so that one mistake does not confirm the other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+Pixels = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float64]
+
+LABELMAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a SEG: its voxels, its place, its segment, and the images it says it shows."""
+
+    pixels: Pixels  # label numbers in a LABELMAP, else 0 and 1
+    corners_mm: FloatArray  # first, last of the first row, first and last of the last row; LPS
+    segment: int | None  # None in a LABELMAP
+    sources: tuple[str, ...]  # SOP Instance UIDs
+    is_preserved: bool  # "spatial locations preserved" of every source
+
+
+def frames(dataset: Dataset) -> Iterator[Frame]:
+    """Return the frames in stored order.
+
+    Raises:
+        ValueError, AttributeError, KeyError, IndexError: the object lacks what a SEG must have.
+    """
+    stack = _unpacked(dataset)
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    if len(groups) != len(stack):
+        message = f"{len(stack)} frames have {len(groups)} functional groups"
+        raise ValueError(message)
+    for at, pixels in enumerate(stack):
+        sources = [
+            image
+            for derivation in _group(dataset, at, "DerivationImageSequence")
+            for image in derivation.SourceImageSequence
+        ]
+        yield Frame(
+            pixels,
+            _corners(dataset, at, pixels.shape),
+            None if _is_labelmap(dataset) else _number(dataset, at),
+            tuple(str(image.ReferencedSOPInstanceUID) for image in sources),
+            all(image.get("SpatialLocationsPreserved") == "YES" for image in sources),
+        )
+
+
+def _is_labelmap(dataset: Dataset) -> bool:
+    return bool(dataset.SOPClassUID == LABELMAP_CLASS)
+
+
+def _unpacked(dataset: Dataset) -> Pixels:
+    count, rows, columns = int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns)
+    if UID(dataset.file_meta.TransferSyntaxUID).is_encapsulated:
+        return np.asarray(dataset.pixel_array, np.uint8).reshape(count, rows, columns)
+    raw = np.frombuffer(dataset.PixelData, np.uint8)
+    bits = int(dataset.BitsAllocated)
+    needed = -(-count * rows * columns * bits // 8)
+    if bits not in (1, 8) or not needed <= len(raw) <= needed + 1:
+        message = f"{len(raw)} bytes of pixels where {needed} belong"
+        raise ValueError(message)
+    # frames of BINARY follow each other without padding, the first pixel in the lowest bit
+    flat = np.unpackbits(raw, bitorder="little") if bits == 1 else raw
+    return flat[: count * rows * columns].reshape(count, rows, columns)
+
+
+def _group(dataset: Dataset, at: int, name: str) -> list[Dataset]:
+    """Return a functional group of frame `at`: its own, or else the shared one."""
+    for groups in (
+        dataset.PerFrameFunctionalGroupsSequence[at],
+        dataset.SharedFunctionalGroupsSequence[0],
+    ):
+        if name in groups:
+            return list(groups[name].value)
+    return []
+
+
+def _number(dataset: Dataset, at: int) -> int:
+    return int(_group(dataset, at, "SegmentIdentificationSequence")[0].ReferencedSegmentNumber)
+
+
+def _corners(dataset: Dataset, at: int, shape: tuple[int, ...]) -> FloatArray:
+    place = _group(dataset, at, "PlanePositionSequence")[0].ImagePositionPatient
+    cosines = _group(dataset, at, "PlaneOrientationSequence")[0].ImageOrientationPatient
+    between = _group(dataset, at, "PixelMeasuresSequence")[0].PixelSpacing
+    origin = np.array([float(value) for value in place])
+    across, down = np.array([float(value) for value in cosines]).reshape(2, 3)
+    across = across / np.sqrt((across**2).sum())
+    down = down - (down @ across) * across  # rounded cosines are not quite perpendicular
+    down = down / np.sqrt((down**2).sum())
+    to_last_row = down * float(between[0]) * (shape[0] - 1)
+    to_last_column = across * float(between[1]) * (shape[1] - 1)
+    return np.array(
+        [
+            origin,
+            origin + to_last_column,
+            origin + to_last_row,
+            origin + to_last_row + to_last_column,
+        ]
+    )

@@ -1,0 +1,224 @@
+"""Labels to a SEG dataset: everything that highdicom leaves open is decided here.
+
+Promises: nothing but the inputs and `created` shows in the object: encoding twice gives one object.
+"""
+
+import datetime
+import hashlib
+
+import highdicom as hd
+import numpy as np
+from highdicom.color import CIELabColor
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from node.imaging import Labels
+from node.package import Code, Package, Segment
+from node.seg.identity import Encoding, Identity
+from node.seg.repair import UTF_8
+from node.seg.source import slim_copies
+from node.series import Series
+from node.series.uid import derive_uid
+
+LONGEST_TEXT = 64  # of a Long String, PS3.5 section 6.2
+CONTENT_LABEL = "AI SEG"  # a Code String: 16 characters, no lower case
+HIGHDICOM_VENDOR = "Highdicom open-source contributors"
+
+
+def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
+    series: Series,
+    labels: Labels,
+    package: Package,
+    size: str,
+    *,
+    inputs_digest: str,
+    identity: Identity,
+    encoding: Encoding,
+    created: datetime.datetime,
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Return the SEG of `labels` on the grid of `series`, and the header repairs it needed.
+
+    Args:
+        series: what was segmented.
+        labels: the result on the same grid, 0 where there is nothing; all 0 is a result too.
+        package: the model; its segments are described whether they were found or not.
+        size: which member of the family ran.
+        inputs_digest: over everything that went in, as the job knows it.
+        identity: the node, and the root of its UIDs.
+        encoding: what the target can show.
+        created: goes into every date and time of the result.
+
+    Raises:
+        ValueError: `labels` lie on another grid or hold a number that the package does not know.
+    """
+    _refuse_strangers(series, labels, package)
+    images, repairs = slim_copies(series)
+    first = series.survey.headers[0]
+    series_uid = derive_uid(
+        identity.uid_root, "series", first.study_uid, first.series_uid, inputs_digest, package.name,
+        package.digest, size, encoding.kind,
+    )  # fmt: skip
+    content = _content_digest(labels, identity, encoding)
+    uid = derive_uid(identity.uid_root, "instance", series_uid, inputs_digest, content)
+    when = _in_zone_of(images[0], created)
+    is_labelmap = encoding.kind == "labelmap"
+    seg = hd.seg.Segmentation(
+        source_images=images,
+        pixel_array=np.ascontiguousarray(labels.array),
+        segmentation_type="LABELMAP" if is_labelmap else "BINARY",
+        segment_descriptions=_descriptions(package, size, identity, series_uid),
+        series_instance_uid=series_uid,
+        series_number=encoding.series_number,
+        sop_instance_uid=uid,
+        instance_number=1,
+        manufacturer=identity.manufacturer,
+        manufacturer_model_name=identity.model_name,
+        software_versions=_versions(package, size, identity),
+        device_serial_number=identity.serial,
+        institution_name=identity.institution or None,
+        # RLE: 31 MB become 0.7, and every reader of LABELMAP has it; BINARY with RLE is risky
+        transfer_syntax_uid=RLELossless if is_labelmap else ExplicitVRLittleEndian,
+        omit_empty_frames=encoding.omit_empty_frames,
+        content_label=CONTENT_LABEL,
+        content_description=_description(package, size, labels),
+        contributing_equipment=[_equipment(package, size, identity, created)],
+        series_description=series_description("SEG", package, size),
+        series_date=when.date(),
+        series_time=when.time(),
+        content_date=when.date(),
+        content_time=when.time(),
+        specific_character_set=UTF_8,
+    )
+    _settle(seg, images[0], when, derive_uid(identity.uid_root, "dimensions", uid))
+    return seg, repairs
+
+
+def series_description(kind: str, package: Package, size: str) -> str:
+    """Return what a list of series shows: plain characters, safe in every character set."""
+    manifest = package.manifest
+    tail = f" {manifest.version} {size} - not for diagnosis"
+    room = LONGEST_TEXT - len(tail) - len(f"AI {kind} ")
+    return f"AI {kind} {manifest.task[:room]}{tail}"
+
+
+def _refuse_strangers(series: Series, labels: Labels, package: Package) -> None:
+    if not labels.grid.is_close(series.survey.grid):
+        message = "the labels do not lie on the grid of the series"
+        raise ValueError(message)
+    highest = int(labels.array.max(initial=0))
+    if highest > max(package.manifest.numbers):
+        message = f"label {highest} is no segment of package {package.name}"
+        raise ValueError(message)
+
+
+def _content_digest(labels: Labels, identity: Identity, encoding: Encoding) -> str:
+    digest = hashlib.sha256(labels.array.tobytes())
+    digest.update(repr((labels.grid.shape, identity, encoding)).encode())
+    return digest.hexdigest()
+
+
+def _in_zone_of(image: Dataset, created: datetime.datetime) -> datetime.datetime:
+    """Express `created` in the zone of the source's own times: one offset holds for all of them."""
+    if created.tzinfo is None:
+        message = "the time of creation needs a time zone"
+        raise ValueError(message)
+    zone = created.tzinfo
+    try:
+        declared = datetime.datetime.strptime(str(image.get("TimezoneOffsetFromUTC", "")), "%z")
+        zone = declared.tzinfo or zone
+    except ValueError:
+        image.pop("TimezoneOffsetFromUTC", None)
+    return created.astimezone(zone).replace(microsecond=0)
+
+
+def _versions(package: Package, size: str, identity: Identity) -> tuple[str, str]:
+    node = f"{identity.model_name} {identity.software_version}"
+    return (node[:LONGEST_TEXT], f"{package.name} {size}"[-LONGEST_TEXT:])
+
+
+def _description(package: Package, size: str, labels: Labels) -> str:
+    found = "" if labels.array.any() else ": nothing found"
+    name = f"{package.name} {size}{found}"
+    return f"{name[: LONGEST_TEXT - 26]}; AI, not for diagnosis"
+
+
+def _descriptions(
+    package: Package, size: str, identity: Identity, series_uid: str
+) -> list[hd.seg.SegmentDescription]:
+    manifest = package.manifest
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=f"{manifest.task} {size}"[:LONGEST_TEXT],
+        family=codes.DCM.ArtificialIntelligence,
+        version=manifest.version,
+        source=identity.manufacturer,
+        parameters={"package": package.name, "size": size, "sha256": package.digest},
+    )
+    return [
+        _segment(
+            segment,
+            algorithm,
+            tracking_id=f"{package.name} segment {segment.number}"[-LONGEST_TEXT:],
+            tracking_uid=derive_uid(identity.uid_root, "tracking", series_uid, str(segment.number)),
+        )
+        for segment in manifest.segments
+    ]
+
+
+def _segment(
+    segment: Segment,
+    algorithm: hd.AlgorithmIdentificationSequence,
+    tracking_id: str,
+    tracking_uid: str,
+) -> hd.seg.SegmentDescription:
+    description = hd.seg.SegmentDescription(
+        segment_number=segment.number,
+        segment_label=segment.label,
+        segmented_property_category=_concept(segment.category),
+        segmented_property_type=_concept(segment.type),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+        tracking_uid=tracking_uid,
+        tracking_id=tracking_id,
+        display_color=CIELabColor.from_rgb(*segment.colour_rgb),
+    )
+    if segment.modifier is not None:
+        # PS3.3 table C.8.20-4: the modifier lies inside the item of the type that it modifies
+        kind = description.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = [_concept(segment.modifier)]
+    return description
+
+
+def _concept(code: Code) -> hd.sr.CodedConcept:
+    return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def _equipment(
+    package: Package, size: str, identity: Identity, created: datetime.datetime
+) -> hd.ContributingEquipment:
+    return hd.ContributingEquipment(
+        manufacturer=identity.manufacturer,
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=identity.model_name,
+        software_versions=list(_versions(package, size, identity)),
+        device_serial_number=identity.serial,
+        institution_name=identity.institution or None,
+        contribution_datetime=created,
+        contribution_description=(
+            f"Segmented by {package.name}, size {size}, package SHA-256 {package.digest}"
+        ),
+    )
+
+
+def _settle(seg: Dataset, image: Dataset, when: datetime.datetime, dimensions: str) -> None:
+    """Set what highdicom draws from the clock or from chance, and what it leaves out."""
+    seg.InstanceCreationDate, seg.InstanceCreationTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
+    seg.TimezoneOffsetFromUTC = f"{when:%z}"
+    for item in seg.ContributingEquipmentSequence:
+        if item.get("Manufacturer") == HIGHDICOM_VENDOR:
+            item.ContributionDateTime = f"{when:%Y%m%d%H%M%S%z}"
+    for index in seg.DimensionIndexSequence:
+        index.DimensionOrganizationUID = dimensions
+    seg.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimensions
+    if image.get("BodyPartExamined"):
+        seg.BodyPartExamined = image.BodyPartExamined

@@ -1,0 +1,155 @@
+"""Odd headers of the source, mended in a copy: what a result may inherit and what it may not.
+
+Promises: the source datasets are never changed; identifiers are copied as they came, because a
+result that does not match its study is lost; each repair is told in words, without the value.
+"""
+
+import copy
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+
+from pydicom import config
+from pydicom.charset import python_encoding
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.valuerep import PersonName, validate_value
+
+UTF_8 = "ISO_IR 192"
+UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, LookupError)
+
+PATIENT_GROUPS = (0x0010, 0x0012)  # patient, patient study, clinical trial
+STUDY = (
+    "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber",
+    "IssuerOfAccessionNumberSequence", "ReferringPhysicianName", "ProcedureCodeSequence",
+    "AdmissionID", "ServiceEpisodeID",
+)  # fmt: skip
+EQUIPMENT = (
+    "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
+    "InstitutionName", "BodyPartExamined", "TimezoneOffsetFromUTC", "LossyImageCompression",
+    "LossyImageCompressionRatio", "LossyImageCompressionMethod", "PositionReferenceIndicator",
+)  # fmt: skip
+TYPE_2 = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "StudyID", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+# copied whatever they hold: they are what an archive matches a result with its study by
+IDENTIFIERS = frozenset(
+    {"StudyInstanceUID", "PatientName", "PatientID", "IssuerOfPatientID", "StudyID",
+     "AccessionNumber", "ReferringPhysicianName"}
+)  # fmt: skip
+ALLOWED = {
+    "PatientSex": frozenset({"", "M", "F", "O"}),
+    "LossyImageCompression": frozenset({"", "00", "01"}),
+}
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def inherited(source: Dataset) -> tuple[Dataset, tuple[str, ...]]:
+    """Return what a result inherits from `source`, valid and in Unicode, and what was repaired."""
+    repairs: list[str] = []
+    result = Dataset()
+    for element in _wanted(source, repairs):
+        name = element.keyword
+        mended = _mended(element)
+        if mended is not None:
+            if str(mended.value or "") != str(element.value or ""):
+                repairs.append(f"{name} was written in an outdated form, and was rewritten")
+            result.add(mended)
+        elif name not in TYPE_2:
+            repairs.append(f"{name} had a value that DICOM does not allow, and was left out")
+        else:
+            repairs.append(f"{name} had a value that DICOM does not allow, and was left empty")
+            setattr(result, name, "")
+    for name in TYPE_2:
+        if name not in source:
+            repairs.append(f"{name} was absent, and was written empty")
+            setattr(result, name, "")
+    repairs += _character_repairs(source, result)
+    result.SpecificCharacterSet = UTF_8
+    return result, tuple(repairs)
+
+
+def _wanted(source: Dataset, repairs: list[str]) -> Iterator[DataElement]:
+    named = {*STUDY, *EQUIPMENT}
+    for tag in sorted(source.keys()):
+        name = keyword_for_tag(tag)
+        if not name or not (tag.group in PATIENT_GROUPS or name in named):
+            continue
+        try:
+            element = copy.deepcopy(source[tag])
+            _to_unicode(element)
+        except UNREADABLE:
+            repairs.append(f"{name} could not be read, and was left out")
+            continue
+        yield element
+
+
+def _to_unicode(element: DataElement) -> None:
+    """Cut the tie to the source's character set: names keep their original bytes otherwise."""
+    if element.VR == "SQ":
+        for item in element.value or ():
+            item.pop("SpecificCharacterSet", None)
+            for nested in item:
+                _to_unicode(nested)
+    elif element.VR == "PN":
+        if element.VM > 1:
+            element.value = [PersonName(str(name)) for name in element.value]
+        else:
+            element.value = PersonName(str(element.value or ""))
+
+
+def _mended(element: DataElement) -> DataElement | None:
+    """Return the element as it may be written, or None."""
+    if element.keyword in IDENTIFIERS:
+        return element
+    allowed = ALLOWED.get(element.keyword)
+    if allowed is not None and str(element.value or "") not in allowed:
+        return None
+    if element.VR in ("DA", "TM") and element.VM <= 1:
+        text = _mended_time(element.VR, str(element.value or "").strip())
+        return None if text is None else DataElement(element.tag, element.VR, text)
+    return element if _is_valid(element) else None
+
+
+def _mended_time(vr: str, text: str) -> str | None:
+    """Read a date or time; ACR-NEMA wrote them with dots and colons."""
+    digits = text.replace("." if vr == "DA" else ":", "")
+    whole, _, fraction = digits.partition(".")
+    if not digits:
+        return ""
+    if not re.fullmatch(r"\d+", whole) or (fraction and not re.fullmatch(r"\d{1,6}", fraction)):
+        return None
+    forms = {8: "%Y%m%d"} if vr == "DA" else {2: "%H", 4: "%H%M", 6: "%H%M%S"}
+    form = forms.get(len(whole))
+    try:
+        datetime.datetime.strptime(whole, form or "").replace(tzinfo=datetime.UTC)
+    except ValueError:
+        return None
+    return digits if form else None
+
+
+def _is_valid(element: DataElement) -> bool:
+    if element.VR == "SQ":
+        return all(_is_valid(nested) for item in element.value or () for nested in item)
+    values = element.value if element.VM > 1 else [element.value]
+    try:
+        for value in values:
+            if value not in (None, ""):
+                text = value if element.VR in ("US", "UL", "SS", "SL", "FD", "FL") else str(value)
+                validate_value(element.VR, text, config.RAISE)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _character_repairs(source: Dataset, result: Dataset) -> Sequence[str]:
+    declared = source.get("SpecificCharacterSet") or ()
+    names = [declared] if isinstance(declared, str) else list(declared)
+    found = []
+    if any(name and name not in python_encoding for name in names):
+        found.append("SpecificCharacterSet named no known character set; texts may look odd")
+    if any(REPLACEMENT in str(element.value) for element in result):
+        found.append("a text held bytes outside its character set, and they were replaced")
+    return found

@@ -1,0 +1,48 @@
+"""The source images as highdicom needs them: slim copies with mended headers and true geometry."""
+
+import copy
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.valuerep import DSfloat
+
+from node.seg.repair import inherited
+from node.series import Series
+
+REFERENCE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
+
+
+def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
+    """Return one small dataset per slice, and the repairs made to what results inherit.
+
+    Orientation and spacings are those of the grid: the slices share them within the tolerances of
+    `node.series`, and what headers say about slice distance is often wrong.
+    """
+    common, repairs = inherited(series.datasets[0])
+    thickness = series.survey.headers[0].slice_thickness_mm
+    if thickness is None or thickness <= 0:
+        thickness = None
+        repairs = (*repairs, "SliceThickness was absent or not positive, and was left out")
+    if not common.get("LossyImageCompression"):
+        common.LossyImageCompression = "00"
+    grid = series.survey.grid
+    first = series.datasets[0]
+    images: list[Dataset] = []
+    for header, dataset in zip(series.survey.headers, series.datasets, strict=True):
+        image = copy.copy(common) if not images else Dataset()
+        for keyword in REFERENCE:
+            setattr(image, keyword, str(dataset.get(keyword, "")))
+        image.FrameOfReferenceUID = header.frame_of_reference_uid
+        image.Rows, image.Columns = grid.shape[1:]
+        assert header.position_mm is not None
+        image.ImagePositionPatient = [_ds(value) for value in header.position_mm]
+        image.ImageOrientationPatient = [_ds(float(v)) for v in first.ImageOrientationPatient]
+        image.PixelSpacing = [_ds(float(value)) for value in first.PixelSpacing]
+        image.SliceThickness = None if thickness is None else _ds(thickness)
+        image.SpacingBetweenSlices = _ds(float(np.round(grid.spacing_mm[0], 6)))
+        images.append(image)
+    return images, repairs
+
+
+def _ds(value: float) -> DSfloat:
+    return DSfloat(value, auto_format=True)

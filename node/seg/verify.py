@@ -1,0 +1,178 @@
+"""The finished SEG against the labels that were meant, in patient space, before it may leave.
+
+Promises: what passes names the right patient, study and images, describes every segment, and puts
+every voxel where the labels put it. Reads through `node.seg.decode` alone.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from node.errors import VerificationFailed
+from node.imaging import Grid, Labels
+from node.package import Code, Segment
+from node.seg.decode import LABELMAP_CLASS, Frame, frames
+from node.series import Series
+
+BINARY_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
+PLACE_TOLERANCE_MM = 0.01  # decimal strings of 16 characters are far more exact
+MALFORMED = (
+    InvalidDicomError, ValueError, AttributeError, KeyError, IndexError, TypeError, OSError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+def verify(
+    source: Path | bytes,
+    series: Series,
+    labels: Labels,
+    segments: Sequence[Segment] | None = None,
+) -> None:
+    """Read the SEG again and compare it with what was meant.
+
+    Args:
+        source: the object as it would be sent.
+        series: the images that it must lie on.
+        labels: the result that it must hold.
+        segments: what it must call its segments; without them only that each is described.
+
+    Raises:
+        VerificationFailed: naming the first thing that differs.
+    """
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
+        _check_identity(dataset, series)
+        _check_references(dataset, series)
+        _check_segments(dataset, labels, segments)
+        _check_voxels(frames(dataset), dataset, series, labels)
+    except MALFORMED as exc:
+        message = f"the SEG cannot be read back: {type(exc).__name__}: {exc}"
+        raise VerificationFailed(message) from exc
+
+
+def _check_identity(dataset: Dataset, series: Series) -> None:
+    first, image = series.survey.headers[0], series.datasets[0]
+    _same("SOP class", dataset.SOPClassUID in (BINARY_CLASS, LABELMAP_CLASS), wanted=True)
+    _same("Modality", dataset.Modality, "SEG")
+    _same("Study Instance UID", dataset.StudyInstanceUID, first.study_uid)
+    _same("Frame of Reference UID", dataset.FrameOfReferenceUID, first.frame_of_reference_uid)
+    _same("Rows and Columns", (dataset.Rows, dataset.Columns), series.survey.grid.shape[1:])
+    _same("file meta", dataset.file_meta.MediaStorageSOPInstanceUID, dataset.SOPInstanceUID)
+    for keyword in ("PatientID", "PatientName", "AccessionNumber", "StudyID"):
+        # compared, but never shown: the message may be logged
+        if str(dataset.get(keyword) or "") != str(image.get(keyword) or ""):
+            message = f"the SEG has another {keyword} than its source"
+            raise VerificationFailed(message)
+
+
+def _check_references(dataset: Dataset, series: Series) -> None:
+    first = series.survey.headers[0]
+    named = [str(item.SeriesInstanceUID) for item in dataset.ReferencedSeriesSequence]
+    _same("referenced series", named, [first.series_uid])
+    instances = dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    referenced = {str(item.ReferencedSOPInstanceUID) for item in instances}
+    known = {header.sop_instance_uid for header in series.survey.headers}
+    _same("referenced images outside the series", len(referenced - known), 0)
+    if dataset.SeriesInstanceUID == first.series_uid:
+        message = "the SEG lies in the series of its own source"
+        raise VerificationFailed(message)
+
+
+def _check_segments(dataset: Dataset, labels: Labels, segments: Sequence[Segment] | None) -> None:
+    described = [item for item in dataset.SegmentSequence if int(item.SegmentNumber) != 0]
+    numbers = [int(item.SegmentNumber) for item in described]
+    _same("segment numbers", numbers, list(range(1, len(numbers) + 1)))
+    if int(labels.array.max(initial=0)) > len(numbers):
+        message = f"{len(numbers)} segments are described, and the labels hold more"
+        raise VerificationFailed(message)
+    if segments is not None:
+        _same("segment numbers", numbers, [segment.number for segment in segments])
+    for at, item in enumerate(described):
+        name = f"segment {numbers[at]}"
+        _same(f"{name}: algorithm type", item.SegmentAlgorithmType, "AUTOMATIC")
+        _same(f"{name}: values of its colour", len(item.RecommendedDisplayCIELabValue), 3)
+        if not item.SegmentLabel or not item.SegmentAlgorithmName or not item.TrackingUID:
+            message = f"{name} lacks its label, algorithm or tracking UID"
+            raise VerificationFailed(message)
+        category = item.SegmentedPropertyCategoryCodeSequence[0]
+        kind = item.SegmentedPropertyTypeCodeSequence[0]
+        modifier = kind.get("SegmentedPropertyTypeModifierCodeSequence") or [None]
+        if segments is not None:
+            meant = segments[at]
+            _same(f"{name}: label", item.SegmentLabel, meant.label)
+            _same(f"{name}: category", _code(category), _meant(meant.category))
+            _same(f"{name}: type", _code(kind), _meant(meant.type))
+            _same(f"{name}: modifier", _code(modifier[0]), _meant(meant.modifier))
+
+
+def _check_voxels(found: Iterable[Frame], dataset: Dataset, series: Series, labels: Labels) -> None:
+    if not labels.grid.is_close(series.survey.grid, PLACE_TOLERANCE_MM):
+        message = "the labels do not lie on the grid of the series"
+        raise VerificationFailed(message)
+    positions = np.array([header.position_mm for header in series.survey.headers], float)
+    voxels = np.zeros(series.survey.grid.shape, np.uint8)
+    filled: set[tuple[int | None, int]] = set()
+    for frame in found:
+        at = _slice_of(frame, positions, series.survey.grid)
+        wanted = series.survey.headers[at].sop_instance_uid
+        _same(f"source image of slice {at}", frame.sources == (wanted,), wanted=True)
+        _same(f"spatial locations preserved at slice {at}", frame.is_preserved, wanted=True)
+        if (frame.segment, at) in filled:
+            message = f"two frames show segment {frame.segment} at slice {at}"
+            raise VerificationFailed(message)
+        filled.add((frame.segment, at))
+        _add(voxels[at], frame, at)
+    _compare(voxels, labels)
+    _same("segmentation type", dataset.SegmentationType in ("BINARY", "LABELMAP"), wanted=True)
+
+
+def _slice_of(frame: Frame, positions: npt.NDArray[np.float64], grid: Grid) -> int:
+    """Find the slice on which a frame lies; all four corners must, not only the first."""
+    at = int(np.linalg.norm(positions - frame.corners_mm[0], axis=1).argmin())
+    last_row = grid.affine[:3, 1] * (grid.shape[1] - 1)
+    last_column = grid.affine[:3, 2] * (grid.shape[2] - 1)
+    offsets = np.array([np.zeros(3), last_column, last_row, last_row + last_column])
+    off = float(np.linalg.norm(frame.corners_mm - (positions[at] + offsets), axis=1).max())
+    if off > PLACE_TOLERANCE_MM:
+        message = f"a frame lies {off:.3f} mm off the nearest source slice ({at})"
+        raise VerificationFailed(message)
+    return at
+
+
+def _add(voxels: npt.NDArray[np.uint8], frame: Frame, at: int) -> None:
+    shown = frame.pixels if frame.segment is None else frame.pixels * np.uint8(frame.segment)
+    if (voxels[shown > 0] != 0).any():
+        message = f"segments overlap at slice {at}"
+        raise VerificationFailed(message)
+    np.maximum(voxels, shown, out=voxels)
+
+
+def _compare(voxels: npt.NDArray[np.uint8], labels: Labels) -> None:
+    differs = voxels != labels.array
+    if differs.any():
+        slices = np.flatnonzero(differs.any(axis=(1, 2)))
+        message = (
+            f"{int(differs.sum())} voxels differ from the labels, in {len(slices)} slices from "
+            f"{slices[0]} to {slices[-1]}"
+        )
+        raise VerificationFailed(message)
+
+
+def _code(item: Dataset | None) -> tuple[str, str] | None:
+    return None if item is None else (str(item.CodeValue), str(item.CodingSchemeDesignator))
+
+
+def _meant(code: Code | None) -> tuple[str, str] | None:
+    return None if code is None else (code.value, code.scheme)
+
+
+def _same(what: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        message = f"{what}: the SEG has {found!r}, meant was {wanted!r}"
+        raise VerificationFailed(message)

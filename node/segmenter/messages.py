@@ -1,0 +1,93 @@
+"""What the segmenter and its child say to each other: one JSON object per line, and no pickle."""
+
+import msgspec
+
+from node.seg import Encoding, Identity
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child imposes on itself before it does anything; its only argument."""
+
+    memory_bytes: int
+    niceness: int
+    threads: int
+    log_level: str = "INFO"
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One series to segment; everything that the result depends on."""
+
+    job: int
+    folder: str  # of the series in the inbox
+    files: tuple[str, ...]
+    inputs_digest: str
+    package: str  # its folder
+    package_digest: str
+    size: str
+    encodings: tuple[Encoding, ...]
+    identity: Identity
+    created_at: float  # Unix seconds
+    outbox: str  # folder where the objects go
+
+
+class SegObject(msgspec.Struct, frozen=True, kw_only=True):
+    """One verified object in the outbox."""
+
+    name: str  # of the file in `Task.outbox`
+    encoding: Encoding
+    sha256: str
+    size_bytes: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Everything is imported: a task may come."""
+
+
+class Stage(msgspec.Struct, frozen=True, tag="stage"):
+    """What the child does now; `share` of the stage is done."""
+
+    name: str
+    share: float = 0.0
+
+
+class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
+    """The task is finished."""
+
+    objects: tuple[SegObject, ...]
+    volumes_ml: dict[str, float]
+    seconds: dict[str, float]
+    repairs: tuple[str, ...]
+    dropped: tuple[str, ...]
+    peak_mb: float
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The task ended with an error, in the parts that `errors.rebuild` takes."""
+
+    code: str
+    message: str
+    advice: str
+
+
+Message = Ready | Stage | Done | Failed
+
+_messages = msgspec.json.Decoder(Message)
+_tasks = msgspec.json.Decoder(Task)
+
+
+def encode(value: Message | Task | Bounds) -> bytes:
+    """Return one line, with its end."""
+    return msgspec.json.encode(value) + b"\n"
+
+
+def message(line: bytes) -> Message:
+    """Read a line from the child."""
+    return _messages.decode(line)
+
+
+def task(line: bytes) -> Task:
+    """Read a line from the segmenter."""
+    return _tasks.decode(line)

@@ -1,0 +1,181 @@
+"""One task from images to verified objects in the outbox. Runs in the child only.
+
+Doing it twice makes the same bytes at the same place; a file has its final name only after it was
+read back from the disk and found right.
+"""
+
+import datetime
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from node import package, pipeline, seg, series
+from node.errors import BadPackage, Defect
+from node.imaging import Labels
+from node.package import Package, check_input
+from node.package.folder import file_digest
+from node.pipeline import Stopwatch
+from node.seg import Encoding
+from node.segmenter.messages import Done, SegObject, Task
+from node.series import Series
+from node.student import Student
+
+Report = Callable[[str, float], None]  # stage, share of it that is done
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What one task made, with the voxels that it was made of."""
+
+    done: Done
+    source: Series
+    labels: Labels
+    package: Package
+
+
+def work(task: Task, threads: int, report: Report) -> Made:
+    """Do `task`; `report` says where it is.
+
+    Raises:
+        Unsuitable: the series cannot be segmented.
+        BadPackage: the package is not the one that was planned with.
+        VerificationFailed: the object on disk is not what was meant.
+    """
+    clock = _Reported(report)
+    with clock.stage("package"):
+        chosen = _package(task)
+        student = _student(chosen.folder, chosen.digest, task.size, threads)
+    with clock.stage("read"):
+        source = series.read(_files(task))
+        modality = source.survey.headers[0].modality
+        check_input(chosen.manifest.input, source.volume.grid, modality)
+    found = pipeline.segment(source.volume, chosen, student, lambda share: report("segment", share))
+    clock.seconds |= found.seconds
+    outbox = Path(task.outbox)
+    outbox.mkdir(parents=True, exist_ok=True)
+    made: list[SegObject] = []
+    repairs: set[str] = set()
+    for encoding in task.encodings:
+        one, mended = _encode(task, chosen, source, found.labels, encoding, clock)
+        made.append(one)
+        repairs.update(mended)
+    _sync(outbox)
+    _sync(outbox.parent)
+    volumes = found.labels.volumes_ml(chosen.manifest.numbers)
+    reasons = Counter(dropped.reason for dropped in source.survey.dropped)
+    done = Done(
+        objects=tuple(made),
+        volumes_ml={s.label: volumes[s.number] for s in chosen.manifest.segments},
+        seconds=clock.seconds,
+        repairs=tuple(sorted(repairs)),
+        dropped=tuple(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
+        peak_mb=0.0,
+    )
+    return Made(done, source, found.labels, chosen)
+
+
+class _Reported(Stopwatch):
+    """A stopwatch that says which stage has begun."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self._report = report
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Report and time a stage."""
+        self._report(name, 0.0)
+        with super().stage(name):
+            yield
+
+
+def _encode(
+    task: Task,
+    chosen: Package,
+    source: Series,
+    labels: Labels,
+    encoding: Encoding,
+    clock: Stopwatch,
+) -> tuple[SegObject, tuple[str, ...]]:
+    """Encode, write, read back, and only then give the file its name."""
+    with clock.stage("encode"):
+        dataset, repairs = seg.encode(
+            source,
+            labels,
+            chosen,
+            task.size,
+            inputs_digest=task.inputs_digest,
+            identity=task.identity,
+            encoding=encoding,
+            created=datetime.datetime.fromtimestamp(task.created_at, datetime.UTC),
+        )
+    final = Path(task.outbox, file_name(encoding))
+    # another segmenter may do the same task after we lost the lease: no shared unfinished file
+    unproved = final.with_name(f"{final.name}.{os.getpid()}.unproved")
+    try:
+        with clock.stage("write"):
+            seg.write(dataset, unproved)
+        with clock.stage("verify"):
+            seg.verify(unproved, source, labels, chosen.manifest.segments)
+        unproved.replace(final)
+    finally:
+        unproved.unlink(missing_ok=True)
+    made = SegObject(
+        name=final.name,
+        encoding=encoding,
+        sha256=file_digest(final),
+        size_bytes=final.stat().st_size,
+        sop_class_uid=str(dataset.SOPClassUID),
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        series_uid=str(dataset.SeriesInstanceUID),
+    )
+    return made, repairs
+
+
+def file_name(encoding: Encoding) -> str:
+    """Return the name of an object in its outbox folder: one per distinct encoding."""
+    frames = "" if encoding.omit_empty_frames else "-full"
+    return f"seg-{encoding.kind}{frames}.dcm"
+
+
+def _package(task: Task) -> Package:
+    found = _load(Path(task.package))
+    if found.digest != task.package_digest:
+        _load.cache_clear()
+        message = f"package {found.name} is not the one that this series was planned with"
+        raise BadPackage(message, advice="Install the planned package, then retry the job.")
+    return found
+
+
+@lru_cache(maxsize=2)  # digests of 40 MB once per process, not once per job
+def _load(folder: Path) -> Package:
+    return package.load(folder)
+
+
+@lru_cache(maxsize=2)
+def _student(folder: Path, digest: str, size: str, threads: int) -> Student:
+    """Open a network once per process; `digest` is here to tell versions of a folder apart."""
+    found = _load(folder)
+    assert found.digest == digest
+    return pipeline.open_student(found, size, threads)
+
+
+def _files(task: Task) -> list[Path]:
+    paths = [Path(task.folder, name) for name in task.files]
+    absent = sum(not path.is_file() for path in paths)
+    if absent:
+        message = f"{absent} of {len(paths)} images are no longer in the inbox"
+        raise Defect(message, advice="Send the series again; see data.keep.sources.")
+    return paths
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # a new name alone can be lost on power failure
+    finally:
+        os.close(descriptor)

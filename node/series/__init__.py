@@ -1,0 +1,12 @@
+"""DICOM instances to a checked `Series` with a `Volume`, or an `Unsuitable` in words.
+
+Promises: the affine comes from ImagePositionPatient and ImageOrientationPatient alone; any order of
+the files gives the same volume; nothing is interpolated, stacked or left out in silence.
+Leaves to `arrival`: which series gets which model. Leaves to `pipeline`: everything after voxels.
+"""
+
+from node.series.header import Header, read_header
+from node.series.read import Series, read
+from node.series.survey import Dropped, Survey, survey
+
+__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_header", "survey"]

@@ -1,0 +1,150 @@
+"""From parallel slices to an ordered stack and its affine, or the reason why there is none.
+
+Lengths in mm, directions in LPS. `at_mm` is the place of a slice along the slice normal.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from node.errors import (
+    DuplicatePositions,
+    FourDimensional,
+    GantryTilt,
+    MissingSlice,
+    TooFewSlices,
+    UnevenSpacing,
+)
+from node.imaging import Grid
+from node.series.header import Header
+
+FloatArray = npt.NDArray[np.float64]
+
+SAME_PLACE_MM = 0.01  # scanners round positions to this; no scanner makes slices this thin
+PLACE_TOLERANCE = 0.05  # share of the slice distance that a slice may lie off the even grid
+PLACE_TOLERANCE_MM = 0.051  # always accepted: scanners that write positions to 0.1 mm
+SHIFT_TOLERANCE_MM = 0.2  # sideways over the whole stack: rounding, and far below a voxel
+TILT_TOLERANCE_DEG = 0.1  # rounded direction cosines give 0.006
+GAP_RATIO = 1.5  # a distance this many times the usual one has room for another slice
+
+DISCRIMINATORS = {
+    "echo times": "echo_time_ms",
+    "time points": "temporal_position",
+    "b-values": "b_value",
+    "acquisitions": "acquisition_number",
+    "image types": "image_type",
+}
+
+
+def stack(headers: Sequence[Header]) -> tuple[tuple[Header, ...], Grid]:
+    """Sort parallel slices along their normal and return their grid.
+
+    Raises:
+        FourDimensional, DuplicatePositions, GantryTilt, MissingSlice, UnevenSpacing, TooFewSlices.
+    """
+    row, column, normal = _directions(headers[0])
+    along = {h.sop_instance_uid: float(np.array(h.position_mm) @ normal) for h in headers}
+    # the UID breaks ties, so that the order of arrival never shows
+    ordered = tuple(sorted(headers, key=lambda h: (along[h.sop_instance_uid], h.sop_instance_uid)))
+    at_mm = np.array([along[h.sop_instance_uid] for h in ordered])
+    _refuse_doubles(ordered, at_mm)
+    positions = np.array([h.position_mm for h in ordered], float)
+    _refuse_tilt(positions - positions[0], normal)
+    _refuse_gaps(at_mm, positions)
+    first = ordered[0]
+    assert first.rows is not None
+    assert first.columns is not None
+    assert first.pixel_spacing_mm is not None
+    affine = np.eye(4)
+    affine[:3, 0] = (positions[-1] - positions[0]) / (len(ordered) - 1)
+    affine[:3, 1] = column * first.pixel_spacing_mm[0]  # the next row lies along the column
+    affine[:3, 2] = row * first.pixel_spacing_mm[1]
+    affine[:3, 3] = positions[0]
+    return ordered, Grid((len(ordered), first.rows, first.columns), affine)
+
+
+def _directions(header: Header) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Unit vectors along a row, along a column, and along the slice normal."""
+    cosines = np.array(header.orientation, float)
+    row = cosines[:3] / np.linalg.norm(cosines[:3])
+    normal = np.cross(row, cosines[3:])
+    normal /= np.linalg.norm(normal)
+    return row, np.cross(normal, row), normal
+
+
+def _refuse_doubles(ordered: Sequence[Header], at_mm: FloatArray) -> None:
+    """Every place may be taken once; several volumes in one series are told from stray doubles."""
+    new = np.concatenate([[True], np.diff(at_mm) > SAME_PLACE_MM])
+    if new.all():
+        return
+    place = np.cumsum(new) - 1
+    counts = np.bincount(place)
+    doubled = [ordered[i] for i in np.flatnonzero(counts[place] > 1).tolist()]
+    differing = [
+        name
+        for name, field in DISCRIMINATORS.items()
+        if len({getattr(header, field) for header in doubled}) > 1
+    ]
+    every = bool((counts == counts[0]).all())
+    if every or (differing and (counts > 1).mean() >= 0.5):
+        several = f", which differ in {', '.join(differing)}" if differing else ""
+        message = (
+            f"the series holds several volumes: {len(ordered)} images at {len(counts)} places, up "
+            f"to {counts.max()} at one{several}"
+        )
+        advice = "Send one time point, echo or direction as its own series."
+        raise FourDimensional(message, advice=advice)
+    where = ", ".join(f"{at:.2f}" for at in at_mm[new][counts > 1][:5])
+    message = f"{int((counts > 1).sum())} slice positions are taken twice, at {where} mm"
+    raise DuplicatePositions(message, advice="Send one image per position.")
+
+
+def _refuse_tilt(offsets: FloatArray, normal: FloatArray) -> None:
+    along = offsets @ normal
+    sideways = np.linalg.norm(offsets - along[:, None] * normal, axis=1)
+    extent = float(along[-1])
+    allowed = max(SHIFT_TOLERANCE_MM, extent * np.tan(np.deg2rad(TILT_TOLERANCE_DEG)))
+    shift = float(sideways.max())
+    if shift > allowed:
+        at = int(sideways.argmax())
+        degrees = float(np.rad2deg(np.arctan2(shift, along[at])))
+        message = (
+            f"the slices are shifted sideways by up to {shift:.1f} mm along {extent:.1f} mm, a "
+            f"gantry tilt of {degrees:.1f} degrees"
+        )
+        raise GantryTilt(message, advice="Send a reconstruction without tilt.")
+
+
+def _refuse_gaps(at_mm: FloatArray, positions: FloatArray) -> None:
+    steps = np.diff(at_mm)
+    if len(steps) == 0:
+        message = "one slice makes no volume"
+        raise TooFewSlices(message)
+    usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # the lower median: gaps are never usual
+    allowed = max(PLACE_TOLERANCE * usual, PLACE_TOLERANCE_MM)
+    even = np.linspace(at_mm[0], at_mm[-1], len(at_mm))
+    if np.abs(at_mm - even).max() <= allowed and np.abs(steps - usual).max() <= 2 * allowed:
+        return
+    wide = np.flatnonzero(steps >= GAP_RATIO * usual)
+    missing = np.rint(steps / usual) - 1
+    is_whole = np.abs(steps - (missing + 1) * usual) <= 2 * allowed
+    if len(wide) and is_whole.all():
+        low, high = positions[wide[0]], positions[wide[0] + 1]
+        count = int(missing.sum())
+        message = (
+            f"{count} {'slices are' if count > 1 else 'slice is'} missing: the neighbours at "
+            f"{_point(low)} and {_point(high)} are {steps[wide[0]]:.2f} mm apart, "
+            f"instead of {usual:.2f} mm"
+        )
+        raise MissingSlice(message, advice="Send the missing images; the job then starts anew.")
+    worst = int(np.abs(steps - usual).argmax())
+    message = (
+        f"the distance between slices varies from {steps.min():.2f} to {steps.max():.2f} mm; "
+        f"usual are {usual:.2f} mm, but {steps[worst]:.2f} mm after {_point(positions[worst])}"
+    )
+    raise UnevenSpacing(message, advice="Send a reconstruction with even slice distances.")
+
+
+def _point(position: FloatArray) -> str:
+    return "(" + ", ".join(f"{value:.1f}" for value in position) + ") mm"

@@ -1,0 +1,219 @@
+"""Which instances make one volume, and where it lies: geometry without pixels.
+
+Promises: the answer does not depend on the order of the headers; whatever is left out is listed
+with its reason; what cannot be stacked is refused by name, with the numbers.
+Leaves to `read`: decoding. Leaves to `arrival`: modality, description, range of the model.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from node.errors import (
+    Conflicting,
+    EnhancedMultiFrame,
+    FourDimensional,
+    MixedOrientation,
+    NoFrameOfReference,
+    NotAnImage,
+    TooFewSlices,
+)
+from node.imaging import Grid
+from node.series.header import Header
+from node.series.stack import stack
+
+LEAST_SLICES = 2  # with one there is no slice direction and no spacing
+
+ORIENTATION_TOLERANCE = 1e-3  # of a direction cosine: 0.06 degrees, 0.2 mm at the edge of a head
+SPACING_TOLERANCE = 1e-3  # share of the pixel spacing: half a pixel over 512
+UNIT_TOLERANCE = 1e-2  # how far orientation vectors may be from unit length and from perpendicular
+STRAY_SHARE = 0.1  # up to this share of other images is left out; more means a mixed series
+MOST_STRAYS = 3
+
+# single-frame objects whose job is a picture for people, never a slice of a volume
+PICTURE_CLASSES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its multi-frame variants
+ENHANCED_CLASSES = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{suffix}"
+    for suffix in ("2.1", "2.2", "4.1", "4.3", "4.4", "128.1", "130")
+)
+MOSAIC_TYPES = frozenset({"MOSAIC", "VFRAME"})  # Siemens, UIH: many slices tiled into one image
+PICTURE_TYPES = (
+    "LOCALIZER", "SCOUT", "SCREEN SAVE", "SCREENSAVE", "PROJECTION IMAGE",
+    "MIP", "MAX_IP", "MIN_IP",
+)  # fmt: skip
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """An instance that came with the series and is not part of the volume."""
+
+    sop_instance_uid: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """The slices of one volume in the order of the array, and where they lie."""
+
+    headers: tuple[Header, ...]  # sorted along the slice normal
+    grid: Grid
+    dropped: tuple[Dropped, ...]
+
+
+def survey(headers: Sequence[Header]) -> Survey:
+    """Sort and check the instances of one series.
+
+    Raises:
+        Conflicting: several patients, studies, series or frames of reference, or one instance UID
+            with two contents.
+        NotAnImage, EnhancedMultiFrame, FourDimensional, DuplicatePositions, MixedOrientation,
+        TooFewSlices, GantryTilt, MissingSlice, UnevenSpacing, NoFrameOfReference: see
+            `node.errors`; the messages give the numbers.
+    """
+    _refuse_conflicts(headers)
+    once, dropped = _without_repeats(headers)
+    _refuse_other_storage(once)
+    images, not_slices = _slices(once)
+    chosen, strays = _one_direction(images)
+    if len(chosen) < LEAST_SLICES:
+        message = f"the series has {len(chosen)} slice, and a volume needs {LEAST_SLICES} or more"
+        raise TooFewSlices(message, advice="Send the whole series.")
+    ordered, grid = stack(chosen)
+    _refuse_unplaced(ordered)  # last: what is wrong with the slices themselves says more
+    return Survey(ordered, grid, (*dropped, *not_slices, *strays))
+
+
+def _refuse_conflicts(headers: Sequence[Header]) -> None:
+    for what, values in (
+        ("patients", {header.patient_digest for header in headers}),
+        ("studies", {header.study_uid for header in headers}),
+        ("series", {header.series_uid for header in headers}),
+    ):
+        if len(values) > 1:
+            message = f"the instances belong to {len(values)} different {what}"
+            raise Conflicting(message, advice="Correct the identities at the source, send again.")
+
+
+def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
+    """Keep each instance UID once; which copy does not matter when both say the same."""
+    seen: dict[str, Header] = {}
+    dropped = []
+    for header in sorted(headers, key=lambda h: (h.sop_instance_uid, str(h.path))):
+        first = seen.setdefault(header.sop_instance_uid, header)
+        if first is header:
+            continue
+        if msgspec.structs.replace(header, path=first.path) != first:
+            message = "one SOP Instance UID stands on two different images"
+            raise Conflicting(message, advice="Ask which of them is right, and send it alone.")
+        dropped.append(Dropped(header.sop_instance_uid, "the same instance a second time"))
+    return list(seen.values()), dropped
+
+
+def _refuse_other_storage(headers: Sequence[Header]) -> None:
+    for header in headers:
+        if _is_picture(header):
+            continue
+        if header.sop_class_uid in ENHANCED_CLASSES or header.number_of_frames > 1:
+            message = f"an instance holds {header.number_of_frames} frames (Enhanced multi-frame)"
+            advice = "Export the series as classic single-frame images."
+            raise EnhancedMultiFrame(message, advice=advice)
+        if MOSAIC_TYPES & set(header.image_type):
+            message = "each image is a mosaic of many slices, one image per time or direction"
+            advice = "Functional and diffusion series cannot be segmented; send an anatomical one."
+            raise FourDimensional(message, advice=advice)
+
+
+def _slices(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
+    kept, dropped = [], []
+    for header in headers:
+        reason = _unwanted(header)
+        if reason is None:
+            kept.append(header)
+        else:
+            dropped.append(Dropped(header.sop_instance_uid, reason))
+    if not kept:
+        counts = Counter(item.reason for item in dropped)
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items()))
+        message = f"none of the {len(headers)} instances is a slice of a volume: {reasons}"
+        raise NotAnImage(message, advice="Send a series of CT or MR slices.")
+    return kept, dropped
+
+
+def _is_picture(header: Header) -> bool:
+    is_capture = f"{header.sop_class_uid}.".startswith(f"{PICTURE_CLASSES}.")
+    return is_capture or any(kind in header.image_type for kind in PICTURE_TYPES)
+
+
+def _unwanted(header: Header) -> str | None:
+    """Say why this instance is no slice of a volume, if it is none."""
+    reason = None
+    if not header.rows or not header.columns:
+        reason = "no image"
+    elif _is_picture(header):
+        named = [kind for kind in PICTURE_TYPES if kind in header.image_type]
+        reason = (named[0] if named else "secondary capture").lower()
+    elif header.samples_per_pixel != 1:
+        reason = "colour image"
+    elif header.position_mm is None or header.orientation is None:
+        reason = "no position in the patient"
+    elif header.pixel_spacing_mm is None or min(header.pixel_spacing_mm) <= 0:
+        reason = "no pixel spacing"
+    elif not _is_perpendicular(header.orientation):
+        reason = "row and column directions are not perpendicular"
+    return reason
+
+
+def _is_perpendicular(orientation: tuple[float, ...]) -> bool:
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    misfits = (row @ row - 1, column @ column - 1, row @ column)
+    return max(abs(float(misfit)) for misfit in misfits) <= UNIT_TOLERANCE
+
+
+def _one_direction(headers: list[Header]) -> tuple[list[Header], list[Dropped]]:
+    """Keep the images that share size, spacing and orientation; a few others are left out."""
+    groups: list[list[Header]] = []
+    for header in headers:
+        for group in groups:
+            if _is_parallel(group[0], header):
+                group.append(header)
+                break
+        else:
+            groups.append([header])
+    groups.sort(key=len, reverse=True)
+    chosen, others = groups[0], [header for group in groups[1:] for header in group]
+    if len(others) > min(MOST_STRAYS, STRAY_SHARE * len(headers)):
+        kinds = "; ".join(f"{len(group)} × {_looks(group[0])}" for group in groups[:4])
+        message = f"the images have {len(groups)} different sizes or directions: {kinds}"
+        raise MixedOrientation(message, advice="Send each stack of slices as its own series.")
+    reason = f"another size or direction than the other {len(chosen)}"
+    return chosen, [Dropped(header.sop_instance_uid, reason) for header in others]
+
+
+def _is_parallel(a: Header, b: Header) -> bool:
+    if (a.rows, a.columns) != (b.rows, b.columns):
+        return False
+    spacing_a, spacing_b = np.array(a.pixel_spacing_mm), np.array(b.pixel_spacing_mm)
+    turned = np.abs(np.array(a.orientation) - np.array(b.orientation)).max()
+    scaled = np.abs(spacing_a / spacing_b - 1).max()
+    return bool(turned <= ORIENTATION_TOLERANCE and scaled <= SPACING_TOLERANCE)
+
+
+def _looks(header: Header) -> str:
+    assert header.orientation is not None
+    assert header.pixel_spacing_mm is not None
+    cosines = ", ".join(f"{value:.2f}" for value in header.orientation)
+    spacing = " × ".join(f"{value:.3f}" for value in header.pixel_spacing_mm)
+    return f"{header.rows} × {header.columns} pixels of {spacing} mm along ({cosines})"
+
+
+def _refuse_unplaced(headers: Sequence[Header]) -> None:
+    frames = {header.frame_of_reference_uid for header in headers}
+    if None in frames:
+        message = "the images have no Frame of Reference UID"
+        advice = "A segmentation could not be placed on them; send the original series."
+        raise NoFrameOfReference(message, advice=advice)
+    if len(frames) > 1:
+        message = f"the slices belong to {len(frames)} different frames of reference"
+        raise Conflicting(message, advice="Send each acquisition as its own series.")

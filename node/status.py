@@ -1,0 +1,118 @@
+"""What an operator sees: one snapshot of the node, and the story of one study.
+
+Promises: numbers and words only, no patient data; reading never changes anything.
+"""
+
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from node import queue
+from node.config import Config
+from node.states import Kind
+
+SILENT_AFTER_S = 60.0  # a process that has not said for so long that it lives
+NOTES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Process:
+    """One loop of the node."""
+
+    name: str
+    alive: bool
+    last_seen_s: float | None  # seconds ago; None where it is known by other means, or never seen
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """One target, and what waits for it."""
+
+    name: str
+    ae: str
+    address: str
+    waiting: int
+    oldest_s: float | None
+    last_problem: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The node at one moment."""
+
+    ae_title: str
+    processes: tuple[Process, ...]
+    jobs: dict[str, dict[str, int]]  # kind -> state -> count
+    targets: tuple[TargetState, ...]
+    free_gib: float
+    accepting: bool  # enough free space
+    series: tuple[queue.Story, ...]  # the newest last
+    notes: tuple[queue.Event, ...]  # refused callers and instances
+
+
+def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) -> Snapshot:
+    """Collect the state of the node at `now`; `series` limits the stories."""
+    free = shutil.disk_usage(_existing(config.data.dir)).free
+    jobs: dict[str, dict[str, int]] = {}
+    for (kind, state), count in queue.counts(engine).items():
+        jobs.setdefault(kind.value, {})[state.value] = count
+    return Snapshot(
+        ae_title=config.node.ae_title,
+        processes=_processes(config, engine, now),
+        jobs=jobs,
+        targets=tuple(_target(config, engine, name, now) for name in config.targets),
+        free_gib=free / 2**30,
+        accepting=free >= config.data.stop_accepting_below,
+        series=tuple(queue.stories(engine, limit=series)),
+        notes=tuple(queue.remarks(engine, limit=NOTES_SHOWN)),
+    )
+
+
+def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, ...]:
+    beats = {beat.process: now - beat.at for beat in queue.beats(engine)}
+    listener = Process("listener", alive=_listens(config.data.dir / "inbox"), last_seen_s=None)
+    others = []
+    for name in ("segmenter", "sender", "tending"):
+        ago = beats.get(name)
+        alive = ago is not None and ago < SILENT_AFTER_S
+        others.append(Process(name, alive=alive, last_seen_s=ago))
+    return (listener, *others)
+
+
+def _listens(inbox: Path) -> bool:
+    """Tell whether a listener holds its inbox: it needs no database, so it leaves no heartbeat."""
+    try:
+        lock = os.open(inbox / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _target(config: Config, engine: sa.Engine, name: str, now: float) -> TargetState:
+    target = config.targets[name]
+    waiting = queue.waiting_for(engine, name)
+    oldest = queue.oldest_queued_at(engine, Kind.DELIVER, name)
+    return TargetState(
+        name=name,
+        ae=target.ae,
+        address=f"{target.host}:{target.port}",
+        waiting=len(waiting),
+        oldest_s=None if oldest is None else now - oldest,
+        last_problem=next((job.reason for job in waiting if job.reason), ""),
+    )
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder

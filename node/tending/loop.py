@@ -1,0 +1,65 @@
+"""The loop: APScheduler calls each periodic function; nobody else knows of it.
+
+Late runs are folded into one and never dropped: a machine that slept must still sweep.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from node import schema
+from node.config import Config
+from node.inbox import Inbox
+from node.package import uses
+from node.tending import upkeep
+from node.tending.sweep import Sweep
+
+SWEEP_S = 0.25  # a complete series waits half of this on average
+LEASES_S = 5.0
+NOTES_S = 2.0
+PRUNE_S = 600.0
+BEAT_S = 10.0
+log = logging.getLogger("node.tending")
+
+
+def run(config: Config, stop: threading.Event | None = None) -> None:
+    """Run the periodic functions until `stop` is set.
+
+    Raises:
+        Misconfigured: a package or the database cannot be used.
+    """
+    stop = stop or threading.Event()
+    engine = schema.open_configured(config.data)
+    inbox = Inbox(config.data.dir / "inbox")
+    sweep = Sweep(config, engine, inbox, uses(config))
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.add_listener(_report, EVENT_JOB_ERROR)
+
+    def every(seconds: float, name: str, function: Callable[[float], object]) -> None:
+        scheduler.add_job(
+            lambda: function(time.time()), "interval", seconds=seconds, id=name,
+            coalesce=True, max_instances=1, misfire_grace_time=None,
+        )  # fmt: skip
+
+    every(SWEEP_S, "sweep", sweep.run)
+    every(LEASES_S, "leases", lambda now: upkeep.expire_leases(engine, config, now))
+    every(NOTES_S, "notes", lambda now: upkeep.record_notes(engine, inbox, now))
+    every(PRUNE_S, "prune", lambda now: upkeep.prune(engine, config, inbox, now))
+    every(BEAT_S, "beat", lambda now: upkeep.beat(engine, now))
+    upkeep.beat(engine, time.time())
+    scheduler.start()
+    stop.wait()
+    scheduler.shutdown(wait=True)
+
+
+def _report(event: JobExecutionEvent) -> None:
+    """Say that a periodic function failed; it is called again at its next time."""
+    error = event.exception
+    log.error(
+        "%s failed", event.job_id,
+        exc_info=(type(error), error, error.__traceback__), extra={"stage": event.job_id},
+    )  # fmt: skip

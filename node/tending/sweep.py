@@ -1,0 +1,274 @@
+"""From quiet folders of the inbox to recorded arrivals and queued jobs.
+
+Promises: every series in the inbox is decided exactly once per set of images, whatever was killed
+when; a series that cannot be understood holds up no other.
+Leaves to `node.arrival`: when a series is complete, and what becomes of it.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from node import queue
+from node.arrival import Association, Decision, Seen, completion, plan, try_survey
+from node.config import Config
+from node.errors import Conflicting, Defect, Unsuitable
+from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
+from node.package import Use
+from node.series import Header, read_header
+from node.states import Outcome
+
+log = logging.getLogger("node.tending")
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One series as it lay in its folder at one moment."""
+
+    folder: SeriesFolder
+    files: tuple[InstanceFile, ...]
+    digest: str
+    headers: tuple[Header, ...]
+    problem: Unsuitable | None  # an instance that cannot be read, or contradicts another
+    caller: str
+    seen: Seen
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A series that is not decided yet."""
+
+    study_uid: str
+    series_uid: str
+    instances: int
+    caller_ae: str
+    why: str
+    until: float | None  # when it will be decided if nothing else arrives; None: at once
+
+
+class Sweep:
+    """Looks through the inbox again and again, and remembers what has not changed."""
+
+    def __init__(
+        self, config: Config, engine: sa.Engine, inbox: Inbox, uses: Sequence[Use]
+    ) -> None:
+        """Use packages that have been verified; `uses` has one entry per rule with a model."""
+        self._config = config
+        self._engine = engine
+        self._inbox = inbox
+        self._uses = {use.rule: use for use in uses}
+        self._settled: dict[str, int] = {}  # series key -> mtime_ns when it was decided
+        self._looks: dict[str, _Look] = {}  # what is still arriving
+        self._headers: dict[Path, Header | Unsuitable] = {}
+
+    def run(self, now: float) -> int:
+        """Decide every series that is complete at `now`; return how many were decided."""
+        folders = self._inbox.series_folders()
+        keys = {folder.key for folder in folders}
+        self._settled = {key: at for key, at in self._settled.items() if key in keys}
+        decided = 0
+        for folder in folders:
+            if self._settled.get(folder.key) != folder.mtime_ns:
+                decided += self._guarded(folder, now)
+        return decided
+
+    def decide_again(self, folder: SeriesFolder, now: float) -> queue.Recorded | None:
+        """Apply today's rules to a series that has no job, complete or not; None if it is empty."""
+        look = self._look(folder)
+        if look is None:
+            return None
+        decision = self._plan(look)
+        return queue.decide_again(self._engine, *self._rows(look, decision, now), now)
+
+    def waiting(self, now: float) -> list[Waiting]:
+        """Return the series that are still arriving, and what each waits for."""
+        found = []
+        for folder in self._inbox.series_folders():
+            look, record = self._look(folder), read_series(folder.path)
+            if look is None or record is None or self._is_known(look):
+                continue
+            verdict = completion(look.seen, self._config.complete, now)
+            found.append(
+                Waiting(
+                    study_uid=record.study,
+                    series_uid=record.series,
+                    instances=len(look.files),
+                    caller_ae=look.caller,
+                    why=verdict.why,
+                    until=verdict.wait_until,
+                )
+            )
+        return found
+
+    def _guarded(self, folder: SeriesFolder, now: float) -> bool:
+        """Handle one series; a defect in ours must not stop the others, nor hide."""
+        try:
+            return self._handle(folder, now)
+        except sa.exc.SQLAlchemyError:
+            raise  # the database is everybody's: try the whole sweep again
+        except Exception:  # one series that we cannot handle: hold it for a person
+            log.exception("a series could not be planned", extra={"path": folder.key})
+            look = self._looks.get(folder.key)
+            if look is None or not look.headers:
+                return False
+            error = Defect("planning this series failed", advice="Please report it with the log.")
+            held = Decision(Outcome.HELD, error.code, error.message, error.advice)
+            self._record(look, held, now)
+            return True
+
+    def _handle(self, folder: SeriesFolder, now: float) -> bool:
+        look = self._looks.get(folder.key)
+        if look is None or look.folder.mtime_ns != folder.mtime_ns:
+            look = self._look(folder)
+            if look is None:
+                return False
+            self._looks[folder.key] = look
+        if not look.headers and look.problem is None:
+            return False
+        if self._is_known(look):
+            self._settle(look)
+            return False
+        if not completion(look.seen, self._config.complete, now).complete:
+            return False
+        self._record(look, self._plan(look), now)
+        return True
+
+    def _look(self, folder: SeriesFolder) -> _Look | None:
+        files = tuple(self._inbox.instances(folder))
+        record = read_series(folder.path)
+        if not files or record is None:
+            return None
+        headers, problem = self._read(files)
+        if problem is None:
+            problem = _repeated(files)
+        survey_problem = problem or (try_survey(headers)[1] if headers else None)
+        markers = read_markers(folder.path)
+        earlier = queue.arrivals_of(self._engine, series_key=folder.key)
+        return _Look(
+            folder=folder,
+            files=files,
+            digest=inputs_digest(files),
+            headers=headers,
+            problem=problem,
+            caller=markers[-1].calling_ae if markers else "",
+            seen=Seen(
+                instances=len(files),
+                frames=sum(header.number_of_frames for header in headers),
+                expected=_expected(headers),
+                associations=[Association(m.state, m.instances, m.closed) for m in markers],
+                last_at=folder.mtime_ns / 1e9,
+                problem=survey_problem,
+                extends_earlier=bool(earlier),
+            ),
+        )
+
+    def _read(self, files: Sequence[InstanceFile]) -> tuple[tuple[Header, ...], Unsuitable | None]:
+        """Read each header once; the first instance that cannot be read speaks for the series."""
+        headers, problem = [], None
+        for file in files:
+            if file.path not in self._headers:
+                try:
+                    self._headers[file.path] = read_header(file.path)
+                except Unsuitable as exc:
+                    self._headers[file.path] = exc
+            found = self._headers[file.path]
+            if isinstance(found, Unsuitable):
+                problem = problem or found
+            else:
+                headers.append(found)
+        return tuple(headers), problem
+
+    def _is_known(self, look: _Look) -> bool:
+        known = queue.arrivals_of(self._engine, series_key=look.folder.key)
+        return any(arrival.inputs_digest == look.digest for arrival in known)
+
+    def _plan(self, look: _Look) -> Decision:
+        if look.problem is not None:
+            held = look.problem.code == Conflicting.code
+            outcome = Outcome.HELD if held else Outcome.REFUSED
+            return Decision(outcome, look.problem.code, look.problem.message, look.problem.advice)
+        return plan(look.headers, look.caller, self._config.rules, self._uses)
+
+    def _record(self, look: _Look, decision: Decision, now: float) -> None:
+        recorded = queue.record_arrival(self._engine, *self._rows(look, decision, now), now)
+        self._settle(look)
+        series = look.headers[0].series_uid if look.headers else ""
+        log.info(
+            "%s", decision.outcome,
+            extra={"series": series, "code": decision.code, "job": recorded.job_id},
+        )  # fmt: skip
+
+    def _settle(self, look: _Look) -> None:
+        self._settled[look.folder.key] = look.folder.mtime_ns
+        self._looks.pop(look.folder.key, None)
+        for file in look.files:
+            self._headers.pop(file.path, None)
+
+    def _rows(
+        self, look: _Look, decision: Decision, now: float
+    ) -> tuple[queue.NewArrival, queue.NewSegmentJob | None]:
+        record = read_series(look.folder.path)
+        assert record is not None  # a look exists only for folders that have one
+        package = decision.package
+        arrival = queue.NewArrival(
+            study_uid=record.study,
+            series_uid=record.series,
+            series_key=look.folder.key,
+            inputs_digest=look.digest,
+            instances=len(look.files),
+            outcome=decision.outcome,
+            first_at=record.first_seen,
+            last_at=look.seen.last_at,
+            modality=look.headers[0].modality if look.headers else "",
+            caller_ae=look.caller,
+            code=decision.code,
+            reason=decision.reason,
+            advice=decision.advice,
+            rule=decision.rule,
+            package=package.name if package else "",
+            size=decision.size,
+        )
+        job = self._job(look, decision, now) if decision.outcome is Outcome.PLANNED else None
+        return arrival, job
+
+    def _job(self, look: _Look, decision: Decision, now: float) -> queue.NewSegmentJob:
+        assert decision.package is not None  # a planned series has one
+        targets = tuple(self._destination(name) for name in decision.send_to)
+        payload = queue.SegmentPayload(
+            series_key=look.folder.key,
+            files=tuple(file.path.name for file in look.files),
+            inputs_digest=look.digest,
+            package=decision.package.name,
+            package_digest=decision.package.digest,
+            size=decision.size,
+            targets=targets,
+            rule=decision.rule,
+            caller=look.caller,
+            created_at=now,
+        )
+        same_work = (look.folder.key, look.digest, decision.package.digest, decision.size, targets)
+        dedup_key = hashlib.sha256(repr(same_work).encode()).hexdigest()
+        return queue.NewSegmentJob(dedup_key=dedup_key, payload=payload, priority=decision.priority)
+
+    def _destination(self, name: str) -> queue.Destination:
+        target = self._config.targets[name]
+        encoding = queue.EncodingChoice(kind=target.seg, omit_empty_frames=not target.empty_frames)
+        return queue.Destination(name=name, encoding=encoding)
+
+
+def _repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:
+    """Say whether one SOP Instance UID came with two contents; file names tell it."""
+    if len({file.sop_key for file in files}) == len(files):
+        return None
+    message = "one SOP Instance UID arrived with two different contents; both are kept"
+    return Conflicting(message, advice="Ask the sender which is right, and send that series again.")
+
+
+def _expected(headers: Sequence[Header]) -> int | None:
+    """Return how many images the headers announce, if they agree."""
+    announced = {header.expected_instances for header in headers}
+    return announced.pop() if len(announced) == 1 else None

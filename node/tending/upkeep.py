@@ -1,0 +1,78 @@
+"""What has to be done from time to time: leases, notes of the listener, retention, heartbeat."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from node import queue
+from node.config import Config
+from node.inbox import Inbox, Note
+from node.states import Ending
+
+log = logging.getLogger("node.tending")
+
+
+def expire_leases(engine: sa.Engine, config: Config, now: float) -> None:
+    """Queue again the jobs whose worker fell silent."""
+    for job in queue.expire_leases(engine, now, config.limits.attempts):
+        log.warning("a worker fell silent", extra={"job": job.id, "kind": job.kind.value})
+
+
+def record_notes(engine: sa.Engine, inbox: Inbox, now: float) -> None:
+    """Move what the listener noted into the event rows; first written, then dropped."""
+    for note in inbox.read_notes():
+        queue.note(
+            engine, note.kind, _sentence(note), note.last or now,
+            study_uid=note.study, series_uid=note.series,
+        )  # fmt: skip
+        inbox.drop_note(note)
+
+
+def _sentence(note: Note) -> str:
+    times = f" ({note.count} times)" if note.count > 1 else ""
+    return " ".join(part for part in (note.message + times, note.advice) if part)
+
+
+def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
+    """Delete images and results whose time is over; return how many folders went.
+
+    What is still in progress or held for a person is never deleted.
+    """
+    gone = 0
+    for folder in inbox.series_folders():
+        stories = queue.stories(engine, series_key=folder.key)
+        ends = [_until(story, config) for story in stories]
+        if ends and None not in ends and now > max(end for end in ends if end is not None):
+            gone += inbox.prune(folder)
+    gone += _prune_outbox(engine, config, now)
+    longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
+    queue.forget(engine, now - longest)
+    return gone
+
+
+def _until(story: queue.Story, config: Config) -> float | None:
+    """Return until when the images of a story are kept; None while they are needed."""
+    if story.ended_at is None or story.ending is Ending.HELD:
+        return None
+    fine = story.ending in (Ending.DELIVERED, Ending.NO_RULE)
+    keep = config.data.keep.sources if fine else config.data.keep.failed
+    return story.ended_at + keep
+
+
+def _prune_outbox(engine: sa.Engine, config: Config, now: float) -> int:
+    outbox = config.data.dir / "outbox"
+    folders = list(outbox.iterdir()) if outbox.is_dir() else []
+    old = [path for path in folders if now > path.stat().st_mtime + config.data.keep.results]
+    awaited = {Path(file).parts[1] for file in queue.awaited_files(engine)} if old else set()
+    for path in old:
+        if path.name not in awaited:
+            shutil.rmtree(path, ignore_errors=True)
+    return len([path for path in old if path.name not in awaited])
+
+
+def beat(engine: sa.Engine, now: float) -> None:
+    """Say that this process is alive."""
+    queue.heartbeat(engine, "tending", os.getpid(), now)
