@@ -126,6 +126,6 @@ def _timed(student: Student, clock: Stopwatch) -> Callable[[np.ndarray], np.ndar
 
 def _reported(rows: Iterator[Scores], depth: int, progress: Progress | None) -> Iterator[Scores]:
     for done, row in enumerate(rows, start=1):
-        yield row
         if progress is not None:
             progress(done / depth)
+        yield row

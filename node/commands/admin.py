@@ -14,7 +14,7 @@ from pathlib import Path
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.trust import golden_checks
 from node.config import Config, Target, load
-from node.errors import Misconfigured, NodeError
+from node.errors import Misconfigured, NodeError, Refused
 from node.package import uses
 from node.sender import send_echo
 
@@ -117,12 +117,19 @@ def findings_of(config: Config) -> Iterator[Finding]:
     yield _guarded("port", lambda: _port(config))
     yield from _packages(config)
     for name, target in config.targets.items():
-        yield _guarded(f"target {name}", partial(_echo, config, target))
+        yield _guarded(f"target {name}", partial(_echo, config, name, target))
 
 
-def _echo(config: Config, target: Target) -> str:
-    seconds = send_echo(target, config.node.ae_title)
-    return f"{target.ae} at {target.host}:{target.port} answered C-ECHO in {seconds:.2f} s"
+def _echo(config: Config, name: str, target: Target) -> str:
+    answer = send_echo(target, config.node.ae_title, name)
+    takes = {"binary": answer.takes_binary, "labelmap": answer.takes_labelmap}
+    if not takes[target.seg]:
+        message = f"{target.ae} answers, but does not accept a {target.seg} segmentation"
+        raise Refused(
+            message, advice=f"Register the SOP class there, or change targets.{name}.seg."
+        )
+    queries = "answers queries" if answer.answers_queries else "answers no queries from us"
+    return f"{target.ae} answered in {answer.seconds:.2f} s, takes {target.seg}, {queries}"
 
 
 def _guarded(what: str, check: Callable[[], str]) -> Finding:

@@ -3,6 +3,7 @@
 SimpleITK reports physical space in LPS whatever the file says, so no sign is flipped here.
 """
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,11 @@ import SimpleITK as sitk
 
 from node.errors import Unsuitable
 from node.imaging.volume import Affine, Grid, Labels, Volume
+
+GZIP_MAGIC = b"\x1f\x8b"
+# header size -> where datatype and vox_offset are, and the type of the latter (NIfTI-1, NIfTI-2)
+NIFTI_FIELDS = {348: (70, 108, "f4"), 540: (12, 168, "i8")}
+NIFTI_FLOATS = {16: "f4", 64: "f8"}  # datatype -> numpy's name
 
 
 def read_volume(path: Path) -> Volume:
@@ -20,7 +26,7 @@ def read_volume(path: Path) -> Volume:
     """
     image = _read(path)
     array = sitk.GetArrayFromImage(image).astype(np.float32)
-    if not np.isfinite(array).all():
+    if not np.isfinite(array).all() or _has_hidden_nan(path):
         message = f"{path.name} holds values that are not finite"
         raise Unsuitable(message, advice="Export the image again without NaN or infinity.")
     return Volume(array, _grid(image))
@@ -63,6 +69,24 @@ def _read(path: Path) -> sitk.Image:
         message = f"{path.name} has not exactly three dimensions and one value per voxel"
         raise Unsuitable(message, advice="Give one volume per file.")
     return image
+
+
+def _has_hidden_nan(path: Path) -> bool:
+    """Tell whether the stored floats hold NaN or infinity: ITK's reader turns them into 0."""
+    content = path.read_bytes()
+    if content[:2] == GZIP_MAGIC:
+        content = gzip.decompress(content)
+    for order in "<>":
+        size = int(np.frombuffer(content[:4], order + "i4")[0])
+        if size in NIFTI_FIELDS:
+            kind_at, start_at, start_type = NIFTI_FIELDS[size]
+            kind = int(np.frombuffer(content, order + "i2", 1, kind_at)[0])
+            start = int(np.frombuffer(content, order + start_type, 1, start_at)[0])
+            if kind not in NIFTI_FLOATS or start == 0:  # 0: the voxels are in another file
+                return False
+            stored = np.frombuffer(content, order + NIFTI_FLOATS[kind], offset=start)
+            return not np.isfinite(stored).all()
+    return False
 
 
 def _grid(image: sitk.Image) -> Grid:

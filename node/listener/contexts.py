@@ -8,6 +8,7 @@ to 512 MB.
 from collections.abc import Iterable
 from typing import Any
 
+from pydicom.uid import UID
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext, build_context
 
@@ -17,6 +18,7 @@ STORAGE = frozenset(
     [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
     + [LABELMAP_SEGMENTATION]
 )
+IMAGES = frozenset(uid for uid in STORAGE if "Image Storage" in UID(uid).name)  # have pixel data
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"

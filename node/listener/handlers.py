@@ -99,12 +99,12 @@ def on_end(association: Association, reception: Reception) -> None:
     log.info("association ended", extra=facts)
 
 
-def on_store(event: Any, reception: Reception) -> Dataset:
+def on_store(event: Any, reception: Reception) -> Dataset | int:
     """Answer a C-STORE: success when, and only when, the instance is safe."""
     association: Association = event.assoc
     spool: Spool | None = event.request.DataSet
     try:
-        return _answer(_store(event, association, spool, reception))
+        return int(_store(event, association, spool, reception))
     except Unacceptable as no:
         return _refused(association, reception, no)
     except DiskLow as low:

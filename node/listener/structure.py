@@ -2,14 +2,14 @@
 
 Promises: a data set that passes ends where its last element ends, holds one set of identifying
 UIDs, and has as much pixel data as its rows, columns and frames ask for. Bounded in time and depth.
-Leaves to series: what the values mean. (Measured: 0.2 ms for a CT slice, where pydicom takes 2.)
+Leaves to series: what the values mean. (A slice of 18 elements takes 0.06 ms, in pydicom 0.15.)
 """
 
 import struct
 from dataclasses import dataclass
 
 from node.inbox import is_uid
-from node.listener.contexts import ENCAPSULATED, EXPLICIT_BIG, IMPLICIT_LITTLE
+from node.listener.contexts import ENCAPSULATED, EXPLICIT_BIG, IMAGES, IMPLICIT_LITTLE
 from node.listener.statuses import StoreStatus, Unacceptable
 
 MOST_ELEMENTS = 2_000_000  # a second or two of walking; an Enhanced CT of 5000 frames has 500 000
@@ -57,11 +57,14 @@ def identify(data: memoryview, transfer_syntax: str) -> Identity:
     walk = _Walk(data, transfer_syntax)
     try:
         walk.follow()
+        identity = Identity(*(walk.uid(tag) for tag in IDENTITY))
+        if identity.sop_class in IMAGES and walk.found.keys().isdisjoint(PIXELS):
+            raise _no("an image without pixel data")
         _check_pixels(walk.found, is_encapsulated=transfer_syntax in ENCAPSULATED)
-        return Identity(*(walk.uid(tag) for tag in IDENTITY))
     except Unacceptable as no:
         no.study, no.series = walk.uid_or_nothing(STUDY), walk.uid_or_nothing(SERIES)
         raise
+    return identity
 
 
 class _Walk:

@@ -81,8 +81,9 @@ class Wire(AssociationSocket):
         if self.socket is None or not self._is_connected:
             time.sleep(0.001)
             return False
+        patience_ms = LOOK_UP_SECONDS * 1000 if self.event_queue.empty() else 0
         try:
-            found = [number for number, _ in self._poll.poll(LOOK_UP_SECONDS * 1000)]
+            found = [number for number, _ in self._poll.poll(patience_ms)]
             if self._bell in found:
                 self._woken.recv(4096)
         except OSError:

@@ -1,6 +1,5 @@
 """What a job carries in and out, as JSON: no paths that leave the data folder, no patient data."""
 
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -8,11 +7,10 @@ from msgspec import Meta, field
 
 from node.errors import Defect
 
-# One name, or names below one another; never absolute, never upwards
-Below = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
-]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+# One name, or names below one another; never absolute, never upwards, no end of line
+_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+FileName = Annotated[str, Meta(pattern=rf"^{_NAME}\Z")]
+Below = Annotated[str, Meta(pattern=rf"^{_NAME}(/{_NAME})*\Z")]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -107,8 +105,3 @@ def decode(text: str, kind: type[_T]) -> _T:
 def as_plain(text: str) -> dict[str, Any]:
     """Read a row's JSON text for display, whatever wrote it."""
     return msgspec.json.decode(text, type=dict[str, Any]) if text else {}
-
-
-def below(base: str, *names: str) -> str:
-    """Join names to a relative path as payloads hold it."""
-    return PurePosixPath(base, *names).as_posix()

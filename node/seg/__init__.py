@@ -7,8 +7,17 @@ Leaves to `sender`: delivery. Leaves to `report`: volumes.
 
 from node.seg.encode import encode
 from node.seg.identity import Encoding, Identity
-from node.seg.verify import verify
+from node.seg.verify import read_labels, verify
 from node.seg.write import to_bytes, write
 from node.series.uid import derive_uid
 
-__all__ = ["Encoding", "Identity", "derive_uid", "encode", "to_bytes", "verify", "write"]
+__all__ = [
+    "Encoding",
+    "Identity",
+    "derive_uid",
+    "encode",
+    "read_labels",
+    "to_bytes",
+    "verify",
+    "write",
+]

@@ -35,12 +35,11 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
     Raises:
         ValueError, AttributeError, KeyError, IndexError: the object lacks what a SEG must have.
     """
-    stack = _unpacked(dataset)
-    groups = dataset.PerFrameFunctionalGroupsSequence
-    if len(groups) != len(stack):
-        message = f"{len(stack)} frames have {len(groups)} functional groups"
+    count, groups = int(dataset.NumberOfFrames), dataset.PerFrameFunctionalGroupsSequence
+    if len(groups) != count:
+        message = f"{count} frames have {len(groups)} functional groups"
         raise ValueError(message)
-    for at, pixels in enumerate(stack):
+    for at, pixels in enumerate(_unpacked(dataset, count)):
         sources = [
             image
             for derivation in _group(dataset, at, "DerivationImageSequence")
@@ -59,19 +58,28 @@ def _is_labelmap(dataset: Dataset) -> bool:
     return bool(dataset.SOPClassUID == LABELMAP_CLASS)
 
 
-def _unpacked(dataset: Dataset) -> Pixels:
-    count, rows, columns = int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns)
+def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
+    """Return frame after frame: all of them at once can be a gigabyte."""
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
     if UID(dataset.file_meta.TransferSyntaxUID).is_encapsulated:
-        return np.asarray(dataset.pixel_array, np.uint8).reshape(count, rows, columns)
+        yield from np.asarray(dataset.pixel_array, np.uint8).reshape(count, rows, columns)
+        return
     raw = np.frombuffer(dataset.PixelData, np.uint8)
     bits = int(dataset.BitsAllocated)
-    needed = -(-count * rows * columns * bits // 8)
+    frame_bits = rows * columns * bits
+    needed = -(-count * frame_bits // 8)
     if bits not in (1, 8) or not needed <= len(raw) <= needed + 1:
         message = f"{len(raw)} bytes of pixels where {needed} belong"
         raise ValueError(message)
-    # frames of BINARY follow each other without padding, the first pixel in the lowest bit
-    flat = np.unpackbits(raw, bitorder="little") if bits == 1 else raw
-    return flat[: count * rows * columns].reshape(count, rows, columns)
+    for at in range(count):
+        first, last = at * frame_bits // 8, -(-(at + 1) * frame_bits // 8)
+        pixels = raw[first:last]
+        if bits == 1:
+            # BINARY frames follow each other without padding, the first pixel in the lowest bit
+            skipped = at * frame_bits - 8 * first
+            flat = np.unpackbits(pixels, bitorder="little")
+            pixels = flat[skipped : skipped + frame_bits]
+        yield pixels.reshape(rows, columns)
 
 
 def _group(dataset: Dataset, at: int, name: str) -> list[Dataset]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from pydicom import config
 from pydicom.charset import python_encoding
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName, validate_value
@@ -104,6 +104,8 @@ def _mended(element: DataElement) -> DataElement | None:
     """Return the element as it may be written, or None."""
     if element.keyword in IDENTIFIERS:
         return element
+    if dictionary_VR(element.tag) != element.VR:
+        return None
     allowed = ALLOWED.get(element.keyword)
     if allowed is not None and str(element.value or "") not in allowed:
         return None

@@ -19,13 +19,15 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
     `node.series`, and what headers say about slice distance is often wrong.
     """
     common, repairs = inherited(series.datasets[0])
+    grid = series.survey.grid
+    distance = float(np.round(grid.spacing_mm[0], 6))
     thickness = series.survey.headers[0].slice_thickness_mm
     if thickness is None or thickness <= 0:
-        thickness = None
-        repairs = (*repairs, "SliceThickness was absent or not positive, and was left out")
+        # required of a volume; each frame of the result stands for the slab up to the next slice
+        thickness = distance
+        repairs = (*repairs, "SliceThickness was absent or 0; the slice distance was written")
     if not common.get("LossyImageCompression"):
         common.LossyImageCompression = "00"
-    grid = series.survey.grid
     first = series.datasets[0]
     images: list[Dataset] = []
     for header, dataset in zip(series.survey.headers, series.datasets, strict=True):
@@ -38,8 +40,8 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
         image.ImagePositionPatient = [_ds(value) for value in header.position_mm]
         image.ImageOrientationPatient = [_ds(float(v)) for v in first.ImageOrientationPatient]
         image.PixelSpacing = [_ds(float(value)) for value in first.PixelSpacing]
-        image.SliceThickness = None if thickness is None else _ds(thickness)
-        image.SpacingBetweenSlices = _ds(float(np.round(grid.spacing_mm[0], 6)))
+        image.SliceThickness = _ds(thickness)
+        image.SpacingBetweenSlices = _ds(distance)
         images.append(image)
     return images, repairs
 

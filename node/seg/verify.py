@@ -56,6 +56,20 @@ def verify(
         raise VerificationFailed(message) from exc
 
 
+def read_labels(source: Path | bytes, series: Series) -> Labels:
+    """Return what a SEG shows on the slices of `series`.
+
+    Raises:
+        VerificationFailed: it cannot be read, or does not lie on these images.
+    """
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
+        return Labels(_placed(frames(dataset), series), series.survey.grid)
+    except MALFORMED as exc:
+        message = f"the SEG cannot be read back: {type(exc).__name__}: {exc}"
+        raise VerificationFailed(message) from exc
+
+
 def _check_identity(dataset: Dataset, series: Series) -> None:
     first, image = series.survey.headers[0], series.datasets[0]
     _same("SOP class", dataset.SOPClassUID in (BINARY_CLASS, LABELMAP_CLASS), wanted=True)
@@ -115,6 +129,12 @@ def _check_voxels(found: Iterable[Frame], dataset: Dataset, series: Series, labe
     if not labels.grid.is_close(series.survey.grid, PLACE_TOLERANCE_MM):
         message = "the labels do not lie on the grid of the series"
         raise VerificationFailed(message)
+    _compare(_placed(found, series), labels)
+    _same("segmentation type", dataset.SegmentationType in ("BINARY", "LABELMAP"), wanted=True)
+
+
+def _placed(found: Iterable[Frame], series: Series) -> npt.NDArray[np.uint8]:
+    """Return the voxels of all frames, each on the slice where it lies in the patient."""
     positions = np.array([header.position_mm for header in series.survey.headers], float)
     voxels = np.zeros(series.survey.grid.shape, np.uint8)
     filled: set[tuple[int | None, int]] = set()
@@ -128,8 +148,7 @@ def _check_voxels(found: Iterable[Frame], dataset: Dataset, series: Series, labe
             raise VerificationFailed(message)
         filled.add((frame.segment, at))
         _add(voxels[at], frame, at)
-    _compare(voxels, labels)
-    _same("segmentation type", dataset.SegmentationType in ("BINARY", "LABELMAP"), wanted=True)
+    return voxels
 
 
 def _slice_of(frame: Frame, positions: npt.NDArray[np.float64], grid: Grid) -> int:

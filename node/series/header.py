@@ -18,8 +18,10 @@ from pydicom.tag import Tag
 
 from node.errors import NotAnImage
 
-# pydicom's warnings about odd values quote the value, which may be a patient's name or birth date
+# pydicom's warnings about odd values quote the value, which may be a patient's name or birth date;
+# `node.seg.repair` validates what a result inherits by itself
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 UNREADABLE = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)
 UNPARSABLE = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError)

@@ -22,6 +22,7 @@ from node.series.header import UNREADABLE, Header, header_of, read_dataset
 from node.series.survey import Survey, survey
 
 FloatArray = npt.NDArray[np.float32]
+Stored = npt.NDArray[np.integer]
 Slice = tuple[FloatArray, npt.NDArray[np.bool_] | None]
 
 # what pydicom and its decoders raise for damaged or unknown pixel data
@@ -114,18 +115,18 @@ def _undecodable(header: Header, why: str) -> UndecodablePixels:
     return UndecodablePixels(message, advice="Send the series again, uncompressed if possible.")
 
 
-def _without_unused_bits(
-    stored: npt.NDArray[np.generic], dataset: Dataset
-) -> npt.NDArray[np.int64]:
+def _without_unused_bits(stored: Stored, dataset: Dataset) -> Stored:
     """Clear what old scanners keep above the stored bits, such as overlays."""
-    values = stored.astype(np.int64)
     bits = int(dataset.BitsStored)
+    if bits == int(dataset.BitsAllocated):
+        return stored
+    values = stored.astype(np.int64)
     if dataset.PixelRepresentation == 1:
         return (values << (64 - bits)) >> (64 - bits)
     return values & ((1 << bits) - 1)
 
 
-def _rescaled(stored: npt.NDArray[np.int64], dataset: Dataset) -> FloatArray:
+def _rescaled(stored: Stored, dataset: Dataset) -> FloatArray:
     if dataset.get("ModalityLUTSequence"):
         table = apply_modality_lut(stored, dataset)
         return np.asarray(table, np.float32)
@@ -135,10 +136,12 @@ def _rescaled(stored: npt.NDArray[np.int64], dataset: Dataset) -> FloatArray:
     if slope == 0:
         message = "a rescale slope of 0"
         raise ValueError(message)
+    if (slope, intercept) == (1.0, 0.0):
+        return stored.astype(np.float32)
     return (stored * slope + intercept).astype(np.float32)
 
 
-def _padded(stored: npt.NDArray[np.int64], dataset: Dataset) -> npt.NDArray[np.bool_] | None:
+def _padded(stored: Stored, dataset: Dataset) -> npt.NDArray[np.bool_] | None:
     """Mark padding pixels (PS3.3 C.7.5.1.1.2); the value may come with the wrong sign."""
     value = dataset.get("PixelPaddingValue")
     if value is None or value == "":

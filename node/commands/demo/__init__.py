@@ -27,8 +27,8 @@ from node.config import Config, Target, load
 from node.errors import Defect, TimedOut
 from node.imaging.nifti import read_volume
 from node.inbox import Inbox
-from node.package import resolve
 from node.package import load as load_package
+from node.package import resolve
 from node.package.folder import models_in
 from node.sender import send_echo, send_files
 from node.series.compose import Composed, Labelling, compose
@@ -163,7 +163,7 @@ def _wait_for(*targets: Target) -> None:
 
 
 def _series(side: str, folder: Path, labelling: Labelling) -> Composed:
-    source = files("node.commands") / "demo_case" / f"colin27_{side}.nii.gz"
+    source = files("node.commands.demo") / f"colin27_{side}.nii.gz"
     now = datetime.fromtimestamp(time.time(), UTC)
     with as_file(source) as path:
         return compose(read_volume(path), folder, labelling, now)
@@ -192,7 +192,7 @@ def _result(config: Config, made: Composed, side: str, sent_at: float, out: Path
     source = series.read(made.files)
     package = resolve(story.arrival.package, [load_package(p) for p in models_in(config.model.dir)])
     segments = package.manifest.segments
-    labels = seg.decode(newest, source)
+    labels = seg.read_labels(newest, source)
     seg.verify(newest, source, labels, segments)
     picture = out / f"hippocampus_{side}.png"
     preview.preview(source.volume, labels, segments, picture)
@@ -218,7 +218,9 @@ def _say(
     print_table(("side", "structure", "ml"), rows)
     print()
     for result in results:
-        print(f"{result.side:<5}  {result.seconds:.1f} s from the last slice to the SEG in the PACS")
+        print(
+            f"{result.side:<5}  {result.seconds:.1f} s from the last slice to the SEG in the PACS"
+        )
         print(f"       SEG      {result.seg_file}")
         print(f"       picture  {result.picture}")
     print(f"\nthe story: segnode explain --config {config_file} {study_uid}")

@@ -1,0 +1,53 @@
+# Everything a developer or a visitor needs. `make demo` and `make test` are the two to know.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+STAMPS := $(VENV)/stamps
+
+.PHONY: help setup check test test-all demo format clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMPS)/node: requirements/node.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("segnode needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the node ..."
+	@$(PIP) install --require-hashes --requirement requirements/node.txt
+	@$(PIP) install --no-deps --editable .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/test: $(STAMPS)/node requirements/kd.txt requirements/test.txt requirements/torch.txt
+	@echo "installing the laboratory and the test tools ..."
+	@$(PIP) install --requirement requirements/torch.txt
+	@$(PIP) install --require-hashes --requirement requirements/kd.txt
+	@$(PIP) install --require-hashes --requirement requirements/test.txt
+	@touch $@
+
+setup: $(STAMPS)/test ## the node, the laboratory and the test tools, into .venv
+	@sh tests/system-packages.sh
+	@git config core.hooksPath .githooks 2>/dev/null || true
+
+demo: $(STAMPS)/node ## a real head arrives by C-STORE, a SEG comes back
+	@$(BIN)/segnode demo
+
+check: $(STAMPS)/test ## format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: setup check ## everything: what CI runs
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+quick: $(STAMPS)/test ## unit tests and properties only
+	@$(BIN)/pytest -n 2 tests/unit tests/properties tests/architecture
+
+format: $(STAMPS)/test ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove what was installed and made
+	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,1 @@
+"""The laboratory: from labelled cases to a released package of networks of several sizes."""

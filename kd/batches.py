@@ -1,0 +1,119 @@
+"""From prepared cases to batches on a device: step number in, augmented patches out.
+
+Every draw depends on the seed and the step alone, so a training that was killed and resumed sees
+what it would have seen. All cases stay in the device's memory: a GPU is never starved.
+Shapes: B batch, K classes, Z Y X voxels (head, back, left).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from kd.augment import Augment, Batch, view
+from kd.cases import Case
+from kd.network import Triple
+from kd.recipe import Training
+
+MARGIN = 6  # voxels around a patch, so that a turned view reads image and not padding
+PICKED = 4000  # foreground voxels remembered per case
+
+
+class Batches:
+    """An endless, repeatable sequence of batches."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        patch_zyx: Triple,
+        choice: Training,
+        device: torch.device,
+        *,
+        soft: Sequence[npt.NDArray[np.float16]] | None = None,
+    ) -> None:
+        """Move `cases` to `device`; `soft` holds log-probabilities [K, Z, Y, X] per case."""
+        self.patch, self.device = patch_zyx, device
+        self.batch, self.seed = choice.batch, choice.seed
+        self.foreground_share = choice.foreground_share
+        self._images = [torch.from_numpy(c.image.array).to(device) for c in cases]
+        self._labels = [torch.from_numpy(c.labels.array).to(device) for c in cases]
+        self._soft = None if soft is None else [torch.from_numpy(s).to(device) for s in soft]
+        self._foreground = [_some_foreground(c.labels.array) for c in cases]
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the batch of one step; without `augment`, the plain patches."""
+        rng = np.random.default_rng((self.seed, step))
+        margin = 0 if augment is None else MARGIN
+        places = [(c, self._origin(c, rng)) for c in self._chosen(step)]
+        image = torch.stack([self._cut(self._images[c], o, margin, 0.0) for c, o in places])
+        labels = torch.stack([self._cut(self._labels[c], o, margin, 0.0) for c, o in places])
+        soft = None
+        if self._soft is not None:
+            soft = torch.stack([_cut_soft(self._soft[c], o, self.patch, margin) for c, o in places])
+        plain = Batch(image[:, None], labels, soft)
+        if augment is None:
+            return plain
+        random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        return view(plain, self.patch, augment, random)
+
+    def _chosen(self, step: int) -> list[int]:
+        """Deal cases like cards: all of them once before any comes twice."""
+        n = len(self._images)
+        chosen = []
+        for k in range(step * self.batch, (step + 1) * self.batch):
+            order = np.random.default_rng((self.seed, 2**31, k // n)).permutation(n)
+            chosen.append(int(order[k % n]))
+        return chosen
+
+    def _origin(self, case: int, rng: np.random.Generator) -> Triple:
+        """Return where a patch begins: centred along axes shorter than it, as in the node."""
+        shape = self._images[case].shape
+        near = None
+        if rng.random() < self.foreground_share and len(self._foreground[case]):
+            near = self._foreground[case][rng.integers(len(self._foreground[case]))]
+        origin = []
+        for axis, (n, p) in enumerate(zip(shape, self.patch, strict=True)):
+            if n <= p:
+                origin.append(-((p - n) // 2))
+            elif near is not None:
+                origin.append(int(np.clip(near[axis] - p // 2, 0, n - p)))
+            else:
+                origin.append(int(rng.integers(n - p + 1)))
+        return (origin[0], origin[1], origin[2])
+
+    def _cut(self, source: Tensor, origin: Triple, margin: int, fill: float) -> Tensor:
+        return cut(source, origin, self.patch, margin, fill)
+
+
+def cut(source_zyx: Tensor, origin: Triple, patch: Triple, margin: int, fill: float) -> Tensor:
+    """Copy the window of `patch` at `origin`, `margin` voxels wider on every side; pad outside."""
+    first = [o - margin for o in origin]
+    sizes = [p + 2 * margin for p in patch]
+    window = source_zyx.new_full(sizes, fill)
+    lows = [max(f, 0) for f in first]
+    highs = [min(f + s, n) for f, s, n in zip(first, sizes, source_zyx.shape, strict=True)]
+    if all(low < high for low, high in zip(lows, highs, strict=True)):
+        into = tuple(slice(lo - f, hi - f) for lo, hi, f in zip(lows, highs, first, strict=True))
+        window[into] = source_zyx[tuple(slice(a, b) for a, b in zip(lows, highs, strict=True))]
+    return window
+
+
+def _cut_soft(soft_kzyx: Tensor, origin: Triple, patch: Triple, margin: int) -> Tensor:
+    """Outside the image the soft target is background for sure: log-probability 0 against -12."""
+    channels = [
+        cut(channel, origin, patch, margin, 0.0 if k == 0 else -12.0)
+        for k, channel in enumerate(soft_kzyx)
+    ]
+    return torch.stack(channels).float()
+
+
+def _some_foreground(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return up to PICKED labelled voxels, evenly over the structures."""
+    found = []
+    for number in np.unique(labels[labels > 0]):
+        places = np.argwhere(labels == number)
+        every = max(1, len(places) * int(labels.max()) // PICKED)
+        found.append(places[::every])
+    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)

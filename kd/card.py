@@ -1,0 +1,124 @@
+"""The model card and licence of a package, written from its manifest and its measured numbers."""
+
+from typing import Any
+
+from node.package import Manifest
+from node.package.manifest import Range
+
+LICENCE_URLS = {
+    "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/legalcode",
+    "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
+    "MIT": "https://opensource.org/license/mit",
+}
+
+
+def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
+    """Return the card in Markdown; `numbers` has the shape of report.json."""
+    accepted, grid = manifest.input, manifest.grid
+    return "\n".join(
+        [
+            f"# {manifest.title} ({manifest.task} {manifest.version})",
+            "",
+            manifest.intended_use.strip(),
+            "",
+            "**Not a medical device. Not for diagnosis.**",
+            "",
+            "## What it takes and gives",
+            "",
+            f"* Modality {accepted.modality}; voxel spacing {_range(accepted.spacing_mm)} mm; "
+            f"field of view {_range(accepted.field_of_view_mm)} mm along every axis; at least "
+            f"{accepted.slices.low:g} slices. Everything else is refused in words.",
+            f"* Works at {_times(grid.spacing_mm_zyx)} mm in patches of {_times(grid.patch_zyx)}.",
+            "* Segments: "
+            + "; ".join(
+                f"{s.number} {s.label} ({s.type.scheme} {s.type.value} {s.type.meaning}"
+                + (f", {s.modifier.value} {s.modifier.meaning})" if s.modifier else ")")
+                for s in manifest.segments
+            )
+            + ".",
+            "",
+            "## Measured",
+            "",
+            f"On {numbers['cases']} held-out cases of the same source, through the node's own "
+            "pipeline; mean Dice with 95 % bootstrap intervals over cases. Seconds and memory: one "
+            "golden case, one thread, on the machine that made the release.",
+            "",
+            *_table(manifest, numbers),
+            "",
+            "Single cases are in `cases.csv`; all numbers are in `report.json`. Made by:",
+            "",
+            f"    {command}",
+            "",
+            "## Training",
+            "",
+            f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "
+            f"{manifest.provenance.licence}.",
+            "The networks were trained on reference labels alone; **none of them is distilled**. "
+            "Nothing was chosen on the test cases. The recipe is in the manifest.",
+            "",
+            *_runs(numbers),
+            "",
+            "## Limits",
+            "",
+            "* One source and one kind of image were seen; other scanners, contrasts and patients "
+            "were not measured.",
+            "* Cases of the training and test split may come from the two sides of one subject: "
+            "the source does not publish which, so the numbers may be slightly optimistic.",
+            "* The spacing and field of view limits are wider than the training images, which had "
+            "1 mm and 31 to 59 mm; accuracy between is not measured.",
+            "",
+        ]
+    )
+
+
+def licence(manifest: Manifest) -> str:
+    """Return the licence notice of the weights."""
+    name = manifest.provenance.licence
+    return (
+        f"The weights and this package are licensed under {name}\n"
+        f"{LICENCE_URLS.get(name, '')}\n\n"
+        "They were derived from:\n"
+        + "".join(f"  {source}\n" for source in manifest.provenance.data_sets)
+        + "\nChanges: networks were trained on the images and labels; no image of it is included.\n"
+        "The golden case has its own licence, in the file beside it.\n"
+    )
+
+
+def _table(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
+    labels = [s.label for s in manifest.segments]
+    head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels, "seconds", "peak MB"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for size, found in numbers["sizes"].items():
+        dice = found["dice"]
+        cells = [
+            size,
+            f"{found['parameters']:,}",
+            f"{found['macs_per_patch'] / 1e9:.2f}",
+            _interval(dice),
+            *(_interval(dice["per_structure"][label]) for label in labels),
+            f"{found['seconds']:.2f}",
+            f"{found['peak_mb']:.0f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _runs(numbers: dict[str, Any]) -> list[str]:
+    return [
+        f"* {size}: {found['training']['steps']} steps in {found['training']['seconds'] / 60:.1f} "
+        "minutes."
+        for size, found in numbers["sizes"].items()
+    ]
+
+
+def _interval(found: dict[str, Any]) -> str:
+    low, high = found["ci"]
+    return f"{found['mean']:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _range(limits: Range) -> str:
+    return f"{limits.low:g} to {limits.high:g}"
+
+
+def _times(values: tuple[float, ...]) -> str:
+    return " × ".join(f"{v:g}" for v in values)

@@ -1,0 +1,178 @@
+"""Labelled cases on the model's grid, read and prepared by the node's own code.
+
+Promises: what a network is trained on went through the same orient, intensity and resample as
+what the hospital's node will give it. Leaves to `kd.batches`: patches and devices.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.errors import BadCase, BadSplit
+from kd.recipe import Recipe
+from node.errors import NodeError
+from node.imaging import Labels, Volume, intensity
+from node.imaging.nifti import read_labels, read_volume
+from node.imaging.orient import orient, turned_grid
+from node.imaging.resample import along, axis_matrix, regrid, resample
+
+Splits = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An image and its reference labels as they lie on disk, on one grid."""
+
+    name: str
+    image: Volume
+    labels: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A pair on the model's grid: canonical order, resampled, intensities ready."""
+
+    name: str
+    image: Volume
+    labels: Labels
+
+
+def read_splits(path: Path) -> Splits:
+    """Read a split file: JSON, split name to list of case names.
+
+    An optional key "subjects" maps case names to subjects: then no subject may be in two splits.
+
+    Raises:
+        BadSplit: not readable, or a case or subject is in two splits.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        message = f"split file {path.name} cannot be read"
+        raise BadSplit(message) from exc
+    splits = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
+    subjects = raw.get("subjects", {})
+    owner: dict[str, tuple[str, str]] = {}
+    for split, names in splits.items():
+        if len(set(names)) != len(names):
+            message = f"split {split!r} names a case twice"
+            raise BadSplit(message)
+        for name in names:
+            subject = subjects.get(name, name)
+            other, first = owner.setdefault(subject, (split, name))
+            if other != split:
+                message = f"case {name} of {split!r} is in {other!r} too (as {first})"
+                raise BadSplit(message, advice="Test cases must be unknown to every training")
+    return splits
+
+
+def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
+    """Return the case names of one split of the recipe's data set.
+
+    Raises:
+        BadSplit: the split file is wrong or has no such split.
+    """
+    splits = read_splits(folder / recipe.data.splits)
+    if split not in splits:
+        message = f"there is no split {split!r}"
+        raise BadSplit(message, advice=f"The split file has: {', '.join(splits)}")
+    return splits[split]
+
+
+def folds(names: Sequence[str], count: int, seed: int) -> tuple[tuple[str, ...], ...]:
+    """Deal `names` into `count` folds of nearly equal size, the same ones for the same seed."""
+    dealt = sorted(names)
+    random.Random(seed).shuffle(dealt)  # noqa: S311 - a shuffle, not a secret
+    return tuple(tuple(sorted(dealt[i::count])) for i in range(count))
+
+
+def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
+    """Read one case as it lies on disk.
+
+    Raises:
+        BadCase: a file is missing or damaged, shapes or affines differ, values are not finite,
+            labels are empty or outside the recipe's list.
+    """
+    chosen = recipe.data
+    image_path = folder / chosen.images / f"{name}{chosen.image_ending}"
+    label_path = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    for what, path in (("image", image_path), ("label", label_path)):
+        if not path.is_file():
+            message = f"case {name}: its {what} file {path.name} is missing"
+            raise BadCase(message)
+        if path.stat().st_size == 0:
+            message = f"case {name}: its {what} file {path.name} is empty"
+            raise BadCase(message)
+    try:
+        image, labels = read_volume(image_path), read_labels(label_path)
+    except NodeError as exc:
+        message = f"case {name}: {exc.message}"
+        raise BadCase(message) from exc
+    check_pair(name, image, labels, recipe.n_classes)
+    return Pair(name, image, labels)
+
+
+def check_pair(name: str, image: Volume, labels: Labels, n_classes: int) -> None:
+    """Refuse a pair that would teach something wrong.
+
+    Raises:
+        BadCase: different shapes or affines, no labelled voxel, or a label outside the list.
+    """
+    if image.grid.shape != labels.grid.shape:
+        message = f"case {name}: image {image.grid.shape} and labels {labels.grid.shape} differ"
+        raise BadCase(message)
+    if not image.grid.is_close(labels.grid):
+        message = f"case {name}: image and labels have the same shape but lie at different places"
+        raise BadCase(message, advice="Write the labels with the image's affine")
+    top = int(labels.array.max())
+    if top >= n_classes:
+        message = f"case {name}: label {top} is not in the list 0 to {n_classes - 1}"
+        raise BadCase(message)
+    if top == 0:
+        message = f"case {name}: no voxel is labelled"
+        raise BadCase(message)
+
+
+def prepare(recipe: Recipe, pair: Pair) -> Case:
+    """Bring a pair to the model's grid, as `node.pipeline.segment` does with an image."""
+    turned, turn = orient(pair.image)
+    ready = Volume(intensity.apply(turned.array, recipe.intensity), turned.grid)
+    grid = regrid(turned.grid, recipe.grid.spacing_mm_zyx)
+    image = resample(ready, grid, recipe.grid.resample_order)
+    flat = np.ascontiguousarray(turn.apply(pair.labels.array))
+    source = Labels(flat, turned_grid(pair.labels.grid, turn))
+    array = _resample_labels(source.array, grid.shape, recipe.n_classes)
+    return Case(pair.name, Volume(np.ascontiguousarray(image.array), grid), Labels(array, grid))
+
+
+def read_cases(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Case]:
+    """Read and prepare cases, in the order of `names`.
+
+    Raises:
+        BadCase: of the first case that cannot be used.
+    """
+    return [prepare(recipe, read_pair(recipe, folder, name)) for name in names]
+
+
+def _resample_labels(
+    array: npt.NDArray[np.uint8], shape: tuple[int, int, int], n_classes: int
+) -> npt.NDArray[np.uint8]:
+    """Give each voxel of the new grid the class with the largest linear share (nnU-Net's way)."""
+    if array.shape == shape:
+        return array
+    best = np.full(shape, -1.0, np.float32)
+    result = np.zeros(shape, np.uint8)
+    for number in range(n_classes):
+        share = (array == number).astype(np.float32)
+        for axis in range(3):
+            if share.shape[axis] != shape[axis]:
+                matrix = axis_matrix(share.shape[axis], shape[axis], 1)
+                share = np.asarray(along(share, matrix, axis), np.float32)
+        result[share > best] = number
+        best = np.maximum(best, share)
+    return result

@@ -1,0 +1,63 @@
+"""Checkpoints on disk: whole or absent, and tensors only.
+
+Promises: a kill or a full disk during a save leaves the last good checkpoint as it was; what is
+loaded can run no code (weights_only).
+"""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd.errors import BadCheckpoint
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write `content` durably: temporary file, fsync, rename, fsync of the folder.
+
+    Raises:
+        BadCheckpoint: the disk is full or not writable; the old file is intact.
+    """
+    fresh = path.with_name(path.name + ".partial")
+    try:
+        with fresh.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (OSError, RuntimeError) as exc:  # torch reports a failed write as RuntimeError
+        fresh.unlink(missing_ok=True)
+        message = f"checkpoint {path.name} in {path.parent.name} could not be saved"
+        advice = "The last one is intact: make room on the disk and start the same command again"
+        raise BadCheckpoint(message, advice=advice) from exc
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint back.
+
+    Raises:
+        BadCheckpoint: the file is damaged or holds anything but tensors and plain values.
+    """
+    message = f"checkpoint {path.name} in {path.parent.name} is damaged or foreign"
+    advice = "Remove it to train from the beginning"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            flipped = archive.testzip()  # torch does not compare the archive's checksums
+        content = None if flipped else torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as exc:
+        raise BadCheckpoint(message, advice=advice) from exc
+    except Exception as exc:
+        # weights_only refuses programs with an error of the module whose import is banned here
+        if type(exc).__name__ != "UnpicklingError":
+            raise
+        raise BadCheckpoint(message, advice=advice) from exc
+    if not isinstance(content, dict):
+        raise BadCheckpoint(message, advice=advice)
+    return content

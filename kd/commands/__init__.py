@@ -1,0 +1,34 @@
+"""The command line of the laboratory: arguments in, functions called, sentences out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from kd.commands import packages, training
+from kd.commands.output import EXIT_WRONG_INPUT
+from kd.errors import LabError
+from node.errors import NodeError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        return int(chosen.run_command(chosen))
+    except (LabError, NodeError) as exc:
+        sys.stderr.write(f"kd: {exc}\n")
+        return EXIT_WRONG_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kd",
+        description="The laboratory of segnode: trains, measures and releases segmentation models.",
+        epilog="Exit codes: 0 done, 1 wrong input (the message says what), 3 not finished yet.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for room in (training, packages):
+        room.add_to(commands)
+    return parser

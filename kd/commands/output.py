@@ -1,0 +1,41 @@
+"""Sentences for people on the error stream, results on the output stream, exit codes."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from kd.train import Progress
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+EXIT_OK, EXIT_WRONG_INPUT, EXIT_UNFINISHED = 0, 1, 3
+
+
+def say(sentence: str) -> None:
+    """Tell a person what is going on."""
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
+def show(line: str) -> None:
+    """Write one line of the result."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def progress_lines(name: str, *, as_json: bool) -> Callable[[Progress], None]:
+    """Return a report function that writes a line for each progress of `name`."""
+
+    def report(progress: Progress) -> None:
+        if as_json:
+            show(msgspec.json.encode({"name": name} | msgspec.to_builtins(progress)).decode())
+        else:
+            show(
+                f"{name}  step {progress.step:6d}  {100 * progress.share:5.1f} %  "
+                f"loss {progress.loss:.4f}  {progress.seconds:.0f} s"
+            )
+
+    return report

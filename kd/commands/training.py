@@ -1,0 +1,116 @@
+"""`kd train`, `kd teach`, `kd distill`: the commands that take hours and may be killed."""
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from kd import lab
+from kd.cases import names_of
+from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say
+from kd.recipe import Distillation, Recipe, read_recipe
+from kd.train import Outcome, Slice
+
+# what an ablation leaves of the recipe's distillation
+TERMS: dict[str, dict[str, object]] = {
+    "all": {},
+    "kl": {"dice": 0.0, "channel_wise": 0.0, "boundary": 0.0, "has_class_weights": False},
+}
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands of this room."""
+    train = commands.add_parser(
+        "train", help="train one size on reference labels; the same command resumes it"
+    )
+    _common(train)
+    train.add_argument("--size", required=True, help="one of the recipe's sizes")
+    train.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
+    train.set_defaults(run_command=_train)
+
+    teach = commands.add_parser(
+        "teach", help="train the folds of the recipe's teacher, then write its soft targets"
+    )
+    _common(teach)
+    teach.add_argument("--runs", type=Path, required=True, help="folder of the folds")
+    teach.set_defaults(run_command=_teach)
+
+    distill = commands.add_parser(
+        "distill", help="train one student on reference labels and on the teacher's soft targets"
+    )
+    _common(distill)
+    distill.add_argument("--size", required=True, help="one of the recipe's sizes")
+    distill.add_argument("--runs", type=Path, required=True, help="folder given to kd teach")
+    distill.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
+    distill.add_argument(
+        "--terms", choices=sorted(TERMS), default="all", help="for ablations (default: all)"
+    )
+    distill.set_defaults(run_command=_distill)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="YAML recipe")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--steps", type=int, help="budget of a run, instead of the recipe's")
+    budget.add_argument("--minutes", type=float, help="budget of a run, instead of the recipe's")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--slice-minutes", type=float, help="stop a run after so long, to go on")
+    parser.add_argument("--json", action="store_true", help="progress as JSON lines")
+
+
+def _train(chosen: argparse.Namespace) -> int:
+    report = progress_lines(chosen.size, as_json=chosen.json)
+    outcome = lab.train_size(
+        _recipe(chosen), chosen.data, chosen.size, chosen.run, here=_here(chosen), report=report
+    )
+    return _told(chosen.size, outcome)
+
+
+def _teach(chosen: argparse.Namespace) -> int:
+    report = progress_lines(lab.TEACHER, as_json=chosen.json)
+    finished = lab.teach(
+        _recipe(chosen), chosen.data, chosen.runs, here=_here(chosen), report=report
+    )
+    say("teacher finished" if finished else "not finished; the same command goes on")
+    return EXIT_OK if finished else EXIT_UNFINISHED
+
+
+def _distill(chosen: argparse.Namespace) -> int:
+    recipe = _recipe(chosen)
+    terms = recipe.distillation
+    recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
+    names = names_of(recipe, chosen.data, recipe.data.train)
+    lesson = lab.Lesson(chosen.size, names, chosen.runs / lab.SOFT)
+    report = progress_lines(chosen.size, as_json=chosen.json)
+    outcome = lab.distill(
+        recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report
+    )
+    return _told(chosen.size, outcome)
+
+
+def _only(terms: Distillation, without: dict[str, object]) -> Distillation:
+    return msgspec.convert(msgspec.to_builtins(terms) | without, Distillation)
+
+
+def _recipe(chosen: argparse.Namespace) -> Recipe:
+    """Read the recipe; the command line may change its budget and seed."""
+    recipe = read_recipe(chosen.recipe)
+    training = recipe.training
+    if chosen.steps is not None or chosen.minutes is not None:
+        training = msgspec.structs.replace(training, steps=chosen.steps, minutes=chosen.minutes)
+    if chosen.seed is not None:
+        training = msgspec.structs.replace(training, seed=chosen.seed)
+    return msgspec.structs.replace(recipe, training=training)
+
+
+def _here(chosen: argparse.Namespace) -> Slice:
+    seconds = None if chosen.slice_minutes is None else 60 * chosen.slice_minutes
+    return Slice(chosen.device, stop_after_s=seconds)
+
+
+def _told(size: str, outcome: Outcome) -> int:
+    state = "finished" if outcome.finished else "not finished; the same command goes on"
+    say(f"{size}: {outcome.step} steps, {outcome.seconds:.0f} s, {state}")
+    return EXIT_OK if outcome.finished else EXIT_UNFINISHED

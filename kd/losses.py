@@ -1,0 +1,141 @@
+"""What a network is taught to minimise.
+
+Shapes: B batch, K classes (0 is background), Z Y X voxels. Every function takes logits, before any
+softmax, and returns a scalar; sums run in float32 whatever the autocast. The teacher comes as
+log-probabilities, which a softmax at any temperature treats like logits.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor
+
+from kd.augment import Batch
+from kd.recipe import Distillation
+
+SMOOTH = 1e-5  # voxels; keeps Dice defined where a class is absent from patch and prediction
+
+
+def soft_dice(p_bkzyx: Tensor, q_bkzyx: Tensor) -> Tensor:
+    """Return 1 - mean soft Dice of two probability maps over foreground classes and cases.
+
+    Dice = (2 sum p q + s) / (sum p + sum q + s), of each case and class, background left out
+    (Milletari et al. 2016; as in nnU-Net with batch_dice=False).
+    """
+    p, q = p_bkzyx[:, 1:].flatten(2).float(), q_bkzyx[:, 1:].flatten(2).float()
+    overlap = (p * q).sum(2)
+    total = p.sum(2) + q.sum(2)
+    return 1 - ((2 * overlap + SMOOTH) / (total + SMOOTH)).mean()
+
+
+def dice_and_cross_entropy(logits_bkzyx: Tensor, labels_bzyx: Tensor) -> Tensor:
+    """Return soft Dice loss plus voxel-wise cross-entropy against reference labels."""
+    logits = logits_bkzyx.float()
+    truth = F.one_hot(labels_bzyx.long(), logits.shape[1]).movedim(-1, 1)
+    dice = soft_dice(logits.softmax(1), truth)
+    return dice + F.cross_entropy(logits, labels_bzyx.long())
+
+
+def deep_supervision(outputs: list[Tensor], labels_bzyx: Tensor) -> Tensor:
+    """Return the mean of Dice + cross-entropy over resolutions, each weighing half the last.
+
+    As in nnU-Net the lowest resolution has no weight, unless it is the only one; labels are
+    sampled to it by nearest neighbour.
+    """
+    weights = [0.5**i for i in range(len(outputs))]
+    if len(outputs) > 1:
+        weights[-1] = 0.0
+    total = sum(weights)
+    loss = outputs[0].new_zeros((), dtype=torch.float32)
+    for weight, logits in zip(weights, outputs, strict=True):
+        if weight:
+            labels = _shrink(labels_bzyx, logits.shape[2:])
+            loss = loss + weight / total * dice_and_cross_entropy(logits, labels)
+    return loss
+
+
+def _shrink(labels_bzyx: Tensor, shape: torch.Size) -> Tensor:
+    if labels_bzyx.shape[1:] == shape:
+        return labels_bzyx
+    return F.interpolate(labels_bzyx[:, None].float(), shape, mode="nearest-exact")[:, 0]
+
+
+def kl(
+    logits_bkzyx: Tensor, teacher_bkzyx: Tensor, weights_bzyx: Tensor, temperature: float
+) -> Tensor:
+    """Return T² KL(teacher || student) at temperature T, summed over classes.
+
+    T² sum_k p_k log(p_k / q_k), p and q softened by T, averaged over voxels with `weights`
+    (Hinton et al. 2015; T² keeps the gradient's size). Fast-nnUNet averages over classes too,
+    which makes the term weak.
+    """
+    p = (teacher_bkzyx.float() / temperature).log_softmax(1)
+    q = (logits_bkzyx.float() / temperature).log_softmax(1)
+    by_voxel = (p.exp() * (p - q)).sum(1)
+    return temperature**2 * (by_voxel * weights_bzyx).sum() / weights_bzyx.sum().clamp_min(SMOOTH)
+
+
+def channel_wise(logits_bkzyx: Tensor, teacher_bkzyx: Tensor, temperature: float) -> Tensor:
+    """Return channel-wise distillation: where in space each class is, relative to elsewhere.
+
+    T² / K sum_k KL(softmax over voxels of teacher_k / T || the same of student_k / T), mean over
+    cases (Shu et al., ICCV 2021). Both sides are log-probabilities, as a map per voxel is known
+    only up to a constant otherwise.
+    """
+    p = (_log_probabilities(teacher_bkzyx) / temperature).flatten(2).log_softmax(2)
+    q = (_log_probabilities(logits_bkzyx) / temperature).flatten(2).log_softmax(2)
+    return temperature**2 * (p.exp() * (p - q)).sum(2).mean()
+
+
+def voxel_weights(labels_bzyx: Tensor, teacher_bkzyx: Tensor, choice: Distillation) -> Tensor:
+    """Return the weight of each voxel in `kl`: class volume, boundary band, gate.
+
+    Class weights are inverse volumes in the batch (each class present weighs the same in sum); a
+    band of `band_voxels` around every boundary weighs 1 + `boundary`; the gate closes where the
+    teacher's best class is not the reference label.
+    """
+    truth = F.one_hot(labels_bzyx.long(), teacher_bkzyx.shape[1]).movedim(-1, 1).float()
+    weights = torch.ones_like(truth[:, 0])
+    if choice.has_class_weights:
+        volumes = truth.sum((0, 2, 3, 4))
+        present = (volumes > 0).sum()
+        share = truth[:, 0].numel() / (present * volumes.clamp_min(1))
+        weights = share[labels_bzyx.long()]
+    if choice.boundary > 0:
+        reach = 2 * choice.band_voxels + 1
+        grown = F.max_pool3d(truth, reach, 1, choice.band_voxels)
+        shrunk = -F.max_pool3d(-truth, reach, 1, choice.band_voxels)
+        weights = weights * (1 + choice.boundary * (grown - shrunk).amax(1))
+    if choice.has_gate:
+        weights = weights * (teacher_bkzyx.argmax(1) == labels_bzyx)
+    return weights
+
+
+def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Tensor]:
+    """Return the objective of a student: labels, plus the teacher at full resolution, ramped in.
+
+    L = deep supervision + w(t) [ a KL + b soft Dice to the teacher + c channel-wise ],
+    w(t) = min(1, t / ramp) over the share t of the budget.
+    """
+
+    def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
+        loss = deep_supervision(outputs, batch.labels_bzyx)
+        teacher, logits = batch.soft_bkzyx, outputs[0].float()
+        assert teacher is not None  # kd.lab gives soft targets with this objective
+        extra = logits.new_zeros(())
+        if choice.kl > 0:
+            weights = voxel_weights(batch.labels_bzyx, teacher, choice)
+            extra = extra + choice.kl * kl(logits, teacher, weights, choice.temperature)
+        if choice.dice > 0:
+            extra = extra + choice.dice * soft_dice(logits.softmax(1), teacher.softmax(1))
+        if choice.channel_wise > 0:
+            wise = channel_wise(logits, teacher, choice.channel_temperature)
+            extra = extra + choice.channel_wise * wise
+        return loss + min(1.0, share / max(choice.ramp, 1e-6)) * extra
+
+    return objective
+
+
+def _log_probabilities(logits_bkzyx: Tensor) -> Tensor:
+    return logits_bkzyx.float().log_softmax(1)

@@ -1,0 +1,173 @@
+"""The recipe: every choice of one family of networks, in one YAML file that a person edits.
+
+Strict: an unknown key or a wrong type is refused with its path. What the released package repeats
+(input range, grid, intensity, segments) is written in the package's own structs.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import yaml
+
+from kd.augment import Augment
+from kd.errors import BadRecipe
+from kd.network import Topology, Triple, uniform
+from node.imaging import intensity
+from node.imaging import regions as region_steps
+from node.package.manifest import Input, ModelGrid, Segment, SizeName
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen and strict, like everything in a recipe."""
+
+
+class Data(_Strict, frozen=True, kw_only=True):
+    """Where the cases are, relative to the data folder given on the command line."""
+
+    images: str = "images"
+    labels: str = "labels"
+    image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
+    label_ending: str = ".nii.gz"
+    splits: str = "splits.json"
+    train: str = "train"
+    test: str = "val"
+    source: str = ""  # name, licence and citation, for the card
+    licence: str = ""
+
+
+class Net(_Strict, frozen=True, kw_only=True):
+    """One size of the family: the same stages for all, only width and norm differ."""
+
+    base: int  # channels at full resolution; doubled by each stage, up to 320
+    norm: Literal["instance", "batch"] = "instance"
+    stem_stride: Literal[1, 2] = 1  # 2 is the latency-first variant
+    convolutions: int = 2
+
+
+class Training(_Strict, frozen=True, kw_only=True):
+    """How one network is trained; the schedule runs over the share of the budget that is spent."""
+
+    batch: int = 4
+    rate: float = 2e-3
+    warm_up: float = 0.03  # share of the budget
+    power: float = 0.9  # of the polynomial decay
+    weight_decay: float = 0.01
+    clip_norm: float = 12.0  # nnU-Net's
+    ema: float = 0.995
+    seed: int = 1
+    steps: int | None = 1000
+    minutes: float | None = None
+    foreground_share: float = 0.33  # of patches centred on a structure, in cases beyond the patch
+    checkpoint_every_s: float = 60.0
+
+
+class Distillation(_Strict, frozen=True, kw_only=True):
+    """What a student learns from its teacher besides the reference labels; formulas in `losses`.
+
+    A weight of 0 switches a term off.
+    """
+
+    temperature: float = 2.0
+    kl: float = 1.0
+    dice: float = 0.5
+    channel_wise: float = 0.5
+    channel_temperature: float = 4.0
+    boundary: float = 1.0  # extra weight of voxels within `band_voxels` of a boundary
+    band_voxels: int = 1
+    has_class_weights: bool = True  # each class weighs the same, whatever its volume
+    has_gate: bool = True  # no KL where the teacher contradicts the reference label
+    ramp: float = 0.12  # share of the budget over which the teacher's weight grows to 1
+
+
+class Gates(_Strict, frozen=True, kw_only=True):
+    """What must hold, on the test cases, before a package is released."""
+
+    dice: dict[SizeName, float] = {}  # least mean Dice of a size
+    retention: dict[SizeName, float] = {}  # least share of the teacher's mean Dice
+    margin_dice: float = 0.005  # non-inferiority: lower bound of student - teacher, in Dice
+
+
+class Recipe(_Strict, frozen=True, kw_only=True):
+    """All choices of one family."""
+
+    task: str
+    title: str
+    intended_use: str
+    data: Data
+    input: Input
+    grid: ModelGrid
+    intensity: tuple[intensity.Step, ...]
+    segments: tuple[Segment, ...]
+    regions: tuple[region_steps.Step, ...] = ()
+    strides_zyx: tuple[Triple, ...]
+    sizes: dict[SizeName, Net]
+    training: Training = Training()
+    folds: int = 1  # of the teacher; 1: one teacher, trained on every training case
+    distillation: Distillation = Distillation()
+    gates: Gates = Gates()
+    augment: Augment = Augment()
+
+    @property
+    def n_classes(self) -> int:
+        """Background and every segment."""
+        return len(self.segments) + 1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all choices: a checkpoint of other choices is not continued."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+    def net(self, size: str) -> Net:
+        """Return the choices of one size.
+
+        Raises:
+            BadRecipe: the recipe has no such size.
+        """
+        for name, net in self.sizes.items():
+            if name == size:
+                return net
+        message = f"the recipe has no size {size!r}"
+        raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
+
+    def topology(self, size: str) -> Topology:
+        """Return the network of one size.
+
+        Raises:
+            BadRecipe: no such size, or the patch does not fit its strides.
+        """
+        net = self.net(size)
+        strides = self.strides_zyx
+        if net.stem_stride == 2:
+            # the stem takes the place of the first halving, so that the lowest grid is the same
+            strides = strides[:1] + strides[2:]
+        topology = uniform(
+            net.base,
+            strides,
+            convolutions=net.convolutions,
+            norm=net.norm,
+            stem_stride=net.stem_stride,
+        )
+        for patch, divisor in zip(self.grid.patch_zyx, topology.divisor_zyx, strict=True):
+            if patch % divisor:
+                message = f"patch {self.grid.patch_zyx} is no multiple of {topology.divisor_zyx}"
+                raise BadRecipe(message, advice="Change grid.patch_zyx or strides_zyx")
+        return topology
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        BadRecipe: the file is absent, no YAML, or a key is wrong; the message has its path.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return msgspec.convert(raw, Recipe, strict=True)
+    except OSError as exc:
+        message = f"recipe {path.name} cannot be read"
+        raise BadRecipe(message) from exc
+    except (yaml.YAMLError, msgspec.ValidationError) as exc:
+        message = f"recipe {path.name}: {exc}"
+        raise BadRecipe(message) from exc

@@ -1,0 +1,98 @@
+"""Soft targets: what the teacher thinks of every training case, once, before students train.
+
+A teacher of several folds gives each labelled case the map of the fold that has not seen it, so
+that students learn what a teacher knows and not what it has memorised. Maps are averaged over
+mirroring of left and right: the students get its benefit without its cost.
+Shapes: K classes, Z Y X voxels of the prepared case.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from kd.cases import Case
+from kd.errors import BadTeacher
+from kd.network import UNet
+from node.imaging.patches import score_rows
+from node.imaging.volume import FloatArray
+from node.package.manifest import ModelGrid
+
+LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
+
+SoftMap = npt.NDArray[np.float16]  # log-probabilities [K, Z, Y, X]
+
+
+def soft_map(
+    case: Case, teachers: Sequence[UNet], grid: ModelGrid, device: torch.device
+) -> SoftMap:
+    """Return the mean of the teachers' probabilities, mirrored and not, as logarithms."""
+
+    def network(patch_zyx: FloatArray) -> FloatArray:
+        image = torch.from_numpy(np.ascontiguousarray(patch_zyx)).to(device)
+        views = torch.stack([image, image.flip(2)])[:, None]
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            found = [teacher(views).float().softmax(1) for teacher in teachers]
+        mean = torch.stack(found).mean(0)
+        result: FloatArray = ((mean[0] + mean[1].flip(3)) / 2).cpu().numpy()
+        return result
+
+    rows = list(score_rows(case.image.array, grid.patch_zyx, grid.overlap, network))
+    probabilities = np.stack(rows, axis=1)
+    return np.log(np.maximum(probabilities, LEAST_PROBABILITY)).astype(np.float16)
+
+
+def write_maps(
+    cases: Sequence[Case],
+    teachers_of: Callable[[str], Sequence[UNet]],
+    grid: ModelGrid,
+    device: torch.device,
+    folder: Path,
+) -> int:
+    """Write `<case>.npy` for each case that has none yet; return how many were written.
+
+    Args:
+        cases: prepared cases.
+        teachers_of: which networks may judge a case.
+        grid: patch and overlap.
+        device: of the teachers.
+        folder: of the maps.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for case in cases:
+        path = folder / f"{case.name}.npy"
+        if path.exists():
+            continue
+        found = soft_map(case, teachers_of(case.name), grid, device)
+        fresh = path.with_suffix(".partial")
+        with fresh.open("wb") as file:
+            np.save(file, found, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        written += 1
+    return written
+
+
+def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftMap]:
+    """Read the maps of `cases`.
+
+    Raises:
+        BadTeacher: a map is missing, damaged or has another shape; the message names the case.
+    """
+    maps = []
+    for case in cases:
+        try:
+            found = np.load(folder / f"{case.name}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as exc:
+            message = f"case {case.name} has no readable soft target"
+            raise BadTeacher(message, advice="Run kd teach to its end") from exc
+        if found.shape != (n_classes, *case.labels.array.shape) or found.dtype != np.float16:
+            message = f"the soft target of case {case.name} has another shape than the case"
+            raise BadTeacher(message, advice="It was made with another recipe: make it again")
+        maps.append(found)
+    return maps

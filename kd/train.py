@@ -1,0 +1,233 @@
+"""Training of one network: resumable after a kill at any line, the same on CPU and GPU.
+
+The schedule runs over the share of the budget that is spent, in steps or in minutes. Batches
+depend on seed and step alone, so a resumed training in steps equals an uninterrupted one.
+Shapes: B batch, K classes, Z Y X voxels.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd import checkpoint
+from kd.augment import Augment, Batch
+from kd.batches import Batches
+from kd.errors import BadCheckpoint, BadRecipe
+from kd.losses import deep_supervision
+from kd.network import UNet
+from kd.recipe import Training
+
+CHECKPOINT = "checkpoint.pt"
+FORMAT = 1
+REPORT_EVERY_STEPS = 20
+
+# outputs of the network (full resolution first), batch, share of the budget spent -> loss
+Objective = Callable[[list[Tensor], Batch, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands."""
+
+    step: int
+    share: float  # of the budget, 0 to 1
+    loss: float  # mean since the last report
+    seconds: float  # of training, over all slices
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished, or interrupted, training has reached."""
+
+    step: int
+    seconds: float
+    finished: bool
+    losses: tuple[float, ...]  # of the steps of this slice
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Where one call of a training runs and when it stops, apart from the budget of the whole."""
+
+    device: str = "auto"  # the GPU where there is one; or "cpu", "cuda"
+    stop_after_s: float | None = None
+    stop_after_steps: int | None = None
+
+
+def labels_only(outputs: list[Tensor], batch: Batch, _share: float) -> Tensor:
+    """Teach reference labels alone: Dice + cross-entropy with deep supervision."""
+    return deep_supervision(outputs, batch.labels_bzyx)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device `name`; "auto" is the GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+class Trainer:
+    """One network with its optimiser, its averaged twin and its place in the budget."""
+
+    def __init__(
+        self,
+        network: UNet,
+        choice: Training,
+        augment: Augment | None,
+        identity: str,
+        device: torch.device,
+    ) -> None:
+        """Prepare step 0; `identity` names all choices, so that no other training is resumed."""
+        if (choice.steps is None) == (choice.minutes is None):
+            message = "a budget is either training.steps or training.minutes"
+            raise BadRecipe(message)
+        self.choice, self.augment, self.identity, self.device = choice, augment, identity, device
+        self.network = network.to(device, memory_format=torch.channels_last_3d)
+        self.averaged = deepcopy(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), choice.rate, weight_decay=choice.weight_decay
+        )
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        if self.choice.steps is not None:
+            return min(1.0, self.step / self.choice.steps)
+        assert self.choice.minutes is not None  # __init__ has looked
+        return min(1.0, self.seconds / (60 * self.choice.minutes))
+
+    def run(
+        self,
+        batches: Batches,
+        folder: Path,
+        *,
+        objective: Objective = labels_only,
+        report: Callable[[Progress], None] = lambda _: None,
+        limits: Slice = Slice(),
+    ) -> Outcome:
+        """Train until the budget or the slice is spent; leave a checkpoint in `folder`.
+
+        Raises:
+            BadCheckpoint: the folder's checkpoint is damaged or of another training, or the new
+                one cannot be saved.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / CHECKPOINT
+        if path.exists():
+            self.restore(checkpoint.load(path, self.device))
+        begun = saved = time.monotonic()
+        before, losses = self.seconds, list[float]()
+        while self.share < 1 and not _spent(limits, len(losses), time.monotonic() - begun):
+            losses.append(self._one(batches, objective))
+            self.seconds = before + time.monotonic() - begun
+            if self.step % REPORT_EVERY_STEPS == 0:
+                recent = losses[-REPORT_EVERY_STEPS:]
+                mean = sum(recent) / len(recent)
+                report(Progress(self.step, self.share, mean, self.seconds))
+            if time.monotonic() - saved > self.choice.checkpoint_every_s:
+                checkpoint.save(self.state(), path)
+                saved = time.monotonic()
+        checkpoint.save(self.state(), path)
+        return Outcome(self.step, self.seconds, self.share >= 1, tuple(losses))
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "format": FORMAT,
+            "identity": self.identity,
+            "step": self.step,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned.
+
+        Raises:
+            BadCheckpoint: it belongs to another recipe, size or seed.
+        """
+        if state.get("format") != FORMAT or state.get("identity") != self.identity:
+            message = "the checkpoint in this folder belongs to another training"
+            raise BadCheckpoint(message, advice="Give another --run folder, or the recipe it had")
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+
+    def _one(self, batches: Batches, objective: Objective) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.choice.rate * schedule(self.share, self.choice)
+        batch = batches.at(self.step, self.augment)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            image = batch.image_bczyx.contiguous(memory_format=torch.channels_last_3d)
+            outputs = self.network.deep(image)
+        loss = objective(outputs, batch, self.share)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
+        self.optimiser.step()
+        self._average()
+        self.step += 1
+        return float(loss.detach())
+
+    def _average(self) -> None:
+        """Move the twin towards the network; early on it follows closely (as in TensorFlow)."""
+        decay = min(self.choice.ema, (1 + self.step) / (10 + self.step))
+        mine = self.network.state_dict()  # detached, so nothing here is differentiated
+        for name, twin in self.averaged.state_dict().items():
+            if twin.is_floating_point():
+                twin.lerp_(mine[name], 1 - decay)
+            else:
+                twin.copy_(mine[name])
+
+
+def schedule(share: float, choice: Training) -> float:
+    """Return the learning rate's factor at `share` of the budget: linear warm-up, poly decay."""
+    if share < choice.warm_up:
+        return (share + 1e-3) / (choice.warm_up + 1e-3)
+    return float(max(0.0, 1 - share) ** choice.power)
+
+
+def averaged_network(network: UNet, run: Path, device: torch.device) -> tuple[UNet, dict[str, Any]]:
+    """Load the averaged weights of a run into `network`; return it with the run's story.
+
+    Raises:
+        BadCheckpoint: there is no checkpoint, it is damaged, or it has other shapes.
+    """
+    path = run / CHECKPOINT
+    if not path.exists():
+        message = f"run {run.name} has no checkpoint"
+        raise BadCheckpoint(message, advice="Train first")
+    state = checkpoint.load(path, device)
+    try:
+        network.load_state_dict(state["averaged"])
+    except (KeyError, RuntimeError) as exc:
+        message = f"the checkpoint of run {run.name} is of another network"
+        raise BadCheckpoint(message) from exc
+    story = {key: state[key] for key in ("step", "seconds", "identity")}
+    return network.to(device).eval(), story
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Make the weights drawn inside the block repeatable, and leave global randomness alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _spent(limits: Slice, steps: int, seconds: float) -> bool:
+    if limits.stop_after_steps is not None and steps >= limits.stop_after_steps:
+        return True
+    return limits.stop_after_s is not None and seconds >= limits.stop_after_s

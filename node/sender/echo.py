@@ -1,0 +1,62 @@
+"""Is a target there, and what would it take? For `segnode check`."""
+
+import time
+from dataclasses import dataclass
+
+from pynetdicom.sop_class import Verification
+
+from node.config import Target
+from node.errors import Refused
+from node.sender import statuses
+from node.sender.peer import Patience, Peer, accepts, association, gone
+from node.sender.store import EXPLICIT, FIND, IMPLICIT
+
+SEG_BINARY = "1.2.840.10008.5.1.4.1.1.66.4"
+SEG_LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
+RLE = "1.2.840.10008.1.2.5"  # LABELMAP leaves in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Echo:
+    """What a target answered."""
+
+    seconds: float
+    takes_binary: bool
+    takes_labelmap: bool
+    answers_queries: bool
+
+
+def send_echo(
+    target: Target, calling_ae: str, name: str = "target", patience: Patience | None = None
+) -> Echo:
+    """Open an association as for a delivery and send C-ECHO.
+
+    Raises:
+        PeerUnreachable, PeerBusy, NoResponse: not now.
+        Refused: not with this AE title, or C-ECHO itself is refused.
+    """
+    peer = Peer(name, target, calling_ae, patience or Patience())
+    begun = time.monotonic()
+    wanted = [
+        (str(Verification), [EXPLICIT, IMPLICIT]),
+        (SEG_BINARY, [EXPLICIT]),
+        (SEG_LABELMAP, [RLE]),
+        (FIND, [EXPLICIT, IMPLICIT]),
+    ]
+    with association(peer, wanted) as opened:
+        if accepts(opened, str(Verification)):
+            try:
+                answer = opened.send_c_echo()
+            except (RuntimeError, ValueError) as exc:
+                raise gone(peer, "C-ECHO") from exc
+            if "Status" not in answer:
+                raise gone(peer, "C-ECHO")
+            if answer.Status != 0:
+                message = f"{peer.place} answered C-ECHO with {statuses.name(int(answer.Status))}"
+                raise Refused(message)
+        return Echo(
+            seconds=round(time.monotonic() - begun, 3),
+            takes_binary=accepts(opened, SEG_BINARY),
+            takes_labelmap=accepts(opened, SEG_LABELMAP),
+            answers_queries=accepts(opened, FIND),
+        )

@@ -1,0 +1,86 @@
+"""Status codes that a target answers to C-STORE, by name (PS3.4 B.2.3, PS3.7 Annex C)."""
+
+from enum import IntEnum, StrEnum
+
+from node.errors import NodeError, PeerBusy, Refused
+
+
+class StoreStatus(IntEnum):
+    """What is known by number."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    DUPLICATE_INSTANCE = 0x0111
+    INVALID_INSTANCE = 0x0117
+    CLASS_NOT_SUPPORTED = 0x0122
+    NOT_AUTHORISED = 0x0124
+    DUPLICATE_INVOCATION = 0x0210
+    UNRECOGNISED_OPERATION = 0x0211
+    MISTYPED_ARGUMENT = 0x0212
+    OUT_OF_RESOURCES = 0xA700  # and all of 0xA7xx
+    MISMATCH = 0xA900  # the data set does not match its class; all of 0xA9xx
+    COERCED = 0xB000  # a warning: stored, with elements changed
+    ELEMENTS_DISCARDED = 0xB006  # a warning
+    WARNED_MISMATCH = 0xB007  # a warning
+    CANNOT_UNDERSTAND = 0xC000  # and all of 0xCxxx
+
+
+class Meaning(StrEnum):
+    """What a status means for the object."""
+
+    STORED = "stored"
+    WARNED = "stored with a warning"
+    BUSY = "busy"
+    REFUSED = "refused"
+
+
+_FAMILIES = {  # first digits that stand for all codes that begin with them
+    0xA7: StoreStatus.OUT_OF_RESOURCES,
+    0xA9: StoreStatus.MISMATCH,
+    **dict.fromkeys(range(0xC0, 0xD0), StoreStatus.CANNOT_UNDERSTAND),
+}
+_STORED = {
+    StoreStatus.SUCCESS,
+    StoreStatus.DUPLICATE_INSTANCE,  # it is there already, from an attempt whose answer was lost
+}
+# a failing disk or database behind the target passes more often than not, and giving up is final
+_BUSY = {StoreStatus.OUT_OF_RESOURCES, StoreStatus.PROCESSING_FAILURE}
+_ADVICE = {
+    StoreStatus.CLASS_NOT_SUPPORTED: "Ask whether the target can store this kind of SEG.",
+    StoreStatus.NOT_AUTHORISED: "Ask the target's administrator to let this node store.",
+    StoreStatus.MISMATCH: "The target's log says what it dislikes.",
+    StoreStatus.CANNOT_UNDERSTAND: "The target's log says what it dislikes.",
+}
+
+
+def known(code: int) -> StoreStatus | None:
+    """Return the status, or the one that stands for its family, or None."""
+    if code in StoreStatus._value2member_map_:
+        return StoreStatus(code)
+    return _FAMILIES.get(code >> 8)
+
+
+def name(code: int) -> str:
+    """Return what a person reads, always with the number."""
+    status = known(code)
+    return f"{'UNKNOWN' if status is None else status.name} (0x{code:04X})"
+
+
+def meaning(code: int) -> Meaning:
+    """Return what `code` means for the object; an unknown code is a refusal."""
+    status = known(code)
+    if status in _STORED:
+        return Meaning.STORED
+    if code == 0x0001 or code >> 12 == 0xB:  # PS3.7 C.1.1: warnings
+        return Meaning.WARNED
+    return Meaning.BUSY if status in _BUSY else Meaning.REFUSED
+
+
+def error(target: str, code: int) -> NodeError:
+    """Return the error of a status that means that the object is not stored."""
+    said = f"{target} answered {name(code)}"
+    if meaning(code) is Meaning.BUSY:
+        return PeerBusy(said)
+    status = known(code)
+    advice = "" if status is None else _ADVICE.get(status, "")
+    return Refused(said, advice=advice or "Look into the target's log, then retry the job.")

@@ -1,0 +1,129 @@
+"""One object to one target: sent as the bytes that were verified, then looked for."""
+
+import time
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pynetdicom import _config
+from pynetdicom.association import Association
+from pynetdicom.dsutils import split_dataset
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
+
+from node.errors import Defect, NoResponse, NotConfirmed
+from node.package.folder import file_digest
+from node.queue import DeliverPayload, DeliverResult
+from node.sender import statuses
+from node.sender.peer import Context, Peer, accepts, association, gone
+from node.sender.statuses import Meaning
+
+FIND = str(StudyRootQueryRetrieveInformationModelFind)
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+CONFIRM_AFTER_S = (0.0, 0.5, 2.0)  # some archives index a little after they answered
+PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: a match comes with it
+
+# Send files as they are: what leaves is what was verified, and a large SEG is not decoded again
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+
+def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
+    """Send `file` and confirm that it arrived.
+
+    Raises:
+        Defect: the file is not the one that was verified.
+        PeerUnreachable, NoResponse, PeerBusy, NotConfirmed: again later, with the same object.
+        Refused: the target will not take it.
+    """
+    contexts: list[Context] = [(payload.sop_class_uid, [_syntax(file, payload)])]
+    if peer.target.confirm == "find":
+        contexts.append((FIND, [EXPLICIT, IMPLICIT]))
+    begun = time.monotonic()
+    with association(peer, contexts) as opened:
+        if not accepts(opened, payload.sop_class_uid):
+            raise statuses.error(peer.place, statuses.StoreStatus.CLASS_NOT_SUPPORTED)
+        code = _store(peer, opened, file)
+        found = _confirm(peer, opened, payload)
+    warned = statuses.meaning(code) is Meaning.WARNED
+    notes = ["the target warns" if warned else "", "" if found is None else found]
+    return DeliverResult(
+        status=statuses.name(code),
+        confirmed=found is None,
+        note="; ".join(note for note in notes if note),
+        seconds=round(time.monotonic() - begun, 3),
+    )
+
+
+def _syntax(file: Path, payload: DeliverPayload) -> str:
+    """Return the transfer syntax of a file that is still the verified one."""
+    advice = "Retry the segmentation: it makes the same object again."
+    if not file.is_file():
+        message = f"{payload.file} is no longer in the outbox"
+        raise Defect(message, advice=advice)
+    if file_digest(file) != payload.sha256:
+        message = f"{payload.file} was altered after it was verified"
+        raise Defect(message, advice=advice)
+    meta, _ = split_dataset(file)
+    return str(meta.TransferSyntaxUID)
+
+
+def _store(peer: Peer, opened: Association, file: Path) -> int:
+    """Send and return the status of an object that is stored."""
+    try:
+        answer = opened.send_c_store(file)
+    except (RuntimeError, ValueError) as exc:  # the association ended just before
+        raise gone(peer, "C-STORE") from exc
+    if "Status" not in answer:
+        raise gone(peer, "C-STORE")
+    code = int(answer.Status)
+    if statuses.meaning(code) not in (Meaning.STORED, Meaning.WARNED):
+        raise statuses.error(peer.place, code)
+    return code
+
+
+def _confirm(peer: Peer, opened: Association, payload: DeliverPayload) -> str | None:
+    """Look for the object; return None if it is there, or why nobody can know.
+
+    Raises:
+        NotConfirmed: the target answers queries, and does not know it.
+    """
+    if peer.target.confirm == "none":
+        return f"not asked, as targets.{peer.name}.confirm says"
+    if not accepts(opened, FIND):
+        return "the target answers no queries from us"
+    for pause_s in CONFIRM_AFTER_S:
+        time.sleep(pause_s)
+        try:
+            is_found = _find(opened, payload)
+        except NoResponse as exc:
+            raise gone(peer, "C-FIND") from exc
+        if is_found is None:
+            return "the target refuses queries from us"
+        if is_found:
+            return None
+    message = f"{peer.place} said success, but a query does not find the object"
+    raise NotConfirmed(message, advice="See whether the target drops objects of this kind.")
+
+
+def _find(opened: Association, payload: DeliverPayload) -> bool | None:
+    """Query for the one instance; None if the query itself was refused."""
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    query.StudyInstanceUID = payload.study_uid
+    query.SeriesInstanceUID = payload.series_uid
+    query.SOPInstanceUID = payload.sop_instance_uid
+    is_found = False
+    try:
+        for answer, match in opened.send_c_find(query, FIND):
+            if "Status" not in answer:
+                raise NoResponse("C-FIND")
+            if answer.Status in PENDING:
+                is_found |= match is not None and _is(match, payload)
+            elif answer.Status != 0:
+                return None
+    except (RuntimeError, ValueError) as exc:
+        raise NoResponse("C-FIND") from exc
+    return is_found
+
+
+def _is(match: Dataset, payload: DeliverPayload) -> bool:
+    """Compare: an archive that ignores unknown keys answers with everything that it has."""
+    return bool(match.get("SOPInstanceUID") == payload.sop_instance_uid)

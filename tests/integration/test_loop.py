@@ -1,0 +1,140 @@
+"""The whole loop with real peers: a series comes in, a student runs, a SEG goes out."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from node import seg, series
+from node.imaging import Volume
+from node.states import Ending
+from tests.orthanc import Orthanc, needs_orthanc, started
+from tests.packages import expected_labels, make_tiny_package, phantom
+from tests.phantoms import Phantom, make
+from tests.running import Node, needs_dcmtk, storescu, wait_until
+from tests.running import started as node_started
+
+pytestmark = [pytest.mark.orthanc, pytest.mark.dcmtk, needs_orthanc, needs_dcmtk]
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Orthanc:
+    return Orthanc(tmp_path / "orthanc")
+
+
+@pytest.fixture
+def node(tmp_path: Path, orthanc: Orthanc) -> Node:
+    make_tiny_package(tmp_path / "models")
+    return Node(tmp_path / "node", orthanc.dicom_port, tmp_path / "models")
+
+
+def head(folder: Path) -> list[Path]:
+    """Write the threshold phantom as an MR series with DICOM headers of our own."""
+    from datetime import UTC, datetime
+
+    from node.series.compose import Labelling, compose
+
+    return list(compose(phantom(), folder, Labelling(), datetime(2026, 1, 2, tzinfo=UTC)).files)
+
+
+def test_a_series_forwarded_by_orthanc_comes_back_as_seg(
+    tmp_path: Path, orthanc: Orthanc, node: Node
+) -> None:
+    files = head(tmp_path / "series")
+    with started(orthanc, node.port), node_started(node):
+        for path in files:
+            orthanc.post("/instances", path.read_bytes())
+        wait_until(lambda: bool(orthanc.series("SEG")), 60, lambda: str(node.stories()))
+        (received,) = orthanc.files_of(orthanc.series("SEG")[0], tmp_path / "back")
+        stories = node.wait_for_endings(1)
+    source = series.read(files)
+    labels = seg.read_labels(received, source)
+    wanted = expected_labels(Volume(source.volume.array, source.volume.grid))
+    np.testing.assert_array_equal(labels.array, wanted.array)
+    assert [story.ending for story in stories] == [Ending.DELIVERED]
+    assert pydicom.dcmread(received).PatientID == pydicom.dcmread(files[0]).PatientID
+
+
+def test_sending_again_makes_no_second_object(tmp_path: Path, orthanc: Orthanc, node: Node) -> None:
+    files = head(tmp_path / "series")
+    with started(orthanc), node_started(node):
+        assert storescu(node.port, files) == 0
+        node.wait_for_endings(1)
+        assert storescu(node.port, files) == 0
+        assert storescu(node.port, files[::-1]) == 0
+        node.wait_for_endings(1)
+        assert len(node.stories()) == 1
+        assert len(orthanc.series("SEG")) == 1
+
+
+def test_late_images_make_a_new_job(tmp_path: Path, orthanc: Orthanc, node: Node) -> None:
+    files = head(tmp_path / "series")
+    with started(orthanc), node_started(node):
+        assert storescu(node.port, files[:-4]) == 0
+        node.wait_for_endings(1)
+        assert storescu(node.port, files[-4:]) == 0
+        stories = node.wait_for_endings(2)
+        assert [story.arrival.instances for story in stories] == [len(files) - 4, len(files)]
+        assert {story.ending for story in stories} == {Ending.DELIVERED}
+        assert len(orthanc.series("SEG")) == 2
+
+
+def test_a_missing_slice_is_refused_by_name_after_the_quiet_time(
+    tmp_path: Path, orthanc: Orthanc, node: Node
+) -> None:
+    files = head(tmp_path / "series")
+    with started(orthanc), node_started(node):
+        assert storescu(node.port, files[:9] + files[10:]) == 0
+        waiting = node.json("status")["arriving"]
+        assert [w["instances"] for w in waiting] == [len(files) - 1]
+        (story,) = node.wait_for_endings(1)
+        assert (story.ending, story.arrival.code) == (Ending.REFUSED, "missing-slice")
+        told = node.run("explain", story.arrival.study_uid).stdout
+        assert "ended as refused" in told
+        assert story.arrival.reason in told
+
+
+def test_our_own_results_sent_back_to_us_end_as_no_rule(
+    tmp_path: Path, orthanc: Orthanc, node: Node
+) -> None:
+    files = head(tmp_path / "series")
+    with started(orthanc), node_started(node):
+        assert storescu(node.port, files) == 0
+        node.wait_for_endings(1)
+        back = orthanc.files_of(orthanc.series("SEG")[0], tmp_path / "back")
+        assert storescu(node.port, back) == 0
+        stories = node.wait_for_endings(2)
+        assert [s.ending for s in stories] == [Ending.DELIVERED, Ending.NO_RULE]
+
+
+def test_a_dead_pacs_gets_the_result_when_it_is_back(
+    tmp_path: Path, orthanc: Orthanc, node: Node
+) -> None:
+    files = head(tmp_path / "series")
+    with node_started(node):
+        assert storescu(node.port, files) == 0
+
+        def tried() -> bool:
+            told = node.json("jobs", "list", "--kind", "deliver")
+            return bool(told) and told[0]["attempts"] > 0
+
+        wait_until(tried, 60, lambda: str(node.stories()))
+        (target,) = node.json("status")["snapshot"]["targets"]
+        assert target["waiting"] == 1
+        assert target["last_problem"]
+        with started(orthanc):
+            (story,) = node.wait_for_endings(1)
+            assert story.ending is Ending.DELIVERED
+            assert len(orthanc.series("SEG")) == 1
+
+
+@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal", "oblique"])
+def test_every_plane_ends_delivered(
+    tmp_path: Path, orthanc: Orthanc, node: Node, plane: str
+) -> None:
+    made = make(tmp_path / "series", Phantom(plane=plane))
+    with started(orthanc), node_started(node):
+        assert storescu(node.port, made.paths) == 0
+        (story,) = node.wait_for_endings(1)
+        assert story.ending is Ending.DELIVERED, story.arrival.reason

@@ -1,0 +1,127 @@
+"""Our objects in the hands of others: dciodvfy, dcmqi (DCMTK, ITK) and highdicom's reader."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from node.report import encode_report
+from node.seg import Encoding, write
+from tests.phantoms import PLANES, Phantom
+from tests.segs import CREATED, Result, result
+
+KINDS = ["binary", "labelmap"]
+
+
+def tool(name: str) -> str:
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def encoding(kind: str, *, omit: bool = True) -> Encoding:
+    return Encoding(kind="labelmap" if kind == "labelmap" else "binary", omit_empty_frames=omit)
+
+
+def written(r: Result, folder: Path) -> Path:
+    path = folder / "seg.dcm"
+    write(r.seg, path)
+    return path
+
+
+def judge(path: Path) -> list[str]:
+    """Return what dciodvfy calls an error."""
+    run = subprocess.run([tool("dciodvfy"), path], capture_output=True, text=True, check=False)
+    return [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("Error")]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("omit", [True, False])
+def test_dciodvfy_finds_no_error(tmp_path: Path, plane: str, kind: str, omit: bool) -> None:
+    r = result(tmp_path, Phantom(plane=plane), encoding(kind, omit=omit))
+    assert judge(written(r, tmp_path)) == []
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_dciodvfy_finds_no_error_in_repaired_headers(tmp_path: Path, modality: str) -> None:
+    tags = {
+        "PatientSex": "", "PatientBirthDate": "", "StudyDate": "", "StudyTime": "", "StudyID": "",
+        "AccessionNumber": "", "Manufacturer": "", "SliceThickness": "", "BodyPartExamined": "",
+    }  # fmt: skip
+    r = result(tmp_path, Phantom(modality=modality, tags=tags, segments=1))
+    assert r.repairs
+    assert judge(written(r, tmp_path)) == []
+
+
+def test_dciodvfy_finds_no_error_in_an_empty_result(tmp_path: Path) -> None:
+    first = result(tmp_path / "a")
+    nothing = type(first.labels)(np.zeros_like(first.labels.array), first.labels.grid)
+    r = result(tmp_path / "b", labels=nothing)
+    assert judge(written(r, tmp_path)) == []
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_dciodvfy_finds_no_error_in_the_report(tmp_path: Path, plane: str) -> None:
+    r = result(tmp_path, Phantom(plane=plane))
+    path = tmp_path / "sr.dcm"
+    write(encode_report(r.series, r.seg, r.labels, r.package, created=CREATED), path)
+    assert judge(path) == []
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_dcmqi_reads_the_same_voxels_at_the_same_places(
+    tmp_path: Path, plane: str, kind: str
+) -> None:
+    r = result(tmp_path, Phantom(plane=plane), encoding(kind))
+    out = tmp_path / "out"
+    out.mkdir()
+    subprocess.run(
+        [
+            tool("segimage2itkimage"), "--inputDICOM", written(r, tmp_path), "--outputDirectory",
+            out, "--outputType", "nrrd", "--prefix", "s",
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    found = np.zeros(r.labels.array.shape, np.uint8)
+    to_index = np.linalg.inv(r.made.affine)
+    for path in sorted(out.glob("*.nrrd")):
+        image = sitk.ReadImage(str(path))
+        array = sitk.GetArrayFromImage(image)
+        for z, y, x in np.argwhere(array > 0).tolist():
+            place = image.TransformIndexToPhysicalPoint((x, y, z))
+            index = (to_index @ [*place, 1.0])[:3]
+            assert np.abs(index - np.rint(index)).max() < 0.01
+            number = int(array[z, y, x]) if kind == "labelmap" else int(path.stem.split("-")[-1])
+            found[tuple(np.rint(index).astype(int))] = number
+    np.testing.assert_array_equal(found, r.made.labels)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_highdicom_reads_the_same_volume(tmp_path: Path, plane: str, kind: str) -> None:
+    r = result(tmp_path, Phantom(plane=plane), encoding(kind))
+    seg = hd.seg.segread(written(r, tmp_path))
+    array = seg.get_pixels_by_source_instance(
+        r.made.uids, combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    np.testing.assert_array_equal(array, r.made.labels)
+
+
+def test_dcmqi_reads_the_report(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    path, out = tmp_path / "sr.dcm", tmp_path / "sr.json"
+    write(encode_report(r.series, r.seg, r.labels, r.package, created=CREATED), path)
+    subprocess.run(
+        [tool("tid1500reader"), "--inputDICOM", path, "--outputMetadata", out],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert out.read_text().count('"TrackingIdentifier"') == 2

@@ -1,0 +1,198 @@
+"""The queue as a state machine on real SQLite, with workers that crash and come back too late."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from node import queue, schema
+from node.errors import Cancelled, Defect, LeaseLost, PeerBusy, Unsuitable
+from node.queue import Job, Policy, SameWork
+from node.states import TRANSITIONS, Arrow, Ending, IllegalArrow, Kind, State
+from tests.rows import SEGMENTED, SENT, T0, a_delivery, a_segment_job, an_arrival
+
+LEASE_S, MOST_ATTEMPTS = 30.0, 3
+TARGETS = ("pacs", "viewer")
+POLICY = Policy(give_up_after_s=600.0)
+ERRORS = st.sampled_from([Unsuitable("x"), PeerBusy("x"), Defect("x"), LeaseLost("x")])
+
+
+class QueueMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.now = T0
+        self.held: dict[str, Job] = {}  # what each worker believes to hold
+        self.zombies: list[Job] = []  # claims of workers that crashed or were too slow
+        self.done: list[int] = []  # each time a finish was accepted
+        self.known: set[int] = set()
+
+    @initialize()
+    def open(self) -> None:
+        self.engine = schema.open_database(Path(self.folder.name) / "a.sqlite")
+
+    def teardown(self) -> None:
+        self.engine.dispose()
+        self.folder.cleanup()
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, 45.0, 700.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(series=st.integers(1, 3), inputs=st.sampled_from("ab"), priority=st.integers(0, 9))
+    def arrive(self, series: int, inputs: str, priority: int) -> None:
+        job = a_segment_job(series, inputs, priority)
+        queue.record_arrival(self.engine, an_arrival(series, inputs), job, self.now)
+
+    @rule(worker=st.sampled_from("uvw"), whose=st.sampled_from(["", *TARGETS]))
+    def claim(self, worker: str, whose: str) -> None:
+        if worker in self.held:
+            return
+        kind = Kind.DELIVER if whose else Kind.SEGMENT
+        job = queue.claim(self.engine, kind, worker, self.now, LEASE_S, whose)
+        if job is not None:
+            assert job.not_before <= self.now
+            assert job.id not in {
+                other.id for other in self.held.values() if self.is_current(other)
+            }
+            self.held[worker] = job
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        self.commit(self.held.pop(data.draw(st.sampled_from(sorted(self.held)))))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), error=ERRORS)
+    def go_wrong(self, data: st.DataObject, error: Exception) -> None:
+        job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        queue.settle(self.engine, job, error, self.now, POLICY)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def extend(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.held)))
+        try:
+            queue.extend(self.engine, self.held[worker], self.now, LEASE_S)
+        except LeaseLost:
+            self.zombies.append(self.held.pop(worker))
+        except Cancelled as error:
+            queue.settle(self.engine, self.held.pop(worker), error, self.now, POLICY)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        """A worker dies at any line: nothing more is heard of its claim, or only much later."""
+        self.zombies.append(self.held.pop(data.draw(st.sampled_from(sorted(self.held)))))
+
+    @rule()
+    def crash_of_everything(self) -> None:
+        """Power off: all workers are gone and the database is opened anew."""
+        self.zombies += self.held.values()
+        self.held.clear()
+        self.engine.dispose()
+        self.engine = schema.open_database(Path(self.folder.name) / "a.sqlite")
+
+    @precondition(lambda self: self.zombies)
+    @rule(data=st.data())
+    def come_back_late(self, data: st.DataObject) -> None:
+        job = self.zombies.pop(data.draw(st.integers(0, len(self.zombies) - 1)))
+        self.commit(job)
+
+    @rule()
+    def expire(self) -> None:
+        for job in queue.expire_leases(self.engine, self.now, MOST_ATTEMPTS):
+            assert job.kind is Kind.SEGMENT or job.state is not State.FAILED
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), again=st.booleans())
+    def operate(self, data: st.DataObject, again: bool) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.known)))
+        before = queue.get(self.engine, job_id)
+        arrow = Arrow.REQUEUE if again else Arrow.CANCEL
+        if not again and before.state is State.RUNNING:
+            arrow = Arrow.ASK_CANCEL
+        try:
+            (queue.requeue if again else queue.cancel)(self.engine, job_id, self.now)
+        except IllegalArrow:
+            assert (before.state, arrow) not in TRANSITIONS
+        except SameWork:
+            assert again
+        else:
+            assert (before.state, arrow) in TRANSITIONS
+
+    def is_current(self, job: Job) -> bool:
+        found = queue.get(self.engine, job.id)
+        return found.state is State.RUNNING and found.claims == job.claims
+
+    def commit(self, job: Job) -> None:
+        """Finish a job; it counts exactly if this claim is still the job's last one."""
+        is_current = self.is_current(job)
+        try:
+            if job.kind is Kind.SEGMENT:
+                wanted = [a_delivery(target) for target in TARGETS]
+                queue.finish_segment(self.engine, job, SEGMENTED, wanted, self.now)
+            else:
+                queue.finish_delivery(self.engine, job, SENT, self.now)
+        except LeaseLost:
+            assert not is_current
+        else:
+            assert is_current
+            self.done.append(job.id)
+
+    @invariant()
+    def nothing_is_lost_or_done_twice(self) -> None:
+        jobs = self.rows(schema.jobs)
+        ids = {job["id"] for job in jobs}
+        assert self.known <= ids
+        self.known = ids
+        assert sorted(self.done) == sorted(j["id"] for j in jobs if j["state"] == "done")
+        segments = [j for j in jobs if j["kind"] == "segment"]
+        finished = sum(j["state"] == "done" for j in segments)
+        assert len(jobs) - len(segments) == len(TARGETS) * finished
+        running = [j["series_uid"] for j in segments if j["state"] == "running"]
+        assert len(running) == len(set(running))
+
+    @invariant()
+    def every_arrow_is_legal_and_told(self) -> None:
+        state: dict[int, State] = {}
+        for event in self.rows(schema.events):
+            if event["job_id"] is None:
+                continue
+            if event["what"] == "queued":
+                assert event["job_id"] not in state
+                state[event["job_id"]] = State.QUEUED
+            else:
+                arrow = Arrow(event["what"])
+                state[event["job_id"]] = TRANSITIONS[state[event["job_id"]], arrow]
+        assert state == {job["id"]: job["state"] for job in self.rows(schema.jobs)}
+
+    @invariant()
+    def every_arrival_has_one_ending(self) -> None:
+        live = {j["arrival_id"] for j in self.rows(schema.jobs) if j["state"] in LIVE}
+        for story in queue.stories(self.engine):
+            assert (story.ending is Ending.IN_PROGRESS) == (story.arrival.id in live)
+
+    def rows(self, table: sa.Table) -> list[Any]:
+        with schema.reading(self.engine) as connection:
+            return list(connection.execute(sa.select(table).order_by(table.c.id)).mappings())
+
+
+LIVE = ("queued", "running")
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(
+    max_examples=30,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

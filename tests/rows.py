@@ -1,0 +1,75 @@
+"""Arrivals and jobs for tests, with everything filled in that a test does not care about."""
+
+from typing import Any
+
+from node.queue import (
+    DeliverPayload,
+    DeliverResult,
+    Destination,
+    NewArrival,
+    NewDelivery,
+    NewSegmentJob,
+    SegmentPayload,
+    SegmentResult,
+)
+from node.states import Outcome
+
+T0 = 1_700_000_000.0  # when stories begin, Unix seconds
+
+SEGMENTED = SegmentResult(objects=("outbox/x/seg.dcm",), volumes_ml={"Liver": 1.5}, seconds={})
+SENT = DeliverResult(status="SUCCESS", confirmed=True)
+
+
+def an_arrival(series: int = 1, inputs: str = "a", **changes: Any) -> NewArrival:
+    """Return an arrival of series number `series`; `inputs` stands for its set of images."""
+    filled: dict[str, Any] = {
+        "study_uid": "1.2.3",
+        "series_uid": f"1.2.3.{series}",
+        "series_key": f"series-{series}",
+        "inputs_digest": f"{inputs}-{series}",
+        "instances": 3,
+        "modality": "MR",
+        "caller_ae": "SCANNER",
+        "outcome": Outcome.PLANNED,
+        "rule": "all",
+        "package": "tiny-mr/1.0",
+        "size": "small",
+        "first_at": T0 - 10,
+        "last_at": T0 - 1,
+    }
+    return NewArrival(**(filled | changes))
+
+
+def a_segment_job(series: int = 1, inputs: str = "a", priority: int = 5) -> NewSegmentJob:
+    """Return the job that belongs to `an_arrival` with the same arguments."""
+    return NewSegmentJob(
+        dedup_key=f"segment-{series}-{inputs}",
+        priority=priority,
+        payload=SegmentPayload(
+            series_key=f"series-{series}",
+            files=("a.b.dcm",),
+            inputs_digest=f"{inputs}-{series}",
+            package="tiny-mr/1.0",
+            package_digest="0" * 64,
+            size="small",
+            targets=(Destination(name="pacs"),),
+            rule="all",
+            caller="SCANNER",
+            created_at=T0,
+        ),
+    )
+
+
+def a_delivery(target: str = "pacs", **changes: Any) -> NewDelivery:
+    """Return a delivery of an object that need not exist."""
+    filled: dict[str, Any] = {
+        "file": "outbox/x/seg.dcm",
+        "sha256": "0" * 64,
+        "size_bytes": 1,
+        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.66.4",
+        "sop_instance_uid": "1.2.3.9.1",
+        "study_uid": "1.2.3",
+        "series_uid": "1.2.3.9",
+        "target": target,
+    }
+    return NewDelivery(target=target, payload=DeliverPayload(**(filled | changes)))

@@ -1,0 +1,106 @@
+"""The configuration: every mistake is refused with its line, its path and what to write instead."""
+
+from pathlib import Path
+
+import pytest
+
+from node.commands.admin import template
+from node.config import Config, load, load_text
+from node.config.units import Between, Bytes, Seconds
+from node.errors import Misconfigured
+
+TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "advice"),
+    [
+        ("node:\n  prot: 4", "line 2: node.prot: unknown key 'prot'", "'port'"),
+        ("node:\n\n  port: 99999", "line 3: node.port", ""),
+        ("nodes: {}", "unknown key 'nodes'", "'node'"),
+        ("complete: {quiet: 60}", "complete.quiet: 60 is not a time", ""),
+        ("data: {stop_accepting_below: 10 GB}", "'10 GB' is not a size", ""),
+        ("targets:\n  pacs:\n    ae: P\n    host: h\n    confrim: find", "line 5", "'confirm'"),
+        ("targets:\n  pacs:\n    ae: this-title-is-too-long\n    host: h", "line 3", ""),
+        ("rules:\n- {name: a, use: x, send_to: [b]}", "no target 'b'", ""),
+        ("rules:\n- {name: a, use: x}", "needs at least one target", ""),
+        ("rules:\n- {name: a, use: none}\n- {name: a, use: none}", "line 3: rules[1].name", ""),
+        ("rules:\n- {name: a, use: none, when: {description: '[a'}}", "not a regular expr", ""),
+        ("rules:\n- {name: a, use: none, when: {slices: many}}", "is not a range", ""),
+        ("model: {size: enormous}", "model.size", ""),
+        ("callers: nobody", "callers", ""),
+        ("node: [", "not valid YAML", ""),
+        ("node: !!python/object:os.system {}", "not valid YAML", ""),
+    ],
+)
+def test_a_mistake_is_named(text: str, said: str, advice: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load_text(text)
+    assert said in caught.value.message
+    assert advice in caught.value.advice
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    assert load_text("") == load_text("{}")
+
+
+def test_the_template_shows_the_defaults_and_is_valid() -> None:
+    shown, default = load_text(template()), Config()
+    for section in ("complete", "limits"):
+        assert getattr(shown, section) == getattr(default, section)
+    assert shown.node == default.node
+    assert shown.data.keep == default.data.keep
+    assert shown.data.stop_accepting_below == default.data.stop_accepting_below
+    assert shown.model.size == default.model.size
+
+
+def test_every_key_stands_in_the_template() -> None:
+    text = template()
+    config = load_text(text)
+    structs = [config, config.node, config.data, config.data.keep, config.model, config.complete]
+    structs += [config.limits, config.targets["pacs"], config.rules[0], config.rules[0].when]
+    structs += [config.callers[0]]
+    for struct in structs:
+        for key in struct.__struct_fields__:
+            assert f"{key}:" in text, f"{type(struct).__name__}.{key} is not in the template"
+
+
+def test_folders_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text("data: {dir: here}\nmodel: {dir: /there}")
+    config = load(tmp_path / "node.yaml")
+    assert config.data.dir == tmp_path / "here"
+    assert config.model.dir == Path("/there")
+
+
+def test_an_absent_file_says_how_to_write_one(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="segnode init"):
+        load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250 ms", 0.25), ("60 s", 60), ("5min", 300), ("48 h", 172800), ("2 d", 172800)],
+)
+def test_times_carry_their_unit(text: str, seconds: float) -> None:
+    assert Seconds.parse(text) == seconds
+
+
+def test_sizes_carry_their_unit() -> None:
+    assert Bytes.parse("1.5 KiB") == 1536
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("0.5..5 mm", (0.5, 5), (0.4, 5.1)),
+        (">= 40", (40, 1e9), (39,)),
+        ("<= 3 mm", (0, 3), (3.1,)),
+        ("2", (2,), (1.9, 2.1)),
+    ],
+)
+def test_ranges_include_their_ends(
+    text: str, inside: tuple[float, ...], outside: tuple[float, ...]
+) -> None:
+    limits = Between.parse(text)
+    assert all(value in limits for value in inside)
+    assert not any(value in limits for value in outside)

@@ -1,0 +1,162 @@
+"""Geometry and voxels against values worked out by other means."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from node.imaging import Grid, Labels, Volume, intensity, regions
+from node.imaging.assign import assign
+from node.imaging.patches import gaussian_weights, score_rows, starts
+from node.imaging.resample import axis_matrix, regrid, resample
+
+RNG = np.random.default_rng(20260102)
+
+
+def grid(shape: tuple[int, int, int], spacing: tuple[float, float, float] = (1, 1, 1)) -> Grid:
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = *spacing, 1
+    return Grid(shape, affine)
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(20, 33), (33, 20), (7, 7), (5, 40), (50, 51), (2, 3)])
+@pytest.mark.parametrize("order", [1, 3])
+def test_resampling_equals_scipys_zoom(n_in: int, n_out: int, order: int) -> None:
+    values = RNG.normal(size=n_in)
+    expected = ndimage.zoom(values, n_out / n_in, order=order, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(axis_matrix(n_in, n_out, order) @ values, expected, atol=1e-5)
+
+
+def test_resampling_three_axes_equals_scipys_zoom() -> None:
+    array = RNG.normal(size=(9, 14, 11)).astype(np.float32)
+    source = Volume(array, grid(array.shape, (2.0, 1.0, 0.7)))
+    target = regrid(source.grid, (1.0, 1.0, 1.0))
+    assert target.shape == (18, 14, 8)
+    factors = [b / a for a, b in zip(array.shape, target.shape, strict=True)]
+    expected = ndimage.zoom(array, factors, order=3, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(resample(source, target).array, expected, atol=1e-4)
+
+
+def test_a_regridded_box_keeps_its_outer_edges() -> None:
+    source = grid((9, 14, 11), (2.0, 1.0, 0.7))
+    target = regrid(source, (1.1, 0.9, 1.3))
+    for corner in ((-0.5, -0.5, -0.5), (8.5, 13.5, 10.5)):
+        same = [
+            (c + 0.5) * t / s - 0.5
+            for c, s, t in zip(corner, source.shape, target.shape, strict=True)
+        ]
+        np.testing.assert_allclose(source.affine @ [*corner, 1], target.affine @ [*same, 1])
+
+
+@pytest.mark.parametrize("order", [0, 2, 5])
+def test_only_linear_and_cubic_are_offered(order: int) -> None:
+    with pytest.raises(ValueError, match="order"):
+        axis_matrix(4, 5, order)
+
+
+def test_patches_start_at_the_edge_and_end_flush() -> None:
+    assert starts(100, 40, 0.5) == [0, 20, 40, 60]
+    assert starts(40, 40, 0.5) == [0]
+    assert starts(10, 40, 0.5) == [0]
+    assert starts(41, 40, 0.5) == [0, 1]
+
+
+def test_gaussian_weights_are_highest_in_the_middle_and_never_zero() -> None:
+    weights = gaussian_weights((8, 9, 10))
+    assert weights.max() == 1.0
+    assert weights.min() >= 1e-4
+    assert weights[3, 4, 4] > weights[0, 0, 0]
+
+
+def test_stitching_equals_the_weighted_mean_over_whole_volume() -> None:
+    array = RNG.normal(size=(23, 17, 12)).astype(np.float32)
+    patch = (8, 8, 8)
+
+    def network(window: np.ndarray) -> np.ndarray:
+        # depends on the place inside the patch, so that a wrong weight would show
+        ramp = np.linspace(0, 1, 8, dtype=np.float32)
+        return np.stack([window, window * ramp, -window * ramp[:, None, None]])
+
+    total = np.zeros((3, *array.shape))
+    weight = np.zeros(array.shape)
+    for z in starts(23, 8, 0.5):
+        for y in starts(17, 8, 0.5):
+            for x in starts(12, 8, 0.5):
+                at = np.s_[z : z + 8, y : y + 8, x : x + 8]
+                total[:, *at] += network(array[at]) * gaussian_weights(patch)
+                weight[at] += gaussian_weights(patch)
+    rows = np.stack(list(score_rows(array, patch, 0.5, network)), axis=1)
+    np.testing.assert_allclose(rows, total / weight, atol=1e-4)
+
+
+def test_going_back_equals_interpolated_scores_of_all_classes() -> None:
+    scores = RNG.normal(size=(4, 10, 9, 8)).astype(np.float32)
+    shape = (23, 9, 15)
+    up = scores
+    for axis, n in enumerate(shape, start=1):
+        matrix = axis_matrix(scores.shape[axis], n, 1)
+        up = np.moveaxis(np.tensordot(matrix, up, (1, axis)), 0, axis)
+    labels = assign((scores[:, k] for k in range(10)), 10, shape)
+    assert (labels == up.argmax(axis=0)).mean() > 0.9999  # float rounding may decide a tie
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (intensity.Clip(low=2, high=3), [2, 2, 3, 3]),
+        (intensity.Standardise(mean=2, std=2), [-0.5, 0, 0.5, 1]),
+        (intensity.ToUnitRange(), [0, 1 / 3, 2 / 3, 1]),
+        (intensity.ZScore(), (np.arange(1, 5) - 2.5) / np.std([1, 2, 3, 4])),
+        (intensity.ClipPercentiles(low=0, high=50), [1, 2, 2.5, 2.5]),
+    ],
+)
+def test_intensity_steps(step: intensity.Step, expected: list[float]) -> None:
+    array = np.arange(1.0, 5.0).reshape(1, 2, 2)
+    np.testing.assert_allclose(intensity.apply(array, (step,)).ravel(), expected, rtol=1e-6)
+
+
+def test_z_score_of_nonzero_voxels_leaves_zeros() -> None:
+    array = np.array([[[0.0, 1.0], [3.0, 0.0]]])
+    result = intensity.apply(array, (intensity.ZScore(nonzero_only=True),))
+    np.testing.assert_allclose(result.ravel(), [0, -1, 1, 0])
+
+
+def test_a_constant_image_becomes_zeros() -> None:
+    assert not intensity.apply(np.full((2, 2, 2), 7.0), (intensity.ZScore(),)).any()
+
+
+def pieces() -> Labels:
+    array = np.zeros((6, 6, 6), np.uint8)
+    array[0, 0, 0:4] = 1  # four voxels, touching two of segment 2
+    array[0, 1, 0:2] = 2
+    array[5, 5, 0:3] = 2  # three voxels apart
+    return Labels(array, grid((6, 6, 6), (10, 10, 10)))  # one voxel is 1 ml
+
+
+def test_keep_largest_looks_at_the_segments_together() -> None:
+    kept = regions.apply(pieces(), (regions.KeepLargest(segments=(1, 2)),))
+    assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 2.0})
+
+
+def test_keep_largest_each_looks_at_every_segment_alone() -> None:
+    kept = regions.apply(pieces(), (regions.KeepLargestEach(segments=(1, 2)),))
+    assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
+
+
+def test_remove_small_counts_millilitres() -> None:
+    kept = regions.apply(pieces(), (regions.RemoveSmall(segments=(2,), ml=2.5),))
+    assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
+
+
+def test_an_empty_segment_passes_every_step() -> None:
+    empty = Labels(np.zeros((3, 3, 3), np.uint8), grid((3, 3, 3)))
+    steps = (regions.KeepLargest(segments=(1,)), regions.RemoveSmall(segments=(1,), ml=1))
+    assert not regions.apply(empty, steps).array.any()
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [(np.zeros((2, 2, 3), np.uint8), "does not fit"), (np.zeros((2, 2, 2), int), "uint8")],
+)
+def test_labels_that_cannot_be_are_refused(array: np.ndarray, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Labels(array, grid((2, 2, 2)))

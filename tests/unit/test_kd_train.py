@@ -1,0 +1,128 @@
+"""Training: learns, repeats itself exactly, survives kills, damaged files and full disks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd import checkpoint
+from kd.batches import Batches
+from kd.cases import read_cases
+from kd.errors import BadCheckpoint, BadRecipe
+from kd.lab import new_network, train_size
+from kd.recipe import read_recipe
+from kd.train import CHECKPOINT, Outcome, Slice, averaged_network, schedule
+from node.pipeline import dice
+from tests.kd_phantoms import data_set, recipe, write_recipe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return data_set(tmp_path_factory.mktemp("train") / "balls", 2, 1)
+
+
+def _train(
+    folder: Path, run: Path, *, stop_after: int | None = None, **training: object
+) -> Outcome:
+    here = Slice("cpu", stop_after_steps=stop_after)
+    return train_size(recipe(**training), folder, "small", run, here=here)
+
+
+def test_two_small_cases_are_learned_by_heart(folder: Path, tmp_path: Path) -> None:
+    chosen = recipe(steps=80)
+    train_size(chosen, folder, "large", tmp_path, here=Slice("cpu"))
+    network, story = averaged_network(new_network(chosen, "large"), tmp_path, CPU)
+    assert story["step"] == 80
+    cases = read_cases(chosen, folder, ["ball_0", "ball_1"])
+    batch = Batches(cases, (16, 16, 16), chosen.training, CPU).at(0, None)
+    with torch.no_grad():
+        found = network(batch.image_bczyx).argmax(1)
+    for number in (1, 2):
+        a, b = (found == number).numpy(), (batch.labels_bzyx == number).numpy()
+        assert dice(a, b) > 0.9
+
+
+def test_the_same_seed_gives_the_same_losses_to_the_last_digit(
+    folder: Path, tmp_path: Path
+) -> None:
+    first = _train(folder, tmp_path / "a")
+    assert first.losses == _train(folder, tmp_path / "b").losses
+    assert first.losses != _train(folder, tmp_path / "c", seed=2).losses
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
+    whole = _train(folder, tmp_path / "whole")
+    begun = _train(folder, tmp_path / "parts", stop_after=2)
+    assert not begun.finished
+    rest = _train(folder, tmp_path / "parts")
+    assert rest.finished
+    assert begun.losses + rest.losses == whole.losses
+    states = [checkpoint.load(tmp_path / run / CHECKPOINT, CPU) for run in ("whole", "parts")]
+    for name, weight in states[0]["averaged"].items():
+        assert torch.equal(weight, states[1]["averaged"][name]), name
+
+
+def test_another_recipe_does_not_continue_a_training(folder: Path, tmp_path: Path) -> None:
+    _train(folder, tmp_path, stop_after=1)
+    with pytest.raises(BadCheckpoint, match="another training"):
+        _train(folder, tmp_path, rate=0.02)
+
+
+def test_a_damaged_checkpoint_is_named(folder: Path, tmp_path: Path) -> None:
+    _train(folder, tmp_path, stop_after=1)
+    path = tmp_path / CHECKPOINT
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (whole[:middle], b"", flipped):
+        path.write_bytes(damaged)
+        with pytest.raises(BadCheckpoint, match="damaged"):
+            _train(folder, tmp_path)
+
+
+def test_a_checkpoint_that_is_a_program_is_refused(tmp_path: Path) -> None:
+    torch.save({"step": Path}, tmp_path / CHECKPOINT)
+    with pytest.raises(BadCheckpoint, match="damaged or foreign"):
+        checkpoint.load(tmp_path / CHECKPOINT, CPU)
+
+
+def test_a_failed_save_leaves_the_last_checkpoint_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / CHECKPOINT
+    checkpoint.save({"step": 1}, path)
+
+    def full(_content: object, _file: object) -> None:
+        message = "No space left on device"
+        raise OSError(28, message)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(BadCheckpoint, match="could not be saved"):
+        checkpoint.save({"step": 2}, path)
+    monkeypatch.undo()
+    assert checkpoint.load(path, CPU) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+def test_the_schedule_warms_up_and_ends_at_zero() -> None:
+    choice = recipe().training
+    assert schedule(0.0, choice) < 0.1
+    assert schedule(choice.warm_up, choice) > 0.95
+    assert schedule(1.0, choice) == 0.0
+
+
+def test_a_budget_is_steps_or_minutes(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadRecipe, match="either"):
+        _train(folder, tmp_path, minutes=1.0)
+
+
+def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "r.yaml", epochs=5)
+    with pytest.raises(BadRecipe, match="epochs"):
+        read_recipe(path)
+
+
+def test_a_recipe_comes_back_from_yaml_as_it_was(tmp_path: Path) -> None:
+    assert read_recipe(write_recipe(tmp_path / "r.yaml")) == recipe()
