@@ -18,6 +18,8 @@ from node.imaging import intensity
 from node.imaging import regions as region_steps
 from node.package.manifest import Input, ModelGrid, Segment, SizeName
 
+UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
+
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Frozen and strict, like everything in a recipe."""

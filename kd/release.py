@@ -18,12 +18,12 @@ import torch
 
 from kd import card
 from kd.cases import Case, Pair
-from kd.errors import LabError
+from kd.errors import BadRecipe, LabError
 from kd.evaluate import Footprint, Score, evaluate, footprint, summarise
 from kd.export import Exported, export
 from kd.lab import new_network
 from kd.network import Triple
-from kd.recipe import Recipe
+from kd.recipe import UNKNOWN_CODE, Recipe
 from kd.train import averaged_network
 from node.imaging.nifti import read_volume, write
 from node.imaging.patches import starts
@@ -86,6 +86,10 @@ def release(
     if final.exists():
         message = f"package {order.recipe.task}/{order.version} exists; releases are immutable"
         raise LabError(message, advice="Choose the next version, or remove an unpublished one")
+    for part in order.recipe.segments:
+        if UNKNOWN_CODE in (part.type.value, part.category.value):
+            message = f"segment {part.number} ({part.label}) has no code"
+            raise BadRecipe(message, advice="Fill in segments.type and segments.category")
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "golden").mkdir(parents=True)

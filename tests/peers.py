@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -109,7 +110,7 @@ def configuration(
 ) -> Config:
     """Return what a listener on a free port of loopback needs."""
     return Config(
-        node=Node(**{"host": "127.0.0.1", "port": 0} | node),
+        node=msgspec.structs.replace(Node(host="127.0.0.1", port=0), **node),
         data=Data(dir=root, stop_accepting_below=Bytes(stop_below)),
         callers=callers,
     )

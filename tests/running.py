@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -119,6 +120,8 @@ def started(node: Node) -> Iterator[Node]:
         except subprocess.TimeoutExpired:
             node.process.kill()
             node.process.wait()
+        assert node.process.stdin is not None
+        node.process.stdin.close()
 
 
 def ready(config: Config, process: "subprocess.Popen[bytes]") -> None:
@@ -128,6 +131,7 @@ def ready(config: Config, process: "subprocess.Popen[bytes]") -> None:
     def answers() -> bool:
         assert process.poll() is None, "the node ended at once; see node.log"
         try:
+            socket.create_connection((target.host, target.port), 1).close()
             send_echo(target, "TEST")
         except Exception:  # noqa: BLE001  whatever is wrong now, the time limit tells
             return False

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from kd.commands import packages, training
+from kd.commands import packages, plans, training
 from kd.commands.output import EXIT_WRONG_INPUT
 from kd.errors import LabError
 from node.errors import NodeError
@@ -29,6 +29,6 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 wrong input (the message says what), 3 not finished yet.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (training, packages):
+    for room in (plans, training, packages):
         room.add_to(commands)
     return parser

@@ -9,7 +9,8 @@ import msgspec
 
 from kd.train import Progress
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+# argparse gives what add_subparsers returns no public name
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 EXIT_OK, EXIT_WRONG_INPUT, EXIT_UNFINISHED = 0, 1, 3
 

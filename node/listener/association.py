@@ -10,9 +10,10 @@ from typing import Any
 
 from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.dimse_primitives import C_ECHO, C_STORE
-from pynetdicom.service_class import StorageServiceClass, VerificationServiceClass
+from pynetdicom.service_class import VerificationServiceClass
 
 from node import inbox
+from node.listener.answer import store_response
 from node.listener.contexts import STORAGE, VERIFICATION
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
@@ -25,7 +26,11 @@ class Association(PeerAssociation):
     """The acceptor's side of one association."""
 
     def __init__(
-        self, ae: Any, new_spool: Callable[[], Spool], on_end: Callable[["Association"], None]
+        self,
+        ae: Any,
+        new_spool: Callable[[], Spool],
+        on_store: Callable[["Association", Any, str], tuple[StoreStatus, str]],
+        on_end: Callable[["Association"], None],
     ) -> None:
         """Wait for a socket and `start`."""
         super().__init__(ae, "acceptor")
@@ -33,6 +38,7 @@ class Association(PeerAssociation):
         self.dimse = Messages(self, new_spool)
         self.acse_timeout = ae.acse_timeout  # once more: they are kept by the upper layer
         self.network_timeout = ae.network_timeout
+        self._on_store = on_store
         self._on_end = on_end
         self.visit: inbox.Association | None = None  # set when the association is welcome
         self.tally: Counter[str] = Counter()
@@ -75,10 +81,12 @@ class Association(PeerAssociation):
         context = self._accepted_cx.get(context_id)
         agreed = str(context.abstract_syntax) if context else ""
         if isinstance(msg, C_STORE) and agreed in STORAGE and msg.is_valid_request:
+            syntax = str(context.transfer_syntax[0])
+            status, comment = StoreStatus.CLASS_NOT_SUPPORTED, "another SOP Class was agreed upon"
             if msg.AffectedSOPClassUID == agreed:
-                StorageServiceClass(self).SCP(msg, context)
-            else:
-                self._refuse_class(msg, context_id)
+                status, comment = self._on_store(self, msg, syntax)
+            msg.DataSet.close()  # now: the association may stay idle for long
+            self.dul.send_pdu(store_response(msg, context_id, status, comment))
         elif isinstance(msg, C_ECHO) and agreed == VERIFICATION and msg.is_valid_request:
             VerificationServiceClass(self).SCP(msg, context)
         else:
@@ -87,12 +95,3 @@ class Association(PeerAssociation):
                 extra={"ae": self.calling_ae, "host": self.host, "kind": type(msg).__name__},
             )
             self.abort()
-
-    def _refuse_class(self, request: C_STORE, context_id: int) -> None:
-        answer = C_STORE()
-        answer.MessageIDBeingRespondedTo = request.MessageID
-        answer.AffectedSOPInstanceUID = request.AffectedSOPInstanceUID
-        answer.AffectedSOPClassUID = request.AffectedSOPClassUID
-        answer.Status = int(StoreStatus.CLASS_NOT_SUPPORTED)
-        request.DataSet.close()
-        self.dimse.send_msg(answer, context_id)

@@ -8,8 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.dataset import Dataset
-
 from node.config import Config
 from node.errors import DiskLow
 from node.inbox import Inbox, Incoming, Kept, Note, is_uid
@@ -20,7 +18,7 @@ from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus, Unacceptable
 from node.listener.structure import Identity, identify
 
-MOST_COMMENT_CHARACTERS = 64  # Error Comment (0000,0902) is an LO
+Answer = tuple[StoreStatus, str]  # and the comment that the peer is told
 
 log = logging.getLogger("node.listener")
 
@@ -99,12 +97,10 @@ def on_end(association: Association, reception: Reception) -> None:
     log.info("association ended", extra=facts)
 
 
-def on_store(event: Any, reception: Reception) -> Dataset | int:
+def on_store(association: Association, request: Any, syntax: str, reception: Reception) -> Answer:
     """Answer a C-STORE: success when, and only when, the instance is safe."""
-    association: Association = event.assoc
-    spool: Spool | None = event.request.DataSet
     try:
-        return int(_store(event, association, spool, reception))
+        _store(association, request, syntax, reception)
     except Unacceptable as no:
         return _refused(association, reception, no)
     except DiskLow as low:
@@ -114,23 +110,19 @@ def on_store(event: Any, reception: Reception) -> Dataset | int:
         return _no_space(association, reception, f"the disk says {exc.strerror}", advice)
     except Exception:
         log.exception("a C-STORE failed", extra={"ae": association.calling_ae})
-        return _answer(StoreStatus.UNEXPECTED, "unexpected error, see the log")
-    finally:
-        if spool is not None:
-            spool.close()
+        return StoreStatus.UNEXPECTED, "unexpected error, see the log"
+    return StoreStatus.SUCCESS, ""
 
 
-def _store(
-    event: Any, association: Association, spool: Spool | None, reception: Reception
-) -> StoreStatus:
-    if spool is None or association.visit is None:
+def _store(association: Association, request: Any, syntax: str, reception: Reception) -> None:
+    spool: Spool = request.DataSet
+    if association.visit is None or not spool.received_bytes:
         raise Unacceptable(StoreStatus.CANNOT_UNDERSTAND, "a C-STORE without data set")
     if spool.is_too_large:
         raise Unacceptable(StoreStatus.OUT_OF_RESOURCES, "larger than node.largest_instance allows")
-    syntax = str(event.context.transfer_syntax)
     with spool.view() as data:
         identity = identify(data, syntax)
-        _check_command(event.request, identity)
+        _check_command(request, identity)
         instance = Incoming(
             study=identity.study,
             series=identity.series,
@@ -145,7 +137,6 @@ def _store(
     association.tally["bytes"] += spool.received_bytes
     if kept is Kept.conflicting:
         _conflict(association, reception, identity)
-    return StoreStatus.SUCCESS
 
 
 def _check_command(request: Any, identity: Identity) -> None:
@@ -192,16 +183,16 @@ def _reject(association: Association, reception: Reception, host: str, no: Rejec
     association.kill()  # waits until the rejection has been sent
 
 
-def _refused(association: Association, reception: Reception, no: Unacceptable) -> Dataset:
+def _refused(association: Association, reception: Reception, no: Unacceptable) -> Answer:
     status = f"0x{no.status:04X}"
     facts = {"study": no.study, "series": no.series, "status": status}
     log.warning("instance refused: %s", no.reason, extra=facts | {"ae": association.calling_ae})
     _note(reception, _about(association, "refused-instance", no.reason, **facts))
     association.tally["refused"] += 1
-    return _answer(no.status, no.reason)
+    return no.status, no.reason
 
 
-def _no_space(association: Association, reception: Reception, message: str, advice: str) -> Dataset:
+def _no_space(association: Association, reception: Reception, message: str, advice: str) -> Answer:
     status = f"0x{StoreStatus.OUT_OF_RESOURCES:04X}"
     facts = {"ae": association.calling_ae, "status": status, "advice": advice}
     log.error("instance not kept: %s", message, extra=facts)
@@ -209,7 +200,7 @@ def _no_space(association: Association, reception: Reception, message: str, advi
         reception,
         _about(association, "out-of-space", message, advice=advice, status=status),
     )
-    return _answer(StoreStatus.OUT_OF_RESOURCES, "no space to keep it")
+    return StoreStatus.OUT_OF_RESOURCES, "no space to keep it"
 
 
 def _conflict(association: Association, reception: Reception, identity: Identity) -> None:
@@ -238,11 +229,3 @@ def _close(reception: Reception, association: Association, *, released: bool) ->
         reception.inbox.close(association.visit, time.time(), released=released)
     except OSError as exc:
         log.warning("a marker could not be written: %s", exc.strerror)
-
-
-def _answer(status: StoreStatus, comment: str = "") -> Dataset:
-    answer = Dataset()
-    answer.Status = int(status)
-    if comment:
-        answer.ErrorComment = comment[:MOST_COMMENT_CHARACTERS]
-    return answer

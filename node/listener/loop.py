@@ -73,7 +73,6 @@ def _server(config: Config, reception: Reception) -> Server:
         (evt.EVT_REQUESTED, handlers.on_requested, [reception]),
         (evt.EVT_ACCEPTED, handlers.on_accepted, [reception]),
         (evt.EVT_RELEASED, handlers.on_released, [reception]),
-        (evt.EVT_C_STORE, handlers.on_store, [reception]),
     ]
     address = (config.node.host, config.node.port)
     try:
@@ -83,5 +82,6 @@ def _server(config: Config, reception: Reception) -> Server:
         raise Misconfigured(message, advice="Change `node.host` or `node.port`.") from exc
     passing, largest = reception.inbox.passing, config.node.largest_instance
     server.new_spool = functools.partial(Spool, passing, largest)
+    server.on_store = functools.partial(handlers.on_store, reception=reception)
     server.on_end = functools.partial(handlers.on_end, reception=reception)
     return server

@@ -18,6 +18,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from node.listener.association import Association
 from node.listener.spool import Spool
+from node.listener.statuses import StoreStatus
 from node.listener.upper import Wire
 
 FIRST_BYTE = timedelta(seconds=10)
@@ -58,6 +59,7 @@ class Server(ThreadedAssociationServer):
     daemon_threads = True
     request_queue_size = 128
     new_spool: Callable[[], Spool]
+    on_store: Callable[[Association, Any, str], tuple[StoreStatus, str]]
     on_end: Callable[[Association], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -97,7 +99,7 @@ class _Connection(RequestHandler):
 
     def _create_association(self) -> Association:
         server = self.server
-        association = Association(self.ae, server.new_spool, server.on_end)
+        association = Association(self.ae, server.new_spool, server.on_store, server.on_end)
         association._server = server  # noqa: SLF001  as in pynetdicom's own
         association.name = f"AcceptorThread@{self.client_address[0]}"  # it counts them by name
         association.set_socket(Wire(association, self.request))

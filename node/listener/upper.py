@@ -6,6 +6,7 @@ fragment is never kept beyond the limits. Leaves to pynetdicom: the state machin
 any announced length, and a peer that stalls within a PDU holds both threads for ever.)
 """
 
+import contextlib
 import logging
 import queue
 import select
@@ -62,6 +63,7 @@ class Wire(AssociationSocket):
         self._poll.register(connection, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._bell = self._woken.fileno()
+        self._is_over = False  # a PDU was given up: what follows it has no meaning
 
     def wake(self) -> None:
         """Make a waiting `ready` return."""
@@ -78,7 +80,7 @@ class Wire(AssociationSocket):
     @property
     def ready(self) -> bool:
         """Wait for data or `wake`, and say whether there is data (or the end of it)."""
-        if self.socket is None or not self._is_connected:
+        if self.socket is None or not self._is_connected or self._is_over:
             time.sleep(0.001)
             return False
         patience_ms = LOOK_UP_SECONDS * 1000 if self.event_queue.empty() else 0
@@ -98,21 +100,38 @@ class Wire(AssociationSocket):
             OSError: more than any PDU has, or too slow.
         """
         if nr_bytes > LARGEST_PDU_BYTES:
+            self._is_over = True
             message = "the announced PDU is too large"
             raise OSError(message)
-        assert self.socket is not None
         buffer = bytearray(nr_bytes)
-        deadline = time.monotonic() + PDU_SECONDS
-        got = 0
-        with memoryview(buffer) as view:
-            while got < nr_bytes:
-                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-                count = self.socket.recv_into(view[got:])
-                if count == 0:
-                    break
-                got += count
+        try:
+            with memoryview(buffer) as view:
+                got = self._fill(view)
+        except OSError:
+            self._is_over = True
+            raise
         del buffer[got:]
         return buffer
+
+    def _shutdown_socket(self) -> None:
+        """Close the socket, also when the peer was faster: pynetdicom leaks it then."""
+        connection = self.socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _fill(self, view: memoryview) -> int:
+        assert self.socket is not None
+        deadline = time.monotonic() + PDU_SECONDS
+        got = 0
+        while got < len(view):
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            count = self.socket.recv_into(view[got:])
+            if count == 0:
+                break
+            got += count
+        return got
 
     def send(self, bytestream: bytes) -> None:
         """Write all, in time: a peer that does not read its answers is gone."""
@@ -146,7 +165,7 @@ class Upper(DULServiceProvider):
             super().run_reactor()
         except DECODING_ERRORS as exc:
             log.warning("a peer broke the protocol", extra={"kind": type(exc).__name__})
-        self.assoc.dimse.msg_queue.put((None, None))
+        self.to_user_queue.put(None)  # who still waits for a request need not wait any longer
 
 
 class _Announced(queue.Queue[Any]):

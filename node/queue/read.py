@@ -136,7 +136,7 @@ def waiting_for(engine: Engine, target: str, limit: int = 1000) -> list[Job]:
 
 
 def remarks(engine: Engine, limit: int = 100) -> list[Event]:
-    """Return what was noted beside all series and jobs (refused callers and images), newest last."""
+    """Return what was noted beside all series (refused callers and images), newest last."""
     query = (
         sa.select(events)
         .where(events.c.job_id.is_(None), events.c.arrival_id.is_(None))

@@ -14,10 +14,13 @@ from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.valuerep import PersonName, validate_value
 
 UTF_8 = "ISO_IR 192"
-UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, LookupError)
+UNREADABLE = (
+    ValueError, TypeError, AttributeError, LookupError, NotImplementedError, BytesLengthException,
+)  # fmt: skip
 
 PATIENT_GROUPS = (0x0010, 0x0012)  # patient, patient study, clinical trial
 STUDY = (
@@ -39,6 +42,7 @@ IDENTIFIERS = frozenset(
     {"StudyInstanceUID", "PatientName", "PatientID", "IssuerOfPatientID", "StudyID",
      "AccessionNumber", "ReferringPhysicianName"}
 )  # fmt: skip
+SINGLE_NAMES = frozenset({"PatientName", "ReferringPhysicianName"})
 ALLOWED = {
     "PatientSex": frozenset({"", "M", "F", "O"}),
     "LossyImageCompression": frozenset({"", "00", "01"}),
@@ -63,7 +67,7 @@ def inherited(source: Dataset) -> tuple[Dataset, tuple[str, ...]]:
             repairs.append(f"{name} had a value that DICOM does not allow, and was left empty")
             setattr(result, name, "")
     for name in TYPE_2:
-        if name not in source:
+        if name not in result:
             repairs.append(f"{name} was absent, and was written empty")
             setattr(result, name, "")
     repairs += _character_repairs(source, result)
@@ -102,6 +106,9 @@ def _to_unicode(element: DataElement) -> None:
 
 def _mended(element: DataElement) -> DataElement | None:
     """Return the element as it may be written, or None."""
+    if element.VR == "PN" and element.VM > 1 and element.keyword in SINGLE_NAMES:
+        # a backslash in a name splits it; an archive matches by PatientID, so no part is dropped
+        return DataElement(element.tag, "PN", " ".join(str(name) for name in element.value))
     if element.keyword in IDENTIFIERS:
         return element
     if dictionary_VR(element.tag) != element.VR:

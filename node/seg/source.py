@@ -9,8 +9,6 @@ from pydicom.valuerep import DSfloat
 from node.seg.repair import inherited
 from node.series import Series
 
-REFERENCE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
-
 
 def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
     """Return one small dataset per slice, and the repairs made to what results inherit.
@@ -28,18 +26,20 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
         repairs = (*repairs, "SliceThickness was absent or 0; the slice distance was written")
     if not common.get("LossyImageCompression"):
         common.LossyImageCompression = "00"
-    first = series.datasets[0]
+    first = series.survey.headers[0]
+    assert first.orientation is not None
+    assert first.pixel_spacing_mm is not None
     images: list[Dataset] = []
-    for header, dataset in zip(series.survey.headers, series.datasets, strict=True):
+    for header in series.survey.headers:
         image = copy.copy(common) if not images else Dataset()
-        for keyword in REFERENCE:
-            setattr(image, keyword, str(dataset.get(keyword, "")))
-        image.FrameOfReferenceUID = header.frame_of_reference_uid
+        image.SOPClassUID, image.SOPInstanceUID = header.sop_class_uid, header.sop_instance_uid
+        image.StudyInstanceUID, image.SeriesInstanceUID = header.study_uid, header.series_uid
+        image.FrameOfReferenceUID, image.Modality = header.frame_of_reference_uid, header.modality
         image.Rows, image.Columns = grid.shape[1:]
         assert header.position_mm is not None
         image.ImagePositionPatient = [_ds(value) for value in header.position_mm]
-        image.ImageOrientationPatient = [_ds(float(v)) for v in first.ImageOrientationPatient]
-        image.PixelSpacing = [_ds(float(value)) for value in first.PixelSpacing]
+        image.ImageOrientationPatient = [_ds(value) for value in first.orientation]
+        image.PixelSpacing = [_ds(value) for value in first.pixel_spacing_mm]
         image.SliceThickness = _ds(thickness)
         image.SpacingBetweenSlices = _ds(distance)
         images.append(image)

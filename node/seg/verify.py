@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 
 from node.errors import VerificationFailed
 from node.imaging import Grid, Labels
@@ -80,9 +81,20 @@ def _check_identity(dataset: Dataset, series: Series) -> None:
     _same("file meta", dataset.file_meta.MediaStorageSOPInstanceUID, dataset.SOPInstanceUID)
     for keyword in ("PatientID", "PatientName", "AccessionNumber", "StudyID"):
         # compared, but never shown: the message may be logged
-        if str(dataset.get(keyword) or "") != str(image.get(keyword) or ""):
+        if str(dataset.get(keyword) or "") != _inherited(image, keyword):
             message = f"the SEG has another {keyword} than its source"
             raise VerificationFailed(message)
+
+
+def _inherited(image: Dataset, keyword: str) -> str:
+    """Return what the source says; a value that cannot be read was left empty in the SEG."""
+    try:
+        value = image.get(keyword) or ""
+        if keyword == "PatientName" and isinstance(value, MultiValue):
+            return " ".join(str(part) for part in value)
+        return str(value)
+    except MALFORMED:
+        return ""
 
 
 def _check_references(dataset: Dataset, series: Series) -> None:

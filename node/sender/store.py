@@ -9,7 +9,7 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from node.errors import Defect, NoResponse, NotConfirmed
+from node.errors import Defect, NoResponse, NotConfirmed, PeerBusy, PeerUnreachable, Refused
 from node.package.folder import file_digest
 from node.queue import DeliverPayload, DeliverResult
 from node.sender import statuses
@@ -19,6 +19,7 @@ from node.sender.statuses import Meaning
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 CONFIRM_AFTER_S = (0.0, 0.5, 2.0)  # some archives index a little after they answered
+HUNG_UP = "the target hangs up on queries from us"
 PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: a match comes with it
 
 # Send files as they are: what leaves is what was verified, and a large SEG is not decoded again
@@ -41,13 +42,17 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
         if not accepts(opened, payload.sop_class_uid):
             raise statuses.error(peer.place, statuses.StoreStatus.CLASS_NOT_SUPPORTED)
         code = _store(peer, opened, file)
-        found = _confirm(peer, opened, payload)
-    warned = statuses.meaning(code) is Meaning.WARNED
-    notes = ["the target warns" if warned else "", "" if found is None else found]
+        try:
+            unknown = _confirm(peer, opened, payload)
+        except NoResponse:
+            unknown = HUNG_UP
+    if unknown == HUNG_UP:
+        unknown = _confirm_anew(peer, payload)
+    warned = "the target warns" if statuses.meaning(code) is Meaning.WARNED else ""
     return DeliverResult(
         status=statuses.name(code),
-        confirmed=found is None,
-        note="; ".join(note for note in notes if note),
+        confirmed=not unknown,
+        note="; ".join(note for note in (warned, unknown) if note),
         seconds=round(time.monotonic() - begun, 3),
     )
 
@@ -79,11 +84,12 @@ def _store(peer: Peer, opened: Association, file: Path) -> int:
     return code
 
 
-def _confirm(peer: Peer, opened: Association, payload: DeliverPayload) -> str | None:
-    """Look for the object; return None if it is there, or why nobody can know.
+def _confirm(peer: Peer, opened: Association, payload: DeliverPayload) -> str:
+    """Look for the object; return nothing if it is there, or why nobody can know.
 
     Raises:
         NotConfirmed: the target answers queries, and does not know it.
+        NoResponse: it went away.
     """
     if peer.target.confirm == "none":
         return f"not asked, as targets.{peer.name}.confirm says"
@@ -91,19 +97,33 @@ def _confirm(peer: Peer, opened: Association, payload: DeliverPayload) -> str | 
         return "the target answers no queries from us"
     for pause_s in CONFIRM_AFTER_S:
         time.sleep(pause_s)
-        try:
-            is_found = _find(opened, payload)
-        except NoResponse as exc:
-            raise gone(peer, "C-FIND") from exc
+        is_found = _find(peer, opened, payload)
         if is_found is None:
             return "the target refuses queries from us"
         if is_found:
-            return None
+            return ""
     message = f"{peer.place} said success, but a query does not find the object"
     raise NotConfirmed(message, advice="See whether the target drops objects of this kind.")
 
 
-def _find(opened: Association, payload: DeliverPayload) -> bool | None:
+def _confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
+    """Ask once more in an association of its own: did the target die, or does it hate queries?
+
+    Orthanc hangs up on a query from an AE title that it does not know.
+    """
+    try:
+        with association(peer, [(FIND, [EXPLICIT, IMPLICIT])]) as opened:
+            return _confirm(peer, opened, payload)
+    except NoResponse:
+        return HUNG_UP
+    except Refused:
+        return "the target refuses queries from us"
+    except (PeerUnreachable, PeerBusy) as exc:
+        message = f"{peer.place} said success, and went away before it answered a query"
+        raise NotConfirmed(message) from exc
+
+
+def _find(peer: Peer, opened: Association, payload: DeliverPayload) -> bool | None:
     """Query for the one instance; None if the query itself was refused."""
     query = Dataset()
     query.QueryRetrieveLevel = "IMAGE"
@@ -114,13 +134,13 @@ def _find(opened: Association, payload: DeliverPayload) -> bool | None:
     try:
         for answer, match in opened.send_c_find(query, FIND):
             if "Status" not in answer:
-                raise NoResponse("C-FIND")
+                raise gone(peer, "C-FIND")
             if answer.Status in PENDING:
                 is_found |= match is not None and _is(match, payload)
             elif answer.Status != 0:
                 return None
     except (RuntimeError, ValueError) as exc:
-        raise NoResponse("C-FIND") from exc
+        raise gone(peer, "C-FIND") from exc
     return is_found
 
 

@@ -7,13 +7,15 @@ Leaves to `survey`: whether the instances make a volume.
 
 import hashlib
 import math
+import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
 
 from node.errors import NotAnImage
@@ -23,8 +25,14 @@ from node.errors import NotAnImage
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
-UNREADABLE = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)
-UNPARSABLE = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError)
+# what pydicom raises for a value that its VR does not allow, and for a file that is no DICOM
+UNPARSABLE = (
+    ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError,
+    BytesLengthException,
+)  # fmt: skip
+UNREADABLE = (*UNPARSABLE, InvalidDicomError, OSError, EOFError, struct.error)
+
+UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")  # zeros in front are wrong, common and harmless
 
 # standard, Siemens and GE: PS3.3 C.8.13.5.9; the private ones are documented by the vendors
 B_VALUE_TAGS = (Tag(0x0018, 0x9087), Tag(0x0019, 0x100C), Tag(0x0043, 0x1039))
@@ -102,7 +110,7 @@ def header_of(dataset: Dataset, path: Path) -> Header:
         sop_class_uid=_uid(dataset, "SOPClassUID"),
         study_uid=_uid(dataset, "StudyInstanceUID"),
         series_uid=_uid(dataset, "SeriesInstanceUID"),
-        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID") or None,
+        frame_of_reference_uid=_frame_of_reference(dataset),
         transfer_syntax_uid=_text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID"),
         modality=_text(dataset, "Modality"),
         manufacturer=_text(dataset, "Manufacturer"),
@@ -131,16 +139,21 @@ def header_of(dataset: Dataset, path: Path) -> Header:
 
 def _uid(dataset: Dataset, keyword: str) -> str:
     uid = _text(dataset, keyword)
-    if not uid:
-        message = f"an instance has no {keyword}"
+    if not UID.fullmatch(uid):
+        message = f"an instance has {'an invalid' if uid else 'no'} {keyword}"
         raise NotAnImage(message, advice="Send the original images: these were altered.")
     return uid
+
+
+def _frame_of_reference(dataset: Dataset) -> str | None:
+    uid = _text(dataset, "FrameOfReferenceUID")
+    return uid if UID.fullmatch(uid) else None
 
 
 def _value(dataset: Dataset, keyword: str) -> object:
     try:
         return dataset.get(keyword)
-    except UNPARSABLE:  # a value that its VR does not allow, such as letters in a number
+    except UNPARSABLE:  # such as letters in a number
         return None
 
 
@@ -191,7 +204,7 @@ def _b_value(dataset: Dataset) -> float | None:
             value = dataset[tag].value if tag in dataset else None
             first = value if isinstance(value, str | int | float) else value[0] if value else None
             number = float(first) if first is not None else math.nan
-        except (*UNPARSABLE, IndexError):
+        except UNPARSABLE:
             continue
         number %= GE_B_VALUE_OFFSET
         if 0 <= number <= LARGEST_B_VALUE:

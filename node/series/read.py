@@ -26,7 +26,7 @@ Stored = npt.NDArray[np.integer]
 Slice = tuple[FloatArray, npt.NDArray[np.bool_] | None]
 
 # what pydicom and its decoders raise for damaged or unknown pixel data
-UNDECODABLE = (*UNREADABLE, RuntimeError, NotImplementedError, IndexError, MemoryError)
+UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
 
 PIXEL_TAGS = [
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
@@ -52,19 +52,20 @@ def read(paths: Sequence[Path]) -> Series:
         Unsuitable: what `survey` raises, and `UndecodablePixels` naming the transfer syntax.
     """
     read_once = {path: read_dataset(path) for path in paths}
-    found = survey([header_of(dataset, path) for path, dataset in read_once.items()])
+    headers = [header_of(dataset, path) for path, dataset in read_once.items()]
+    found = survey(headers)
     datasets = tuple(read_once[header.path] for header in found.headers)
-    _refuse_other_copies(found, read_once)
+    _refuse_other_copies(found, headers)
     array = _pixels(found)
     return Series(Volume(array, found.grid), found, datasets)
 
 
-def _refuse_other_copies(found: Survey, read_once: dict[Path, Dataset]) -> None:
+def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
     """Compare the bytes of files that carry the same instance UID; equal headers prove little."""
     kept = {header.sop_instance_uid: header.path for header in found.headers}
-    for path, dataset in read_once.items():
-        twin = kept.get(str(dataset.SOPInstanceUID), path)
-        if twin != path and twin.read_bytes() != path.read_bytes():
+    for header in headers:
+        twin = kept.get(header.sop_instance_uid, header.path)
+        if twin != header.path and twin.read_bytes() != header.path.read_bytes():
             message = "one SOP Instance UID stands on two files with different content"
             raise Conflicting(message, advice="Ask which of them is right, and send it alone.")
 

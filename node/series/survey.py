@@ -35,6 +35,7 @@ MOST_STRAYS = 3
 
 # single-frame objects whose job is a picture for people, never a slice of a volume
 PICTURE_CLASSES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its multi-frame variants
+SLICE_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "4", "128"))  # CT, MR, PET
 ENHANCED_CLASSES = frozenset(
     f"1.2.840.10008.5.1.4.1.1.{suffix}"
     for suffix in ("2.1", "2.2", "4.1", "4.3", "4.4", "128.1", "130")
@@ -154,6 +155,8 @@ def _unwanted(header: Header) -> str | None:
     elif _is_picture(header):
         named = [kind for kind in PICTURE_TYPES if kind in header.image_type]
         reason = (named[0] if named else "secondary capture").lower()
+    elif header.sop_class_uid not in SLICE_CLASSES:
+        reason = "neither a CT, an MR nor a PET image"
     elif header.samples_per_pixel != 1:
         reason = "colour image"
     elif header.position_mm is None or header.orientation is None:

@@ -41,6 +41,8 @@ def odd(keyword: str, value: object) -> Change:
         ("StudyTime", "1011", "1011", None),
         ("PatientID", None, "", "PatientID was absent"),
         ("PatientName", None, "", "PatientName was absent"),
+        ("PatientName", "A\\B^C", "A B^C", "PatientName was written"),
+        ("PatientID", "A\\B", "['A', 'B']", None),
         ("AccessionNumber", None, "", "AccessionNumber was absent"),
         ("AccessionNumber", "A" * 20, "A" * 20, None),  # an identifier is never changed
         ("StudyID", None, "", "StudyID was absent"),
@@ -139,3 +141,16 @@ def test_no_warning_log_or_repair_quotes_a_value(
     said = [*caplog.messages, *map(str, recwarn), *r.repairs]
     assert len(r.repairs) == 4
     assert not any("CANARY" in line for line in said)
+
+
+def test_an_unreadable_value_is_left_empty_and_told(tmp_path: Path) -> None:
+    made = result(tmp_path).made
+    for path in made.paths:
+        raw = path.read_bytes()
+        at = raw.index(b"\x20\x00\x10\x00SH") + 4  # StudyID, with a VR that does not exist
+        path.write_bytes(raw[:at] + b"AH" + raw[at + 2 :])
+    series = read(made.paths)
+    seg, repairs = encode_again(series, made.truth, package(tmp_path))
+    assert "StudyID could not be read, and was left out" in repairs
+    assert not seg.StudyID
+    verify(to_bytes(seg), series, made.truth)

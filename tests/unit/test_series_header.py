@@ -1,5 +1,7 @@
 """Headers: what is read, what is absent, and what never shows."""
 
+import contextlib
+import random
 from pathlib import Path
 
 import pydicom
@@ -72,6 +74,29 @@ def test_an_instance_without_its_uids_is_refused(keyword: str) -> None:
     delattr(dataset, keyword)
     with pytest.raises(NotAnImage, match=keyword):
         header_of(dataset, Path("x"))
+
+
+@pytest.mark.parametrize("uid", ["1", "1.2\\3.4", "1.2.x", "../../x", "1.2 3", "1." + "2" * 63])
+def test_an_instance_with_an_invalid_uid_is_refused(uid: str) -> None:
+    with pytest.raises(NotAnImage, match="invalid SOPInstanceUID"):
+        header_of(_minimal(SOPInstanceUID=uid), Path("x"))
+
+
+def test_an_invalid_frame_of_reference_is_none() -> None:
+    assert header_of(_minimal(FrameOfReferenceUID="x"), Path("x")).frame_of_reference_uid is None
+
+
+def test_damage_anywhere_before_the_pixels_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = make(tmp_path).paths[0]
+    raw = path.read_bytes()
+    rng = random.Random(1)
+    for _ in range(300):
+        damaged = bytearray(raw)
+        for _ in range(3):
+            damaged[rng.randrange(132, len(raw) - 640)] = rng.randrange(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(NotAnImage):
+            read_header(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICMxy"])

@@ -145,7 +145,7 @@ def _started(config_file: Path, *arguments: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait()
+            process.communicate()
 
 
 def _wait_for(*targets: Target) -> None:

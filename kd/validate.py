@@ -1,0 +1,196 @@
+"""How well a package segments labelled cases, through the pipeline that the hospital runs.
+
+Promises: one shape of report for `report.json`, `--json` and the card. Leaves to `kd.measure` what
+a distance is and to `kd.intervals` what an interval is.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from kd.cases import Pair
+from kd.errors import LabError
+from kd.intervals import difference, interval, ratio
+from kd.measure import TOLERANCE_MM, Agreement, agreement
+from node.package import Package
+from node.package.manifest import Interval, Manifest, Metrics
+from node.pipeline import open_student, segment
+from node.student import Student
+
+TEACHER = "teacher"
+BEFORE_THE_INTERVAL = 1.96  # standard deviations of Bland-Altman's limits of agreement
+
+
+@dataclass(frozen=True)
+class Score:
+    """One case, one size."""
+
+    case: str
+    structures: tuple[Agreement, ...]  # in the manifest's order
+    seconds: float  # from volume to labels
+
+    def mean(self, name: str) -> float:
+        """Return the mean of one measure over the structures."""
+        return float(np.mean([getattr(found, name) for found in self.structures]))
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one size costs on this machine, on the golden case, with one process of its own."""
+
+    seconds: float  # of one segmentation, the model already loaded; median of several
+    peak_mb: float  # largest resident memory of the process, interpreter included
+    threads: int
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Everything measured about the sizes of one package."""
+
+    scores: dict[str, list[Score]]
+    costs: dict[str, Footprint]
+
+
+def validate(
+    package: Package,
+    pairs: Sequence[Pair],
+    sizes: Sequence[str],
+    *,
+    threads: int = 1,
+    report: Callable[[str], None] = lambda _: None,
+) -> Validation:
+    """Segment each pair with each size and compare with its labels on the image's own grid.
+
+    Raises:
+        BadPackage: a network does not fit the manifest.
+        LabError: a size could not be measured.
+    """
+    scores, costs = {}, {}
+    for size in sizes:
+        student = open_student(package, size, threads)
+        scores[size] = [_score(package, student, pair) for pair in pairs]
+        costs[size] = footprint(package, size, threads)
+        found = interval([score.mean("dice") for score in scores[size]])
+        report(f"{size}: mean Dice {found.mean:.4f} ({found.ci[0]:.4f} to {found.ci[1]:.4f})")
+    return Validation(scores, costs)
+
+
+def report_of(manifest: Manifest, found: Validation) -> dict[str, Any]:
+    """Return all numbers in the one shape; retention is there if the teacher was measured."""
+    labels = [part.label for part in manifest.segments]
+    teacher = found.scores.get(TEACHER)
+    sizes = {}
+    for size, scores in found.scores.items():
+        said = next(s for name, s in manifest.sizes.items() if name == size)
+        cost = found.costs[size]
+        sizes[size] = {
+            "parameters": said.parameters,
+            "macs_per_patch": said.macs_per_patch,
+            **{name: _measure(scores, name, labels) for name in ("dice", "nsd", "hd95_mm")},
+            "volume_ml": {label: _bland_altman(scores, i) for i, label in enumerate(labels)},
+            "seconds": cost.seconds,
+            "threads": cost.threads,
+            "peak_mb": cost.peak_mb,
+        }
+        if teacher is not None and size != TEACHER:
+            sizes[size] |= _against_teacher(scores, teacher)
+    return {
+        "task": manifest.task,
+        "version": manifest.version,
+        "cases": max(len(scores) for scores in found.scores.values()),
+        "tolerance_mm": TOLERANCE_MM,
+        "sizes": sizes,
+    }
+
+
+def metrics_of(manifest: Manifest, found: Validation) -> dict[str, Metrics]:
+    """Return what the manifest repeats of a validation."""
+    numbers = report_of(manifest, found)["sizes"]
+    return {
+        size: Metrics(
+            cases=len(found.scores[size]),
+            dice=_read(said["dice"]),
+            dice_per_segment={k: _read(v) for k, v in said["dice"]["per_structure"].items()},
+            retention=_read(said["retention"]) if "retention" in said else None,
+        )
+        for size, said in numbers.items()
+    }
+
+
+def rows(manifest: Manifest, found: Validation) -> list[str]:
+    """Return the lines of a CSV: one per size, case and structure."""
+    lines = ["size,case,structure,dice,nsd,hd95_mm,found_ml,true_ml,seconds"]
+    for size, scores in found.scores.items():
+        for score in scores:
+            for part, one in zip(manifest.segments, score.structures, strict=True):
+                numbers = (one.dice, one.nsd, one.hd95_mm, one.found_ml, one.true_ml)
+                cells = [f"{n:.5f}" for n in numbers]
+                lines.append(
+                    ",".join([size, score.case, part.label, *cells, f"{score.seconds:.3f}"])
+                )
+    return lines
+
+
+def footprint(package: Package, size: str, threads: int) -> Footprint:
+    """Measure in a fresh process, which has loaded neither torch nor any other case.
+
+    Raises:
+        LabError: the process failed.
+    """
+    command = [sys.executable, "-m", "kd.footprint", str(package.folder), size, str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        message = f"size {size} could not be measured: {done.stderr.strip()[-200:]}"
+        raise LabError(message)
+    measured = json.loads(done.stdout)
+    return Footprint(measured["seconds"], measured["peak_mb"], threads)
+
+
+def _score(package: Package, student: Student, pair: Pair) -> Score:
+    result = segment(pair.image, package, student)
+    found, truth = result.labels.array, pair.labels.array
+    structures = tuple(
+        agreement(found == n, truth == n, pair.labels.grid) for n in package.manifest.numbers
+    )
+    return Score(pair.name, structures, sum(result.seconds.values()))
+
+
+def _measure(scores: list[Score], name: str, labels: list[str]) -> dict[str, Any]:
+    """Return one measure: mean over structures and cases, and each structure on its own."""
+    parts = {
+        label: msgspec.to_builtins(interval([getattr(s.structures[i], name) for s in scores]))
+        for i, label in enumerate(labels)
+    }
+    return msgspec.to_builtins(interval([s.mean(name) for s in scores])) | {"per_structure": parts}
+
+
+def _against_teacher(scores: list[Score], teacher: list[Score]) -> dict[str, Any]:
+    """Return retention and paired differences; the cases are the same, in the same order."""
+    mine, theirs = ([s.mean("dice") for s in side] for side in (scores, teacher))
+    result: dict[str, Any] = {"retention": msgspec.to_builtins(ratio(mine, theirs))}
+    for name in ("dice", "nsd", "hd95_mm"):
+        change = difference([s.mean(name) for s in scores], [s.mean(name) for s in teacher])
+        result[f"{name}_difference"] = msgspec.to_builtins(change)
+    return result
+
+
+def _bland_altman(scores: list[Score], at: int) -> dict[str, float]:
+    """Return bias and limits of agreement of one structure's volume, found minus true, in ml."""
+    gaps = np.array([s.structures[at].found_ml - s.structures[at].true_ml for s in scores])
+    spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
+    bias = float(gaps.mean())
+    return {
+        "bias": bias,
+        "low": bias - BEFORE_THE_INTERVAL * spread,
+        "high": bias + BEFORE_THE_INTERVAL * spread,
+    }
+
+
+def _read(said: dict[str, Any]) -> Interval:
+    return Interval(mean=said["mean"], ci=(said["ci"][0], said["ci"][1]))

@@ -1,0 +1,48 @@
+"""The C-STORE-RSP (PS3.7 9.3.1.2), written by hand: through pydicom it costs a millisecond each.
+
+Promises: what the peer asked about is what it is answered about, in its own words.
+"""
+
+import struct
+from typing import Any
+
+from pynetdicom.pdu_primitives import P_DATA
+
+from node.listener.statuses import StoreStatus
+
+C_STORE_RSP = 0x8001
+NO_DATA_SET = 0x0101
+LAST_COMMAND_FRAGMENT = b"\x03"  # PS3.8 E.2
+MOST_COMMENT_CHARACTERS = 64  # Error Comment is an LO
+
+
+def store_response(request: Any, context_id: int, status: StoreStatus, comment: str = "") -> P_DATA:
+    """Return the answer to `request`, ready to be sent."""
+    elements = (
+        _element(0x0002, _uid(request.AffectedSOPClassUID))
+        + _element(0x0100, struct.pack("<H", C_STORE_RSP))
+        + _element(0x0120, struct.pack("<H", request.MessageID))
+        + _element(0x0800, struct.pack("<H", NO_DATA_SET))
+        + _element(0x0900, struct.pack("<H", status))
+    )
+    if comment:
+        elements += _element(0x0902, _text(comment[:MOST_COMMENT_CHARACTERS]))
+    elements += _element(0x1000, _uid(request.AffectedSOPInstanceUID))
+    elements = _element(0x0000, struct.pack("<I", len(elements))) + elements
+    primitive = P_DATA()
+    primitive.presentation_data_value_list.append([context_id, LAST_COMMAND_FRAGMENT + elements])
+    return primitive
+
+
+def _element(number: int, value: bytes) -> bytes:
+    return struct.pack("<HHI", 0x0000, number, len(value)) + value
+
+
+def _uid(uid: Any) -> bytes:
+    raw = str(uid).encode("ascii", "replace")
+    return raw + b"\0" * (len(raw) % 2)
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode("ascii", "replace")
+    return raw + b" " * (len(raw) % 2)

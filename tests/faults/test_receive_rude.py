@@ -1,0 +1,254 @@
+"""Peers that lie, stall, flood and leave: nothing is lost, nothing leaks, nobody else waits."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from node.inbox import read_markers
+from node.listener import StoreStatus, spool, upper
+from tests.peers import (
+    CT,
+    EXPLICIT,
+    SERIES,
+    VERIFICATION,
+    Listening,
+    Peer,
+    ct,
+    encode,
+    listening,
+)
+
+WHOLE = encode(ct(1))
+UID = f"{SERIES}.1"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Listening]:
+    with listening(tmp_path / "data") as node:
+        yield node
+
+
+def soon(is_so: Callable[[], bool], seconds: float = 5.0) -> bool:
+    until = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < until:
+        time.sleep(0.02)
+    return is_so()
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def store(node: Listening, data: bytes, instance: str = UID, **choices: object) -> int:
+    with Peer(node.port) as peer:
+        peer.associate()
+        return peer.store(data, instance, **choices)
+
+
+def test_a_uid_that_is_a_path_writes_nothing_anywhere(node: Listening, tmp_path: Path) -> None:
+    path = "../" * 9 + "tx"
+    before = {entry.name for entry in tmp_path.iterdir()}
+    assert store(node, WHOLE.replace(UID.encode(), path.encode()), path) == 0xC000
+    assert store(node, WHOLE, path) == 0xC000
+    assert node.instances() == []
+    assert {entry.name for entry in tmp_path.iterdir()} == before
+    assert not list(tmp_path.rglob("tx*"))
+
+
+def test_an_instance_that_is_not_the_commands_is_refused(node: Listening) -> None:
+    assert store(node, WHOLE, f"{UID}.9") == StoreStatus.CANNOT_UNDERSTAND
+    other = ct(1)
+    other.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    assert store(node, encode(other)) == StoreStatus.DATA_SET_MISMATCH
+    assert store(node, WHOLE, sop_class=VERIFICATION) == StoreStatus.CLASS_NOT_SUPPORTED
+    assert node.instances() == []
+    messages = [note.message for note in node.inbox.read_notes()]
+    assert len(messages) == 2
+
+
+def test_a_store_on_the_verification_context_is_never_a_success(node: Listening) -> None:
+    with Peer(node.port) as peer:
+        peer.associate((VERIFICATION, EXPLICIT))
+        assert peer.store(WHOLE, UID, sop_class=VERIFICATION) == -1
+    assert node.instances() == []
+
+
+def test_a_request_that_was_not_agreed_upon_ends_the_association(node: Listening) -> None:
+    for command in (0x0020, 0x0021, 0x0130):
+        assert store(node, WHOLE, command=command) == -1
+    assert store(node, WHOLE, context=7) == -1
+    assert store(node, WHOLE) == 0
+
+
+@pytest.mark.parametrize("cut", [1, 2, 500, len(WHOLE) - 60])
+def test_a_cut_data_set_is_refused_and_the_next_is_kept(node: Listening, cut: int) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        assert peer.store(WHOLE[:-cut], UID) == StoreStatus.CANNOT_UNDERSTAND
+        assert peer.store(b"", UID) == StoreStatus.CANNOT_UNDERSTAND
+        assert peer.store(WHOLE, UID) == StoreStatus.SUCCESS
+    assert len(node.instances()) == 1
+
+
+def test_an_absurd_element_length_is_refused(node: Listening) -> None:
+    assert store(node, WHOLE + b"\xe1\x7f\x10\x00OB\0\0\xf0\xff\xff\xff") == 0xC000
+
+
+def test_an_absurd_pdu_length_ends_the_connection(node: Listening) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        peer.send(0x04, b"x", announced=0xFFFFFFF0)
+        while pdu := peer.receive():
+            assert pdu[0] == 7
+    with Peer(node.port) as peer:
+        peer.send(0x01, b"x", announced=0xFFFFFFF0)
+        assert peer.receive() == b""
+    assert store(node, WHOLE) == 0
+
+
+def test_beyond_the_largest_instance_bytes_are_counted_not_kept(tmp_path: Path) -> None:
+    with listening(tmp_path, largest_instance=4000) as node, Peer(node.port) as peer:
+        peer.associate()
+        large = encode(ct(2, size=1024))
+        assert peer.store(large, f"{SERIES}.2") == StoreStatus.OUT_OF_RESOURCES
+        assert peer.store(WHOLE, UID) == StoreStatus.SUCCESS
+
+
+def test_a_large_instance_goes_through_a_file(
+    node: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "IN_MEMORY_BYTES", 1000)
+    large = encode(ct(1, size=512))
+    assert store(node, large) == 0
+    (file,) = node.instances()
+    assert file.path.read_bytes().endswith(large)
+    assert list(node.inbox.passing.iterdir()) == []
+
+
+def test_requests_without_waiting_for_answers_lose_nothing(node: Listening) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        for number in range(1, 31):
+            peer.request(f"{SERIES}.{number}")
+            peer.fragments(encode(ct(number)))
+        answers = [peer.status()]
+        while answers[-1] != -1 and len(answers) < 30:
+            answers.append(peer.status())
+    assert len(node.instances()) >= answers.count(0)
+
+
+def test_a_hundred_silent_connections_block_nobody(node: Listening) -> None:
+    silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(100)]
+    drip = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(20)]
+    for connection in drip:
+        connection.sendall(b"\x01")
+    began = time.monotonic()
+    for _ in range(3):
+        assert store(node, WHOLE) == 0
+    assert time.monotonic() - began < 3
+    for connection in silent + drip:
+        connection.close()
+
+
+def test_health_checks_leave_nothing_behind(node: Listening) -> None:
+    store(node, WHOLE)
+    assert soon(lambda: threading.active_count() <= 4)
+    threads, files = threading.active_count(), open_files()
+    for number in range(200):
+        with socket.create_connection(("127.0.0.1", node.port)) as connection:
+            if number % 3 == 1:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            if number % 3 == 2:
+                connection.sendall(b"\x01\x00\x00")
+    assert soon(lambda: threading.active_count() <= threads)
+    assert soon(lambda: open_files() <= files)
+
+
+def test_associations_leave_nothing_behind(node: Listening) -> None:
+    store(node, WHOLE)
+    assert soon(lambda: threading.active_count() <= 4)
+    threads, files = threading.active_count(), open_files()
+    for number in range(30):
+        with Peer(node.port, called="WRONG" if number % 3 == 0 else "SEGNODE") as peer:
+            peer.associate()
+            if number % 3 == 1:
+                peer.release()
+    assert soon(lambda: threading.active_count() <= threads)
+    assert soon(lambda: open_files() <= files)
+
+
+def test_a_peer_that_stalls_within_a_pdu_is_given_up(
+    node: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upper, "PDU_SECONDS", 0.3)
+    with Peer(node.port) as peer:
+        peer.associate()
+        assert peer.store(WHOLE, UID) == 0
+        peer.send(0x04, b"half", announced=1000)
+        (folder,) = node.inbox.series_folders()
+        assert soon(lambda: [m.state for m in read_markers(folder.path)] == ["aborted"])
+
+
+def test_associations_are_limited_and_come_back(tmp_path: Path) -> None:
+    with listening(tmp_path, max_associations_per_host=2) as node:
+        first, second, third = (Peer(node.port) for _ in range(3))
+        assert [first.associate()[:1], second.associate()[:1]] == [b"\x02", b"\x02"]
+        said = third.associate()
+        assert (said[0], tuple(said[7:10])) == (3, (2, 3, 2))
+        first.release()
+        for peer in (first, third):
+            peer.socket.close()
+
+        def is_welcome() -> bool:
+            with Peer(node.port) as again:
+                return again.associate()[:1] == b"\x02"
+
+        assert soon(is_welcome)
+        second.socket.close()
+
+
+@pytest.mark.parametrize("how", ["abort", "vanish", "release"])
+def test_the_marker_says_how_it_ended(node: Listening, how: str) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        assert peer.store(WHOLE, UID) == 0
+        (folder,) = node.inbox.series_folders()
+        assert [marker.state for marker in read_markers(folder.path)] == ["open"]
+        if how == "abort":
+            peer.send(0x07, bytes(4))
+        elif how == "release":
+            peer.release()
+    state = "released" if how == "release" else "aborted"
+    assert soon(lambda: [marker.state for marker in read_markers(folder.path)] == [state])
+
+
+def test_leaving_within_an_instance_keeps_nothing_of_it(node: Listening) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        peer.request(UID)
+        peer.send(0x04, b"\0\0\x10\x02\x01\x00" + WHOLE[:4096])
+    time.sleep(0.2)
+    assert node.instances() == []
+    assert store(node, WHOLE) == 0
+
+
+def test_offering_nothing_we_take_is_noted(node: Listening) -> None:
+    with Peer(node.port) as peer:
+        assert peer.associate((CT, "1.2.840.10008.1.2.1.99"))[:1] == b"\x02"
+        peer.release()
+    assert [note.kind for note in node.inbox.read_notes()] == ["no-context"]
+
+
+def test_a_second_listener_is_refused(node: Listening) -> None:
+    from node import listener  # noqa: PLC0415  only here
+    from node.errors import Misconfigured  # noqa: PLC0415
+    from tests.peers import configuration  # noqa: PLC0415
+
+    with pytest.raises(Misconfigured, match="another listener"):
+        listener.run(configuration(node.root))
+    with pytest.raises(Misconfigured, match="cannot listen"):
+        listener.run(configuration(node.root / "other", port=node.port))
