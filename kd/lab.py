@@ -139,7 +139,7 @@ def identity(recipe: Recipe, lesson: Lesson) -> str:
         recipe.n_classes,
         recipe.grid,
         recipe.intensity,
-        recipe.training,
+        recipe.training_of(lesson.size),
         recipe.augment,
         lesson.names,
         None if lesson.soft is None else recipe.distillation,
@@ -158,6 +158,6 @@ def _study(
         soft = read_maps(cases, recipe.n_classes, lesson.soft)
         objective = distilled(recipe.distillation)
     batches = Batches(cases, recipe.grid.patch_zyx, recipe.training, device, soft=soft)
-    network = new_network(recipe, lesson.size)
-    trainer = Trainer(network, recipe.training, recipe.augment, identity(recipe, lesson), device)
+    network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
+    trainer = Trainer(network, choice, recipe.augment, identity(recipe, lesson), device)
     return trainer.run(batches, run, objective=objective, report=report, limits=here)

@@ -46,6 +46,7 @@ class Net(_Strict, frozen=True, kw_only=True):
     norm: Literal["instance", "batch"] = "instance"
     stem_stride: Literal[1, 2] = 1  # 2 is the latency-first variant
     convolutions: int = 2
+    rate: float | None = None  # instead of training.rate: narrow networks bear a higher one
 
 
 class Training(_Strict, frozen=True, kw_only=True):
@@ -132,6 +133,15 @@ class Recipe(_Strict, frozen=True, kw_only=True):
                 return net
         message = f"the recipe has no size {size!r}"
         raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
+
+    def training_of(self, size: str) -> Training:
+        """Return the training of one size.
+
+        Raises:
+            BadRecipe: the recipe has no such size.
+        """
+        rate = self.net(size).rate
+        return self.training if rate is None else msgspec.structs.replace(self.training, rate=rate)
 
     def topology(self, size: str) -> Topology:
         """Return the network of one size.

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from node import listener
@@ -62,8 +63,6 @@ def ct(number: int = 1, *, size: int = 32, series: str = SERIES, value: int = 0)
 
 def encode(dataset: Dataset, syntax: str = EXPLICIT) -> bytes:
     """Return the data set as it goes over the wire."""
-    from pydicom.filebase import DicomBytesIO  # noqa: PLC0415  used here only
-
     buffer = DicomBytesIO()
     buffer.is_little_endian = syntax != BIG
     buffer.is_implicit_VR = syntax == IMPLICIT

@@ -1,0 +1,116 @@
+"""What the code must be, whatever it does: layers, sizes, and docs that agree with it."""
+
+import argparse
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node import errors
+from node.commands import parser
+
+ROOT = Path(__file__).parents[2]
+LONGEST_FILE = 320  # lines: about one idea per file
+SOURCES = sorted(path for room in ("node", "kd", "tests") for path in (ROOT / room).rglob("*.py"))
+# Everything that belongs to the laboratory; the node must start where none of it is installed
+LABORATORY = ("torch", "kd", "onnx", "onnxscript", "scipy")
+
+
+def test_the_node_imports_without_the_laboratory() -> None:
+    blocked = ", ".join(f"{name!r}: None" for name in LABORATORY)
+    code = (
+        f"import sys; sys.modules.update({{{blocked}}})\n"
+        "import pkgutil, importlib, node\n"
+        "for module in pkgutil.walk_packages(node.__path__, 'node.'):\n"
+        "    if not module.name.endswith('__main__'):\n"
+        "        importlib.import_module(module.name); print(module.name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 40
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_holds_one_idea(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_FILE
+    if text.strip():
+        assert ast.get_docstring(ast.parse(text)), "a module says what it knows"
+
+
+def test_third_party_libraries_live_in_their_module() -> None:
+    homes = {
+        "pynetdicom": ("node/listener/", "node/sender/"),
+        "highdicom": ("node/seg/", "node/report.py"),
+        "onnxruntime": ("node/student.py",),
+        "sqlalchemy": ("node/schema.py", "node/queue/", "node/tending/", "node/segmenter/", "node/sender/", "node/status.py", "node/commands/"),
+        "apscheduler": ("node/tending/",),
+        "SimpleITK": ("node/imaging/",),
+        "PIL": ("node/preview.py",),
+        "yaml": ("node/config/", "node/commands/demo/"),
+    }  # fmt: skip
+    for path in (ROOT / "node").rglob("*.py"):
+        place = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            for name in names:
+                allowed = homes.get(name.partition(".")[0])
+                assert allowed is None or place.startswith(allowed), f"{place} imports {name}"
+
+
+def commands(of: argparse.ArgumentParser, before: str = "") -> dict[str, argparse.ArgumentParser]:
+    """Return every command and sub-command with its parser."""
+    found = {}
+    for action in of._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                found[f"{before}{name}"] = sub
+                found |= commands(sub, f"{before}{name} ")
+    return found
+
+
+def test_every_command_has_help_and_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, sub in commands(parser()).items():
+        assert f"segnode {name.split()[0]}" in readme, name
+        assert sub.format_help()
+
+
+def test_every_error_code_stands_in_the_runbook() -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"^\| `([a-z-]+)` \|", runbook, re.MULTILINE))
+    assert written == set(errors.known())
+
+
+def test_every_error_code_is_used_once() -> None:
+    kinds = [errors.NodeError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    ours = [kind for kind in kinds if kind.__module__.startswith("node.")]
+    assert len({kind.code for kind in ours}) == len(ours)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+def test_decisions_are_numbered_and_short() -> None:
+    pages = sorted((ROOT / "docs/decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert numbers == list(range(1, len(numbers) + 1))
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 60
+        for part in ("## Context", "## Choice", "## What would change our mind"):
+            assert part in text, f"{page.name} lacks {part}"
