@@ -40,10 +40,14 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "## Measured",
             "",
             f"On {numbers['cases']} held-out cases of the same source, through the node's own "
-            "pipeline; mean Dice with 95 % bootstrap intervals over cases. Seconds and memory: one "
+            "pipeline; means with 95 % bootstrap intervals over cases; surface Dice at "
+            f"{numbers['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: one "
             "golden case, one thread, on the machine that made the release.",
             "",
             *_table(manifest, numbers),
+            "",
+            *_compared(numbers),
+            "![Accuracy against latency](plots/accuracy.svg)",
             "",
             "Single cases are in `cases.csv`; all numbers are in `report.json`. Made by:",
             "",
@@ -53,19 +57,15 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
             f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "
             f"{manifest.provenance.licence}.",
-            "The networks were trained on reference labels alone; **none of them is distilled**. "
+            _taught(numbers),
             "Nothing was chosen on the test cases. The recipe is in the manifest.",
             "",
             *_runs(numbers),
-            "",
             "## Limits",
             "",
             "* One source and one kind of image were seen; other scanners, contrasts and patients "
             "were not measured.",
-            "* Cases of the training and test split may come from the two sides of one subject: "
-            "the source does not publish which, so the numbers may be slightly optimistic.",
-            "* The spacing and field of view limits are wider than the training images, which had "
-            "1 mm and 31 to 59 mm; accuracy between is not measured.",
+            *(f"* {limit}" for limit in manifest.provenance.training["recipe"]["limits"]),
             "",
         ]
     )
@@ -84,9 +84,34 @@ def licence(manifest: Manifest) -> str:
     )
 
 
+def _taught(numbers: dict[str, Any]) -> str:
+    distilled = [size for size, found in numbers["sizes"].items() if found["training"]["distilled"]]
+    if not distilled:
+        return "All sizes were trained on reference labels alone; **none of them is distilled**."
+    return f"Distilled from the teacher: {', '.join(distilled)}; the others saw labels alone."
+
+
+def _compared(numbers: dict[str, Any]) -> list[str]:
+    """Return the table of runs that are not released: undistilled twins, seeds, ablations."""
+    if not numbers["compared"]:
+        return []
+    lines = [
+        "Runs that are not released, on the same cases; the last column is the released network's "
+        "mean Dice minus this one's, paired:",
+        "",
+        "| run | size | steps | mean Dice | released - this |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in numbers["compared"].items():
+        cells = [name, found["size"], str(found["training"]["steps"]), _interval(found["dice"])]
+        lines.append(f"| {' | '.join(cells)} | {_interval(found['released_minus_this'])} |")
+    return [*lines, ""]
+
+
 def _table(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     labels = [s.label for s in manifest.segments]
-    head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels, "seconds", "peak MB"]
+    head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels]
+    head += ["surface Dice", "HD95 mm", "retention", "seconds", "peak MB"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for size, found in numbers["sizes"].items():
         dice = found["dice"]
@@ -96,6 +121,9 @@ def _table(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
             f"{found['macs_per_patch'] / 1e9:.2f}",
             _interval(dice),
             *(_interval(dice["per_structure"][label]) for label in labels),
+            _interval(found["nsd"]),
+            _interval(found["hd95_mm"]),
+            _interval(found["retention"]) if "retention" in found else "",
             f"{found['seconds']:.2f}",
             f"{found['peak_mb']:.0f}",
         ]
@@ -104,11 +132,24 @@ def _table(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
 
 
 def _runs(numbers: dict[str, Any]) -> list[str]:
-    return [
-        f"* {size}: {found['training']['steps']} steps in {found['training']['seconds'] / 60:.1f} "
-        "minutes."
-        for size, found in numbers["sizes"].items()
-    ]
+    lines = []
+    for size, found in numbers["sizes"].items():
+        told = found["training"]
+        if told["seed"] is None:
+            lines += [f"* {size}: imported, not trained here.", ""]
+            continue
+        minutes = f"{told['seconds'] / 60:.1f} minutes"
+        lines += [f"* {size}: {told['steps']} steps in {minutes}, seed {told['seed']}:", ""]
+        lines += [f"      {_training_command(size, told)}", ""]
+    return lines
+
+
+def _training_command(size: str, told: dict[str, Any]) -> str:
+    verb = "distill" if told["distilled"] else "train"
+    budget = next(f"--{unit} {n:g}" for unit, n in told["budget"].items() if n is not None)
+    runs = "--runs RUNS " if told["distilled"] else ""
+    where = f"--data DATA {runs}--size {size} --run RUNS/{size}"
+    return f"kd {verb} RECIPE {where} {budget} --seed {told['seed']}"
 
 
 def _interval(found: dict[str, Any]) -> str:

@@ -21,6 +21,8 @@ from node.imaging.nifti import read_labels, read_volume
 from node.imaging.orient import orient, turned_grid
 from node.imaging.resample import along, axis_matrix, regrid, resample
 
+ENDINGS = (".nii", ".nii.gz")
+
 Splits = dict[str, tuple[str, ...]]
 
 
@@ -99,8 +101,33 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
             labels are empty or outside the recipe's list.
     """
     chosen = recipe.data
-    image_path = folder / chosen.images / f"{name}{chosen.image_ending}"
-    label_path = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    image = folder / chosen.images / f"{name}{chosen.image_ending}"
+    labels = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    return read_files(name, image, labels, recipe.n_classes)
+
+
+def pairs_in(images: Path, labels: Path, n_classes: int) -> list[Pair]:
+    """Read all images of a folder with the labels of the same name in another.
+
+    Raises:
+        BadCase: there is no image, or a pair that cannot be used.
+    """
+    found = sorted(path for path in images.iterdir() if path.name.endswith(ENDINGS))
+    if not found:
+        message = f"there is no NIfTI image in {images.name}"
+        raise BadCase(message)
+    return [
+        read_files(path.name.split(".nii")[0], path, labels / path.name, n_classes)
+        for path in found
+    ]
+
+
+def read_files(name: str, image_path: Path, label_path: Path, n_classes: int) -> Pair:
+    """Read one case from its two files.
+
+    Raises:
+        BadCase: as in `read_pair`.
+    """
     for what, path in (("image", image_path), ("label", label_path)):
         if not path.is_file():
             message = f"case {name}: its {what} file {path.name} is missing"
@@ -113,7 +140,7 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
     except NodeError as exc:
         message = f"case {name}: {exc.message}"
         raise BadCase(message) from exc
-    check_pair(name, image, labels, recipe.n_classes)
+    check_pair(name, image, labels, n_classes)
     return Pair(name, image, labels)
 
 

@@ -19,8 +19,9 @@ from onnx import helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from kd.cases import Case
 from kd.errors import GateFailed
-from kd.network import Convolution, Triple, UNet, macs_of, parameters_of
+from kd.network import Convolution, Triple, macs_of, parameters_of
 from node.imaging.volume import FloatArray
 from node.student import Student
 
@@ -41,7 +42,9 @@ class Exported:
     changed_share: float  # of voxels whose class differs from the unrounded network's
 
 
-def export(network: UNet, patch_zyx: Triple, patches: Sequence[FloatArray], path: Path) -> Exported:
+def export(
+    network: nn.Module, patch_zyx: Triple, patches: Sequence[FloatArray], path: Path
+) -> Exported:
     """Write `network` to `path` and compare it with torch on real `patches` [Z, Y, X].
 
     Raises:
@@ -75,14 +78,24 @@ def export(network: UNet, patch_zyx: Triple, patches: Sequence[FloatArray], path
     )
 
 
-def _in_torch(network: UNet, patch_zyx: FloatArray) -> FloatArray:
+def real_patches(cases: Sequence[Case], patch: Triple, count: int = 4) -> list[FloatArray]:
+    """Return the first patch of `count` cases, padded as the pipeline pads."""
+    patches = []
+    for case in cases[:count]:
+        window = case.image.array[tuple(slice(0, p) for p in patch)]
+        missing = [p - n for p, n in zip(patch, window.shape, strict=True)]
+        patches.append(np.pad(window, [(m // 2, m - m // 2) for m in missing]))
+    return patches
+
+
+def _in_torch(network: nn.Module, patch_zyx: FloatArray) -> FloatArray:
     with torch.no_grad():
         batch = torch.from_numpy(np.ascontiguousarray(patch_zyx, np.float32))[None, None]
         result: FloatArray = network(batch)[0].numpy()
     return result
 
 
-def _folded(network: UNet) -> UNet:
+def _folded(network: nn.Module) -> nn.Module:
     """Return a copy with every BatchNorm multiplied into the convolution before it."""
     copy = deepcopy(network)
     for layer in copy.modules():
@@ -92,7 +105,7 @@ def _folded(network: UNet) -> UNet:
     return copy
 
 
-def _rounded(network: UNet) -> UNet:
+def _rounded(network: nn.Module) -> nn.Module:
     """Return a copy whose large weights are exactly representable in float16."""
     copy = deepcopy(network)
     with torch.no_grad():
@@ -102,7 +115,7 @@ def _rounded(network: UNet) -> UNet:
     return copy
 
 
-def _write(network: UNet, patch_zyx: Triple, path: Path, *, is_half: bool) -> None:
+def _write(network: nn.Module, patch_zyx: Triple, path: Path, *, is_half: bool) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names packages we do not need
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecated helpers

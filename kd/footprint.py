@@ -1,4 +1,4 @@
-"""The child process of `kd.evaluate.footprint`: `python -m kd.footprint FOLDER SIZE THREADS`.
+"""The child process of `kd.validate.footprint`: `python -m kd.footprint FOLDER SIZE THREADS`.
 
 It imports what the node imports and nothing else, so that its memory is the node's. It takes an
 unfinished package as well: digests are not its business.

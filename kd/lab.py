@@ -3,14 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import torch
+from torch import nn
 
 from kd.batches import Batches
 from kd.cases import folds, names_of, read_cases
-from kd.errors import BadSplit
+from kd.errors import BadSplit, BadTeacher
 from kd.losses import distilled
 from kd.network import UNet
+from kd.oriented import Oriented, read_foreign
 from kd.recipe import Recipe
 from kd.soft import read_maps, write_maps
 from kd.train import (
@@ -72,19 +76,19 @@ def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Repo
         LabError: of the case, split, recipe or checkpoint that is wrong.
     """
     names = names_of(recipe, folder, recipe.data.train)
-    parts = fold_names(recipe, names)
-    for number, held in enumerate(parts):
+    imported = _imported_folds(runs)
+    parts = imported or fold_names(recipe, names)
+    for number, held in enumerate(() if imported else parts):
         chosen = tuple(name for name in names if name not in held)
         lesson = Lesson(TEACHER, chosen)
         if not _study(recipe, folder, lesson, fold_run(runs, number), here, report).finished:
             return False
     device = pick_device(here.device)
     teachers = [
-        averaged_network(new_network(recipe, TEACHER), fold_run(runs, number), device)[0]
-        for number in range(len(parts))
+        open_run(recipe, TEACHER, fold_run(runs, number), device)[0] for number in range(len(parts))
     ]
 
-    def teachers_of(name: str) -> list[UNet]:
+    def teachers_of(name: str) -> list[nn.Module]:
         unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
         return unseen or teachers  # one fold alone has seen every case
 
@@ -129,21 +133,48 @@ def new_network(recipe: Recipe, size: str) -> UNet:
         return UNet(recipe.topology(size), recipe.n_classes)
 
 
+def open_run(
+    recipe: Recipe, size: str, run: Path, device: torch.device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the finished network of a run, ours or imported, and the run's story.
+
+    Raises:
+        LabError: there is no checkpoint, or it does not fit.
+    """
+    foreign = read_foreign(run)
+    if foreign is None:
+        return averaged_network(new_network(recipe, size), run, device)
+    if foreign.n_classes != recipe.n_classes:
+        message = f"run {run.name} knows {foreign.n_classes} classes, the recipe {recipe.n_classes}"
+        raise BadTeacher(message)
+    network, story = averaged_network(UNet(foreign.topology, foreign.n_classes), run, device)
+    return Oriented(network, foreign.axes, foreign.flips).to(device).eval(), story
+
+
+def _imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:
+    """Return what each imported fold has not seen; nothing if the teacher is trained here."""
+    found: list[tuple[str, ...]] = []
+    while (foreign := read_foreign(fold_run(runs, len(found)))) is not None:
+        found.append(foreign.held)
+    return tuple(found)
+
+
 def identity(recipe: Recipe, lesson: Lesson) -> str:
     """Return what a checkpoint is bound to: every choice that changes this training.
 
     Texts for the card, metadata of the package and other sizes may change without harm.
     """
-    choices = (
-        recipe.topology(lesson.size),
-        recipe.n_classes,
-        recipe.grid,
-        recipe.intensity,
-        recipe.training_of(lesson.size),
-        recipe.augment,
-        lesson.names,
-        None if lesson.soft is None else recipe.distillation,
-    )
+    choices = {
+        "size": lesson.size,
+        "topology": recipe.topology(lesson.size),
+        "n_classes": recipe.n_classes,
+        "grid": recipe.grid,
+        "intensity": recipe.intensity,
+        "training": recipe.training_of(lesson.size),
+        "augment": recipe.augment,
+        "names": lesson.names,
+        "distillation": None if lesson.soft is None else recipe.distillation,
+    }
     return msgspec.json.encode(choices).decode()
 
 

@@ -4,6 +4,7 @@ Surface distances are MONAI's (`monai.metrics`, sub-voxel surface elements after
 for surface Dice, boundary voxels for HD95), so that readers can compare; nothing is rewritten here.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,17 +49,19 @@ def agreement(found: Mask, truth: Mask, grid: Grid) -> Agreement:
 
 def _surfaces(found: Mask, truth: Mask, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
     # imported here: MONAI takes seconds to load, and only a validation needs it
-    from monai.metrics import (  # noqa: PLC0415
-        compute_hausdorff_distance,
-        compute_surface_dice,
-    )
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # noqa: PLC0415
+    from monai.metrics.surface_dice import compute_surface_dice  # noqa: PLC0415
 
     a, b = (torch.from_numpy(mask)[None, None].float() for mask in (found, truth))
     spacing = [float(s) for s in spacing_mm]
-    nsd = compute_surface_dice(
-        a, b, [TOLERANCE_MM], include_background=True, spacing=spacing, use_subvoxels=True
-    )
-    hd95 = compute_hausdorff_distance(a, b, include_background=True, percentile=95, spacing=spacing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI warns of its own options
+        nsd = compute_surface_dice(
+            a, b, [TOLERANCE_MM], include_background=True, spacing=spacing, use_subvoxels=True
+        )
+        hd95 = compute_hausdorff_distance(
+            a, b, include_background=True, percentile=95, spacing=spacing
+        )
     return float(nsd), float(hd95)
 
 

@@ -137,6 +137,13 @@ def family(base: int) -> dict[SizeName, Net]:
     }
 
 
+def uncoded(number: int, label: str) -> Segment:
+    """Return a segment with a colour of its own and codes that a person must fill in."""
+    unknown = Code(value=UNKNOWN_CODE, scheme="SCT", meaning=UNKNOWN_CODE)
+    colour = COLOURS[(number - 1) % len(COLOURS)]
+    return Segment(number=number, label=label, category=unknown, type=unknown, colour_rgb=colour)
+
+
 def plan(
     task: str, modality: Literal["MR", "CT"], data: Data, found: Fingerprint, names: dict[int, str]
 ) -> Recipe:
@@ -165,7 +172,7 @@ def plan(
         ),
         grid=ModelGrid(spacing_mm_zyx=spacing, patch_zyx=patch),
         intensity=_intensity(modality, found.foreground),
-        segments=tuple(_segment(n, names.get(n, f"Structure {n}")) for n in found.labels),
+        segments=tuple(uncoded(n, names.get(n, f"Structure {n}")) for n in found.labels),
         strides_zyx=strides,
         sizes=family(32),
         folds=5,
@@ -206,7 +213,7 @@ def _pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
 
 def _loose(data: Data) -> Recipe:
     """Return a recipe that accepts every label, for reading before anything is known."""
-    segments = tuple(_segment(n, f"Structure {n}") for n in range(1, 256))
+    segments = tuple(uncoded(n, f"Structure {n}") for n in range(1, 256))
     limits = Range(low=0, high=1e9)
     return Recipe(
         task="unknown",
@@ -228,12 +235,6 @@ def _deal(folder: Path, data: Data) -> dict[str, list[str]]:
     random.Random(0).shuffle(names)  # noqa: S311 - a shuffle, not a secret
     held = max(1, round(TEST_SHARE * len(names)))
     return {data.train: sorted(names[held:]), data.test: sorted(names[:held])}
-
-
-def _segment(number: int, label: str) -> Segment:
-    unknown = Code(value=UNKNOWN_CODE, scheme="SCT", meaning=UNKNOWN_CODE)
-    colour = COLOURS[(number - 1) % len(COLOURS)]
-    return Segment(number=number, label=label, category=unknown, type=unknown, colour_rgb=colour)
 
 
 def _around(values: np.ndarray) -> Range:

@@ -16,7 +16,7 @@ from kd.errors import BadRecipe
 from kd.network import Topology, Triple, uniform
 from node.imaging import intensity
 from node.imaging import regions as region_steps
-from node.package.manifest import Input, ModelGrid, Segment, SizeName
+from node.package.manifest import SIZES, Input, ModelGrid, Segment, SizeName
 
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
 
@@ -89,7 +89,10 @@ class Gates(_Strict, frozen=True, kw_only=True):
 
     dice: dict[SizeName, float] = {}  # least mean Dice of a size
     retention: dict[SizeName, float] = {}  # least share of the teacher's mean Dice
-    margin_dice: float = 0.005  # non-inferiority: lower bound of student - teacher, in Dice
+    non_inferior: tuple[SizeName, ...] = ()  # these lose no more than the margins, with 95 %
+    margin_dice: float = 0.005
+    margin_nsd: float = 0.01
+    margin_hd95_mm: float = 0.25
 
 
 class Recipe(_Strict, frozen=True, kw_only=True):
@@ -98,6 +101,7 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     task: str
     title: str
     intended_use: str
+    limits: tuple[str, ...] = ()  # what was not measured or may mislead, for the card
     data: Data
     input: Input
     grid: ModelGrid
@@ -116,6 +120,11 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     def n_classes(self) -> int:
         """Background and every segment."""
         return len(self.segments) + 1
+
+    @property
+    def by_accuracy(self) -> tuple[SizeName, ...]:
+        """The sizes, most accurate first, whatever their order in the file."""
+        return tuple(sorted(self.sizes, key=SIZES.index))
 
     @property
     def digest(self) -> str:

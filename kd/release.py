@@ -1,7 +1,7 @@
 """A finished package folder from finished runs: networks, golden case, report, card, manifest.
 
 Promises: every number in it was measured here, on the files that are released, through the node's
-pipeline; a folder that exists under its final name is complete. Never overwrites a release.
+pipeline; the recipe's gates hold; a folder under its final name is complete. Never overwrites.
 """
 
 import importlib.metadata
@@ -13,27 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
 
-from kd import card
+from kd import card, gates, plots
 from kd.cases import Case, Pair
-from kd.errors import BadRecipe, LabError
-from kd.evaluate import Footprint, Score, evaluate, footprint, summarise
-from kd.export import Exported, export
-from kd.lab import new_network
-from kd.network import Triple
+from kd.errors import BadRecipe, GateFailed, LabError
+from kd.export import Exported, export, real_patches
+from kd.lab import open_run
 from kd.recipe import UNKNOWN_CODE, Recipe
-from kd.train import averaged_network
+from kd.validate import TEACHER, Validation, compare, metrics_of, report_of, rows, validate
 from node.imaging.nifti import read_volume, write
-from node.imaging.patches import starts
-from node.imaging.volume import FloatArray
 from node.package import Package, Size, write_manifest
-from node.package.manifest import Golden, Manifest, Metrics, Provenance, SizeName
+from node.package.manifest import Golden, Manifest, Provenance, SizeName
 from node.pipeline import golden_dice, open_student, segment
 
-LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
+LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
 LARGEST_PACKAGE_BYTES = 40_000_000  # every release is paid for in each clone, for ever
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,7 @@ class Order:
     recipe: Recipe
     version: str
     runs: dict[SizeName, Path]  # folder of the checkpoint of each size
+    compared: dict[str, tuple[SizeName, Path]]  # name -> other runs of a size: undistilled, seeds
     golden_image: Path
     golden_notice: Path  # licence of the golden image
     commit: str
@@ -51,14 +49,13 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Everything measured about one size."""
+class Made:
+    """One exported network and the story of its training."""
 
     exported: Exported
-    metrics: Metrics
-    scores: list[Score]
-    cost: Footprint
-    story: dict[str, Any]  # steps and seconds of its training
+    steps: int
+    seconds: float
+    choices: dict[str, Any]  # what its checkpoint was bound to
 
 
 def release(
@@ -67,7 +64,7 @@ def release(
     test_pairs: Sequence[Pair],
     models: Path,
     *,
-    report: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Package:
     """Write `models/<task>/<version>/` and load it again.
 
@@ -76,35 +73,38 @@ def release(
         train_cases: source of the real patches on which torch and ONNX are compared.
         test_pairs: held-out cases, measured once, here.
         models: folder of all packages.
-        report: called with a sentence now and then.
+        say: called with a sentence now and then.
 
     Raises:
+        GateFailed: a measured number is outside what the recipe demands; the unfinished folder
+            stays for reading.
         LabError: the version exists, a run is missing, a network does not survive its export, the
             golden case does not come out again, or the package is too large.
     """
     final = models / order.recipe.task / order.version
-    if final.exists():
-        message = f"package {order.recipe.task}/{order.version} exists; releases are immutable"
-        raise LabError(message, advice="Choose the next version, or remove an unpublished one")
-    for part in order.recipe.segments:
-        if UNKNOWN_CODE in (part.type.value, part.category.value):
-            message = f"segment {part.number} ({part.label}) has no code"
-            raise BadRecipe(message, advice="Fill in segments.type and segments.category")
+    _refuse_early(order, final)
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "golden").mkdir(parents=True)
-    exported = {
-        size: _export(order, size, run, train_cases, draft, report)
+    (draft / "plots").mkdir()
+    made = {
+        size: _made(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
         for size, run in order.runs.items()
     }
-    package = _with_golden(order, {size: found for size, (found, _) in exported.items()}, draft)
-    measured = {}
-    for size, (found, story) in exported.items():
-        scores = evaluate(package, size, test_pairs)
-        metrics = summarise(package, scores)
-        report(f"{size}: mean Dice {metrics.dice.mean:.4f} on {metrics.cases} test cases")
-        measured[size] = Measured(found, metrics, scores, footprint(package, size), story)
-    finished = _finish(order, package, measured)
+    package = _with_golden(order, made, draft)
+    found = validate(package, test_pairs, list(made), say=say)
+    report = report_of(package.manifest, found)
+    for size, one in made.items():
+        report["sizes"][size] |= {
+            "export": msgspec.to_builtins(one.exported),
+            "training": _told(one),
+        }
+    report["compared"] = _compared(order, package, found, (train_cases, test_pairs), say)
+    (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if failed := gates.failures(order.recipe.gates, report):
+        message = f"not released: {'; '.join(failed)}"
+        raise GateFailed(message, advice=f"The numbers are in {draft.name}/report.json")
+    finished = _finish(order, package, found, report)
     for size in finished.manifest.sizes:
         if golden_dice(finished, size) < finished.manifest.golden.least_dice:
             message = f"size {size} does not reproduce its golden case"
@@ -117,39 +117,40 @@ def release(
     return Package(finished.manifest, final, finished.digest)
 
 
-def real_patches(cases: Sequence[Case], patch: Triple, count: int = 4) -> list[FloatArray]:
-    """Return the first patch of `count` cases, padded as the pipeline pads."""
-    patches = []
-    for case in cases[:count]:
-        array = case.image.array
-        first = [starts(n, p, 0.5)[0] for n, p in zip(array.shape, patch, strict=True)]
-        window = array[tuple(slice(f, f + p) for f, p in zip(first, patch, strict=True))]
-        missing = [p - n for p, n in zip(patch, window.shape, strict=True)]
-        patches.append(np.pad(window, [(m // 2, m - m // 2) for m in missing]))
-    return patches
+def _refuse_early(order: Order, final: Path) -> None:
+    if final.exists():
+        message = f"package {order.recipe.task}/{order.version} exists; releases are immutable"
+        raise LabError(message, advice="Choose the next version, or remove an unpublished one")
+    for part in order.recipe.segments:
+        if UNKNOWN_CODE in (part.type.value, part.category.value):
+            message = f"segment {part.number} ({part.label}) has no code"
+            raise BadRecipe(message, advice="Fill in segments.type and segments.category")
 
 
-def _export(
-    order: Order,
-    size: str,
-    run: Path,
-    cases: Sequence[Case],
-    draft: Path,
-    report: Callable[[str], None],
-) -> tuple[Exported, dict[str, Any]]:
-    network, story = averaged_network(new_network(order.recipe, size), run, torch.device("cpu"))
-    patch = order.recipe.grid.patch_zyx
-    found = export(network, patch, real_patches(cases, patch), draft / f"{size}.onnx")
-    report(f"{size}: exported, logits within {found.largest_difference:.1g} of torch")
-    return found, story
+def _made(recipe: Recipe, size: str, run: Path, cases: Sequence[Case], path: Path) -> Made:
+    network, story = open_run(recipe, size, run, torch.device("cpu"))
+    patch = recipe.grid.patch_zyx
+    exported = export(network, patch, real_patches(cases, patch), path)
+    return Made(exported, int(story["step"]), float(story["seconds"]), story["choices"])
 
 
-def _with_golden(order: Order, exported: dict[SizeName, Exported], draft: Path) -> Package:
+def _told(made: Made) -> dict[str, Any]:
+    training = made.choices["training"] or {"seed": None, "steps": None, "minutes": None}
+    return {
+        "steps": made.steps,
+        "seconds": round(made.seconds, 1),
+        "distilled": made.choices["distillation"] is not None,
+        "seed": training["seed"],
+        "budget": {key: training[key] for key in ("steps", "minutes")},
+    }
+
+
+def _with_golden(order: Order, made: dict[SizeName, Made], draft: Path) -> Package:
     """Write the golden case and a manifest without metrics, for the pipeline to work with."""
     image = f"golden/{order.golden_image.name}"
     shutil.copyfile(order.golden_image, draft / image)
     shutil.copyfile(order.golden_notice, draft / "golden" / order.golden_notice.name)
-    labels: dict[SizeName, str] = {size: f"golden/labels_{size}.nii.gz" for size in exported}
+    labels: dict[SizeName, str] = {size: f"golden/labels_{size}.nii.gz" for size in made}
     recipe = order.recipe
     widest = max(net.base for net in recipe.sizes.values())
     manifest = Manifest(
@@ -166,11 +167,11 @@ def _with_golden(order: Order, exported: dict[SizeName, Exported], draft: Path) 
         sizes={
             size: Size(
                 file=f"{size}.onnx",
-                parameters=found.parameters,
-                macs_per_patch=found.macs_per_patch,
+                parameters=one.exported.parameters,
+                macs_per_patch=one.exported.macs_per_patch,
                 width=recipe.net(size).base / widest,
             )
-            for size, found in exported.items()
+            for size, one in made.items()
         },
         metrics={},
         golden=Golden(image=image, labels=labels),
@@ -201,65 +202,50 @@ def _provenance(order: Order) -> Provenance:
     )
 
 
-def _finish(order: Order, package: Package, measured: dict[SizeName, Measured]) -> Package:
+def _compared(
+    order: Order,
+    package: Package,
+    found: Validation,
+    cases: tuple[Sequence[Case], Sequence[Pair]],
+    say: Say,
+) -> dict[str, Any]:
+    """Measure the runs that are not released, such as undistilled twins, on the same cases."""
+    aside = package.folder.with_name(f"{package.folder.name}.compared")
+    aside.mkdir(exist_ok=True)
+    result = {}
+    for name, (size, run) in order.compared.items():
+        path = aside / package.manifest.sizes[size].file
+        made = _made(order.recipe, size, run, cases[0], path)
+        say(f"compared with {name}")
+        loose = Package(package.manifest, aside, "")
+        numbers = compare(loose, size, cases[1], found.scores[size])
+        result[name] = {"size": size, "training": _told(made)} | numbers
+    shutil.rmtree(aside)
+    return result
+
+
+def _finish(order: Order, package: Package, found: Validation, report: dict[str, Any]) -> Package:
     draft, manifest = package.folder, package.manifest
-    sizes = {
-        size: msgspec.structs.replace(manifest.sizes[size], peak_mb=found.cost.peak_mb)
-        for size, found in measured.items()
-    }
     training = manifest.provenance.training | {
-        "runs": {
-            size: {"steps": found.story["step"], "seconds": round(found.story["seconds"])}
-            for size, found in measured.items()
-        }
+        "runs": {size: said["training"] for size, said in report["sizes"].items()}
     }
     manifest = msgspec.structs.replace(
         manifest,
-        sizes=sizes,
-        metrics={size: found.metrics for size, found in measured.items()},
+        sizes={
+            size: msgspec.structs.replace(said, peak_mb=found.costs[size].peak_mb)
+            for size, said in manifest.sizes.items()
+        },
+        metrics=metrics_of(manifest, found),
         provenance=msgspec.structs.replace(manifest.provenance, training=training),
     )
-    numbers = report_of(manifest, measured)
-    (draft / "report.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-    rows = [s for size, found in measured.items() for s in _rows(manifest, size, found.scores)]
-    (draft / "cases.csv").write_text("\n".join([_head(manifest), *rows]) + "\n", encoding="utf-8")
-    (draft / "card.md").write_text(card.text(manifest, numbers, order.command), encoding="utf-8")
+    table = "\n".join(rows(manifest, found)) + "\n"
+    (draft / "cases.csv").write_text(table, encoding="utf-8")
+    drawn = plots.accuracy_against_latency(report)
+    (draft / "plots" / "accuracy.svg").write_text(drawn, encoding="utf-8")
+    if TEACHER in found.scores:
+        gaps = {size: found.dice_gaps(size) for size in found.scores if size != TEACHER}
+        drawn = plots.differences("Dice, student - teacher", gaps)
+        (draft / "plots" / "differences.svg").write_text(drawn, encoding="utf-8")
+    (draft / "card.md").write_text(card.text(manifest, report, order.command), encoding="utf-8")
     (draft / "LICENSE").write_text(card.licence(manifest), encoding="utf-8")
     return write_manifest(manifest, draft)
-
-
-def report_of(manifest: Manifest, measured: dict[SizeName, Measured]) -> dict[str, Any]:
-    """Return the numbers of all sizes in the one shape that `--json` has too."""
-    return {
-        "task": manifest.task,
-        "version": manifest.version,
-        "cases": max(found.metrics.cases for found in measured.values()),
-        "sizes": {
-            size: {
-                "parameters": found.exported.parameters,
-                "macs_per_patch": found.exported.macs_per_patch,
-                "dice": {
-                    "mean": found.metrics.dice.mean,
-                    "ci": found.metrics.dice.ci,
-                    "per_structure": msgspec.to_builtins(found.metrics.dice_per_segment),
-                },
-                "seconds": found.cost.seconds,
-                "threads": found.cost.threads,
-                "peak_mb": found.cost.peak_mb,
-                "export": msgspec.to_builtins(found.exported),
-                "training": {"steps": found.story["step"], "seconds": found.story["seconds"]},
-            }
-            for size, found in measured.items()
-        },
-    }
-
-
-def _head(manifest: Manifest) -> str:
-    return ",".join(["size", "case", *(f"dice {s.label}" for s in manifest.segments), "seconds"])
-
-
-def _rows(manifest: Manifest, size: str, scores: list[Score]) -> list[str]:
-    assert all(len(s.dice) == len(manifest.segments) for s in scores)
-    return [
-        ",".join([size, s.case, *(f"{d:.5f}" for d in s.dice), f"{s.seconds:.3f}"]) for s in scores
-    ]

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from kd.cases import Case
 from kd.errors import BadTeacher
-from kd.network import UNet
 from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
 from node.package.manifest import ModelGrid
@@ -27,7 +27,7 @@ SoftMap = npt.NDArray[np.float16]  # log-probabilities [K, Z, Y, X]
 
 
 def soft_map(
-    case: Case, teachers: Sequence[UNet], grid: ModelGrid, device: torch.device
+    case: Case, teachers: Sequence[nn.Module], grid: ModelGrid, device: torch.device
 ) -> SoftMap:
     """Return the mean of the teachers' probabilities, mirrored and not, as logarithms."""
 
@@ -47,7 +47,7 @@ def soft_map(
 
 def write_maps(
     cases: Sequence[Case],
-    teachers_of: Callable[[str], Sequence[UNet]],
+    teachers_of: Callable[[str], Sequence[nn.Module]],
     grid: ModelGrid,
     device: torch.device,
     folder: Path,

@@ -5,6 +5,7 @@ depend on seed and step alone, so a resumed training in steps equals an uninterr
 Shapes: B batch, K classes, Z Y X voxels.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -215,7 +216,8 @@ def averaged_network(network: UNet, run: Path, device: torch.device) -> tuple[UN
     except (KeyError, RuntimeError) as exc:
         message = f"the checkpoint of run {run.name} is of another network"
         raise BadCheckpoint(message) from exc
-    story = {key: state[key] for key in ("step", "seconds", "identity")}
+    story = {key: state[key] for key in ("step", "seconds")}
+    story["choices"] = json.loads(state["identity"])
     return network.to(device).eval(), story
 
 

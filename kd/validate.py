@@ -56,6 +56,11 @@ class Validation:
     scores: dict[str, list[Score]]
     costs: dict[str, Footprint]
 
+    def dice_gaps(self, size: str) -> list[float]:
+        """Return each case's mean Dice of `size` minus the teacher's."""
+        pairs = zip(self.scores[size], self.scores[TEACHER], strict=True)
+        return [mine.mean("dice") - theirs.mean("dice") for mine, theirs in pairs]
+
 
 def validate(
     package: Package,
@@ -63,7 +68,7 @@ def validate(
     sizes: Sequence[str],
     *,
     threads: int = 1,
-    report: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Validation:
     """Segment each pair with each size and compare with its labels on the image's own grid.
 
@@ -77,7 +82,7 @@ def validate(
         scores[size] = [_score(package, student, pair) for pair in pairs]
         costs[size] = footprint(package, size, threads)
         found = interval([score.mean("dice") for score in scores[size]])
-        report(f"{size}: mean Dice {found.mean:.4f} ({found.ci[0]:.4f} to {found.ci[1]:.4f})")
+        say(f"{size}: mean Dice {found.mean:.4f} ({found.ci[0]:.4f} to {found.ci[1]:.4f})")
     return Validation(scores, costs)
 
 
@@ -120,6 +125,20 @@ def metrics_of(manifest: Manifest, found: Validation) -> dict[str, Metrics]:
             retention=_read(said["retention"]) if "retention" in said else None,
         )
         for size, said in numbers.items()
+    }
+
+
+def compare(
+    package: Package, size: str, pairs: Sequence[Pair], released: list[Score]
+) -> dict[str, Any]:
+    """Measure another network of `size`; return its Dice and what the released one is better by."""
+    student = open_student(package, size, threads=1)
+    scores = [_score(package, student, pair) for pair in pairs]
+    labels = [part.label for part in package.manifest.segments]
+    gap = difference([s.mean("dice") for s in released], [s.mean("dice") for s in scores])
+    return {
+        **{name: _measure(scores, name, labels) for name in ("dice", "nsd", "hd95_mm")},
+        "released_minus_this": msgspec.to_builtins(gap),
     }
 
 

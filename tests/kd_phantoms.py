@@ -41,9 +41,10 @@ RECIPE = {
     ],
     "strides_zyx": [[1, 1, 1], [2, 2, 2]],
     "sizes": {
-        "large": {"base": 8, "norm": "instance"},
+        "teacher": {"base": 8, "norm": "instance"},
         "small": {"base": 4, "norm": "batch"},
     },
+    "folds": 2,
     "training": {"batch": 2, "steps": 6, "minutes": None, "rate": 0.01, "ema": 0.9},
 }
 

@@ -10,7 +10,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -192,6 +193,14 @@ def _options(arguments: tuple[str, ...]) -> list[str]:
 def known(ae: str, host: str = "") -> tuple[Caller, ...]:
     """Return a list of one caller."""
     return (Caller(ae=ae, host=host),)
+
+
+def soon(is_so: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Wait until it is so: a marker is written just after the peer has been answered."""
+    until = time.monotonic() + seconds
+    while not (found := is_so()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
 
 
 class Peer:

@@ -2,18 +2,23 @@
 
 from typing import Any
 
+import sqlalchemy as sa
+
+from node import queue
 from node.queue import (
     DeliverPayload,
     DeliverResult,
     Destination,
+    Job,
     NewArrival,
     NewDelivery,
     NewSegmentJob,
     SegmentPayload,
     SegmentResult,
 )
-from node.states import Outcome
+from node.states import Kind, Outcome
 
+LEASE_S = 30.0
 T0 = 1_700_000_000.0  # when stories begin, Unix seconds
 
 SEGMENTED = SegmentResult(objects=("outbox/x/seg.dcm",), volumes_ml={"Liver": 1.5}, seconds={})
@@ -73,3 +78,18 @@ def a_delivery(target: str = "pacs", **changes: Any) -> NewDelivery:
         "target": target,
     }
     return NewDelivery(target=target, payload=DeliverPayload(**(filled | changes)))
+
+
+def record(engine: sa.Engine, series: int = 1, inputs: str = "a", priority: int = 5) -> int:
+    """Record an arrival with its job; return the job's number."""
+    job = a_segment_job(series, inputs, priority)
+    found = queue.record_arrival(engine, an_arrival(series, inputs), job, T0)
+    assert found.job_id is not None
+    return found.job_id
+
+
+def claim(engine: sa.Engine, worker: str = "w", now: float = T0 + 1) -> Job:
+    """Claim the next SEGMENT job; there must be one."""
+    job = queue.claim(engine, Kind.SEGMENT, worker, now, LEASE_S)
+    assert job is not None
+    return job

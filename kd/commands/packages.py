@@ -1,4 +1,4 @@
-"""`kd evaluate` and `kd release`: packages measured, and packages made."""
+"""`kd validate` and `kd release`: packages measured, and packages made."""
 
 import argparse
 import json
@@ -9,54 +9,109 @@ from pathlib import Path
 
 import msgspec
 
-from kd.cases import names_of, read_cases, read_pair
+from kd import plots
+from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
-from kd.evaluate import evaluate, summarise
-from kd.recipe import read_recipe
+from kd.errors import BadRecipe
+from kd.lab import TEACHER, fold_run
+from kd.recipe import Recipe, read_recipe
 from kd.release import Order, release
-from node.package import load
+from kd.validate import Validation, report_of, rows, validate
+from node.package import SIZES, Package, load
+from node.package.manifest import SizeName
+from node.pipeline import open_student, segment
+
+WORST = 3  # cases drawn as overlays
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands of this room."""
-    test = commands.add_parser("evaluate", help="Dice of a package on labelled cases")
+    test = commands.add_parser(
+        "validate", help="Dice, surface Dice, HD95, volumes, seconds and memory of a package"
+    )
     test.add_argument("package", type=Path, help="folder of the package")
-    test.add_argument("recipe", type=Path, help="YAML recipe, which says how the data is laid out")
-    test.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    test.add_argument("--split", help="name of the split (default: the recipe's test split)")
+    test.add_argument("--data", type=Path, help="the data set of the package's own recipe")
+    test.add_argument("--split", help="of that data set (default: the recipe's test split)")
+    test.add_argument("--images", type=Path, help="instead: a folder of images")
+    test.add_argument("--labels", type=Path, help="and a folder of labels of the same names")
     test.add_argument("--size", action="append", help="only this size; may be repeated")
-    test.add_argument("--threads", type=int, default=0, help="0: one per core")
-    test.add_argument("--json", action="store_true", help="numbers as JSON")
-    test.set_defaults(run_command=_evaluate)
+    test.add_argument("--threads", type=int, default=1, help="default: 1")
+    test.add_argument("--out", type=Path, help="folder for report.json, cases.csv and pictures")
+    test.add_argument("--json", action="store_true", help="the report as JSON on the output")
+    test.set_defaults(run_command=_validate)
 
-    out = commands.add_parser("release", help="write a package folder from finished runs")
+    out = commands.add_parser(
+        "release", help="measure finished runs and write a package if the recipe's gates hold"
+    )
     out.add_argument("recipe", type=Path, help="YAML recipe")
     out.add_argument("--data", type=Path, required=True, help="folder of the data set")
     out.add_argument("--runs", type=Path, required=True, help="folder with one run per size")
-    out.add_argument("--version", required=True, help="such as 0.1")
+    out.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE:RUN",
+        help="measure another run too, for the report; may be repeated",
+    )
+    out.add_argument("--version", required=True, help="such as 1.0")
     out.add_argument("--models", type=Path, default=Path("models"), help="default: models")
     out.add_argument("--golden", type=Path, required=True, help="image of the golden case")
     out.add_argument("--notice", type=Path, required=True, help="licence of that image")
     out.set_defaults(run_command=_release)
 
 
-def _evaluate(chosen: argparse.Namespace) -> int:
-    recipe, package = read_recipe(chosen.recipe), load(chosen.package)
-    names = names_of(recipe, chosen.data, chosen.split or recipe.data.test)
-    pairs = [read_pair(recipe, chosen.data, name) for name in names]
-    found = {
-        size: summarise(package, evaluate(package, size, pairs, threads=chosen.threads))
-        for size in chosen.size or package.manifest.sizes
-    }
+def _validate(chosen: argparse.Namespace) -> int:
+    package = load(chosen.package)
+    pairs = _pairs(chosen, package)
+    sizes = chosen.size or list(package.manifest.sizes)
+    found = validate(package, pairs, sizes, threads=chosen.threads, say=say)
+    report = report_of(package.manifest, found)
+    if chosen.out is not None:
+        _write(chosen.out, package, pairs, found)
     if chosen.json:
-        show(msgspec.json.encode(found).decode())
+        show(json.dumps(report))
         return EXIT_OK
-    for size, metrics in found.items():
-        low, high = metrics.dice.ci
-        show(f"{size}: mean Dice {metrics.dice.mean:.4f} ({low:.4f} to {high:.4f})")
-        for label, part in metrics.dice_per_segment.items():
-            show(f"  {label}: {part.mean:.4f}")
+    for size, said in report["sizes"].items():
+        show(
+            f"{size}: Dice {said['dice']['mean']:.4f}, surface Dice {said['nsd']['mean']:.4f}, "
+            f"HD95 {said['hd95_mm']['mean']:.2f} mm, {said['seconds']:.2f} s, "
+            f"{said['peak_mb']:.0f} MB"
+        )
     return EXIT_OK
+
+
+def _pairs(chosen: argparse.Namespace, package: Package) -> list[Pair]:
+    if chosen.images is not None and chosen.labels is not None:
+        return pairs_in(chosen.images, chosen.labels, len(package.manifest.segments) + 1)
+    if chosen.data is None:
+        message = "nothing to validate on"
+        raise BadRecipe(message, advice="Give --data, or --images and --labels")
+    try:
+        recipe = msgspec.convert(package.manifest.provenance.training["recipe"], Recipe)
+    except (KeyError, msgspec.ValidationError) as exc:
+        message = f"package {package.name} holds no recipe that this version reads"
+        raise BadRecipe(message, advice="Give --images and --labels") from exc
+    names = names_of(recipe, chosen.data, chosen.split or recipe.data.test)
+    return [read_pair(recipe, chosen.data, name) for name in names]
+
+
+def _write(out: Path, package: Package, pairs: list[Pair], found: Validation) -> None:
+    """Write report, table, plots, and the worst cases of each size as pictures."""
+    out.mkdir(parents=True, exist_ok=True)
+    report = report_of(package.manifest, found)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    table = "\n".join(rows(package.manifest, found)) + "\n"
+    (out / "cases.csv").write_text(table, encoding="utf-8")
+    drawn = plots.accuracy_against_latency(report)
+    (out / "accuracy.svg").write_text(drawn, encoding="utf-8")
+    by_name = {pair.name: pair for pair in pairs}
+    for size, scores in found.scores.items():
+        student = open_student(package, size)
+        for score in sorted(scores, key=lambda s: s.mean("dice"))[:WORST]:
+            pair = by_name[score.case]
+            labels = segment(pair.image, package, student).labels
+            picture = out / f"worst_{size}_{score.case}.png"
+            plots.overlay(pair.image, pair.labels, labels, package.manifest.segments, picture)
 
 
 def _release(chosen: argparse.Namespace) -> int:
@@ -66,7 +121,8 @@ def _release(chosen: argparse.Namespace) -> int:
     order = Order(
         recipe=recipe,
         version=chosen.version,
-        runs={size: chosen.runs / size for size in recipe.sizes},
+        runs={size: _run(recipe, chosen.runs, size) for size in recipe.by_accuracy},
+        compared=dict(_compared(text) for text in chosen.compare),
         golden_image=chosen.golden,
         golden_notice=chosen.notice,
         commit=_commit(),
@@ -78,25 +134,42 @@ def _release(chosen: argparse.Namespace) -> int:
         read_cases(recipe, chosen.data, train_names[:4]),
         [read_pair(recipe, chosen.data, name) for name in test_names],
         chosen.models,
-        report=say,
+        say=say,
     )
     show(json.dumps({"package": package.name, "digest": package.digest}))
     return EXIT_OK
 
 
+def _run(recipe: Recipe, runs: Path, size: str) -> Path:
+    """Return the folder of one size; a teacher of one fold is released as it is."""
+    is_only_fold = size == TEACHER and recipe.folds == 1 and not (runs / size).exists()
+    return fold_run(runs, 0) if is_only_fold else runs / size
+
+
+def _compared(text: str) -> tuple[str, tuple[SizeName, Path]]:
+    """Read NAME=SIZE:RUN."""
+    name, _, rest = text.partition("=")
+    size, _, run = rest.partition(":")
+    for known in SIZES:
+        if known == size and name and run:
+            return name, (msgspec.convert(known, SizeName), Path(run))
+    message = f"--compare {text!r} is not NAME=SIZE:RUN"
+    raise BadRecipe(message, advice=f"Sizes are {', '.join(SIZES)}")
+
+
 def _typed(chosen: argparse.Namespace) -> str:
     """Return the command without this machine's paths to data and runs."""
-    words = [
-        "kd",
-        "release",
-        f"kd/recipes/{chosen.recipe.name}",
-        "--data",
-        "DATA",
-        "--runs",
-        "RUNS",
-    ]
-    words += ["--version", chosen.version, "--golden", chosen.golden.name]
-    return shlex.join([*words, "--notice", chosen.notice.name])
+    words = ["kd", "release", f"kd/recipes/{chosen.recipe.name}", "--data", "DATA"]
+    words += ["--runs", "RUNS"]
+    for text in chosen.compare:
+        start, _, run = text.rpartition(":")
+        words += ["--compare", f"{start}:RUNS/{Path(run).name}"]
+    words += ["--version", chosen.version, "--golden", _short(chosen.golden)]
+    return shlex.join([*words, "--notice", _short(chosen.notice)])
+
+
+def _short(path: Path) -> str:
+    return path.name if path.is_absolute() else str(path)
 
 
 def _commit() -> str:

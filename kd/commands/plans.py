@@ -1,4 +1,4 @@
-"""`kd plan`: from a data set to a recipe."""
+"""`kd plan` and `kd import`: from a data set, or from a trained nnU-Net, to a recipe."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 
 from kd.commands.output import EXIT_OK, Commands, say, show
-from kd.plan import plan_folder
+from kd.nnunet import import_folder, read_results
+from kd.plan import plan_folder, write_recipe
 from kd.recipe import UNKNOWN_CODE
 
 
@@ -21,6 +22,29 @@ def add_to(commands: Commands) -> None:
     plan.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
     plan.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
     plan.set_defaults(run_command=_plan)
+
+    take = commands.add_parser(
+        "import", help="take an nnU-Net v2 results folder as the teacher; writes recipe and runs"
+    )
+    take.add_argument("results", type=Path, help="folder TRAINER__PLANS__CONFIGURATION")
+    take.add_argument("--configuration", help="if the folder's name does not say it")
+    take.add_argument("--like", type=Path, required=True, help="one of its training images")
+    take.add_argument("--task", required=True, help="such as hippocampus-mr")
+    take.add_argument("--modality", choices=("MR", "CT"), required=True)
+    take.add_argument("--runs", type=Path, required=True, help="where the folds are written")
+    take.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
+    take.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
+    take.set_defaults(run_command=_import)
+
+
+def _import(chosen: argparse.Namespace) -> int:
+    results = read_results(chosen.results, chosen.configuration)
+    recipe = import_folder(results, chosen.like, chosen.modality, chosen.task, chosen.runs)
+    write_recipe(recipe, chosen.out)
+    if chosen.json:
+        show(msgspec.json.encode(recipe).decode())
+    say(f"Fill in every {UNKNOWN_CODE!r} of {chosen.out.name}; kd teach writes its soft targets.")
+    return EXIT_OK
 
 
 def _plan(chosen: argparse.Namespace) -> int:

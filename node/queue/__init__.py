@@ -2,9 +2,6 @@
 
 from node.queue.arrive import Recorded, decide_again, record_arrival
 from node.queue.arrows import (
-    NoSuchJob,
-    SameWork,
-    cancel,
     claim,
     expire_leases,
     extend,
@@ -12,9 +9,9 @@ from node.queue.arrows import (
     finish_delivery,
     finish_segment,
     reject,
-    requeue,
     retry_later,
 )
+from node.queue.operate import NoSuchJob, SameWork, cancel, requeue
 from node.queue.payloads import (
     DeliverPayload,
     DeliverResult,

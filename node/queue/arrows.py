@@ -1,4 +1,4 @@
-"""What workers and operators may do to a job. Each function is one arrow, in one transaction.
+"""What workers may do to a job. Each function is one arrow, in one transaction.
 
 A worker is known by its name and the number of its claim, so that one that fell silent, lost its
 lease and came back cannot commit what another has taken over.
@@ -9,32 +9,15 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from node.errors import Cancelled, LeaseLost, NodeError
-from node.queue import payloads, rows
-from node.queue.moves import error_values, insert_job, move
+from node.errors import LeaseLost, NodeError
+from node.queue import payloads
+from node.queue.moves import NO_ERROR, cancelled, error_values, insert_job, move
 from node.queue.payloads import DeliverResult, SegmentResult
 from node.queue.rows import Job, NewDelivery
 from node.schema import QUEUED, RUNNING, jobs
-from node.states import Arrow, IllegalArrow, Kind, State
+from node.states import Arrow, Kind, State
 
 PRIORITIES = range(9, -1, -1)  # 9 runs first
-_NO_ERROR = {"code": "", "reason": "", "advice": ""}
-
-
-class NoSuchJob(LookupError):
-    """There is no job with this number."""
-
-    def __init__(self, job_id: int) -> None:
-        """Name the number that was asked for."""
-        super().__init__(f"there is no job {job_id}")
-
-
-class SameWork(ValueError):
-    """The same work waits, runs or is done under another number."""
-
-    def __init__(self, job_id: int) -> None:
-        """Name the job that was to be queued again."""
-        super().__init__(f"the work of job {job_id} waits, runs or is done as another job")
 
 
 def claim(
@@ -82,7 +65,7 @@ def extend(engine: Engine, job: Job, now: float, lease_s: float) -> None:
     if cancel_at is None:
         raise _lost(job)
     if cancel_at[0] is not None:
-        raise _cancelled()
+        raise cancelled()
 
 
 def finish_segment(
@@ -93,9 +76,8 @@ def finish_segment(
     Raises:
         LeaseLost: as `extend`; nothing was changed.
     """
-    volumes = ", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())
     with engine.begin() as connection:
-        _finish(connection, job, result, now, volumes)
+        _finish(connection, job, result, now, _found(result))
         return [
             insert_job(
                 connection,
@@ -141,8 +123,8 @@ def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, n
             Arrow.REJECT,
             now,
             sa.and_(mine, jobs.c.cancel_at.is_not(None)),
-            error_values(_cancelled()),
-            str(_cancelled()),
+            error_values(cancelled()),
+            str(cancelled()),
         ) or move(
             connection,
             Arrow.RETRY,
@@ -181,47 +163,13 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
     over = sa.and_(RUNNING, jobs.c.lease_until < now)
     used_up = sa.and_(jobs.c.kind == Kind.SEGMENT.value, jobs.c.attempts >= max_attempts)
     gone = LeaseLost("the process that did the work went away", advice="See its log.")
-    cancelled = sa.and_(over, jobs.c.cancel_at.is_not(None))
+    unwanted = sa.and_(over, jobs.c.cancel_at.is_not(None))
     with engine.begin() as connection:
         return [
-            *move(connection, Arrow.REJECT, now, cancelled, error_values(_cancelled())),
+            *move(connection, Arrow.REJECT, now, unwanted, error_values(cancelled())),
             *move(connection, Arrow.EXHAUST, now, sa.and_(over, used_up), error_values(gone)),
             *move(connection, Arrow.EXPIRE, now, over, {"not_before": now, **error_values(gone)}),
         ]
-
-
-def requeue(engine: Engine, job_id: int, now: float) -> Job:
-    """Give a failed or rejected job a fresh start, for an operator.
-
-    Raises:
-        NoSuchJob: no job has this number.
-        IllegalArrow: the job has not ended, or is done.
-        SameWork: the same work waits, runs or is done under another number.
-    """
-    fresh = {"attempts": 0, "not_before": now, "queued_at": now, **_NO_ERROR}
-    try:
-        with engine.begin() as connection:
-            moved = move(
-                connection, Arrow.REQUEUE, now, jobs.c.id == job_id, fresh, "by an operator"
-            )
-            return moved[0] if moved else _illegal(connection, job_id, Arrow.REQUEUE)
-    except sa.exc.IntegrityError:
-        raise SameWork(job_id) from None
-
-
-def cancel(engine: Engine, job_id: int, now: float) -> Job:
-    """Stop a job, for an operator: a queued one at once, a running one when its worker notices.
-
-    Raises:
-        NoSuchJob: no job has this number.
-        IllegalArrow: the job has ended.
-    """
-    this = jobs.c.id == job_id
-    with engine.begin() as connection:
-        moved = move(
-            connection, Arrow.CANCEL, now, this, error_values(_cancelled()), "by an operator"
-        ) or move(connection, Arrow.ASK_CANCEL, now, this, {"cancel_at": now}, "by an operator")
-        return moved[0] if moved else _illegal(connection, job_id, Arrow.CANCEL)
 
 
 def _due(kind: Kind, target: str, priority: int, now: float) -> sa.ScalarSelect[int]:
@@ -260,7 +208,7 @@ def _finish(
     now: float,
     detail: str,
 ) -> None:
-    values = {"result": payloads.encode(result), **_NO_ERROR}
+    values = {"result": payloads.encode(result), **NO_ERROR}
     _one(move(connection, Arrow.FINISH, now, _still_mine(job), values, detail), job)
 
 
@@ -287,16 +235,15 @@ def _lost(job: Job) -> LeaseLost:
     return LeaseLost(f"job {job.id} is no longer held by {job.worker}")
 
 
-def _cancelled() -> Cancelled:
-    return Cancelled("an operator cancelled the job")
+def _found(result: SegmentResult) -> str:
+    """Tell volumes, and what was done to the series on the way: nothing is mended in silence."""
+    told = [", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())]
+    if result.repairs:
+        told.append(f"header repaired: {', '.join(result.repairs)}")
+    if result.dropped:
+        told.append(f"images left out: {', '.join(result.dropped)}")
+    return "; ".join(told)
 
 
 def _attempt(job: Job) -> str:
     return f"attempt {job.attempts} by {job.worker}"
-
-
-def _illegal(connection: sa.Connection, job_id: int, arrow: Arrow) -> Job:
-    found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
-    if found is None:
-        raise NoSuchJob(job_id)
-    raise IllegalArrow(rows.job(found).state, arrow)

@@ -6,11 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from node import schema
-from node.errors import NodeError
+from node.errors import Cancelled, NodeError
 from node.queue import rows
 from node.queue.rows import Job
 from node.states import ENDED, Arrow, Kind, State, follow, sources
 
+NO_ERROR = {"code": "", "reason": "", "advice": ""}
 _NOBODY: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
 
 
@@ -39,6 +40,11 @@ def move(
     for job in moved:
         tell(connection, job, arrow.value, now, detail(job) if callable(detail) else detail)
     return moved
+
+
+def cancelled() -> Cancelled:
+    """Return the error of a job that an operator did not want any more."""
+    return Cancelled("an operator cancelled the job")
 
 
 def error_values(error: NodeError) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node.queue import rows
-from node.queue.arrows import NoSuchJob
+from node.queue.operate import NoSuchJob
 from node.queue.rows import Arrival, Beat, Event, Job
 from node.schema import QUEUED, arrivals, events, health, jobs, reading
 from node.states import LIVE, Ending, Kind, State, ending

@@ -24,7 +24,7 @@ from tests.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
 LONG_S = 60.0
 # a network that takes long enough for something to happen meanwhile, and a few hundred MB
 SLOW: dict[str, Any] = {"patch_zyx": (32, 32, 32), "ballast": 1500}
-WIDE = Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(96, 96, 96))
+WIDE = Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(64, 64, 64))
 
 
 @pytest.fixture

@@ -5,7 +5,17 @@ import math
 import pytest
 import torch
 
-from kd.losses import deep_supervision, dice_and_cross_entropy, soft_dice
+from kd.augment import Batch
+from kd.losses import (
+    channel_wise,
+    deep_supervision,
+    dice_and_cross_entropy,
+    distilled,
+    kl,
+    soft_dice,
+    voxel_weights,
+)
+from kd.recipe import Distillation
 
 # four voxels in a row, two classes: probability of class 1 is 0.8, 0.6, 0.3, 0.1
 P1 = [0.8, 0.6, 0.3, 0.1]
@@ -56,3 +66,79 @@ def test_deep_supervision_weighs_two_to_one_and_ignores_the_lowest() -> None:
 def test_a_single_resolution_is_not_ignored() -> None:
     found = deep_supervision([_logits(P1)], _labels(TRUTH))
     assert float(found) == pytest.approx(1 - DICE + CROSS_ENTROPY, abs=1e-5)
+
+
+# the teacher's probability of class 1 in the same four voxels
+T1 = [0.9, 0.4, 0.2, 0.1]
+
+
+def test_kl_at_temperature_one() -> None:
+    def one(t: float, p: float) -> float:
+        return t * math.log(t / p) + (1 - t) * math.log((1 - t) / (1 - p))
+
+    expected = sum(one(t, p) for t, p in zip(T1, P1, strict=True)) / 4
+    found = kl(_logits(P1), _logits(T1), torch.ones(1, 1, 1, 4), 1.0)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_kl_at_temperature_two_is_four_times_that_of_softened_maps() -> None:
+    def soften(p: float) -> float:
+        return math.sqrt(p) / (math.sqrt(p) + math.sqrt(1 - p))
+
+    soft = [soften(p) for p in P1], [soften(t) for t in T1]
+    whole = kl(_logits(P1), _logits(T1), torch.ones(1, 1, 1, 4), 2.0)
+    parts = kl(_logits(soft[0]), _logits(soft[1]), torch.ones(1, 1, 1, 4), 1.0)
+    assert float(whole) == pytest.approx(4 * float(parts), abs=1e-6)
+
+
+def test_kl_counts_only_weighted_voxels() -> None:
+    weights = torch.tensor([0.0, 3.0, 0.0, 0.0]).reshape(1, 1, 1, 4)
+    expected = 0.4 * math.log(0.4 / 0.6) + 0.6 * math.log(0.6 / 0.4)
+    assert float(kl(_logits(P1), _logits(T1), weights, 1.0)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_channel_wise_compares_places_within_a_channel() -> None:
+    # softmax over voxels of log p is p / sum p
+    expected = 0.0
+    for mine, theirs in ((P1, T1), ([1 - p for p in P1], [1 - t for t in T1])):
+        q = [p / sum(mine) for p in mine]
+        p = [t / sum(theirs) for t in theirs]
+        expected += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / 2
+    assert float(channel_wise(_logits(P1), _logits(T1), 1.0)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_voxel_weights_gate_where_the_teacher_errs() -> None:
+    # the teacher says class 0 in voxel 1, the reference says 1
+    choice = Distillation(boundary=0, has_class_weights=False)
+    weights = voxel_weights(_labels(TRUTH), _logits(T1), choice)
+    assert weights.flatten().tolist() == [1, 0, 1, 1]
+
+
+def test_voxel_weights_balance_classes() -> None:
+    choice = Distillation(boundary=0, has_gate=False)
+    weights = voxel_weights(_labels([1, 0, 0, 0]), _logits(T1), choice)
+    assert weights.flatten().tolist() == pytest.approx([2, 2 / 3, 2 / 3, 2 / 3])
+
+
+def test_voxel_weights_stress_the_boundary() -> None:
+    choice = Distillation(boundary=3, has_gate=False, has_class_weights=False)
+    weights = voxel_weights(_labels(TRUTH), _logits(T1), choice)
+    assert weights.flatten().tolist() == [1, 4, 4, 1]
+
+
+def test_a_perfect_student_pays_for_its_labels_alone() -> None:
+    batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(P1))
+    logits = _logits(P1)
+    choice = Distillation(dice=0)
+    found = distilled(choice)([logits], batch, 1.0)
+    assert float(found) == pytest.approx(float(deep_supervision([logits], batch.labels_bzyx)))
+
+
+def test_the_teacher_is_ramped_in() -> None:
+    batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(T1))
+    objective = distilled(Distillation(ramp=0.5))
+    start, half, full = (float(objective([_logits(P1)], batch, at)) for at in (0.0, 0.25, 0.5))
+    labels = float(deep_supervision([_logits(P1)], batch.labels_bzyx))
+    assert start == pytest.approx(labels)
+    assert half - start == pytest.approx((full - start) / 2, abs=1e-6)
+    assert full > start

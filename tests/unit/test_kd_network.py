@@ -53,7 +53,7 @@ def test_lists_of_different_lengths_are_refused() -> None:
 def test_a_patch_that_does_not_fit_the_strides_is_refused() -> None:
     chosen = RECIPE | {"grid": RECIPE["grid"] | {"patch_zyx": [16, 15, 16]}}  # type: ignore[operator]
     with pytest.raises(BadRecipe, match="multiple"):
-        msgspec.convert(chosen, type(recipe())).topology("large")
+        msgspec.convert(chosen, type(recipe())).topology("teacher")
 
 
 def _batch() -> Batch:

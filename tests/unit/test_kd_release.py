@@ -1,41 +1,48 @@
-"""From runs to a package that the node loads; a worse or altered one is refused."""
+"""plan, teach, distill, validate, release: the whole road, on a handful of phantoms."""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kd.commands import main
-from kd.errors import LabError
+from kd.recipe import read_recipe
 from node.errors import BadPackage
 from node.package import load
 from node.pipeline import golden_dice
-from tests.kd_phantoms import data_set, recipe, write_recipe
+from tests.kd_phantoms import data_set, write_recipe
 
-STEPS = "12"
+BUDGET = ["--steps", "12", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set, a recipe, two trained sizes and their released package."""
+    """A data set, a taught and distilled family, an undistilled twin, and the released package."""
     root = tmp_path_factory.mktemp("release")
-    data_set(root / "balls", 3, 2)
+    data_set(root / "balls", 4, 2)
     write_recipe(root / "recipe.yaml")
     (root / "notice.txt").write_text("drawn by the tests", encoding="utf-8")
-    for size in recipe().sizes:
-        common = [str(root / "recipe.yaml"), "--data", str(root / "balls"), "--device", "cpu"]
-        run = ["--size", size, "--run", str(root / "runs" / size), "--steps", STEPS]
-        assert main(["train", *common, *run]) == 0
-    assert main(_release(root)) == 0
+    common = [str(root / "recipe.yaml"), "--data", str(root / "balls"), *BUDGET]
+    runs = ["--runs", str(root / "runs")]
+    assert main(["teach", *common, *runs]) == 0
+    for size in ("teacher", "small"):
+        run = ["--size", size, "--run", str(root / "runs" / size)]
+        assert main(["distill", *common, *runs, *run]) == 0
+    twin = ["--size", "small", "--run", str(root / "runs" / "small-alone")]
+    assert main(["train", *common, *twin]) == 0
+    assert main(_release(root, "0.1")) == 0
     return root
 
 
-def _release(root: Path) -> list[str]:
-    words = ["release", str(root / "recipe.yaml"), "--data", str(root / "balls")]
-    words += ["--runs", str(root / "runs"), "--version", "0.1", "--models", str(root / "models")]
+def _release(root: Path, version: str, recipe: str = "recipe.yaml") -> list[str]:
+    words = ["release", str(root / recipe), "--data", str(root / "balls")]
+    words += ["--runs", str(root / "runs"), "--version", version]
+    words += ["--compare", f"undistilled=small:{root / 'runs' / 'small-alone'}"]
     image = root / "balls" / "images" / "ball_0.nii.gz"
-    return [*words, "--golden", str(image), "--notice", str(root / "notice.txt")]
+    words += ["--golden", str(image), "--notice", str(root / "notice.txt")]
+    return [*words, "--models", str(root / "models")]
 
 
 def _package(world: Path) -> Path:
@@ -44,29 +51,58 @@ def _package(world: Path) -> Path:
 
 def test_the_node_loads_it_and_its_golden_case_comes_out(world: Path) -> None:
     package = load(_package(world))
-    assert list(package.manifest.sizes) == ["large", "small"]
-    for size in package.manifest.sizes:
+    assert list(package.manifest.sizes) == ["teacher", "small"]
+    for size, said in package.manifest.sizes.items():
         assert golden_dice(package, size, threads=1) >= package.manifest.golden.least_dice
-        assert package.manifest.sizes[size].peak_mb is not None
+        assert said.peak_mb is not None
 
 
 def test_the_report_has_the_one_shape(world: Path) -> None:
     report = json.loads((_package(world) / "report.json").read_text(encoding="utf-8"))
     assert (report["task"], report["version"], report["cases"]) == ("two-balls", "0.1", 2)
     for found in report["sizes"].values():
-        assert found["dice"]["ci"][0] <= found["dice"]["mean"] <= found["dice"]["ci"][1]
+        for measure in ("dice", "nsd", "hd95_mm"):
+            assert found[measure]["ci"][0] <= found[measure]["mean"] <= found[measure]["ci"][1]
+            assert set(found[measure]["per_structure"]) == {"Bright ball", "Dark ball"}
         assert found["export"]["largest_difference"] < 1e-2
+        assert found["seconds"] > 0
+        assert found["peak_mb"] > 0
+    assert report["sizes"]["small"]["training"]["distilled"] is True
+    assert report["sizes"]["small"]["retention"]["mean"] > 0
+    assert report["compared"]["undistilled"]["training"]["distilled"] is False
 
 
-def test_evaluate_finds_what_the_manifest_says(
+def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
+    text = (_package(world) / "card.md").read_text(encoding="utf-8")
+    assert "Distilled from the teacher: teacher, small" in text
+    assert "| undistilled | small |" in text
+    for name in ("accuracy", "differences"):
+        drawn = (_package(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
+        assert drawn.startswith("<svg")
+
+
+def test_validate_finds_what_the_manifest_says(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["validate", str(_package(world)), "--data", str(world / "balls"), "--json"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    found = json.loads(capsys.readouterr().out)["sizes"]
+    for size, metrics in load(_package(world)).manifest.metrics.items():
+        assert found[size]["dice"]["mean"] == pytest.approx(metrics.dice.mean, abs=1e-3)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"report.json", "cases.csv", "accuracy.svg"} <= names
+    assert any(name.startswith("worst_small_ball_") for name in names)
+
+
+def test_validate_takes_a_hospitals_own_folders(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["evaluate", str(_package(world)), str(world / "recipe.yaml")]
-    assert main([*words, "--data", str(world / "balls"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    said = load(_package(world)).manifest.metrics
-    for size, metrics in said.items():
-        assert found[size]["dice"]["mean"] == pytest.approx(metrics.dice.mean, abs=1e-3)
+    folders = ["--images", str(world / "balls/images"), "--labels", str(world / "balls/labels")]
+    words = ["validate", str(_package(world)), *folders, "--size", "small", "--json"]
+    assert main(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["cases"] == 6
+    assert list(report["sizes"]) == ["small"]
 
 
 def test_any_flipped_byte_is_refused(world: Path, tmp_path: Path) -> None:
@@ -82,17 +118,51 @@ def test_any_flipped_byte_is_refused(world: Path, tmp_path: Path) -> None:
 
 def test_a_release_is_never_overwritten(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (_package(world) / "manifest.json").read_bytes()
-    assert main(_release(world)) == 1
+    assert main(_release(world, "0.1")) == 1
     assert "immutable" in capsys.readouterr().err
     assert (_package(world) / "manifest.json").read_bytes() == before
 
 
-def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("train", "evaluate", "release"):
-        with pytest.raises(SystemExit) as stop:
-            main([command, "--help"])
-        assert stop.value.code == 0
-    assert "--size" in capsys.readouterr().out
+def test_a_gate_that_does_not_hold_stops_the_release(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = yaml.safe_load((world / "recipe.yaml").read_text(encoding="utf-8"))
+    chosen["gates"] = {"dice": {"small": 0.999}}
+    (world / "strict.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
+    assert main(_release(world, "0.2", "strict.yaml")) == 1
+    assert "mean Dice is" in capsys.readouterr().err
+    assert not (world / "models" / "two-balls" / "0.2").exists()
+
+
+def test_a_segment_without_a_code_is_not_released(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = world / "planned.yaml"
+    words = ["plan", str(world / "balls"), "--task", "two-balls", "--modality", "MR"]
+    assert main([*words, "--out", str(planned)]) == 0
+    recipe = read_recipe(planned)
+    assert list(recipe.sizes) == ["teacher", "large", "medium", "small", "tiny"]
+    for size in recipe.sizes:
+        recipe.topology(size)
+    assert main(_release(world, "0.3", "planned.yaml")) == 1
+    assert "has no code" in capsys.readouterr().err
+
+
+def test_soft_targets_of_other_cases_are_missed_by_name(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = [str(world / "recipe.yaml"), "--data", str(world / "balls"), *BUDGET]
+    run = ["--size", "small", "--run", str(tmp_path / "run"), "--runs", str(tmp_path)]
+    assert main(["distill", *common, *run]) == 1
+    assert "case ball_0 has no readable soft target" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["plan", "train", "teach", "distill", "validate", "release"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: kd" in capsys.readouterr().out
 
 
 def test_errors_are_one_sentence_and_an_exit_code(
@@ -101,4 +171,3 @@ def test_errors_are_one_sentence_and_an_exit_code(
     words = ["train", str(tmp_path / "none.yaml"), "--data", str(tmp_path)]
     assert main([*words, "--size", "small", "--run", str(tmp_path)]) == 1
     assert "none.yaml" in capsys.readouterr().err
-    assert issubclass(LabError, Exception)

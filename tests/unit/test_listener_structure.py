@@ -49,7 +49,6 @@ def test_each_truncation_is_noticed(syntax: str) -> None:
         "reportsi.dcm",
         "SC_ybr_full_422_uncompressed.dcm",
         "liver_1frame.dcm",
-        "nested_priv_SQ.dcm",
         "JPEG-lossy.dcm",
         "examples_rgb_color.dcm",
         "examples_ybr_color.dcm",
@@ -59,14 +58,11 @@ def test_each_truncation_is_noticed(syntax: str) -> None:
 )
 def test_real_files_pass(name: str) -> None:
     path = get_testdata_file(name)
-    if path is None:
-        pytest.skip(f"pydicom ships no {name}")
+    assert path is not None
     meta = dcmread(path, stop_before_pixels=True).file_meta
     raw = Path(path).read_bytes()
     data = raw[144 + meta.FileMetaInformationGroupLength :]
     whole = dcmread(path)
-    if "SeriesInstanceUID" not in whole:
-        pytest.skip("no series")
     found = identify(memoryview(data), str(meta.TransferSyntaxUID))
     assert found.sop_instance == whole.SOPInstanceUID
 

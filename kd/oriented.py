@@ -1,0 +1,66 @@
+"""A network that was trained in another axis order, made to take and give canonical volumes.
+
+nnU-Net works in the order of the files it was trained on. Turning its input and its output inside
+the exported graph keeps the node's pipeline the same for every model.
+Shapes: B batch, K classes, Z Y X voxels (head, back, left); N the network's own order.
+"""
+
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from kd.errors import BadTeacher
+from kd.network import Topology, Triple, UNet
+
+DESCRIPTION = "network.json"  # in a run folder whose network is not one of the recipe's sizes
+
+
+class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A network that came from elsewhere, and the cases it has not seen."""
+
+    topology: Topology
+    n_classes: int
+    axes: Triple  # axis i of the network is canonical axis axes[i]
+    flips: tuple[bool, bool, bool]  # axis i of the network runs against its canonical axis
+    held: tuple[str, ...]  # cases of its validation fold; empty if unknown
+    source: str
+
+
+class Oriented(nn.Module):
+    """A U-Net behind a turn, and the turn back after it."""
+
+    def __init__(self, network: UNet, axes: Triple, flips: tuple[bool, bool, bool]) -> None:
+        """Remember the turn; identity costs nothing."""
+        super().__init__()
+        self.network = network
+        self.there = [0, 1, *(2 + a for a in axes)]
+        self.back = [0, 1, *(2 + axes.index(a) for a in range(3))]
+        self.flipped = [2 + i for i, flip in enumerate(flips) if flip]
+
+    def forward(self, x_bczyx: Tensor) -> Tensor:
+        """Return the logits [B, K, Z, Y, X] of a canonical image."""
+        x_bcn = x_bczyx.permute(self.there)
+        if self.flipped:
+            x_bcn = torch.flip(x_bcn, self.flipped)
+        logits_bkn = self.network(x_bcn)
+        if self.flipped:
+            logits_bkn = torch.flip(logits_bkn, self.flipped)
+        return logits_bkn.permute(self.back)
+
+
+def read_foreign(run: Path) -> Foreign | None:
+    """Return the description of a run's network, or None where the recipe describes it.
+
+    Raises:
+        BadTeacher: the description is damaged.
+    """
+    path = run / DESCRIPTION
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Foreign)
+    except msgspec.MsgspecError as exc:
+        message = f"{run.name}/{DESCRIPTION}: {exc}"
+        raise BadTeacher(message, advice="Import the teacher again") from exc

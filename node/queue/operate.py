@@ -1,0 +1,67 @@
+"""What operators may do to a job, by its number."""
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from node.queue import rows
+from node.queue.moves import NO_ERROR, cancelled, error_values, move
+from node.queue.rows import Job
+from node.schema import jobs
+from node.states import Arrow, IllegalArrow
+
+
+class NoSuchJob(LookupError):
+    """There is no job with this number."""
+
+    def __init__(self, job_id: int) -> None:
+        """Name the number that was asked for."""
+        super().__init__(f"there is no job {job_id}")
+
+
+class SameWork(ValueError):
+    """The same work waits, runs or is done under another number."""
+
+    def __init__(self, job_id: int) -> None:
+        """Name the job that was to be queued again."""
+        super().__init__(f"the work of job {job_id} waits, runs or is done as another job")
+
+
+def requeue(engine: Engine, job_id: int, now: float) -> Job:
+    """Give a failed or rejected job a fresh start, for an operator.
+
+    Raises:
+        NoSuchJob: no job has this number.
+        IllegalArrow: the job has not ended, or is done.
+        SameWork: the same work waits, runs or is done under another number.
+    """
+    fresh = {"attempts": 0, "not_before": now, "queued_at": now, **NO_ERROR}
+    try:
+        with engine.begin() as connection:
+            moved = move(
+                connection, Arrow.REQUEUE, now, jobs.c.id == job_id, fresh, "by an operator"
+            )
+            return moved[0] if moved else _illegal(connection, job_id, Arrow.REQUEUE)
+    except sa.exc.IntegrityError:
+        raise SameWork(job_id) from None
+
+
+def cancel(engine: Engine, job_id: int, now: float) -> Job:
+    """Stop a job, for an operator: a queued one at once, a running one when its worker notices.
+
+    Raises:
+        NoSuchJob: no job has this number.
+        IllegalArrow: the job has ended.
+    """
+    this = jobs.c.id == job_id
+    with engine.begin() as connection:
+        moved = move(
+            connection, Arrow.CANCEL, now, this, error_values(cancelled()), "by an operator"
+        ) or move(connection, Arrow.ASK_CANCEL, now, this, {"cancel_at": now}, "by an operator")
+        return moved[0] if moved else _illegal(connection, job_id, Arrow.CANCEL)
+
+
+def _illegal(connection: sa.Connection, job_id: int, arrow: Arrow) -> Job:
+    found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
+    if found is None:
+        raise NoSuchJob(job_id)
+    raise IllegalArrow(rows.job(found).state, arrow)

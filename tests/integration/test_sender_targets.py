@@ -1,0 +1,239 @@
+"""The sender against scripted targets, for what a PACS rarely does, and its loop."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pynetdicom.events import Event
+
+from node import queue, sender
+from node.config import Target
+from node.config.units import Seconds
+from node.errors import (
+    Defect,
+    NodeError,
+    NoResponse,
+    NotConfirmed,
+    PeerBusy,
+    PeerUnreachable,
+    Refused,
+)
+from node.queue import DeliverResult
+from node.sender import store
+from node.sender.peer import Patience, Peer, association
+from node.sender.store import EXPLICIT, FIND, deliver
+from node.states import State
+from tests.delivering import Post, an_object, make_post
+from tests.orthanc import free_port
+from tests.targets import SEG_BINARY, Scripted, scripted_target
+
+# pynetdicom leaves the socket of a refused connection to the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+HASTY = Patience(connect_s=2.0, associate_s=2.0, answer_s=2.0)
+LOCAL = "127.0.0.1"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "CONFIRM_AFTER_S", (0.0, 0.05))
+
+
+def at(port: int, ae: str = "PEER", **changes: Any) -> Target:
+    return Target(ae=ae, host=LOCAL, port=port, **changes)
+
+
+def states(post: Post) -> dict[str, tuple[State, str]]:
+    return {job.target: (job.state, job.code) for job in queue.list_jobs(post.engine) if job.target}
+
+
+def attempt(peer: Scripted, folder: Path, **changes: Any) -> DeliverResult:
+    payload = an_object(folder, "pacs")
+    target = at(peer.port, **changes)
+    return deliver(Peer("pacs", target, "SEGNODE", HASTY), payload, folder / payload.file)
+
+
+@pytest.mark.parametrize("code", [0x0000, 0x0111, 0xB000, 0xB006, 0xB007])
+def test_what_is_stored_is_delivered_with_its_warning(tmp_path: Path, code: int) -> None:
+    with scripted_target(store=code) as peer:
+        result = attempt(peer, tmp_path)
+    assert result.confirmed
+    assert f"0x{code:04X}" in result.status
+    assert ("warns" in result.note) == (code >= 0xB000)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (0xA700, PeerBusy),
+        (0xA7AB, PeerBusy),
+        (0x0110, PeerBusy),
+        (0x0122, Refused),
+        (0x0124, Refused),
+        (0xA900, Refused),
+        (0xC000, Refused),
+        (0xC123, Refused),
+    ],
+)
+def test_what_is_not_stored_is_told_by_name(
+    tmp_path: Path, code: int, kind: type[NodeError]
+) -> None:
+    with scripted_target(store=code) as peer:
+        with pytest.raises(kind, match=f"0x{code:04X}"):
+            attempt(peer, tmp_path)
+        assert peer.queried == []
+
+
+def test_success_that_a_query_does_not_find_is_not_believed(tmp_path: Path) -> None:
+    with scripted_target(finds=False) as peer:
+        with pytest.raises(NotConfirmed, match="does not find"):
+            attempt(peer, tmp_path)
+        assert len(peer.queried) == 2
+
+
+def test_a_target_without_queries_is_delivered_to_unconfirmed(tmp_path: Path) -> None:
+    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+        result = attempt(peer, tmp_path)
+    assert not result.confirmed
+    assert result.note == "the target answers no queries from us"
+
+
+def test_a_target_that_refuses_queries_is_delivered_to_unconfirmed(tmp_path: Path) -> None:
+    with scripted_target(find_status=0xC000) as peer:
+        result = attempt(peer, tmp_path)
+    assert not result.confirmed
+    assert result.note == "the target refuses queries from us"
+
+
+def test_a_target_that_shall_not_be_asked_is_not(tmp_path: Path) -> None:
+    with scripted_target() as peer:
+        result = attempt(peer, tmp_path, confirm="none")
+        assert (result.confirmed, peer.queried) == (False, [])
+    assert result.note == "not asked, as targets.pacs.confirm says"
+
+
+def test_a_peer_that_hangs_up_in_the_middle_is_tried_again(tmp_path: Path) -> None:
+    def hang_up(event: Event) -> int:
+        event.assoc.abort()
+        return 0x0000
+
+    gone = pytest.raises(NoResponse, match="went away before it answered C-STORE")
+    with scripted_target(store=hang_up) as peer, gone:
+        attempt(peer, tmp_path)
+
+
+def test_a_peer_that_says_nothing_is_tried_again(tmp_path: Path) -> None:
+    def think(_: Event) -> int:
+        time.sleep(3.0)
+        return 0x0000
+
+    with scripted_target(store=think) as peer, pytest.raises(NoResponse):
+        attempt(peer, tmp_path)
+
+
+@pytest.mark.parametrize("contexts", [(), (CT,), (FIND,), (CT, FIND)])
+def test_a_target_without_a_context_for_seg_refuses_for_good(
+    tmp_path: Path, contexts: tuple[str, ...]
+) -> None:
+    with scripted_target(contexts=contexts) as peer, pytest.raises(Refused) as caught:
+        attempt(peer, tmp_path)
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("settings", "message", "advice"),
+    [
+        (
+            {"require_calling_aet": ["OTHER"]},
+            "does not know our AE title SEGNODE",
+            "Have it registered there.",
+        ),
+        (
+            {"require_called_aet": True, "ae_title": "ELSE"},
+            "is not called PEER",
+            "Correct targets.pacs.ae.",
+        ),
+    ],
+)
+def test_a_rejected_association_is_refused_with_advice(
+    tmp_path: Path, settings: dict[str, Any], message: str, advice: str
+) -> None:
+    with scripted_target(**settings) as peer, pytest.raises(Refused, match=message) as caught:
+        attempt(peer, tmp_path)
+    assert caught.value.advice == advice
+
+
+def test_a_full_target_is_busy(tmp_path: Path) -> None:
+    with scripted_target(maximum_associations=1) as peer:
+        first = Peer("pacs", at(peer.port), "SEGNODE", HASTY)
+        full = pytest.raises(PeerBusy, match="rejects associations for now")
+        with association(first, [(SEG_BINARY, [EXPLICIT])]), full:
+            attempt(peer, tmp_path)
+
+
+@pytest.mark.parametrize("host", [LOCAL, "no-such-host.invalid"])
+def test_nobody_there_is_unreachable(tmp_path: Path, host: str) -> None:
+    payload = an_object(tmp_path, "pacs")
+    target = Target(ae="PEER", host=host, port=free_port())
+    peer = Peer("pacs", target, "SEGNODE", HASTY)
+    with pytest.raises(PeerUnreachable, match="pacs"):
+        deliver(peer, payload, tmp_path / payload.file)
+    with pytest.raises(PeerUnreachable):
+        sender.send_echo(target, "SEGNODE", patience=HASTY)
+
+
+def test_a_file_that_was_altered_never_leaves(tmp_path: Path) -> None:
+    payload = an_object(tmp_path, "pacs")
+    path = tmp_path / payload.file
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with scripted_target() as peer:
+        there = Peer("pacs", at(peer.port), "SEGNODE", HASTY)
+        with pytest.raises(Defect, match="altered"):
+            deliver(there, payload, path)
+        path.unlink()
+        with pytest.raises(Defect, match="no longer in the outbox"):
+            deliver(there, payload, path)
+        assert peer.stored == []
+
+
+# -- the loop
+
+
+def test_a_refusal_is_final_and_an_operator_can_retry(tmp_path: Path) -> None:
+    answers = [0xC000, 0x0000]
+    with scripted_target(store=lambda _: answers.pop(0)) as peer:
+        post = make_post(tmp_path, pacs=at(peer.port))
+        (job,) = post.add("pacs")
+        sender.run(post.config, once=True)
+        sender.run(post.config, once=True)
+        assert states(post)["pacs"] == (State.FAILED, "refused")
+        assert len(peer.stored) == 1  # no loop on a permanent refusal
+        queue.requeue(post.engine, job.id, time.time())
+        sender.run(post.config, once=True)
+        assert states(post)["pacs"] == (State.DONE, "")
+        assert len(set(peer.stored)) == 1
+
+
+def test_a_target_that_stays_away_is_given_up(tmp_path: Path) -> None:
+    target = at(free_port(), give_up_after=Seconds(1))
+    post = make_post(tmp_path, pacs=target)
+    (job,) = post.add("pacs")
+    sender.run(post.config, once=True)
+    found = queue.get(post.engine, job.id)
+    assert (found.state, found.code) == (State.FAILED, "peer-unreachable")
+
+
+def test_a_target_that_is_no_longer_configured_is_failed_not_forgotten(tmp_path: Path) -> None:
+    post = make_post(tmp_path)
+    (job,) = post.add("gone")
+    sender.run(post.config, once=True)
+    found = queue.get(post.engine, job.id)
+    assert (found.state, found.code) == (State.FAILED, "misconfigured")
+    assert "'gone'" in found.reason
+
+
+def test_the_sender_says_that_it_lives(tmp_path: Path) -> None:
+    post = make_post(tmp_path)
+    sender.run(post.config, once=True)
+    assert [beat.process for beat in queue.beats(post.engine)] == ["sender"]
