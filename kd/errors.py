@@ -7,6 +7,7 @@ These are not the node's errors: nothing here decides what happens to a job.
     ├── BadCase         one case of the data set; the message names it
     ├── BadSplit        cases or subjects shared between splits, or an unknown split
     ├── BadCheckpoint   a checkpoint that is damaged or belongs to another training
+    ├── Diverged        the loss is no number any more; the last checkpoint is intact
     ├── BadTeacher      an nnU-Net results folder that cannot be taken over
     └── GateFailed      a measured number is outside what the recipe demands of a release
 """
@@ -36,6 +37,10 @@ class BadSplit(LabError):
 
 class BadCheckpoint(LabError):
     """A checkpoint is damaged, or belongs to another training."""
+
+
+class Diverged(LabError):
+    """The loss is no number any more; the last checkpoint is intact."""
 
 
 class BadTeacher(LabError):

@@ -6,6 +6,7 @@ Shapes: B batch, K classes, Z Y X voxels.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from torch import Tensor
 from kd import checkpoint
 from kd.augment import Augment, Batch
 from kd.batches import Batches
-from kd.errors import BadCheckpoint, BadRecipe
+from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.losses import deep_supervision
 from kd.network import UNet
 from kd.recipe import Training
@@ -119,6 +120,7 @@ class Trainer:
         Raises:
             BadCheckpoint: the folder's checkpoint is damaged or of another training, or the new
                 one cannot be saved.
+            Diverged: the loss is not finite.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / CHECKPOINT
@@ -174,13 +176,17 @@ class Trainer:
             image = batch.image_bczyx.contiguous(memory_format=torch.channels_last_3d)
             outputs = self.network.deep(image)
         loss = objective(outputs, batch, self.share)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            message = f"the loss is {value} at step {self.step}"
+            raise Diverged(message, advice="Lower the rate; the last checkpoint is intact")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
         self.optimiser.step()
         self._average()
         self.step += 1
-        return float(loss.detach())
+        return value
 
     def _average(self) -> None:
         """Move the twin towards the network; early on it follows closely (as in TensorFlow)."""

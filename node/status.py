@@ -73,17 +73,32 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
 
 
 def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, ...]:
-    beats = {beat.process: now - beat.at for beat in queue.beats(engine)}
-    listener = Process("listener", alive=_listens(config.data.dir / "inbox"), last_seen_s=None)
+    found = queue.beats(engine)
+    beats = {beat.process: now - beat.at for beat in found}
+    pids = {beat.process: beat.pid for beat in found}
+    listener = Process("listener", alive=listens(config.data.dir / "inbox"), last_seen_s=None)
     others = []
     for name in ("segmenter", "sender", "tending"):
         ago = beats.get(name)
-        alive = ago is not None and ago < SILENT_AFTER_S
+        alive = ago is not None and ago < SILENT_AFTER_S and _exists(config, pids[name])
         others.append(Process(name, alive=alive, last_seen_s=ago))
     return (listener, *others)
 
 
-def _listens(inbox: Path) -> bool:
+def _exists(config: Config, pid: int) -> bool:
+    """Tell whether a process is there; with a database of several machines its beat must do."""
+    if config.data.database:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # of another user, but there
+    return True
+
+
+def listens(inbox: Path) -> bool:
     """Tell whether a listener holds its inbox: it needs no database, so it leaves no heartbeat."""
     try:
         lock = os.open(inbox / "lock", os.O_RDONLY)

@@ -37,14 +37,21 @@ needs_orthanc = pytest.mark.skipif(
 )
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass
 class Orthanc:
     """A running Orthanc; `ae` answers on `dicom_port`."""
 
     folder: Path
     ae: str = "ORTHANC"
-    dicom_port: int = field(default_factory=lambda: free_port())
-    http_port: int = field(default_factory=lambda: free_port())
+    dicom_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
 
     def get(self, path: str) -> Any:
         """Return the JSON or bytes at a path of the REST interface."""
@@ -123,13 +130,6 @@ def started(orthanc: Orthanc, node_port: int | None = None, **options: Any) -> I
     finally:
         process.terminate()
         process.wait()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(orthanc: Orthanc, process: "subprocess.Popen[bytes]") -> None:

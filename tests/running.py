@@ -81,9 +81,7 @@ class Node:
             found[:] = self.stories()
             return len([s for s in found if s.ending is not Ending.IN_PROGRESS]) >= count
 
-        wait_until(
-            ended, within_s, lambda: f"endings: {[(s.ending, s.arrival.reason) for s in found]}"
-        )
+        wait_until(ended, within_s, lambda: str([s.ending for s in found]))
         return found
 
     def processes(self) -> list[psutil.Process]:

@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. Errors become a sentence, never a traceback."""
     chosen = parser().parse_args(arguments)
-    start_logs(getattr(chosen, "only", None) or chosen.command, getattr(chosen, "log_level", "warning"))
+    process = getattr(chosen, "only", None) or chosen.command
+    start_logs(process, getattr(chosen, "log_level", "warning"))
     try:
         return int(chosen.run(chosen))
     except NodeError as exc:

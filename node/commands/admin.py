@@ -11,6 +11,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+from node import status
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.trust import golden_checks
 from node.config import Config, Target, load
@@ -174,9 +175,23 @@ def _port(config: Config) -> str:
             probe.bind((config.node.host, config.node.port))
         except OSError as exc:
             message = f"{config.node.host}:{config.node.port} cannot be opened ({exc.strerror})"
-            advice = "If the node is running already, this is as it should be; else another port."
+            if _is_ours(config):
+                return f"{config.node.host}:{config.node.port}: this node is running"
+            advice = "Stop what listens there, or choose another node.port."
             raise Misconfigured(message, advice=advice) from exc
     return f"{config.node.host}:{config.node.port} is free"
+
+
+def _is_ours(config: Config) -> bool:
+    """Tell whether it is this node that listens on its port already."""
+    host = "127.0.0.1" if config.node.host == "0.0.0.0" else config.node.host  # noqa: S104
+    ourselves = Target(ae=config.node.ae_title, host=host, port=config.node.port)
+    known = config.callers[0].ae if config.callers and config.callers != "any" else "CHECK"
+    try:
+        send_echo(ourselves, known)
+    except NodeError:
+        return status.listens(config.data.dir / "inbox")
+    return True
 
 
 def _packages(config: Config) -> Iterator[Finding]:

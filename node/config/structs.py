@@ -148,4 +148,8 @@ def problems(config: Config) -> list[tuple[str, str]]:
                 found.append((f"{at}.send_to", f"no target {target!r}; targets: {known}"))
         if rule.use != "none" and not rule.send_to:
             found.append((f"{at}.send_to", "a rule that uses a model needs at least one target"))
+    for name, wanted in config.targets.items():
+        if wanted.report and wanted.seg != "binary":
+            problem = "a report needs seg: binary: readers do not know one on a label map"
+            found.append((f"targets.{name}.report", problem))
     return found

@@ -84,7 +84,9 @@ def finish_segment(
                 Kind.DELIVER,
                 now,
                 {
-                    "dedup_key": f"{job.dedup_key}/{delivery.target}",
+                    "dedup_key": "/".join(
+                        (job.dedup_key, delivery.target, delivery.payload.sop_instance_uid)
+                    ),
                     "study_uid": job.study_uid,
                     "series_uid": job.series_uid,
                     "arrival_id": job.arrival_id,

@@ -29,6 +29,7 @@ class Destination(_Strict, frozen=True, kw_only=True):
 
     name: str
     encoding: EncodingChoice = field(default_factory=EncodingChoice)
+    report: bool = False  # the volumes too, as a structured report
 
 
 class SegmentPayload(_Strict, frozen=True, kw_only=True):

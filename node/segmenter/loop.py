@@ -25,7 +25,7 @@ from node.queue import (
     SegmentResult,
 )
 from node.seg import Encoding, Identity
-from node.segmenter.messages import Done, SegObject, Stage, Task
+from node.segmenter.messages import Done, MadeObject, Stage, Task
 from node.segmenter.warm import Warm
 from node.states import Kind
 
@@ -114,6 +114,7 @@ def task_of(config: Config, job: Job, payload: SegmentPayload) -> Task:
         package_digest=payload.package_digest,
         size=payload.size,
         encodings=tuple(wanted),
+        reports=tuple({_encoding(t.encoding): None for t in payload.targets if t.report}),
         identity=identity_of(config),
         created_at=payload.created_at,
         outbox=str(config.data.dir / _outbox(job)),
@@ -144,15 +145,16 @@ def _results(
         dropped=done.dropped,
         peak_mb=done.peak_mb,
     )
-    by_encoding = {made.encoding: made for made in done.objects}
     deliveries = [
-        _delivery(job, target, by_encoding[_encoding(target.encoding)])
+        _delivery(job, target, made)
         for target in payload.targets
+        for made in done.objects
+        if made.encoding == _encoding(target.encoding) and (target.report or not made.is_report)
     ]
     return result, deliveries
 
 
-def _delivery(job: Job, target: Destination, made: SegObject) -> NewDelivery:
+def _delivery(job: Job, target: Destination, made: MadeObject) -> NewDelivery:
     return NewDelivery(
         target=target.name,
         priority=job.priority,

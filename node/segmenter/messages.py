@@ -25,15 +25,17 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     package_digest: str
     size: str
     encodings: tuple[Encoding, ...]
+    reports: tuple[Encoding, ...] = ()  # of the SEGs in these encodings
     identity: Identity
     created_at: float  # Unix seconds
     outbox: str  # folder where the objects go
 
 
-class SegObject(msgspec.Struct, frozen=True, kw_only=True):
+class MadeObject(msgspec.Struct, frozen=True, kw_only=True):
     """One verified object in the outbox."""
 
     name: str  # of the file in `Task.outbox`
+    is_report: bool = False
     encoding: Encoding
     sha256: str
     size_bytes: int
@@ -56,7 +58,7 @@ class Stage(msgspec.Struct, frozen=True, tag="stage"):
 class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     """The task is finished."""
 
-    objects: tuple[SegObject, ...]
+    objects: tuple[MadeObject, ...]
     volumes_ml: dict[str, float]
     seconds: dict[str, float]
     repairs: tuple[str, ...]

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from node import package, pipeline, seg, series
+from pydicom.dataset import Dataset
+
+from node import package, pipeline, report, seg, series
 from node.errors import BadPackage, Defect
 from node.imaging import Labels
 from node.package import Package, check_input
 from node.package.folder import file_digest
 from node.pipeline import Stopwatch
 from node.seg import Encoding
-from node.segmenter.messages import Done, SegObject, Task
+from node.segmenter.messages import Done, MadeObject, Task
 from node.series import Series
 from node.student import Student
 
-Report = Callable[[str, float], None]  # stage, share of it that is done
+Tell = Callable[[str, float], None]  # stage, share of it that is done
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +39,15 @@ class Made:
     package: Package
 
 
-def work(task: Task, threads: int, report: Report) -> Made:
-    """Do `task`; `report` says where it is.
+def work(task: Task, threads: int, tell: Tell) -> Made:
+    """Do `task`; `tell` hears where it is.
 
     Raises:
         Unsuitable: the series cannot be segmented.
         BadPackage: the package is not the one that was planned with.
         VerificationFailed: the object on disk is not what was meant.
     """
-    clock = _Reported(report)
+    clock = _Told(tell)
     with clock.stage("package"):
         chosen = _package(task)
         student = _student(chosen.folder, chosen.digest, task.size, threads)
@@ -53,15 +55,15 @@ def work(task: Task, threads: int, report: Report) -> Made:
         source = series.read(_files(task))
         modality = source.survey.headers[0].modality
         check_input(chosen.manifest.input, source.volume.grid, modality)
-    found = pipeline.segment(source.volume, chosen, student, lambda share: report("segment", share))
+    found = pipeline.segment(source.volume, chosen, student, lambda share: tell("segment", share))
     clock.seconds |= found.seconds
     outbox = Path(task.outbox)
     outbox.mkdir(parents=True, exist_ok=True)
-    made: list[SegObject] = []
+    made: list[MadeObject] = []
     repairs: set[str] = set()
     for encoding in task.encodings:
-        one, mended = _encode(task, chosen, source, found.labels, encoding, clock)
-        made.append(one)
+        objects, mended = _objects(task, chosen, source, found.labels, encoding, clock)
+        made.extend(objects)
         repairs.update(mended)
     _sync(outbox)
     _sync(outbox.parent)
@@ -78,30 +80,31 @@ def work(task: Task, threads: int, report: Report) -> Made:
     return Made(done, source, found.labels, chosen)
 
 
-class _Reported(Stopwatch):
+class _Told(Stopwatch):
     """A stopwatch that says which stage has begun."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, tell: Tell) -> None:
         super().__init__()
-        self._report = report
+        self._tell = tell
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Report and time a stage."""
-        self._report(name, 0.0)
+        """Tell and time a stage."""
+        self._tell(name, 0.0)
         with super().stage(name):
             yield
 
 
-def _encode(
+def _objects(
     task: Task,
     chosen: Package,
     source: Series,
     labels: Labels,
     encoding: Encoding,
     clock: Stopwatch,
-) -> tuple[SegObject, tuple[str, ...]]:
-    """Encode, write, read back, and only then give the file its name."""
+) -> tuple[list[MadeObject], tuple[str, ...]]:
+    """Make the SEG in one encoding, and its report if one is wanted."""
+    created = datetime.datetime.fromtimestamp(task.created_at, datetime.UTC)
     with clock.stage("encode"):
         dataset, repairs = seg.encode(
             source,
@@ -111,21 +114,47 @@ def _encode(
             inputs_digest=task.inputs_digest,
             identity=task.identity,
             encoding=encoding,
-            created=datetime.datetime.fromtimestamp(task.created_at, datetime.UTC),
+            created=created,
         )
+    segments = chosen.manifest.segments
     final = Path(task.outbox, file_name(encoding))
-    # another segmenter may do the same task after we lost the lease: no shared unfinished file
-    unproved = final.with_name(f"{final.name}.{os.getpid()}.unproved")
+    with _unproved(final, dataset, clock) as path, clock.stage("verify"):
+        seg.verify(path, source, labels, segments)
+    made = [_described(final, encoding, dataset)]
+    if encoding in task.reports:
+        with clock.stage("report"):
+            told = report.encode_report(
+                source, dataset, labels, chosen, created=created, uid_root=task.identity.uid_root
+            )
+        final = final.with_name(f"report-{final.name}")
+        with _unproved(final, told, clock):
+            pass
+        made.append(_described(final, encoding, told, is_report=True))
+    return made, repairs
+
+
+@contextmanager
+def _unproved(final: Path, dataset: Dataset, clock: Stopwatch) -> Iterator[Path]:
+    """Write a file that gets its final name only if the block does not raise.
+
+    Another segmenter may do the same task after we lost the lease: no shared unfinished file.
+    """
+    path = final.with_name(f"{final.name}.{os.getpid()}.unproved")
     try:
         with clock.stage("write"):
-            seg.write(dataset, unproved)
-        with clock.stage("verify"):
-            seg.verify(unproved, source, labels, chosen.manifest.segments)
-        unproved.replace(final)
+            seg.write(dataset, path)
+        yield path
+        path.replace(final)
     finally:
-        unproved.unlink(missing_ok=True)
-    made = SegObject(
+        path.unlink(missing_ok=True)
+
+
+def _described(
+    final: Path, encoding: Encoding, dataset: Dataset, *, is_report: bool = False
+) -> MadeObject:
+    return MadeObject(
         name=final.name,
+        is_report=is_report,
         encoding=encoding,
         sha256=file_digest(final),
         size_bytes=final.stat().st_size,
@@ -133,7 +162,6 @@ def _encode(
         sop_instance_uid=str(dataset.SOPInstanceUID),
         series_uid=str(dataset.SeriesInstanceUID),
     )
-    return made, repairs
 
 
 def file_name(encoding: Encoding) -> str:

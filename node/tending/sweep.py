@@ -257,7 +257,7 @@ class Sweep:
     def _destination(self, name: str) -> queue.Destination:
         target = self._config.targets[name]
         encoding = queue.EncodingChoice(kind=target.seg, omit_empty_frames=not target.empty_frames)
-        return queue.Destination(name=name, encoding=encoding)
+        return queue.Destination(name=name, encoding=encoding, report=target.report)
 
 
 def _repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:

@@ -18,9 +18,7 @@ import pytest
 from kd import lab
 from kd.cases import read_cases
 from kd.commands import main
-from kd.errors import BadTeacher
 from kd.export import export, real_patches
-from kd.nnunet import read_results
 from kd.recipe import Recipe, read_recipe
 from kd.soft import read_maps
 from kd.train import CHECKPOINT, Slice, pick_device
@@ -199,8 +197,3 @@ def test_a_damaged_checkpoint_is_refused_by_name(world: Path, tmp_path: Path) ->
     words = ["import", str(copy), "--like", str(like), "--task", "x", "--modality", "MR"]
     assert main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "x.yaml")]) == 1
     assert not (tmp_path / "teacher_0" / CHECKPOINT).exists()
-
-
-def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadTeacher, match=r"no nnU-Net v2 results folder"):
-        read_results(tmp_path)

@@ -1,5 +1,6 @@
 """The whole loop with real peers: a series comes in, a student runs, a SEG goes out."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from node import seg, series
 from node.imaging import Volume
+from node.series.compose import Labelling, compose
 from node.states import Ending
 from tests.orthanc import Orthanc, needs_orthanc, started
 from tests.packages import expected_labels, make_tiny_package, phantom
@@ -31,10 +33,6 @@ def node(tmp_path: Path, orthanc: Orthanc) -> Node:
 
 def head(folder: Path) -> list[Path]:
     """Write the threshold phantom as an MR series with DICOM headers of our own."""
-    from datetime import UTC, datetime
-
-    from node.series.compose import Labelling, compose
-
     return list(compose(phantom(), folder, Labelling(), datetime(2026, 1, 2, tzinfo=UTC)).files)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.commands.admin import template
@@ -57,8 +58,16 @@ def test_the_template_shows_the_defaults_and_is_valid() -> None:
 def test_every_key_stands_in_the_template() -> None:
     text = template()
     config = load_text(text)
-    structs = [config, config.node, config.data, config.data.keep, config.model, config.complete]
+    structs: list[msgspec.Struct] = [
+        config,
+        config.node,
+        config.data,
+        config.data.keep,
+        config.model,
+        config.complete,
+    ]
     structs += [config.limits, config.targets["pacs"], config.rules[0], config.rules[0].when]
+    assert config.callers != "any"
     structs += [config.callers[0]]
     for struct in structs:
         for key in struct.__struct_fields__:

@@ -1,5 +1,6 @@
 """Training: learns, repeats itself exactly, survives kills, damaged files and full disks."""
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -9,11 +10,11 @@ import torch
 from kd import checkpoint
 from kd.augment import Augment
 from kd.batches import Batches
-from kd.cases import read_cases
-from kd.errors import BadCheckpoint, BadRecipe
-from kd.lab import new_network, train_size
+from kd.cases import names_of, read_cases
+from kd.errors import BadCheckpoint, BadRecipe, Diverged
+from kd.lab import Lesson, identity, new_network, train_size
 from kd.recipe import read_recipe
-from kd.train import CHECKPOINT, Outcome, Progress, Slice, averaged_network, schedule
+from kd.train import CHECKPOINT, Outcome, Progress, Slice, Trainer, averaged_network, schedule
 from node.pipeline import dice
 from tests.kd_phantoms import data_set, recipe, write_recipe
 
@@ -112,6 +113,22 @@ def test_a_failed_save_leaves_the_last_checkpoint_intact(
     monkeypatch.undo()
     assert checkpoint.load(path, CPU) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
+    folder: Path, tmp_path: Path
+) -> None:
+    _train(folder, tmp_path, stop_after=2)
+    chosen = recipe()
+    cases = read_cases(chosen, folder, ["ball_0"])
+    batches = Batches(cases, (16, 16, 16), chosen.training, CPU)
+    network = new_network(chosen, "small")
+    names = names_of(chosen, folder, "train")
+    bound = identity(chosen, Lesson("small", names))
+    trainer = Trainer(network, chosen.training, None, bound, CPU)
+    with pytest.raises(Diverged, match="step 2"):
+        trainer.run(batches, tmp_path, objective=lambda outputs, *_: outputs[0].sum() * math.nan)
+    assert checkpoint.load(tmp_path / CHECKPOINT, CPU)["step"] == 2
 
 
 def test_the_schedule_warms_up_and_ends_at_zero() -> None:

@@ -1,0 +1,194 @@
+"""Taking over an nnU-Net results folder, without nnU-Net: its files are written here by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kd import lab
+from kd.errors import BadTeacher
+from kd.network import Topology, UNet
+from kd.nnunet import import_folder, intensity_of, read_results, topology_of
+from kd.nnunet_weights import _decoder_names, _encoder_names
+from kd.oriented import Oriented
+from node.imaging import Grid, Volume
+from node.imaging.intensity import Clip, Standardise, ZScore
+from node.imaging.nifti import write
+
+CPU = torch.device("cpu")
+STRIDES = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
+
+
+def _plans(blocks: str = "plain") -> dict[str, Any]:
+    counts = {"plain": "n_conv_per_stage", "residual": "n_blocks_per_stage"}
+    name = {"plain": "PlainConvUNet", "residual": "ResidualEncoderUNet"}[blocks]
+    kwargs = {
+        "n_stages": 3,
+        "features_per_stage": [4, 8, 8],
+        "conv_op": "torch.nn.modules.conv.Conv3d",
+        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+        "strides": STRIDES,
+        counts[blocks]: [2, 1, 2],
+        "n_conv_per_stage_decoder": [1, 2],
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "dropout_op": None,
+    }
+    return {
+        "transpose_forward": [0, 1, 2],
+        "original_median_shape_after_transp": [20, 24, 20],
+        "original_median_spacing_after_transp": [1.5, 1.0, 1.0],
+        "foreground_intensity_properties_per_channel": {
+            "0": {"mean": 100.0, "std": 20.0, "percentile_00_5": 10.0, "percentile_99_5": 200.0}
+        },
+        "configurations": {
+            "3d_fullres": {
+                "patch_size": [8, 16, 16],
+                "spacing": [1.5, 1.0, 1.0],
+                "normalization_schemes": ["ZScoreNormalization"],
+                "use_mask_for_norm": [False],
+                "architecture": {
+                    "network_class_name": f"dynamic_network_architectures.x.{name}",
+                    "arch_kwargs": kwargs,
+                },
+            }
+        },
+    }
+
+
+def _folder(root: Path, plans: dict[str, Any]) -> Path:
+    folder = root / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (folder / "fold_0" / "validation").mkdir(parents=True)
+    (folder / "fold_0" / "validation" / "case_7.nii.gz").touch()
+    (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    described = {"labels": {"background": 0, "a": 1, "b": 2}, "channel_names": {"0": "MRI"}}
+    (folder / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+    return folder
+
+
+def _trained(topology: Topology, path: Path) -> UNet:
+    """Write a checkpoint as nnU-Net does, numpy number included, of a network drawn at random."""
+    torch.manual_seed(0)
+    network = UNet(topology, 3)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    names = _encoder_names(topology) | _decoder_names(topology)
+    theirs = {names[ours]: weight for ours, weight in network.state_dict().items()}
+    torch.save({"network_weights": theirs, "_best_ema": np.float64(0.5)}, path)
+    return network.eval()
+
+
+def _image(path: Path, affine: np.ndarray) -> Path:
+    write(Volume(np.ones((6, 7, 8), np.float32), Grid((6, 7, 8), affine)), path)
+    return path
+
+
+LPS = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+RAS = np.array([[0, 0, -1.0, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+SAGITTAL = np.array([[1, 0, 0.0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("blocks", ["plain", "residual"])
+def test_every_weight_finds_its_place(tmp_path: Path, blocks: str) -> None:
+    folder = _folder(tmp_path, _plans(blocks))
+    results = read_results(folder)
+    network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
+    like = _image(tmp_path / "like.nii.gz", LPS)
+    recipe = import_folder(results, like, "MR", "taken-over", tmp_path / "runs")
+    taken, _ = lab.open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    image = torch.randn(1, 1, 8, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(taken(image), network(image))
+    assert lab._imported_folds(tmp_path / "runs") == (("case_7",),)
+    assert recipe.grid.patch_zyx == (8, 16, 16)
+    assert recipe.strides_zyx == ((1, 1, 1), (1, 2, 2), (2, 2, 2))
+
+
+@pytest.mark.parametrize("affine", [RAS, SAGITTAL], ids=["ras", "sagittal"])
+def test_the_network_sees_its_own_axis_order(tmp_path: Path, affine: np.ndarray) -> None:
+    folder = _folder(tmp_path, _plans())
+    results = read_results(folder)
+    network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
+    like = _image(tmp_path / "like.nii.gz", affine)
+    recipe = import_folder(results, like, "MR", "taken-over", tmp_path / "runs")
+    taken, _ = lab.open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    own = torch.randn(1, 1, 8, 16, 16)  # in the order of its files
+    with torch.no_grad():
+        if affine is RAS:
+            found = taken(own.flip(3, 4)).flip(3, 4)
+        else:
+            # file axes: left, down, back; canonical: head, back, left
+            canonical = own.permute(0, 1, 3, 4, 2).flip(2)
+            found = taken(canonical).flip(2).permute(0, 1, 4, 2, 3)
+            assert recipe.grid.patch_zyx == (16, 16, 8)
+            assert recipe.grid.spacing_mm_zyx == (1.0, 1.0, 1.5)
+        torch.testing.assert_close(found, network(own))
+
+
+def test_no_turn_changes_nothing() -> None:
+    network = UNet(
+        Topology(
+            widths=(2, 4),
+            strides_zyx=((1, 1, 1), (2, 2, 2)),
+            kernels_zyx=((3, 3, 3), (3, 3, 3)),
+            convolutions=(1, 1),
+            decoder_convolutions=(1,),
+        ),
+        2,
+    )
+    image = torch.randn(1, 1, 4, 4, 4)
+    still = Oriented(network, (0, 1, 2), (False, False, False))
+    assert torch.equal(still(image), network(image))
+
+
+def test_normalisation_comes_from_the_closed_list(tmp_path: Path) -> None:
+    plans = _plans()
+    chosen = plans["configurations"]["3d_fullres"]
+    chosen["use_mask_for_norm"] = [True]
+    folder = _folder(tmp_path / "a", plans)
+    assert intensity_of(read_results(folder)) == (ZScore(nonzero_only=True),)
+    chosen["normalization_schemes"] = ["CTNormalization"]
+    folder = _folder(tmp_path / "b", plans)
+    expected = (Clip(10.0, 200.0), Standardise(100.0, 20.0))
+    assert intensity_of(read_results(folder)) == expected
+    chosen["normalization_schemes"] = ["RGBTo01Normalization"]
+    with pytest.raises(BadTeacher, match="RGBTo01"):
+        intensity_of(read_results(_folder(tmp_path / "c", plans)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("norm_op", "torch.nn.BatchNorm3d", "InstanceNorm"),
+        ("dropout_op", "torch.nn.Dropout3d", "dropout"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused(
+    tmp_path: Path, key: str, value: str, complaint: str
+) -> None:
+    plans = _plans()
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"][key] = value
+    with pytest.raises(BadTeacher, match=complaint):
+        topology_of(read_results(_folder(tmp_path, plans)))
+
+
+def test_a_checkpoint_that_is_a_program_is_refused(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, _plans())
+    torch.save({"network_weights": Path}, folder / "fold_0" / "checkpoint_final.pth")
+    like = _image(tmp_path / "like.nii.gz", LPS)
+    with pytest.raises(BadTeacher, match=r"fold_0/checkpoint_final\.pth"):
+        import_folder(read_results(folder), like, "MR", "x", tmp_path / "runs")
+
+
+def test_a_folder_without_a_finished_fold_is_refused(tmp_path: Path) -> None:
+    like = _image(tmp_path / "like.nii.gz", LPS)
+    with pytest.raises(BadTeacher, match="no fold is finished"):
+        import_folder(read_results(_folder(tmp_path, _plans())), like, "MR", "x", tmp_path / "runs")
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadTeacher, match=r"no nnU-Net v2 results folder"):
+        read_results(tmp_path)
