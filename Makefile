@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMPS := $(VENV)/stamps
 
-.PHONY: help setup check test test-all demo format clean
+.PHONY: help setup check test test-all quick demo format clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,10 +19,11 @@ $(STAMPS)/node: requirements/node.txt pyproject.toml
 	@$(PIP) install --no-deps --editable .
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/test: $(STAMPS)/node requirements/kd.txt requirements/test.txt requirements/torch.txt
+$(STAMPS)/test: $(STAMPS)/node requirements/kd.txt requirements/monai.txt requirements/test.txt requirements/torch.txt
 	@echo "installing the laboratory and the test tools ..."
 	@$(PIP) install --requirement requirements/torch.txt
 	@$(PIP) install --require-hashes --requirement requirements/kd.txt
+	@$(PIP) install --require-hashes --no-deps --requirement requirements/monai.txt
 	@$(PIP) install --require-hashes --requirement requirements/test.txt
 	@touch $@
 
@@ -39,11 +40,11 @@ check: $(STAMPS)/test ## format, lint, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-test: setup check ## everything: what CI runs
-	@$(BIN)/pytest -n 2 --dist loadgroup
+test test-all: setup check ## everything: what CI runs
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 quick: $(STAMPS)/test ## unit tests and properties only
-	@$(BIN)/pytest -n 2 tests/unit tests/properties tests/architecture
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/unit tests/properties tests/architecture
 
 format: $(STAMPS)/test ## format and mend what can be mended
 	@$(BIN)/ruff format .

@@ -167,7 +167,7 @@ def check_pair(name: str, image: Volume, labels: Labels, n_classes: int) -> None
 
 def prepare(recipe: Recipe, pair: Pair) -> Case:
     """Bring a pair to the model's grid, as `node.pipeline.segment` does with an image."""
-    turned, turn = orient(pair.image)
+    turned, turn = orient(pair.image, recipe.grid.orientation)
     ready = Volume(intensity.apply(turned.array, recipe.intensity), turned.grid)
     grid = regrid(turned.grid, recipe.grid.spacing_mm_zyx)
     image = resample(ready, grid, recipe.grid.resample_order)

@@ -148,7 +148,7 @@ def open_run(
         message = f"run {run.name} knows {foreign.n_classes} classes, the recipe {recipe.n_classes}"
         raise BadTeacher(message)
     network, story = averaged_network(UNet(foreign.topology, foreign.n_classes), run, device)
-    return Oriented(network, foreign.axes, foreign.flips).to(device).eval(), story
+    return Oriented(network, foreign.axes).to(device).eval(), story
 
 
 def _imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:

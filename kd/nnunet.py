@@ -24,7 +24,7 @@ from kd.train import CHECKPOINT, FORMAT
 from node.errors import NodeError
 from node.imaging import intensity
 from node.imaging.nifti import read_volume
-from node.imaging.orient import Turn, turn_of
+from node.imaging.orient import Orientation, Turn, turn_of
 from node.package.manifest import Input, ModelGrid, Range
 
 PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
@@ -144,7 +144,6 @@ def import_folder(
     forward: list[int] = results.plans["transpose_forward"]
     # axis i of the network is file axis forward[i]; canonical axis j is file axis turn.axes[j]
     axes = tuple(turn.axes.index(f) for f in forward)
-    flips = tuple(turn.flips[a] for a in axes)
     folds = sorted(results.folder.glob("fold_*/checkpoint_final.pth"))
     if not folds:
         raise BadTeacher("there is no fold_*/checkpoint_final.pth: no fold is finished")
@@ -154,12 +153,11 @@ def import_folder(
             topology=topology,
             n_classes=len(results.labels) + 1,
             axes=(axes[0], axes[1], axes[2]),
-            flips=(flips[0], flips[1], flips[2]),
             held=tuple(sorted(p.name.removesuffix(_ending(results)) for p in held)),
             source=f"{results.folder.name}/{path.parent.name}",
         )
         _write_run(foreign, path, runs / f"teacher_{number}")
-    return _recipe(results, foreign, modality, task)
+    return _recipe(results, foreign, _orientation(turn), (modality, task))
 
 
 def _write_run(foreign: Foreign, path: Path, run: Path) -> None:
@@ -178,7 +176,13 @@ def _write_run(foreign: Foreign, path: Path, run: Path) -> None:
     checkpoint.save(state | {"identity": json.dumps(choices)}, run / CHECKPOINT)
 
 
-def _recipe(results: Results, foreign: Foreign, modality: Literal["MR", "CT"], task: str) -> Recipe:
+def _recipe(
+    results: Results,
+    foreign: Foreign,
+    orientation: Orientation,
+    words: tuple[Literal["MR", "CT"], str],
+) -> Recipe:
+    modality, task = words
     spacing, patch, strides = (
         _canonical(values, foreign.axes)
         for values in (
@@ -206,6 +210,7 @@ def _recipe(results: Results, foreign: Foreign, modality: Literal["MR", "CT"], t
             slices=Range(low=1, high=10_000),
         ),
         grid=ModelGrid(
+            orientation=orientation,
             spacing_mm_zyx=(spacing[0], spacing[1], spacing[2]),
             patch_zyx=(int(patch[0]), int(patch[1]), int(patch[2])),
         ),
@@ -229,6 +234,12 @@ def _turn(like: Path) -> Turn:
         return turn_of(read_volume(like).grid)
     except NodeError as exc:
         raise BadTeacher(f"{like.name}: {exc.message}") from exc
+
+
+def _orientation(turn: Turn) -> Orientation:
+    """Return the directions of the files: where LPS would flip an axis, the opposite letter."""
+    letters = ["SI"[turn.flips[0]], "PA"[turn.flips[1]], "LR"[turn.flips[2]]]
+    return msgspec.convert("".join(reversed(letters)), Orientation)
 
 
 def _canonical(values: Any, axes: Triple) -> list[Any]:

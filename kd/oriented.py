@@ -1,14 +1,14 @@
 """A network that was trained in another axis order, made to take and give canonical volumes.
 
-nnU-Net works in the order of the files it was trained on. Turning its input and its output inside
-the exported graph keeps the node's pipeline the same for every model.
+nnU-Net works in the axis order of the files it was trained on. Permuting input and output inside
+the exported graph keeps the node's pipeline the same for every model. Directions are no matter of
+the graph but of the manifest's orientation: padding and patches must begin at the same ends.
 Shapes: B batch, K classes, Z Y X voxels (head, back, left); N the network's own order.
 """
 
 from pathlib import Path
 
 import msgspec
-import torch
 from torch import Tensor, nn
 
 from kd.errors import BadTeacher
@@ -23,30 +23,23 @@ class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     topology: Topology
     n_classes: int
     axes: Triple  # axis i of the network is canonical axis axes[i]
-    flips: tuple[bool, bool, bool]  # axis i of the network runs against its canonical axis
     held: tuple[str, ...]  # cases of its validation fold; empty if unknown
     source: str
 
 
 class Oriented(nn.Module):
-    """A U-Net behind a turn, and the turn back after it."""
+    """A U-Net behind a permutation of axes, and the permutation back after it."""
 
-    def __init__(self, network: UNet, axes: Triple, flips: tuple[bool, bool, bool]) -> None:
-        """Remember the turn; identity costs nothing."""
+    def __init__(self, network: UNet, axes: Triple) -> None:
+        """Axis i of the network is canonical axis `axes[i]`."""
         super().__init__()
         self.network = network
         self.there = [0, 1, *(2 + a for a in axes)]
         self.back = [0, 1, *(2 + axes.index(a) for a in range(3))]
-        self.flipped = [2 + i for i, flip in enumerate(flips) if flip]
 
     def forward(self, x_bczyx: Tensor) -> Tensor:
         """Return the logits [B, K, Z, Y, X] of a canonical image."""
-        x_bcn = x_bczyx.permute(self.there)
-        if self.flipped:
-            x_bcn = torch.flip(x_bcn, self.flipped)
-        logits_bkn = self.network(x_bcn)
-        if self.flipped:
-            logits_bkn = torch.flip(logits_bkn, self.flipped)
+        logits_bkn = self.network(x_bczyx.permute(self.there))
         return logits_bkn.permute(self.back)
 
 

@@ -61,7 +61,7 @@ def segment(
     """
     manifest, clock = package.manifest, Stopwatch()
     with clock.stage("intensity"):
-        turned, turn = orient(volume)
+        turned, turn = orient(volume, manifest.grid.orientation)
         ready = Volume(intensity.apply(turned.array, manifest.intensity), turned.grid)
     with clock.stage("resample"):
         grid = regrid(turned.grid, manifest.grid.spacing_mm_zyx)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
 import yaml
 
 from kd.recipe import Recipe
@@ -12,6 +13,7 @@ from node.imaging import Grid, Labels, Volume
 from node.imaging.nifti import write
 
 SHAPE = (20, 24, 20)
+torch.set_num_threads(1)  # networks this small lose more to waiting for a second thread
 
 RECIPE = {
     "task": "two-balls",

@@ -2,16 +2,21 @@
 
 The canonical order is LPS: array axis 0 runs to the head, axis 1 to the back, axis 2 to the left,
 each as nearly as whole-axis permutations and flips allow. An oblique volume stays oblique.
+
+A package may ask for the same axes with other directions, such as RAS (to the right, to the front,
+to the head): a network that was trained so must be padded and cut into patches from the same ends.
 """
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from node.imaging.volume import Grid, Volume
+
+Orientation = Literal["LPS", "RPS", "LAS", "RAS", "LPI", "RPI", "LAI", "RAI"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,8 @@ class Turn:
         return np.transpose(array[steps], tuple(int(i) for i in back))
 
 
-def turn_of(grid: Grid) -> Turn:
-    """Find the turn that brings `grid` nearest to LPS.
+def turn_of(grid: Grid, orientation: Orientation = "LPS") -> Turn:
+    """Find the turn that brings `grid` nearest to `orientation`.
 
     All six assignments of axes are weighed at once: taking the nearest axis one by one can assign
     two array axes to the same direction when a volume lies at about 45 degrees.
@@ -42,7 +47,8 @@ def turn_of(grid: Grid) -> Turn:
     directions = grid.affine[:3, :3] / np.array(grid.spacing_mm)
     wanted = directions[::-1]  # rows: along z (head), y (back), x (left); columns: source axes
     best = max(permutations(range(3)), key=lambda p: sum(abs(wanted[i, p[i]]) for i in range(3)))
-    flips = tuple(bool(wanted[i, best[i]] < 0) for i in range(3))
+    signs = [1 if letter in "LPS" else -1 for letter in reversed(orientation)]
+    flips = tuple(bool(signs[i] * wanted[i, best[i]] < 0) for i in range(3))
     return Turn((best[0], best[1], best[2]), (flips[0], flips[1], flips[2]))
 
 
@@ -57,7 +63,7 @@ def turned_grid(grid: Grid, turn: Turn) -> Grid:
     return Grid((shape[0], shape[1], shape[2]), grid.affine @ to_source)
 
 
-def orient(volume: Volume) -> tuple[Volume, Turn]:
+def orient(volume: Volume, orientation: Orientation = "LPS") -> tuple[Volume, Turn]:
     """Return `volume` in canonical order, and the turn that leads back."""
-    turn = turn_of(volume.grid)
+    turn = turn_of(volume.grid, orientation)
     return Volume(turn.apply(volume.array), turned_grid(volume.grid, turn)), turn

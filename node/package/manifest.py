@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from node.imaging import intensity
 from node.imaging import regions as region_steps  # the field below takes the name
+from node.imaging.orient import Orientation
 
 FORMAT = 1  # raised when an older node could misread a newer package
 SIZES = ("teacher", "large", "medium", "small", "tiny")  # most accurate first
@@ -65,9 +66,9 @@ class Input(_Strict, frozen=True, kw_only=True):
 
 
 class ModelGrid(_Strict, frozen=True, kw_only=True):
-    """Where the network works. Axes: head, back, left (LPS, slowest axis first)."""
+    """Where the network works. Axes: head, back, left for LPS (slowest axis first)."""
 
-    orientation: Literal["LPS"] = "LPS"
+    orientation: Orientation = "LPS"
     spacing_mm_zyx: tuple[Positive, Positive, Positive]
     patch_zyx: tuple[Count, Count, Count]
     overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.5

@@ -37,7 +37,7 @@ TRAIN = """
 import sys, torch
 from nnunetv2.run.run_training import run_training
 torch.set_num_threads(2)
-run_training("901", "3d_fullres", 0, "nnUNetTrainer_1epoch", device=torch.device("cpu"))
+run_training("901", "3d_fullres", 0, "nnUNetTrainer_5epochs", device=torch.device("cpu"))
 """
 PREDICT = """
 import sys, torch
@@ -60,7 +60,12 @@ def _has_nnunet() -> bool:
 
 def _run(root: Path, *words: str) -> None:
     folders = {f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
-    limits = {"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "2"}
+    limits = {
+        "nnUNet_n_proc_DA": "1",
+        "nnUNet_def_n_proc": "1",
+        "nnUNet_compile": "f",
+        "OMP_NUM_THREADS": "2",
+    }
     done = subprocess.run(
         [PYTHON, *words],
         env=os.environ | folders | limits,
@@ -73,7 +78,7 @@ def _run(root: Path, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real cases in nnU-Net's raw layout, and a network trained on them for one epoch."""
+    """Real cases in nnU-Net's raw layout, and a network trained on them for five epochs."""
     if not REAL.is_dir():
         pytest.skip("the real hippocampus cases are not here")
     if not _has_nnunet():
@@ -112,17 +117,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _shrink(path: Path) -> None:
-    """Make the planned network narrow enough for one epoch on a CPU, as a user may."""
+    """Make the planned network small enough for five epochs on a CPU, as a user may."""
     plans = json.loads(path.read_text(encoding="utf-8"))
     chosen = plans["configurations"]["3d_fullres"]
     kwargs = chosen["architecture"]["arch_kwargs"]
     kwargs["features_per_stage"] = [min(f // 4, 32) for f in kwargs["features_per_stage"]]
     chosen["batch_size"] = 2
+    chosen["patch_size"] = [24, 32, 24]  # smaller than the cases: stitching is compared as well
     path.write_text(json.dumps(plans), encoding="utf-8")
 
 
 def _results(root: Path) -> Path:
-    return root / "results" / DATASET / "nnUNetTrainer_1epoch__nnUNetPlans__3d_fullres"
+    return root / "results" / DATASET / "nnUNetTrainer_5epochs__nnUNetPlans__3d_fullres"
 
 
 @pytest.fixture(scope="module")

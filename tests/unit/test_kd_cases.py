@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -145,3 +146,13 @@ def test_folds_cover_every_case_once_and_are_repeatable() -> None:
     assert sorted(name for fold in dealt for name in fold) == sorted(names)
     assert dealt == folds(names, 3, seed=5)
     assert {len(fold) for fold in dealt} == {3, 4}
+
+
+def test_a_recipe_may_ask_for_other_directions(folder: Path) -> None:
+    ras = msgspec.structs.replace(recipe().grid, orientation="RAS")
+    chosen = msgspec.structs.replace(recipe(), grid=ras)
+    straight = prepare(recipe(), read_pair(recipe(), folder, "ball_0"))
+    flipped = prepare(chosen, read_pair(chosen, folder, "ball_0"))
+    np.testing.assert_array_equal(flipped.labels.array, straight.labels.array[:, ::-1, ::-1])
+    corner = straight.labels.grid.affine @ [0, 23, 19, 1]
+    np.testing.assert_allclose(flipped.labels.grid.affine[:3, 3], corner[:3])
