@@ -96,6 +96,23 @@ def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Repo
     return True
 
 
+def soften(
+    recipe: Recipe, folder: Path, lesson: Lesson, runs: Sequence[Path], *, here: Slice
+) -> int:
+    """Write the maps of finished runs of one size to `lesson.soft`; return how many were missing.
+
+    Several runs are averaged. This is one rung of a ladder: a large student teaches a smaller one.
+
+    Raises:
+        LabError: of the case or checkpoint that is wrong.
+    """
+    assert lesson.soft is not None  # what this is for
+    device = pick_device(here.device)
+    teachers = [open_run(recipe, lesson.size, run, device)[0] for run in runs]
+    cases = read_cases(recipe, folder, lesson.names)
+    return write_maps(cases, lambda _: teachers, recipe.grid, device, lesson.soft)
+
+
 def distill(
     recipe: Recipe, folder: Path, lesson: Lesson, run: Path, *, here: Slice, report: Report
 ) -> Outcome:

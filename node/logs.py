@@ -7,7 +7,9 @@ so a name or an id cannot slip in with a dataset or an exception's arguments.
 import json
 import logging
 import sys
+import threading
 import time
+from types import TracebackType
 from typing import Any
 
 # What may be written beside the message. Study and series UIDs are how operators find their way;
@@ -66,20 +68,38 @@ class JsonLines(logging.Formatter):
 def start(process: str, level: str = "info") -> None:
     """Send the logs of `process` to standard error, one JSON object a line.
 
-    The libraries below us put dataset values into their messages, so they may speak of errors only.
+    The libraries below us put values of data sets into messages, warnings and exceptions, so
+    nothing of them is written; an exception that nobody caught is told by its type and place.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.ERROR)
-    ours = logging.getLogger("node")
-    ours.setLevel(level.upper())
-    for name in ("pydicom", "pynetdicom", "highdicom", "apscheduler", "sqlalchemy"):
+    root.setLevel(logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+    # these set levels of their own when they are imported
+    for name in ("pydicom", "pynetdicom", "highdicom", "apscheduler", "sqlalchemy", "py.warnings"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("node").setLevel(level.upper())
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
 
 
-def _where(traceback: Any) -> list[str]:
+def _uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        logging.getLogger("node").critical("uncaught", exc_info=(kind, error, traceback))
+
+
+def _uncaught_in_thread(hook: threading.ExceptHookArgs) -> None:
+    error = hook.exc_value or hook.exc_type()
+    logging.getLogger("node").critical(
+        "uncaught in a thread", exc_info=(hook.exc_type, error, hook.exc_traceback)
+    )
+
+
+def _where(traceback: TracebackType | None) -> list[str]:
     steps = []
     while traceback is not None:
         code = traceback.tb_frame.f_code

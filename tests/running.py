@@ -74,7 +74,7 @@ class Node:
         return queue.stories(self.engine)
 
     def wait_for_endings(self, count: int, within_s: float = 60.0) -> list[queue.Story]:
-        """Wait until `count` arrivals have ended; fail with what there is when it takes too long."""
+        """Wait until `count` arrivals have ended; fail with what there is after `within_s`."""
         found: list[queue.Story] = []
 
         def ended() -> bool:

@@ -1,4 +1,4 @@
-"""`kd train`, `kd teach`, `kd distill`: the commands that take hours and may be killed."""
+"""`kd train`, `teach`, `soften`, `distill`: the commands that take hours and may be killed."""
 
 import argparse
 from pathlib import Path
@@ -35,12 +35,27 @@ def add_to(commands: Commands) -> None:
     teach.add_argument("--runs", type=Path, required=True, help="folder of the folds")
     teach.set_defaults(run_command=_teach)
 
+    soften = commands.add_parser(
+        "soften", help="write the soft targets of any finished runs, for a ladder or an ablation"
+    )
+    soften.add_argument("recipe", type=Path, help="YAML recipe")
+    soften.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    soften.add_argument("--size", required=True, help="size of the runs")
+    soften.add_argument(
+        "--run", type=Path, action="append", required=True, help="may be repeated: their mean"
+    )
+    soften.add_argument("--soft", type=Path, required=True, help="folder of the soft targets")
+    soften.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    soften.set_defaults(run_command=_soften)
+
     distill = commands.add_parser(
         "distill", help="train one student on reference labels and on the teacher's soft targets"
     )
     _common(distill)
     distill.add_argument("--size", required=True, help="one of the recipe's sizes")
-    distill.add_argument("--runs", type=Path, required=True, help="folder given to kd teach")
+    targets = distill.add_mutually_exclusive_group(required=True)
+    targets.add_argument("--runs", type=Path, help="folder given to kd teach")
+    targets.add_argument("--soft", type=Path, help="instead: folder given to kd soften")
     distill.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
     distill.add_argument(
         "--terms", choices=sorted(TERMS), default="all", help="for ablations (default: all)"
@@ -77,12 +92,21 @@ def _teach(chosen: argparse.Namespace) -> int:
     return EXIT_OK if finished else EXIT_UNFINISHED
 
 
+def _soften(chosen: argparse.Namespace) -> int:
+    recipe = read_recipe(chosen.recipe)
+    names = names_of(recipe, chosen.data, recipe.data.train)
+    lesson = lab.Lesson(chosen.size, names, chosen.soft)
+    written = lab.soften(recipe, chosen.data, lesson, chosen.run, here=Slice(chosen.device))
+    say(f"{written} soft targets written to {chosen.soft.name}, {len(names)} are there")
+    return EXIT_OK
+
+
 def _distill(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
     terms = recipe.distillation
     recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
     names = names_of(recipe, chosen.data, recipe.data.train)
-    lesson = lab.Lesson(chosen.size, names, chosen.runs / lab.SOFT)
+    lesson = lab.Lesson(chosen.size, names, chosen.soft or chosen.runs / lab.SOFT)
     report = progress_lines(chosen.size, as_json=chosen.json)
     outcome = lab.distill(
         recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report

@@ -1,6 +1,7 @@
 """`segnode init` writes the configuration; `segnode check` tells whether it would work."""
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from node import status
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.trust import golden_checks
-from node.config import Config, Target, load
+from node.config import Config, Target, load_text
 from node.errors import Misconfigured, NodeError, Refused
 from node.package import uses
 from node.sender import send_echo
@@ -56,8 +57,9 @@ def _init(chosen: argparse.Namespace) -> int:
     text = template()
     for section, key, value in _answers(chosen):
         text = _set(text, section, key, value)
+    load_text(text, str(chosen.file), chosen.file.parent)  # nothing is written that cannot be read
+    chosen.file.parent.mkdir(parents=True, exist_ok=True)
     chosen.file.write_text(text, encoding="utf-8")
-    load(chosen.file)
     print(f"wrote {chosen.file}. Edit callers, targets and rules, then: segnode check")
     return 0
 
@@ -68,24 +70,25 @@ def template() -> str:
 
 
 def _answers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
-    """Yield (section, key, value) for each option that was given."""
+    """Yield (section, key, value as YAML) for each option that was given."""
     if chosen.ae_title:
-        yield "node", "ae_title", chosen.ae_title
-    if chosen.port:
+        yield "node", "ae_title", json.dumps(chosen.ae_title)
+    if chosen.port is not None:
         yield "node", "port", str(chosen.port)
     if chosen.models:
-        yield "model", "dir", str(chosen.models.resolve())
+        yield "model", "dir", json.dumps(str(chosen.models.resolve()))
     if chosen.caller:
         ae, _, host = chosen.caller.partition("@")
-        yield "callers", "- ae", ae
-        yield "callers", "host", host or '""'
+        yield "callers", "- ae", json.dumps(ae)
+        yield "callers", "host", json.dumps(host)
     if chosen.target:
         match = re.fullmatch(r"([^@]+)@([^:]+):(\d+)", chosen.target)
         if match is None:
             message = f"{chosen.target!r} is not a target"
             raise Misconfigured(message, advice="Write it as AE@HOST:PORT, like PACS@10.1.2.3:104.")
-        for key, value in zip(("ae", "host", "port"), match.groups(), strict=True):
-            yield "targets", key, value
+        yield "targets", "ae", json.dumps(match[1])
+        yield "targets", "host", json.dumps(match[2])
+        yield "targets", "port", match[3]
 
 
 def _set(text: str, section: str, key: str, value: str) -> str:

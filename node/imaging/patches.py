@@ -18,6 +18,9 @@ Scores = npt.NDArray[np.float32]
 Network = Callable[[FloatArray], FloatArray]  # patch [Z, Y, X] -> scores [C, Z, Y, X]
 
 SIGMA_SHARE = 1 / 8  # of the patch edge, nnU-Net's choice
+# a corner's weight must not be 0; larger values would blend evenly along the volume's edges, where
+# all weights are small (nnU-Net's least, a tenth of float16's)
+LEAST_WEIGHT = 6e-9
 
 
 def starts(n: int, patch: int, overlap: float) -> list[int]:
@@ -34,11 +37,11 @@ def gaussian_weights(patch: Shape) -> Scores:
     """Return the weight of each voxel of a patch, [Z, Y, X]: 1 in the middle, never 0."""
     axes = []
     for n in patch:
-        at = np.arange(n) - (n - 1) / 2
+        at = np.arange(n) - n // 2  # nnU-Net's middle, half a voxel off for an even patch
         axes.append(np.exp(-0.5 * (at / (n * SIGMA_SHARE)) ** 2))
     weights = np.einsum("i,j,k->ijk", *axes)
     weights /= weights.max()
-    result: Scores = np.maximum(weights, 1e-4).astype(np.float32)
+    result: Scores = np.maximum(weights, LEAST_WEIGHT).astype(np.float32)
     result.setflags(write=False)
     return result
 

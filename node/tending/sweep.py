@@ -64,6 +64,7 @@ class Sweep:
         self._settled: dict[str, int] = {}  # series key -> mtime_ns when it was decided
         self._looks: dict[str, _Look] = {}  # what is still arriving
         self._headers: dict[Path, Header | Unsuitable] = {}
+        self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
     def run(self, now: float) -> int:
         """Decide every series that is complete at `now`; return how many were decided."""
@@ -88,8 +89,11 @@ class Sweep:
         """Return the series that are still arriving, and what each waits for."""
         found = []
         for folder in self._inbox.series_folders():
-            look, record = self._look(folder), read_series(folder.path)
-            if look is None or record is None or self._is_known(look):
+            record = read_series(folder.path)
+            if record is None or self._is_known(folder, self._inbox.instances(folder)):
+                continue  # before any header is read: most of an inbox is decided
+            look = self._look(folder)
+            if look is None:
                 continue
             verdict = completion(look.seen, self._config.complete, now)
             found.append(
@@ -108,30 +112,37 @@ class Sweep:
         """Handle one series; a defect in ours must not stop the others, nor hide."""
         try:
             return self._handle(folder, now)
-        except sa.exc.SQLAlchemyError:
+        except sa.exc.OperationalError:
             raise  # the database is everybody's: try the whole sweep again
         except Exception:  # one series that we cannot handle: hold it for a person
-            log.exception("a series could not be planned", extra={"path": folder.key})
-            look = self._looks.get(folder.key)
-            if look is None or not look.headers:
-                return False
-            error = Defect("planning this series failed", advice="Please report it with the log.")
-            held = Decision(Outcome.HELD, error.code, error.message, error.advice)
-            self._record(look, held, now)
-            return True
+            if self._failed.get(folder.key) != folder.mtime_ns:
+                self._failed[folder.key] = folder.mtime_ns
+                log.exception("a series could not be planned", extra={"path": folder.key})
+            if now < folder.mtime_ns / 1e9 + self._config.complete.quiet:
+                return False  # images still flow: hold all of them once
+            return self._hold(folder, now)
+
+    def _hold(self, folder: SeriesFolder, now: float) -> bool:
+        """Record a series whose planning failed, without looking into its images again."""
+        files = tuple(self._inbox.instances(folder))
+        if not files or read_series(folder.path) is None:
+            return False
+        error = Defect("planning this series failed", advice="Please report it with the log.")
+        held = Decision(Outcome.HELD, error.code, error.message, error.advice)
+        self._record(self._look_at(folder, files, (), None), held, now)
+        return True
 
     def _handle(self, folder: SeriesFolder, now: float) -> bool:
         look = self._looks.get(folder.key)
         if look is None or look.folder.mtime_ns != folder.mtime_ns:
+            files = self._inbox.instances(folder)
+            if self._is_known(folder, files):
+                self._settle(folder, files)
+                return False
             look = self._look(folder)
             if look is None:
                 return False
             self._looks[folder.key] = look
-        if not look.headers and look.problem is None:
-            return False
-        if self._is_known(look):
-            self._settle(look)
-            return False
         if not completion(look.seen, self._config.complete, now).complete:
             return False
         self._record(look, self._plan(look), now)
@@ -139,12 +150,18 @@ class Sweep:
 
     def _look(self, folder: SeriesFolder) -> _Look | None:
         files = tuple(self._inbox.instances(folder))
-        record = read_series(folder.path)
-        if not files or record is None:
+        if not files or read_series(folder.path) is None:
             return None
         headers, problem = self._read(files)
-        if problem is None:
-            problem = _repeated(files)
+        return self._look_at(folder, files, headers, problem or _repeated(files))
+
+    def _look_at(
+        self,
+        folder: SeriesFolder,
+        files: tuple[InstanceFile, ...],
+        headers: tuple[Header, ...],
+        problem: Unsuitable | None,
+    ) -> _Look:
         survey_problem = problem or (try_survey(headers)[1] if headers else None)
         markers = read_markers(folder.path)
         earlier = queue.arrivals_of(self._engine, series_key=folder.key)
@@ -182,9 +199,12 @@ class Sweep:
                 headers.append(found)
         return tuple(headers), problem
 
-    def _is_known(self, look: _Look) -> bool:
-        known = queue.arrivals_of(self._engine, series_key=look.folder.key)
-        return any(arrival.inputs_digest == look.digest for arrival in known)
+    def _is_known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> bool:
+        known = queue.arrivals_of(self._engine, series_key=folder.key)
+        if not known:
+            return False
+        digest = inputs_digest(files)
+        return any(arrival.inputs_digest == digest for arrival in known)
 
     def _plan(self, look: _Look) -> Decision:
         if look.problem is not None:
@@ -195,17 +215,18 @@ class Sweep:
 
     def _record(self, look: _Look, decision: Decision, now: float) -> None:
         recorded = queue.record_arrival(self._engine, *self._rows(look, decision, now), now)
-        self._settle(look)
+        self._settle(look.folder, look.files)
         series = look.headers[0].series_uid if look.headers else ""
         log.info(
             "%s", decision.outcome,
             extra={"series": series, "code": decision.code, "job": recorded.job_id},
         )  # fmt: skip
 
-    def _settle(self, look: _Look) -> None:
-        self._settled[look.folder.key] = look.folder.mtime_ns
-        self._looks.pop(look.folder.key, None)
-        for file in look.files:
+    def _settle(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> None:
+        self._settled[folder.key] = folder.mtime_ns
+        self._looks.pop(folder.key, None)
+        self._failed.pop(folder.key, None)
+        for file in files:
             self._headers.pop(file.path, None)
 
     def _rows(

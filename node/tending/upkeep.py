@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from node import queue
 from node.config import Config
-from node.inbox import Inbox, Note
+from node.inbox import Inbox, Note, SeriesFolder, inputs_digest
 from node.states import Ending
 
 log = logging.getLogger("node.tending")
@@ -41,16 +41,28 @@ def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
 
     What is still in progress or held for a person is never deleted.
     """
-    gone = 0
+    gone, told_since = 0, now
     for folder in inbox.series_folders():
         stories = queue.stories(engine, series_key=folder.key)
-        ends = [_until(story, config) for story in stories]
-        if ends and None not in ends and now > max(end for end in ends if end is not None):
-            gone += inbox.prune(folder)
+        if _is_over(folder, inbox, stories, config, now) and inbox.prune(folder):
+            gone += 1
+        else:  # a series that still lies here and were forgotten would be decided a second time
+            told_since = min([told_since, *(story.arrival.planned_at for story in stories)])
     gone += _prune_outbox(engine, config, now)
     longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
-    queue.forget(engine, now - longest)
+    queue.forget(engine, min(now - longest, told_since))
     return gone
+
+
+def _is_over(
+    folder: SeriesFolder, inbox: Inbox, stories: list[queue.Story], config: Config, now: float
+) -> bool:
+    """Tell whether nobody needs the images: all sets of them were decided, and their time ended."""
+    ends = [_until(story, config) for story in stories]
+    if not ends or any(end is None or now <= end for end in ends):
+        return False
+    digest = inputs_digest(inbox.instances(folder))  # late images may wait for their decision
+    return any(story.arrival.inputs_digest == digest for story in stories)
 
 
 def _until(story: queue.Story, config: Config) -> float | None:

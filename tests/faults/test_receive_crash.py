@@ -17,7 +17,6 @@ from node.inbox import Inbox, read_markers, sop_key
 from node.listener import StoreStatus
 from tests.peers import (
     SERIES,
-    Peer,
     ct,
     encode,
     environment,
@@ -26,6 +25,7 @@ from tests.peers import (
     needs_dcmtk,
     write_slices,
 )
+from tests.rude import Peer
 
 
 def kept(root: Path) -> dict[str, Path]:

@@ -10,18 +10,8 @@ import pytest
 
 from node.inbox import read_markers
 from node.listener import StoreStatus, spool, upper
-from tests.peers import (
-    CT,
-    EXPLICIT,
-    SERIES,
-    VERIFICATION,
-    Listening,
-    Peer,
-    ct,
-    encode,
-    listening,
-    soon,
-)
+from tests.peers import CT, EXPLICIT, SERIES, VERIFICATION, Listening, ct, encode, listening, soon
+from tests.rude import Peer
 
 WHOLE = encode(ct(1))
 UID = f"{SERIES}.1"

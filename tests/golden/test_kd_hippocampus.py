@@ -1,5 +1,6 @@
 """The released hippocampus packages: whole, reproducible, and anatomically possible."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,12 @@ def test_anterior_lies_in_front_and_volumes_are_a_hippocampus(package: Package, 
         assert front + 5 < back, size
         for number, ml in labels.volumes_ml((1, 2)).items():
             assert 1.0 < ml < 4.0, (size, number)
+
+
+def test_every_network_says_what_torch_said(package: Package) -> None:
+    report = json.loads((package.folder / "report.json").read_text(encoding="utf-8"))
+    for size in package.manifest.sizes:
+        assert report["sizes"][size]["export"]["largest_difference"] < 1e-2, size
 
 
 def test_the_package_is_small_enough_for_every_clone(package: Package) -> None:

@@ -157,7 +157,18 @@ def test_soft_targets_of_other_cases_are_missed_by_name(
     assert "case ball_0 has no readable soft target" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["plan", "train", "teach", "distill", "validate", "release"])
+def test_a_student_may_teach_a_smaller_one(world: Path, tmp_path: Path) -> None:
+    common = [str(world / "recipe.yaml"), "--data", str(world / "balls")]
+    soft = ["--size", "small", "--soft", str(tmp_path / "soft")]
+    assert main(["soften", *common, *soft, "--run", str(world / "runs" / "small")]) == 0
+    assert len(list((tmp_path / "soft").glob("*.npy"))) == 4
+    assert main(["distill", *common, *BUDGET, *soft, "--run", str(tmp_path / "run")]) == 0
+
+
+COMMANDS = ["plan", "import", "train", "teach", "soften", "distill", "validate", "release"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

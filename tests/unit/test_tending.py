@@ -1,0 +1,490 @@
+"""The periodic work on a real inbox and a real database; time is an argument."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import msgspec
+import pydicom
+import pytest
+import sqlalchemy as sa
+
+from node import queue, schema, tending
+from node.config import Config, Rule, Target, When, load_text
+from node.inbox import Inbox, Note, SeriesFolder
+from node.package import uses
+from node.queue import Destination
+from node.states import Ending, Kind, Outcome, State
+from node.tending import Sweep, upkeep
+from tests.packages import make_tiny_package
+from tests.phantoms import REFUSED, Made, Phantom, make
+from tests.received import receive
+from tests.rows import SEGMENTED, SENT, T0, a_delivery
+from tests.running import wait_until
+
+SETTLED = T0 + 2.0  # after the settle time of one second
+QUIET = T0 + 61.0
+HOUR_S, DAY_S = 3600.0, 86400.0
+
+RULES = """
+targets: {pacs: {ae: PACS, host: h}}
+model: {size: small}
+rules:
+- {name: heads, when: {modality: MR}, use: tiny-mr, send_to: [pacs]}
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tending")
+    make_tiny_package(folder / "models")
+    return folder
+
+
+class Site:
+    """A data folder and what tends it."""
+
+    def __init__(self, folder: Path, base: Path) -> None:
+        config = load_text(RULES, base=base)
+        data = msgspec.structs.replace(config.data, dir=folder / "data")
+        self.config = msgspec.structs.replace(config, data=data)
+        self.engine = schema.open_configured(data)
+        self.inbox = Inbox(folder / "data/inbox")
+        self.sweep = self.fresh()
+
+    def fresh(self, config: Config | None = None) -> Sweep:
+        """Return a sweep without memory, as after a restart."""
+        chosen = config or self.config
+        return Sweep(chosen, self.engine, self.inbox, uses(chosen))
+
+    def ends(self) -> list[tuple[Ending, str]]:
+        return [(s.ending, s.arrival.code) for s in queue.stories(self.engine)]
+
+    def segment(self, now: float, *targets: str) -> None:
+        """Play the segmenter that finishes one job, with a delivery for each target."""
+        job = queue.claim(self.engine, Kind.SEGMENT, "w", now, 30.0)
+        assert job is not None
+        wanted = [a_delivery(target, file=f"outbox/{job.id}/seg.dcm") for target in targets]
+        folder = self.config.data.dir / f"outbox/{job.id}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (now, now))
+        queue.finish_segment(self.engine, job, SEGMENTED, wanted, now)
+
+    def deliver(self, now: float, target: str = "pacs") -> None:
+        """Play the sender that delivers one object."""
+        job = queue.claim(self.engine, Kind.DELIVER, "s", now, 30.0, target)
+        assert job is not None
+        queue.finish_delivery(self.engine, job, SENT, now)
+
+    def prune(self, now: float) -> int:
+        return upkeep.prune(self.engine, self.config, self.inbox, now)
+
+
+@pytest.fixture
+def site(tmp_path: Path, models: Path) -> Site:
+    return Site(tmp_path, models)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Made:
+    return make(tmp_path / "head")
+
+
+def other(path: Path, folder: Path, **changes: Any) -> Path:
+    """Write a changed copy of an instance."""
+    dataset = pydicom.dcmread(path)
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    folder.mkdir(exist_ok=True)
+    dataset.save_as(folder / path.name)
+    return folder / path.name
+
+
+# -- the sweep
+
+
+def test_a_complete_series_is_decided_exactly_once(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    assert site.sweep.run(T0 + 0.5) == 0
+    assert site.sweep.run(SETTLED) == 1
+    assert [site.sweep.run(SETTLED + n) for n in range(5)] == [0] * 5
+    (story,) = queue.stories(site.engine)
+    assert story.arrival.instances == len(head.paths)
+    assert (story.arrival.caller_ae, story.arrival.modality) == ("CT01", "MR")
+    assert story.segment is not None
+    payload = story.segment.segment_payload()
+    assert len(payload.files) == len(head.paths)
+    assert payload.targets == (Destination(name="pacs"),)
+
+
+def test_a_restart_decides_nothing_a_second_time(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    again = site.fresh()
+    assert again.run(QUIET) == 0
+    assert len(queue.list_jobs(site.engine)) == 1
+
+
+def test_a_restart_reads_no_header_of_a_decided_series(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    for file in site.inbox.instances(folder):
+        file.path.write_bytes(b"spoilt")  # whoever reads it finds no image
+    again = site.fresh()
+    assert again.waiting(QUIET) == []
+    assert again.run(QUIET) == 0
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+
+
+def test_the_same_images_again_change_nothing(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    receive(site.inbox, head.paths[::-1], QUIET, ae="OTHER")
+    assert site.sweep.run(QUIET + 100) == 0
+    assert len(queue.stories(site.engine)) == 1
+
+
+def test_late_images_are_another_arrival_and_supersede_the_waiting_job(
+    site: Site, head: Made
+) -> None:
+    receive(site.inbox, head.paths[:-2], T0)
+    site.sweep.run(QUIET)
+    receive(site.inbox, head.paths[-2:], QUIET + 10)
+    assert site.sweep.run(QUIET + 12) == 0, "late images wait for quiet"
+    assert site.sweep.run(QUIET + 71) == 1
+    first, second = queue.stories(site.engine)
+    assert [s.arrival.instances for s in (first, second)] == [10, 12]
+    assert first.segment is not None
+    assert first.segment.code == "superseded"
+    assert second.ending is Ending.IN_PROGRESS
+
+
+def test_two_contents_under_one_uid_are_held(site: Site, head: Made, tmp_path: Path) -> None:
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, twin], T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+
+
+def test_two_patients_in_one_series_are_held(site: Site, head: Made, tmp_path: Path) -> None:
+    stranger = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
+    receive(site.inbox, [stranger, *head.paths[1:]], T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+
+
+def test_an_unreadable_instance_refuses_the_series(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.inbox.instances(folder)[0].path.write_bytes(b"no DICOM at all")
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.REFUSED, "not-an-image")]
+
+
+@pytest.mark.parametrize("code", sorted(REFUSED.keys() - {"not-an-image"}))
+def test_every_bad_geometry_ends_refused_by_its_name(site: Site, tmp_path: Path, code: str) -> None:
+    made = make(tmp_path / "bad", REFUSED[code])
+    receive(site.inbox, made.paths, T0)
+    assert site.sweep.run(QUIET) == 1
+    assert site.ends() == [(Ending.REFUSED, code)]
+
+
+def test_nothing_matches_and_the_reason_is_recorded(site: Site, tmp_path: Path) -> None:
+    receive(site.inbox, make(tmp_path / "ct", Phantom(modality="CT")).paths, T0)
+    site.sweep.run(QUIET)
+    (story,) = queue.stories(site.engine)
+    assert (story.ending, story.arrival.code) == (Ending.NO_RULE, "no-rule")
+    assert "modality is CT, not MR" in story.arrival.reason
+
+
+class Poisonous(When, frozen=True, kw_only=True):
+    """A condition with a bug in it: it breaks on one series only."""
+
+    @property
+    def plane(self) -> Any:  # type: ignore[override]
+        return None
+
+
+def test_a_defect_in_one_series_holds_that_one_and_no_other(site: Site, tmp_path: Path) -> None:
+    sick = make(tmp_path / "sick", Phantom(seed=2, tags={"SeriesDescription": "sick"}))
+    well = make(tmp_path / "well", Phantom(seed=3, tags={"SeriesDescription": "well"}))
+    receive(site.inbox, sick.paths, T0)
+    receive(site.inbox, well.paths, T0)
+    rule = Rule(name="lost", when=When(modality="MR"), use="tiny-mr", send_to=("gone",))
+    sick_only = msgspec.convert({"modality": "MR"}, When)
+    assert sick_only == rule.when
+    lost = load_text(
+        RULES.replace("- {name", "- {name: sick, when: {description: sick}, use: tiny-mr, "
+                      "send_to: [pacs]}\n- {name"),
+        base=site.config.model.dir.parent,
+    )  # fmt: skip
+    sweep = Sweep(lost, site.engine, site.inbox, [u for u in uses(lost) if u.rule != "sick"])
+    assert sweep.run(SETTLED) == 1, "the sound series is decided at once"
+    assert sweep.run(SETTLED + 1) == 0
+    assert sweep.run(QUIET) == 1, "the other one when no more images come"
+    assert sweep.run(QUIET + 1) == 0
+    assert sorted(site.ends()) == [(Ending.HELD, "defect"), (Ending.IN_PROGRESS, "")]
+    assert site.fresh().run(QUIET + 2) == 0
+
+
+def test_after_a_defect_was_mended_a_person_replans(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    broken = Sweep(site.config, site.engine, site.inbox, ())  # a rule without its package
+    broken.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "defect")]
+    recorded = site.fresh().decide_again(folder, QUIET + 1)
+    assert recorded is not None
+    assert recorded.job_id is not None
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+
+
+def test_new_rules_decide_again_only_what_has_no_job(site: Site, tmp_path: Path) -> None:
+    made = make(tmp_path / "ct", Phantom(modality="CT"))
+    folder = receive(site.inbox, made.paths, T0)
+    site.sweep.run(QUIET)
+    text = RULES.replace("modality: MR", "modality: CT").replace("use: tiny-mr", "use: none")
+    config = load_text(text.replace(", send_to: [pacs]", ""), base=site.config.model.dir.parent)
+    assert site.fresh(config).decide_again(folder, QUIET + 5) is not None
+    (story,) = queue.stories(site.engine)
+    assert (story.arrival.code, story.arrival.planned_at) == ("rule-says-none", QUIET + 5)
+
+
+def test_deciding_again_leaves_a_job_alone(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    before = queue.list_jobs(site.engine)
+    recorded = site.fresh().decide_again(folder, QUIET)
+    assert recorded is not None
+    assert not recorded.is_new
+    assert queue.list_jobs(site.engine) == before
+
+
+def test_deciding_again_an_empty_folder_says_so(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    for file in site.inbox.instances(folder):
+        file.path.unlink()
+    assert site.sweep.decide_again(folder, QUIET) is None
+    assert site.sweep.run(QUIET) == 0
+
+
+def test_what_still_arrives_says_what_it_waits_for(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths[:5], T0, ends="open")
+    (waiting,) = site.sweep.waiting(T0 + 1)
+    assert (waiting.instances, waiting.caller_ae) == (5, "CT01")
+    assert waiting.why == "an association is still open"
+    assert waiting.until == T0 + 60
+    assert site.sweep.run(T0 + 59) == 0
+    assert site.sweep.run(T0 + 60) == 1
+    assert site.sweep.waiting(T0 + 60) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "ends", "why"),
+    [
+        (slice(None), "released", "released, settling"),
+        (slice(None), "aborted", "waiting for quiet"),
+        (slice(0, 12, 3), "released", "no image for 60 s"),
+    ],
+)
+def test_the_sign_for_completion_is_said(
+    site: Site, head: Made, paths: slice, ends: Any, why: str
+) -> None:
+    at = T0 + 60 if "no image" in why else T0 + 0.1
+    receive(site.inbox, head.paths[paths], T0, ends=ends)
+    assert [w.why for w in site.sweep.waiting(at)] == [why]
+
+
+def test_a_broken_database_stops_the_sweep_and_not_the_series(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    with site.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE arrivals RENAME TO hidden"))
+    with pytest.raises(sa.exc.OperationalError):
+        site.sweep.run(SETTLED)
+    with site.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE hidden RENAME TO arrivals"))
+    assert site.sweep.run(SETTLED) == 1
+
+
+# -- notes, leases, signs of life
+
+
+def test_notes_are_recorded_and_then_dropped(site: Site) -> None:
+    note = Note(kind="rejected-association", message="STRANGER may not send", advice="Add it.")
+    for _ in range(3):
+        site.inbox.note(note, T0)
+    upkeep.record_notes(site.engine, site.inbox, T0 + 5)
+    upkeep.record_notes(site.engine, site.inbox, T0 + 6)
+    (event,) = queue.remarks(site.engine)
+    assert event.what == "rejected-association"
+    assert event.detail == "STRANGER may not send (3 times) Add it."
+    assert event.at == T0
+    assert site.inbox.read_notes() == []
+
+
+def test_a_note_about_a_series_is_a_line_of_its_story(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    (story,) = queue.stories(site.engine)
+    site.inbox.note(
+        Note(kind="refused-instance", message="too large", study=story.arrival.study_uid), T0 + 9
+    )
+    upkeep.record_notes(site.engine, site.inbox, T0 + 10)
+    told = queue.events_of(site.engine, study_uid=story.arrival.study_uid)
+    assert told[-1].what == "refused-instance"
+
+
+def test_a_silent_worker_loses_its_job_to_the_next_one(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    assert queue.claim(site.engine, Kind.SEGMENT, "w", T0 + 5, 30.0) is not None
+    upkeep.expire_leases(site.engine, site.config, T0 + 34)
+    assert queue.counts(site.engine)[Kind.SEGMENT, State.RUNNING] == 1
+    upkeep.expire_leases(site.engine, site.config, T0 + 36)
+    assert queue.counts(site.engine)[Kind.SEGMENT, State.QUEUED] == 1
+
+
+def test_the_heart_beats(site: Site) -> None:
+    upkeep.beat(site.engine, T0)
+    upkeep.beat(site.engine, T0 + 10)
+    (beat,) = queue.beats(site.engine)
+    assert (beat.process, beat.pid, beat.at) == ("tending", os.getpid(), T0 + 10)
+
+
+def test_the_loop_calls_everything_and_stops(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, time.time() - 100)
+    site.inbox.note(Note(kind="no-context", message="nothing fits"), T0)
+    stop = Event()
+    loop = Thread(target=tending.run, args=(site.config, stop))
+    loop.start()
+    try:
+        wait_until(
+            lambda: bool(queue.stories(site.engine) and queue.remarks(site.engine)),
+            20,
+            lambda: "the loop did not sweep",
+        )
+    finally:
+        stop.set()
+        loop.join(20)
+    assert not loop.is_alive()
+    assert [beat.process for beat in queue.beats(site.engine)] == ["tending"]
+
+
+# -- retention
+
+
+def folders(site: Site) -> list[SeriesFolder]:
+    return site.inbox.series_folders()
+
+
+def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + HOUR_S)
+    assert site.prune(T0 + HOUR_S + 48 * HOUR_S - 1) == 0
+    assert len(folders(site)) == 1
+    assert site.prune(T0 + HOUR_S + 48 * HOUR_S + 1) == 1
+    assert folders(site) == []
+    assert len(queue.stories(site.engine)) == 1, "the story outlives the images"
+
+
+@pytest.mark.parametrize(("code", "days"), [("missing-slice", 14), ("no-rule", 2)])
+def test_images_without_a_result_stay_by_the_kind_of_their_end(
+    site: Site, tmp_path: Path, code: str, days: int
+) -> None:
+    phantom = REFUSED[code] if code in REFUSED else Phantom(modality="CT")
+    receive(site.inbox, make(tmp_path / "x", phantom).paths, T0)
+    site.sweep.run(QUIET)
+    assert [found for _, found in site.ends()] == [code]
+    assert site.prune(QUIET + days * DAY_S - 1) == 0
+    assert site.prune(QUIET + days * DAY_S + 1) == 1
+
+
+def held(site: Site, head: Made, tmp_path: Path) -> None:
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, twin], T0)
+
+
+def in_progress(site: Site, head: Made, _tmp_path: Path) -> None:
+    receive(site.inbox, head.paths, T0)
+
+
+@pytest.mark.parametrize("arrive", [held, in_progress])
+def test_held_and_unfinished_series_stay_for_ever_and_are_never_decided_again(
+    site: Site, head: Made, tmp_path: Path, arrive: Any
+) -> None:
+    arrive(site, head, tmp_path)
+    site.sweep.run(QUIET)
+    before = site.ends()
+    for years in range(1, 4):
+        assert site.prune(T0 + years * 365 * DAY_S) == 0
+    assert len(folders(site)) == 1
+    assert site.fresh().run(T0 + 5 * 365 * DAY_S) == 0
+    assert site.ends() == before
+
+
+def test_undecided_late_images_are_never_deleted_with_an_old_story(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths[:-2], T0)
+    site.sweep.run(QUIET)
+    site.segment(QUIET + 1, "pacs")
+    site.deliver(QUIET + 2)
+    late = T0 + 60 * DAY_S
+    receive(site.inbox, head.paths[-2:], late, ends="open")
+    assert site.prune(late + 1) == 1, "the result of sixty days ago"
+    assert len(folders(site)) == 1
+    assert site.sweep.run(late + 61) == 1
+    assert queue.stories(site.engine)[-1].arrival.instances == len(head.paths)
+
+
+def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
+    site: Site, head: Made
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    late = T0 + 40 * DAY_S  # the archive was away for longer than anything is kept
+    site.deliver(late)
+    site.prune(late + 60)
+    assert len(folders(site)) == 1
+    assert site.fresh().run(late + 120) == 0, "decided a second time"
+    site.prune(late + 3 * DAY_S)
+    assert folders(site) == []
+    assert site.prune(late + 4 * DAY_S) == 0
+    assert queue.stories(site.engine) == []
+
+
+def outbox(site: Site) -> list[str]:
+    return sorted(path.name for path in (site.config.data.dir / "outbox").iterdir())
+
+
+def test_results_stay_while_a_delivery_awaits_them(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs", "viewer")
+    site.deliver(T0 + 20)
+    site.prune(T0 + 90 * DAY_S)
+    assert len(outbox(site)) == 1
+    site.deliver(T0 + 90 * DAY_S, "viewer")
+    assert site.prune(T0 + 90 * DAY_S + 1) == 1
+    assert outbox(site) == []
+
+
+def test_results_stay_as_long_as_they_are_kept(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + 20)
+    site.prune(T0 + 10 + 30 * DAY_S - 1)
+    assert len(outbox(site)) == 1
+    site.prune(T0 + 10 + 30 * DAY_S + 1)
+    assert outbox(site) == []
+
+
+def targets_of(config: Config) -> Sequence[Target]:
+    return tuple(config.targets.values())
+
+
+def test_outcomes_and_endings_agree() -> None:
+    assert {Outcome.HELD, Outcome.REFUSED, Outcome.NO_RULE} < set(Outcome)
