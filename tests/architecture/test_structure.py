@@ -91,8 +91,10 @@ def test_every_command_has_help_and_stands_in_the_readme() -> None:
 
 def test_every_error_code_stands_in_the_runbook() -> None:
     runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    runbook = runbook.partition("## Every code")[2].partition("\n## ")[0]
     written = set(re.findall(r"^\| `([a-z-]+)` \|", runbook, re.MULTILINE))
-    assert written == set(errors.known())
+    known = {c for c, kind in errors.known().items() if kind.__module__.startswith("node.")}
+    assert written == known
 
 
 def test_every_error_code_is_used_once() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from kd import lab
 from kd.cases import read_cases
@@ -48,6 +49,22 @@ predictor = nnUNetPredictor(tile_step_size=0.5, use_gaussian=True, use_mirroring
 predictor.initialize_from_trained_model_folder(results, (0,), "checkpoint_final.pth")
 predictor.predict_from_files(images, out, num_processes_preprocessing=1,
                              num_processes_segmentation_export=1)
+"""
+
+RESIDUAL = """
+import json, sys, numpy as np, torch
+from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+said = json.load(open(sys.argv[1] + "/plans.json"))["configurations"]["3d_fullres"]
+kwargs = said["architecture"]["arch_kwargs"] | {
+    "conv_op": torch.nn.Conv3d, "norm_op": torch.nn.InstanceNorm3d, "nonlin": torch.nn.LeakyReLU}
+torch.manual_seed(0)
+network = ResidualEncoderUNet(1, num_classes=3, deep_supervision=False, **kwargs).eval()
+for weight in network.parameters():
+    weight.data.add_(0.05 * torch.randn_like(weight))
+image = torch.randn(1, 1, 8, 16, 16)
+with torch.no_grad():
+    np.savez(sys.argv[1] + "/said.npz", image=image.numpy(), logits=network(image).numpy())
+torch.save({"network_weights": network.state_dict()}, sys.argv[1] + "/fold_0/checkpoint_final.pth")
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -193,6 +210,42 @@ def test_each_case_gets_the_map_of_the_fold_that_has_not_seen_it(
     assert lab.teach(recipe, data, world / "runs", here=here, report=lambda _: None)
     cases = read_cases(recipe, data, names)
     assert len(read_maps(cases, recipe.n_classes, world / "runs" / lab.SOFT)) == N_TRAIN
+
+
+def test_a_residual_encoder_is_taken_over_weight_for_weight(world: Path, tmp_path: Path) -> None:
+    plans = json.loads((_results(world) / "plans.json").read_text(encoding="utf-8"))
+    kwargs = {
+        "n_stages": 3,
+        "features_per_stage": [4, 8, 8],
+        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+        "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+        "n_blocks_per_stage": [1, 2, 3],
+        "n_conv_per_stage_decoder": [1, 1],
+        "conv_bias": True,
+        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+        "nonlin_kwargs": {"inplace": True},
+    }
+    said = plans["configurations"]["3d_fullres"]["architecture"]
+    said["network_class_name"] = "dynamic_network_architectures.x.ResidualEncoderUNet"
+    said["arch_kwargs"] = kwargs
+    folder = tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (folder / "fold_0").mkdir(parents=True)
+    shutil.copy(_results(world) / "dataset.json", folder)
+    (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    _run(world, "-c", RESIDUAL, str(folder))
+    kwargs["norm_op"] = "torch.nn.modules.instancenorm.InstanceNorm3d"
+    (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    like = next((world / "raw" / DATASET / "imagesTr").iterdir())
+    words = ["import", str(folder), "--like", str(like), "--task", "x", "--modality", "MR"]
+    out = tmp_path / "x.yaml"
+    assert main([*words, "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    network, _ = lab.open_run(
+        read_recipe(out), "teacher", tmp_path / "runs" / "teacher_0", pick_device("cpu")
+    )
+    expected = np.load(folder / "said.npz")
+    with torch.no_grad():
+        found = network(torch.from_numpy(expected["image"])).numpy()
+    np.testing.assert_allclose(found, expected["logits"], atol=1e-4)
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(world: Path, tmp_path: Path) -> None:

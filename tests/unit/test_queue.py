@@ -1,3 +1,5 @@
+"""Every function of the queue that a worker or tending calls, on a real SQLite."""
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""What an operator may do to a job, and what is refused."""
+
 from pathlib import Path
 
 import pytest

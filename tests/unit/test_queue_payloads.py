@@ -1,3 +1,5 @@
+"""What a job carries: read back as written, and nothing that leaves the data folder."""
+
 import msgspec
 import pytest
 

@@ -1,3 +1,5 @@
+"""The class of an error decides what becomes of a job, as a table."""
+
 from dataclasses import replace
 from pathlib import Path
 

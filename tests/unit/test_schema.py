@@ -1,3 +1,5 @@
+"""The database refuses what the states forbid; how it is opened and migrated."""
+
 import sqlite3
 from pathlib import Path
 from typing import Any

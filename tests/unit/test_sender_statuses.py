@@ -1,3 +1,5 @@
+"""Statuses of C-STORE and what each means for a delivery."""
+
 import pytest
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 

@@ -1,3 +1,5 @@
+"""The transition table: every good and every bad pair, and every ending."""
+
 from itertools import product
 
 import pytest
