@@ -19,7 +19,9 @@ from kd.network import Triple
 class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How strongly views differ; a probability of 0 switches an effect off."""
 
-    mirror_left: bool = True  # flip left and right in half of the views
+    # flip left and right in half of the views, and in the teacher's maps: never where a structure
+    # has a side, so a person switches it on
+    mirror_left: bool = False
     rotate_p: float = 0.4
     rotate_degrees: float = 20.0
     scale_p: float = 0.4

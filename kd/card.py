@@ -46,6 +46,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
             *_table(manifest, numbers),
             "",
+            *_against_teacher(manifest, numbers),
             *_compared(numbers),
             "![Accuracy against latency](plots/accuracy.svg)",
             "",
@@ -89,6 +90,27 @@ def _taught(numbers: dict[str, Any]) -> str:
     if not distilled:
         return "All sizes were trained on reference labels alone; **none of them is distilled**."
     return f"Distilled from the teacher: {', '.join(distilled)}; the others saw labels alone."
+
+
+def _against_teacher(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
+    """Return the students' paired differences to the teacher, and what the margin says of them."""
+    students = {k: v for k, v in numbers["sizes"].items() if "dice_difference" in v}
+    if not students:
+        return []
+    margin = manifest.provenance.training["recipe"]["gates"]["margin_dice"]
+    lines = [
+        "Student minus teacher, paired by case. A student is non-inferior if the lower bound of "
+        f"its Dice difference is above the recipe's margin of -{margin:g}:",
+        "",
+        "| size | Dice | surface Dice | HD95 mm | non-inferior in Dice |",
+        "|---|---|---|---|---|",
+    ]
+    for size, found in students.items():
+        keys = ("dice_difference", "nsd_difference", "hd95_mm_difference")
+        verdict = "yes" if found["dice_difference"]["ci"][0] > -margin else "no"
+        cells = [size, *(_interval(found[key]) for key in keys), verdict]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", "![Differences by case](plots/differences.svg)", ""]
 
 
 def _compared(numbers: dict[str, Any]) -> list[str]:

@@ -92,7 +92,7 @@ def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Repo
         unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
         return unseen or teachers  # one fold alone has seen every case
 
-    write_maps(read_cases(recipe, folder, names), teachers_of, recipe.grid, device, runs / SOFT)
+    write_maps(read_cases(recipe, folder, names), teachers_of, recipe, device, runs / SOFT)
     return True
 
 
@@ -110,7 +110,7 @@ def soften(
     device = pick_device(here.device)
     teachers = [open_run(recipe, lesson.size, run, device)[0] for run in runs]
     cases = read_cases(recipe, folder, lesson.names)
-    return write_maps(cases, lambda _: teachers, recipe.grid, device, lesson.soft)
+    return write_maps(cases, lambda _: teachers, recipe, device, lesson.soft)
 
 
 def distill(

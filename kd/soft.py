@@ -1,8 +1,8 @@
 """Soft targets: what the teacher thinks of every training case, once, before students train.
 
 A teacher of several folds gives each labelled case the map of the fold that has not seen it, so
-that students learn what a teacher knows and not what it has memorised. Maps are averaged over
-mirroring of left and right: the students get its benefit without its cost.
+that students learn what a teacher knows and not what it has memorised. Where the recipe mirrors
+left and right, maps are averaged over it: the students get its benefit without its cost.
 Shapes: K classes, Z Y X voxels of the prepared case.
 """
 
@@ -17,9 +17,9 @@ from torch import nn
 
 from kd.cases import Case
 from kd.errors import BadTeacher
+from kd.recipe import Recipe
 from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
-from node.package.manifest import ModelGrid
 
 LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
 
@@ -27,19 +27,22 @@ SoftMap = npt.NDArray[np.float16]  # log-probabilities [K, Z, Y, X]
 
 
 def soft_map(
-    case: Case, teachers: Sequence[nn.Module], grid: ModelGrid, device: torch.device
+    case: Case, teachers: Sequence[nn.Module], recipe: Recipe, device: torch.device
 ) -> SoftMap:
-    """Return the mean of the teachers' probabilities, mirrored and not, as logarithms."""
+    """Return the mean of the teachers' probabilities as logarithms."""
 
     def network(patch_zyx: FloatArray) -> FloatArray:
-        image = torch.from_numpy(np.ascontiguousarray(patch_zyx)).to(device)
-        views = torch.stack([image, image.flip(2)])[:, None]
+        image = torch.from_numpy(np.ascontiguousarray(patch_zyx)).to(device)[None, None]
+        views = torch.cat([image, image.flip(4)]) if recipe.augment.mirror_left else image
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             found = [teacher(views).float().softmax(1) for teacher in teachers]
         mean = torch.stack(found).mean(0)
-        result: FloatArray = ((mean[0] + mean[1].flip(3)) / 2).cpu().numpy()
+        if recipe.augment.mirror_left:
+            mean = (mean[:1] + mean[1:].flip(4)) / 2
+        result: FloatArray = mean[0].cpu().numpy()
         return result
 
+    grid = recipe.grid
     rows = list(score_rows(case.image.array, grid.patch_zyx, grid.overlap, network))
     probabilities = np.stack(rows, axis=1)
     return np.log(np.maximum(probabilities, LEAST_PROBABILITY)).astype(np.float16)
@@ -48,7 +51,7 @@ def soft_map(
 def write_maps(
     cases: Sequence[Case],
     teachers_of: Callable[[str], Sequence[nn.Module]],
-    grid: ModelGrid,
+    recipe: Recipe,
     device: torch.device,
     folder: Path,
 ) -> int:
@@ -57,7 +60,7 @@ def write_maps(
     Args:
         cases: prepared cases.
         teachers_of: which networks may judge a case.
-        grid: patch and overlap.
+        recipe: patch, overlap, and whether left and right may be mirrored.
         device: of the teachers.
         folder: of the maps.
     """
@@ -67,7 +70,7 @@ def write_maps(
         path = folder / f"{case.name}.npy"
         if path.exists():
             continue
-        found = soft_map(case, teachers_of(case.name), grid, device)
+        found = soft_map(case, teachers_of(case.name), recipe, device)
         fresh = path.with_suffix(".partial")
         with fresh.open("wb") as file:
             np.save(file, found, allow_pickle=False)

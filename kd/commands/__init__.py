@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from kd.commands import packages, plans, training
-from kd.commands.output import EXIT_WRONG_INPUT
+from kd.commands.output import EXIT_UNFINISHED, EXIT_WRONG_INPUT
 from kd.errors import LabError
 from node.errors import NodeError
 
@@ -20,6 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LabError, NodeError) as exc:
         sys.stderr.write(f"kd: {exc}\n")
         return EXIT_WRONG_INPUT
+    except OSError as exc:
+        sys.stderr.write(f"kd: {exc.strerror}: {exc.filename}\n")
+        return EXIT_WRONG_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("kd: stopped; the same command goes on from the last checkpoint\n")
+        return EXIT_UNFINISHED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -178,23 +178,11 @@ def _port(config: Config) -> str:
             probe.bind((config.node.host, config.node.port))
         except OSError as exc:
             message = f"{config.node.host}:{config.node.port} cannot be opened ({exc.strerror})"
-            if _is_ours(config):
+            if status.listens(config.data.dir / "inbox"):
                 return f"{config.node.host}:{config.node.port}: this node is running"
             advice = "Stop what listens there, or choose another node.port."
             raise Misconfigured(message, advice=advice) from exc
     return f"{config.node.host}:{config.node.port} is free"
-
-
-def _is_ours(config: Config) -> bool:
-    """Tell whether it is this node that listens on its port already."""
-    host = "127.0.0.1" if config.node.host == "0.0.0.0" else config.node.host  # noqa: S104
-    ourselves = Target(ae=config.node.ae_title, host=host, port=config.node.port)
-    known = config.callers[0].ae if config.callers and config.callers != "any" else "CHECK"
-    try:
-        send_echo(ourselves, known)
-    except NodeError:
-        return status.listens(config.data.dir / "inbox")
-    return True
 
 
 def _packages(config: Config) -> Iterator[Finding]:

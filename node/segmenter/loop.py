@@ -34,7 +34,7 @@ LEASE_S = 30.0
 EXTEND_S = 3.0  # also how long a cancelled job may run on
 BEAT_S = 10.0
 POLL_S = 0.5
-POLICY = Policy(give_up_after_s=24 * 3600.0)  # a full disk may take an operator a day
+GIVE_UP_AFTER_S = 24 * 3600.0  # a full disk may take an operator a day
 log = logging.getLogger("node.segmenter")
 
 
@@ -71,7 +71,7 @@ def _do(config: Config, engine: Engine, warm: Warm, job: Job, pulse: "_Pulse") -
         result, deliveries = _results(job, payload, done)
         queue.finish_segment(engine, job, result, deliveries, time.time())
     except NodeError as error:
-        state = queue.settle(engine, job, error, time.time(), POLICY)
+        state = queue.settle(engine, job, error, time.time(), policy_of(config))
         log.warning("%s: %s", state or "left", error, extra={**where, "code": error.code})
     else:
         log.info("segmented", extra={**where, "seconds": round(sum(done.seconds.values()), 2)})
@@ -100,6 +100,11 @@ class _Pulse:
             self._extended_at = now
             queue.extend(self._engine, job, now, LEASE_S)
         self.beat(f"job {job.id}, {stage.name} {stage.share:.0%}")
+
+
+def policy_of(config: Config) -> Policy:
+    """Return how often a segmentation is tried again."""
+    return Policy(give_up_after_s=GIVE_UP_AFTER_S, killed_attempts=config.limits.attempts)
 
 
 def task_of(config: Config, job: Job, payload: SegmentPayload) -> Task:

@@ -76,6 +76,7 @@ def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
     text = (_package(world) / "card.md").read_text(encoding="utf-8")
     assert "Distilled from the teacher: teacher, small" in text
     assert "| undistilled | small |" in text
+    assert "non-inferior in Dice" in text
     for name in ("accuracy", "differences"):
         drawn = (_package(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
         assert drawn.startswith("<svg")
@@ -182,3 +183,13 @@ def test_errors_are_one_sentence_and_an_exit_code(
     words = ["train", str(tmp_path / "none.yaml"), "--data", str(tmp_path)]
     assert main([*words, "--size", "small", "--run", str(tmp_path)]) == 1
     assert "none.yaml" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_set(tmp_path / "balls", 2, 1)
+    recipe = write_recipe(tmp_path / "recipe.yaml")
+    words = ["train", str(recipe), "--data", str(data), "--size", "small", "--device", "cpu"]
+    assert main([*words, "--run", str(recipe / "run")]) == 1
+    assert "recipe.yaml" in capsys.readouterr().err

@@ -1,0 +1,176 @@
+"""A frozen segmenter and a full disk: each job ends once, and what was acknowledged stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from node import queue, schema, segmenter
+from node.config import Config
+from node.inbox import Inbox
+from node.package import uses
+from node.package.folder import file_digest
+from node.states import Ending, Kind, State
+from node.tending import Sweep, upkeep
+from tests.packages import make_tiny_package
+from tests.phantoms import Phantom, make
+from tests.received import receive
+from tests.rows import T0
+from tests.running import Node, wait_until
+
+WIDE = Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(64, 64, 64))  # some seconds of work
+
+
+@contextmanager
+def segmenting(node: Node) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the segmenter's loop alone."""
+    command = [sys.executable, "-m", "node", "serve", "--config", str(node.config_file)]
+    with (node.folder / "node.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--only", "segmenter"], stdin=subprocess.PIPE, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def prepared(folder: Path, phantom: Phantom, ballast: int = 0) -> tuple[Node, Config, sa.Engine]:
+    """Return a node with one series received and planned."""
+    patch = (32, 32, 32) if ballast else (16, 16, 16)
+    make_tiny_package(folder / "models", ballast=ballast, patch_zyx=patch)
+    node = Node(folder / "node", 1, folder / "models")
+    config = node.configure()
+    engine = schema.open_configured(config.data)
+    plan(config, engine, folder, phantom)
+    return node, config, engine
+
+
+def plan(config: Config, engine: sa.Engine, folder: Path, phantom: Phantom) -> None:
+    inbox = Inbox(config.data.dir / "inbox")
+    receive(inbox, make(folder / "series", phantom).paths, T0)
+    assert Sweep(config, engine, inbox, uses(config)).run(T0 + 100) == 1
+
+
+def wait_for(engine: sa.Engine, state: State, within_s: float = 40.0) -> None:
+    def reached() -> bool:
+        return queue.counts(engine)[Kind.SEGMENT, state] == 1
+
+    wait_until(reached, within_s, lambda: str(queue.list_jobs(engine)))
+
+
+def let_lease_pass(config: Config, engine: sa.Engine) -> None:
+    """Do what half a minute of silence does."""
+    with engine.begin() as connection:
+        connection.execute(sa.update(schema.jobs).values(lease_until=time.time() - 1))
+    upkeep.expire_leases(engine, config, time.time())
+    assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
+def test_a_frozen_segmenter_loses_its_job_and_one_result_leaves(
+    tmp_path: Path, end: signal.Signals
+) -> None:
+    node, config, engine = prepared(tmp_path, WIDE, ballast=600)
+    with segmenting(node) as frozen:
+        wait_for(engine, State.RUNNING)
+        frozen.send_signal(signal.SIGSTOP)
+        children = psutil.Process(frozen.pid).children(recursive=True)
+        assert queue.counts(engine)[Kind.SEGMENT, State.RUNNING] == 1, "it was too fast"
+        let_lease_pass(config, engine)
+        with segmenting(node):
+            wait_for(engine, State.RUNNING)
+            frozen.send_signal(end)
+            wait_for(engine, State.DONE)
+            if end is signal.SIGCONT:
+                wait_until(lambda: told(node, "lease-lost"), 20, lambda: "it noticed nothing")
+                assert frozen.poll() is None, "it goes on with other jobs"
+        (job,) = queue.list_jobs(engine, kind=Kind.SEGMENT)
+        assert (job.state, job.claims) == (State.DONE, 2)
+        (delivery,) = queue.list_jobs(engine, kind=Kind.DELIVER)
+        payload = delivery.deliver_payload()
+        assert file_digest(config.data.dir / payload.file) == payload.sha256
+    gone = psutil.wait_procs(children, timeout=5)[1]
+    assert gone == [], "children outlive their segmenter"
+
+
+def told(node: Node, code: str) -> bool:
+    return f'"code": "{code}"' in (node.folder / "node.log").read_text(encoding="utf-8")
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """Mount a disk of `size` at `folder`; only root can."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no byte free."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            return ballast
+    raise AssertionError
+
+
+def test_a_full_outbox_ends_in_a_named_state_and_another_try_delivers(tmp_path: Path) -> None:
+    _, config, engine = prepared(tmp_path, Phantom(spacing_mm=(1.0, 1.0, 1.0)))
+    with small_disk(config.data.dir / "outbox", "64k") as outbox:
+        ballast = fill(outbox)
+        segmenter.run(config, once=True)
+        (job,) = queue.list_jobs(engine)
+        assert job.state in (State.QUEUED, State.FAILED)
+        assert job.code
+        assert job.reason
+        assert queue.list_jobs(engine, kind=Kind.DELIVER) == []
+        ballast.unlink()
+        if job.state is State.FAILED:
+            queue.requeue(engine, job.id, time.time())
+        with engine.begin() as connection:
+            connection.execute(sa.update(schema.jobs).values(not_before=T0))
+        segmenter.run(config, once=True)
+        wait_for(engine, State.DONE, 1)
+        assert len(queue.list_jobs(engine, kind=Kind.DELIVER)) == 1
+
+
+def test_a_full_database_disk_loses_nothing(tmp_path: Path) -> None:
+    make_tiny_package(tmp_path / "models")
+    node = Node(tmp_path / "node", 1, tmp_path / "models")
+    config = node.configure()
+    with small_disk(config.data.dir, "2m") as data:
+        engine, inbox = schema.open_configured(config.data), Inbox(data / "inbox")
+        made = make(tmp_path / "series", Phantom(shuffle=False))
+        folder = receive(inbox, made.paths, T0)
+        sweep = Sweep(config, engine, inbox, uses(config))
+        ballast = fill(data)
+        with pytest.raises(sa.exc.OperationalError):
+            sweep.run(T0 + 100)
+        assert queue.stories(engine) == []
+        assert len(inbox.instances(folder)) == len(made.paths)
+        ballast.unlink()
+        assert sweep.run(T0 + 101) == 1
+        (story,) = queue.stories(engine)
+        assert story.ending is Ending.IN_PROGRESS
+        assert len(queue.list_jobs(engine)) == 1
+        engine.dispose()

@@ -1,0 +1,134 @@
+"""Patients' values go through a whole running node, and none of them stays where it must not.
+
+A delivered series, a refusal, a conflict and a failed delivery; then everything that an operator or
+a support engineer may be shown is searched.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom.events import Event
+
+from node.config import Target
+from node.inbox import Inbox
+from node.sender import send_files
+from node.states import Ending
+from tests.packages import make_tiny_package
+from tests.phantoms import Phantom, make
+from tests.running import Node, started
+from tests.targets import scripted_target
+
+CANARIES: dict[str, Any] = {
+    "PatientName": "Zaunkoenig^Wünsch",
+    "PatientID": "KANARI-0815",
+    "IssuerOfPatientID": "KANARI-ISSUER",
+    "PatientBirthDate": "19310229",  # no such day: libraries like to quote it
+    "PatientSex": "KANARISEX",
+    "PatientAge": "KANARIAGE",
+    "PatientAddress": "Finkenweg 7",
+    "PatientComments": "kanari comment",
+    "OtherPatientIDs": "KANARI-OTHER",
+    "InstitutionName": "Kanari General Hospital",
+    "InstitutionAddress": "Drosselgasse 3",
+    "ReferringPhysicianName": "Stieglitz^Doctor",
+    "OperatorsName": "Gimpel^Operator",
+    "AccessionNumber": "KANARIACC",
+    "StudyID": "KANARISTUDY",
+    "StudyDescription": "kanari study of Zaunkoenig",
+    "SeriesDescription": "kanari series of Zaunkoenig",
+    "ProtocolName": "kanari protocol",
+    "StudyDate": "19310230",
+    "ImageComments": "kanari image",
+    "DeviceSerialNumber": "KANARISERIAL",
+    "StationName": "KANARISTATION",
+}
+NAMES = ("zaunkoenig", "wünsch", "kanari", "19310229", "19310230", "finkenweg", "drosselgasse")
+NAMES += ("stieglitz", "gimpel")
+REFUSED = "refused by the archive"
+
+
+def a_series(folder: Path, seed: int, **changes: Any) -> list[Path]:
+    return make(folder / str(seed), Phantom(seed=seed, tags=CANARIES, **changes)).paths
+
+
+@pytest.mark.timeout(90)
+def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path) -> None:
+    good, gap = a_series(tmp_path, 1), a_series(tmp_path, 2, drop=(5,))
+    torn, unwanted = a_series(tmp_path, 3), a_series(tmp_path, 4)
+    unruled = a_series(tmp_path, 5, modality="CT")
+    twin = pydicom.dcmread(torn[4])
+    twin.PixelData = bytes(len(twin.PixelData))
+    twin.save_as(tmp_path / "twin.dcm")
+    studies = [str(pydicom.dcmread(files[0]).StudyInstanceUID) for files in (good, unwanted)]
+
+    def store(event: Event) -> Any:
+        if event.dataset.StudyInstanceUID == studies[0]:
+            return 0x0000
+        no = Dataset()
+        no.Status, no.ErrorComment = 0xA900, f"no place for {CANARIES['PatientName']}"
+        return no
+
+    make_tiny_package(tmp_path / "models")
+    with scripted_target(store=store) as peer:
+        target = {"ae": "PEER", "host": "127.0.0.1", "port": peer.port}
+        changes = {"targets": {"pacs": target}, "complete": {"settle": "100 ms", "quiet": "1 s"}}
+        node = Node(tmp_path / "node", peer.port, tmp_path / "models", changes=changes)
+        with started(node):
+            ours = Target(ae="SEGNODE", host="127.0.0.1", port=node.port)
+            for files in (good, gap, [*torn, tmp_path / "twin.dcm"], unwanted, unruled):
+                send_files(ours, "MR01", files)
+            rudely_send(ours, good[0], tmp_path)
+            stories = node.wait_for_endings(5, 40)
+            shown = {"commands": printed(node, [story.arrival.study_uid for story in stories])}
+    assert sorted(story.ending.value for story in stories) == [
+        Ending.DELIVERED.value,
+        Ending.FAILED.value,
+        Ending.HELD.value,
+        Ending.NO_RULE.value,
+        Ending.REFUSED.value,
+    ]
+    shown["node.log"] = (node.folder / "node.log").read_text(errors="replace")
+    with node.engine.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        shown["database"] = "\n".join(raw.iterdump())
+    for path in (node.folder / "data").rglob("*"):
+        if path.is_file() and path.suffix != ".dcm":  # images and results are the patient's own
+            shown[str(path)] = path.read_bytes().decode("utf-8", "replace")
+    inbox = Inbox(node.folder / "data/inbox")
+    assert sum(len(inbox.instances(folder)) for folder in inbox.series_folders()) == 60
+    texts = {where: text.lower() for where, text in shown.items()}
+    assert [(where, name) for where, text in texts.items() for name in NAMES if name in text] == []
+
+
+def printed(node: Node, studies: list[str]) -> str:
+    """Return what all commands print that look at the node, started together: imports take time."""
+    commands = [["status"], ["status", "--json"], ["jobs", "list"], ["jobs", "list", "--json"]]
+    commands += [["jobs", "show", "1"], ["jobs", "show", "2", "--json"]]
+    for study in studies:
+        commands += [["explain", study], ["explain", study, "--json"]]
+    lines = [[*command, "--config", str(node.config_file)] for command in commands]
+    program = f"from node.commands import main\nassert not any([main(line) for line in {lines}])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for study in studies:
+        assert study in done.stdout
+    return done.stdout + done.stderr
+
+
+def rudely_send(target: Target, path: Path, folder: Path) -> None:
+    """Send what must be refused: the name of another instance, from an unlikely caller."""
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5"
+    dataset.save_as(folder / "wrong.dcm")
+    command = ["storescu", "-aet", "KANTE", "-aec", target.ae, target.host, str(target.port)]
+    try:
+        subprocess.run([*command, str(folder / "wrong.dcm")], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("Debian's DCMTK is not installed")

@@ -1,0 +1,34 @@
+"""`segnode demo`, as a visitor runs it: the real package, a real head, everything on loopback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pydicom
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEAST_ML, MOST_ML = 1.0, 4.0  # of the anterior or posterior part of an adult's hippocampus
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_demo_delivers_two_plausible_segmentations(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "node", "demo", "--json", "--out", str(tmp_path)]
+    command += ["--models", str(ROOT / "models")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=220, check=False)
+    assert done.returncode == 0, done.stderr
+    right, left = json.loads(done.stdout)
+    assert (right["side"], left["side"]) == ("right", "left")
+    for result in (right, left):
+        assert len(result["volumes_ml"]) == 2
+        assert all(LEAST_ML < volume < MOST_ML for volume in result["volumes_ml"].values())
+        assert Path(result["picture"]).read_bytes().startswith(b"\x89PNG")
+        dataset = pydicom.dcmread(result["seg_file"])
+        assert (dataset.Modality, dataset.PatientName) == ("SEG", "Colin^Twentyseven")
+        assert 0 < result["seconds"] < 120
+    mark = str(tmp_path)
+    left_behind = [p for p in psutil.process_iter(["cmdline"]) if mark in str(p.info["cmdline"])]
+    assert left_behind == []
