@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from node.config import Target
 from node.errors import NodeError, NoResponse, PeerBusy, PeerUnreachable, Refused
+from node.inbox import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 MAX_PDU_BYTES = 131072
 
@@ -60,6 +62,8 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
         Refused: rejected for good, or none of the contexts is accepted.
     """
     ae = AE(ae_title=peer.calling_ae)
+    ae.implementation_class_uid = UID(IMPLEMENTATION_UID)
+    ae.implementation_version_name = IMPLEMENTATION_VERSION
     ae.connection_timeout = peer.patience.connect_s
     ae.acse_timeout = peer.patience.associate_s
     ae.dimse_timeout = ae.network_timeout = peer.patience.answer_s

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from node import seg, series
+from node import queue, seg, series
 from node.imaging import Volume
 from node.series.compose import Labelling, compose
 from node.states import Ending
@@ -136,3 +136,25 @@ def test_every_plane_ends_delivered(
         assert storescu(node.port, made.paths) == 0
         (story,) = node.wait_for_endings(1)
         assert story.ending is Ending.DELIVERED, story.arrival.reason
+
+
+def test_a_target_that_wants_the_report_gets_the_volumes_too(
+    tmp_path: Path, orthanc: Orthanc, node: Node
+) -> None:
+    files = head(tmp_path / "series")
+    pacs = {"ae": "ORTHANC", "host": "127.0.0.1", "port": orthanc.dicom_port, "report": True}
+    node.changes["targets"] = {"pacs": pacs}
+    with started(orthanc), node_started(node):
+        assert storescu(node.port, files) == 0
+        (story,) = node.wait_for_endings(1)
+        assert story.ending is Ending.DELIVERED
+        assert len(story.deliveries) == 2
+        (seg_file,) = orthanc.files_of(orthanc.series("SEG")[0], tmp_path / "seg")
+        (report_file,) = orthanc.files_of(orthanc.series("SR")[0], tmp_path / "sr")
+    report, segmentation = pydicom.dcmread(report_file), pydicom.dcmread(seg_file)
+    assert report.StudyInstanceUID == segmentation.StudyInstanceUID
+    assert segmentation.SOPInstanceUID in str(report)
+    assert story.segment is not None
+    volumes = queue.as_plain(story.segment.result)["volumes_ml"]
+    told = [float(item.value) for item in report.iterall() if item.keyword == "NumericValue"]
+    assert sorted(told) == pytest.approx(sorted(volumes.values()), rel=1e-3)
