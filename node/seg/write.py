@@ -19,11 +19,14 @@ def write(dataset: Dataset, path: Path) -> None:
     """Write the object so that `path` either holds all of it or does not exist."""
     encoded = to_bytes(dataset)
     unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("wb") as file:
-        file.write(encoded)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(encoded)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # a full disk must not be filled with halves
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the rename alone can be lost on power failure

@@ -4,6 +4,7 @@ It imports everything before it says that it is ready, takes tasks as lines on i
 and answers on its standard output. When that input ends, its segmenter is gone, and so is it.
 """
 
+import errno
 import logging
 import os
 import queue
@@ -18,7 +19,7 @@ from typing import BinaryIO
 import msgspec
 
 from node import logs
-from node.errors import NodeError, OutOfMemory
+from node.errors import DiskLow, NodeError, OutOfMemory
 from node.queue import as_node_error
 from node.segmenter import messages
 from node.segmenter.messages import Bounds, Failed, Message, Ready, Stage, Task
@@ -27,6 +28,7 @@ from node.segmenter.work import work
 # Stacks and heaps of threads are reserved but not used; the limit counts them, we do not want to
 RESERVED_BYTES = 1 << 30
 REPORT_EVERY_S = 0.5
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_MEMORY = re.compile(r"bad.?alloc|failed to allocate|cannot allocate", re.IGNORECASE)
 log = logging.getLogger("node.segmenter.child")
 
@@ -78,6 +80,8 @@ def _explained(error: Exception) -> NodeError:
     if is_memory and not isinstance(error, NodeError):
         advice = "Raise limits.memory, or choose a smaller size of the model."
         return OutOfMemory("the model needed more than limits.memory", advice=advice)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return DiskLow("the disk of data.dir is full", advice="Free some space; it is tried again.")
     return as_node_error(error)
 
 

@@ -1,14 +1,18 @@
-"""Many files over one association, for the demo and for tests by hand: no queue, no retry."""
+"""Many files over one association, for the demo: no queue."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
 
 from node.config import Target
-from node.errors import Refused
+from node.errors import NoResponse, Refused
 from node.sender import statuses
-from node.sender.peer import Patience, Peer, association, gone
+from node.sender.peer import Context, Patience, Peer, association, gone
+
+ATTEMPTS = 3
+ANSWER_S = 20.0  # on loopback an answer takes milliseconds
 
 
 def send_files(target: Target, calling_ae: str, files: Sequence[Path]) -> None:
@@ -17,14 +21,21 @@ def send_files(target: Target, calling_ae: str, files: Sequence[Path]) -> None:
     Raises:
         PeerUnreachable, PeerBusy, NoResponse, Refused: at the first that is not stored.
     """
-    peer = Peer(target.ae, target, calling_ae, Patience())
+    peer = Peer(target.ae, target, calling_ae, Patience(answer_s=ANSWER_S))
     kinds: dict[str, set[str]] = {}
     for path in files:
         meta = pydicom.filereader.read_file_meta_info(path)
         kinds.setdefault(str(meta.MediaStorageSOPClassUID), set()).add(str(meta.TransferSyntaxUID))
-    with association(
-        peer, [(kind, sorted(syntaxes)) for kind, syntaxes in kinds.items()]
-    ) as opened:
+    contexts = [(kind, sorted(syntaxes)) for kind, syntaxes in kinds.items()]
+    for _ in range(ATTEMPTS - 1):
+        # pynetdicom loses an answer now and then; sending again changes nothing over there
+        with contextlib.suppress(NoResponse):
+            return _send(peer, contexts, files)
+    return _send(peer, contexts, files)
+
+
+def _send(peer: Peer, contexts: Sequence[Context], files: Sequence[Path]) -> None:
+    with association(peer, contexts) as opened:
         for path in files:
             answer = opened.send_c_store(path)
             if "Status" not in answer:

@@ -5,6 +5,7 @@ is absent, never guessed. Of the patient only a digest is kept.
 Leaves to `survey`: whether the instances make a volume.
 """
 
+import errno
 import hashlib
 import math
 import re
@@ -31,6 +32,8 @@ UNPARSABLE = (
     BytesLengthException,
 )  # fmt: skip
 UNREADABLE = (*UNPARSABLE, InvalidDicomError, OSError, EOFError, struct.error)
+
+PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")  # zeros in front are wrong, common and harmless
 
@@ -94,6 +97,8 @@ def read_dataset(path: Path) -> Dataset:
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)
     except UNREADABLE as exc:
+        if isinstance(exc, OSError) and exc.errno in PASSING:
+            raise  # says something about this machine, not about the image
         message = f"a file is no readable DICOM object ({type(exc).__name__})"
         raise NotAnImage(message, advice="Send the image again from its source.") from exc
 

@@ -98,6 +98,7 @@ def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path
         Ending.REFUSED.value,
     ]
     shown["node.log"] = (node.folder / "node.log").read_text(errors="replace")
+    assert '"level": "error"' not in shown["node.log"], "a periodic function broke"
     with node.engine.connect() as connection:
         raw: Any = connection.connection.driver_connection
         shown["database"] = "\n".join(raw.iterdump())

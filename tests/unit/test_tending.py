@@ -6,101 +6,21 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import msgspec
-import pydicom
 import pytest
 import sqlalchemy as sa
 
-from node import queue, schema, tending
-from node.config import Config, load_text
-from node.inbox import Inbox, Note, SeriesFolder
+from node import queue, tending
+from node.config import load_text
+from node.inbox import Note
 from node.package import uses
 from node.queue import Destination
 from node.states import Ending, Kind, State
 from node.tending import Sweep, upkeep
-from tests.packages import make_tiny_package
 from tests.phantoms import REFUSED, Made, Phantom, make
 from tests.received import receive
-from tests.rows import SEGMENTED, SENT, T0, a_delivery
+from tests.rows import T0
 from tests.running import wait_until
-
-SETTLED = T0 + 2.0  # after the settle time of one second
-QUIET = T0 + 61.0
-HOUR_S, DAY_S = 3600.0, 86400.0
-
-RULES = """
-targets: {pacs: {ae: PACS, host: h}}
-model: {size: small}
-rules:
-- {name: heads, when: {modality: MR}, use: tiny-mr, send_to: [pacs]}
-"""
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tending")
-    make_tiny_package(folder / "models")
-    return folder
-
-
-class Site:
-    """A data folder and what tends it."""
-
-    def __init__(self, folder: Path, base: Path) -> None:
-        config = load_text(RULES, base=base)
-        data = msgspec.structs.replace(config.data, dir=folder / "data")
-        self.config = msgspec.structs.replace(config, data=data)
-        self.engine = schema.open_configured(data)
-        self.inbox = Inbox(folder / "data/inbox")
-        self.sweep = self.fresh()
-
-    def fresh(self, config: Config | None = None) -> Sweep:
-        """Return a sweep without memory, as after a restart."""
-        chosen = config or self.config
-        return Sweep(chosen, self.engine, self.inbox, uses(chosen))
-
-    def ends(self) -> list[tuple[Ending, str]]:
-        return [(s.ending, s.arrival.code) for s in queue.stories(self.engine)]
-
-    def segment(self, now: float, *targets: str) -> None:
-        """Play the segmenter that finishes one job, with a delivery for each target."""
-        job = queue.claim(self.engine, Kind.SEGMENT, "w", now, 30.0)
-        assert job is not None
-        wanted = [a_delivery(target, file=f"outbox/{job.id}/seg.dcm") for target in targets]
-        folder = self.config.data.dir / f"outbox/{job.id}"
-        folder.mkdir(parents=True)
-        os.utime(folder, (now, now))
-        queue.finish_segment(self.engine, job, SEGMENTED, wanted, now)
-
-    def deliver(self, now: float, target: str = "pacs") -> None:
-        """Play the sender that delivers one object."""
-        job = queue.claim(self.engine, Kind.DELIVER, "s", now, 30.0, target)
-        assert job is not None
-        queue.finish_delivery(self.engine, job, SENT, now)
-
-    def prune(self, now: float) -> int:
-        return upkeep.prune(self.engine, self.config, self.inbox, now)
-
-
-@pytest.fixture
-def site(tmp_path: Path, models: Path) -> Site:
-    return Site(tmp_path, models)
-
-
-@pytest.fixture
-def head(tmp_path: Path) -> Made:
-    return make(tmp_path / "head", Phantom(shuffle=False))
-
-
-def other(path: Path, folder: Path, **changes: Any) -> Path:
-    """Write a changed copy of an instance."""
-    dataset = pydicom.dcmread(path)
-    for keyword, value in changes.items():
-        setattr(dataset, keyword, value)
-    folder.mkdir(exist_ok=True)
-    dataset.save_as(folder / path.name)
-    return folder / path.name
-
+from tests.tended import QUIET, RULES, SETTLED, Site, other
 
 # -- the sweep
 
@@ -135,6 +55,7 @@ def test_a_restart_reads_no_header_of_a_decided_series(site: Site, head: Made) -
     again = site.fresh()
     assert again.waiting(QUIET) == []
     assert again.run(QUIET) == 0
+    assert again._headers == {}
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
 
 
@@ -357,114 +278,3 @@ def test_the_loop_calls_everything_and_stops(site: Site, head: Made) -> None:
         loop.join(20)
     assert not loop.is_alive()
     assert [beat.process for beat in queue.beats(site.engine)] == ["tending"]
-
-
-# -- retention
-
-
-def folders(site: Site) -> list[SeriesFolder]:
-    return site.inbox.series_folders()
-
-
-def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Made) -> None:
-    receive(site.inbox, head.paths, T0)
-    site.sweep.run(SETTLED)
-    site.segment(T0 + 10, "pacs")
-    site.deliver(T0 + HOUR_S)
-    assert site.prune(T0 + HOUR_S + 48 * HOUR_S - 1) == 0
-    assert len(folders(site)) == 1
-    assert site.prune(T0 + HOUR_S + 48 * HOUR_S + 1) == 1
-    assert folders(site) == []
-    assert len(queue.stories(site.engine)) == 1, "the story outlives the images"
-
-
-@pytest.mark.parametrize(("code", "days"), [("missing-slice", 14), ("no-rule", 2)])
-def test_images_without_a_result_stay_by_the_kind_of_their_end(
-    site: Site, tmp_path: Path, code: str, days: int
-) -> None:
-    phantom = REFUSED[code] if code in REFUSED else Phantom(modality="CT")
-    receive(site.inbox, make(tmp_path / "x", phantom).paths, T0)
-    site.sweep.run(QUIET)
-    assert [found for _, found in site.ends()] == [code]
-    assert site.prune(QUIET + days * DAY_S - 1) == 0
-    assert site.prune(QUIET + days * DAY_S + 1) == 1
-
-
-def held(site: Site, head: Made, tmp_path: Path) -> None:
-    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
-    receive(site.inbox, [*head.paths, twin], T0)
-
-
-def in_progress(site: Site, head: Made, _tmp_path: Path) -> None:
-    receive(site.inbox, head.paths, T0)
-
-
-@pytest.mark.parametrize("arrive", [held, in_progress])
-def test_held_and_unfinished_series_stay_for_ever_and_are_never_decided_again(
-    site: Site, head: Made, tmp_path: Path, arrive: Any
-) -> None:
-    arrive(site, head, tmp_path)
-    site.sweep.run(QUIET)
-    before = site.ends()
-    for years in range(1, 4):
-        assert site.prune(T0 + years * 365 * DAY_S) == 0
-    assert len(folders(site)) == 1
-    assert site.fresh().run(T0 + 5 * 365 * DAY_S) == 0
-    assert site.ends() == before
-
-
-def test_undecided_late_images_are_never_deleted_with_an_old_story(site: Site, head: Made) -> None:
-    receive(site.inbox, head.paths[:-2], T0)
-    site.sweep.run(QUIET)
-    site.segment(QUIET + 1, "pacs")
-    site.deliver(QUIET + 2)
-    late = T0 + 60 * DAY_S
-    receive(site.inbox, head.paths[-2:], late, ends="open")
-    assert site.prune(late + 1) == 1, "the result of sixty days ago"
-    assert len(folders(site)) == 1
-    assert site.sweep.run(late + 61) == 1
-    assert queue.stories(site.engine)[-1].arrival.instances == len(head.paths)
-
-
-def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
-    site: Site, head: Made
-) -> None:
-    receive(site.inbox, head.paths, T0)
-    site.sweep.run(SETTLED)
-    site.segment(T0 + 10, "pacs")
-    late = T0 + 40 * DAY_S  # the archive was away for longer than anything is kept
-    site.deliver(late)
-    site.prune(late + 60)
-    assert len(folders(site)) == 1
-    assert site.fresh().run(late + 120) == 0, "decided a second time"
-    site.prune(late + 3 * DAY_S)
-    assert folders(site) == []
-    assert site.prune(late + 4 * DAY_S) == 0
-    assert queue.stories(site.engine) == []
-
-
-def outbox(site: Site) -> list[str]:
-    return sorted(path.name for path in (site.config.data.dir / "outbox").iterdir())
-
-
-def test_results_stay_while_a_delivery_awaits_them(site: Site, head: Made) -> None:
-    receive(site.inbox, head.paths, T0)
-    site.sweep.run(SETTLED)
-    site.segment(T0 + 10, "pacs", "viewer")
-    site.deliver(T0 + 20)
-    site.prune(T0 + 90 * DAY_S)
-    assert len(outbox(site)) == 1
-    site.deliver(T0 + 90 * DAY_S, "viewer")
-    assert site.prune(T0 + 90 * DAY_S + 1) == 1
-    assert outbox(site) == []
-
-
-def test_results_stay_as_long_as_they_are_kept(site: Site, head: Made) -> None:
-    receive(site.inbox, head.paths, T0)
-    site.sweep.run(SETTLED)
-    site.segment(T0 + 10, "pacs")
-    site.deliver(T0 + 20)
-    site.prune(T0 + 10 + 30 * DAY_S - 1)
-    assert len(outbox(site)) == 1
-    site.prune(T0 + 10 + 30 * DAY_S + 1)
-    assert outbox(site) == []

@@ -1,0 +1,62 @@
+"""Fixtures of the tests that run commands in process or tend a real inbox."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.commands import main
+from tests.commanding import Run, configure
+from tests.packages import make_tiny_package
+from tests.phantoms import Made, Phantom, make
+from tests.tended import Site
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Give what runs a command and returns its exit status, output and errors.
+
+    A command sets up logging and the interpreter's hooks; they are left as they were.
+    """
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
+    handlers, level = root.handlers[:], root.level
+    yield command
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of packages that holds tiny-mr."""
+    folder = tmp_path_factory.mktemp("tiny") / "models"
+    make_tiny_package(folder)
+    return folder
+
+
+@pytest.fixture
+def configured(tmp_path: Path, tiny_models: Path) -> Path:
+    """Return the configuration of a node that uses tiny-mr."""
+    return configure(tmp_path / "node.yaml", tiny_models)
+
+
+@pytest.fixture
+def site(tmp_path: Path, tiny_models: Path) -> Site:
+    """Return a data folder without any series."""
+    return Site(tmp_path, tiny_models.parent)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Made:
+    """Return a series whose files lie in the order of their slices."""
+    return make(tmp_path / "head", Phantom(shuffle=False))

@@ -1,0 +1,112 @@
+"""`segnode jobs`, `explain` and `status`, in this process, on a real inbox and database."""
+
+import json
+import time
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from node import queue, schema
+from node.config import load
+from node.inbox import Inbox
+from node.package import uses
+from node.states import Kind, State
+from node.tending import Sweep
+from tests.commanding import Run, configure
+from tests.phantoms import Phantom, make
+from tests.received import receive
+from tests.rows import T0
+
+
+@pytest.fixture
+def stored(configured: Path, tmp_path: Path) -> tuple[Path, str]:
+    """Return a configuration whose inbox holds one series with a job, and the study's UID."""
+    config = load(configured)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    made = make(tmp_path / "head", Phantom(shuffle=False))
+    receive(inbox, made.paths, T0)
+    Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    return configured, str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+
+
+def test_jobs_are_listed_shown_cancelled_and_retried(run: Run, stored: tuple[Path, str]) -> None:
+    options = ["--config", str(stored[0])]
+    (job,) = json.loads(run("jobs", "list", *options, "--json")[1])
+    assert (job["kind"], job["state"], job["payload"]["size"]) == ("segment", "queued", "small")
+    assert json.loads(run("jobs", "list", "--state", "done", *options, "--json")[1]) == []
+    assert "segment" in run("jobs", "list", "--kind", "segment", *options)[1]
+    shown = json.loads(run("jobs", "show", job["id"], *options, "--json")[1])
+    assert [event["what"] for event in shown["events"]]
+    assert "queued" in run("jobs", "show", job["id"], *options)[1]
+    assert run("jobs", "retry", job["id"], *options)[0] == 1, "it waits already"
+    status, said, _ = run("jobs", "cancel", job["id"], *options)
+    assert (status, said) == (0, f"job {job['id']} cancelled\n")
+    status, said, _ = run("jobs", "retry", job["id"], *options)
+    assert (status, said) == (0, f"job {job['id']} queued again\n")
+    engine = schema.open_configured(load(stored[0]).data)
+    assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
+
+
+def test_a_running_job_is_asked_to_stop(run: Run, stored: tuple[Path, str]) -> None:
+    engine = schema.open_configured(load(stored[0]).data)
+    job = queue.claim(engine, Kind.SEGMENT, "w", time.time(), 30.0)
+    assert job is not None
+    assert "asked to stop" in run("jobs", "cancel", job.id, "--config", stored[0])[1]
+
+
+def test_what_is_unknown_ends_with_one(run: Run, stored: tuple[Path, str]) -> None:
+    for arguments in (
+        ["explain", "1.2.3"],
+        ["jobs", "show", "99"],
+        ["jobs", "retry", "99"],
+        ["jobs", "cancel", "99"],
+        ["jobs", "replan", "1.2.3"],
+    ):
+        status, said, errors = run(*arguments, "--config", stored[0])
+        assert (status, said) == (1, "")
+        assert errors.startswith("segnode ")
+        assert "Traceback" not in errors
+
+
+def test_explain_tells_the_story(run: Run, stored: tuple[Path, str]) -> None:
+    status, said, _ = run("explain", stored[1], "--config", stored[0])
+    assert status == 0
+    for part in ("12 MR images from CT01", "rule all: tiny-mr/1.0, size small", "in-progress"):
+        assert part in said
+    told = json.loads(run("explain", stored[1], "--config", stored[0], "--json")[1])
+    assert told["series"][0]["ending"] == "in-progress"
+    assert told["events"][0]["what"] == "received"
+
+
+def test_what_still_arrives_is_told(run: Run, configured: Path, tmp_path: Path) -> None:
+    inbox = Inbox(load(configured).data.dir / "inbox")
+    made = make(tmp_path / "head", Phantom(shuffle=False))
+    receive(inbox, made.paths[:5], time.time(), ends="open")
+    study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+    assert "still arriving: 5 images" in run("explain", study, "--config", configured)[1]
+    assert "an association is still open" in run("status", "--config", configured)[1]
+    told = json.loads(run("status", "--config", configured, "--json")[1])
+    assert [w["instances"] for w in told["arriving"]] == [5]
+
+
+def test_status_is_for_people_too(run: Run, stored: tuple[Path, str]) -> None:
+    status, said, _ = run("status", "--config", stored[0])
+    assert status == 0
+    assert "listener   NOT RUNNING" in said
+    assert "in-progress" in said
+
+
+def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+    file = configure(tmp_path / "a.yaml", tiny_models, rules=[])
+    config = load(file)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    made = make(tmp_path / "head", Phantom(shuffle=False))
+    study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+    receive(inbox, made.paths, T0)
+    Sweep(config, engine, inbox, ()).run(T0 + 100)
+    assert "no job" in run("jobs", "replan", study, "--config", file)[1]
+    configure(file, tiny_models)
+    (told,) = json.loads(run("jobs", "replan", study, "--config", file, "--json")[1])
+    assert told["job"] == 1
+    assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1

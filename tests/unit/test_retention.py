@@ -1,0 +1,121 @@
+"""How long images, results and stories stay; time is an argument."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node import queue
+from node.inbox import SeriesFolder
+from tests.phantoms import REFUSED, Made, Phantom, make
+from tests.received import receive
+from tests.rows import T0
+from tests.tended import DAY_S, HOUR_S, QUIET, SETTLED, Site, other
+
+
+def folders(site: Site) -> list[SeriesFolder]:
+    return site.inbox.series_folders()
+
+
+def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + HOUR_S)
+    assert site.prune(T0 + HOUR_S + 48 * HOUR_S - 1) == 0
+    assert len(folders(site)) == 1
+    assert site.prune(T0 + HOUR_S + 48 * HOUR_S + 1) == 1
+    assert folders(site) == []
+    assert len(queue.stories(site.engine)) == 1, "the story outlives the images"
+
+
+@pytest.mark.parametrize(("code", "days"), [("missing-slice", 14), ("no-rule", 2)])
+def test_images_without_a_result_stay_by_the_kind_of_their_end(
+    site: Site, tmp_path: Path, code: str, days: int
+) -> None:
+    phantom = REFUSED[code] if code in REFUSED else Phantom(modality="CT")
+    receive(site.inbox, make(tmp_path / "x", phantom).paths, T0)
+    site.sweep.run(QUIET)
+    assert [found for _, found in site.ends()] == [code]
+    assert site.prune(QUIET + days * DAY_S - 1) == 0
+    assert site.prune(QUIET + days * DAY_S + 1) == 1
+
+
+def held(site: Site, head: Made, tmp_path: Path) -> None:
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, twin], T0)
+
+
+def in_progress(site: Site, head: Made, _tmp_path: Path) -> None:
+    receive(site.inbox, head.paths, T0)
+
+
+@pytest.mark.parametrize("arrive", [held, in_progress])
+def test_held_and_unfinished_series_stay_for_ever_and_are_never_decided_again(
+    site: Site, head: Made, tmp_path: Path, arrive: Any
+) -> None:
+    arrive(site, head, tmp_path)
+    site.sweep.run(QUIET)
+    before = site.ends()
+    for years in range(1, 4):
+        assert site.prune(T0 + years * 365 * DAY_S) == 0
+    assert len(folders(site)) == 1
+    assert site.fresh().run(T0 + 5 * 365 * DAY_S) == 0
+    assert site.ends() == before
+
+
+def test_undecided_late_images_are_never_deleted_with_an_old_story(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths[:-2], T0)
+    site.sweep.run(QUIET)
+    site.segment(QUIET + 1, "pacs")
+    site.deliver(QUIET + 2)
+    late = T0 + 60 * DAY_S
+    receive(site.inbox, head.paths[-2:], late, ends="open")
+    assert site.prune(late + 1) == 1, "the result of sixty days ago"
+    assert len(folders(site)) == 1
+    assert site.sweep.run(late + 61) == 1
+    assert queue.stories(site.engine)[-1].arrival.instances == len(head.paths)
+
+
+def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
+    site: Site, head: Made
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    late = T0 + 40 * DAY_S  # the archive was away for longer than anything is kept
+    site.deliver(late)
+    site.prune(late + 60)
+    assert len(folders(site)) == 1
+    assert site.fresh().run(late + 120) == 0, "decided a second time"
+    site.prune(late + 3 * DAY_S)
+    assert folders(site) == []
+    assert site.prune(late + 4 * DAY_S) == 0
+    assert queue.stories(site.engine) == []
+
+
+def outbox(site: Site) -> list[str]:
+    return sorted(path.name for path in (site.config.data.dir / "outbox").iterdir())
+
+
+def test_results_stay_while_a_delivery_awaits_them(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs", "viewer")
+    site.deliver(T0 + 20)
+    site.prune(T0 + 90 * DAY_S)
+    assert len(outbox(site)) == 1
+    site.deliver(T0 + 90 * DAY_S, "viewer")
+    assert site.prune(T0 + 90 * DAY_S + 1) == 1
+    assert outbox(site) == []
+
+
+def test_results_stay_as_long_as_they_are_kept(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + 20)
+    site.prune(T0 + 10 + 30 * DAY_S - 1)
+    assert len(outbox(site)) == 1
+    site.prune(T0 + 10 + 30 * DAY_S + 1)
+    assert outbox(site) == []
