@@ -27,6 +27,8 @@ from node.segmenter import Made, Task, identity_of, work
 from node.series import read_header
 from node.series.compose import Composed, Labelling, compose
 
+MOST_LISTED = 8  # series named in a message
+
 
 @dataclass(frozen=True)
 class Job:
@@ -155,13 +157,16 @@ def series_files(folder: Path, uid: str | None) -> tuple[Path, ...]:
         message = f"no DICOM image in {folder}"
         raise NotAnImage(message, advice="Give the folder that holds the slices.")
     if uid is None and len(by_series) > 1:
-        listed = ", ".join(f"{key} ({len(paths)} files)" for key, paths in by_series.items())
-        message = f"{folder} holds {len(by_series)} series: {listed}"
+        listed = [f"{key} ({len(paths)} files)" for key, paths in by_series.items()]
+        more = ", …" if len(listed) > MOST_LISTED else ""
+        names = ", ".join(listed[:MOST_LISTED]) + more
+        message = f"{folder} holds {len(by_series)} series: {names}"
         raise Misconfigured(message, advice="Choose one with --series UID.")
     chosen = uid or next(iter(by_series))
     if chosen not in by_series:
         message = f"{folder} holds no series {chosen}"
-        raise Misconfigured(message, advice=f"It holds: {', '.join(by_series)}.")
+        listed = list(by_series)[:MOST_LISTED]
+        raise Misconfigured(message, advice=f"It holds: {', '.join(listed)}.")
     return tuple(by_series[chosen])
 
 

@@ -79,7 +79,7 @@ def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
     assert "non-inferior in Dice" in text
     for name in ("accuracy", "differences"):
         drawn = (_package(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
-        assert drawn.startswith("<svg")
+        assert "<svg" in drawn
 
 
 def test_validate_finds_what_the_manifest_says(
