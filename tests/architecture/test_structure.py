@@ -11,6 +11,7 @@ import pytest
 
 from node import errors
 from node.commands import parser
+from node.listener.contexts import TRANSFER_SYNTAXES
 
 ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 320  # lines: about one idea per file
@@ -95,6 +96,12 @@ def test_every_error_code_stands_in_the_runbook() -> None:
     written = set(re.findall(r"^\| `([a-z-]+)` \|", runbook, re.MULTILINE))
     known = {c for c, kind in errors.known().items() if kind.__module__.startswith("node.")}
     assert written == known
+
+
+def test_every_transfer_syntax_stands_in_the_conformance_page() -> None:
+    page = (ROOT / "docs/conformance.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (1\.2\.[0-9.]+) \|$", page, re.MULTILINE)
+    assert {uid: name for name, uid in rows} == TRANSFER_SYNTAXES
 
 
 def test_every_error_code_is_used_once() -> None:
