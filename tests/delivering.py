@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import sqlalchemy as sa
@@ -12,9 +13,22 @@ from node import queue, schema
 from node.config import Config, Data, Target
 from node.package.folder import file_digest
 from node.queue import DeliverPayload, Job, NewDelivery
-from node.states import Kind
+from node.sender.peer import Patience
+from node.states import Kind, State
 from tests.rows import SEGMENTED, T0, a_segment_job, an_arrival
 from tests.targets import SEG_BINARY
+
+HASTY = Patience(connect_s=2.0, associate_s=2.0, answer_s=2.0, confirm_after_s=(0.0, 0.05))
+
+
+def at(port: int, ae: str = "PEER", **changes: Any) -> Target:
+    """Return a target on loopback."""
+    return Target(ae=ae, host="127.0.0.1", port=port, **changes)
+
+
+def states(post: "Post") -> dict[str, tuple[State, str]]:
+    """Return state and code of each target's delivery."""
+    return {job.target: (job.state, job.code) for job in queue.list_jobs(post.engine) if job.target}
 
 
 def an_object(data: Path, target: str, number: int = 1) -> DeliverPayload:

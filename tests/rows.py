@@ -93,3 +93,8 @@ def claim(engine: sa.Engine, worker: str = "w", now: float = T0 + 1) -> Job:
     job = queue.claim(engine, Kind.SEGMENT, worker, now, LEASE_S)
     assert job is not None
     return job
+
+
+def told(engine: sa.Engine, job_id: int) -> list[str]:
+    """Return what happened to a job, in order."""
+    return [event.what for event in queue.events_of(engine, job_id=job_id)]

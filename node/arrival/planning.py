@@ -12,7 +12,6 @@ import numpy as np
 
 from node.config import Rule, When
 from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
-from node.imaging import Grid
 from node.package import Package, Use, check_input
 from node.series import Header, Survey, survey
 from node.states import Outcome
@@ -187,8 +186,3 @@ def _plane(orientation: Sequence[float]) -> str:
     if normal[axis] < PLANE_COSINE:
         return "oblique"
     return ("sagittal", "coronal", "axial")[axis]
-
-
-def plane_of(grid: Grid) -> str:
-    """Name the plane of a grid's slices."""
-    return _plane([*grid.affine[:3, 2], *grid.affine[:3, 1]])

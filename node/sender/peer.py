@@ -27,6 +27,8 @@ class Patience:
     connect_s: float = 10.0
     associate_s: float = 30.0
     answer_s: float = 120.0  # a PACS that writes to tape answers late, but answers
+    # some archives index a little after they answered
+    confirm_after_s: tuple[float, ...] = (0.0, 0.5, 2.0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from node.sender.statuses import Meaning
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-CONFIRM_AFTER_S = (0.0, 0.5, 2.0)  # some archives index a little after they answered
 HUNG_UP = "the target hangs up on queries from us"
 PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: a match comes with it
 
@@ -95,7 +94,7 @@ def _confirm(peer: Peer, opened: Association, payload: DeliverPayload) -> str:
         return f"not asked, as targets.{peer.name}.confirm says"
     if not accepts(opened, FIND):
         return "the target answers no queries from us"
-    for pause_s in CONFIRM_AFTER_S:
+    for pause_s in peer.patience.confirm_after_s:
         time.sleep(pause_s)
         is_found = _find(peer, opened, payload)
         if is_found is None:

@@ -10,22 +10,19 @@ import psutil
 import pytest
 
 from node import queue, sender
-from node.config import Target
 from node.errors import (
     NoResponse,
     PeerUnreachable,
     Refused,
 )
-from node.sender import store
-from node.sender.peer import Patience, Peer
+from node.sender.peer import Peer
 from node.sender.store import deliver
 from node.states import State
-from tests.delivering import Post, an_object, make_post
+from tests.delivering import HASTY, an_object, at, make_post, states
 from tests.orthanc import Orthanc, needs_orthanc, started
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-HASTY = Patience(connect_s=2.0, associate_s=2.0, answer_s=2.0)
 LOCAL = "127.0.0.1"
 
 
@@ -33,19 +30,6 @@ LOCAL = "127.0.0.1"
 def pacs(tmp_path: Path) -> Iterator[Orthanc]:
     with started(Orthanc(tmp_path / "orthanc")) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CONFIRM_AFTER_S", (0.0, 0.05))
-
-
-def at(port: int, ae: str = "PEER", **changes: Any) -> Target:
-    return Target(ae=ae, host=LOCAL, port=port, **changes)
-
-
-def states(post: Post) -> dict[str, tuple[State, str]]:
-    return {job.target: (job.state, job.code) for job in queue.list_jobs(post.engine) if job.target}
 
 
 def held_by(pacs: Orthanc) -> set[str]:

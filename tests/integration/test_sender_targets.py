@@ -20,32 +20,17 @@ from node.errors import (
     Refused,
 )
 from node.queue import DeliverResult
-from node.sender import store
-from node.sender.peer import Patience, Peer, association
+from node.sender.peer import Peer, association
 from node.sender.store import EXPLICIT, FIND, deliver
 from node.states import State
-from tests.delivering import Post, an_object, make_post
+from tests.delivering import HASTY, an_object, at, make_post, states
 from tests.orthanc import free_port
 from tests.targets import SEG_BINARY, Scripted, scripted_target
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-HASTY = Patience(connect_s=2.0, associate_s=2.0, answer_s=2.0)
 LOCAL = "127.0.0.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CONFIRM_AFTER_S", (0.0, 0.05))
-
-
-def at(port: int, ae: str = "PEER", **changes: Any) -> Target:
-    return Target(ae=ae, host=LOCAL, port=port, **changes)
-
-
-def states(post: Post) -> dict[str, tuple[State, str]]:
-    return {job.target: (job.state, job.code) for job in queue.list_jobs(post.engine) if job.target}
 
 
 def attempt(peer: Scripted, folder: Path, **changes: Any) -> DeliverResult:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run commands in process or tend a real inbox."""
+"""Fixtures that several unit tests share: commands in process, a database, a real inbox."""
 
 import logging
 import sys
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from node import schema
 from node.commands import main
 from tests.commanding import Run, configure
 from tests.packages import make_tiny_package
@@ -34,6 +36,12 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     root.setLevel(level)
     sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> sa.Engine:
+    """Return an empty database."""
+    return schema.open_database(tmp_path / "a.sqlite")
 
 
 @pytest.fixture(scope="session")

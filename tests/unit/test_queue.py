@@ -1,12 +1,11 @@
 """Every function of the queue that a worker or tending calls, on a real SQLite."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from node import queue, schema
+from node import queue
 from node.errors import Defect, LeaseLost, PeerBusy, Unsuitable
 from node.queue import Job
 from node.states import Ending, Kind, Outcome, State
@@ -20,17 +19,8 @@ from tests.rows import (
     an_arrival,
     claim,
     record,
+    told,
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    return schema.open_database(tmp_path / "a.sqlite")
-
-
-def told(engine: sa.Engine, job_id: int) -> list[str]:
-    return [event.what for event in queue.events_of(engine, job_id=job_id)]
-
 
 # -- arrivals
 

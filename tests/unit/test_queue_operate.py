@@ -1,11 +1,9 @@
 """What an operator may do to a job, and what is refused."""
 
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
-from node import queue, schema
+from node import queue
 from node.errors import Cancelled, Defect, PeerBusy, Refused
 from node.queue import NoSuchJob, SameWork
 from node.states import IllegalArrow, Kind, Outcome, State
@@ -18,17 +16,8 @@ from tests.rows import (
     an_arrival,
     claim,
     record,
+    told,
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    return schema.open_database(tmp_path / "a.sqlite")
-
-
-def told(engine: sa.Engine, job_id: int) -> list[str]:
-    return [event.what for event in queue.events_of(engine, job_id=job_id)]
-
 
 # -- operators
 
