@@ -22,6 +22,7 @@ from node.imaging.orient import orient, turned_grid
 from node.imaging.resample import along, axis_matrix, regrid, resample
 
 ENDINGS = (".nii", ".nii.gz")
+FOLD_SEED = 1
 
 Splits = dict[str, tuple[str, ...]]
 
@@ -86,10 +87,13 @@ def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
     return splits[split]
 
 
-def folds(names: Sequence[str], count: int, seed: int) -> tuple[tuple[str, ...], ...]:
-    """Deal `names` into `count` folds of nearly equal size, the same ones for the same seed."""
+def folds(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
+    """Deal `names` into `count` folds of nearly equal size, the same ones at every call.
+
+    They do not depend on the seed of a training: a second seed is held against the same folds.
+    """
     dealt = sorted(names)
-    random.Random(seed).shuffle(dealt)  # noqa: S311 - a shuffle, not a secret
+    random.Random(FOLD_SEED).shuffle(dealt)  # noqa: S311 - a shuffle, not a secret
     return tuple(tuple(sorted(dealt[i::count])) for i in range(count))
 
 

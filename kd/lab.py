@@ -44,24 +44,59 @@ class Lesson:
     soft: Path | None = None  # folder of the teacher's maps; None: reference labels alone
 
 
-def train_size(
-    recipe: Recipe, folder: Path, size: str, run: Path, *, here: Slice, report: Report
+def study(
+    recipe: Recipe, folder: Path, lesson: Lesson, run: Path, *, here: Slice, report: Report
 ) -> Outcome:
-    """Train one size on reference labels alone; resume where `run` has a checkpoint.
+    """Train one network; resume where `run` has a checkpoint.
 
     Args:
         recipe: all choices; change its `training` for another budget or seed.
         folder: the data set.
-        size: which of the recipe's sizes.
+        lesson: which size, on which cases, and whether it learns from a teacher's maps too.
         run: folder of the checkpoint.
         here: where this call runs, and when it stops before the budget is spent.
         report: called every few steps.
 
     Raises:
+        BadTeacher: a map is missing or does not fit its case.
         LabError: of the case, split, recipe or checkpoint that is wrong.
     """
+    device = pick_device(here.device)
+    cases = read_cases(recipe, folder, lesson.names)
+    objective: Objective = labels_only
+    soft = None
+    if lesson.soft is not None:
+        soft = read_maps(cases, recipe.n_classes, lesson.soft)
+        objective = distilled(recipe.distillation)
+    batches = Batches(cases, recipe.grid.patch_zyx, recipe.training, device, soft=soft)
+    network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
+    trainer = Trainer(network, choice, recipe.augment, identity(recipe, lesson), device)
+    return trainer.run(batches, run, objective=objective, report=report, limits=here)
+
+
+def lesson_names(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:
+    """Return the training cases, on request without those of one fold: they can then judge.
+
+    Raises:
+        BadSplit: there is no such fold or split.
+    """
     names = names_of(recipe, folder, recipe.data.train)
-    return _study(recipe, folder, Lesson(size, names), run, here, report)
+    if without_fold is None:
+        return names
+    held = held_out(recipe, names, without_fold)
+    return tuple(name for name in names if name not in held)
+
+
+def held_out(recipe: Recipe, names: Sequence[str], fold: int) -> tuple[str, ...]:
+    """Return the cases of one fold, numbered from 0.
+
+    Raises:
+        BadSplit: there is no such fold.
+    """
+    if recipe.folds == 1 or not 0 <= fold < recipe.folds:
+        message = f"there is no fold {fold}: the recipe has folds: {recipe.folds}"
+        raise BadSplit(message, advice="Folds are numbered from 0; a recipe of one fold has none")
+    return fold_names(recipe, names)[fold]
 
 
 def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Report) -> bool:
@@ -80,12 +115,14 @@ def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Repo
     parts = imported or fold_names(recipe, names)
     for number, held in enumerate(() if imported else parts):
         chosen = tuple(name for name in names if name not in held)
-        lesson = Lesson(TEACHER, chosen)
-        if not _study(recipe, folder, lesson, fold_run(runs, number), here, report).finished:
+        lesson = Lesson(recipe.fold_size, chosen)
+        run = fold_run(runs, number)
+        if not study(recipe, folder, lesson, run, here=here, report=report).finished:
             return False
     device = pick_device(here.device)
     teachers = [
-        open_run(recipe, TEACHER, fold_run(runs, number), device)[0] for number in range(len(parts))
+        open_run(recipe, recipe.fold_size, fold_run(runs, number), device)[0]
+        for number in range(len(parts))
     ]
 
     def teachers_of(name: str) -> list[nn.Module]:
@@ -113,18 +150,6 @@ def soften(
     return write_maps(cases, lambda _: teachers, recipe, device, lesson.soft)
 
 
-def distill(
-    recipe: Recipe, folder: Path, lesson: Lesson, run: Path, *, here: Slice, report: Report
-) -> Outcome:
-    """Train one student on reference labels and on the teacher's maps in `lesson.soft`.
-
-    Raises:
-        BadTeacher: a map is missing or does not fit its case.
-        LabError: of the case, split, recipe or checkpoint that is wrong.
-    """
-    return _study(recipe, folder, lesson, run, here, report)
-
-
 def fold_names(recipe: Recipe, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Return the cases that each fold of the teacher does not see; none for a single teacher.
 
@@ -136,7 +161,7 @@ def fold_names(recipe: Recipe, names: Sequence[str]) -> tuple[tuple[str, ...], .
     if len(names) < recipe.folds:
         message = f"{len(names)} training cases cannot be dealt into {recipe.folds} folds"
         raise BadSplit(message)
-    return folds(names, recipe.folds, recipe.training.seed)
+    return folds(names, recipe.folds)
 
 
 def fold_run(runs: Path, number: int) -> Path:
@@ -193,19 +218,3 @@ def identity(recipe: Recipe, lesson: Lesson) -> str:
         "distillation": None if lesson.soft is None else recipe.distillation,
     }
     return msgspec.json.encode(choices).decode()
-
-
-def _study(
-    recipe: Recipe, folder: Path, lesson: Lesson, run: Path, here: Slice, report: Report
-) -> Outcome:
-    device = pick_device(here.device)
-    cases = read_cases(recipe, folder, lesson.names)
-    objective: Objective = labels_only
-    soft = None
-    if lesson.soft is not None:
-        soft = read_maps(cases, recipe.n_classes, lesson.soft)
-        objective = distilled(recipe.distillation)
-    batches = Batches(cases, recipe.grid.patch_zyx, recipe.training, device, soft=soft)
-    network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
-    trainer = Trainer(network, choice, recipe.augment, identity(recipe, lesson), device)
-    return trainer.run(batches, run, objective=objective, report=report, limits=here)

@@ -2,9 +2,11 @@
 
 Shapes: B batch, K classes (0 is background), Z Y X voxels. Every function takes logits, before any
 softmax, and returns a scalar; sums run in float32 whatever the autocast. The teacher comes as
-log-probabilities, which a softmax at any temperature treats like logits.
+log-probabilities, which a softmax at any temperature treats like logits. Its maps know nothing
+below `LEAST_PROBABILITY`, so no student is corrected for being surer than that.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from kd.augment import Batch
 from kd.recipe import Distillation
+from kd.soft import LEAST_PROBABILITY
 
 SMOOTH = 1e-5  # voxels; keeps Dice defined where a class is absent from patch and prediction
 
@@ -71,7 +74,7 @@ def kl(
     which makes the term weak.
     """
     p = (teacher_bkzyx.float() / temperature).log_softmax(1)
-    q = (logits_bkzyx.float() / temperature).log_softmax(1)
+    q = (_log_probabilities(logits_bkzyx) / temperature).log_softmax(1)
     by_voxel = (p.exp() * (p - q)).sum(1)
     return temperature**2 * (by_voxel * weights_bzyx).sum() / weights_bzyx.sum().clamp_min(SMOOTH)
 
@@ -138,4 +141,4 @@ def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Te
 
 
 def _log_probabilities(logits_bkzyx: Tensor) -> Tensor:
-    return logits_bkzyx.float().log_softmax(1)
+    return logits_bkzyx.float().log_softmax(1).clamp_min(math.log(LEAST_PROBABILITY))

@@ -110,6 +110,7 @@ class UNet(nn.Module):
     def __init__(self, topology: Topology, n_classes: int, n_channels: int = 1) -> None:
         """Build the layers; weights are He-initialised as in nnU-Net."""
         super().__init__()
+        self.topology = topology
         t, norm = topology, topology.norm
         self.stem = nn.Identity()
         entry = n_channels

@@ -111,10 +111,17 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     strides_zyx: tuple[Triple, ...]
     sizes: dict[SizeName, Net]
     training: Training = Training()
-    folds: int = 1  # of the teacher; 1: one teacher, trained on every training case
+    folds: int = 1  # of the ensemble; 1: one teacher, trained on every training case
+    fold_size: SizeName = "teacher"  # the ensemble's networks; a cheaper size buys longer training
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
     augment: Augment = Augment()
+
+    def __post_init__(self) -> None:
+        """Refuse an ensemble of a size that does not exist."""
+        if self.fold_size not in self.sizes and self.fold_size != "teacher":
+            message = f"fold_size {self.fold_size!r} is not among the sizes"
+            raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
 
     @property
     def n_classes(self) -> int:

@@ -29,6 +29,7 @@ from kd.recipe import Training
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 1
 REPORT_EVERY_STEPS = 20
+NARROW = 16  # channels at full resolution
 
 # outputs of the network (full resolution first), batch, share of the budget spent -> loss
 Objective = Callable[[list[Tensor], Batch, float], Tensor]
@@ -91,7 +92,8 @@ class Trainer:
             message = "a budget is either training.steps or training.minutes"
             raise BadRecipe(message)
         self.choice, self.augment, self.identity, self.device = choice, augment, identity, device
-        self.network = network.to(device, memory_format=torch.channels_last_3d)
+        self.layout = _layout(network)
+        self.network = network.to(device, memory_format=self.layout)
         self.averaged = deepcopy(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), choice.rate, weight_decay=choice.weight_decay
@@ -173,7 +175,7 @@ class Trainer:
         batch = batches.at(self.step, self.augment)
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16):
-            image = batch.image_bczyx.contiguous(memory_format=torch.channels_last_3d)
+            image = batch.image_bczyx.contiguous(memory_format=self.layout)
             outputs = self.network.deep(image)
         loss = objective(outputs, batch, self.share)
         value = float(loss.detach())
@@ -197,6 +199,17 @@ class Trainer:
                 twin.lerp_(mine[name], 1 - decay)
             else:
                 twin.copy_(mine[name])
+
+
+def _layout(network: UNet) -> torch.memory_format:
+    """Choose how voxels lie in memory: channels last, but not for narrow full-resolution stages.
+
+    On two cores with bf16, torch 2.13, a step of base 8 took 0.24 s with channels last (half of it
+    the backward pass of BatchNorm) and 0.13 s without; of base 16, 0.23 s and 0.29 s.
+    """
+    t = network.topology
+    is_narrow = t.stem_stride == 1 and t.widths[0] < NARROW
+    return torch.contiguous_format if is_narrow else torch.channels_last_3d
 
 
 def schedule(share: float, choice: Training) -> float:

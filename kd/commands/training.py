@@ -1,4 +1,4 @@
-"""`kd train`, `teach`, `soften`, `distill`: the commands that take hours and may be killed."""
+"""`kd train`, `teach`, `soften`, `distill`, which may be killed; `score`, which judges a run."""
 
 import argparse
 from pathlib import Path
@@ -7,8 +7,9 @@ import msgspec
 
 from kd import lab
 from kd.cases import names_of
-from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say
+from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
 from kd.recipe import Distillation, Recipe, read_recipe
+from kd.score import score
 from kd.train import Outcome, Slice
 
 # what an ablation leaves of the recipe's distillation
@@ -26,6 +27,7 @@ def add_to(commands: Commands) -> None:
     _common(train)
     train.add_argument("--size", required=True, help="one of the recipe's sizes")
     train.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
+    _leaving_out(train)
     train.set_defaults(run_command=_train)
 
     teach = commands.add_parser(
@@ -60,7 +62,29 @@ def add_to(commands: Commands) -> None:
     distill.add_argument(
         "--terms", choices=sorted(TERMS), default="all", help="for ablations (default: all)"
     )
+    _leaving_out(distill)
     distill.set_defaults(run_command=_distill)
+
+    score = commands.add_parser(
+        "score", help="Dice of a run on a fold of the training cases that it has not seen"
+    )
+    score.add_argument("recipe", type=Path, help="YAML recipe")
+    score.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    score.add_argument("--size", required=True, help="size of the run")
+    score.add_argument("--run", type=Path, required=True, help="folder of its checkpoint")
+    score.add_argument("--fold", type=int, required=True, help="numbered from 0")
+    score.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    score.add_argument("--json", action="store_true", help="the numbers as JSON on the output")
+    score.set_defaults(run_command=_score)
+
+
+def _leaving_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--without-fold",
+        type=int,
+        metavar="N",
+        help="leave out fold N of the training cases, for kd score: to choose between recipes",
+    )
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -76,11 +100,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> int:
-    report = progress_lines(chosen.size, as_json=chosen.json)
-    outcome = lab.train_size(
-        _recipe(chosen), chosen.data, chosen.size, chosen.run, here=_here(chosen), report=report
-    )
-    return _told(chosen.size, outcome)
+    recipe = _recipe(chosen)
+    names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
+    return _studied(chosen, recipe, lab.Lesson(chosen.size, names))
 
 
 def _teach(chosen: argparse.Namespace) -> int:
@@ -105,13 +127,27 @@ def _distill(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
     terms = recipe.distillation
     recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
-    names = names_of(recipe, chosen.data, recipe.data.train)
+    names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
     lesson = lab.Lesson(chosen.size, names, chosen.soft or chosen.runs / lab.SOFT)
+    return _studied(chosen, recipe, lesson)
+
+
+def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: lab.Lesson) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
-    outcome = lab.distill(
-        recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report
-    )
+    outcome = lab.study(recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report)
     return _told(chosen.size, outcome)
+
+
+def _score(chosen: argparse.Namespace) -> int:
+    recipe = read_recipe(chosen.recipe)
+    found = score(recipe, chosen.data, chosen.size, chosen.run, chosen.fold, device=chosen.device)
+    if chosen.json:
+        show(msgspec.json.encode(found).decode())
+        return EXIT_OK
+    low, high = found.dice.ci
+    parts = ", ".join(f"{label} {mean:.4f}" for label, mean in found.per_structure.items())
+    show(f"{found.cases} cases: Dice {found.dice.mean:.4f} ({low:.4f} to {high:.4f}); {parts}")
+    return EXIT_OK
 
 
 def _only(terms: Distillation, without: dict[str, object]) -> Distillation:

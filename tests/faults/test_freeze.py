@@ -2,11 +2,12 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,7 @@ from tests.packages import make_tiny_package
 from tests.phantoms import Phantom, make
 from tests.received import receive
 from tests.rows import T0
-from tests.running import Node, wait_until
+from tests.running import Node, needs_dcmtk, started, storescu, wait_until
 
 WIDE = Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(64, 64, 64))  # some seconds of work
 
@@ -68,6 +69,34 @@ def wait_for(engine: sa.Engine, state: State, within_s: float = 40.0) -> None:
     wait_until(reached, within_s, lambda: str(queue.list_jobs(engine)))
 
 
+def freeze_between_transactions(
+    process: "subprocess.Popen[bytes]", engine: sa.Engine, tries: int = 50
+) -> None:
+    """Stop a process while it holds no lock: a job's lease is what this room's tests are about.
+
+    A process frozen *within* a transaction holds the database for as long as it is frozen; that
+    story is told by `test_a_lock_that_stays_costs_no_image`.
+    """
+    for _ in range(tries):
+        process.send_signal(signal.SIGSTOP)
+        if not is_locked(engine):
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+    pytest.fail(f"the database was locked {tries} times in a row")
+
+
+def is_locked(engine: sa.Engine) -> bool:
+    assert engine.url.database is not None
+    with closing(sqlite3.connect(engine.url.database, timeout=0.1)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.rollback()
+        return False
+
+
 def let_lease_pass(config: Config, engine: sa.Engine) -> None:
     """Do what half a minute of silence does."""
     with engine.begin() as connection:
@@ -85,7 +114,7 @@ def test_a_frozen_segmenter_loses_its_job_and_one_result_leaves(
     node, config, engine = prepared(tmp_path, WIDE, ballast=600)
     with segmenting(node) as frozen:
         wait_for(engine, State.RUNNING)
-        frozen.send_signal(signal.SIGSTOP)
+        freeze_between_transactions(frozen, engine)
         children = psutil.Process(frozen.pid).children(recursive=True)
         assert queue.counts(engine)[Kind.SEGMENT, State.RUNNING] == 1, "it was too fast"
         let_lease_pass(config, engine)
@@ -103,6 +132,27 @@ def test_a_frozen_segmenter_loses_its_job_and_one_result_leaves(
         assert file_digest(config.data.dir / payload.file) == payload.sha256
     gone = psutil.wait_procs(children, timeout=5)[1]
     assert gone == [], "children outlive their segmenter"
+
+
+@pytest.mark.slow
+@pytest.mark.dcmtk
+@pytest.mark.timeout(180)
+@needs_dcmtk
+def test_a_lock_that_stays_costs_no_image(tmp_path: Path) -> None:
+    make_tiny_package(tmp_path / "models")
+    node = Node(tmp_path / "node", 1, tmp_path / "models", changes={"rules": []})
+    made = make(tmp_path / "series", Phantom())
+    with started(node):
+        database = node.engine.url.database
+        assert database is not None
+        with closing(sqlite3.connect(database)) as frozen:
+            frozen.execute("BEGIN IMMEDIATE")
+            begun = time.monotonic()
+            assert storescu(node.port, made.paths) == 0, "the listener needs a disk, no database"
+            time.sleep(schema.BUSY_TIMEOUT_S + 3 - (time.monotonic() - begun))
+            frozen.rollback()
+        (story,) = node.wait_for_endings(1)
+    assert (story.ending, story.arrival.instances) == (Ending.NO_RULE, len(made.paths))
 
 
 def told(node: Node, code: str) -> bool:

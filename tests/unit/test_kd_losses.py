@@ -16,6 +16,7 @@ from kd.losses import (
     voxel_weights,
 )
 from kd.recipe import Distillation
+from kd.soft import LEAST_PROBABILITY
 
 # four voxels in a row, two classes: probability of class 1 is 0.8, 0.6, 0.3, 0.1
 P1 = [0.8, 0.6, 0.3, 0.1]
@@ -95,6 +96,18 @@ def test_kl_counts_only_weighted_voxels() -> None:
     weights = torch.tensor([0.0, 3.0, 0.0, 0.0]).reshape(1, 1, 1, 4)
     expected = 0.4 * math.log(0.4 / 0.6) + 0.6 * math.log(0.6 / 0.4)
     assert float(kl(_logits(P1), _logits(T1), weights, 1.0)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_student_may_be_surer_than_a_map_can_say() -> None:
+    floor = math.log(LEAST_PROBABILITY)
+    teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
+    sure = torch.tensor([[0.0], [2 * floor]]).reshape(1, 2, 1, 1, 1).requires_grad_()
+    ones = torch.ones(1, 1, 1, 1)
+    loss = kl(sure, teacher, ones, 2.0) + channel_wise(sure, teacher, 4.0)
+    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
+    loss.backward()
+    assert sure.grad is not None
+    assert float(sure.grad.abs().max()) < 1e-5
 
 
 def test_channel_wise_compares_places_within_a_channel() -> None:

@@ -12,7 +12,7 @@ from kd.augment import Augment
 from kd.batches import Batches
 from kd.cases import names_of, read_cases
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
-from kd.lab import Lesson, identity, new_network, train_size
+from kd.lab import Lesson, identity, lesson_names, new_network, study
 from kd.recipe import read_recipe
 from kd.train import CHECKPOINT, Outcome, Progress, Slice, Trainer, averaged_network, schedule
 from node.pipeline import dice
@@ -35,13 +35,16 @@ def _train(
     folder: Path, run: Path, *, stop_after: int | None = None, **training: object
 ) -> Outcome:
     here = Slice("cpu", stop_after_steps=stop_after)
-    return train_size(recipe(**training), folder, "small", run, here=here, report=silent)
+    chosen = recipe(**training)
+    lesson = Lesson("small", lesson_names(chosen, folder, None))
+    return study(chosen, folder, lesson, run, here=here, report=silent)
 
 
 def test_two_small_cases_are_learned_by_heart(folder: Path, tmp_path: Path) -> None:
     still = Augment(**dict.fromkeys(EFFECTS, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]
     chosen = msgspec.structs.replace(recipe(steps=200), augment=still)
-    train_size(chosen, folder, "teacher", tmp_path, here=Slice("cpu"), report=silent)
+    lesson = Lesson("teacher", lesson_names(chosen, folder, None))
+    study(chosen, folder, lesson, tmp_path, here=Slice("cpu"), report=silent)
     network, story = averaged_network(new_network(chosen, "teacher"), tmp_path, CPU)
     assert story["step"] == 200
     cases = read_cases(chosen, folder, ["ball_0", "ball_1"])

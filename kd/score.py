@@ -1,0 +1,67 @@
+"""How good a run is on training cases it has not seen: for choosing, never for reporting.
+
+What a recipe leaves open is decided here, on one fold of the training cases, so that test cases
+stay unread until the release. Plain torch on the model's grid, without mirroring and regions;
+reported numbers come from `kd.validate` alone, through the node's pipeline.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from kd.cases import names_of, read_cases
+from kd.errors import BadSplit
+from kd.intervals import interval
+from kd.lab import held_out, open_run
+from kd.recipe import Recipe
+from kd.soft import soft_map
+from kd.train import pick_device
+from node.package.manifest import Interval
+from node.pipeline import dice
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Dice of one run on the cases of one fold."""
+
+    cases: int
+    dice: Interval  # mean over structures, interval over cases
+    per_structure: dict[str, float]
+
+
+def score(
+    recipe: Recipe, folder: Path, size: str, run: Path, fold: int, *, device: str = "auto"
+) -> Standing:
+    """Measure the finished or interrupted run of one size on the cases of `fold`.
+
+    Raises:
+        BadSplit: there is no such fold, or the run was trained on a case of it.
+        LabError: the run has no checkpoint, or a case cannot be read.
+    """
+    names = held_out(recipe, names_of(recipe, folder, recipe.data.train), fold)
+    on = pick_device(device)
+    network, story = open_run(recipe, size, run, on)
+    if seen := sorted(set(names) & set(story["choices"]["names"])):
+        message = (
+            f"run {run.name} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
+        )
+        raise BadSplit(message, advice=f"Train it with --without-fold {fold}, or name its own fold")
+    augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
+    plain = msgspec.structs.replace(recipe, augment=augment)
+    found = []
+    for case in read_cases(recipe, folder, names):
+        labels = soft_map(case, [network], plain, on).argmax(0)
+        found.append(
+            [dice(labels == s.number, case.labels.array == s.number) for s in recipe.segments]
+        )
+    table = np.array(found)
+    return Standing(
+        cases=len(names),
+        dice=interval(table.mean(1).tolist()),
+        per_structure={
+            part.label: float(mean)
+            for part, mean in zip(recipe.segments, table.mean(0), strict=True)
+        },
+    )
