@@ -48,6 +48,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
             *_against_teacher(manifest, numbers),
             *_compared(numbers),
+            *_volumes(manifest, numbers),
             "![Accuracy against latency](plots/accuracy.svg)",
             "",
             "Single cases are in `cases.csv`; all numbers are in `report.json`. Made by:",
@@ -59,7 +60,8 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "
             f"{manifest.provenance.licence}.",
             _taught(numbers),
-            "Nothing was chosen on the test cases. The recipe is in the manifest.",
+            "Test cases are read by `kd validate` and `kd release` only. The recipe is in the "
+            "manifest; RECIPE in it, DATA and RUNS below are its file, the data set and a folder.",
             "",
             *_runs(numbers),
             "## Limits",
@@ -70,6 +72,32 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
         ]
     )
+
+
+def evaluation(manifest: Manifest, report: dict[str, Any], pictures: dict[str, list[str]]) -> str:
+    """Return the page of one validation, on whatever cases it was done.
+
+    Args:
+        manifest: of the package.
+        report: in the shape of report.json.
+        pictures: file names by what they show, in the order in which they are read.
+    """
+    lines = [
+        f"# {manifest.title} ({manifest.task} {manifest.version}): {report['cases']} cases",
+        "",
+        "Through the node's own pipeline; means with 95 % bootstrap intervals over cases; surface "
+        f"Dice at {report['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: the golden "
+        "case, on the machine that made this page. Single cases are in `cases.csv`, all numbers in "
+        "`report.json`. The pictures show patients: keep them where patients are kept.",
+        "",
+        *_table(manifest, report),
+        "",
+        *_against_teacher(manifest, report, plot="differences.svg"),
+        *_volumes(manifest, report),
+    ]
+    for title, names in pictures.items():
+        lines += [f"## {title}", "", *(f"![{name}]({name})" for name in names), ""]
+    return "\n".join(lines)
 
 
 def licence(manifest: Manifest) -> str:
@@ -92,7 +120,9 @@ def _taught(numbers: dict[str, Any]) -> str:
     return f"Distilled from the teacher: {', '.join(distilled)}; the others saw labels alone."
 
 
-def _against_teacher(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
+def _against_teacher(
+    manifest: Manifest, numbers: dict[str, Any], plot: str = "plots/differences.svg"
+) -> list[str]:
     """Return the students' paired differences to the teacher, and what the margin says of them."""
     students = {k: v for k, v in numbers["sizes"].items() if "dice_difference" in v}
     if not students:
@@ -110,7 +140,7 @@ def _against_teacher(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
         verdict = "yes" if found["dice_difference"]["ci"][0] > -margin else "no"
         cells = [size, *(_interval(found[key]) for key in keys), verdict]
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", "![Differences by case](plots/differences.svg)", ""]
+    return [*lines, "", f"![Differences by case]({plot})", ""]
 
 
 def _compared(numbers: dict[str, Any]) -> list[str]:
@@ -119,14 +149,44 @@ def _compared(numbers: dict[str, Any]) -> list[str]:
         return []
     lines = [
         "Runs that are not released, on the same cases; the last column is the released network's "
-        "mean Dice minus this one's, paired:",
+        "mean Dice minus this one's, paired by case:",
         "",
-        "| run | size | steps | mean Dice | released - this |",
-        "|---|---|---|---|---|",
+        "| run | size | learns from | seed | steps | mean Dice | HD95 mm | released - this |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, found in numbers["compared"].items():
-        cells = [name, found["size"], str(found["training"]["steps"]), _interval(found["dice"])]
-        lines.append(f"| {' | '.join(cells)} | {_interval(found['released_minus_this'])} |")
+        told = found["training"]
+        cells = [name, found["size"], _lesson(told), str(told["seed"]), str(told["steps"])]
+        cells += [_interval(found[key]) for key in ("dice", "hd95_mm", "released_minus_this")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _lesson(told: dict[str, Any]) -> str:
+    """Say in a few words what a run was taught by."""
+    terms = told["terms"]
+    if terms is None:
+        return "labels"
+    names = ["KL"] if terms["kl"] else []
+    names += ["soft Dice"] if terms["dice"] else []
+    names += ["channel-wise"] if terms["channel_wise"] else []
+    names += ["boundary"] if terms["kl"] and terms["boundary"] else []
+    return " + ".join(["labels", *names])
+
+
+def _volumes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
+    """Return volumes found minus true, in ml: mean and 95 % limits of agreement (Bland-Altman)."""
+    labels = [s.label for s in manifest.segments]
+    lines = [
+        "Volumes, found minus true, in ml: bias and 95 % limits of agreement (Bland-Altman):",
+        "",
+        "| size | " + " | ".join(labels) + " |",
+        "|" + "---|" * (len(labels) + 1),
+    ]
+    for size, found in numbers["sizes"].items():
+        agreed = [found["volume_ml"][label] for label in labels]
+        cells = [f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})" for v in agreed]
+        lines.append(f"| {' | '.join([size, *cells])} |")
     return [*lines, ""]
 
 
@@ -154,24 +214,20 @@ def _table(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
 
 
 def _runs(numbers: dict[str, Any]) -> list[str]:
+    """Return every command, in the order in which a person would type them."""
     lines = []
-    for size, found in numbers["sizes"].items():
+    for folder, command in numbers["soft_targets"].items():
+        lines += [f"* soft targets in RUNS/{folder}:", "", f"      {command}", ""]
+    runs = numbers["sizes"] | numbers["compared"]
+    for name, found in runs.items():
         told = found["training"]
         if told["seed"] is None:
-            lines += [f"* {size}: imported, not trained here.", ""]
+            lines += [f"* {name}: imported, not trained here.", ""]
             continue
         minutes = f"{told['seconds'] / 60:.1f} minutes"
-        lines += [f"* {size}: {told['steps']} steps in {minutes}, seed {told['seed']}:", ""]
-        lines += [f"      {_training_command(size, told)}", ""]
+        lines += [f"* {name}: {told['steps']} steps in {minutes}, seed {told['seed']}:", ""]
+        lines += [f"      {told['command']}", ""]
     return lines
-
-
-def _training_command(size: str, told: dict[str, Any]) -> str:
-    verb = "distill" if told["distilled"] else "train"
-    budget = next(f"--{unit} {n:g}" for unit, n in told["budget"].items() if n is not None)
-    runs = "--runs RUNS " if told["distilled"] else ""
-    where = f"--data DATA {runs}--size {size} --run RUNS/{size}"
-    return f"kd {verb} RECIPE {where} {budget} --seed {told['seed']}"
 
 
 def _interval(found: dict[str, Any]) -> str:

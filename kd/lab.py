@@ -16,7 +16,7 @@ from kd.losses import distilled
 from kd.network import UNet
 from kd.oriented import Oriented, read_foreign
 from kd.recipe import Recipe
-from kd.soft import read_maps, write_maps
+from kd.soft import maps_digest, read_maps, write_maps
 from kd.train import (
     Objective,
     Outcome,
@@ -64,13 +64,15 @@ def study(
     device = pick_device(here.device)
     cases = read_cases(recipe, folder, lesson.names)
     objective: Objective = labels_only
-    soft = None
+    soft, teacher = None, None
     if lesson.soft is not None:
         soft = read_maps(cases, recipe.n_classes, lesson.soft)
+        teacher = maps_digest(cases, lesson.soft)
         objective = distilled(recipe.distillation)
     batches = Batches(cases, recipe.grid.patch_zyx, recipe.training, device, soft=soft)
     network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
-    trainer = Trainer(network, choice, recipe.augment, identity(recipe, lesson), device)
+    bound = identity(recipe, lesson, teacher)
+    trainer = Trainer(network, choice, recipe.augment, bound, device)
     return trainer.run(batches, run, objective=objective, report=report, limits=here)
 
 
@@ -201,10 +203,11 @@ def _imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def identity(recipe: Recipe, lesson: Lesson) -> str:
+def identity(recipe: Recipe, lesson: Lesson, teacher: str | None = None) -> str:
     """Return what a checkpoint is bound to: every choice that changes this training.
 
-    Texts for the card, metadata of the package and other sizes may change without harm.
+    Texts for the card, metadata of the package and other sizes may change without harm; `teacher`
+    is the digest of the maps that a student listens to.
     """
     choices = {
         "size": lesson.size,
@@ -216,5 +219,6 @@ def identity(recipe: Recipe, lesson: Lesson) -> str:
         "augment": recipe.augment,
         "names": lesson.names,
         "distillation": None if lesson.soft is None else recipe.distillation,
+        "teacher": teacher,
     }
     return msgspec.json.encode(choices).decode()

@@ -118,7 +118,7 @@ def voxel_weights(labels_bzyx: Tensor, teacher_bkzyx: Tensor, choice: Distillati
 def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Tensor]:
     """Return the objective of a student: labels, plus the teacher at full resolution, ramped in.
 
-    L = deep supervision + w(t) [ a KL + b soft Dice to the teacher + c channel-wise ],
+    L = (1 - w (1 - l)) deep supervision + w [ a KL + b soft Dice to the teacher + c channel-wise ],
     w(t) = min(1, t / ramp) over the share t of the budget.
     """
 
@@ -135,7 +135,8 @@ def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Te
         if choice.channel_wise > 0:
             wise = channel_wise(logits, teacher, choice.channel_temperature)
             extra = extra + choice.channel_wise * wise
-        return loss + min(1.0, share / max(choice.ramp, 1e-6)) * extra
+        weight = min(1.0, share / max(choice.ramp, 1e-6))
+        return (1 - weight * (1 - choice.labels)) * loss + weight * extra
 
     return objective
 

@@ -20,6 +20,8 @@ from node.imaging.orient import orient
 from node.package import Segment
 
 SIZE_INCHES = (7.0, 4.2)
+AGAINST_TEACHER = "Dice, student - teacher"
+HOLLOW_SHIFT = 1.04  # beside the filled mark, not under it
 INK = "#222222"
 PALETTE = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98")
 # the same numbers give the same bytes: a plot is part of what a package's digest covers
@@ -27,7 +29,10 @@ SAME_BYTES = {"svg.hashsalt": "segnode", "svg.fonttype": "none"}
 
 
 def accuracy_against_latency(report: dict[str, Any]) -> str:
-    """Draw mean Dice with its interval over seconds (logarithmic), one mark per size; SVG text."""
+    """Draw mean Dice with its interval over seconds (logarithmic); SVG text.
+
+    One filled mark per size; hollow marks are runs of that size that are not released.
+    """
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     for i, (size, found) in enumerate(report["sizes"].items()):
@@ -42,6 +47,11 @@ def accuracy_against_latency(report: dict[str, Any]) -> str:
             color=PALETTE[i % len(PALETTE)],
             label=label,
         )
+        twins = [c for c in report.get("compared", {}).values() if c["size"] == size]
+        if twins:
+            means = [twin["dice"]["mean"] for twin in twins]
+            across = [found["seconds"] * HOLLOW_SHIFT] * len(means)
+            axes.plot(across, means, "o", color=PALETTE[i % len(PALETTE)], markerfacecolor="none")
     seconds = sorted(found["seconds"] for found in report["sizes"].values())
     axes.set_xscale("log")
     axes.set_xlim(seconds[0] / 1.5, seconds[-1] * 1.5)
@@ -50,7 +60,9 @@ def accuracy_against_latency(report: dict[str, Any]) -> str:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("seconds per golden case, one thread (logarithmic)")
     axes.set_ylabel("mean Dice, 95 % interval")
-    axes.set_title(f"{report['task']} {report['version']}: {report['cases']} held-out cases")
+    hollow = "; hollow: not released (twins, seeds, ablations)" if report.get("compared") else ""
+    title = f"{report['task']} {report['version']}: {report['cases']} held-out cases{hollow}"
+    axes.set_title(title, fontsize="medium")
     axes.legend(frameon=False, loc="best")
     return _svg(figure)
 

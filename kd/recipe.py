@@ -72,6 +72,7 @@ class Distillation(_Strict, frozen=True, kw_only=True):
     A weight of 0 switches a term off.
     """
 
+    labels: float = 1.0  # weight of the reference labels once the teacher has its full weight
     temperature: float = 2.0
     kl: float = 1.0
     dice: float = 0.5

@@ -21,6 +21,7 @@ from kd.errors import BadRecipe, GateFailed, LabError
 from kd.export import Exported, export, real_patches
 from kd.lab import open_run
 from kd.recipe import UNKNOWN_CODE, Recipe
+from kd.typed import noted
 from kd.validate import TEACHER, Validation, compare, metrics_of, report_of, rows, validate
 from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
@@ -41,6 +42,7 @@ class Order:
     version: str
     runs: dict[SizeName, Path]  # folder of the checkpoint of each size
     compared: dict[str, tuple[SizeName, Path]]  # name -> other runs of a size: undistilled, seeds
+    maps: dict[str, str]  # folder of soft targets -> the command that wrote it
     golden_image: Path
     golden_notice: Path  # licence of the golden image
     commit: str
@@ -56,6 +58,7 @@ class Made:
     steps: int
     seconds: float
     choices: dict[str, Any]  # what its checkpoint was bound to
+    command: str  # that trained it
 
 
 def release(
@@ -99,6 +102,7 @@ def release(
             "export": msgspec.to_builtins(one.exported),
             "training": _told(one),
         }
+    report["soft_targets"] = order.maps
     report["compared"] = _compared(order, package, found, (train_cases, test_pairs), say)
     (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if failed := gates.failures(order.recipe.gates, report):
@@ -131,7 +135,8 @@ def _made(recipe: Recipe, size: str, run: Path, cases: Sequence[Case], path: Pat
     network, story = open_run(recipe, size, run, torch.device("cpu"))
     patch = recipe.grid.patch_zyx
     exported = export(network, patch, real_patches(cases, patch), path)
-    return Made(exported, int(story["step"]), float(story["seconds"]), story["choices"])
+    command = noted(run) or "not recorded"
+    return Made(exported, int(story["step"]), float(story["seconds"]), story["choices"], command)
 
 
 def _told(made: Made) -> dict[str, Any]:
@@ -140,8 +145,10 @@ def _told(made: Made) -> dict[str, Any]:
         "steps": made.steps,
         "seconds": round(made.seconds, 1),
         "distilled": made.choices["distillation"] is not None,
+        "terms": made.choices["distillation"],
         "seed": training["seed"],
         "budget": {key: training[key] for key in ("steps", "minutes")},
+        "command": made.command,
     }
 
 
@@ -243,8 +250,7 @@ def _finish(order: Order, package: Package, found: Validation, report: dict[str,
     drawn = plots.accuracy_against_latency(report)
     (draft / "plots" / "accuracy.svg").write_text(drawn, encoding="utf-8")
     if TEACHER in found.scores:
-        gaps = {size: found.dice_gaps(size) for size in found.scores if size != TEACHER}
-        drawn = plots.differences("Dice, student - teacher", gaps)
+        drawn = plots.differences(plots.AGAINST_TEACHER, found.gaps())
         (draft / "plots" / "differences.svg").write_text(drawn, encoding="utf-8")
     (draft / "card.md").write_text(card.text(manifest, report, order.command), encoding="utf-8")
     (draft / "LICENSE").write_text(card.licence(manifest), encoding="utf-8")

@@ -6,6 +6,7 @@ left and right, maps are averaged over it: the students get its benefit without 
 Shapes: K classes, Z Y X voxels of the prepared case.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -99,3 +100,11 @@ def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftM
             raise BadTeacher(message, advice="It was made with another recipe: make it again")
         maps.append(found)
     return maps
+
+
+def maps_digest(cases: Sequence[Case], folder: Path) -> str:
+    """Return the SHA-256 over the maps of `cases`: which teacher a student listens to."""
+    digest = hashlib.sha256()
+    for case in cases:
+        digest.update((folder / f"{case.name}.npy").read_bytes())
+    return digest.hexdigest()

@@ -61,6 +61,10 @@ class Validation:
         pairs = zip(self.scores[size], self.scores[TEACHER], strict=True)
         return [mine.mean("dice") - theirs.mean("dice") for mine, theirs in pairs]
 
+    def gaps(self) -> dict[str, list[float]]:
+        """Return `dice_gaps` of every student."""
+        return {size: self.dice_gaps(size) for size in self.scores if size != TEACHER}
+
 
 def validate(
     package: Package,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kd.commands import packages, plans, training
 from kd.commands.output import EXIT_UNFINISHED, EXIT_WRONG_INPUT
 from kd.errors import LabError
+from kd.typed import typed
 from node.errors import NodeError
 
 __all__ = ["main"]
@@ -14,7 +15,9 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    chosen = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = _parser().parse_args(words)
+    chosen.typed = typed(words)
     try:
         return int(chosen.run_command(chosen))
     except (LabError, NodeError) as exc:

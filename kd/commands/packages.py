@@ -2,20 +2,20 @@
 
 import argparse
 import json
-import shlex
 import subprocess
 import time
 from pathlib import Path
 
 import msgspec
 
-from kd import plots
+from kd import card, plots
 from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadRecipe
 from kd.lab import TEACHER, fold_run
 from kd.recipe import Recipe, read_recipe
 from kd.release import Order, release
+from kd.typed import noted
 from kd.validate import Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
 from node.package.manifest import SizeName
@@ -36,7 +36,9 @@ def add_to(commands: Commands) -> None:
     test.add_argument("--labels", type=Path, help="and a folder of labels of the same names")
     test.add_argument("--size", action="append", help="only this size; may be repeated")
     test.add_argument("--threads", type=int, default=1, help="default: 1")
-    test.add_argument("--out", type=Path, help="folder for report.json, cases.csv and pictures")
+    test.add_argument(
+        "--out", type=Path, help="folder for report.json, cases.csv, card.md and pictures"
+    )
     test.add_argument("--json", action="store_true", help="the report as JSON on the output")
     test.set_defaults(run_command=_validate)
 
@@ -96,22 +98,30 @@ def _pairs(chosen: argparse.Namespace, package: Package) -> list[Pair]:
 
 
 def _write(out: Path, package: Package, pairs: list[Pair], found: Validation) -> None:
-    """Write report, table, plots, and the worst cases of each size as pictures."""
+    """Write report, table, page and plots, and the worst cases of each size as pictures."""
     out.mkdir(parents=True, exist_ok=True)
-    report = report_of(package.manifest, found)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    table = "\n".join(rows(package.manifest, found)) + "\n"
-    (out / "cases.csv").write_text(table, encoding="utf-8")
-    drawn = plots.accuracy_against_latency(report)
-    (out / "accuracy.svg").write_text(drawn, encoding="utf-8")
+    manifest, report = package.manifest, report_of(package.manifest, found)
+    texts = {
+        "report.json": json.dumps(report, indent=2) + "\n",
+        "cases.csv": "\n".join(rows(manifest, found)) + "\n",
+        "accuracy.svg": plots.accuracy_against_latency(report),
+    }
+    if TEACHER in found.scores and len(found.scores) > 1:
+        texts["differences.svg"] = plots.differences(plots.AGAINST_TEACHER, found.gaps())
+    worst = "Worst cases: image, reference, found"
+    pictures: dict[str, list[str]] = {"Accuracy against latency": ["accuracy.svg"], worst: []}
     by_name = {pair.name: pair for pair in pairs}
     for size, scores in found.scores.items():
         student = open_student(package, size)
         for score in sorted(scores, key=lambda s: s.mean("dice"))[:WORST]:
             pair = by_name[score.case]
             labels = segment(pair.image, package, student).labels
-            picture = out / f"worst_{size}_{score.case}.png"
-            plots.overlay(pair.image, pair.labels, labels, package.manifest.segments, picture)
+            name = f"worst_{size}_{score.case}.png"
+            plots.overlay(pair.image, pair.labels, labels, manifest.segments, out / name)
+            pictures[worst].append(name)
+    texts["card.md"] = card.evaluation(manifest, report, pictures)
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8")
 
 
 def _release(chosen: argparse.Namespace) -> int:
@@ -123,11 +133,12 @@ def _release(chosen: argparse.Namespace) -> int:
         version=chosen.version,
         runs={size: _run(recipe, chosen.runs, size) for size in recipe.by_accuracy},
         compared=dict(_compared(text) for text in chosen.compare),
+        maps=_maps(chosen.runs),
         golden_image=chosen.golden,
         golden_notice=chosen.notice,
         commit=_commit(),
         created=time.strftime("%Y-%m-%d", time.gmtime()),
-        command=_typed(chosen),
+        command=chosen.typed,
     )
     package = release(
         order,
@@ -146,6 +157,12 @@ def _run(recipe: Recipe, runs: Path, size: str) -> Path:
     return fold_run(runs, 0) if is_only_fold else runs / size
 
 
+def _maps(runs: Path) -> dict[str, str]:
+    """Return the command of each folder of soft targets among the runs."""
+    folders = sorted({path.parent for path in runs.glob("*/*.npy")})
+    return {folder.name: noted(folder) or "not recorded" for folder in folders}
+
+
 def _compared(text: str) -> tuple[str, tuple[SizeName, Path]]:
     """Read NAME=SIZE:RUN."""
     name, _, rest = text.partition("=")
@@ -155,21 +172,6 @@ def _compared(text: str) -> tuple[str, tuple[SizeName, Path]]:
             return name, (msgspec.convert(known, SizeName), Path(run))
     message = f"--compare {text!r} is not NAME=SIZE:RUN"
     raise BadRecipe(message, advice=f"Sizes are {', '.join(SIZES)}")
-
-
-def _typed(chosen: argparse.Namespace) -> str:
-    """Return the command without this machine's paths to data and runs."""
-    words = ["kd", "release", f"kd/recipes/{chosen.recipe.name}", "--data", "DATA"]
-    words += ["--runs", "RUNS"]
-    for text in chosen.compare:
-        start, _, run = text.rpartition(":")
-        words += ["--compare", f"{start}:RUNS/{Path(run).name}"]
-    words += ["--version", chosen.version, "--golden", _short(chosen.golden)]
-    return shlex.join([*words, "--notice", _short(chosen.notice)])
-
-
-def _short(path: Path) -> str:
-    return path.name if path.is_absolute() else str(path)
 
 
 def _commit() -> str:

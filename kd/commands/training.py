@@ -11,6 +11,7 @@ from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_line
 from kd.recipe import Distillation, Recipe, read_recipe
 from kd.score import score
 from kd.train import Outcome, Slice
+from kd.typed import note
 
 # what an ablation leaves of the recipe's distillation
 TERMS: dict[str, dict[str, object]] = {
@@ -107,6 +108,7 @@ def _train(chosen: argparse.Namespace) -> int:
 
 def _teach(chosen: argparse.Namespace) -> int:
     report = progress_lines(lab.TEACHER, as_json=chosen.json)
+    note(chosen.runs / lab.SOFT, chosen.typed)
     finished = lab.teach(
         _recipe(chosen), chosen.data, chosen.runs, here=_here(chosen), report=report
     )
@@ -118,6 +120,7 @@ def _soften(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     names = names_of(recipe, chosen.data, recipe.data.train)
     lesson = lab.Lesson(chosen.size, names, chosen.soft)
+    note(chosen.soft, chosen.typed)
     written = lab.soften(recipe, chosen.data, lesson, chosen.run, here=Slice(chosen.device))
     say(f"{written} soft targets written to {chosen.soft.name}, {len(names)} are there")
     return EXIT_OK
@@ -134,6 +137,7 @@ def _distill(chosen: argparse.Namespace) -> int:
 
 def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: lab.Lesson) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
+    note(chosen.run, chosen.typed)
     outcome = lab.study(recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report)
     return _told(chosen.size, outcome)
 

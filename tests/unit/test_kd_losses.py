@@ -155,3 +155,15 @@ def test_the_teacher_is_ramped_in() -> None:
     assert start == pytest.approx(labels)
     assert half - start == pytest.approx((full - start) / 2, abs=1e-6)
     assert full > start
+
+
+def test_labels_may_yield_to_the_teacher() -> None:
+    batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(T1))
+    alone = float(deep_supervision([_logits(P1)], batch.labels_bzyx))
+    whole, half = (
+        float(distilled(Distillation(ramp=0.5, labels=labels))([_logits(P1)], batch, 0.5))
+        for labels in (1.0, 0.5)
+    )
+    assert whole - half == pytest.approx(alone / 2, abs=1e-6)
+    start = float(distilled(Distillation(labels=0.5))([_logits(P1)], batch, 0.0))
+    assert start == pytest.approx(alone)

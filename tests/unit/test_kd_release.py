@@ -1,6 +1,7 @@
 """plan, teach, distill, validate, release: the whole road, on a handful of phantoms."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -75,7 +76,11 @@ def test_the_report_has_the_one_shape(world: Path) -> None:
 def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
     text = (_package(world) / "card.md").read_text(encoding="utf-8")
     assert "Distilled from the teacher: teacher, small" in text
-    assert "| undistilled | small |" in text
+    assert "| undistilled | small | labels | 1 | 12 |" in text
+    assert "kd teach recipe.yaml --data DATA --steps 12 --runs RUNS" in text
+    assert "kd train recipe.yaml --data DATA --steps 12 --size small --run RUNS/small-alone" in text
+    assert "Bland-Altman" in text
+    assert str(world) not in text, "a path of this machine"
     assert "non-inferior in Dice" in text
     for name in ("accuracy", "differences"):
         drawn = (_package(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
@@ -91,7 +96,10 @@ def test_validate_finds_what_the_manifest_says(
     for size, metrics in load(_package(world)).manifest.metrics.items():
         assert found[size]["dice"]["mean"] == pytest.approx(metrics.dice.mean, abs=1e-3)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"report.json", "cases.csv", "accuracy.svg"} <= names
+    assert {"report.json", "cases.csv", "accuracy.svg", "differences.svg"} <= names
+    page = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\]\(([^)]+)\)", page))
+    assert shown == {name for name in names if name.endswith((".svg", ".png"))}
     assert any(name.startswith("worst_small_ball_") for name in names)
 
 
@@ -166,7 +174,7 @@ def test_a_student_may_teach_a_smaller_one(world: Path, tmp_path: Path) -> None:
     assert main(["distill", *common, *BUDGET, *soft, "--run", str(tmp_path / "run")]) == 0
 
 
-COMMANDS = ["plan", "import", "train", "teach", "soften", "distill", "validate", "release"]
+COMMANDS = ["plan", "import", "train", "teach", "soften", "distill", "score", "validate", "release"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
