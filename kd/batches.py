@@ -5,6 +5,7 @@ what it would have seen. All cases stay in the device's memory: a GPU is never s
 Shapes: B batch, K classes, Z Y X voxels (head, back, left).
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +17,9 @@ from kd.augment import Augment, Batch, view
 from kd.cases import Case
 from kd.network import Triple
 from kd.recipe import Training
+from kd.soft import LEAST_PROBABILITY
 
-MARGIN = 6  # voxels around a patch, so that a turned view reads image and not padding
+MARGIN = 0.15  # share of a patch's edge around it, so that a turned view reads image, not padding
 PICKED = 4000  # foreground voxels remembered per case
 
 
@@ -45,7 +47,9 @@ class Batches:
     def at(self, step: int, augment: Augment | None) -> Batch:
         """Return the batch of one step; without `augment`, the plain patches."""
         rng = np.random.default_rng((self.seed, step))
-        margin = 0 if augment is None else MARGIN
+        share = 0.0 if augment is None else MARGIN
+        z, y, x = (round(share * edge) for edge in self.patch)
+        margin = (z, y, x)
         places = [(c, self._origin(c, rng)) for c in self._chosen(step)]
         image = torch.stack([self._cut(self._images[c], o, margin, 0.0) for c, o in places])
         labels = torch.stack([self._cut(self._labels[c], o, margin, 0.0) for c, o in places])
@@ -83,14 +87,14 @@ class Batches:
                 origin.append(int(rng.integers(n - p + 1)))
         return (origin[0], origin[1], origin[2])
 
-    def _cut(self, source: Tensor, origin: Triple, margin: int, fill: float) -> Tensor:
+    def _cut(self, source: Tensor, origin: Triple, margin: Triple, fill: float) -> Tensor:
         return cut(source, origin, self.patch, margin, fill)
 
 
-def cut(source_zyx: Tensor, origin: Triple, patch: Triple, margin: int, fill: float) -> Tensor:
-    """Copy the window of `patch` at `origin`, `margin` voxels wider on every side; pad outside."""
-    first = [o - margin for o in origin]
-    sizes = [p + 2 * margin for p in patch]
+def cut(source_zyx: Tensor, origin: Triple, patch: Triple, margin: Triple, fill: float) -> Tensor:
+    """Copy the window of `patch` at `origin`, `margin` voxels wider on each side; pad outside."""
+    first = [o - m for o, m in zip(origin, margin, strict=True)]
+    sizes = [p + 2 * m for p, m in zip(patch, margin, strict=True)]
     window = source_zyx.new_full(sizes, fill)
     lows = [max(f, 0) for f in first]
     highs = [min(f + s, n) for f, s, n in zip(first, sizes, source_zyx.shape, strict=True)]
@@ -100,10 +104,10 @@ def cut(source_zyx: Tensor, origin: Triple, patch: Triple, margin: int, fill: fl
     return window
 
 
-def _cut_soft(soft_kzyx: Tensor, origin: Triple, patch: Triple, margin: int) -> Tensor:
-    """Outside the image the soft target is background for sure: log-probability 0 against -12."""
+def _cut_soft(soft_kzyx: Tensor, origin: Triple, patch: Triple, margin: Triple) -> Tensor:
+    """Outside the image the soft target is background, as surely as a map can say it."""
     channels = [
-        cut(channel, origin, patch, margin, 0.0 if k == 0 else -12.0)
+        cut(channel, origin, patch, margin, 0.0 if k == 0 else math.log(LEAST_PROBABILITY))
         for k, channel in enumerate(soft_kzyx)
     ]
     return torch.stack(channels).float()

@@ -6,7 +6,7 @@ what the hospital's node will give it. Leaves to `kd.batches`: patches and devic
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +53,8 @@ def read_splits(path: Path) -> Splits:
     Raises:
         BadSplit: not readable, or a case or subject is in two splits.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        message = f"split file {path.name} cannot be read"
-        raise BadSplit(message) from exc
+    raw, subjects = _read_split_file(path)
     splits = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
-    subjects = raw.get("subjects", {})
     owner: dict[str, tuple[str, str]] = {}
     for split, names in splits.items():
         if len(set(names)) != len(names):
@@ -74,6 +69,28 @@ def read_splits(path: Path) -> Splits:
     return splits
 
 
+def subjects_of(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Return the subject of each case that the split file knows one of.
+
+    Raises:
+        BadSplit: the split file cannot be read.
+    """
+    return _read_split_file(folder / recipe.data.splits)[1]
+
+
+def _read_split_file(path: Path) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the split file as it is, and its subjects."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        message = f"split file {path.name} cannot be read"
+        raise BadSplit(message) from exc
+    if not isinstance(raw, dict) or not isinstance(raw.get("subjects", {}), dict):
+        message = f"split file {path.name} must be an object of lists: {{split: [case, ...]}}"
+        raise BadSplit(message)
+    return raw, raw.get("subjects", {})
+
+
 def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
     """Return the case names of one split of the recipe's data set.
 
@@ -81,20 +98,35 @@ def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
         BadSplit: the split file is wrong or has no such split.
     """
     splits = read_splits(folder / recipe.data.splits)
-    if split not in splits:
-        message = f"there is no split {split!r}"
+    if not splits.get(split):
+        message = f"there is no split {split!r}, or it is empty"
         raise BadSplit(message, advice=f"The split file has: {', '.join(splits)}")
     return splits[split]
 
 
-def folds(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
+def folds(
+    names: Sequence[str], count: int, subjects: Mapping[str, str] | None = None
+) -> tuple[tuple[str, ...], ...]:
     """Deal `names` into `count` folds of nearly equal size, the same ones at every call.
 
-    They do not depend on the seed of a training: a second seed is held against the same folds.
+    All cases of one subject go into one fold. Folds do not depend on the seed of a training: a
+    second seed is held against the same ones.
+
+    Raises:
+        BadSplit: fewer subjects than folds.
     """
-    dealt = sorted(names)
+    by_subject: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_subject.setdefault((subjects or {}).get(name, name), []).append(name)
+    if len(by_subject) < count:
+        message = f"{len(by_subject)} training subjects cannot be dealt into {count} folds"
+        raise BadSplit(message)
+    dealt = sorted(by_subject)
     random.Random(FOLD_SEED).shuffle(dealt)  # noqa: S311 - a shuffle, not a secret
-    return tuple(tuple(sorted(dealt[i::count])) for i in range(count))
+    return tuple(
+        tuple(sorted(name for subject in dealt[i::count] for name in by_subject[subject]))
+        for i in range(count)
+    )
 
 
 def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kd.batches import Batches
-from kd.cases import folds, names_of, read_cases
+from kd.cases import folds, names_of, read_cases, subjects_of
 from kd.errors import BadSplit, BadTeacher
 from kd.losses import distilled
 from kd.network import UNet
@@ -85,20 +85,20 @@ def lesson_names(recipe: Recipe, folder: Path, without_fold: int | None) -> tupl
     names = names_of(recipe, folder, recipe.data.train)
     if without_fold is None:
         return names
-    held = held_out(recipe, names, without_fold)
+    held = held_out(recipe, folder, without_fold)
     return tuple(name for name in names if name not in held)
 
 
-def held_out(recipe: Recipe, names: Sequence[str], fold: int) -> tuple[str, ...]:
+def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
     """Return the cases of one fold, numbered from 0.
 
     Raises:
-        BadSplit: there is no such fold.
+        BadSplit: there is no such fold, or the split file is wrong.
     """
     if recipe.folds == 1 or not 0 <= fold < recipe.folds:
         message = f"there is no fold {fold}: the recipe has folds: {recipe.folds}"
         raise BadSplit(message, advice="Folds are numbered from 0; a recipe of one fold has none")
-    return fold_names(recipe, names)[fold]
+    return fold_names(recipe, folder)[fold]
 
 
 def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Report) -> bool:
@@ -114,7 +114,7 @@ def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Repo
     """
     names = names_of(recipe, folder, recipe.data.train)
     imported = _imported_folds(runs)
-    parts = imported or fold_names(recipe, names)
+    parts = imported or fold_names(recipe, folder)
     for number, held in enumerate(() if imported else parts):
         chosen = tuple(name for name in names if name not in held)
         lesson = Lesson(recipe.fold_size, chosen)
@@ -152,18 +152,16 @@ def soften(
     return write_maps(cases, lambda _: teachers, recipe, device, lesson.soft)
 
 
-def fold_names(recipe: Recipe, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:
     """Return the cases that each fold of the teacher does not see; none for a single teacher.
 
     Raises:
-        BadSplit: fewer cases than folds.
+        BadSplit: fewer subjects than folds, or the split file is wrong.
     """
     if recipe.folds == 1:
         return ((),)
-    if len(names) < recipe.folds:
-        message = f"{len(names)} training cases cannot be dealt into {recipe.folds} folds"
-        raise BadSplit(message)
-    return folds(names, recipe.folds)
+    names = names_of(recipe, folder, recipe.data.train)
+    return folds(names, recipe.folds, subjects_of(recipe, folder))
 
 
 def fold_run(runs: Path, number: int) -> Path:

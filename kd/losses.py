@@ -23,13 +23,25 @@ SMOOTH = 1e-5  # voxels; keeps Dice defined where a class is absent from patch a
 def soft_dice(p_bkzyx: Tensor, q_bkzyx: Tensor) -> Tensor:
     """Return 1 - mean soft Dice of two probability maps over foreground classes and cases.
 
-    Dice = (2 sum p q + s) / (sum p + sum q + s), of each case and class, background left out
-    (Milletari et al. 2016; as in nnU-Net with batch_dice=False).
+    Dice = (2 sum p q + s) / (sum p + sum q + s), of each case and class, background left out (as
+    in nnU-Net with batch_dice=False). For hard labels: towards soft ones it would reward a student
+    that thresholds its teacher.
     """
     p, q = p_bkzyx[:, 1:].flatten(2).float(), q_bkzyx[:, 1:].flatten(2).float()
     overlap = (p * q).sum(2)
     total = p.sum(2) + q.sum(2)
     return 1 - ((2 * overlap + SMOOTH) / (total + SMOOTH)).mean()
+
+
+def squared_dice(p_bkzyx: Tensor, q_bkzyx: Tensor) -> Tensor:
+    """Return 1 - mean soft Dice with squared sums, which is least where q equals p.
+
+    Dice = (2 sum p q + s) / (sum p^2 + sum q^2 + s), of each case and class, background left out
+    (Milletari et al. 2016). 1 - Dice is sum (p - q)^2 over the same denominator.
+    """
+    p, q = p_bkzyx[:, 1:].flatten(2).float(), q_bkzyx[:, 1:].flatten(2).float()
+    total = p.square().sum(2) + q.square().sum(2)
+    return 1 - ((2 * (p * q).sum(2) + SMOOTH) / (total + SMOOTH)).mean()
 
 
 def dice_and_cross_entropy(logits_bkzyx: Tensor, labels_bzyx: Tensor) -> Tensor:
@@ -118,8 +130,8 @@ def voxel_weights(labels_bzyx: Tensor, teacher_bkzyx: Tensor, choice: Distillati
 def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Tensor]:
     """Return the objective of a student: labels, plus the teacher at full resolution, ramped in.
 
-    L = (1 - w (1 - l)) deep supervision + w [ a KL + b soft Dice to the teacher + c channel-wise ],
-    w(t) = min(1, t / ramp) over the share t of the budget.
+    L = (1 - w (1 - l)) deep supervision + w [ a KL + b squared Dice + c channel-wise ],
+    w(t) = min(1, t / ramp) over the share t of the budget; l is the weight of the labels.
     """
 
     def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
@@ -131,7 +143,7 @@ def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Te
             weights = voxel_weights(batch.labels_bzyx, teacher, choice)
             extra = extra + choice.kl * kl(logits, teacher, weights, choice.temperature)
         if choice.dice > 0:
-            extra = extra + choice.dice * soft_dice(logits.softmax(1), teacher.softmax(1))
+            extra = extra + choice.dice * squared_dice(logits.softmax(1), teacher.softmax(1))
         if choice.channel_wise > 0:
             wise = channel_wise(logits, teacher, choice.channel_temperature)
             extra = extra + choice.channel_wise * wise

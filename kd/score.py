@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from kd.cases import names_of, read_cases
+from kd.cases import read_cases
 from kd.errors import BadSplit
 from kd.intervals import interval
 from kd.lab import held_out, open_run
@@ -40,7 +40,7 @@ def score(
         BadSplit: there is no such fold, or the run was trained on a case of it.
         LabError: the run has no checkpoint, or a case cannot be read.
     """
-    names = held_out(recipe, names_of(recipe, folder, recipe.data.train), fold)
+    names = held_out(recipe, folder, fold)
     on = pick_device(device)
     network, story = open_run(recipe, size, run, on)
     if seen := sorted(set(names) & set(story["choices"]["names"])):

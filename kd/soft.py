@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,6 +23,7 @@ from kd.recipe import Recipe
 from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
 
+MAKER = "maker.txt"  # in a folder of maps: which teacher made them
 LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
 
 SoftMap = npt.NDArray[np.float16]  # log-probabilities [K, Z, Y, X]
@@ -64,22 +66,71 @@ def write_maps(
         recipe: patch, overlap, and whether left and right may be mirrored.
         device: of the teachers.
         folder: of the maps.
+
+    Raises:
+        BadTeacher: the folder holds maps of another teacher, or the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    maker = _maker(cases, teachers_of, recipe)
     written = 0
-    for case in cases:
-        path = folder / f"{case.name}.npy"
-        if path.exists():
-            continue
-        found = soft_map(case, teachers_of(case.name), recipe, device)
-        fresh = path.with_suffix(".partial")
+    try:
+        _claim(folder, maker)
+        for case in cases:
+            path = folder / f"{case.name}.npy"
+            if not path.exists():
+                _save(soft_map(case, teachers_of(case.name), recipe, device), path)
+                written += 1
+    except OSError as exc:
+        message = f"the soft targets in {folder.name} could not be saved: {exc.strerror}"
+        raise BadTeacher(message, advice="Make room; the same command goes on") from exc
+    return written
+
+
+def _save(found: SoftMap, path: Path) -> None:
+    fresh = path.with_suffix(".partial")
+    try:
         with fresh.open("wb") as file:
             np.save(file, found, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-        written += 1
-    return written
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _claim(folder: Path, maker: str) -> None:
+    """Bind `folder` to one maker, so that maps of two teachers never mix."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MAKER
+    if path.exists() and path.read_text(encoding="utf-8") != maker:
+        message = f"the folder {folder.name} holds soft targets of another teacher"
+        raise BadTeacher(message, advice="Remove that folder, or give another one")
+    if not path.exists() and any(folder.glob("*.npy")):
+        message = f"nobody knows which teacher made the soft targets in {folder.name}"
+        raise BadTeacher(message, advice="Remove that folder, or give another one")
+    path.write_text(maker, encoding="utf-8")
+
+
+def _maker(
+    cases: Sequence[Case], teachers_of: Callable[[str], Sequence[nn.Module]], recipe: Recipe
+) -> str:
+    """Return the SHA-256 over all that a map depends on but the case itself."""
+    said = (recipe.grid, recipe.intensity, recipe.augment.mirror_left)
+    digest = hashlib.sha256(msgspec.json.encode(said))
+    known: dict[int, bytes] = {}  # by identity: the same network judges many cases
+    for case in cases:
+        for teacher in teachers_of(case.name):
+            if id(teacher) not in known:
+                known[id(teacher)] = _weights(teacher)
+            digest.update(case.name.encode() + known[id(teacher)])
+    return digest.hexdigest()
+
+
+def _weights(network: nn.Module) -> bytes:
+    digest = hashlib.sha256()
+    for name, weight in network.state_dict().items():
+        digest.update(name.encode() + weight.cpu().contiguous().numpy().tobytes())
+    return digest.digest()
 
 
 def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftMap]:

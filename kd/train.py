@@ -179,16 +179,24 @@ class Trainer:
             outputs = self.network.deep(image)
         loss = objective(outputs, batch, self.share)
         value = float(loss.detach())
-        if not math.isfinite(value):
-            message = f"the loss is {value} at step {self.step}"
-            raise Diverged(message, advice="Lower the rate; the last checkpoint is intact")
+        self._refuse_infinite("loss", value)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
+        self._refuse_infinite("gradient", float(norm))
         self.optimiser.step()
         self._average()
         self.step += 1
         return value
+
+    def _refuse_infinite(self, what: str, value: float) -> None:
+        """Stop before a step that would spoil the weights."""
+        if not math.isfinite(value):
+            message = f"the {what} is {value} at step {self.step}"
+            advice = (
+                "The last checkpoint is intact, but a lower rate is another training: new --run"
+            )
+            raise Diverged(message, advice=advice)
 
     def _average(self) -> None:
         """Move the twin towards the network; early on it follows closely (as in TensorFlow)."""

@@ -108,10 +108,11 @@ def _train(chosen: argparse.Namespace) -> int:
 
 def _teach(chosen: argparse.Namespace) -> int:
     report = progress_lines(lab.TEACHER, as_json=chosen.json)
-    note(chosen.runs / lab.SOFT, chosen.typed)
     finished = lab.teach(
         _recipe(chosen), chosen.data, chosen.runs, here=_here(chosen), report=report
     )
+    if finished:
+        note(chosen.runs / lab.SOFT, chosen.typed)
     say("teacher finished" if finished else "not finished; the same command goes on")
     return EXIT_OK if finished else EXIT_UNFINISHED
 
@@ -120,8 +121,8 @@ def _soften(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     names = names_of(recipe, chosen.data, recipe.data.train)
     lesson = lab.Lesson(chosen.size, names, chosen.soft)
-    note(chosen.soft, chosen.typed)
     written = lab.soften(recipe, chosen.data, lesson, chosen.run, here=Slice(chosen.device))
+    note(chosen.soft, chosen.typed)
     say(f"{written} soft targets written to {chosen.soft.name}, {len(names)} are there")
     return EXIT_OK
 
@@ -137,8 +138,8 @@ def _distill(chosen: argparse.Namespace) -> int:
 
 def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: lab.Lesson) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
-    note(chosen.run, chosen.typed)
     outcome = lab.study(recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report)
+    note(chosen.run, chosen.typed)  # not before: a refused command leaves the true one
     return _told(chosen.size, outcome)
 
 

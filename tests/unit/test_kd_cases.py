@@ -148,6 +148,33 @@ def test_folds_cover_every_case_once_and_are_repeatable() -> None:
     assert {len(fold) for fold in dealt} == {3, 4}
 
 
+def test_both_sides_of_a_subject_are_in_one_fold() -> None:
+    subjects = {f"{side}_{i}": f"person_{i}" for i in range(10) for side in ("left", "right")}
+    dealt = folds(list(subjects), 4, subjects)
+    for fold in dealt:
+        assert len(fold) == 2 * len({subjects[name] for name in fold})
+    assert sorted(name for fold in dealt for name in fold) == sorted(subjects)
+
+
+def test_more_folds_than_subjects_are_refused() -> None:
+    subjects = {"left": "one", "right": "one"}
+    with pytest.raises(BadSplit, match="1 training subjects cannot be dealt into 2"):
+        folds(list(subjects), 2, subjects)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"subjects": []}', "no json"])
+def test_a_split_file_of_another_shape_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "s.json").write_text(content, encoding="utf-8")
+    with pytest.raises(BadSplit, match=r"s\.json"):
+        read_splits(tmp_path / "s.json")
+
+
+def test_an_empty_split_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "splits.json").write_text('{"train": [], "val": ["ball_0"]}', encoding="utf-8")
+    with pytest.raises(BadSplit, match="or it is empty"):
+        names_of(recipe(), tmp_path, "train")
+
+
 def test_a_recipe_may_ask_for_other_directions(folder: Path) -> None:
     ras = msgspec.structs.replace(recipe().grid, orientation="RAS")
     chosen = msgspec.structs.replace(recipe(), grid=ras)

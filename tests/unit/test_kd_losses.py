@@ -13,6 +13,7 @@ from kd.losses import (
     distilled,
     kl,
     soft_dice,
+    squared_dice,
     voxel_weights,
 )
 from kd.recipe import Distillation
@@ -21,6 +22,7 @@ from kd.soft import LEAST_PROBABILITY
 # four voxels in a row, two classes: probability of class 1 is 0.8, 0.6, 0.3, 0.1
 P1 = [0.8, 0.6, 0.3, 0.1]
 TRUTH = [1, 1, 0, 0]
+T1 = [0.9, 0.4, 0.2, 0.1]  # the teacher's
 
 
 def _logits(p1: list[float]) -> torch.Tensor:
@@ -41,6 +43,21 @@ def test_soft_dice_of_a_row() -> None:
     truth = torch.tensor([[0.0, 0, 1, 1], [1, 1, 0, 0]]).reshape(1, 2, 1, 1, 4)
     found = soft_dice(_logits(P1).softmax(1), truth)
     assert float(found) == pytest.approx(1 - DICE, abs=1e-5)
+
+
+def test_squared_dice_of_a_row() -> None:
+    # 2 sum p t over sum p^2 + sum t^2, of class 1
+    overlap = sum(p * t for p, t in zip(P1, T1, strict=True))
+    total = sum(p * p for p in P1) + sum(t * t for t in T1)
+    found = squared_dice(_logits(P1).softmax(1), _logits(T1).softmax(1))
+    assert float(found) == pytest.approx(1 - 2 * overlap / total, abs=1e-5)
+
+
+def test_squared_dice_is_least_at_the_teacher_and_plain_dice_at_its_threshold() -> None:
+    teacher, hard = _logits(T1).softmax(1), _logits([1 - 1e-6, 1e-6, 1e-6, 1e-6]).softmax(1)
+    assert float(squared_dice(teacher, teacher)) == pytest.approx(0.0, abs=1e-5)
+    assert float(squared_dice(hard, teacher)) > 0.05
+    assert float(soft_dice(hard, teacher)) < float(soft_dice(teacher, teacher))
 
 
 def test_soft_dice_of_a_class_that_is_nowhere_is_perfect() -> None:
@@ -67,10 +84,6 @@ def test_deep_supervision_weighs_two_to_one_and_ignores_the_lowest() -> None:
 def test_a_single_resolution_is_not_ignored() -> None:
     found = deep_supervision([_logits(P1)], _labels(TRUTH))
     assert float(found) == pytest.approx(1 - DICE + CROSS_ENTROPY, abs=1e-5)
-
-
-# the teacher's probability of class 1 in the same four voxels
-T1 = [0.9, 0.4, 0.2, 0.1]
 
 
 def test_kl_at_temperature_one() -> None:
@@ -142,9 +155,10 @@ def test_voxel_weights_stress_the_boundary() -> None:
 def test_a_perfect_student_pays_for_its_labels_alone() -> None:
     batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(P1))
     logits = _logits(P1)
-    choice = Distillation(dice=0)
+    choice = Distillation()
     found = distilled(choice)([logits], batch, 1.0)
-    assert float(found) == pytest.approx(float(deep_supervision([logits], batch.labels_bzyx)))
+    alone = float(deep_supervision([logits], batch.labels_bzyx))
+    assert float(found) == pytest.approx(alone, abs=1e-5)
 
 
 def test_the_teacher_is_ramped_in() -> None:

@@ -55,7 +55,7 @@ def test_leaving_out_a_fold_leaves_the_others(world: Path) -> None:
     chosen, folder = recipe(), world / "balls"
     names = lesson_names(chosen, folder, None)
     kept = lesson_names(chosen, folder, 0)
-    assert sorted((*kept, *held_out(chosen, names, 0))) == sorted(names)
+    assert sorted((*kept, *held_out(chosen, folder, 0))) == sorted(names)
     assert kept == lesson_names(recipe(seed=9), folder, 0), "a seed deals no other folds"
 
 
@@ -63,3 +63,9 @@ def test_leaving_out_a_fold_leaves_the_others(world: Path) -> None:
 def test_a_fold_that_does_not_exist_is_refused(world: Path, fold: int) -> None:
     with pytest.raises(BadSplit, match=f"there is no fold {fold}"):
         lesson_names(recipe(), world / "balls", fold)
+
+
+def test_a_refused_command_leaves_the_note_of_the_true_one(world: Path) -> None:
+    before = (world / "run" / "command.txt").read_text(encoding="utf-8")
+    assert main(_words(world, "train", "--without-fold", "0", "--seed", "9", *BUDGET)) == 1
+    assert (world / "run" / "command.txt").read_text(encoding="utf-8") == before

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kd.cases import Case, prepare, read_pair
 from kd.errors import BadTeacher
 from kd.recipe import Recipe
-from kd.soft import read_maps, soft_map, write_maps
+from kd.soft import MAKER, read_maps, soft_map, write_maps
 from tests.kd_phantoms import data_set, recipe
 
 CPU = torch.device("cpu")
@@ -80,3 +80,25 @@ def test_a_damaged_map_is_refused_by_name(case: Case, tmp_path: Path) -> None:
     (tmp_path / "ball_0.npy").write_bytes(b"no array")
     with pytest.raises(BadTeacher, match="case ball_0"):
         read_maps([case], 3, tmp_path)
+
+
+def test_maps_of_two_teachers_never_mix(case: Case, tmp_path: Path) -> None:
+    chosen, folder = _mirrored(is_on=False), tmp_path / "soft"
+    write_maps([case], lambda _: [nn.Conv3d(1, 3, 1)], chosen, CPU, folder)
+    with pytest.raises(BadTeacher, match="folder soft holds soft targets of another teacher"):
+        write_maps([case], lambda _: [nn.Conv3d(1, 3, 1)], chosen, CPU, folder)
+    (folder / MAKER).unlink()
+    with pytest.raises(BadTeacher, match="nobody knows"):
+        write_maps([case], lambda _: [nn.Conv3d(1, 3, 1)], chosen, CPU, folder)
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_map(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(BadTeacher, match="in soft could not be saved: No space left"):
+        write_maps([case], lambda _: [Sided()], _mirrored(is_on=False), CPU, tmp_path / "soft")
+    assert [path.name for path in (tmp_path / "soft").iterdir()] == [MAKER]

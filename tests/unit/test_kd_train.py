@@ -134,6 +134,19 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     assert checkpoint.load(tmp_path / CHECKPOINT, CPU)["step"] == 2
 
 
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen = recipe()
+    batches = Batches(read_cases(chosen, folder, ["ball_0"]), (16, 16, 16), chosen.training, CPU)
+    network = new_network(chosen, "small")
+    trainer = Trainer(network, chosen.training, None, "gradient", CPU)
+    with pytest.raises(Diverged, match="gradient is nan at step 0"):
+        # finite itself, but its slope at zero is not
+        trainer.run(batches, tmp_path, objective=lambda out, *_: (out[0] * 0).sum().sqrt())
+    assert all(bool(weight.isfinite().all()) for weight in network.parameters())
+
+
 def test_the_schedule_warms_up_and_ends_at_zero() -> None:
     choice = recipe().training
     assert schedule(0.0, choice) < 0.1
