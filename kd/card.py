@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kd import tables
 from node.package import Manifest
 from node.package.manifest import Range
 
@@ -44,11 +45,12 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             f"{numbers['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: one "
             "golden case, one thread, on the machine that made the release.",
             "",
-            *_table(manifest, numbers),
+            *tables.sizes(manifest, numbers),
             "",
-            *_against_teacher(manifest, numbers),
-            *_compared(numbers),
-            *_volumes(manifest, numbers),
+            *tables.against_teacher(manifest, numbers),
+            *tables.twins(numbers),
+            *tables.compared(numbers),
+            *tables.volumes(manifest, numbers),
             "![Accuracy against latency](plots/accuracy.svg)",
             "",
             "Single cases are in `cases.csv`; all numbers are in `report.json`. Made by:",
@@ -61,7 +63,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             f"{manifest.provenance.licence}.",
             _taught(numbers),
             "Test cases are read by `kd validate` and `kd release` only. The recipe is in the "
-            "manifest; RECIPE in it, DATA and RUNS below are its file, the data set and a folder.",
+            "manifest. Below, DATA is the data set and RUNS a folder of your choice.",
             "",
             *_runs(numbers),
             "## Limits",
@@ -90,10 +92,10 @@ def evaluation(manifest: Manifest, report: dict[str, Any], pictures: dict[str, l
         "case, on the machine that made this page. Single cases are in `cases.csv`, all numbers in "
         "`report.json`. The pictures show patients: keep them where patients are kept.",
         "",
-        *_table(manifest, report),
+        *tables.sizes(manifest, report),
         "",
-        *_against_teacher(manifest, report, plot="differences.svg"),
-        *_volumes(manifest, report),
+        *tables.against_teacher(manifest, report, plot="differences.svg"),
+        *tables.volumes(manifest, report),
     ]
     for title, names in pictures.items():
         lines += [f"## {title}", "", *(f"![{name}]({name})" for name in names), ""]
@@ -117,100 +119,17 @@ def _taught(numbers: dict[str, Any]) -> str:
     distilled = [size for size, found in numbers["sizes"].items() if found["training"]["distilled"]]
     if not distilled:
         return "All sizes were trained on reference labels alone; **none of them is distilled**."
-    return f"Distilled from the teacher: {', '.join(distilled)}; the others saw labels alone."
-
-
-def _against_teacher(
-    manifest: Manifest, numbers: dict[str, Any], plot: str = "plots/differences.svg"
-) -> list[str]:
-    """Return the students' paired differences to the teacher, and what the margin says of them."""
-    students = {k: v for k, v in numbers["sizes"].items() if "dice_difference" in v}
-    if not students:
-        return []
-    margin = manifest.provenance.training["recipe"]["gates"]["margin_dice"]
-    lines = [
-        "Student minus teacher, paired by case. A student is non-inferior if the lower bound of "
-        f"its Dice difference is above the recipe's margin of -{margin:g}:",
-        "",
-        "| size | Dice | surface Dice | HD95 mm | non-inferior in Dice |",
-        "|---|---|---|---|---|",
-    ]
-    for size, found in students.items():
-        keys = ("dice_difference", "nsd_difference", "hd95_mm_difference")
-        verdict = "yes" if found["dice_difference"]["ci"][0] > -margin else "no"
-        cells = [size, *(_interval(found[key]) for key in keys), verdict]
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", f"![Differences by case]({plot})", ""]
-
-
-def _compared(numbers: dict[str, Any]) -> list[str]:
-    """Return the table of runs that are not released: undistilled twins, seeds, ablations."""
-    if not numbers["compared"]:
-        return []
-    lines = [
-        "Runs that are not released, on the same cases; the last column is the released network's "
-        "mean Dice minus this one's, paired by case:",
-        "",
-        "| run | size | learns from | seed | steps | mean Dice | HD95 mm | released - this |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, found in numbers["compared"].items():
-        told = found["training"]
-        cells = [name, found["size"], _lesson(told), str(told["seed"]), str(told["steps"])]
-        cells += [_interval(found[key]) for key in ("dice", "hd95_mm", "released_minus_this")]
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
-
-
-def _lesson(told: dict[str, Any]) -> str:
-    """Say in a few words what a run was taught by."""
-    terms = told["terms"]
-    if terms is None:
-        return "labels"
-    names = ["KL"] if terms["kl"] else []
-    names += ["soft Dice"] if terms["dice"] else []
-    names += ["channel-wise"] if terms["channel_wise"] else []
-    names += ["boundary"] if terms["kl"] and terms["boundary"] else []
-    return " + ".join(["labels", *names])
-
-
-def _volumes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
-    """Return volumes found minus true, in ml: mean and 95 % limits of agreement (Bland-Altman)."""
-    labels = [s.label for s in manifest.segments]
-    lines = [
-        "Volumes, found minus true, in ml: bias and 95 % limits of agreement (Bland-Altman):",
-        "",
-        "| size | " + " | ".join(labels) + " |",
-        "|" + "---|" * (len(labels) + 1),
-    ]
-    for size, found in numbers["sizes"].items():
-        agreed = [found["volume_ml"][label] for label in labels]
-        cells = [f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})" for v in agreed]
-        lines.append(f"| {' | '.join([size, *cells])} |")
-    return [*lines, ""]
-
-
-def _table(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
-    labels = [s.label for s in manifest.segments]
-    head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels]
-    head += ["surface Dice", "HD95 mm", "retention", "seconds", "peak MB"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for size, found in numbers["sizes"].items():
-        dice = found["dice"]
-        cells = [
-            size,
-            f"{found['parameters']:,}",
-            f"{found['macs_per_patch'] / 1e9:.2f}",
-            _interval(dice),
-            *(_interval(dice["per_structure"][label]) for label in labels),
-            _interval(found["nsd"]),
-            _interval(found["hd95_mm"]),
-            _interval(found["retention"]) if "retention" in found else "",
-            f"{found['seconds']:.2f}",
-            f"{found['peak_mb']:.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    folds, size = numbers["ensemble"]["folds"], numbers["ensemble"]["size"]
+    if not folds:
+        return f"Distilled: {', '.join(distilled)}."
+    steps = ", ".join(sorted({str(fold["steps"]) for fold in folds}))
+    minutes = sum(fold["seconds"] for fold in folds) / 60
+    return (
+        f"Distilled: {', '.join(distilled)}. Their teacher is an ensemble of {len(folds)} networks "
+        f"of size {size} ({steps} steps each, {minutes:.0f} minutes together), each trained "
+        "without one fold of the training cases; the map of a case is by the one that has not "
+        "seen it."
+    )
 
 
 def _runs(numbers: dict[str, Any]) -> list[str]:
@@ -228,11 +147,6 @@ def _runs(numbers: dict[str, Any]) -> list[str]:
         lines += [f"* {name}: {told['steps']} steps in {minutes}, seed {told['seed']}:", ""]
         lines += [f"      {told['command']}", ""]
     return lines
-
-
-def _interval(found: dict[str, Any]) -> str:
-    low, high = found["ci"]
-    return f"{found['mean']:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _range(limits: Range) -> str:

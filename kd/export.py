@@ -79,10 +79,13 @@ def export(
 
 
 def real_patches(cases: Sequence[Case], patch: Triple, count: int = 4) -> list[FloatArray]:
-    """Return the first patch of `count` cases, padded as the pipeline pads."""
+    """Return the middle patch of `count` cases, padded as the pipeline pads."""
     patches = []
     for case in cases[:count]:
-        window = case.image.array[tuple(slice(0, p) for p in patch)]
+        starts = [max(0, (n - p) // 2) for n, p in zip(case.image.array.shape, patch, strict=True)]
+        window = case.image.array[
+            tuple(slice(s, s + p) for s, p in zip(starts, patch, strict=True))
+        ]
         missing = [p - n for p, n in zip(patch, window.shape, strict=True)]
         patches.append(np.pad(window, [(m // 2, m - m // 2) for m in missing]))
     return patches

@@ -207,16 +207,24 @@ def identity(recipe: Recipe, lesson: Lesson, teacher: str | None = None) -> str:
     Texts for the card, metadata of the package and other sizes may change without harm; `teacher`
     is the digest of the maps that a student listens to.
     """
-    choices = {
-        "size": lesson.size,
-        "topology": recipe.topology(lesson.size),
-        "n_classes": recipe.n_classes,
-        "grid": recipe.grid,
-        "intensity": recipe.intensity,
-        "training": recipe.training_of(lesson.size),
-        "augment": recipe.augment,
+    choices = binding(recipe, lesson.size) | {
         "names": lesson.names,
         "distillation": None if lesson.soft is None else recipe.distillation,
         "teacher": teacher,
     }
     return msgspec.json.encode(choices).decode()
+
+
+def binding(recipe: Recipe, size: str) -> dict[str, Any]:
+    """Return what a recipe says of the training of one size, as plain values."""
+    choices = {
+        "size": size,
+        "topology": recipe.topology(size),
+        "n_classes": recipe.n_classes,
+        "grid": recipe.grid,
+        "intensity": recipe.intensity,
+        "training": recipe.training_of(size),
+        "augment": recipe.augment,
+    }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(choices))
+    return plain

@@ -28,6 +28,8 @@ from node.imaging.orient import Orientation, Turn, turn_of
 from node.package.manifest import Input, ModelGrid, Range
 
 PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
+NORM_EPS = 1e-5  # of InstanceNorm, torch's and nnU-Net's default
+RESAMPLING, CUBIC = "resample_data_or_seg_to_shape", 3  # nnU-Net's defaults for images
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ def topology_of(results: Results) -> Topology:
         raise BadTeacher(message, advice=f"It may be {PLAIN} or {RESIDUAL}")
     if not str(kwargs["norm_op"]).endswith("InstanceNorm3d") or kwargs.get("dropout_op"):
         raise BadTeacher("only InstanceNorm without dropout can be taken over")
+    if not str(kwargs.get("nonlin", "LeakyReLU")).endswith("LeakyReLU"):
+        raise BadTeacher(f"activation {kwargs['nonlin']} cannot be taken over, only LeakyReLU")
+    if (kwargs.get("norm_op_kwargs") or {}).get("eps", NORM_EPS) != NORM_EPS:
+        raise BadTeacher(f"only InstanceNorm with eps {NORM_EPS:g} can be taken over")
     n = int(kwargs["n_stages"])
     per_stage = kwargs["n_conv_per_stage" if name == PLAIN else "n_blocks_per_stage"]
     return Topology(
@@ -110,7 +116,8 @@ def intensity_of(results: Results) -> tuple[intensity.Step, ...]:
     masked = bool(results.configuration["use_mask_for_norm"][0])
     match scheme:
         case "ZScoreNormalization":
-            return (intensity.ZScore(nonzero_only=masked),)
+            # nnU-Net crops to the box of nonzero voxels before it takes mean and deviation
+            return (intensity.ZScore(nonzero_only=masked, nonzero_box=True),)
         case "CTNormalization":
             said = results.plans["foreground_intensity_properties_per_channel"]["0"]
             return (
@@ -191,6 +198,11 @@ def _recipe(
             list(zip(*foreign.topology.strides_zyx, strict=True)),
         )
     )
+    said = results.configuration.get("resampling_fn_data_kwargs") or {}
+    if results.configuration.get("resampling_fn_data", RESAMPLING) != RESAMPLING or (
+        said.get("order", CUBIC) != CUBIC
+    ):
+        raise BadTeacher("only nnU-Net's default resampling, cubic, can be taken over")
     if max(spacing) / min(spacing) > ANISOTROPIC:
         raise BadTeacher("nnU-Net resamples so thick slices apart, which the node does not")
     shape = np.array(results.plans["original_median_shape_after_transp"], float)
@@ -217,7 +229,9 @@ def _recipe(
         intensity=intensity_of(results),
         segments=tuple(uncoded(n, name) for n, name in sorted(results.labels.items())),
         strides_zyx=tuple(_triple(s) for s in zip(*strides, strict=True)),
-        sizes=family(foreign.topology.widths[0]),
+        sizes=family(
+            foreign.topology.widths[0], tuple(_triple(s) for s in zip(*strides, strict=True))
+        ),
         distillation=Distillation(),
     )
 

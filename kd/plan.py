@@ -54,6 +54,12 @@ def layout(folder: Path) -> tuple[Data, dict[int, str]]:
         data = Data(
             images="imagesTr", labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
         )
+        if len(raw.get("channel_names", raw.get("modality", {"0": ""}))) != 1:
+            message = f"{folder.name} has several channels per case, and a series has one"
+            raise BadRecipe(message, advice="Leave one channel in imagesTr and in dataset.json")
+        if not all(isinstance(n, int) for n in raw["labels"].values()):
+            message = f"{folder.name} has regions as labels, and the node has one label per voxel"
+            raise BadRecipe(message, advice="Give each label one number in dataset.json")
         return data, {int(n): name for name, n in raw["labels"].items() if int(n) > 0}
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         return Data(), {}
@@ -126,15 +132,23 @@ def patch_and_strides(
     return (int(patch[0]), int(patch[1]), int(patch[2])), tuple(strides)
 
 
-def family(base: int) -> dict[SizeName, Net]:
-    """Return the teacher and students of 1/2, 1/4 and 1/8 of its width; medium is latency-first."""
-    return {
-        "teacher": Net(base=base),
-        "large": Net(base=max(base // 2, 1)),
+def family(base: int, strides_zyx: Sequence[Triple]) -> dict[SizeName, Net]:
+    """Return the teacher and students of 1/2, 1/4 and 1/8 of its width; medium is latency-first.
+
+    Where slices are so thick that no stage halves all axes, nothing can stand for a stem of
+    stride 2, and there is no medium.
+    """
+    sizes: dict[SizeName, Net] = {
+        "teacher": Net(base=base, norm="batch"),
+        "large": Net(base=max(base // 2, 1), norm="batch"),
         "medium": Net(base=base, norm="batch", stem_stride=2),
-        "small": Net(base=max(base // 4, 1)),
-        "tiny": Net(base=max(base // 8, 1)),
+        "small": Net(base=max(base // 4, 1), norm="batch"),
+        "tiny": Net(base=max(base // 8, 1), norm="batch"),
     }
+    # a stage is needed besides the one that the stem replaces
+    if (2, 2, 2) not in strides_zyx[1:] or len(strides_zyx) < 3:
+        del sizes["medium"]
+    return sizes
 
 
 def uncoded(number: int, label: str) -> Segment:
@@ -174,7 +188,7 @@ def plan(
         intensity=_intensity(modality, found.foreground),
         segments=tuple(uncoded(n, names.get(n, f"Structure {n}")) for n in found.labels),
         strides_zyx=strides,
-        sizes=family(32),
+        sizes=family(32, strides),
         folds=5,
     )
 

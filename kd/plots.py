@@ -12,12 +12,12 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient
-from node.package import Segment
+from node.package import SIZES, Segment
 
 SIZE_INCHES = (7.0, 4.2)
 AGAINST_TEACHER = "Dice, student - teacher"
@@ -35,7 +35,8 @@ def accuracy_against_latency(report: dict[str, Any]) -> str:
     """
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
-    for i, (size, found) in enumerate(report["sizes"].items()):
+    for size, found in report["sizes"].items():
+        colour = PALETTE[SIZES.index(size) % len(PALETTE)]
         mean, (low, high) = found["dice"]["mean"], found["dice"]["ci"]
         label = f"{size}, {found['parameters'] / 1e6:.2g} M parameters"
         axes.errorbar(
@@ -44,18 +45,18 @@ def accuracy_against_latency(report: dict[str, Any]) -> str:
             yerr=[[mean - low], [high - mean]],
             fmt="o",
             capsize=4,
-            color=PALETTE[i % len(PALETTE)],
+            color=colour,
             label=label,
         )
         twins = [c for c in report.get("compared", {}).values() if c["size"] == size]
         if twins:
             means = [twin["dice"]["mean"] for twin in twins]
             across = [found["seconds"] * HOLLOW_SHIFT] * len(means)
-            axes.plot(across, means, "o", color=PALETTE[i % len(PALETTE)], markerfacecolor="none")
+            axes.plot(across, means, "o", color=colour, markerfacecolor="none")
     seconds = sorted(found["seconds"] for found in report["sizes"].values())
     axes.set_xscale("log")
     axes.set_xlim(seconds[0] / 1.5, seconds[-1] * 1.5)
-    axes.set_xticks(seconds)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%.2g"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("seconds per golden case, one thread (logarithmic)")
@@ -72,9 +73,10 @@ def differences(title: str, by_size: dict[str, list[float]]) -> str:
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(0.0, color=INK, linewidth=0.8)
-    for i, values in enumerate(by_size.values()):
+    for i, (size, values) in enumerate(by_size.items()):
+        colour = PALETTE[SIZES.index(size) % len(PALETTE)]
         across = i + 0.35 * np.linspace(-1, 1, len(values))
-        axes.plot(across, sorted(values), ".", color=PALETTE[i % len(PALETTE)])
+        axes.plot(across, sorted(values), ".", color=colour)
         axes.hlines(float(np.mean(values)), i - 0.4, i + 0.4, color=INK)
     axes.set_xticks(range(len(by_size)), list(by_size))
     axes.set_xlabel("cases, sorted within each size; the line is the mean")

@@ -169,8 +169,14 @@ class Recipe(_Strict, frozen=True, kw_only=True):
         net = self.net(size)
         strides = self.strides_zyx
         if net.stem_stride == 2:
-            # the stem takes the place of the first halving, so that the lowest grid is the same
-            strides = strides[:1] + strides[2:]
+            # the stem takes the place of one halving, so that the lowest grid is the same
+            if (2, 2, 2) not in strides[1:]:
+                message = (
+                    f"size {size}: no stage halves all axes, which stem_stride: 2 would replace"
+                )
+                raise BadRecipe(message, advice="Give this size stem_stride: 1")
+            at = strides.index((2, 2, 2), 1)
+            strides = strides[:at] + strides[at + 1 :]
         topology = uniform(
             net.base,
             strides,

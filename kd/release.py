@@ -7,22 +7,27 @@ pipeline; the recipe's gates hold; a folder under its final name is complete. Ne
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 
 from kd import card, gates, plots
 from kd.cases import Case, Pair
 from kd.errors import BadRecipe, GateFailed, LabError
-from kd.export import Exported, export, real_patches
-from kd.lab import open_run
-from kd.recipe import UNKNOWN_CODE, Recipe
-from kd.typed import noted
-from kd.validate import TEACHER, Validation, compare, metrics_of, report_of, rows, validate
+from kd.evidence import (
+    Made,
+    Order,
+    Say,
+    compared_runs,
+    ensemble,
+    export_run,
+    refuse_foreign,
+    twins,
+)
+from kd.recipe import UNKNOWN_CODE
+from kd.validate import TEACHER, Validation, metrics_of, report_of, rows, validate
 from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
 from node.package.manifest import Golden, Manifest, Provenance, SizeName
@@ -30,35 +35,6 @@ from node.pipeline import golden_dice, open_student, segment
 
 LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
 LARGEST_PACKAGE_BYTES = 40_000_000  # every release is paid for in each clone, for ever
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a release is made from."""
-
-    recipe: Recipe
-    version: str
-    runs: dict[SizeName, Path]  # folder of the checkpoint of each size
-    compared: dict[str, tuple[SizeName, Path]]  # name -> other runs of a size: undistilled, seeds
-    maps: dict[str, str]  # folder of soft targets -> the command that wrote it
-    golden_image: Path
-    golden_notice: Path  # licence of the golden image
-    commit: str
-    created: str  # ISO 8601 date
-    command: str  # as typed, for the card
-
-
-@dataclass(frozen=True)
-class Made:
-    """One exported network and the story of its training."""
-
-    exported: Exported
-    steps: int
-    seconds: float
-    choices: dict[str, Any]  # what its checkpoint was bound to
-    command: str  # that trained it
 
 
 def release(
@@ -86,12 +62,13 @@ def release(
     """
     final = models / order.recipe.task / order.version
     _refuse_early(order, final)
+    refuse_foreign(order, [pair.name for pair in test_pairs])
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "golden").mkdir(parents=True)
     (draft / "plots").mkdir()
     made = {
-        size: _made(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
+        size: export_run(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
         for size, run in order.runs.items()
     }
     package = _with_golden(order, made, draft)
@@ -100,10 +77,16 @@ def release(
     for size, one in made.items():
         report["sizes"][size] |= {
             "export": msgspec.to_builtins(one.exported),
-            "training": _told(one),
+            "training": one.training,
         }
     report["soft_targets"] = order.maps
-    report["compared"] = _compared(order, package, found, (train_cases, test_pairs), say)
+    report["ensemble"] = ensemble(order)
+    report["compared"], singles = compared_runs(
+        order, package, found, (train_cases, test_pairs), say
+    )
+    report["twins"] = twins(report, found.scores | singles)
+    table = "\n".join(rows(package.manifest, found.scores | singles)) + "\n"
+    (draft / "cases.csv").write_text(table, encoding="utf-8")
     (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if failed := gates.failures(order.recipe.gates, report):
         message = f"not released: {'; '.join(failed)}"
@@ -125,31 +108,22 @@ def _refuse_early(order: Order, final: Path) -> None:
     if final.exists():
         message = f"package {order.recipe.task}/{order.version} exists; releases are immutable"
         raise LabError(message, advice="Choose the next version, or remove an unpublished one")
+    said = {
+        "title": order.recipe.title,
+        "intended_use": order.recipe.intended_use,
+        "data.source": order.recipe.data.source,
+        "data.licence": order.recipe.data.licence,
+    }
+    for key, value in said.items():
+        if value.strip() in ("", UNKNOWN_CODE):
+            message = f"the recipe says nothing under {key}"
+            raise BadRecipe(message, advice="A card without it helps nobody: fill it in")
+    for size, _ in order.compared.values():
+        order.recipe.net(size)
     for part in order.recipe.segments:
         if UNKNOWN_CODE in (part.type.value, part.category.value):
             message = f"segment {part.number} ({part.label}) has no code"
             raise BadRecipe(message, advice="Fill in segments.type and segments.category")
-
-
-def _made(recipe: Recipe, size: str, run: Path, cases: Sequence[Case], path: Path) -> Made:
-    network, story = open_run(recipe, size, run, torch.device("cpu"))
-    patch = recipe.grid.patch_zyx
-    exported = export(network, patch, real_patches(cases, patch), path)
-    command = noted(run) or "not recorded"
-    return Made(exported, int(story["step"]), float(story["seconds"]), story["choices"], command)
-
-
-def _told(made: Made) -> dict[str, Any]:
-    training = made.choices["training"] or {"seed": None, "steps": None, "minutes": None}
-    return {
-        "steps": made.steps,
-        "seconds": round(made.seconds, 1),
-        "distilled": made.choices["distillation"] is not None,
-        "terms": made.choices["distillation"],
-        "seed": training["seed"],
-        "budget": {key: training[key] for key in ("steps", "minutes")},
-        "command": made.command,
-    }
 
 
 def _with_golden(order: Order, made: dict[SizeName, Made], draft: Path) -> Package:
@@ -209,28 +183,6 @@ def _provenance(order: Order) -> Provenance:
     )
 
 
-def _compared(
-    order: Order,
-    package: Package,
-    found: Validation,
-    cases: tuple[Sequence[Case], Sequence[Pair]],
-    say: Say,
-) -> dict[str, Any]:
-    """Measure the runs that are not released, such as undistilled twins, on the same cases."""
-    aside = package.folder.with_name(f"{package.folder.name}.compared")
-    aside.mkdir(exist_ok=True)
-    result = {}
-    for name, (size, run) in order.compared.items():
-        path = aside / package.manifest.sizes[size].file
-        made = _made(order.recipe, size, run, cases[0], path)
-        say(f"compared with {name}")
-        loose = Package(package.manifest, aside, "")
-        numbers = compare(loose, size, cases[1], found.scores[size])
-        result[name] = {"size": size, "training": _told(made)} | numbers
-    shutil.rmtree(aside)
-    return result
-
-
 def _finish(order: Order, package: Package, found: Validation, report: dict[str, Any]) -> Package:
     draft, manifest = package.folder, package.manifest
     training = manifest.provenance.training | {
@@ -245,8 +197,6 @@ def _finish(order: Order, package: Package, found: Validation, report: dict[str,
         metrics=metrics_of(manifest, found),
         provenance=msgspec.structs.replace(manifest.provenance, training=training),
     )
-    table = "\n".join(rows(manifest, found)) + "\n"
-    (draft / "cases.csv").write_text(table, encoding="utf-8")
     drawn = plots.accuracy_against_latency(report)
     (draft / "plots" / "accuracy.svg").write_text(drawn, encoding="utf-8")
     if TEACHER in found.scores:

@@ -248,6 +248,14 @@ def averaged_network(network: UNet, run: Path, device: torch.device) -> tuple[UN
     return network.to(device).eval(), story
 
 
+def is_finished(story: dict[str, Any]) -> bool:
+    """Tell whether the run of this story has spent its budget."""
+    budget = story["choices"]["training"]
+    if budget["steps"] is not None:
+        return bool(story["step"] >= budget["steps"])
+    return bool(story["seconds"] >= 60 * budget["minutes"])
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Make the weights drawn inside the block repeatable, and leave global randomness alone."""

@@ -24,6 +24,7 @@ from node.pipeline import open_student, segment
 from node.student import Student
 
 TEACHER = "teacher"
+MEASURES = ("dice", "nsd", "hd95_mm")
 BEFORE_THE_INTERVAL = 1.96  # standard deviations of Bland-Altman's limits of agreement
 
 
@@ -101,13 +102,13 @@ def report_of(manifest: Manifest, found: Validation) -> dict[str, Any]:
         sizes[size] = {
             "parameters": said.parameters,
             "macs_per_patch": said.macs_per_patch,
-            **{name: _measure(scores, name, labels) for name in ("dice", "nsd", "hd95_mm")},
+            **{name: _measure(scores, name, labels) for name in MEASURES},
             "volume_ml": {label: _bland_altman(scores, i) for i, label in enumerate(labels)},
             "seconds": cost.seconds,
             "threads": cost.threads,
             "peak_mb": cost.peak_mb,
         }
-        if teacher is not None and size != TEACHER:
+        if teacher is not None:  # of itself it keeps all
             sizes[size] |= _against_teacher(scores, teacher)
     return {
         "task": manifest.task,
@@ -133,29 +134,44 @@ def metrics_of(manifest: Manifest, found: Validation) -> dict[str, Metrics]:
 
 
 def compare(
-    package: Package, size: str, pairs: Sequence[Pair], released: list[Score]
-) -> dict[str, Any]:
-    """Measure another network of `size`; return its Dice and what the released one is better by."""
+    package: Package, size: str, pairs: Sequence[Pair], found: Validation
+) -> tuple[dict[str, Any], list[Score]]:
+    """Measure another network of `size` on the cases of `found`.
+
+    Returns:
+        Its numbers: accuracy, volumes, what the released network of that size is better by, and
+        its retention where there is a teacher; and its single cases.
+    """
     student = open_student(package, size, threads=1)
     scores = [_score(package, student, pair) for pair in pairs]
     labels = [part.label for part in package.manifest.segments]
-    gap = difference([s.mean("dice") for s in released], [s.mean("dice") for s in scores])
-    return {
-        **{name: _measure(scores, name, labels) for name in ("dice", "nsd", "hd95_mm")},
-        "released_minus_this": msgspec.to_builtins(gap),
+    numbers = {
+        **{name: _measure(scores, name, labels) for name in MEASURES},
+        "volume_ml": {label: _bland_altman(scores, i) for i, label in enumerate(labels)},
+        "released_minus_this": paired(found.scores[size], scores),
     }
+    if TEACHER in found.scores:
+        numbers |= _against_teacher(scores, found.scores[TEACHER])
+    return numbers, scores
 
 
-def rows(manifest: Manifest, found: Validation) -> list[str]:
-    """Return the lines of a CSV: one per size, case and structure."""
-    lines = ["size,case,structure,dice,nsd,hd95_mm,found_ml,true_ml,seconds"]
-    for size, scores in found.scores.items():
+def paired(mine: Sequence[Score], theirs: Sequence[Score], name: str = "dice") -> dict[str, Any]:
+    """Return the mean difference of one measure over the same cases, mine - theirs."""
+    gap = difference([s.mean(name) for s in mine], [s.mean(name) for s in theirs])
+    result: dict[str, Any] = msgspec.to_builtins(gap)
+    return result
+
+
+def rows(manifest: Manifest, by_run: dict[str, list[Score]]) -> list[str]:
+    """Return the lines of a CSV: one per run (a size is one), case and structure."""
+    lines = ["run,case,structure,dice,nsd,hd95_mm,found_ml,true_ml,seconds"]
+    for run, scores in by_run.items():
         for score in scores:
             for part, one in zip(manifest.segments, score.structures, strict=True):
                 numbers = (one.dice, one.nsd, one.hd95_mm, one.found_ml, one.true_ml)
                 cells = [f"{n:.5f}" for n in numbers]
                 lines.append(
-                    ",".join([size, score.case, part.label, *cells, f"{score.seconds:.3f}"])
+                    ",".join([run, score.case, part.label, *cells, f"{score.seconds:.3f}"])
                 )
     return lines
 
@@ -197,9 +213,8 @@ def _against_teacher(scores: list[Score], teacher: list[Score]) -> dict[str, Any
     """Return retention and paired differences; the cases are the same, in the same order."""
     mine, theirs = ([s.mean("dice") for s in side] for side in (scores, teacher))
     result: dict[str, Any] = {"retention": msgspec.to_builtins(ratio(mine, theirs))}
-    for name in ("dice", "nsd", "hd95_mm"):
-        change = difference([s.mean(name) for s in scores], [s.mean(name) for s in teacher])
-        result[f"{name}_difference"] = msgspec.to_builtins(change)
+    for name in MEASURES:
+        result[f"{name}_difference"] = paired(scores, teacher, name)
     return result
 
 

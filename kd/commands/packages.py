@@ -12,9 +12,10 @@ from kd import card, plots
 from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadRecipe
+from kd.evidence import Order
 from kd.lab import TEACHER, fold_run
 from kd.recipe import Recipe, read_recipe
-from kd.release import Order, release
+from kd.release import release
 from kd.typed import noted
 from kd.validate import Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
@@ -103,7 +104,7 @@ def _write(out: Path, package: Package, pairs: list[Pair], found: Validation) ->
     manifest, report = package.manifest, report_of(package.manifest, found)
     texts = {
         "report.json": json.dumps(report, indent=2) + "\n",
-        "cases.csv": "\n".join(rows(manifest, found)) + "\n",
+        "cases.csv": "\n".join(rows(manifest, found.scores)) + "\n",
         "accuracy.svg": plots.accuracy_against_latency(report),
     }
     if TEACHER in found.scores and len(found.scores) > 1:
@@ -132,6 +133,7 @@ def _release(chosen: argparse.Namespace) -> int:
         recipe=recipe,
         version=chosen.version,
         runs={size: _run(recipe, chosen.runs, size) for size in recipe.by_accuracy},
+        runs_folder=chosen.runs,
         compared=dict(_compared(text) for text in chosen.compare),
         maps=_maps(chosen.runs),
         golden_image=chosen.golden,

@@ -13,9 +13,10 @@ from kd.score import score
 from kd.train import Outcome, Slice
 from kd.typed import note
 
-# what an ablation leaves of the recipe's distillation
+# what an ablation changes in the recipe's distillation
 TERMS: dict[str, dict[str, object]] = {
     "all": {},
+    "channel-wise": {"channel_wise": 0.5},
     "kl": {"dice": 0.0, "channel_wise": 0.0, "boundary": 0.0, "has_class_weights": False},
 }
 
@@ -61,7 +62,10 @@ def add_to(commands: Commands) -> None:
     targets.add_argument("--soft", type=Path, help="instead: folder given to kd soften")
     distill.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
     distill.add_argument(
-        "--terms", choices=sorted(TERMS), default="all", help="for ablations (default: all)"
+        "--terms",
+        choices=sorted(TERMS),
+        default="all",
+        help="for ablations: the recipe's terms, KL alone, or channel-wise too (default: all)",
     )
     _leaving_out(distill)
     distill.set_defaults(run_command=_distill)

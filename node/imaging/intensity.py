@@ -48,6 +48,7 @@ class ZScore(
     """Subtract the image's own mean, divide by its own standard deviation."""
 
     nonzero_only: bool = False  # statistics of, and changes to, voxels other than 0 alone
+    nonzero_box: bool = False  # statistics of the smallest box around them, as nnU-Net crops
 
 
 class ToUnitRange(
@@ -77,7 +78,7 @@ def _one(array: FloatArray, step: Step) -> FloatArray:
         case Standardise():
             return (array - np.float32(step.mean)) / np.float32(max(step.std, STD_FLOOR))
         case ZScore():
-            return _z_score(array, nonzero_only=step.nonzero_only)
+            return _z_score(array, step)
         case ToUnitRange():
             low, high = float(array.min()), float(array.max())
             return (array - np.float32(low)) / np.float32(max(high - low, STD_FLOOR))
@@ -85,12 +86,28 @@ def _one(array: FloatArray, step: Step) -> FloatArray:
             assert_never(step)
 
 
-def _z_score(array: FloatArray, *, nonzero_only: bool) -> FloatArray:
-    chosen = array != 0 if nonzero_only else np.ones(array.shape, bool)
-    if not chosen.any():
+def _z_score(array: FloatArray, step: ZScore) -> FloatArray:
+    chosen = array != 0 if step.nonzero_only else np.ones(array.shape, bool)
+    counted = chosen
+    if step.nonzero_box:
+        counted = np.zeros(array.shape, bool)
+        counted[_nonzero_box(array)] = True
+        counted &= chosen
+    if not counted.any():
         return np.zeros_like(array)
     # float64 sums: an MR of 1e6-sized values loses digits in float32
-    values = array[chosen].astype(np.float64)
+    values = array[counted].astype(np.float64)
     result = np.zeros_like(array)
-    result[chosen] = ((values - values.mean()) / max(values.std(), STD_FLOOR)).astype(np.float32)
+    scaled = (array[chosen].astype(np.float64) - values.mean()) / max(values.std(), STD_FLOOR)
+    result[chosen] = scaled.astype(np.float32)
     return result
+
+
+def _nonzero_box(array: FloatArray) -> tuple[slice, ...]:
+    """Return the smallest box that holds every voxel other than 0; empty if there is none."""
+    box = []
+    for axis in range(array.ndim):
+        others = tuple(a for a in range(array.ndim) if a != axis)
+        found = np.flatnonzero((array != 0).any(axis=others))
+        box.append(slice(found[0], found[-1] + 1) if len(found) else slice(0, 0))
+    return tuple(box)

@@ -40,8 +40,9 @@ def read_labels(path: Path) -> Labels:
     """
     image = _read(path)
     array = sitk.GetArrayFromImage(image)
-    labels = array.astype(np.uint8)
-    if not np.array_equal(labels, array):
+    with np.errstate(invalid="ignore"):  # what does not fit is refused below
+        labels = array.astype(np.uint8)
+    if not np.array_equal(labels, array) or _has_hidden_nan(path):
         message = f"{path.name} is no label map: its values are not whole numbers from 0 to 255"
         raise Unsuitable(message)
     return Labels(labels, _grid(image))

@@ -114,6 +114,17 @@ def test_intensity_steps(step: intensity.Step, expected: list[float]) -> None:
     np.testing.assert_allclose(intensity.apply(array, (step,)).ravel(), expected, rtol=1e-6)
 
 
+def test_z_score_of_the_nonzero_box_ignores_an_empty_border() -> None:
+    inside = np.array([[[1.0, 2], [0, 5]], [[3, 4], [6, 7]]], np.float32)
+    bordered = np.pad(inside, 2)
+    step = intensity.ZScore(nonzero_box=True)
+    result = intensity.apply(bordered, (step,))
+    expected = (inside - inside.mean()) / inside.std()
+    np.testing.assert_allclose(result[2:-2, 2:-2, 2:-2], expected, rtol=1e-5)
+    np.testing.assert_allclose(result[0], -inside.mean() / inside.std(), rtol=1e-5)
+    assert not intensity.apply(np.zeros((2, 2, 2), np.float32), (step,)).any()
+
+
 def test_z_score_of_nonzero_voxels_leaves_zeros() -> None:
     array = np.array([[[0.0, 1.0], [3.0, 0.0]]])
     result = intensity.apply(array, (intensity.ZScore(nonzero_only=True),))

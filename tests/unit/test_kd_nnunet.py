@@ -150,7 +150,7 @@ def test_normalisation_comes_from_the_closed_list(tmp_path: Path) -> None:
     chosen = plans["configurations"]["3d_fullres"]
     chosen["use_mask_for_norm"] = [True]
     folder = _folder(tmp_path / "a", plans)
-    assert intensity_of(read_results(folder)) == (ZScore(nonzero_only=True),)
+    assert intensity_of(read_results(folder)) == (ZScore(nonzero_only=True, nonzero_box=True),)
     chosen["normalization_schemes"] = ["CTNormalization"]
     folder = _folder(tmp_path / "b", plans)
     expected = (Clip(10.0, 200.0), Standardise(100.0, 20.0))
@@ -165,15 +165,34 @@ def test_normalisation_comes_from_the_closed_list(tmp_path: Path) -> None:
     [
         ("norm_op", "torch.nn.BatchNorm3d", "InstanceNorm"),
         ("dropout_op", "torch.nn.Dropout3d", "dropout"),
+        ("nonlin", "torch.nn.ReLU", "ReLU"),
+        ("norm_op_kwargs", {"eps": 1e-2, "affine": True}, "eps"),
     ],
 )
 def test_what_cannot_be_taken_over_is_refused(
-    tmp_path: Path, key: str, value: str, complaint: str
+    tmp_path: Path, key: str, value: object, complaint: str
 ) -> None:
     plans = _plans()
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"][key] = value
     with pytest.raises(BadTeacher, match=complaint):
         topology_of(read_results(_folder(tmp_path, plans)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("resampling_fn_data", "resample_torch_fornnunet"),
+        ("resampling_fn_data_kwargs", {"is_seg": False, "order": 1}),
+    ],
+)
+def test_another_way_of_resampling_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    plans = _plans()
+    plans["configurations"]["3d_fullres"][key] = value
+    folder = _folder(tmp_path, plans)
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    like = _image(tmp_path / "like.nii.gz", LPS)
+    with pytest.raises(BadTeacher, match="default resampling, cubic"):
+        import_folder(read_results(folder), like, "MR", "x", tmp_path / "runs")
 
 
 def test_a_checkpoint_that_is_a_program_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """plan, teach, distill, validate, release: the whole road, on a handful of phantoms."""
 
+import csv
 import json
 import re
 import shutil
@@ -70,18 +71,37 @@ def test_the_report_has_the_one_shape(world: Path) -> None:
         assert found["peak_mb"] > 0
     assert report["sizes"]["small"]["training"]["distilled"] is True
     assert report["sizes"]["small"]["retention"]["mean"] > 0
-    assert report["compared"]["undistilled"]["training"]["distilled"] is False
+    assert report["sizes"]["teacher"]["retention"]["mean"] == 1
+    twin = report["compared"]["undistilled"]
+    assert twin["training"]["distilled"] is False
+    assert set(twin["volume_ml"]) == {"Bright ball", "Dark ball"}
+    (pair,) = report["twins"]
+    assert (pair["distilled"], pair["undistilled"]) == ("small", "undistilled")
+    gap = report["sizes"]["small"]["dice"]["mean"] - twin["dice"]["mean"]
+    assert pair["dice"]["mean"] == pytest.approx(gap)
+    assert [fold["steps"] for fold in report["ensemble"]["folds"]] == [12, 12]
+
+
+def test_single_cases_of_every_run_are_there(world: Path) -> None:
+    report = json.loads((_package(world) / "report.json").read_text(encoding="utf-8"))
+    with (_package(world) / "cases.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for run, said in (report["sizes"] | report["compared"]).items():
+        mine = [float(row["dice"]) for row in rows if row["run"] == run]
+        assert len(mine) == 2 * 2, "two cases of two structures"
+        assert sum(mine) / 4 == pytest.approx(said["dice"]["mean"], abs=1e-5)
 
 
 def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
     text = (_package(world) / "card.md").read_text(encoding="utf-8")
-    assert "Distilled from the teacher: teacher, small" in text
+    assert "Distilled: teacher, small. Their teacher is an ensemble of 2 networks" in text
     assert "| undistilled | small | labels | 1 | 12 |" in text
     assert "kd teach recipe.yaml --data DATA --steps 12 --runs RUNS" in text
     assert "kd train recipe.yaml --data DATA --steps 12 --size small --run RUNS/small-alone" in text
     assert "Bland-Altman" in text
     assert str(world) not in text, "a path of this machine"
-    assert "non-inferior in Dice" in text
+    assert "not inferior in |" in text
+    assert "What distillation is worth" in text
     for name in ("accuracy", "differences"):
         drawn = (_package(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
         assert "<svg" in drawn
@@ -132,6 +152,60 @@ def test_a_release_is_never_overwritten(world: Path, capsys: pytest.CaptureFixtu
     assert (_package(world) / "manifest.json").read_bytes() == before
 
 
+def _other(world: Path, name: str, **changes: object) -> str:
+    """Write the recipe with other choices; return its name."""
+    chosen = yaml.safe_load((world / "recipe.yaml").read_text(encoding="utf-8"))
+    (world / name).write_text(yaml.safe_dump(chosen | changes), encoding="utf-8")
+    return name
+
+
+def _refused(world: Path, recipe: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Try to release; return the complaint."""
+    assert main(_release(world, "0.9", recipe)) == 1
+    assert not (world / "models" / "two-balls" / "0.9").exists()
+    return capsys.readouterr().err
+
+
+def test_runs_of_another_recipe_are_not_released(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _other(world, "other.yaml", intensity=[{"step": "to_unit_range"}])
+    assert "run teacher was trained with another intensity" in _refused(world, other, capsys)
+
+
+def test_a_run_that_saw_a_test_case_is_not_released(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = world / "balls" / "splits.json"
+    before = splits.read_text(encoding="utf-8")
+    swapped = json.loads(before)
+    swapped["train"][0], swapped["val"][0] = swapped["val"][0], swapped["train"][0]
+    splits.write_text(json.dumps(swapped), encoding="utf-8")
+    try:
+        assert "was trained on test case ball_0" in _refused(world, "recipe.yaml", capsys)
+    finally:
+        splits.write_text(before, encoding="utf-8")
+
+
+def test_an_unfinished_run_is_not_released(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "begun"
+    words = ["train", str(world / "recipe.yaml"), "--data", str(world / "balls"), *BUDGET]
+    words += ["--size", "small", "--run", str(run), "--slice-minutes", "0"]
+    assert main(words) == 3
+    words = [*_release(world, "0.9"), "--compare", f"begun=small:{run}"]
+    assert main(words) == 1
+    assert "run begun stopped at step 0" in capsys.readouterr().err
+
+
+def test_a_recipe_without_words_is_not_released(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _other(world, "silent.yaml", intended_use="?")
+    assert "says nothing under intended_use" in _refused(world, other, capsys)
+
+
 def test_a_gate_that_does_not_hold_stops_the_release(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +227,11 @@ def test_a_segment_without_a_code_is_not_released(
     assert list(recipe.sizes) == ["teacher", "large", "medium", "small", "tiny"]
     for size in recipe.sizes:
         recipe.topology(size)
+    said = {"title": "Two balls", "intended_use": "Tests.", "data": {"source": "x", "licence": "y"}}
+    chosen = yaml.safe_load(planned.read_text(encoding="utf-8"))
+    chosen["data"] |= said.pop("data")
+    planned.write_text(yaml.safe_dump(chosen | said), encoding="utf-8")
+    capsys.readouterr()
     assert main(_release(world, "0.3", "planned.yaml")) == 1
     assert "has no code" in capsys.readouterr().err
 

@@ -1,0 +1,152 @@
+"""What a release is made from: finished runs, checked, exported and told of.
+
+Promises: no run is measured that another recipe made, that saw a test case, or that stopped before
+its budget was spent. Leaves to `kd.release`: the package.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd.cases import Case, Pair
+from kd.errors import BadCheckpoint
+from kd.export import Exported, export, real_patches
+from kd.lab import binding, fold_run, open_run
+from kd.recipe import Recipe
+from kd.train import CHECKPOINT, is_finished
+from kd.typed import noted
+from kd.validate import MEASURES, Score, Validation, compare, paired
+from node.package import Package
+from node.package.manifest import SizeName
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a release is made from."""
+
+    recipe: Recipe
+    version: str
+    runs: dict[SizeName, Path]  # folder of the checkpoint of each size
+    runs_folder: Path  # of the ensemble's folds
+    compared: dict[str, tuple[SizeName, Path]]  # name -> other runs of a size: undistilled, seeds
+    maps: dict[str, str]  # folder of soft targets -> the command that wrote it
+    golden_image: Path
+    golden_notice: Path  # licence of the golden image
+    commit: str
+    created: str  # ISO 8601 date
+    command: str  # as typed, for the card
+
+
+@dataclass(frozen=True)
+class Made:
+    """One exported network and the story of its training."""
+
+    exported: Exported
+    training: dict[str, Any]  # steps, seconds, seed, budget, terms, command
+
+
+def refuse_foreign(order: Order, tested: Sequence[str]) -> None:
+    """Refuse runs that this recipe did not make, that saw a test case, or that are not finished.
+
+    Raises:
+        BadCheckpoint: of the first such run, which is named.
+    """
+    runs = [*order.runs.items(), *order.compared.values()]
+    for size, run in runs:
+        story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
+        choices = story["choices"]
+        if seen := sorted(set(tested) & set(choices.get("names", ()))):
+            message = f"run {run.name} was trained on test case {seen[0]} and {len(seen) - 1} more"
+            raise BadCheckpoint(message, advice="Train it again, with today's split file")
+        if choices["training"] is None:  # imported: its recipe was written from it
+            continue
+        if not is_finished(story):
+            message = f"run {run.name} stopped at step {story['step']}, before its budget was spent"
+            raise BadCheckpoint(message, advice="The command that began it finishes it")
+        wanted = binding(order.recipe, size)
+        for key in ("topology", "n_classes", "grid", "intensity", "augment"):
+            if choices[key] != wanted[key]:
+                message = f"run {run.name} was trained with another {key} than the recipe has"
+                raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
+
+
+def export_run(recipe: Recipe, size: str, run: Path, cases: Sequence[Case], path: Path) -> Made:
+    """Write the network of a run to `path` and tell its training."""
+    network, story = open_run(recipe, size, run, torch.device("cpu"))
+    patch = recipe.grid.patch_zyx
+    exported = export(network, patch, real_patches(cases, patch), path)
+    return Made(exported, _training(story, noted(run) or "not recorded"))
+
+
+def ensemble(order: Order) -> dict[str, Any]:
+    """Tell the training of the networks whose maps teach, where they were trained here."""
+    size, found = order.recipe.fold_size, []
+    for number in range(order.recipe.folds):
+        run = fold_run(order.runs_folder, number)
+        if (run / CHECKPOINT).exists():
+            story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
+            if story["choices"]["training"] is not None:
+                found.append(_training(story, ""))
+    return {"size": size, "folds": found}
+
+
+def compared_runs(
+    order: Order,
+    package: Package,
+    found: Validation,
+    cases: tuple[Sequence[Case], Sequence[Pair]],
+    say: Say,
+) -> tuple[dict[str, Any], dict[str, list[Score]]]:
+    """Measure the runs that are not released, such as undistilled twins, on the same cases."""
+    aside = package.folder.with_name(f"{package.folder.name}.compared")
+    aside.mkdir(exist_ok=True)
+    numbers, singles = {}, {}
+    for name, (size, run) in order.compared.items():
+        path = aside / package.manifest.sizes[size].file
+        exported = export_run(order.recipe, size, run, cases[0], path)
+        loose = Package(package.manifest, aside, "")
+        measured, singles[name] = compare(loose, size, cases[1], found)
+        numbers[name] = {"size": size, "training": exported.training} | measured
+        say(f"{name}: mean Dice {measured['dice']['mean']:.4f}")
+    shutil.rmtree(aside)
+    return numbers, singles
+
+
+def twins(report: dict[str, Any], scores: dict[str, list[Score]]) -> list[dict[str, Any]]:
+    """Pair each distilled run with its undistilled twin: same size, seed and budget."""
+    runs = {name: (name, said) for name, said in report["sizes"].items()}
+    runs |= {name: (said["size"], said) for name, said in report["compared"].items()}
+    found = []
+    for name, (size, said) in runs.items():
+        told = said["training"]
+        if not told["distilled"]:
+            continue
+        for other, (other_size, other_said) in runs.items():
+            twin = other_said["training"]
+            is_alike = all(twin[key] == told[key] for key in ("seed", "budget"))
+            if size == other_size and is_alike and not twin["distilled"]:
+                gaps = {m: paired(scores[name], scores[other], m) for m in MEASURES}
+                found.append({"distilled": name, "undistilled": other, "size": size} | gaps)
+    return found
+
+
+def _training(story: dict[str, Any], command: str) -> dict[str, Any]:
+    """Return what a card tells of a run; an imported one has neither seed nor budget."""
+    choices = story["choices"]
+    training = choices["training"] or {"seed": None, "steps": None, "minutes": None}
+    return {
+        "steps": int(story["step"]),
+        "seconds": round(float(story["seconds"]), 1),
+        "distilled": choices["distillation"] is not None,
+        "terms": choices["distillation"],
+        "teacher": choices.get("teacher"),
+        "seed": training["seed"],
+        "budget": {key: training[key] for key in ("steps", "minutes")},
+        "command": command,
+    }

@@ -1,0 +1,156 @@
+"""The tables of a card: Markdown, made from a report's numbers and nothing else."""
+
+from typing import Any
+
+from kd.validate import MEASURES, TEACHER
+from node.package import Manifest
+
+
+def sizes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
+    """Return the table of the released sizes: cost and accuracy."""
+    labels = [s.label for s in manifest.segments]
+    head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels]
+    head += ["surface Dice", "HD95 mm", "retention", "seconds", "peak MB"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for size, found in numbers["sizes"].items():
+        dice = found["dice"]
+        cells = [
+            size,
+            f"{found['parameters']:,}",
+            f"{found['macs_per_patch'] / 1e9:.2f}",
+            _interval(dice),
+            *(_interval(dice["per_structure"][label]) for label in labels),
+            _interval(found["nsd"]),
+            _interval(found["hd95_mm"]),
+            _interval(found["retention"]) if "retention" in found else "",
+            f"{found['seconds']:.2f}",
+            f"{found['peak_mb']:.0f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def against_teacher(
+    manifest: Manifest, numbers: dict[str, Any], plot: str = "plots/differences.svg"
+) -> list[str]:
+    """Return the students' paired differences to the teacher, and what the margins say of them."""
+    students = {k: v for k, v in numbers["sizes"].items() if k != TEACHER}
+    if TEACHER not in numbers["sizes"] or not students:
+        return []
+    gates = manifest.provenance.training.get("recipe", {}).get("gates", {})
+    margins = [gates.get(f"margin_{name}") for name in MEASURES]
+    lines = [
+        "Student minus teacher, paired by case. *Not inferior*: with 95 % it loses no more than "
+        f"the recipe's margins, {margins[0]} in Dice, {margins[1]} in surface Dice, "
+        f"{margins[2]} mm:",
+        "",
+        "| size | Dice | surface Dice | HD95 mm | not inferior in |",
+        "|---|---|---|---|---|",
+    ]
+    for size, found in students.items():
+        gaps = [found[f"{name}_difference"] for name in MEASURES]
+        cells = [size, *(_signed(gap) for gap in gaps), _verdict(gaps, margins)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", f"![Differences by case]({plot})", ""]
+
+
+def twins(numbers: dict[str, Any]) -> list[str]:
+    """Return what distillation is worth: each distilled run beside its undistilled twin."""
+    if not numbers["twins"]:
+        return []
+    lines = [
+        "What distillation is worth: each run beside its twin of the same size, seed and steps "
+        "that saw labels alone. Differences are distilled minus undistilled, paired by case:",
+        "",
+        "| run | size | learns from | seed | steps | distilled | undistilled | retention of both "
+        "| Dice | surface Dice | HD95 mm |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    runs = numbers["sizes"] | numbers["compared"]
+    for twin in numbers["twins"]:
+        mine, other = runs[twin["distilled"]], runs[twin["undistilled"]]
+        told = mine["training"]
+        kept = [f"{100 * r['retention']['mean']:.2f} %" for r in (mine, other) if "retention" in r]
+        cells = [twin["distilled"], twin["size"], _lesson(told, numbers)]
+        cells += [str(told["seed"]), str(told["steps"])]
+        cells += [_interval(mine["dice"]), _interval(other["dice"]), " and ".join(kept)]
+        cells += [_signed(twin[name]) for name in MEASURES]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def compared(numbers: dict[str, Any]) -> list[str]:
+    """Return the table of runs that are not released: undistilled twins, seeds, ablations."""
+    if not numbers["compared"]:
+        return []
+    lines = [
+        "All runs that are not released, on the same cases; the last column is the released "
+        "network's mean Dice minus this one's, paired by case:",
+        "",
+        "| run | size | learns from | seed | steps | mean Dice | surface Dice | HD95 mm "
+        "| retention | released - this |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found in numbers["compared"].items():
+        told = found["training"]
+        cells = [name, found["size"], _lesson(told, numbers), str(told["seed"])]
+        cells += [
+            str(told["steps"]),
+            *(_interval(found[key]) for key in ("dice", "nsd", "hd95_mm")),
+        ]
+        cells += [_interval(found["retention"]) if "retention" in found else ""]
+        lines.append(f"| {' | '.join(cells)} | {_signed(found['released_minus_this'])} |")
+    return [*lines, ""]
+
+
+def volumes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
+    """Return volumes found minus true, in ml: mean and 95 % limits of agreement (Bland-Altman)."""
+    labels = [s.label for s in manifest.segments]
+    lines = [
+        "Volumes, found minus true, in ml: bias and 95 % limits of agreement (Bland-Altman):",
+        "",
+        "| size | " + " | ".join(labels) + " |",
+        "|" + "---|" * (len(labels) + 1),
+    ]
+    for size, found in numbers["sizes"].items():
+        agreed = [found["volume_ml"][label] for label in labels]
+        cells = [f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})" for v in agreed]
+        lines.append(f"| {' | '.join([size, *cells])} |")
+    return [*lines, ""]
+
+
+def _verdict(gaps: list[dict[str, Any]], margins: list[float | None]) -> str:
+    """Name the measures in which the worse end of the interval is within the margin."""
+    worst = (-gaps[0]["ci"][0], -gaps[1]["ci"][0], gaps[2]["ci"][1])
+    names = ("Dice", "surface Dice", "HD95")
+    held = [
+        name
+        for name, loss, margin in zip(names, worst, margins, strict=True)
+        if margin is not None and loss <= margin
+    ]
+    return ", ".join(held) or "none"
+
+
+def _lesson(told: dict[str, Any], numbers: dict[str, Any]) -> str:
+    """Say in a few words what a run was taught by."""
+    terms = told["terms"]
+    if terms is None:
+        return "labels"
+    names = ["labels"] if terms["labels"] == 1 else [f"labels × {terms['labels']:g}"]
+    names += ["KL"] if terms["kl"] else []
+    names += ["boundary"] if terms["kl"] and terms["boundary"] else []
+    names += ["soft Dice"] if terms["dice"] else []
+    names += ["channel-wise"] if terms["channel_wise"] else []
+    usual = {found["training"]["teacher"] for found in numbers["sizes"].values()}
+    of = "" if told["teacher"] in usual else "; other soft targets"
+    return " + ".join(names) + of
+
+
+def _interval(found: dict[str, Any]) -> str:
+    low, high = found["ci"]
+    return f"{found['mean']:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _signed(found: dict[str, Any]) -> str:
+    low, high = found["ci"]
+    return f"{found['mean']:+.4f} ({low:+.4f} to {high:+.4f})"
