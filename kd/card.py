@@ -3,6 +3,7 @@
 from typing import Any
 
 from kd import tables
+from kd.validate import TEACHER
 from node.package import Manifest
 from node.package.manifest import Range
 
@@ -124,11 +125,12 @@ def _taught(numbers: dict[str, Any]) -> str:
         return f"Distilled: {', '.join(distilled)}."
     steps = ", ".join(sorted({str(fold["steps"]) for fold in folds}))
     minutes = sum(fold["seconds"] for fold in folds) / 60
+    released = "; the package's teacher is that ensemble" if TEACHER not in distilled else ""
     return (
         f"Distilled: {', '.join(distilled)}. Their teacher is an ensemble of {len(folds)} networks "
         f"of size {size} ({steps} steps each, {minutes:.0f} minutes together), each trained "
         "without one fold of the training cases; the map of a case is by the one that has not "
-        "seen it."
+        f"seen it{released}."
     )
 
 
@@ -143,8 +145,10 @@ def _runs(numbers: dict[str, Any]) -> list[str]:
         if told["seed"] is None:
             lines += [f"* {name}: imported, not trained here.", ""]
             continue
-        minutes = f"{told['seconds'] / 60:.1f} minutes"
-        lines += [f"* {name}: {told['steps']} steps in {minutes}, seed {told['seed']}:", ""]
+        spent = f"{told['steps']} steps in {told['seconds'] / 60:.1f} minutes"
+        if "networks" in told:
+            spent = f"{told['networks']} networks, together {spent}"
+        lines += [f"* {name}: {spent}, seed {told['seed']}:", ""]
         lines += [f"      {told['command']}", ""]
     return lines
 

@@ -15,7 +15,7 @@ import torch
 from kd.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.export import Exported, export, real_patches
-from kd.lab import binding, fold_run, open_run
+from kd.lab import binding, fold_run, open_run, open_runs
 from kd.recipe import Recipe
 from kd.train import CHECKPOINT, is_finished
 from kd.typed import noted
@@ -32,7 +32,7 @@ class Order:
 
     recipe: Recipe
     version: str
-    runs: dict[SizeName, Path]  # folder of the checkpoint of each size
+    runs: dict[SizeName, tuple[Path, ...]]  # checkpoints of each size; several are an ensemble
     runs_folder: Path  # of the ensemble's folds
     compared: dict[str, tuple[SizeName, Path]]  # name -> other runs of a size: undistilled, seeds
     maps: dict[str, str]  # folder of soft targets -> the command that wrote it
@@ -57,8 +57,8 @@ def refuse_foreign(order: Order, tested: Sequence[str]) -> None:
     Raises:
         BadCheckpoint: of the first such run, which is named.
     """
-    runs = [*order.runs.items(), *order.compared.values()]
-    for size, run in runs:
+    runs = [(size, run) for size, folders in order.runs.items() for run in folders]
+    for size, run in [*runs, *order.compared.values()]:
         story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
         choices = story["choices"]
         if seen := sorted(set(tested) & set(choices.get("names", ()))):
@@ -76,12 +76,18 @@ def refuse_foreign(order: Order, tested: Sequence[str]) -> None:
                 raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
 
 
-def export_run(recipe: Recipe, size: str, run: Path, cases: Sequence[Case], path: Path) -> Made:
-    """Write the network of a run to `path` and tell its training."""
-    network, story = open_run(recipe, size, run, torch.device("cpu"))
+def export_runs(
+    recipe: Recipe, size: str, runs: Sequence[Path], cases: Sequence[Case], path: Path
+) -> Made:
+    """Write the network of a run, or the ensemble of several, to `path` and tell its training."""
+    network, stories = open_runs(recipe, size, runs, torch.device("cpu"))
     patch = recipe.grid.patch_zyx
     exported = export(network, patch, real_patches(cases, patch), path)
-    return Made(exported, _training(story, noted(run) or "not recorded"))
+    told = [_training(story, noted(runs[0]) or "not recorded") for story in stories]
+    if len(told) == 1:
+        return Made(exported, told[0])
+    whole = {key: sum(one[key] for one in told) for key in ("steps", "seconds")}
+    return Made(exported, told[0] | whole | {"networks": len(told)})
 
 
 def ensemble(order: Order) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def compared_runs(
     numbers, singles = {}, {}
     for name, (size, run) in order.compared.items():
         path = aside / package.manifest.sizes[size].file
-        exported = export_run(order.recipe, size, run, cases[0], path)
+        exported = export_runs(order.recipe, size, [run], cases[0], path)
         loose = Package(package.manifest, aside, "")
         measured, singles[name] = compare(loose, size, cases[1], found)
         numbers[name] = {"size": size, "training": exported.training} | measured

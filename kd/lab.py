@@ -13,7 +13,7 @@ from kd.batches import Batches
 from kd.cases import folds, names_of, read_cases, subjects_of
 from kd.errors import BadSplit, BadTeacher
 from kd.losses import distilled
-from kd.network import UNet
+from kd.network import Ensemble, UNet
 from kd.oriented import Oriented, read_foreign
 from kd.recipe import Recipe
 from kd.soft import maps_digest, read_maps, write_maps
@@ -33,6 +33,7 @@ TEACHER = "teacher"
 SOFT = "soft"  # folder of the teacher's maps, beside the runs of its folds
 
 Report = Callable[[Progress], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,46 @@ def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
     return fold_names(recipe, folder)[fold]
 
 
-def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Report) -> bool:
+def teach_fold(
+    recipe: Recipe, folder: Path, runs: Path, number: int, *, here: Slice, report: Report
+) -> Outcome:
+    """Train one fold of the teacher; resume where it has a checkpoint.
+
+    Raises:
+        BadSplit: there is no such fold.
+        LabError: of the case, split, recipe or checkpoint that is wrong.
+    """
+    parts = fold_names(recipe, folder)
+    if not 0 <= number < len(parts):
+        message = f"there is no fold {number}: the recipe has folds: {recipe.folds}"
+        raise BadSplit(message, advice="Folds are numbered from 0")
+    names = names_of(recipe, folder, recipe.data.train)
+    chosen = tuple(name for name in names if name not in parts[number])
+    run = fold_run(runs, number)
+    lesson = Lesson(recipe.fold_size, chosen)
+    return study(recipe, folder, lesson, run, here=here, report=report)
+
+
+def teach(
+    recipe: Recipe,
+    folder: Path,
+    runs: Path,
+    *,
+    here: Slice,
+    report_of: Callable[[int], Report] = lambda _: lambda _: None,
+    say: Say = lambda _: None,
+) -> bool:
     """Train every fold of the teacher, then write its maps of the training cases.
 
     A limit of time in `here` holds for each fold. Folds that are finished are not trained again.
+
+    Args:
+        recipe: all choices.
+        folder: the data set.
+        runs: one folder per fold is written in it, and the folder of the maps.
+        here: where this call runs, and when it stops before a fold's budget is spent.
+        report_of: gives each fold, by number, the function that is called every few steps.
+        say: called with a sentence as maps are written.
 
     Returns:
         Whether everything is finished; if not, the same call goes on.
@@ -115,11 +152,9 @@ def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Repo
     names = names_of(recipe, folder, recipe.data.train)
     imported = _imported_folds(runs)
     parts = imported or fold_names(recipe, folder)
-    for number, held in enumerate(() if imported else parts):
-        chosen = tuple(name for name in names if name not in held)
-        lesson = Lesson(recipe.fold_size, chosen)
-        run = fold_run(runs, number)
-        if not study(recipe, folder, lesson, run, here=here, report=report).finished:
+    for number in range(0 if imported else len(parts)):
+        report = report_of(number)
+        if not teach_fold(recipe, folder, runs, number, here=here, report=report).finished:
             return False
     device = pick_device(here.device)
     teachers = [
@@ -131,12 +166,22 @@ def teach(recipe: Recipe, folder: Path, runs: Path, *, here: Slice, report: Repo
         unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
         return unseen or teachers  # one fold alone has seen every case
 
-    write_maps(read_cases(recipe, folder, names), teachers_of, recipe, device, runs / SOFT)
+    known = {name for held in parts for name in held}
+    if seen := [name for name in names if name not in known] if len(parts) > 1 else []:
+        say(f"{len(seen)} cases, such as {seen[0]}, were seen by every fold: their maps are surer")
+    cases = read_cases(recipe, folder, names)
+    write_maps(cases, teachers_of, recipe, device, runs / SOFT, say=say)
     return True
 
 
 def soften(
-    recipe: Recipe, folder: Path, lesson: Lesson, runs: Sequence[Path], *, here: Slice
+    recipe: Recipe,
+    folder: Path,
+    lesson: Lesson,
+    runs: Sequence[Path],
+    *,
+    here: Slice,
+    say: Say = lambda _: None,
 ) -> int:
     """Write the maps of finished runs of one size to `lesson.soft`; return how many were missing.
 
@@ -149,7 +194,7 @@ def soften(
     device = pick_device(here.device)
     teachers = [open_run(recipe, lesson.size, run, device)[0] for run in runs]
     cases = read_cases(recipe, folder, lesson.names)
-    return write_maps(cases, lambda _: teachers, recipe, device, lesson.soft)
+    return write_maps(cases, lambda _: teachers, recipe, device, lesson.soft, say=say)
 
 
 def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:
@@ -191,6 +236,28 @@ def open_run(
         raise BadTeacher(message)
     network, story = averaged_network(UNet(foreign.topology, foreign.n_classes), run, device)
     return Oriented(network, foreign.axes).to(device).eval(), story
+
+
+def open_runs(
+    recipe: Recipe, size: str, runs: Sequence[Path], device: torch.device
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Return the network of one run, or the ensemble of several, and the story of each.
+
+    Raises:
+        LabError: there is no checkpoint, or it does not fit.
+    """
+    opened = [open_run(recipe, size, run, device) for run in runs]
+    networks, stories = [network for network, _ in opened], [story for _, story in opened]
+    return (networks[0] if len(networks) == 1 else Ensemble(networks).eval()), stories
+
+
+def released_runs(recipe: Recipe, runs: Path, size: str) -> tuple[Path, ...]:
+    """Return the folders of what is released as one size: one run, or the teacher's folds."""
+    if size == TEACHER and recipe.released_teacher == "ensemble":
+        return tuple(fold_run(runs, number) for number in range(recipe.folds))
+    # a teacher of one fold is released as it is
+    is_only_fold = size == TEACHER and recipe.folds == 1 and not (runs / size).exists()
+    return (fold_run(runs, 0) if is_only_fold else runs / size,)
 
 
 def _imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:

@@ -4,6 +4,7 @@ Shapes: B batch, C channels, K classes, Z Y X voxels (head, back, left). Stage i
 divided by the product of the strides up to i. Leaves the weights to `kd.train`.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -159,6 +160,19 @@ class UNet(nn.Module):
             x = convolve(torch.cat([up(x), skips.pop()], dim=1))
             features.append(x)
         return features
+
+
+class Ensemble(nn.Module):
+    """Several networks that answer as one: the mean of their logits, as in nnU-Net's predictor."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        """Take networks of the same classes and patch."""
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x_bczyx: Tensor) -> Tensor:
+        """Return the mean logits [B, K, Z, Y, X] at full resolution."""
+        return torch.stack([network(x_bczyx) for network in self.networks]).mean(0)
 
 
 def parameters_of(network: nn.Module) -> int:

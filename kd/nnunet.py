@@ -18,7 +18,7 @@ from kd.errors import BadTeacher
 from kd.network import Topology, Triple, UNet
 from kd.nnunet_weights import weights_of
 from kd.oriented import DESCRIPTION, Foreign
-from kd.plan import ANISOTROPIC, family, uncoded
+from kd.plan import ANISOTROPIC, family, uncoded, write_recipe, write_splits
 from kd.recipe import UNKNOWN_CODE, Data, Distillation, Recipe
 from kd.train import CHECKPOINT, FORMAT
 from node.errors import NodeError
@@ -27,6 +27,7 @@ from node.imaging.nifti import read_volume
 from node.imaging.orient import Orientation, Turn, turn_of
 from node.package.manifest import Input, ModelGrid, Range
 
+IMAGES = "imagesTr"  # of a raw data set
 PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
 NORM_EPS = 1e-5  # of InstanceNorm, torch's and nnU-Net's default
 RESAMPLING, CUBIC = "resample_data_or_seg_to_shape", 3  # nnU-Net's defaults for images
@@ -133,21 +134,25 @@ def intensity_of(results: Results) -> tuple[intensity.Step, ...]:
 
 
 def import_folder(
-    results: Results, like: Path, modality: Literal["MR", "CT"], task: str, runs: Path
+    results: Results, data: Path, words: tuple[Literal["MR", "CT"], str], runs: Path, out: Path
 ) -> Recipe:
-    """Write every fold as a run below `runs`, and return the recipe.
+    """Write every fold as a run below `runs`, a recipe to `out` and a split file beside it.
+
+    The split file names all of the data set's cases as training cases: an ensemble of folds has
+    seen each of them. A person adds the test cases, which no fold has seen.
 
     Args:
         results: from `read_results`.
-        like: one of the training images; its axis order is what the network was trained in.
-        modality: of the images, which nnU-Net does not record.
-        task: name of the recipe.
+        data: the raw data set; the axis order of its images is what the network was trained in.
+        words: modality of the images, which nnU-Net does not record, and name of the task.
         runs: where `teacher_0`, `teacher_1` … are written, as `kd teach` would.
+        out: the recipe, YAML.
 
     Raises:
-        BadTeacher: there is no trained fold, or one that does not fit its own plan.
+        BadTeacher: there is no trained fold, or one that does not fit its own plan or the data.
     """
-    topology, turn = topology_of(results), _turn(like)
+    topology, names = topology_of(results), _cases(results, data)
+    turn = _turn(data / IMAGES / f"{names[0]}_0000{_ending(results)}")
     forward: list[int] = results.plans["transpose_forward"]
     # axis i of the network is file axis forward[i]; canonical axis j is file axis turn.axes[j]
     axes = tuple(turn.axes.index(f) for f in forward)
@@ -155,19 +160,44 @@ def import_folder(
     if not folds:
         raise BadTeacher("there is no fold_*/checkpoint_final.pth: no fold is finished")
     for number, path in enumerate(folds):
-        held = (path.parent / "validation").glob(f"*{_ending(results)}")
+        found = (path.parent / "validation").glob(f"*{_ending(results)}")
+        held = {p.name.removesuffix(_ending(results)) for p in found}
+        if strange := sorted(held - set(names)):
+            message = f"{path.parent.name} was validated on {strange[0]}, which {data.name} lacks"
+            raise BadTeacher(message, advice="Give --data the data set that it was trained on")
         foreign = Foreign(
             topology=topology,
             n_classes=len(results.labels) + 1,
             axes=(axes[0], axes[1], axes[2]),
-            held=tuple(sorted(p.name.removesuffix(_ending(results)) for p in held)),
+            held=tuple(sorted(held)),
             source=f"{results.folder.name}/{path.parent.name}",
         )
-        _write_run(foreign, path, runs / f"teacher_{number}")
-    return _recipe(results, foreign, _orientation(turn), (modality, task))
+        seen = [name for name in names if name not in held]
+        _write_run(foreign, seen, path, runs / f"teacher_{number}")
+    recipe = _recipe(results, foreign, _orientation(turn), words)
+    chosen = msgspec.structs.replace(
+        recipe.data, splits=write_splits({recipe.data.train: names, recipe.data.test: []}, out)
+    )
+    recipe = msgspec.structs.replace(
+        recipe,
+        data=chosen,
+        folds=len(folds),
+        released_teacher="ensemble" if len(folds) > 1 else "trained",
+    )
+    write_recipe(recipe, out)
+    return recipe
 
 
-def _write_run(foreign: Foreign, path: Path, run: Path) -> None:
+def _cases(results: Results, data: Path) -> list[str]:
+    ending = f"_0000{_ending(results)}"
+    names = sorted(p.name.removesuffix(ending) for p in (data / IMAGES).glob(f"*{ending}"))
+    if not names:
+        message = f"{data.name} has no {IMAGES}/*{ending}"
+        raise BadTeacher(message, advice="Give --data the folder nnUNet_raw/DatasetNNN_NAME")
+    return names
+
+
+def _write_run(foreign: Foreign, seen: list[str], path: Path, run: Path) -> None:
     network = UNet(foreign.topology, foreign.n_classes)
     weights = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if "bias" in k}
     weights |= weights_of(path, foreign.topology)  # a convolution may have no bias: then it is 0
@@ -179,7 +209,7 @@ def _write_run(foreign: Foreign, path: Path, run: Path) -> None:
     run.mkdir(parents=True, exist_ok=True)
     (run / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(foreign)) + b"\n")
     state = {"format": FORMAT, "step": 0, "seconds": 0.0, "averaged": network.state_dict()}
-    choices = {"source": foreign.source, "distillation": None, "training": None}
+    choices = {"source": foreign.source, "distillation": None, "training": None, "names": seen}
     checkpoint.save(state | {"identity": json.dumps(choices)}, run / CHECKPOINT)
 
 
@@ -213,7 +243,7 @@ def _recipe(
         title=task,
         intended_use=UNKNOWN_CODE,
         data=Data(
-            images="imagesTr", labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
+            images=IMAGES, labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
         ),
         input=Input(
             modality=modality,

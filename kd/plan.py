@@ -203,14 +203,19 @@ def plan_folder(folder: Path, task: str, modality: Literal["MR", "CT"], out: Pat
     """
     data, names = layout(folder)
     if not (folder / data.splits).is_file():
-        splits = out.with_suffix(".splits.json").resolve()
-        splits.write_text(json.dumps(_deal(folder, data), indent=1), encoding="utf-8")
-        data = msgspec.structs.replace(data, splits=str(splits))
+        data = msgspec.structs.replace(data, splits=write_splits(_deal(folder, data), out))
     loose = _loose(data)
     train = names_of(loose, folder, data.train)
     recipe = plan(task, modality, data, fingerprint(_pairs(loose, folder, train)), names)
     write_recipe(recipe, out)
     return recipe
+
+
+def write_splits(splits: dict[str, list[str]], recipe: Path) -> str:
+    """Write a split file beside the recipe; return its path, as the recipe says it."""
+    path = recipe.with_suffix(".splits.json").resolve()
+    path.write_text(json.dumps(splits, indent=1), encoding="utf-8")
+    return str(path)
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

@@ -47,6 +47,7 @@ class Net(_Strict, frozen=True, kw_only=True):
     stem_stride: Literal[1, 2] = 1  # 2 is the latency-first variant
     convolutions: int = 2
     rate: float | None = None  # instead of training.rate: narrow networks bear a higher one
+    steps: int | None = None  # instead of training.steps, such as more for the teacher
 
 
 class Training(_Strict, frozen=True, kw_only=True):
@@ -114,6 +115,9 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     training: Training = Training()
     folds: int = 1  # of the ensemble; 1: one teacher, trained on every training case
     fold_size: SizeName = "teacher"  # the ensemble's networks; a cheaper size buys longer training
+    # what a package calls teacher: one network more, which learns from the ensemble on every case,
+    # or the ensemble itself as one file
+    released_teacher: Literal["trained", "ensemble"] = "trained"
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
     augment: Augment = Augment()
@@ -123,6 +127,9 @@ class Recipe(_Strict, frozen=True, kw_only=True):
         if self.fold_size not in self.sizes and self.fold_size != "teacher":
             message = f"fold_size {self.fold_size!r} is not among the sizes"
             raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
+        if self.released_teacher == "ensemble" and self.fold_size != "teacher":
+            message = "released_teacher: ensemble is made of networks of size teacher"
+            raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
 
     @property
     def n_classes(self) -> int:
@@ -157,8 +164,12 @@ class Recipe(_Strict, frozen=True, kw_only=True):
         Raises:
             BadRecipe: the recipe has no such size.
         """
-        rate = self.net(size).rate
-        return self.training if rate is None else msgspec.structs.replace(self.training, rate=rate)
+        net, choice = self.net(size), self.training
+        if net.rate is not None:
+            choice = msgspec.structs.replace(choice, rate=net.rate)
+        if net.steps is not None and choice.minutes is None:
+            choice = msgspec.structs.replace(choice, steps=net.steps)
+        return choice
 
     def topology(self, size: str) -> Topology:
         """Return the network of one size.

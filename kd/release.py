@@ -22,7 +22,7 @@ from kd.evidence import (
     Say,
     compared_runs,
     ensemble,
-    export_run,
+    export_runs,
     refuse_foreign,
     twins,
 )
@@ -68,7 +68,7 @@ def release(
     (draft / "golden").mkdir(parents=True)
     (draft / "plots").mkdir()
     made = {
-        size: export_run(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
+        size: export_runs(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
         for size, run in order.runs.items()
     }
     package = _with_golden(order, made, draft)

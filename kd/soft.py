@@ -19,11 +19,13 @@ from torch import nn
 
 from kd.cases import Case
 from kd.errors import BadTeacher
+from kd.precision import autocast
 from kd.recipe import Recipe
 from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
 
 MAKER = "maker.txt"  # in a folder of maps: which teacher made them
+SAID_EVERY = 10  # maps
 LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
 
 SoftMap = npt.NDArray[np.float16]  # log-probabilities [K, Z, Y, X]
@@ -37,7 +39,7 @@ def soft_map(
     def network(patch_zyx: FloatArray) -> FloatArray:
         image = torch.from_numpy(np.ascontiguousarray(patch_zyx)).to(device)[None, None]
         views = torch.cat([image, image.flip(4)]) if recipe.augment.mirror_left else image
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(device):
             found = [teacher(views).float().softmax(1) for teacher in teachers]
         mean = torch.stack(found).mean(0)
         if recipe.augment.mirror_left:
@@ -57,6 +59,8 @@ def write_maps(
     recipe: Recipe,
     device: torch.device,
     folder: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write `<case>.npy` for each case that has none yet; return how many were written.
 
@@ -66,6 +70,7 @@ def write_maps(
         recipe: patch, overlap, and whether left and right may be mirrored.
         device: of the teachers.
         folder: of the maps.
+        say: called with a sentence every few maps.
 
     Raises:
         BadTeacher: the folder holds maps of another teacher, or the disk is full.
@@ -79,6 +84,8 @@ def write_maps(
             if not path.exists():
                 _save(soft_map(case, teachers_of(case.name), recipe, device), path)
                 written += 1
+                if written % SAID_EVERY == 0:
+                    say(f"{written} soft targets written, of at most {len(cases)}")
     except OSError as exc:
         message = f"the soft targets in {folder.name} could not be saved: {exc.strerror}"
         raise BadTeacher(message, advice="Make room; the same command goes on") from exc

@@ -24,6 +24,7 @@ from kd.batches import Batches
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.losses import deep_supervision
 from kd.network import UNet
+from kd.precision import autocast
 from kd.recipe import Training
 
 CHECKPOINT = "checkpoint.pt"
@@ -174,7 +175,7 @@ class Trainer:
             group["lr"] = self.choice.rate * schedule(self.share, self.choice)
         batch = batches.at(self.step, self.augment)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             image = batch.image_bczyx.contiguous(memory_format=self.layout)
             outputs = self.network.deep(image)
         loss = objective(outputs, batch, self.share)

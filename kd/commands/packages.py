@@ -13,11 +13,11 @@ from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadRecipe
 from kd.evidence import Order
-from kd.lab import TEACHER, fold_run
+from kd.lab import released_runs
 from kd.recipe import Recipe, read_recipe
 from kd.release import release
 from kd.typed import noted
-from kd.validate import Validation, report_of, rows, validate
+from kd.validate import TEACHER, Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
 from node.package.manifest import SizeName
 from node.pipeline import open_student, segment
@@ -60,6 +60,7 @@ def add_to(commands: Commands) -> None:
     out.add_argument("--models", type=Path, default=Path("models"), help="default: models")
     out.add_argument("--golden", type=Path, required=True, help="image of the golden case")
     out.add_argument("--notice", type=Path, required=True, help="licence of that image")
+    out.add_argument("--json", action="store_true", help="the report as JSON on the output")
     out.set_defaults(run_command=_release)
 
 
@@ -132,7 +133,7 @@ def _release(chosen: argparse.Namespace) -> int:
     order = Order(
         recipe=recipe,
         version=chosen.version,
-        runs={size: _run(recipe, chosen.runs, size) for size in recipe.by_accuracy},
+        runs={size: released_runs(recipe, chosen.runs, size) for size in recipe.by_accuracy},
         runs_folder=chosen.runs,
         compared=dict(_compared(text) for text in chosen.compare),
         maps=_maps(chosen.runs),
@@ -149,14 +150,12 @@ def _release(chosen: argparse.Namespace) -> int:
         chosen.models,
         say=say,
     )
-    show(json.dumps({"package": package.name, "digest": package.digest}))
+    if chosen.json:
+        show((package.folder / "report.json").read_text(encoding="utf-8").strip())
+        return EXIT_OK
+    show(f"{package.name} is released in {package.folder}; its digest is {package.digest}")
+    show(f"Read {package.folder / 'card.md'}, then: segnode models verify")
     return EXIT_OK
-
-
-def _run(recipe: Recipe, runs: Path, size: str) -> Path:
-    """Return the folder of one size; a teacher of one fold is released as it is."""
-    is_only_fold = size == TEACHER and recipe.folds == 1 and not (runs / size).exists()
-    return fold_run(runs, 0) if is_only_fold else runs / size
 
 
 def _maps(runs: Path) -> dict[str, str]:

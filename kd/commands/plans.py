@@ -7,7 +7,7 @@ import msgspec
 
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.nnunet import import_folder, read_results
-from kd.plan import plan_folder, write_recipe
+from kd.plan import plan_folder
 from kd.recipe import UNKNOWN_CODE
 
 
@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
     )
     take.add_argument("results", type=Path, help="folder TRAINER__PLANS__CONFIGURATION")
     take.add_argument("--configuration", help="if the folder's name does not say it")
-    take.add_argument("--like", type=Path, required=True, help="one of its training images")
+    take.add_argument("--data", type=Path, required=True, help="nnUNet_raw/DatasetNNN_NAME")
     take.add_argument("--task", required=True, help="such as hippocampus-mr")
     take.add_argument("--modality", choices=("MR", "CT"), required=True)
     take.add_argument("--runs", type=Path, required=True, help="where the folds are written")
@@ -39,11 +39,14 @@ def add_to(commands: Commands) -> None:
 
 def _import(chosen: argparse.Namespace) -> int:
     results = read_results(chosen.results, chosen.configuration)
-    recipe = import_folder(results, chosen.like, chosen.modality, chosen.task, chosen.runs)
-    write_recipe(recipe, chosen.out)
+    words = (chosen.modality, chosen.task)
+    recipe = import_folder(results, chosen.data, words, chosen.runs, chosen.out)
     if chosen.json:
         show(msgspec.json.encode(recipe).decode())
-    say(f"Fill in every {UNKNOWN_CODE!r} of {chosen.out.name}; kd teach writes its soft targets.")
+    networks = "1 network" if recipe.folds == 1 else f"{recipe.folds} networks"
+    say(f"{networks} taken over; kd teach writes their soft targets.")
+    say(f"Fill in every {UNKNOWN_CODE!r} of {chosen.out.name}, and name test cases that no fold")
+    say(f"has seen under {recipe.data.test!r} in {Path(recipe.data.splits).name}.")
     return EXIT_OK
 
 

@@ -37,6 +37,9 @@ def add_to(commands: Commands) -> None:
     )
     _common(teach)
     teach.add_argument("--runs", type=Path, required=True, help="folder of the folds")
+    teach.add_argument(
+        "--fold", type=int, help="train this fold alone: folds may be trained side by side"
+    )
     teach.set_defaults(run_command=_teach)
 
     soften = commands.add_parser(
@@ -111,12 +114,21 @@ def _train(chosen: argparse.Namespace) -> int:
 
 
 def _teach(chosen: argparse.Namespace) -> int:
-    report = progress_lines(lab.TEACHER, as_json=chosen.json)
-    finished = lab.teach(
-        _recipe(chosen), chosen.data, chosen.runs, here=_here(chosen), report=report
-    )
+    recipe, here = _recipe(chosen), _here(chosen)
+
+    def report_of(fold: int) -> lab.Report:
+        return progress_lines(f"{lab.TEACHER}_{fold}", as_json=chosen.json)
+
+    if chosen.fold is not None:
+        report = report_of(chosen.fold)
+        outcome = lab.teach_fold(
+            recipe, chosen.data, chosen.runs, chosen.fold, here=here, report=report
+        )
+        return _told(f"{lab.TEACHER}_{chosen.fold}", outcome)
+    finished = lab.teach(recipe, chosen.data, chosen.runs, here=here, report_of=report_of, say=say)
     if finished:
-        note(chosen.runs / lab.SOFT, chosen.typed)
+        for folder in (lab.SOFT, *(f"{lab.TEACHER}_{n}" for n in range(recipe.folds))):
+            note(chosen.runs / folder, chosen.typed)
     say("teacher finished" if finished else "not finished; the same command goes on")
     return EXIT_OK if finished else EXIT_UNFINISHED
 
@@ -125,7 +137,8 @@ def _soften(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     names = names_of(recipe, chosen.data, recipe.data.train)
     lesson = lab.Lesson(chosen.size, names, chosen.soft)
-    written = lab.soften(recipe, chosen.data, lesson, chosen.run, here=Slice(chosen.device))
+    here = Slice(chosen.device)
+    written = lab.soften(recipe, chosen.data, lesson, chosen.run, here=here, say=say)
     note(chosen.soft, chosen.typed)
     say(f"{written} soft targets written to {chosen.soft.name}, {len(names)} are there")
     return EXIT_OK
@@ -169,6 +182,10 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
     training = recipe.training
     if chosen.steps is not None or chosen.minutes is not None:
         training = msgspec.structs.replace(training, steps=chosen.steps, minutes=chosen.minutes)
+        sizes = {
+            size: msgspec.structs.replace(net, steps=None) for size, net in recipe.sizes.items()
+        }
+        recipe = msgspec.structs.replace(recipe, sizes=sizes)
     if chosen.seed is not None:
         training = msgspec.structs.replace(training, seed=chosen.seed)
     return msgspec.structs.replace(recipe, training=training)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -150,8 +149,8 @@ def _results(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def recipe(world: Path) -> Recipe:
-    like = next((world / "raw" / DATASET / "imagesTr").iterdir())
-    words = ["import", str(_results(world)), "--like", str(like), "--task", "imported"]
+    data = str(world / "raw" / DATASET)
+    words = ["import", str(_results(world)), "--data", data, "--task", "imported"]
     words += ["--modality", "MR", "--runs", str(world / "runs")]
     assert main([*words, "--out", str(world / "imported.yaml")]) == 0
     return read_recipe(world / "imported.yaml")
@@ -202,12 +201,7 @@ def test_each_case_gets_the_map_of_the_fold_that_has_not_seen_it(
 ) -> None:
     data = world / "raw" / DATASET
     names = tuple(p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir()))
-    splits = world / "splits.json"
-    splits.write_text(json.dumps({"train": names, "val": []}), encoding="utf-8")
-    chosen = msgspec.structs.replace(recipe.data, splits=str(splits))
-    recipe = msgspec.structs.replace(recipe, data=chosen)
-    here = Slice("cpu")
-    assert lab.teach(recipe, data, world / "runs", here=here, report=lambda _: None)
+    assert lab.teach(recipe, data, world / "runs", here=Slice("cpu"))
     cases = read_cases(recipe, data, names)
     assert len(read_maps(cases, recipe.n_classes, world / "runs" / lab.SOFT)) == N_TRAIN
 
@@ -235,8 +229,8 @@ def test_a_residual_encoder_is_taken_over_weight_for_weight(world: Path, tmp_pat
     _run(world, "-c", RESIDUAL, str(folder))
     kwargs["norm_op"] = "torch.nn.modules.instancenorm.InstanceNorm3d"
     (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
-    like = next((world / "raw" / DATASET / "imagesTr").iterdir())
-    words = ["import", str(folder), "--like", str(like), "--task", "x", "--modality", "MR"]
+    data = str(world / "raw" / DATASET)
+    words = ["import", str(folder), "--data", data, "--task", "x", "--modality", "MR"]
     out = tmp_path / "x.yaml"
     assert main([*words, "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
     network, _ = lab.open_run(
@@ -252,7 +246,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(world: Path, tmp_path: Path) ->
     copy = tmp_path / _results(world).name
     shutil.copytree(_results(world), copy)
     (copy / "fold_0" / "checkpoint_final.pth").write_bytes(b"no checkpoint")
-    like = next((world / "raw" / DATASET / "imagesTr").iterdir())
-    words = ["import", str(copy), "--like", str(like), "--task", "x", "--modality", "MR"]
+    data = str(world / "raw" / DATASET)
+    words = ["import", str(copy), "--data", data, "--task", "x", "--modality", "MR"]
     assert main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "x.yaml")]) == 1
     assert not (tmp_path / "teacher_0" / CHECKPOINT).exists()

@@ -2,18 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
 from kd import lab
-from kd.errors import BadTeacher
+from kd.cases import names_of
+from kd.errors import BadSplit, BadTeacher
 from kd.network import Topology, UNet
 from kd.nnunet import import_folder, intensity_of, read_results, topology_of
 from kd.nnunet_weights import _decoder_names, _encoder_names
 from kd.oriented import Oriented
+from kd.recipe import Recipe
 from node.imaging import Grid, Volume
 from node.imaging.intensity import Clip, Standardise, ZScore
 from node.imaging.nifti import write
@@ -81,9 +83,19 @@ def _trained(topology: Topology, path: Path) -> UNet:
     return network.eval()
 
 
-def _image(path: Path, affine: np.ndarray) -> Path:
-    write(Volume(np.ones((6, 7, 8), np.float32), Grid((6, 7, 8), affine)), path)
-    return path
+def _data(root: Path, affine: np.ndarray, *names: str) -> Path:
+    """Return a raw data set of small images, without labels."""
+    folder = root / "Dataset901_Small"
+    (folder / "imagesTr").mkdir(parents=True)
+    for name in names or ("case_1", "case_7"):
+        image = Volume(np.ones((6, 7, 8), np.float32), Grid((6, 7, 8), affine))
+        write(image, folder / "imagesTr" / f"{name}_0000.nii.gz")
+    return folder
+
+
+def _imported(folder: Path, data: Path, root: Path) -> Recipe:
+    words: tuple[Literal["MR"], str] = ("MR", "taken-over")
+    return import_folder(read_results(folder), data, words, root / "runs", root / "taken.yaml")
 
 
 LPS = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
@@ -96,8 +108,8 @@ def test_every_weight_finds_its_place(tmp_path: Path, blocks: str) -> None:
     folder = _folder(tmp_path, _plans(blocks))
     results = read_results(folder)
     network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
-    like = _image(tmp_path / "like.nii.gz", LPS)
-    recipe = import_folder(results, like, "MR", "taken-over", tmp_path / "runs")
+    data = _data(tmp_path, LPS)
+    recipe = _imported(folder, data, tmp_path)
     taken, _ = lab.open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():
@@ -112,8 +124,8 @@ def test_the_network_sees_its_own_axis_order(tmp_path: Path, affine: np.ndarray)
     folder = _folder(tmp_path, _plans())
     results = read_results(folder)
     network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
-    like = _image(tmp_path / "like.nii.gz", affine)
-    recipe = import_folder(results, like, "MR", "taken-over", tmp_path / "runs")
+    data = _data(tmp_path, affine)
+    recipe = _imported(folder, data, tmp_path)
     taken, _ = lab.open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
     own = torch.randn(1, 1, 8, 16, 16)  # in the order of its files
     if affine is RAS:
@@ -190,23 +202,58 @@ def test_another_way_of_resampling_is_refused(tmp_path: Path, key: str, value: o
     plans["configurations"]["3d_fullres"][key] = value
     folder = _folder(tmp_path, plans)
     _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
-    like = _image(tmp_path / "like.nii.gz", LPS)
+    data = _data(tmp_path, LPS)
     with pytest.raises(BadTeacher, match="default resampling, cubic"):
-        import_folder(read_results(folder), like, "MR", "x", tmp_path / "runs")
+        _imported(folder, data, tmp_path)
+
+
+def test_every_fold_becomes_one_network_of_the_released_teacher(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    topology = topology_of(read_results(folder))
+    (folder / "fold_1" / "validation").mkdir(parents=True)
+    (folder / "fold_1" / "validation" / "case_1.nii.gz").touch()
+    for number in range(2):
+        _trained(topology, folder / f"fold_{number}" / "checkpoint_final.pth")
+    recipe = _imported(folder, data, tmp_path)
+    assert (recipe.folds, recipe.released_teacher) == (2, "ensemble")
+    runs = lab.released_runs(recipe, tmp_path / "runs", lab.TEACHER)
+    assert [run.name for run in runs] == ["teacher_0", "teacher_1"]
+    whole, stories = lab.open_runs(recipe, lab.TEACHER, runs, CPU)
+    assert [story["choices"]["names"] for story in stories] == [["case_1"], ["case_7"]]
+    image = torch.randn(1, 1, 8, 16, 16)
+    with torch.no_grad():
+        parts = [lab.open_run(recipe, lab.TEACHER, run, CPU)[0](image) for run in runs]
+        torch.testing.assert_close(whole(image), (parts[0] + parts[1]) / 2)
+
+
+def test_its_cases_are_training_cases_until_a_person_names_others(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    recipe = _imported(folder, data, tmp_path)
+    assert names_of(recipe, data, recipe.data.train) == ("case_1", "case_7")
+    with pytest.raises(BadSplit, match="empty"):
+        names_of(recipe, data, recipe.data.test)
+
+
+def test_another_data_set_than_its_own_is_refused(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS, "case_1")
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    with pytest.raises(BadTeacher, match="case_7, which Dataset901_Small lacks"):
+        _imported(folder, data, tmp_path)
 
 
 def test_a_checkpoint_that_is_a_program_is_refused(tmp_path: Path) -> None:
     folder = _folder(tmp_path, _plans())
     torch.save({"network_weights": Path}, folder / "fold_0" / "checkpoint_final.pth")
-    like = _image(tmp_path / "like.nii.gz", LPS)
+    data = _data(tmp_path, LPS)
     with pytest.raises(BadTeacher, match=r"fold_0/checkpoint_final\.pth"):
-        import_folder(read_results(folder), like, "MR", "x", tmp_path / "runs")
+        _imported(folder, data, tmp_path)
 
 
 def test_a_folder_without_a_finished_fold_is_refused(tmp_path: Path) -> None:
-    like = _image(tmp_path / "like.nii.gz", LPS)
+    data = _data(tmp_path, LPS)
     with pytest.raises(BadTeacher, match="no fold is finished"):
-        import_folder(read_results(_folder(tmp_path, _plans())), like, "MR", "x", tmp_path / "runs")
+        _imported(_folder(tmp_path, _plans()), data, tmp_path)
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
