@@ -1,25 +1,17 @@
-"""The commands: what an admin types. Each module holds a few of them; this one routes.
-
-Exit statuses follow sysexits.h, so that scripts and systemd can tell what happened.
-"""
+"""The commands: what an admin types. Each module holds a few of them; this one routes."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from node import __version__
 from node.commands import admin, demo, models, offline, queue, serve
-from node.errors import Defect, Misconfigured, NodeError, Transient, Unsuitable
+from node.commands.exits import EPILOGUE, OK, explained, status_of
+from node.errors import NodeError
 from node.logs import start as start_logs
 
-OK, FAILED, USAGE = 0, 1, 2
-UNSUITABLE, DEFECT, TRY_LATER, MISCONFIGURED = 65, 70, 75, 78
-
-EPILOGUE = (
-    "exit status: 0 done; 1 a check failed or nothing was found; 2 wrong usage; "
-    "65 the input cannot be segmented; 70 a defect, please report; 75 try again later; "
-    "78 the configuration or a package is wrong"
-)
+INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,30 +34,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     process = getattr(chosen, "only", None) or chosen.command
     start_logs(process, getattr(chosen, "log_level", "warning"))
     try:
-        return int(chosen.run(chosen))
+        status = int(chosen.run(chosen))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk can still be told
     except NodeError as exc:
-        print(f"segnode {chosen.command}: {exc.message}", file=sys.stderr)
-        if exc.advice:
-            print(f"  {exc.advice}", file=sys.stderr)
-        return status_of(exc)
+        return _told(chosen.command, exc)
     except BrokenPipeError:
         # `segnode jobs list | head` closes our output early: nothing is wrong
-        sys.stderr.close()
+        _let_go_of_output()
         return OK
+    except OSError as exc:
+        _let_go_of_output()
+        return _told(chosen.command, explained(exc))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    return status
 
 
-def status_of(error: NodeError) -> int:
-    """Return the exit status that belongs to the class of an error."""
-    match error:
-        case Misconfigured():
-            return MISCONFIGURED
-        case Unsuitable():
-            return UNSUITABLE
-        case Transient():
-            return TRY_LATER
-        case Defect():
-            return DEFECT
-        case _:
-            return FAILED
+def _told(command: str, error: NodeError) -> int:
+    print(f"segnode {command}: {error.message}", file=sys.stderr)
+    if error.advice:
+        print(f"  {error.advice}", file=sys.stderr)
+    return status_of(error)
+
+
+def _let_go_of_output() -> None:
+    """Drop what cannot be written: the interpreter would complain of it again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

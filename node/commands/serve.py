@@ -1,7 +1,8 @@
 """`segnode serve`: one process per loop, each started again when it dies.
 
 Stop is kill, start is recovery: no process needs a farewell. Each child holds one end of a pipe to
-its parent, and ends when the parent does, however the parent ended.
+its parent, and ends when the parent does, however the parent ended. A loop that says of its very
+start that it is misconfigured ends the whole node: starting it again would hide that for ever.
 """
 
 import argparse
@@ -13,12 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from node import listener, segmenter, sender, tending
+from node.commands.exits import MISCONFIGURED, OK, explained, status_of
 from node.commands.options import add_config, load_config
 from node.commands.trust import open_packages
 from node.config import Config
+from node.errors import NodeError
 
 LOOPS: dict[str, Callable[[Config], None]] = {
     "listener": listener.run,
@@ -29,27 +33,89 @@ LOOPS: dict[str, Callable[[Config], None]] = {
 POLL_S = 0.2
 LONGEST_PAUSE_S = 30.0  # between two starts of a loop that keeps dying
 STEADY_S = 60.0  # a loop that ran so long starts again at once
+LIFELINE_BYTES = 4096
 log = logging.getLogger("node.serve")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Add `serve` to the command line."""
-    command = commands.add_parser("serve", help="run the node until it is stopped")
+    command = commands.add_parser(
+        "serve",
+        help="run the node until it is stopped",
+        epilog="exit status: 0 it was stopped; 78 the configuration, a package or the start of a "
+        "loop is wrong, and starting again would not mend it",
+    )
     add_config(command)
     command.add_argument("--only", choices=LOOPS, help="run one loop in this process")
     command.add_argument("--log-level", default="info", choices=("debug", "info", "warning"))
+    # for whoever starts us: end when standard input does
+    command.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
     command.set_defaults(run=_serve)
 
 
 def _serve(chosen: argparse.Namespace) -> int:
-    config = load_config(chosen)
-    if chosen.only:
+    if chosen.lifeline:
         _end_with_parent()
-        LOOPS[chosen.only](config)
-        return 0
-    open_packages(config)
-    _Supervisor(chosen.config, chosen.log_level).run()
-    return 0
+    if chosen.only:
+        return _run_loop(chosen)
+    open_packages(load_config(chosen))
+    return _Supervisor(chosen.config, chosen.log_level).run()
+
+
+def _run_loop(chosen: argparse.Namespace) -> int:
+    """Run one loop in this process; what ends it is a line of the log, like all that it says."""
+    try:
+        LOOPS[chosen.only](load_config(chosen))
+    except NodeError as exc:
+        return _logged(exc)
+    except OSError as exc:
+        if exc.errno is None:  # a library's own: its text could quote a data set
+            raise
+        return _logged(explained(exc), exc)
+    return OK
+
+
+def _logged(error: NodeError, cause: Exception | None = None) -> int:
+    facts = {"code": error.code, "advice": error.advice}
+    log.critical("%s", error.message, exc_info=cause or error, extra=facts)
+    return status_of(error)
+
+
+@dataclass(frozen=True)
+class Sequel:
+    """What follows the end of a loop."""
+
+    is_fatal: bool  # the whole node ends
+    pause_s: float  # before the loop starts again
+    next_pause_s: float  # before the start after that one
+
+
+def after(status: int, ran_s: float, pause_s: float, *, was_steady: bool) -> Sequel:
+    """Tell what follows when a loop ended with `status` after `ran_s`.
+
+    `pause_s` is what its last end asked for, 0 at its first. Misconfigured is believed the second
+    time only: the port or the lock may belong to a predecessor that is dying just now. It is not
+    believed of a loop that ever was steady: that one can work, so what is wrong may pass.
+    """
+    is_steady = ran_s > STEADY_S
+    pause_s = 0.0 if is_steady else pause_s
+    return Sequel(
+        is_fatal=status == MISCONFIGURED and not (is_steady or was_steady) and pause_s > 0,
+        pause_s=pause_s,
+        next_pause_s=min(max(2 * pause_s, 1.0), LONGEST_PAUSE_S),
+    )
+
+
+@dataclass
+class _Loop:
+    """One loop, and the process that runs it."""
+
+    name: str
+    process: "subprocess.Popen[bytes] | None" = None
+    started_at: float = 0.0  # monotonic, as all times here
+    due_at: float = 0.0  # when it may start again
+    pause_s: float = 0.0  # before its next start, should it end soon
+    was_steady: bool = False  # ever
 
 
 class _Supervisor:
@@ -57,52 +123,70 @@ class _Supervisor:
 
     def __init__(self, config: Path, log_level: str) -> None:
         self._command = [sys.executable, "-m", "node", "serve", "--config", str(config)]
-        self._command += ["--log-level", log_level, "--only"]
+        self._command += ["--log-level", log_level, "--lifeline", "--only"]
         self._stop = threading.Event()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._started: dict[str, float] = {}
-        self._pauses: dict[str, float] = dict.fromkeys(LOOPS, 0.0)
-        self._due: dict[str, float] = dict.fromkeys(LOOPS, 0.0)
+        self._loops = [_Loop(name) for name in LOOPS]
+        self._cannot_start: str | None = None
 
-    def run(self) -> None:
-        """Run until a signal asks to stop."""
+    def run(self) -> int:
+        """Run until a signal asks to stop or a loop cannot start; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         while not self._stop.is_set():
-            now = time.monotonic()
-            for name in LOOPS:
-                self._look_after(name, now)
+            for loop in self._loops:
+                self._look_after(loop, time.monotonic())
             self._stop.wait(POLL_S)
-        for process in self._running.values():
-            process.kill()
-        for process in self._running.values():
-            process.wait()
+        self._end_all()
+        if self._cannot_start is None:
+            return OK
+        advice = "The log says above what it misses; `segnode check` finds the usual causes."
+        log.critical(
+            "the node ends: its %s cannot start",
+            self._cannot_start,
+            extra={"stage": self._cannot_start, "status": MISCONFIGURED, "advice": advice},
+        )
+        return MISCONFIGURED
 
-    def _look_after(self, name: str, now: float) -> None:
-        process = self._running.get(name)
-        if process is not None and process.poll() is not None:
-            steady = now - self._started[name] > STEADY_S
-            pause = 0.0 if steady else self._pauses[name]
-            self._pauses[name] = min(max(2 * pause, 1.0), LONGEST_PAUSE_S)
-            self._due[name] = now + pause
-            log.error(
-                "%s ended with status %s; starting again",
-                name,
-                process.returncode,
-                extra={"stage": name, "status": process.returncode, "seconds": pause},
-            )
-            del self._running[name]
-        if name not in self._running and now >= self._due[name]:
+    def _look_after(self, loop: _Loop, now: float) -> None:
+        status = None if loop.process is None else loop.process.poll()
+        if status is not None:
+            self._note_end(loop, status, now)
+        if loop.process is None and now >= loop.due_at and not self._stop.is_set():
             # the child reads its end of this pipe until we are gone
-            self._running[name] = subprocess.Popen([*self._command, name], stdin=subprocess.PIPE)
-            self._started[name] = now
-            log.info("started", extra={"stage": name, "pid": self._running[name].pid})
+            loop.process = subprocess.Popen([*self._command, loop.name], stdin=subprocess.PIPE)
+            loop.started_at = now
+            log.info("started", extra={"stage": loop.name, "pid": loop.process.pid})
+
+    def _note_end(self, loop: _Loop, status: int, now: float) -> None:
+        loop.process = None
+        ran_s = now - loop.started_at
+        sequel = after(status, ran_s, loop.pause_s, was_steady=loop.was_steady)
+        if sequel.is_fatal:
+            self._cannot_start = loop.name
+            self._stop.set()
+            return
+        loop.was_steady = loop.was_steady or ran_s > STEADY_S
+        loop.due_at, loop.pause_s = now + sequel.pause_s, sequel.next_pause_s
+        log.error(
+            "%s ended with status %s; starting again",
+            loop.name,
+            status,
+            extra={"stage": loop.name, "status": status, "seconds": sequel.pause_s},
+        )
+
+    def _end_all(self) -> None:
+        running = [loop.process for loop in self._loops if loop.process is not None]
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
 
 
 def _end_with_parent() -> None:
     def wait() -> None:
-        sys.stdin.buffer.read()
-        os._exit(0)
+        # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
+        while os.read(0, LIFELINE_BYTES):
+            pass
+        os._exit(OK)
 
-    if not sys.stdin.isatty():
-        threading.Thread(target=wait, name="lifeline", daemon=True).start()
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()

@@ -28,6 +28,7 @@ from node.segmenter.work import work
 # Stacks and heaps of threads are reserved but not used; the limit counts them, we do not want to
 RESERVED_BYTES = 1 << 30
 REPORT_EVERY_S = 0.5
+READ_BYTES = 1 << 16  # what a pipe holds
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_MEMORY = re.compile(r"bad.?alloc|failed to allocate|cannot allocate", re.IGNORECASE)
 log = logging.getLogger("node.segmenter.child")
@@ -92,9 +93,13 @@ def _say(answers: BinaryIO, message: Message) -> None:
 
 def _listen(tasks: "queue.SimpleQueue[Task]") -> None:
     """Pass tasks on; end the process at once when nobody can send any more."""
+    rest = b""
     try:
-        for line in sys.stdin.buffer:
-            tasks.put(messages.task(line))
+        # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
+        while heard := os.read(0, READ_BYTES):
+            *lines, rest = (rest + heard).split(b"\n")
+            for line in lines:
+                tasks.put(messages.task(line))
     finally:
         os._exit(0)  # in the middle of whatever it is: the files it writes bear it
 

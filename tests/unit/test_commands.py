@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from node import __version__
-from node.commands import main, status_of
+from node.commands import main
+from node.commands.exits import status_of
 from node.config import load
 from node.errors import (
     BadPackage,

@@ -137,7 +137,8 @@ def _free_ports(count: int) -> list[int]:
 @contextmanager
 def _started(config_file: Path, *arguments: str) -> Iterator[None]:
     """Run `segnode serve` beside us, its log in the demo's folder."""
-    command = [sys.executable, "-m", "node", "serve", "--config", str(config_file), *arguments]
+    command = [sys.executable, "-m", "node", "serve", "--config", str(config_file), "--lifeline"]
+    command += arguments
     with config_file.with_suffix(".log").open("wb") as log:
         # the pipe is its lifeline: it ends when we do
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log)
