@@ -126,6 +126,7 @@ Index(  # the same work is never waiting, running or done twice
 )
 Index(  # two versions of one series must not race each other to the target
     "ix_jobs_one_per_series",
+    jobs.c.study_uid,  # some devices reuse series UIDs in other studies
     jobs.c.series_uid,
     unique=True,
     sqlite_where=sa.text("kind = 'segment' AND state = 'running'"),
@@ -176,10 +177,21 @@ health = sa.Table(
 
 _version = sa.Table("schema_version", METADATA, Column("version", Integer, nullable=False))
 
+def _one_per_series_of_a_study(connection: sa.Connection) -> None:
+    """Version 2: two studies with the same series UID do not wait for each other."""
+    connection.execute(sa.text("DROP INDEX ix_jobs_one_per_series"))
+    connection.execute(
+        sa.text(
+            "CREATE UNIQUE INDEX ix_jobs_one_per_series ON jobs (study_uid, series_uid) "
+            "WHERE kind = 'segment' AND state = 'running'"
+        )
+    )
+
+
 # Each brings an existing database one version further. A new database is made in the newest form
 # at once, so a migration must end where `METADATA` stands; the first form is version 1.
 Migration = Callable[[sa.Connection], None]
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = (_one_per_series_of_a_study,)
 
 
 def open_configured(data: Data) -> Engine:

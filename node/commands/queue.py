@@ -8,12 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from node import queue, schema, status, tending
+from node.commands.exits import NOT_RUNNING, OK
 from node.commands.options import add_config, add_json, load_config, print_json, print_table
 from node.config import Config
 from node.errors import NodeError
 from node.inbox import Inbox, read_series
 from node.package import uses
 from node.states import IllegalArrow, Kind, State
+
+INBOX_FOLDERS = ("tmp", "series", "notes")
 
 
 class NothingFound(NodeError):
@@ -24,7 +27,13 @@ class NothingFound(NodeError):
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Add `status`, `jobs` and `explain` to the command line."""
-    shown = commands.add_parser("status", help="processes, queue, targets, newest series")
+    shown = commands.add_parser(
+        "status",
+        help="processes, queue, targets, newest series",
+        description="Show processes, queue, targets and newest series. Nothing is changed.",
+        epilog="exit status: 0 all four loops run; 69 one or more do not, and are named; "
+        "78 the configuration or the database cannot be read",
+    )
     shown.set_defaults(run=_status)
     explain = commands.add_parser("explain", help="tell the whole story of a study")
     explain.add_argument("study", help="Study or Series Instance UID")
@@ -51,22 +60,41 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 
 
 def _open(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
+    """Open the database for a command that changes it."""
     config = load_config(chosen)
     return config, schema.open_configured(config.data)
 
 
+def _look(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
+    """Open the database for a command that only tells."""
+    config = load_config(chosen)
+    return config, status.look(config.data)
+
+
 def _status(chosen: argparse.Namespace) -> int:
-    config, engine = _open(chosen)
+    config, engine = _look(chosen)
     seen = status.snapshot(config, engine, time.time())
     waiting = _waiting(config, engine)
     if chosen.json:
-        print_json({"snapshot": seen, "arriving": waiting})
-        return 0
+        print_json({"not_running": seen.not_running, "snapshot": seen, "arriving": waiting})
+    else:
+        _print_processes(seen)
+        _print_work(seen, waiting)
+    return NOT_RUNNING if seen.not_running else OK
+
+
+def _print_processes(seen: status.Snapshot) -> None:
     print(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
     print("" if seen.accepting else "  LOW: senders are told to try again later")
     for process in seen.processes:
-        print(f"  {process.name:<10} {'running' if process.alive else 'NOT RUNNING'}")
+        last = f", last seen {_ago(process.last_seen_s)} ago" if process.last_seen_s else ""
+        print(f"  {process.name:<10} {'running' if process.alive else f'NOT RUNNING{last}'}")
+    if seen.not_running:
+        print("  `segnode serve` starts them; its log says why one ended")
     print()
+
+
+def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
     states = [state.value for state in State]
     print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
     print()
@@ -87,13 +115,12 @@ def _status(chosen: argparse.Namespace) -> int:
     print_table(("received", "series", "ending", "because"), rows)
     for note in seen.notes:
         print(f"\n{_clock(note.at)} {note.what}: {note.detail}")
-    return 0
 
 
 def _waiting(config: Config, engine: sa.Engine) -> list[tending.Waiting]:
     """Return what is still arriving; decided series are told by their stories."""
     inbox = config.data.dir / "inbox"
-    if not inbox.is_dir():
+    if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would make them
         return []
     return tending.Sweep(config, engine, Inbox(inbox), ()).waiting(time.time())
 
@@ -106,7 +133,7 @@ def _because(story: queue.Story) -> str:
 
 
 def _explain(chosen: argparse.Namespace) -> int:
-    config, engine = _open(chosen)
+    config, engine = _look(chosen)
     wanted = chosen.study
     found = queue.stories(engine, study_uid=wanted) or queue.stories(engine, series_uid=wanted)
     waiting = [w for w in _waiting(config, engine) if wanted in (w.study_uid, w.series_uid)]
@@ -153,7 +180,7 @@ def _print_story(story: queue.Story) -> None:
 
 
 def _jobs_list(chosen: argparse.Namespace) -> int:
-    _, engine = _open(chosen)
+    _, engine = _look(chosen)
     found = queue.list_jobs(
         engine,
         kind=Kind(chosen.kind) if chosen.kind else None,
@@ -175,7 +202,7 @@ def _jobs_list(chosen: argparse.Namespace) -> int:
 
 
 def _jobs_show(chosen: argparse.Namespace) -> int:
-    _, engine = _open(chosen)
+    _, engine = _look(chosen)
     job = _guarded(lambda: queue.get(engine, chosen.job))
     events = queue.events_of(engine, job_id=job.id)
     if chosen.json:
@@ -231,7 +258,7 @@ def _guarded(act: Any) -> queue.Job:
     """Turn the queue's refusals into sentences for a person."""
     try:
         job: queue.Job = act()
-    except (LookupError, IllegalArrow, queue.SameWork) as exc:
+    except (LookupError, IllegalArrow, queue.SameWork, queue.Outdated) as exc:
         raise NothingFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
     return job
 

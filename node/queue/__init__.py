@@ -11,7 +11,7 @@ from node.queue.arrows import (
     reject,
     retry_later,
 )
-from node.queue.operate import NoSuchJob, SameWork, cancel, requeue
+from node.queue.operate import NoSuchJob, Outdated, SameWork, cancel, requeue
 from node.queue.payloads import (
     DeliverPayload,
     DeliverResult,
@@ -54,6 +54,7 @@ __all__ = [
     "NewDelivery",
     "NewSegmentJob",
     "NoSuchJob",
+    "Outdated",
     "Policy",
     "Recorded",
     "SameWork",

@@ -115,6 +115,7 @@ def _give_job(
         now,
         sa.and_(
             jobs.c.kind == Kind.SEGMENT.value,
+            jobs.c.study_uid == arrival.study_uid,  # some devices reuse series UIDs
             jobs.c.series_uid == arrival.series_uid,
             jobs.c.id != (same_work or 0),
         ),

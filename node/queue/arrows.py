@@ -13,6 +13,7 @@ from node.errors import LeaseLost, NodeError
 from node.queue import payloads
 from node.queue.moves import NO_ERROR, cancelled, error_values, insert_job, move
 from node.queue.payloads import DeliverResult, SegmentResult
+from node.queue.precedence import give_way, outdated, superseded
 from node.queue.rows import Job, NewDelivery
 from node.schema import QUEUED, RUNNING, jobs
 from node.states import Arrow, Kind, State
@@ -73,31 +74,16 @@ def finish_segment(
 ) -> list[Job]:
     """Commit a segmentation and queue its deliveries; return those.
 
+    Of two results of a series, only that of the later images goes on to a target.
+
     Raises:
         LeaseLost: as `extend`; nothing was changed.
     """
     with engine.begin() as connection:
         _finish(connection, job, result, now, _found(result))
-        return [
-            insert_job(
-                connection,
-                Kind.DELIVER,
-                now,
-                {
-                    "dedup_key": "/".join(
-                        (job.dedup_key, delivery.target, delivery.payload.sop_instance_uid)
-                    ),
-                    "study_uid": job.study_uid,
-                    "series_uid": job.series_uid,
-                    "arrival_id": job.arrival_id,
-                    "parent_id": job.id,
-                    "target": delivery.target,
-                    "payload": payloads.encode(delivery.payload),
-                    "priority": delivery.priority,
-                },
-            )
-            for delivery in deliveries
-        ]
+        queued = [_deliver(connection, job, delivery, now) for delivery in deliveries]
+        ended = {gone.id: gone for gone in give_way(connection, job, now)}
+        return [ended.get(delivery.id, delivery) for delivery in queued]
 
 
 def finish_delivery(engine: Engine, job: Job, result: DeliverResult, now: float) -> None:
@@ -113,21 +99,16 @@ def finish_delivery(engine: Engine, job: Job, result: DeliverResult, now: float)
 
 
 def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, now: float) -> Job:
-    """Queue the job again, for `not_before`; one that an operator cancelled meanwhile is rejected.
+    """Queue the job again, for `not_before`.
+
+    One that an operator cancelled meanwhile, or that a newer result made needless, is rejected.
 
     Raises:
         LeaseLost: as `extend`; nothing was changed.
     """
     with engine.begin() as connection:
         mine = _still_mine(job)
-        moved = move(
-            connection,
-            Arrow.REJECT,
-            now,
-            sa.and_(mine, jobs.c.cancel_at.is_not(None)),
-            error_values(cancelled()),
-            str(cancelled()),
-        ) or move(
+        moved = _unwanted(connection, now, mine) or move(
             connection,
             Arrow.RETRY,
             now,
@@ -165,10 +146,9 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
     over = sa.and_(RUNNING, jobs.c.lease_until < now)
     used_up = sa.and_(jobs.c.kind == Kind.SEGMENT.value, jobs.c.attempts >= max_attempts)
     gone = LeaseLost("the process that did the work went away", advice="See its log.")
-    unwanted = sa.and_(over, jobs.c.cancel_at.is_not(None))
     with engine.begin() as connection:
         return [
-            *move(connection, Arrow.REJECT, now, unwanted, error_values(cancelled())),
+            *_unwanted(connection, now, over),
             *move(connection, Arrow.EXHAUST, now, sa.and_(over, used_up), error_values(gone)),
             *move(connection, Arrow.EXPIRE, now, over, {"not_before": now, **error_values(gone)}),
         ]
@@ -188,10 +168,25 @@ def _due(kind: Kind, target: str, priority: int, now: float) -> sa.ScalarSelect[
         other = jobs.alias("other")
         busy = sa.select(other.c.id).where(
             sa.text("other.kind = 'segment' AND other.state = 'running'"),
+            other.c.study_uid == jobs.c.study_uid,
             other.c.series_uid == jobs.c.series_uid,
         )
         wanted = wanted.where(~busy.exists())
     return wanted.correlate(None).scalar_subquery()
+
+
+def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: float) -> Job:
+    values = {
+        "dedup_key": "/".join((job.dedup_key, delivery.target, delivery.payload.sop_instance_uid)),
+        "study_uid": job.study_uid,
+        "series_uid": job.series_uid,
+        "arrival_id": job.arrival_id,
+        "parent_id": job.id,
+        "target": delivery.target,
+        "payload": payloads.encode(delivery.payload),
+        "priority": delivery.priority,
+    }
+    return insert_job(connection, Kind.DELIVER, now, values)
 
 
 def _still_mine(job: Job) -> sa.ColumnElement[bool]:
@@ -212,6 +207,19 @@ def _finish(
 ) -> None:
     values = {"result": payloads.encode(result), **NO_ERROR}
     _one(move(connection, Arrow.FINISH, now, _still_mine(job), values, detail), job)
+
+
+def _unwanted(connection: sa.Connection, now: float, where: sa.ColumnElement[bool]) -> list[Job]:
+    """Reject those of the running jobs that shall not be tried again, and say why."""
+    ended = []
+    for reason, error in (
+        (jobs.c.cancel_at.is_not(None), cancelled()),
+        (outdated(), superseded()),
+    ):
+        told = f"{error.code}: {error}"
+        these = sa.and_(where, reason)
+        ended += move(connection, Arrow.REJECT, now, these, error_values(error), told)
+    return ended
 
 
 def _end(engine: Engine, job: Job, arrow: Arrow, error: NodeError, now: float) -> Job:

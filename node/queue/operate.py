@@ -5,9 +5,10 @@ from sqlalchemy import Engine
 
 from node.queue import rows
 from node.queue.moves import NO_ERROR, cancelled, error_values, move
+from node.queue.precedence import give_way, outdated
 from node.queue.rows import Job
 from node.schema import jobs
-from node.states import Arrow, IllegalArrow
+from node.states import TRANSITIONS, Arrow, IllegalArrow
 
 
 class NoSuchJob(LookupError):
@@ -26,6 +27,14 @@ class SameWork(ValueError):
         super().__init__(f"the work of job {job_id} waits, runs or is done as another job")
 
 
+class Outdated(ValueError):
+    """The target gets, or has, a result of later images of the same series."""
+
+    def __init__(self, job_id: int) -> None:
+        """Name the job that was to be queued again."""
+        super().__init__(f"job {job_id} gave way to a newer result of the same series")
+
+
 def requeue(engine: Engine, job_id: int, now: float) -> Job:
     """Give a failed or rejected job a fresh start, for an operator.
 
@@ -33,14 +42,19 @@ def requeue(engine: Engine, job_id: int, now: float) -> Job:
         NoSuchJob: no job has this number.
         IllegalArrow: the job has not ended, or is done.
         SameWork: the same work waits, runs or is done under another number.
+        Outdated: a delivery whose target gets, or has, a newer result of the series.
     """
     fresh = {"attempts": 0, "not_before": now, "queued_at": now, **NO_ERROR}
+    this = jobs.c.id == job_id
     try:
         with engine.begin() as connection:
             moved = move(
-                connection, Arrow.REQUEUE, now, jobs.c.id == job_id, fresh, "by an operator"
+                connection, Arrow.REQUEUE, now, sa.and_(this, ~outdated()), fresh, "by an operator"
             )
-            return moved[0] if moved else _illegal(connection, job_id, Arrow.REQUEUE)
+            if not moved:
+                return _illegal(connection, job_id, Arrow.REQUEUE)
+            give_way(connection, moved[0], now)
+            return moved[0]
     except sa.exc.IntegrityError:
         raise SameWork(job_id) from None
 
@@ -64,4 +78,7 @@ def _illegal(connection: sa.Connection, job_id: int, arrow: Arrow) -> Job:
     found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
     if found is None:
         raise NoSuchJob(job_id)
-    raise IllegalArrow(rows.job(found).state, arrow)
+    state = rows.job(found).state
+    if (state, arrow) in TRANSITIONS:  # the arrow is legal, so it was held back
+        raise Outdated(job_id)
+    raise IllegalArrow(state, arrow)

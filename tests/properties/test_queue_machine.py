@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from node import queue, schema
 from node.errors import Cancelled, Defect, LeaseLost, PeerBusy, Unsuitable
-from node.queue import Job, Policy, SameWork
+from node.queue import Job, Outdated, Policy, SameWork
 from node.states import TRANSITIONS, Arrow, Ending, IllegalArrow, Kind, State
 from tests.rows import SEGMENTED, SENT, T0, a_delivery, a_segment_job, an_arrival
 
@@ -126,7 +126,7 @@ class QueueMachine(RuleBasedStateMachine):
             (queue.requeue if again else queue.cancel)(self.engine, job_id, self.now)
         except IllegalArrow:
             assert (before.state, arrow) not in TRANSITIONS
-        except SameWork:
+        except (SameWork, Outdated):
             assert again
         else:
             assert (before.state, arrow) in TRANSITIONS
@@ -160,7 +160,7 @@ class QueueMachine(RuleBasedStateMachine):
         segments = [j for j in jobs if j["kind"] == "segment"]
         finished = sum(j["state"] == "done" for j in segments)
         assert len(jobs) - len(segments) == len(TARGETS) * finished
-        running = [j["series_uid"] for j in segments if j["state"] == "running"]
+        running = [(j["study_uid"], j["series_uid"]) for j in segments if j["state"] == "running"]
         assert len(running) == len(set(running))
 
     @invariant()
@@ -176,6 +176,17 @@ class QueueMachine(RuleBasedStateMachine):
                 arrow = Arrow(event["what"])
                 state[event["job_id"]] = TRANSITIONS[state[event["job_id"]], arrow]
         assert state == {job["id"]: job["state"] for job in self.rows(schema.jobs)}
+
+    @invariant()
+    def no_result_waits_behind_a_newer_one(self) -> None:
+        sent = [j for j in self.rows(schema.jobs) if j["kind"] == "deliver"]
+        best: dict[tuple[str, str], int] = {}  # of what waits, leaves or has arrived
+        for job in sent:
+            if job["state"] in (*LIVE, "done"):
+                place = job["series_uid"], job["target"]
+                best[place] = max(best.get(place, 0), job["arrival_id"])
+        waiting = [j for j in sent if j["state"] == "queued"]
+        assert all(best[j["series_uid"], j["target"]] == j["arrival_id"] for j in waiting)
 
     @invariant()
     def every_arrival_has_one_ending(self) -> None:

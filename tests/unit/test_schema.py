@@ -55,18 +55,45 @@ def test_a_writing_transaction_locks_before_its_first_statement(
 def test_a_newer_database_is_refused(engine: sa.Engine, tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE schema_version SET version = 99"))
-    with pytest.raises(Misconfigured, match="version 99, this node knows up to 1"):
+    with pytest.raises(Misconfigured, match="version 99, this node knows up to 2"):
         schema.open_database(tmp_path / "a.sqlite")
 
 
 def test_only_missing_migrations_run_and_in_order(engine: sa.Engine) -> None:
     ran: list[str] = []
-    steps = tuple(lambda _, name=name: ran.append(name) for name in ("two", "three"))
+    steps = tuple(lambda _, name=name: ran.append(name) for name in ("three", "four"))
     with engine.begin() as connection:
-        schema.migrate(connection, steps[:1])
-        schema.migrate(connection, steps)
-        schema.migrate(connection, steps)
-    assert ran == ["two", "three"]
+        schema.migrate(connection, (*schema.MIGRATIONS, *steps[:1]))
+        schema.migrate(connection, (*schema.MIGRATIONS, *steps))
+        schema.migrate(connection, (*schema.MIGRATIONS, *steps))
+    assert ran == ["three", "four"]
+
+
+def test_a_database_of_version_1_is_brought_to_the_newest_form(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    newest = indexes(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX ix_jobs_one_per_series"))
+        connection.execute(
+            sa.text(
+                "CREATE UNIQUE INDEX ix_jobs_one_per_series ON jobs (series_uid) "
+                "WHERE kind = 'segment' AND state = 'running'"
+            )
+        )
+        connection.execute(sa.text("UPDATE schema_version SET version = 1"))
+    assert indexes(engine) != newest
+    again = schema.open_database(tmp_path / "a.sqlite")
+    assert indexes(again) == newest
+    with schema.reading(again) as connection:
+        assert connection.execute(sa.text("SELECT version FROM schema_version")).scalar() == 2
+
+
+def indexes(engine: sa.Engine) -> set[tuple[str, str]]:
+    """Return name and definition of each index, however it is spaced."""
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    with schema.reading(engine) as connection:
+        return {(name, " ".join(sql.split())) for name, sql in connection.execute(sa.text(query))}
 
 
 def test_a_failed_migration_leaves_the_database_as_it_was(engine: sa.Engine) -> None:
@@ -75,10 +102,10 @@ def test_a_failed_migration_leaves_the_database_as_it_was(engine: sa.Engine) -> 
         raise RuntimeError
 
     with pytest.raises(RuntimeError), engine.begin() as connection:
-        schema.migrate(connection, (half,))
+        schema.migrate(connection, (*schema.MIGRATIONS, half))
     with engine.begin() as connection:
         columns = {column["name"] for column in sa.inspect(connection).get_columns("jobs")}
-        schema.migrate(connection, ())
+        schema.migrate(connection, schema.MIGRATIONS)
     assert "colour" not in columns
 
 

@@ -1,0 +1,50 @@
+"""Which result of a series speaks for it at a target: that of the images that came last.
+
+Promises: once a newer result for the same target waits, leaves or has arrived, no older one waits.
+Leaves to `node.queue.arrive`: segmentations that wait while newer images come.
+"""
+
+import sqlalchemy as sa
+
+from node.errors import Superseded
+from node.queue.moves import error_values, move
+from node.queue.rows import Job
+from node.schema import jobs
+from node.states import Arrow, Kind
+
+_newer = jobs.alias("newer")
+
+
+def outdated() -> sa.ColumnElement[bool]:
+    """Match deliveries of a series of which the target gets, or has, a result of later images.
+
+    One that the target refused or an operator cancelled does not count: it leaves the older one
+    its chance. A target to which nothing newer goes keeps what it would have got.
+    """
+    return sa.and_(
+        jobs.c.kind == Kind.DELIVER.value,
+        sa.select(_newer.c.id)
+        .where(
+            _newer.c.kind == Kind.DELIVER.value,
+            _newer.c.study_uid == jobs.c.study_uid,
+            _newer.c.series_uid == jobs.c.series_uid,
+            _newer.c.target == jobs.c.target,
+            _newer.c.arrival_id > jobs.c.arrival_id,
+            sa.text("newer.state IN ('queued', 'running', 'done')"),
+        )
+        .exists(),
+    )
+
+
+def superseded() -> Superseded:
+    """Return the error of a delivery that is outdated."""
+    return Superseded("a newer result of the same series goes to the same target")
+
+
+def give_way(connection: sa.Connection, job: Job, now: float) -> list[Job]:
+    """End the waiting deliveries of the job's series that are outdated by now; return them."""
+    of_series = sa.and_(
+        jobs.c.study_uid == job.study_uid, jobs.c.series_uid == job.series_uid, outdated()
+    )
+    error = superseded()
+    return move(connection, Arrow.SUPERSEDE, now, of_series, error_values(error), error.message)
