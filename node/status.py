@@ -1,22 +1,26 @@
 """What an operator sees: one snapshot of the node, and the story of one study.
 
-Promises: numbers and words only, no patient data; reading never changes anything.
+Promises: numbers and words only, no patient data; looking never changes anything on the disk.
 """
 
 import fcntl
 import os
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from node import queue
-from node.config import Config
+from node import queue, schema
+from node.config import Config, Data
+from node.errors import Misconfigured
 from node.states import Kind
 
 SILENT_AFTER_S = 60.0  # a process that has not said for so long that it lives
 NOTES_SHOWN = 10
+NOWHERE = ":memory:"  # what SQLite calls a database without a file
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,72 @@ class Snapshot:
     accepting: bool  # enough free space
     series: tuple[queue.Story, ...]  # the newest last
     notes: tuple[queue.Event, ...]  # refused callers and instances
+
+    @property
+    def not_running(self) -> tuple[str, ...]:
+        """The loops that are not alive."""
+        return tuple(process.name for process in self.processes if not process.alive)
+
+
+def look(data: Data) -> sa.Engine:
+    """Open the database to read it: nothing is made, migrated or locked against a writer.
+
+    A node that never ran is seen as an empty database.
+
+    Raises:
+        Misconfigured: it cannot be read, or another version of the node made it.
+    """
+    path = str(data.dir / schema.FILE_NAME)
+    url = sa.make_url(data.database) if data.database else sa.URL.create("sqlite", database=path)
+    try:
+        if url.get_backend_name() != "sqlite":
+            engine = sa.create_engine(url)
+        elif Path(url.database or "").exists():
+            engine = _read_only(Path(url.database or ""))
+        else:
+            return schema.open_database(NOWHERE)
+        found = _version(engine)
+    except (sa.exc.DatabaseError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
+        message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
+        advice = "Check `data.database`, this user's right to read it, and the driver's package."
+        raise Misconfigured(message, advice=advice) from exc
+    if found is None:
+        return schema.open_database(NOWHERE)
+    newest = 1 + len(schema.MIGRATIONS)
+    if found != newest:
+        message = f"the database has schema version {found}, this command knows {newest}"
+        advice = "Use the `segnode` of the node that runs; a newer node migrates when it starts."
+        raise Misconfigured(message, advice=advice)
+    return engine
+
+
+def _read_only(file: Path) -> sa.Engine:
+    """Open a file of SQLite without a right to write."""
+    # A reader makes the files -wal and -shm where no writer has; where none has, none is needed
+    mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
+    address = f"file:{quote(str(file))}?{mode}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            address, uri=True, timeout=schema.BUSY_TIMEOUT_S, isolation_level=None
+        )
+
+    engine = sa.create_engine("sqlite://", creator=connect)
+
+    @sa.event.listens_for(engine, "begin")
+    def _(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")  # several queries, one state of the database
+
+    return engine
+
+
+def _version(engine: sa.Engine) -> int | None:
+    """Return the version of the schema; None where there is no table yet."""
+    table = schema.METADATA.tables["schema_version"]
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table(table.name):
+            return None
+        return int(connection.execute(sa.select(table.c.version)).scalar_one())
 
 
 def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) -> Snapshot:

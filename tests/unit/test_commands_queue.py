@@ -1,6 +1,7 @@
 """`segnode jobs`, `explain` and `status`, in this process, on a real inbox and database."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -92,9 +93,73 @@ def test_what_still_arrives_is_told(run: Run, configured: Path, tmp_path: Path) 
 
 def test_status_is_for_people_too(run: Run, stored: tuple[Path, str]) -> None:
     status, said, _ = run("status", "--config", stored[0])
-    assert status == 0
+    assert status == 69
     assert "listener   NOT RUNNING" in said
     assert "in-progress" in said
+
+
+@pytest.mark.parametrize("command", [["status"], ["jobs", "list"], ["explain", "1.2.3"]])
+def test_looking_at_a_node_that_never_ran_makes_nothing(
+    run: Run, configured: Path, command: list[str]
+) -> None:
+    before = set(configured.parent.rglob("*"))
+    run(*command, "--config", configured)
+    assert set(configured.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", [["status"], ["jobs", "list"], ["jobs", "show", "1"]])
+def test_looking_at_a_node_that_stands_changes_nothing(
+    run: Run, stored: tuple[Path, str], command: list[str]
+) -> None:
+    data = load(stored[0]).data
+    schema.open_configured(data).dispose()  # the last to close it takes SQLite's log with it
+    before = state_of(data.dir)
+    status, said, _ = run(*command, "--config", stored[0])
+    assert status in (0, 69)
+    assert said
+    assert state_of(data.dir) == before
+
+
+def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    }
+
+
+def test_status_names_the_loops_that_are_down(run: Run, stored: tuple[Path, str]) -> None:
+    config = load(stored[0])
+    engine = schema.open_configured(config.data)
+    for process in ("segmenter", "sender", "tending"):
+        queue.heartbeat(engine, process, os.getpid(), time.time())
+    inbox = Inbox(config.data.dir / "inbox")
+    inbox.recover(T0)
+    assert run("status", "--config", stored[0])[0] == 0
+    queue.heartbeat(engine, "sender", os.getpid(), time.time() - 300)
+    status, said, _ = run("status", "--config", stored[0], "--json")
+    assert (status, json.loads(said)["not_running"]) == (69, ["sender"])
+    status, said, _ = run("status", "--config", stored[0])
+    assert status == 69
+    assert "sender     NOT RUNNING, last seen 5 min ago" in said
+    inbox.release()
+
+
+def test_status_refuses_a_database_of_another_version(run: Run, stored: tuple[Path, str]) -> None:
+    engine = schema.open_configured(load(stored[0]).data)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+    status, _, said = run("status", "--config", stored[0])
+    assert status == 78
+    assert "version 99" in said
+
+
+def test_status_refuses_what_is_no_database(run: Run, configured: Path) -> None:
+    data = load(configured).data
+    data.dir.mkdir()
+    (data.dir / schema.FILE_NAME).write_bytes(b"no database" * 1000)
+    status, _, said = run("status", "--config", configured)
+    assert status == 78
+    assert "cannot be read" in said
 
 
 def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path) -> None:

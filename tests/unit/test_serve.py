@@ -17,7 +17,7 @@ from node.commands.serve import LONGEST_PAUSE_S, LOOPS, STEADY_S, after
 from node.segmenter import messages
 from node.segmenter.messages import Bounds
 from tests.commanding import configure
-from tests.running import wait_until
+from tests.running import segnode, wait_until
 
 LISTEN = ("--only", "listener")
 
@@ -115,6 +115,21 @@ def test_the_node_ends_with_whoever_holds_its_lifeline(free: Path) -> None:
     wait_until(lambda: not any(map(is_there, started)), 60, lambda: "its loops outlive it")
     assert node.stderr is not None
     node.stderr.close()
+
+
+def test_status_is_fine_only_while_the_node_runs(free: Path) -> None:
+    node = serve(free, "--log-level", "warning")
+
+    def told() -> tuple[int, list[str]]:
+        done = segnode("status", "--json", "--config", str(free))
+        return done.returncode, json.loads(done.stdout)["not_running"]
+
+    try:
+        wait_until(lambda: told() == (0, []), 90, lambda: str(told()))
+    finally:
+        node.terminate()
+        node.communicate(timeout=60)
+    assert told() == (69, list(LOOPS))
 
 
 def is_there(pid: int) -> bool:
