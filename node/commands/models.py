@@ -49,11 +49,22 @@ def packages_in(folder: Path) -> list[Package]:
         Misconfigured: there is none.
         BadPackage: one of them cannot be trusted.
     """
-    found = [load_package(path) for path in models_in(folder)]
-    if not found:
-        message = f"no package in {folder}"
-        raise Misconfigured(message, advice="Name the folder with --models, or in model.dir.")
-    return found
+    return [load_package(path) for path in package_folders(folder)]
+
+
+def package_folders(folder: Path) -> list[Path]:
+    """Return the folder of every package below `folder`.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    found = models_in(folder)
+    if found:
+        return found
+    absent = f"the folder {folder.absolute()} does not exist"
+    empty = f"no package in {folder.absolute()}, where <task>/<version>/manifest.json is looked for"
+    advice = "Name the folder of packages with --models, or as model.dir in the configuration."
+    raise Misconfigured(empty if folder.is_dir() else absent, advice=advice)
 
 
 def _list(chosen: argparse.Namespace) -> int:
@@ -101,7 +112,7 @@ def _list(chosen: argparse.Namespace) -> int:
 def _verify(chosen: argparse.Namespace) -> int:
     steps = Steps(quiet=chosen.json)
     results = []
-    for folder in models_in(models_folder(chosen)):
+    for folder in package_folders(models_folder(chosen)):
         name = f"{folder.parent.name}/{folder.name}"
         try:
             package = load_package(folder)
@@ -118,4 +129,4 @@ def _verify(chosen: argparse.Namespace) -> int:
         mark = "ok  " if result["ok"] else "FAIL"
         said = result.get("problem") or f"size {result['size']}, golden Dice {result['dice']:.4f}"
         print(f"{mark}  {result['package']}: {said}")
-    return 0 if results and all(result["ok"] for result in results) else 1
+    return 0 if all(result["ok"] for result in results) else 1

@@ -1,14 +1,18 @@
 """The commands as an admin types them, in this process: what they print, and how they end."""
 
+import errno
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from node import __version__
 from node.commands import main
-from node.commands.exits import status_of
+from node.commands.exits import explained, status_of
 from node.config import load
 from node.errors import (
     BadPackage,
@@ -229,6 +233,70 @@ def test_models_verify_tells_the_altered_one(run: Run, tmp_path: Path) -> None:
     assert "FAIL  bad-mr/1.0" in run("models", "verify", "--models", tmp_path)[1]
 
 
-def test_no_package_is_misconfigured(run: Run, tmp_path: Path) -> None:
-    assert run("models", "list", "--models", tmp_path)[0] == 78
-    assert run("models", "verify", "--models", tmp_path)[0] != 0
+@pytest.mark.parametrize("command", [["models", "list"], ["models", "verify"], ["selftest"]])
+def test_no_package_is_misconfigured_and_said(run: Run, tmp_path: Path, command: list[str]) -> None:
+    status, said, errors = run(*command, "--models", tmp_path)
+    assert (status, said) == (78, "")
+    assert f"no package in {tmp_path}" in errors
+    assert "--models" in errors
+    status, said, errors = run(*command, "--models", tmp_path / "absent")
+    assert (status, said) == (78, "")
+    assert f"{tmp_path}/absent does not exist" in errors
+
+
+# -- what the operating system refuses
+
+
+def test_a_file_where_a_folder_is_needed_is_told_in_a_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    status, said, errors = run("init", tmp_path / "file/sub/a.yaml")
+    assert (status, said) == (74, "")
+    assert errors.startswith(f"segnode init: {tmp_path}/file/sub")
+    assert "Not a directory" in errors
+    assert "correct the path" in errors
+    assert "uncaught" not in errors
+
+
+def test_a_damaged_input_is_told_in_a_sentence(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+    image = tmp_path / "head.nii.gz"
+    image.write_bytes(b"not compressed at all")
+    options = ["--task", "tiny-mr", "--models", tiny_models, "--out", tmp_path / "out"]
+    status, _, errors = run("try", image, *options)
+    assert status in (65, 74)
+    assert errors.splitlines()[-2].startswith("segnode try: ")
+
+
+def test_a_full_disk_under_the_output_is_told_once(configured: Path) -> None:
+    command = [sys.executable, "-m", "node", "jobs", "list", "--config", str(configured)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+        )
+    assert done.returncode == 75
+    assert done.stderr.splitlines() == [
+        "segnode jobs: No space left on device",
+        "  Free some space, then do it again.",
+    ]
+
+
+def test_a_reader_that_goes_away_is_no_error(configured: Path) -> None:
+    command = [sys.executable, "-m", "node", "jobs", "list", "--config", str(configured)]
+    gone, kept = os.pipe()
+    os.close(gone)
+    done = subprocess.run(
+        command, stdout=kept, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+    )
+    os.close(kept)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(errno.EACCES, 74), (errno.ENOENT, 74), (errno.EROFS, 74), (errno.EIO, 74),
+     (errno.ENOSPC, 75), (errno.EDQUOT, 75)],
+)  # fmt: skip
+def test_every_refusal_of_the_system_has_a_status_and_an_advice(number: int, status: int) -> None:
+    error = explained(OSError(number, os.strerror(number), "/data/x"))
+    assert status_of(error) == status
+    assert error.message == f"/data/x: {os.strerror(number)}"
+    assert error.advice
