@@ -95,7 +95,7 @@ def test_thirty_kills_lose_nothing_and_end_everything_once(tmp_path: Path) -> No
                     assert node.process is not None
                     node.process.kill()
                     killed.append("supervisor")
-                    wait_until(lambda: alone(node), 10, lambda: "children outlive the supervisor")
+                    wait_until(lambda: alone(node), 60, lambda: "children outlive the supervisor")
                     continue
                 sender.join(240)
                 assert not sender.is_alive(), f"the sender could not finish; killed {killed}"
