@@ -258,7 +258,7 @@ def _guarded(act: Any) -> queue.Job:
     """Turn the queue's refusals into sentences for a person."""
     try:
         job: queue.Job = act()
-    except (LookupError, IllegalArrow, queue.SameWork) as exc:
+    except (LookupError, IllegalArrow, queue.SameWork, queue.Outdated) as exc:
         raise NothingFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
     return job
 
