@@ -38,7 +38,7 @@ from node.queue.read import (
 )
 from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
 from node.queue.settle import Decision, Policy, as_node_error, backoff_s, decide, settle
-from node.queue.upkeep import forget, heartbeat, note
+from node.queue.upkeep import forget, forget_remarks, heartbeat, note
 
 __all__ = [
     "Arrival",
@@ -79,6 +79,7 @@ __all__ = [
     "finish_delivery",
     "finish_segment",
     "forget",
+    "forget_remarks",
     "get",
     "heartbeat",
     "list_jobs",

@@ -74,3 +74,20 @@ def forget(engine: Engine, before: float, limit: int = 500) -> int:
         ):
             connection.execute(statement)
     return len(gone)
+
+
+def forget_remarks(engine: Engine, before: float, limit: int = 10_000) -> int:
+    """Remove up to `limit` events older than `before` that belong to no arrival and no job.
+
+    What was noted about a study stays while anything else is known of it. Returns how many went.
+    """
+    of_study = sa.select(arrivals.c.id).where(arrivals.c.study_uid == events.c.study_uid)
+    old = (
+        sa.select(events.c.id)
+        .where(events.c.at < before, events.c.job_id.is_(None), events.c.arrival_id.is_(None))
+        .where(~of_study.exists())
+        .order_by(events.c.at)
+        .limit(limit)
+    )
+    with engine.begin() as connection:
+        return connection.execute(sa.delete(events).where(events.c.id.in_(old))).rowcount

@@ -51,6 +51,7 @@ def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
     gone += _prune_outbox(engine, config, now)
     longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
     queue.forget(engine, min(now - longest, told_since))
+    queue.forget_remarks(engine, now - longest)
     return gone
 
 

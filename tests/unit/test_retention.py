@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from node import queue
-from node.inbox import SeriesFolder
+from node.inbox import Note, SeriesFolder
+from node.tending import upkeep
 from tests.phantoms import REFUSED, Made, Phantom, make
 from tests.received import receive
 from tests.rows import T0
@@ -119,3 +120,12 @@ def test_results_stay_as_long_as_they_are_kept(site: Site, head: Made) -> None:
     assert len(outbox(site)) == 1
     site.prune(T0 + 10 + 30 * DAY_S + 1)
     assert outbox(site) == []
+
+
+def test_what_the_listener_turned_away_is_forgotten_in_time(site: Site) -> None:
+    note = Note(kind="rejected-association", message="STRANGER may not send")
+    for day in (0, 10):
+        site.inbox.note(note, T0 + day * DAY_S)
+        upkeep.record_notes(site.engine, site.inbox, T0 + day * DAY_S)
+    site.prune(T0 + 31 * DAY_S)
+    assert [event.at for event in queue.remarks(site.engine)] == [T0 + 10 * DAY_S]
