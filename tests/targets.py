@@ -30,6 +30,7 @@ def scripted_target(
     store: int | Callable[[Any], int] = 0x0000,
     finds: bool = True,
     find_status: int = 0x0000,
+    echo: int | None = 0x0000,
     contexts: tuple[str, ...] = (SEG_BINARY, StudyRootQueryRetrieveInformationModelFind),
     **settings: Any,
 ) -> Iterator[Scripted]:
@@ -39,11 +40,12 @@ def scripted_target(
         store: the status of each C-STORE, or what makes it of the event.
         finds: whether a query finds what was stored.
         find_status: a refusal of queries.
+        echo: the status of each C-ECHO; None: it does not offer C-ECHO.
         contexts: what it accepts beside C-ECHO.
         settings: attributes of pynetdicom's AE, such as `require_calling_aet`.
     """
     ae = AE(ae_title="PEER")
-    for uid in (Verification, *contexts):
+    for uid in (*([] if echo is None else [Verification]), *contexts):
         ae.add_supported_context(uid, [EXPLICIT])
     for name, value in settings.items():
         setattr(ae, name, value)
@@ -63,7 +65,8 @@ def scripted_target(
             match.QueryRetrieveLevel, match.SOPInstanceUID = "IMAGE", wanted
             yield 0xFF00, match
 
-    handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_FIND, on_find)]
+    handlers: list[Any] = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_FIND, on_find)]
+    handlers.append((evt.EVT_C_ECHO, lambda _: echo))
     server = ae.start_server(("127.0.0.1", seen.port), block=False, evt_handlers=handlers)
     try:
         yield seen

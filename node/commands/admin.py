@@ -125,15 +125,21 @@ def findings_of(config: Config) -> Iterator[Finding]:
 
 
 def _echo(config: Config, name: str, target: Target) -> str:
+    """Say what a target would do with our results; what would be refused later is refused now."""
     answer = send_echo(target, config.node.ae_title, name)
     takes = {"binary": answer.takes_binary, "labelmap": answer.takes_labelmap}
     if not takes[target.seg]:
-        message = f"{target.ae} answers, but does not accept a {target.seg} segmentation"
-        raise Refused(
-            message, advice=f"Register the SOP class there, or change targets.{name}.seg."
-        )
+        message = f"{target.ae} does not accept a {target.seg} segmentation"
+        advice = f"Register the SOP class there, or change targets.{name}.seg."
+        raise Refused(message, advice=advice)
+    if target.report and not answer.takes_report:
+        message = f"{target.ae} does not accept a report (Comprehensive 3D SR Storage)"
+        advice = f"Register the SOP class there, or set targets.{name}.report to false."
+        raise Refused(message, advice=advice)
+    echo = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
+    report = " and the report" if target.report else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"
-    return f"{target.ae} answered in {answer.seconds:.2f} s, takes {target.seg}, {queries}"
+    return f"{target.ae}: {echo} ({answer.seconds:.2f} s), takes {target.seg}{report}, {queries}"
 
 
 def _guarded(what: str, check: Callable[[], str]) -> Finding:
