@@ -4,7 +4,7 @@ Pure: no files, no clock.
 """
 
 from node.arrival.completion import Association, Completion, Seen, completion
-from node.arrival.planning import Decision, Facts, facts_of, plan, try_survey
+from node.arrival.planning import Decision, Facts, facts_of, plan, refusal, try_survey
 
 __all__ = [
     "Association",
@@ -15,5 +15,6 @@ __all__ = [
     "completion",
     "facts_of",
     "plan",
+    "refusal",
     "try_survey",
 ]

@@ -31,6 +31,11 @@ NO_IMAGES = {
     "AU",
     "ECG",
 }
+HELD_ADVICE = (
+    "Ask the sender what is right; it may send corrected images. Then "
+    "`segnode jobs replan UID --use last` goes on with what came last of each instance, "
+    "`--use first` with what came first."
+)
 PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plane
 
 
@@ -112,6 +117,14 @@ def plan(
     return Decision(Outcome.NO_RULE, "no-rule", f"no rule matched ({reason})", advice)
 
 
+def refusal(problem: NodeError) -> Decision:
+    """Decide about a series that cannot be used; one that contradicts itself waits for a person."""
+    if problem.code != Conflicting.code:
+        return Decision(Outcome.REFUSED, problem.code, problem.message, problem.advice)
+    advice = " ".join(part for part in (problem.advice, HELD_ADVICE) if part)
+    return Decision(Outcome.HELD, problem.code, problem.message, advice)
+
+
 def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | None]:
     """Return the geometry, or why it cannot be used."""
     try:
@@ -137,10 +150,7 @@ def _apply(
             check_input(package.manifest.input, found.grid, facts.modality)
         except Unsuitable as exc:
             problem = exc
-    decision = Decision(Outcome.PLANNED)
-    if problem is not None:
-        outcome = Outcome.HELD if problem.code == Conflicting.code else Outcome.REFUSED
-        decision = Decision(outcome, problem.code, problem.message, problem.advice)
+    decision = Decision(Outcome.PLANNED) if problem is None else refusal(problem)
     return replace(
         decision,
         rule=rule.name,

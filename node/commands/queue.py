@@ -12,7 +12,7 @@ from node.commands.exits import NOT_RUNNING, OK
 from node.commands.options import add_config, add_json, load_config, print_json, print_table
 from node.config import Config
 from node.errors import NodeError
-from node.inbox import Inbox, read_series
+from node.inbox import Inbox, SeriesRecord, read_series
 from node.package import uses
 from node.states import IllegalArrow, Kind, State
 
@@ -53,6 +53,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         action.set_defaults(run=run)
     replan = actions.add_parser("replan", help="apply today's rules to a study that got no job")
     replan.add_argument("study", help="Study or Series Instance UID")
+    replan.add_argument(
+        "--use",
+        choices=[use.value for use in tending.Use],
+        help="for a series that is held: which of the contents of an instance is right",
+    )
     replan.set_defaults(run=_jobs_replan)
     for command in (shown, explain, listed, show, retry, cancel, replan):
         add_config(command)
@@ -234,24 +239,44 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
     inbox = Inbox(config.data.dir / "inbox")
     sweep = tending.Sweep(config, engine, inbox, uses(config))
-    told = []
+    use = tending.Use(chosen.use) if chosen.use else None
+    told: list[tuple[str, int | None]] = []
     for folder in inbox.series_folders():
         record = read_series(folder.path)
         if record is not None and chosen.study in (record.study, record.series):
-            recorded = sweep.decide_again(folder, time.time())
+            recorded = sweep.decide_again(folder, time.time(), use)
             if recorded is not None:
-                told.append({"series": record.series, "job": recorded.job_id})
+                told.append((record.series, recorded.job_id))
+                _note_choice(engine, record, use)
     if not told:
         message = f"no image of {chosen.study} is in the inbox"
         raise NothingFound(
             message, advice="Send the study again; data.keep says how long it stays."
         )
     if chosen.json:
-        print_json(told)
-    for line in [] if chosen.json else told:
-        became = f"job {line['job']}" if line["job"] else "no job; `segnode explain` says why"
-        print(f"series {line['series']}: {became}")
+        print_json([{"series": series, "job": job_id} for series, job_id in told])
+    for series, job_id in [] if chosen.json else told:
+        print(f"series {series}: {_became(engine, job_id)}")
     return 0
+
+
+def _note_choice(engine: sa.Engine, record: SeriesRecord, use: tending.Use | None) -> None:
+    """Tell in the story that a person, not the node, said which images are right."""
+    if use is not None:
+        detail = f"by an operator, with what came {use} of each instance"
+        queue.note(
+            engine, "replan", detail, time.time(),
+            study_uid=record.study, series_uid=record.series,
+        )  # fmt: skip
+
+
+def _became(engine: sa.Engine, job_id: int | None) -> str:
+    if job_id is None:
+        return "no job; `segnode explain` says why"
+    state = queue.get(engine, job_id).state
+    ended_badly = state in (State.REJECTED, State.FAILED)
+    more = f"; `segnode jobs retry {job_id}` queues it again" if ended_badly else ""
+    return f"job {job_id} is {state}{more}"
 
 
 def _guarded(act: Any) -> queue.Job:

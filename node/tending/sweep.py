@@ -14,13 +14,15 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from node import queue
-from node.arrival import Association, Decision, Seen, completion, plan, try_survey
+from node.arrival import Association, Decision, Seen, completion, plan, refusal, try_survey
 from node.config import Config
 from node.errors import Conflicting, Defect, Unsuitable
 from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
 from node.package import Use
 from node.series import Header, read_header
 from node.states import Outcome
+from node.tending.choice import Use as Content
+from node.tending.choice import choose
 
 log = logging.getLogger("node.tending")
 
@@ -77,9 +79,14 @@ class Sweep:
                 decided += self._guarded(folder, now)
         return decided
 
-    def decide_again(self, folder: SeriesFolder, now: float) -> queue.Recorded | None:
-        """Apply today's rules to a series that has no job, complete or not; None if it is empty."""
-        look = self._look(folder)
+    def decide_again(
+        self, folder: SeriesFolder, now: float, content: Content | None = None
+    ) -> queue.Recorded | None:
+        """Apply today's rules to a series that has no job, complete or not; None if it is empty.
+
+        Where an instance came with several contents, `content` says which is right.
+        """
+        look = self._look(folder, content)
         if look is None:
             return None
         decision = self._plan(look)
@@ -127,7 +134,8 @@ class Sweep:
         files = tuple(self._inbox.instances(folder))
         if not files or read_series(folder.path) is None:
             return False
-        error = Defect("planning this series failed", advice="Please report it with the log.")
+        advice = "Report it with the log; when it is mended, `segnode jobs replan UID` goes on."
+        error = Defect("planning this series failed", advice=advice)
         held = Decision(Outcome.HELD, error.code, error.message, error.advice)
         self._record(self._look_at(folder, files, (), None), held, now)
         return True
@@ -148,8 +156,8 @@ class Sweep:
         self._record(look, self._plan(look), now)
         return True
 
-    def _look(self, folder: SeriesFolder) -> _Look | None:
-        files = tuple(self._inbox.instances(folder))
+    def _look(self, folder: SeriesFolder, content: Content | None = None) -> _Look | None:
+        files = choose(self._inbox.instances(folder), content)
         if not files or read_series(folder.path) is None:
             return None
         headers, problem = self._read(files)
@@ -208,9 +216,7 @@ class Sweep:
 
     def _plan(self, look: _Look) -> Decision:
         if look.problem is not None:
-            held = look.problem.code == Conflicting.code
-            outcome = Outcome.HELD if held else Outcome.REFUSED
-            return Decision(outcome, look.problem.code, look.problem.message, look.problem.advice)
+            return refusal(look.problem)
         return plan(look.headers, look.caller, self._config.rules, self._uses)
 
     def _record(self, look: _Look, decision: Decision, now: float) -> None:
@@ -285,8 +291,7 @@ def _repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:
     """Say whether one SOP Instance UID came with two contents; file names tell it."""
     if len({file.sop_key for file in files}) == len(files):
         return None
-    message = "one SOP Instance UID arrived with two different contents; both are kept"
-    return Conflicting(message, advice="Ask the sender which is right, and send that series again.")
+    return Conflicting("one SOP Instance UID arrived with two different contents; both are kept")
 
 
 def _expected(headers: Sequence[Header]) -> int | None:

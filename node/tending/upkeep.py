@@ -39,7 +39,8 @@ def _sentence(note: Note) -> str:
 def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
     """Delete images and results whose time is over; return how many folders went.
 
-    What is still in progress or held for a person is never deleted.
+    What is still in progress is never deleted; what is held waits for a person as long as failed
+    series are kept.
     """
     gone, told_since = 0, now
     for folder in inbox.series_folders():
@@ -68,7 +69,7 @@ def _is_over(
 
 def _until(story: queue.Story, config: Config) -> float | None:
     """Return until when the images of a story are kept; None while they are needed."""
-    if story.ended_at is None or story.ending is Ending.HELD:
+    if story.ended_at is None:
         return None
     fine = story.ending in (Ending.DELIVERED, Ending.NO_RULE)
     keep = config.data.keep.sources if fine else config.data.keep.failed

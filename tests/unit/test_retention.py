@@ -1,7 +1,6 @@
 """How long images, results and stories stay; time is an argument."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -42,20 +41,10 @@ def test_images_without_a_result_stay_by_the_kind_of_their_end(
     assert site.prune(QUIET + days * DAY_S + 1) == 1
 
 
-def held(site: Site, head: Made, tmp_path: Path) -> None:
-    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
-    receive(site.inbox, [*head.paths, twin], T0)
-
-
-def in_progress(site: Site, head: Made, _tmp_path: Path) -> None:
-    receive(site.inbox, head.paths, T0)
-
-
-@pytest.mark.parametrize("arrive", [held, in_progress])
-def test_held_and_unfinished_series_stay_for_ever_and_are_never_decided_again(
-    site: Site, head: Made, tmp_path: Path, arrive: Any
+def test_an_unfinished_series_stays_for_ever_and_is_never_decided_again(
+    site: Site, head: Made
 ) -> None:
-    arrive(site, head, tmp_path)
+    receive(site.inbox, head.paths, T0)
     site.sweep.run(QUIET)
     before = site.ends()
     for years in range(1, 4):
@@ -63,6 +52,20 @@ def test_held_and_unfinished_series_stay_for_ever_and_are_never_decided_again(
     assert len(folders(site)) == 1
     assert site.fresh().run(T0 + 5 * 365 * DAY_S) == 0
     assert site.ends() == before
+
+
+def test_a_held_series_waits_for_a_person_as_long_as_failed_ones_are_kept(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, twin], T0)
+    site.sweep.run(QUIET)
+    assert site.prune(QUIET + 14 * DAY_S - 1) == 0
+    assert len(folders(site)) == 1
+    assert site.prune(QUIET + 14 * DAY_S + 1) == 1
+    assert folders(site) == []
+    site.prune(QUIET + 31 * DAY_S)
+    assert queue.stories(site.engine) == []
 
 
 def test_undecided_late_images_are_never_deleted_with_an_old_story(site: Site, head: Made) -> None:

@@ -1,0 +1,75 @@
+"""A series that contradicts itself waits for a person, and goes on when that person says how."""
+
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from node import queue, schema
+from node.config import load
+from node.inbox import Inbox
+from node.package import uses
+from node.states import Ending
+from node.tending import Sweep, Use
+from tests.commanding import Run
+from tests.phantoms import Made
+from tests.received import receive
+from tests.rows import T0
+from tests.tended import QUIET, Site, other
+
+
+def contents(site: Site) -> list[str]:
+    """Return the files that the newest job reads."""
+    story = queue.stories(site.engine)[-1]
+    assert story.segment is not None
+    return list(story.segment.segment_payload().files)
+
+
+@pytest.mark.parametrize(("use", "position"), [(Use.FIRST, 0), (Use.LAST, 1)])
+def test_a_person_says_which_content_is_right(
+    site: Site, head: Made, tmp_path: Path, use: Use, position: int
+) -> None:
+    folder = receive(site.inbox, head.paths, T0, ends="open")
+    first = {file.path.name for file in site.inbox.instances(folder)}
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    folder = receive(site.inbox, [twin], T0 + 1)
+    (last,) = {file.path.name for file in site.inbox.instances(folder)} - first
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+    recorded = site.fresh().decide_again(folder, QUIET + 1, use)
+    assert recorded is not None
+    assert recorded.job_id is not None
+    assert len(contents(site)) == len(head.paths)
+    assert (last in contents(site)) == bool(position)
+    assert [ending for ending, _ in site.ends()] == [Ending.HELD, Ending.IN_PROGRESS]
+    assert site.fresh().run(QUIET + 100) == 0, "what a person decided is not decided again"
+
+
+def test_corrected_images_of_another_patient_go_on(site: Site, head: Made, tmp_path: Path) -> None:
+    stranger = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
+    receive(site.inbox, [stranger, *head.paths[1:]], T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+    folder = receive(site.inbox, head.paths, QUIET + 10)
+    recorded = site.fresh().decide_again(folder, QUIET + 20, Use.LAST)
+    assert recorded is not None
+    assert recorded.job_id is not None
+
+
+def test_the_advice_of_a_held_series_names_what_works(
+    run: Run, configured: Path, head: Made, tmp_path: Path
+) -> None:
+    config = load(configured)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    receive(inbox, [*head.paths, twin], T0)
+    Sweep(config, engine, inbox, uses(config)).run(QUIET)
+    study = str(pydicom.dcmread(head.paths[0]).StudyInstanceUID)
+    options = ["--config", str(configured)]
+    assert "segnode jobs replan UID --use last" in run("explain", study, *options)[1]
+    assert "no job" in run("jobs", "replan", study, *options)[1]
+    assert "job 1 is queued" in run("jobs", "replan", study, "--use", "last", *options)[1]
+    assert "with what came last" in run("explain", study, *options)[1]
+    assert run("jobs", "cancel", 1, *options)[0] == 0
+    said = run("jobs", "replan", study, "--use", "last", *options)[1]
+    assert "job 1 is rejected; `segnode jobs retry 1` queues it again" in said
