@@ -40,6 +40,7 @@ class Arrow(StrEnum):
     CANCEL = "cancel"  # an operator took it from the queue
     ASK_CANCEL = "ask-cancel"  # an operator asked the worker to stop
     REQUEUE = "requeue"  # an operator wants another try
+    RESEND = "resend"  # an operator wants the result to be sent once more
 
 
 TRANSITIONS: Mapping[tuple[State, Arrow], State] = MappingProxyType(
@@ -56,6 +57,9 @@ TRANSITIONS: Mapping[tuple[State, Arrow], State] = MappingProxyType(
         (State.RUNNING, Arrow.ASK_CANCEL): State.RUNNING,
         (State.REJECTED, Arrow.REQUEUE): State.QUEUED,
         (State.FAILED, Arrow.REQUEUE): State.QUEUED,
+        (State.DONE, Arrow.RESEND): State.QUEUED,
+        (State.REJECTED, Arrow.RESEND): State.QUEUED,
+        (State.FAILED, Arrow.RESEND): State.QUEUED,
     }
 )
 

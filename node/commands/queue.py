@@ -8,21 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from node import queue, schema, status, tending
+from node.commands import again
+from node.commands.again import NothingFound
 from node.commands.exits import NOT_RUNNING, OK
 from node.commands.options import add_config, add_json, load_config, print_json, print_table
 from node.config import Config
-from node.errors import NodeError
-from node.inbox import Inbox, SeriesRecord, read_series
-from node.package import uses
+from node.inbox import Inbox
 from node.states import IllegalArrow, Kind, State
 
 INBOX_FOLDERS = ("tmp", "series", "notes")
-
-
-class NothingFound(NodeError):
-    """What was asked for is not known here."""
-
-    code = "nothing-found"
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -38,7 +32,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     explain = commands.add_parser("explain", help="tell the whole story of a study")
     explain.add_argument("study", help="Study or Series Instance UID")
     explain.set_defaults(run=_explain)
-    jobs = commands.add_parser("jobs", help="list, show, retry or cancel jobs")
+    jobs = commands.add_parser("jobs", help="list, show, retry, resend or cancel jobs")
     actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="the newest jobs")
     listed.add_argument("--state", choices=[state.value for state in State])
@@ -48,7 +42,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     show = actions.add_parser("show", help="everything about one job")
     retry = actions.add_parser("retry", help="queue a failed or rejected job again")
     cancel = actions.add_parser("cancel", help="take a job from the queue, or stop it")
-    for action, run in ((show, _jobs_show), (retry, _jobs_retry), (cancel, _jobs_cancel)):
+    resend = actions.add_parser("resend", help="send a result again; make it again if it is gone")
+    for action, run in (
+        (show, _jobs_show),
+        (retry, _jobs_retry),
+        (resend, _jobs_resend),
+        (cancel, _jobs_cancel),
+    ):
         action.add_argument("job", type=int)
         action.set_defaults(run=run)
     replan = actions.add_parser("replan", help="apply today's rules to a study that got no job")
@@ -59,7 +59,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         help="for a series that is held: which of the contents of an instance is right",
     )
     replan.set_defaults(run=_jobs_replan)
-    for command in (shown, explain, listed, show, retry, cancel, replan):
+    for command in (shown, explain, listed, show, retry, resend, cancel, replan):
         add_config(command)
         add_json(command)
 
@@ -237,22 +237,8 @@ def _jobs_cancel(chosen: argparse.Namespace) -> int:
 
 def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
-    inbox = Inbox(config.data.dir / "inbox")
-    sweep = tending.Sweep(config, engine, inbox, uses(config))
     use = tending.Use(chosen.use) if chosen.use else None
-    told: list[tuple[str, int | None]] = []
-    for folder in inbox.series_folders():
-        record = read_series(folder.path)
-        if record is not None and chosen.study in (record.study, record.series):
-            recorded = sweep.decide_again(folder, time.time(), use)
-            if recorded is not None:
-                told.append((record.series, recorded.job_id))
-                _note_choice(engine, record, use)
-    if not told:
-        message = f"no image of {chosen.study} is in the inbox"
-        raise NothingFound(
-            message, advice="Send the study again; data.keep says how long it stays."
-        )
+    told = again.replan(config, engine, chosen.study, use, time.time())
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in told])
     for series, job_id in [] if chosen.json else told:
@@ -260,14 +246,11 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _note_choice(engine: sa.Engine, record: SeriesRecord, use: tending.Use | None) -> None:
-    """Tell in the story that a person, not the node, said which images are right."""
-    if use is not None:
-        detail = f"by an operator, with what came {use} of each instance"
-        queue.note(
-            engine, "replan", detail, time.time(),
-            study_uid=record.study, series_uid=record.series,
-        )  # fmt: skip
+def _jobs_resend(chosen: argparse.Namespace) -> int:
+    config, engine = _open(chosen)
+    job = _guarded(lambda: again.resend(config, engine, chosen.job, time.time()))
+    makes = "; it makes its objects again and sends them to each target"
+    return _tell(chosen, job, f"queued again{makes if job.kind is Kind.SEGMENT else ''}")
 
 
 def _became(engine: sa.Engine, job_id: int | None) -> str:

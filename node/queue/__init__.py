@@ -11,7 +11,7 @@ from node.queue.arrows import (
     reject,
     retry_later,
 )
-from node.queue.operate import NoSuchJob, Outdated, SameWork, cancel, requeue
+from node.queue.operate import NoSuchJob, Outdated, SameWork, cancel, requeue, resend
 from node.queue.payloads import (
     DeliverPayload,
     DeliverResult,
@@ -89,6 +89,7 @@ __all__ = [
     "reject",
     "remarks",
     "requeue",
+    "resend",
     "retry_later",
     "settle",
     "stories",

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node.errors import LeaseLost, NodeError
-from node.queue import payloads
-from node.queue.moves import NO_ERROR, cancelled, error_values, insert_job, move
+from node.queue import payloads, rows
+from node.queue.moves import NO_ERROR, cancelled, error_values, fresh, insert_job, move
 from node.queue.payloads import DeliverResult, SegmentResult
 from node.queue.precedence import give_way, outdated, superseded
 from node.queue.rows import Job, NewDelivery
@@ -176,15 +176,25 @@ def _due(kind: Kind, target: str, priority: int, now: float) -> sa.ScalarSelect[
 
 
 def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: float) -> Job:
+    """Queue a delivery, or the one that there is from the last time that the object was made."""
+    dedup_key = "/".join((job.dedup_key, delivery.target, delivery.payload.sop_instance_uid))
+    content = {"payload": payloads.encode(delivery.payload)}
+    same = sa.and_(jobs.c.parent_id == job.id, jobs.c.dedup_key == dedup_key)
+    found = connection.execute(
+        sa.update(jobs).where(same).values(**content).returning(*jobs.c)
+    ).mappings()
+    known = [rows.job(row) for row in found.all()]
+    if known:
+        return (move(connection, Arrow.RESEND, now, same, fresh(now), "made again") or known)[0]
     values = {
-        "dedup_key": "/".join((job.dedup_key, delivery.target, delivery.payload.sop_instance_uid)),
+        "dedup_key": dedup_key,
         "study_uid": job.study_uid,
         "series_uid": job.series_uid,
         "arrival_id": job.arrival_id,
         "parent_id": job.id,
         "target": delivery.target,
-        "payload": payloads.encode(delivery.payload),
         "priority": delivery.priority,
+        **content,
     }
     return insert_job(connection, Kind.DELIVER, now, values)
 

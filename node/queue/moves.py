@@ -42,6 +42,11 @@ def move(
     return moved
 
 
+def fresh(now: float) -> dict[str, Any]:
+    """Return the columns of a job that begins anew."""
+    return {"attempts": 0, "not_before": now, "queued_at": now, "result": "", **NO_ERROR}
+
+
 def cancelled() -> Cancelled:
     """Return the error of a job that an operator did not want any more."""
     return Cancelled("an operator cancelled the job")

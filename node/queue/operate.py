@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node.queue import rows
-from node.queue.moves import NO_ERROR, cancelled, error_values, move
+from node.queue.moves import cancelled, error_values, fresh, move
 from node.queue.precedence import give_way, outdated
 from node.queue.rows import Job
 from node.schema import jobs
@@ -44,15 +44,29 @@ def requeue(engine: Engine, job_id: int, now: float) -> Job:
         SameWork: the same work waits, runs or is done under another number.
         Outdated: a delivery whose target gets, or has, a newer result of the series.
     """
-    fresh = {"attempts": 0, "not_before": now, "queued_at": now, **NO_ERROR}
-    this = jobs.c.id == job_id
+    return _again(engine, job_id, Arrow.REQUEUE, now)
+
+
+def resend(engine: Engine, job_id: int, now: float) -> Job:
+    """Do a job that has ended once more, also one that is done, for an operator.
+
+    A delivery sends its object again. A segmentation makes its objects again, which are the same,
+    and then sends them to each of its targets.
+
+    Raises:
+        NoSuchJob, SameWork, Outdated: as `requeue`.
+        IllegalArrow: the job has not ended.
+    """
+    return _again(engine, job_id, Arrow.RESEND, now)
+
+
+def _again(engine: Engine, job_id: int, arrow: Arrow, now: float) -> Job:
+    wanted = sa.and_(jobs.c.id == job_id, ~outdated())
     try:
         with engine.begin() as connection:
-            moved = move(
-                connection, Arrow.REQUEUE, now, sa.and_(this, ~outdated()), fresh, "by an operator"
-            )
+            moved = move(connection, arrow, now, wanted, fresh(now), "by an operator")
             if not moved:
-                return _illegal(connection, job_id, Arrow.REQUEUE)
+                return _illegal(connection, job_id, arrow)
             give_way(connection, moved[0], now)
             return moved[0]
     except sa.exc.IntegrityError:

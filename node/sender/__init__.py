@@ -9,5 +9,6 @@ from node.sender.batch import send_files
 from node.sender.echo import Echo, send_echo
 from node.sender.loop import run
 from node.sender.statuses import StoreStatus
+from node.sender.store import is_intact
 
-__all__ = ["Echo", "StoreStatus", "run", "send_echo", "send_files"]
+__all__ = ["Echo", "StoreStatus", "is_intact", "run", "send_echo", "send_files"]

@@ -56,15 +56,19 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
     )
 
 
+def is_intact(payload: DeliverPayload, file: Path) -> bool:
+    """Tell whether `file` is there and is what was verified."""
+    return file.is_file() and file_digest(file) == payload.sha256
+
+
 def _syntax(file: Path, payload: DeliverPayload) -> str:
     """Return the transfer syntax of a file that is still the verified one."""
-    advice = "Retry the segmentation: it makes the same object again."
-    if not file.is_file():
-        message = f"{payload.file} is no longer in the outbox"
-        raise Defect(message, advice=advice)
-    if file_digest(file) != payload.sha256:
-        message = f"{payload.file} was altered after it was verified"
-        raise Defect(message, advice=advice)
+    if not is_intact(payload, file):
+        what = (
+            "was altered after it was verified" if file.is_file() else "is no longer in the outbox"
+        )
+        advice = "`segnode jobs resend N` makes the same object again and sends it."
+        raise Defect(f"{payload.file} {what}", advice=advice)
     meta, _ = split_dataset(file)
     return str(meta.TransferSyntaxUID)
 

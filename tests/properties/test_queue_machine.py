@@ -35,6 +35,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.held: dict[str, Job] = {}  # what each worker believes to hold
         self.zombies: list[Job] = []  # claims of workers that crashed or were too slow
         self.done: list[int] = []  # each time a finish was accepted
+        self.made: set[int] = set()  # segmentations that were ever done
         self.known: set[int] = set()
 
     @initialize()
@@ -131,6 +132,25 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert (before.state, arrow) in TRANSITIONS
 
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def resend(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.known)))
+        before = queue.get(self.engine, job_id)
+        try:
+            queue.resend(self.engine, job_id, self.now)
+        except IllegalArrow:
+            assert before.state.value in LIVE
+        except (SameWork, Outdated):
+            assert before.state.value not in LIVE
+        else:
+            self.done = self.done_still()
+
+    def done_still(self) -> list[int]:
+        """Forget that a job was done which shall be done once more."""
+        rows = {job["id"]: job["state"] for job in self.rows(schema.jobs)}
+        return [job_id for job_id in self.done if rows[job_id] not in LIVE]
+
     def is_current(self, job: Job) -> bool:
         found = queue.get(self.engine, job.id)
         return found.state is State.RUNNING and found.claims == job.claims
@@ -148,6 +168,11 @@ class QueueMachine(RuleBasedStateMachine):
             assert not is_current
         else:
             assert is_current
+            if job.kind is Kind.SEGMENT:
+                self.made.add(job.id)
+                # its deliveries of the last time begin anew, and may give way to newer ones
+                of_job = {j["id"] for j in self.rows(schema.jobs) if j["parent_id"] == job.id}
+                self.done = [job_id for job_id in self.done if job_id not in of_job]
             self.done.append(job.id)
 
     @invariant()
@@ -158,8 +183,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.known = ids
         assert sorted(self.done) == sorted(j["id"] for j in jobs if j["state"] == "done")
         segments = [j for j in jobs if j["kind"] == "segment"]
-        finished = sum(j["state"] == "done" for j in segments)
-        assert len(jobs) - len(segments) == len(TARGETS) * finished
+        assert len(jobs) - len(segments) == len(TARGETS) * len(self.made)
         running = [(j["study_uid"], j["series_uid"]) for j in segments if j["state"] == "running"]
         assert len(running) == len(set(running))
 

@@ -28,6 +28,7 @@ def stored(configured: Path, tmp_path: Path) -> tuple[Path, str]:
     made = make(tmp_path / "head", Phantom(shuffle=False))
     receive(inbox, made.paths, T0)
     Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    engine.dispose()  # else the collector closes it at any time, and the log of SQLite goes then
     return configured, str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
 
 
