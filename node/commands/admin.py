@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from node import status
+from node.commands.exits import explained
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.trust import golden_checks
 from node.config import Config, Target, load_text
@@ -145,8 +146,13 @@ def _echo(config: Config, name: str, target: Target) -> str:
 def _guarded(what: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(what, ok=True, said=check())
-    except NodeError as exc:
-        return Finding(what, ok=False, said=exc.message, advice=exc.advice)
+    except (NodeError, OSError) as exc:
+        return _failed(what, exc)
+
+
+def _failed(what: str, error: NodeError | OSError) -> Finding:
+    told = error if isinstance(error, NodeError) else explained(error)
+    return Finding(what, ok=False, said=told.message, advice=told.advice)
 
 
 def _callers(config: Config) -> Iterator[Finding]:
@@ -203,5 +209,5 @@ def _packages(config: Config) -> Iterator[Finding]:
         for use, dice in golden_checks(config, found):
             said = f"golden case reproduced (lowest Dice {dice:.4f})"
             yield Finding(f"{use.package.name} {use.size}", ok=True, said=said)
-    except NodeError as exc:
-        yield Finding("packages", ok=False, said=exc.message, advice=exc.advice)
+    except (NodeError, OSError) as exc:
+        yield _failed("packages", exc)

@@ -42,8 +42,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     command = commands.add_parser(
         "serve",
         help="run the node until it is stopped",
-        epilog="exit status: 0 it was stopped; 78 the configuration, a package or the start of a "
-        "loop is wrong, and starting again would not mend it",
+        epilog="exit status: 0 it was stopped; 74 the data folder cannot be made; 78 the "
+        "configuration, a package or the start of a loop is wrong, and starting again would not "
+        "mend it",
     )
     add_config(command)
     command.add_argument("--only", choices=LOOPS, help="run one loop in this process")
@@ -58,7 +59,9 @@ def _serve(chosen: argparse.Namespace) -> int:
         _end_with_parent()
     if chosen.only:
         return _run_loop(chosen)
-    open_packages(load_config(chosen))
+    config = load_config(chosen)
+    config.data.dir.mkdir(parents=True, exist_ok=True)  # no loop can work without: say so once
+    open_packages(config)
     return _Supervisor(chosen.config, chosen.log_level).run()
 
 

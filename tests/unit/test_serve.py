@@ -83,6 +83,18 @@ def test_a_taken_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> No
     assert not [pid for pid in started if psutil.pid_exists(pid)]
 
 
+def test_a_data_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    file = configure(tmp_path / "a.yaml", tmp_path, data={"dir": "file/data"}, rules=[])
+    status, said = ended(serve(file))
+    assert status == 74
+    assert said.splitlines()[0].startswith(f"segnode serve: {tmp_path}/file/data: Not a directory")
+    status, said = ended(serve(file, *LISTEN))
+    (line,) = [json.loads(text) for text in said.splitlines()]
+    assert (status, line["code"], line["process"]) == (74, "no-access", "listener")
+    assert line["advice"]
+
+
 def test_a_loop_started_by_hand_needs_no_standard_input(free: Path) -> None:
     process = serve(free, *LISTEN, stdin=subprocess.DEVNULL)
     try:
