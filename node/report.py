@@ -16,6 +16,7 @@ from node.imaging import Labels
 from node.package import Code, Package, Segment
 from node.series import Series
 from node.series.uid import UUID_ROOT, derive_uid
+from node.series.zone import in_zone_of
 
 UTF_8 = "ISO_IR 192"
 MILLILITRE = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
@@ -43,11 +44,7 @@ def encode_report(
     Raises:
         ValueError: `created` has no time zone.
     """
-    if created.tzinfo is None:
-        message = "the time of creation needs a time zone"
-        raise ValueError(message)
-    zone = datetime.datetime.strptime(seg_dataset.TimezoneOffsetFromUTC, "%z").tzinfo
-    when = created.astimezone(zone).replace(microsecond=0)
+    when = in_zone_of(seg_dataset, created)
     series_uid = derive_uid(uid_root, "report", seg_dataset.SeriesInstanceUID)
     device_uid = derive_uid(
         uid_root,
@@ -76,7 +73,8 @@ def encode_report(
         specific_character_set=UTF_8,
     )
     report.InstanceCreationDate, report.InstanceCreationTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
-    report.TimezoneOffsetFromUTC = seg_dataset.TimezoneOffsetFromUTC
+    if "TimezoneOffsetFromUTC" in seg_dataset:
+        report.TimezoneOffsetFromUTC = seg_dataset.TimezoneOffsetFromUTC
     # highdicom takes the SEG for an acquired image, and stamps its own item with the clock
     report.ContributingEquipmentSequence = copy.deepcopy(seg_dataset.ContributingEquipmentSequence)
     return report

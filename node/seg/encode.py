@@ -1,6 +1,7 @@
 """Labels to a SEG dataset: everything that highdicom leaves open is decided here.
 
-Promises: nothing but the inputs and `created` shows in the object: encoding twice gives one object.
+Promises: nothing but the inputs, `created` and the local time zone shows in the object: encoding
+twice gives one object, and its UIDs depend on neither time nor zone.
 """
 
 import datetime
@@ -20,6 +21,7 @@ from node.seg.repair import UTF_8
 from node.seg.source import slim_copies
 from node.series import Series
 from node.series.uid import derive_uid
+from node.series.zone import declared_zone, in_zone_of
 
 LONGEST_TEXT = 64  # of a Long String, PS3.5 section 6.2
 CONTENT_LABEL = "AI SEG"  # a Code String: 16 characters, no lower case
@@ -47,7 +49,7 @@ def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
         inputs_digest: over everything that went in, as the job knows it.
         identity: the node, and the root of its UIDs.
         encoding: what the target can show.
-        created: goes into every date and time of the result.
+        created: goes into every date and time of the result, as `node.series.zone` says.
 
     Raises:
         ValueError: `labels` lie on another grid or hold a number that the package does not know.
@@ -61,7 +63,7 @@ def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
     )  # fmt: skip
     content = _content_digest(labels, identity, encoding)
     uid = derive_uid(identity.uid_root, "instance", series_uid, inputs_digest, content)
-    when = _in_zone_of(images[0], created)
+    when = in_zone_of(images[0], created)
     is_labelmap = encoding.kind == "labelmap"
     seg = hd.seg.Segmentation(
         source_images=images,
@@ -82,7 +84,7 @@ def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
         omit_empty_frames=encoding.omit_empty_frames,
         content_label=CONTENT_LABEL,
         content_description=_description(package, size, labels),
-        contributing_equipment=[_equipment(package, size, identity, created)],
+        contributing_equipment=[_equipment(package, size, identity, when)],
         series_description=series_description("SEG", package, size),
         series_date=when.date(),
         series_time=when.time(),
@@ -116,20 +118,6 @@ def _content_digest(labels: Labels, identity: Identity, encoding: Encoding) -> s
     digest = hashlib.sha256(labels.array.tobytes())
     digest.update(repr((labels.grid.shape, identity, encoding)).encode())
     return digest.hexdigest()
-
-
-def _in_zone_of(image: Dataset, created: datetime.datetime) -> datetime.datetime:
-    """Express `created` in the zone of the source's own times: one offset holds for all of them."""
-    if created.tzinfo is None:
-        message = "the time of creation needs a time zone"
-        raise ValueError(message)
-    zone = created.tzinfo
-    try:
-        declared = datetime.datetime.strptime(str(image.get("TimezoneOffsetFromUTC", "")), "%z")
-        zone = declared.tzinfo or zone
-    except ValueError:
-        image.pop("TimezoneOffsetFromUTC", None)
-    return created.astimezone(zone).replace(microsecond=0)
 
 
 def _versions(package: Package, size: str, identity: Identity) -> tuple[str, str]:
@@ -194,7 +182,7 @@ def _concept(code: Code) -> hd.sr.CodedConcept:
 
 
 def _equipment(
-    package: Package, size: str, identity: Identity, created: datetime.datetime
+    package: Package, size: str, identity: Identity, when: datetime.datetime
 ) -> hd.ContributingEquipment:
     return hd.ContributingEquipment(
         manufacturer=identity.manufacturer,
@@ -203,7 +191,7 @@ def _equipment(
         software_versions=list(_versions(package, size, identity)),
         device_serial_number=identity.serial,
         institution_name=identity.institution or None,
-        contribution_datetime=created,
+        contribution_datetime=when,
         contribution_description=(
             f"Segmented by {package.name}, size {size}, package SHA-256 {package.digest}"
         ),
@@ -213,7 +201,11 @@ def _equipment(
 def _settle(seg: Dataset, image: Dataset, when: datetime.datetime, dimensions: str) -> None:
     """Set what highdicom draws from the clock or from chance, and what it leaves out."""
     seg.InstanceCreationDate, seg.InstanceCreationTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
-    seg.TimezoneOffsetFromUTC = f"{when:%z}"
+    if declared_zone(image) is None:
+        # a stated offset would hold for the inherited study time too, whose zone nobody knows
+        seg.pop("TimezoneOffsetFromUTC", None)
+    else:
+        seg.TimezoneOffsetFromUTC = f"{when:%z}"
     for item in seg.ContributingEquipmentSequence:
         if item.get("Manufacturer") == HIGHDICOM_VENDOR:
             item.ContributionDateTime = f"{when:%Y%m%d%H%M%S%z}"

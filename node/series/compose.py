@@ -90,6 +90,7 @@ def _shared(volume: Volume, labelling: Labelling, now: datetime) -> Dataset:
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     dataset.SOPClassUID = _SOP_CLASS[labelling.modality]
     moment = now.astimezone(UTC)
+    dataset.TimezoneOffsetFromUTC = f"{moment:%z}"  # unstated, it would be taken for local time
     dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = f"{moment:%Y%m%d}"
     dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = f"{moment:%H%M%S}"
     dataset.AccessionNumber = ""

@@ -2,6 +2,8 @@
 
 import copy
 import datetime
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ from highdicom.color import CIELabColor
 
 from node.imaging import Grid, Labels
 from node.package import Package
+from node.report import encode_report
 from node.seg import Encoding, encode, to_bytes, verify, write
 from tests.phantoms import PLANES, Phantom
 from tests.segs import CREATED, IDENTITY, encode_again, result
@@ -46,7 +49,7 @@ def test_it_belongs_to_the_study_of_its_source(tmp_path: Path) -> None:
 
 
 def test_it_says_what_it_is(tmp_path: Path) -> None:
-    seg = result(tmp_path).seg
+    seg = result(tmp_path, Phantom(tags={"TimezoneOffsetFromUTC": "+0000"})).seg
     assert seg.SeriesDescription == "AI SEG phantom-mr 0.1 small - not for diagnosis"
     assert seg.SeriesDescription.isascii()
     assert seg.SegmentationType == "BINARY"
@@ -154,6 +157,42 @@ def test_times_are_in_the_zone_of_the_source(tmp_path: Path, offset: str) -> Non
         f"{seg.ContentDate}{seg.ContentTime}{offset}", "%Y%m%d%H%M%S%z"
     )
     assert local == CREATED
+
+
+@pytest.fixture
+def in_kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_kolkata")
+@pytest.mark.parametrize("offset", [None, "", "CET", "+9900"])
+def test_without_a_zone_of_the_source_times_are_local_and_no_zone_is_claimed(
+    tmp_path: Path, offset: str | None
+) -> None:
+    r = result(tmp_path, Phantom(tags={} if offset is None else {"TimezoneOffsetFromUTC": offset}))
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    for made in (r.seg, report):
+        assert "TimezoneOffsetFromUTC" not in made, "it would date the study too"
+        for what in ("Series", "Content", "InstanceCreation"):
+            found = (str(made[f"{what}Date"].value), str(made[f"{what}Time"].value))
+            assert found == ("20260102", "083405")
+        for item in made.ContributingEquipmentSequence[1:]:  # the first is the scanner
+            assert str(item.ContributionDateTime) == "20260102083405+0530", "an instant"
+    verify(to_bytes(r.seg), r.series, r.labels)
+
+
+@pytest.mark.usefixtures("in_kolkata")
+def test_uids_do_not_depend_on_the_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    r = result(tmp_path)
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    again, _ = encode_again(r.series, r.labels, r.package)
+    assert again.ContentDate != r.seg.ContentDate
+    assert again.SOPInstanceUID == r.seg.SOPInstanceUID
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def odd(keyword: str, value: object) -> Change:
         ("SliceThickness", None, None, "SliceThickness was absent"),
         ("Manufacturer", None, "Test", None),
         ("InstitutionName", "I" * 80, "absent", "InstitutionName had a value"),
-        ("TimezoneOffsetFromUTC", "CET", "+0000", None),
+        ("TimezoneOffsetFromUTC", "CET", None, None),
         ("LossyImageCompression", "maybe", "00", "LossyImageCompression had a value"),
         ("PatientSize", "tall", None, "PatientSize"),
     ],
