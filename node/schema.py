@@ -177,6 +177,7 @@ health = sa.Table(
 
 _version = sa.Table("schema_version", METADATA, Column("version", Integer, nullable=False))
 
+
 def _one_per_series_of_a_study(connection: sa.Connection) -> None:
     """Version 2: two studies with the same series UID do not wait for each other."""
     connection.execute(sa.text("DROP INDEX ix_jobs_one_per_series"))
