@@ -13,8 +13,9 @@ from node.series import Series
 def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
     """Return one small dataset per slice, and the repairs made to what results inherit.
 
-    Orientation and spacings are those of the grid: the slices share them within the tolerances of
-    `node.series`, and what headers say about slice distance is often wrong.
+    Orientation and spacings are those of the grid, hence of the first slice in space: the others
+    share them within tolerances (`node.series.stack`), and what headers say about slice distance is
+    often wrong.
     """
     common, repairs = inherited(series.datasets[0])
     grid = series.survey.grid

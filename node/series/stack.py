@@ -40,19 +40,21 @@ DISCRIMINATORS = {
 def stack(headers: Sequence[Header]) -> tuple[tuple[Header, ...], Grid]:
     """Sort parallel slices along their normal and return their grid.
 
+    Slices share directions and pixel spacing within tolerances only; those of the grid are those of
+    the first slice in the result, and its slice step runs from the first position to the last.
+
     Raises:
         FourDimensional, DuplicatePositions, GantryTilt, MissingSlice, UnevenSpacing, TooFewSlices.
     """
-    row, column, normal = _directions(headers[0])
-    along = {h.sop_instance_uid: float(np.array(h.position_mm) @ normal) for h in headers}
-    # the UID breaks ties, so that the order of arrival never shows
-    ordered = tuple(sorted(headers, key=lambda h: (along[h.sop_instance_uid], h.sop_instance_uid)))
-    at_mm = np.array([along[h.sop_instance_uid] for h in ordered])
-    _refuse_doubles(ordered, at_mm)
+    ordered = _along(headers, _directions(headers[0])[2])
+    # results take directions and pixel spacing from this slice too: one whose place decides
+    first = ordered[0]
+    row, column, normal = _directions(first)
     positions = np.array([h.position_mm for h in ordered], float)
+    at_mm = positions @ normal
+    _refuse_doubles(ordered, at_mm)
     _refuse_tilt(positions - positions[0], normal)
     _refuse_gaps(at_mm, positions)
-    first = ordered[0]
     assert first.rows is not None
     assert first.columns is not None
     assert first.pixel_spacing_mm is not None
@@ -62,6 +64,15 @@ def stack(headers: Sequence[Header]) -> tuple[tuple[Header, ...], Grid]:
     affine[:3, 2] = row * first.pixel_spacing_mm[1]
     affine[:3, 3] = positions[0]
     return ordered, Grid((len(ordered), first.rows, first.columns), affine)
+
+
+def _along(headers: Sequence[Header], normal: FloatArray) -> tuple[Header, ...]:
+    """Sort by place along `normal`; the UID breaks ties, so that arrival never shows."""
+    places = [float(np.array(h.position_mm) @ normal) for h in headers]
+    uids = [h.sop_instance_uid for h in headers]
+    return tuple(
+        headers[i] for i in sorted(range(len(headers)), key=lambda i: (places[i], uids[i]))
+    )
 
 
 def _directions(header: Header) -> tuple[FloatArray, FloatArray, FloatArray]:

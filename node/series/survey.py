@@ -58,7 +58,7 @@ class Dropped(msgspec.Struct, frozen=True):
 class Survey:
     """The slices of one volume in the order of the array, and where they lie."""
 
-    headers: tuple[Header, ...]  # sorted along the slice normal
+    headers: tuple[Header, ...]  # along the slice normal; the first gives the grid its directions
     grid: Grid
     dropped: tuple[Dropped, ...]
 
