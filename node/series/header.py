@@ -33,7 +33,11 @@ UNPARSABLE = (
 )  # fmt: skip
 UNREADABLE = (*UNPARSABLE, InvalidDicomError, OSError, EOFError, struct.error)
 
-PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+# say something about this machine, not about the image: a disk or share in trouble, wrong rights
+PASSING = (
+    errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ESTALE,
+    errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
+)  # fmt: skip
 
 UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")  # zeros in front are wrong, common and harmless
 
@@ -65,6 +69,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     pixel_spacing_mm: tuple[float, float] | None = None  # between rows, between columns
     slice_thickness_mm: float | None = None
     image_type: tuple[str, ...] = ()
+    source_ae: str = ""  # who sent it to the node that stored it; of the file, not of the image
     series_description: str = ""
     protocol_name: str = ""
     body_part: str = ""
@@ -93,12 +98,13 @@ def read_dataset(path: Path) -> Dataset:
 
     Raises:
         NotAnImage: the file is no DICOM object, or is cut off.
+        OSError: of `PASSING`; trying again may work.
     """
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)
     except UNREADABLE as exc:
         if isinstance(exc, OSError) and exc.errno in PASSING:
-            raise  # says something about this machine, not about the image
+            raise
         message = f"a file is no readable DICOM object ({type(exc).__name__})"
         raise NotAnImage(message, advice="Send the image again from its source.") from exc
 
@@ -117,6 +123,7 @@ def header_of(dataset: Dataset, path: Path) -> Header:
         series_uid=_uid(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=_frame_of_reference(dataset),
         transfer_syntax_uid=_text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID"),
+        source_ae=_text(getattr(dataset, "file_meta", Dataset()), "SourceApplicationEntityTitle"),
         modality=_text(dataset, "Modality"),
         manufacturer=_text(dataset, "Manufacturer"),
         rows=_whole(dataset, "Rows"),

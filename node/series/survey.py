@@ -105,7 +105,7 @@ def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Drop
         first = seen.setdefault(header.sop_instance_uid, header)
         if first is header:
             continue
-        if msgspec.structs.replace(header, path=first.path) != first:
+        if msgspec.structs.replace(header, path=first.path, source_ae=first.source_ae) != first:
             message = "one SOP Instance UID stands on two different images"
             raise Conflicting(message, advice="Ask which of them is right, and send it alone.")
         dropped.append(Dropped(header.sop_instance_uid, "the same instance a second time"))

@@ -5,7 +5,6 @@ when; a series that cannot be understood holds up no other.
 Leaves to `node.arrival`: when a series is complete, and what becomes of it.
 """
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,28 +15,18 @@ import sqlalchemy as sa
 from node import queue
 from node.arrival import Association, Decision, Seen, completion, plan, refusal, try_survey
 from node.config import Config
-from node.errors import Conflicting, Defect, Unsuitable
+from node.errors import Defect, Unsuitable
 from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
 from node.package import Use
 from node.series import Header, read_header
 from node.states import Outcome
 from node.tending.choice import Use as Content
 from node.tending.choice import choose
+from node.tending.look import Look, announced, caller_of, repeated
+from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
+from node.tending.rows import rows
 
 log = logging.getLogger("node.tending")
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One series as it lay in its folder at one moment."""
-
-    folder: SeriesFolder
-    files: tuple[InstanceFile, ...]
-    digest: str
-    headers: tuple[Header, ...]
-    problem: Unsuitable | None  # an instance that cannot be read, or contradicts another
-    caller: str
-    seen: Seen
 
 
 @dataclass(frozen=True)
@@ -63,19 +52,19 @@ class Sweep:
         self._engine = engine
         self._inbox = inbox
         self._uses = {use.rule: use for use in uses}
-        self._settled: dict[str, int] = {}  # series key -> mtime_ns when it was decided
-        self._looks: dict[str, _Look] = {}  # what is still arriving
+        self._settled = Settled()
+        self._troubles = Troubles()
+        self._looks: dict[str, Look] = {}  # what is still arriving
         self._headers: dict[Path, Header | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
     def run(self, now: float) -> int:
         """Decide every series that is complete at `now`; return how many were decided."""
         folders = self._inbox.series_folders()
-        keys = {folder.key for folder in folders}
-        self._settled = {key: at for key, at in self._settled.items() if key in keys}
+        self._settled.keep_only({folder.key for folder in folders})
         decided = 0
         for folder in folders:
-            if self._settled.get(folder.key) != folder.mtime_ns:
+            if not self._settled.holds(folder, now):
                 decided += self._guarded(folder, now)
         return decided
 
@@ -86,40 +75,60 @@ class Sweep:
 
         Where an instance came with several contents, `content` says which is right.
         """
-        look = self._look(folder, content)
+        look = self._look(folder, now, content)
         if look is None:
             return None
         decision = self._plan(look)
-        return queue.decide_again(self._engine, *self._rows(look, decision, now), now)
+        return queue.decide_again(self._engine, *rows(look, decision, self._config, now), now)
 
     def waiting(self, now: float) -> list[Waiting]:
         """Return the series that are still arriving, and what each waits for."""
         found = []
         for folder in self._inbox.series_folders():
-            record = read_series(folder.path)
-            if record is None or self._is_known(folder, self._inbox.instances(folder)):
-                continue  # before any header is read: most of an inbox is decided
-            look = self._look(folder)
-            if look is None:
-                continue
-            verdict = completion(look.seen, self._config.complete, now)
-            found.append(
-                Waiting(
-                    study_uid=record.study,
-                    series_uid=record.series,
-                    instances=len(look.files),
-                    caller_ae=look.caller,
-                    why=verdict.why,
-                    until=verdict.wait_until,
-                )
-            )
+            try:
+                waits = self._waits(folder, now)
+            except PASSING as exc:
+                waits = _unseen(folder, in_words(exc))
+            if waits is not None:
+                found.append(waits)
         return found
 
+    def _waits(self, folder: SeriesFolder, now: float) -> Waiting | None:
+        record = read_series(folder.path)
+        if record is None or self._is_known(folder, self._inbox.instances(folder)):
+            return None  # before any header is read: most of an inbox is decided
+        look = self._look(folder, now)
+        if look is None:
+            return None
+        verdict = completion(look.seen, self._config.complete, now)
+        return Waiting(
+            study_uid=record.study,
+            series_uid=record.series,
+            instances=len(look.files),
+            caller_ae=look.caller,
+            why=verdict.why,
+            until=verdict.wait_until,
+        )
+
     def _guarded(self, folder: SeriesFolder, now: float) -> bool:
+        """Handle one series; trouble with the machine is over some time, so it decides nothing."""
+        if self._troubles.rests(folder.key, now):
+            return False
+        try:
+            decided = self._handle_or_hold(folder, now)
+        except PASSING as exc:
+            pause_s = self._troubles.add(folder.key, now)
+            said = {"path": folder.key, "seconds": pause_s}
+            log.warning("a series cannot be looked at for now: %s", in_words(exc), extra=said)
+            return False
+        self._troubles.end(folder.key)
+        return decided
+
+    def _handle_or_hold(self, folder: SeriesFolder, now: float) -> bool:
         """Handle one series; a defect in ours must not stop the others, nor hide."""
         try:
             return self._handle(folder, now)
-        except sa.exc.OperationalError:
+        except (sa.exc.OperationalError, *PASSING):
             raise  # the database is everybody's: try the whole sweep again
         except Exception:  # one series that we cannot handle: hold it for a person
             if self._failed.get(folder.key) != folder.mtime_ns:
@@ -137,17 +146,17 @@ class Sweep:
         advice = "Report it with the log; when it is mended, `segnode jobs replan UID` goes on."
         error = Defect("planning this series failed", advice=advice)
         held = Decision(Outcome.HELD, error.code, error.message, error.advice)
-        self._record(self._look_at(folder, files, (), None), held, now)
+        self._record(self._look_at(folder, files, (), None, now), held, now)
         return True
 
     def _handle(self, folder: SeriesFolder, now: float) -> bool:
         look = self._looks.get(folder.key)
-        if look is None or look.folder.mtime_ns != folder.mtime_ns:
+        if look is None or not _is_current(look, folder):
             files = self._inbox.instances(folder)
             if self._is_known(folder, files):
-                self._settle(folder, files)
+                self._settle(folder, files, now)
                 return False
-            look = self._look(folder)
+            look = self._look(folder, now)
             if look is None:
                 return False
             self._looks[folder.key] = look
@@ -156,12 +165,14 @@ class Sweep:
         self._record(look, self._plan(look), now)
         return True
 
-    def _look(self, folder: SeriesFolder, content: Content | None = None) -> _Look | None:
+    def _look(
+        self, folder: SeriesFolder, now: float, content: Content | None = None
+    ) -> Look | None:
         files = choose(self._inbox.instances(folder), content)
         if not files or read_series(folder.path) is None:
             return None
         headers, problem = self._read(files)
-        return self._look_at(folder, files, headers, problem or _repeated(files))
+        return self._look_at(folder, files, headers, problem or repeated(files), now)
 
     def _look_at(
         self,
@@ -169,21 +180,23 @@ class Sweep:
         files: tuple[InstanceFile, ...],
         headers: tuple[Header, ...],
         problem: Unsuitable | None,
-    ) -> _Look:
+        now: float,
+    ) -> Look:
         survey_problem = problem or (try_survey(headers)[1] if headers else None)
         markers = read_markers(folder.path)
         earlier = queue.arrivals_of(self._engine, series_key=folder.key)
-        return _Look(
+        return Look(
             folder=folder,
+            taken_at=now,
             files=files,
             digest=inputs_digest(files),
             headers=headers,
             problem=problem,
-            caller=markers[-1].calling_ae if markers else "",
+            caller=caller_of(markers, headers),
             seen=Seen(
                 instances=len(files),
                 frames=sum(header.number_of_frames for header in headers),
-                expected=_expected(headers),
+                expected=announced(headers),
                 associations=[Association(m.state, m.instances, m.closed) for m in markers],
                 last_at=folder.mtime_ns / 1e9,
                 problem=survey_problem,
@@ -214,87 +227,36 @@ class Sweep:
         digest = inputs_digest(files)
         return any(arrival.inputs_digest == digest for arrival in known)
 
-    def _plan(self, look: _Look) -> Decision:
+    def _plan(self, look: Look) -> Decision:
         if look.problem is not None:
             return refusal(look.problem)
         return plan(look.headers, look.caller, self._config.rules, self._uses)
 
-    def _record(self, look: _Look, decision: Decision, now: float) -> None:
-        recorded = queue.record_arrival(self._engine, *self._rows(look, decision, now), now)
-        self._settle(look.folder, look.files)
+    def _record(self, look: Look, decision: Decision, now: float) -> None:
+        recorded = queue.record_arrival(self._engine, *rows(look, decision, self._config, now), now)
+        self._settle(look.folder, look.files, now)
         series = look.headers[0].series_uid if look.headers else ""
         log.info(
             "%s", decision.outcome,
             extra={"series": series, "code": decision.code, "job": recorded.job_id},
         )  # fmt: skip
 
-    def _settle(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> None:
-        self._settled[folder.key] = folder.mtime_ns
+    def _settle(self, folder: SeriesFolder, files: Sequence[InstanceFile], now: float) -> None:
+        self._settled.add(folder, now)
         self._looks.pop(folder.key, None)
         self._failed.pop(folder.key, None)
         for file in files:
             self._headers.pop(file.path, None)
 
-    def _rows(
-        self, look: _Look, decision: Decision, now: float
-    ) -> tuple[queue.NewArrival, queue.NewSegmentJob | None]:
-        record = read_series(look.folder.path)
-        assert record is not None  # a look exists only for folders that have one
-        package = decision.package
-        arrival = queue.NewArrival(
-            study_uid=record.study,
-            series_uid=record.series,
-            series_key=look.folder.key,
-            inputs_digest=look.digest,
-            instances=len(look.files),
-            outcome=decision.outcome,
-            first_at=record.first_seen,
-            last_at=look.seen.last_at,
-            modality=look.headers[0].modality if look.headers else "",
-            caller_ae=look.caller,
-            code=decision.code,
-            reason=decision.reason,
-            advice=decision.advice,
-            rule=decision.rule,
-            package=package.name if package else "",
-            size=decision.size,
-        )
-        job = self._job(look, decision, now) if decision.outcome is Outcome.PLANNED else None
-        return arrival, job
 
-    def _job(self, look: _Look, decision: Decision, now: float) -> queue.NewSegmentJob:
-        assert decision.package is not None  # a planned series has one
-        targets = tuple(self._destination(name) for name in decision.send_to)
-        payload = queue.SegmentPayload(
-            series_key=look.folder.key,
-            files=tuple(file.path.name for file in look.files),
-            inputs_digest=look.digest,
-            package=decision.package.name,
-            package_digest=decision.package.digest,
-            size=decision.size,
-            targets=targets,
-            rule=decision.rule,
-            caller=look.caller,
-            created_at=now,
-        )
-        same_work = (look.folder.key, look.digest, decision.package.digest, decision.size, targets)
-        dedup_key = hashlib.sha256(repr(same_work).encode()).hexdigest()
-        return queue.NewSegmentJob(dedup_key=dedup_key, payload=payload, priority=decision.priority)
-
-    def _destination(self, name: str) -> queue.Destination:
-        target = self._config.targets[name]
-        encoding = queue.EncodingChoice(kind=target.seg, omit_empty_frames=not target.empty_frames)
-        return queue.Destination(name=name, encoding=encoding, report=target.report)
+def _is_current(look: Look, folder: SeriesFolder) -> bool:
+    """Say whether `folder`, listed now, holds what it held when `look` was taken."""
+    return look.folder.mtime_ns == folder.mtime_ns and shows_changes(folder, look.taken_at)
 
 
-def _repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:
-    """Say whether one SOP Instance UID came with two contents; file names tell it."""
-    if len({file.sop_key for file in files}) == len(files):
+def _unseen(folder: SeriesFolder, why: str) -> Waiting | None:
+    record = read_series(folder.path)
+    if record is None:
         return None
-    return Conflicting("one SOP Instance UID arrived with two different contents; both are kept")
-
-
-def _expected(headers: Sequence[Header]) -> int | None:
-    """Return how many images the headers announce, if they agree."""
-    announced = {header.expected_instances for header in headers}
-    return announced.pop() if len(announced) == 1 else None
+    said = f"its images cannot be read for now: {why}; it is tried again"
+    return Waiting(record.study, record.series, 0, "", said, None)

@@ -1,0 +1,65 @@
+"""A decided series as the rows that the queue records in one transaction."""
+
+import hashlib
+
+from node import queue
+from node.arrival import Decision
+from node.config import Config
+from node.inbox import read_series
+from node.states import Outcome
+from node.tending.look import Look
+
+
+def rows(
+    look: Look, decision: Decision, config: Config, now: float
+) -> tuple[queue.NewArrival, queue.NewSegmentJob | None]:
+    """Return the arrival, and the job of a planned series."""
+    record = read_series(look.folder.path)
+    assert record is not None  # a look exists only for folders that have one
+    package = decision.package
+    arrival = queue.NewArrival(
+        study_uid=record.study,
+        series_uid=record.series,
+        series_key=look.folder.key,
+        inputs_digest=look.digest,
+        instances=len(look.files),
+        outcome=decision.outcome,
+        first_at=record.first_seen,
+        last_at=look.seen.last_at,
+        modality=look.headers[0].modality if look.headers else "",
+        caller_ae=look.caller,
+        code=decision.code,
+        reason=decision.reason,
+        advice=decision.advice,
+        rule=decision.rule,
+        package=package.name if package else "",
+        size=decision.size,
+    )
+    job = _job(look, decision, config, now) if decision.outcome is Outcome.PLANNED else None
+    return arrival, job
+
+
+def _job(look: Look, decision: Decision, config: Config, now: float) -> queue.NewSegmentJob:
+    assert decision.package is not None  # a planned series has one
+    targets = tuple(_destination(config, name) for name in decision.send_to)
+    payload = queue.SegmentPayload(
+        series_key=look.folder.key,
+        files=tuple(file.path.name for file in look.files),
+        inputs_digest=look.digest,
+        package=decision.package.name,
+        package_digest=decision.package.digest,
+        size=decision.size,
+        targets=targets,
+        rule=decision.rule,
+        caller=look.caller,
+        created_at=now,
+    )
+    same_work = (look.folder.key, look.digest, decision.package.digest, decision.size, targets)
+    dedup_key = hashlib.sha256(repr(same_work).encode()).hexdigest()
+    return queue.NewSegmentJob(dedup_key=dedup_key, payload=payload, priority=decision.priority)
+
+
+def _destination(config: Config, name: str) -> queue.Destination:
+    target = config.targets[name]
+    encoding = queue.EncodingChoice(kind=target.seg, omit_empty_frames=not target.empty_frames)
+    return queue.Destination(name=name, encoding=encoding, report=target.report)
