@@ -97,15 +97,17 @@ class Inbox:
             os.close(self._owner)
             self._owner = -1
 
-    def check_space(self) -> None:
-        """Do nothing while there is room.
+    def check_space(self, coming_bytes: int = 0) -> None:
+        """Do nothing while there is room, also when `coming_bytes` more have been written.
 
         Raises:
             DiskLow: less free space than `data.stop_accepting_below`.
         """
         free = self.free_bytes()
-        if free < self._stop_below_bytes:
-            message = f"{free >> 20} MiB are free, {self._stop_below_bytes >> 20} MiB are wanted"
+        if free - coming_bytes < self._stop_below_bytes:
+            coming = f" beside {coming_bytes >> 20} MiB that come" if coming_bytes >> 20 else ""
+            wanted = f"{self._stop_below_bytes >> 20} MiB are wanted{coming}"
+            message = f"{free >> 20} MiB are free, {wanted}"
             raise DiskLow(message, advice="Free some space, or lower `data.stop_accepting_below`.")
 
     def open(self, calling_ae: str, host: str, now: float) -> Association:
@@ -119,7 +121,7 @@ class Inbox:
             DiskLow: too little space to accept anything.
             OSError: the disk is full or broken; nothing of the instance remains.
         """
-        self.check_space()
+        self.check_space(len(instance.data))
         key = series_key(instance.study, instance.series)
         sop = sop_key(instance.sop_instance)
         content = content_key(instance.transfer_syntax, instance.data)

@@ -102,7 +102,7 @@ def on_store(association: Association, request: Any, syntax: str, reception: Rec
     try:
         _store(association, request, syntax, reception)
     except Unacceptable as no:
-        return _refused(association, reception, no)
+        return _refused(association, request, reception, no)
     except DiskLow as low:
         return _no_space(association, reception, low.message, low.advice)
     except OSError as exc:
@@ -119,7 +119,7 @@ def _store(association: Association, request: Any, syntax: str, reception: Recep
     if association.visit is None or not spool.received_bytes:
         raise Unacceptable(StoreStatus.CANNOT_UNDERSTAND, "a C-STORE without data set")
     if spool.is_too_large:
-        raise Unacceptable(StoreStatus.OUT_OF_RESOURCES, "larger than node.largest_instance allows")
+        raise Unacceptable(StoreStatus.TOO_LARGE, "larger than node.largest_instance allows")
     with spool.view() as data:
         identity = identify(data, syntax)
         _check_command(request, identity)
@@ -183,10 +183,17 @@ def _reject(association: Association, reception: Reception, host: str, no: Rejec
     association.kill()  # waits until the rejection has been sent
 
 
-def _refused(association: Association, reception: Reception, no: Unacceptable) -> Answer:
-    status = f"0x{no.status:04X}"
+def _refused(
+    association: Association, request: Any, reception: Reception, no: Unacceptable
+) -> Answer:
+    status, named = f"0x{no.status:04X}", str(request.AffectedSOPInstanceUID)
     facts = {"study": no.study, "series": no.series, "status": status}
-    log.warning("instance refused: %s", no.reason, extra=facts | {"ae": association.calling_ae})
+    which = {
+        "ae": association.calling_ae,
+        "instance": named if is_uid(named) else "",
+        "bytes": request.DataSet.received_bytes,
+    }
+    log.warning("instance refused: %s", no.reason, extra=facts | which)
     _note(reception, _about(association, "refused-instance", no.reason, **facts))
     association.tally["refused"] += 1
     return no.status, no.reason

@@ -11,6 +11,7 @@ class StoreStatus(enum.IntEnum):
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_MISMATCH = 0xA900  # the data set does not match the SOP Class
     CANNOT_UNDERSTAND = 0xC000
+    TOO_LARGE = 0xC001  # of the same range: unlike 0xA700, sending it again is of no use
     UNEXPECTED = 0xC0FF  # of the range "cannot understand": a defect of ours, look at the log
 
 

@@ -94,12 +94,19 @@ def test_an_absurd_pdu_length_ends_the_connection(node: Listening) -> None:
     assert store(node, WHOLE) == 0
 
 
-def test_beyond_the_largest_instance_bytes_are_counted_not_kept(tmp_path: Path) -> None:
+def test_beyond_the_largest_instance_bytes_are_counted_not_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with listening(tmp_path, largest_instance=4000) as node, Peer(node.port) as peer:
         peer.associate()
         large = encode(ct(2, size=1024))
-        assert peer.store(large, f"{SERIES}.2") == StoreStatus.OUT_OF_RESOURCES
+        assert peer.store(large, f"{SERIES}.2") == StoreStatus.TOO_LARGE
         assert peer.store(WHOLE, UID) == StoreStatus.SUCCESS
+    (note,) = node.inbox.read_notes()
+    assert note.message == "larger than node.largest_instance allows"
+    (line,) = [record for record in caplog.records if "refused" in record.message]
+    assert vars(line)["instance"] == f"{SERIES}.2"
+    assert vars(line)["bytes"] == len(large)
 
 
 def test_a_large_instance_goes_through_a_file(

@@ -192,6 +192,14 @@ def test_too_little_space_is_transient(tmp_path: Path) -> None:
     assert inbox.free_bytes() > 0
 
 
+def test_an_instance_may_not_eat_what_is_to_stay_free(tmp_path: Path) -> None:
+    free = Inbox(tmp_path / "inbox").free_bytes()
+    inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free // 2)
+    inbox.check_space(free // 4)
+    with pytest.raises(DiskLow):
+        inbox.check_space(free)
+
+
 def test_a_series_is_pruned_only_as_it_was_seen(inbox: Inbox, visit: Association) -> None:
     inbox.keep(incoming(1), visit)
     (seen,) = inbox.series_folders()

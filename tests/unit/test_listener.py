@@ -7,6 +7,8 @@ import yaml
 from pynetdicom.presentation import build_context
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
+from node.errors import DiskLow
+from node.inbox import Inbox
 from node.listener import StoreStatus, contexts, spool
 from node.listener.callers import Slots, plain_host, rejection, yaml_line
 from node.listener.contexts import TRANSFER_SYNTAXES, supported
@@ -31,6 +33,7 @@ J2K = "1.2.840.10008.1.2.4.90"
         (StoreStatus.OUT_OF_RESOURCES, 0xA700),
         (StoreStatus.DATA_SET_MISMATCH, 0xA900),
         (StoreStatus.CANNOT_UNDERSTAND, 0xC000),
+        (StoreStatus.TOO_LARGE, 0xC001),
         (StoreStatus.UNEXPECTED, 0xC0FF),
     ],
 )
@@ -38,7 +41,7 @@ def test_a_status_is_the_standards(status: StoreStatus, code: int) -> None:
     assert status == code
     category = STORAGE_SERVICE_CLASS_STATUS[code][0]
     assert category == ("Success" if status == 0 else "Failure")
-    assert len(StoreStatus) == 6
+    assert len(StoreStatus) == 7
 
 
 def test_a_wrong_called_title_is_named(tmp_path: Path) -> None:
@@ -119,6 +122,35 @@ def test_a_spool_moves_to_disk_and_back(tmp_path: Path, monkeypatch: pytest.Monk
             assert bytes(view) == b"".join(bytes([number]) * 10 for number in range(pieces))
         data.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spool_leaves_free_what_is_to_stay_free(tmp_path: Path) -> None:
+    free = Inbox(tmp_path / "inbox").free_bytes()
+    inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free - (64 << 20))
+    data = Spool(inbox.passing, 1 << 30, inbox.check_space)
+    for _ in range(256):
+        data.write(bytes(1 << 20))
+        if data.problem:
+            break
+    assert isinstance(data.problem, DiskLow)
+    assert data.received_bytes < 128 << 20, "it stops while it comes, not after"
+    with pytest.raises(DiskLow, match="are wanted"):
+        data.view()
+    data.write(bytes(100))
+    assert data.getbuffer().nbytes == 0
+    data.close()
+
+
+def test_a_spool_asks_for_room_before_it_writes_anything(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox", stop_below_bytes=1 << 60)
+    data = Spool(inbox.passing, 1 << 30, inbox.check_space)
+    data.write(bytes(spool.IN_MEMORY_BYTES))
+    with data.view() as view:  # memory is not the disk: the inbox asks when it keeps this
+        assert view.nbytes == spool.IN_MEMORY_BYTES
+    data.write(bytes(1))
+    assert isinstance(data.problem, DiskLow)
+    assert data.getbuffer().nbytes == 0
+    data.close()
 
 
 def test_a_spool_that_is_too_large_keeps_nothing(tmp_path: Path) -> None:
