@@ -12,6 +12,8 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from node.errors import VerificationFailed
+
 Pixels = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 
@@ -33,12 +35,13 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
     """Return the frames in stored order.
 
     Raises:
+        VerificationFailed: frames and functional groups or pixels do not agree in number.
         ValueError, AttributeError, KeyError, IndexError: the object lacks what a SEG must have.
     """
     count, groups = int(dataset.NumberOfFrames), dataset.PerFrameFunctionalGroupsSequence
     if len(groups) != count:
         message = f"{count} frames have {len(groups)} functional groups"
-        raise ValueError(message)
+        raise VerificationFailed(message)
     for at, pixels in enumerate(_unpacked(dataset, count)):
         sources = [
             image
@@ -70,7 +73,7 @@ def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
     needed = -(-count * frame_bits // 8)
     if bits not in (1, 8) or not needed <= len(raw) <= needed + 1:
         message = f"{len(raw)} bytes of pixels where {needed} belong"
-        raise ValueError(message)
+        raise VerificationFailed(message)
     for at in range(count):
         first, last = at * frame_bits // 8, -(-(at + 1) * frame_bits // 8)
         pixels = raw[first:last]

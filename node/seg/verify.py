@@ -53,7 +53,8 @@ def verify(
         _check_segments(dataset, labels, segments)
         _check_voxels(frames(dataset), dataset, series, labels)
     except MALFORMED as exc:
-        message = f"the SEG cannot be read back: {type(exc).__name__}: {exc}"
+        # not the text: libraries quote values in it, and this may be logged
+        message = f"the SEG cannot be read back ({type(exc).__name__})"
         raise VerificationFailed(message) from exc
 
 
@@ -67,7 +68,8 @@ def read_labels(source: Path | bytes, series: Series) -> Labels:
         dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
         return Labels(_placed(frames(dataset), series), series.survey.grid)
     except MALFORMED as exc:
-        message = f"the SEG cannot be read back: {type(exc).__name__}: {exc}"
+        # not the text: libraries quote values in it, and this may be logged
+        message = f"the SEG cannot be read back ({type(exc).__name__})"
         raise VerificationFailed(message) from exc
 
 

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from node.errors import VerificationFailed
-from node.seg import Encoding, to_bytes, verify
+from node.seg import Encoding, read_labels, to_bytes, verify
 from tests.phantoms import Phantom
 from tests.segs import Result, result
 
@@ -256,6 +256,29 @@ def test_sabotage_is_caught(good: Result, sabotage: Callable[[Dataset], None]) -
 def test_rubbish_is_no_seg(good: Result, content: bytes) -> None:
     with pytest.raises(VerificationFailed):
         verify(content, good.series, good.labels)
+
+
+def test_what_a_library_quotes_is_not_repeated(good: Result) -> None:
+    count = str(good.seg.NumberOfFrames).encode()
+    whole = to_bytes(good.seg)
+    written = b"\x28\x00\x08\x00IS" + bytes([len(count), 0]) + count
+    assert written in whole
+    spoilt = whole.replace(written, b"\x28\x00\x08\x00IS\x06\x00CANARY")
+    for look in (
+        lambda: verify(spoilt, good.series, good.labels),
+        lambda: read_labels(spoilt, good.series),
+    ):
+        with pytest.raises(VerificationFailed) as caught:
+            look()
+        assert "CANARY" in str(caught.value.__cause__)
+        assert str(caught.value) == "the SEG cannot be read back (ValueError)"
+
+
+def test_our_own_words_stay(good: Result) -> None:
+    seg = copy.deepcopy(good.seg)
+    seg.PixelData = seg.PixelData[:-8]
+    with pytest.raises(VerificationFailed, match=r"bytes of pixels where \d+ belong"):
+        verify(to_bytes(seg), good.series, good.labels)
 
 
 def test_every_truncation_is_caught(good: Result) -> None:
