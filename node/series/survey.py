@@ -32,6 +32,7 @@ SPACING_TOLERANCE = 1e-3  # share of the pixel spacing: half a pixel over 512
 UNIT_TOLERANCE = 1e-2  # how far orientation vectors may be from unit length and from perpendicular
 STRAY_SHARE = 0.1  # up to this share of other images is left out; more means a mixed series
 MOST_STRAYS = 3
+MOST_KINDS = MOST_STRAYS + 2  # of size or direction: one more than a volume with its strays has
 
 # single-frame objects whose job is a picture for people, never a slice of a volume
 PICTURE_CLASSES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its multi-frame variants
@@ -176,22 +177,34 @@ def _is_perpendicular(orientation: tuple[float, ...]) -> bool:
 
 def _one_direction(headers: list[Header]) -> tuple[list[Header], list[Dropped]]:
     """Keep the images that share size, spacing and orientation; a few others are left out."""
-    groups: list[list[Header]] = []
-    for header in headers:
-        for group in groups:
-            if _is_parallel(group[0], header):
-                group.append(header)
-                break
-        else:
-            groups.append([header])
-    groups.sort(key=len, reverse=True)
+    groups, more = _kinds(headers)
     chosen, others = groups[0], [header for group in groups[1:] for header in group]
-    if len(others) > min(MOST_STRAYS, STRAY_SHARE * len(headers)):
+    if more + len(others) > min(MOST_STRAYS, STRAY_SHARE * len(headers)):
         kinds = "; ".join(f"{len(group)} × {_looks(group[0])}" for group in groups[:4])
-        message = f"the images have {len(groups)} different sizes or directions: {kinds}"
+        count = f"more than {len(groups)}" if more else str(len(groups))
+        message = f"the images have {count} different sizes or directions: {kinds}"
         raise MixedOrientation(message, advice="Send each stack of slices as its own series.")
     reason = f"another size or direction than the other {len(chosen)}"
     return chosen, [Dropped(header.sop_instance_uid, reason) for header in others]
+
+
+def _kinds(headers: list[Header]) -> tuple[list[list[Header]], int]:
+    """Group parallel images, the largest group first; return how many found no place in a group.
+
+    Each image is compared with `MOST_KINDS` groups at most: a rotating projection of thousands has
+    as many directions, and one volume with strays never has so many.
+    """
+    groups: list[list[Header]] = []
+    more = 0
+    for header in headers:
+        group = next((group for group in groups if _is_parallel(group[0], header)), None)
+        if group is not None:
+            group.append(header)
+        elif len(groups) < MOST_KINDS:
+            groups.append([header])
+        else:
+            more += 1
+    return sorted(groups, key=len, reverse=True), more
 
 
 def _is_parallel(a: Header, b: Header) -> bool:

@@ -200,6 +200,21 @@ def test_two_stacks_in_one_series_are_refused(tmp_path: Path) -> None:
         survey(headers(make(tmp_path, Phantom(change=turn))))
 
 
+def test_of_thousands_of_directions_only_a_few_are_told_apart(tmp_path: Path) -> None:
+    one = headers(make(tmp_path, Phantom(shape=(2, 20, 16))))[0]
+    turned = [
+        msgspec.structs.replace(
+            one,
+            sop_instance_uid=f"1.2.{n}",
+            orientation=(np.cos(n), np.sin(n), 0.0, -np.sin(n), np.cos(n), 0.0),
+        )
+        for n in range(2000)
+    ]
+    # comparing each with each would take minutes
+    with pytest.raises(errors.MixedOrientation, match="more than 5 different sizes or directions"):
+        survey(turned)
+
+
 def test_a_left_out_slice_in_the_middle_leaves_a_gap_that_is_noticed(tmp_path: Path) -> None:
     def change(dataset: Dataset, z: int) -> None:
         if z == 5:
