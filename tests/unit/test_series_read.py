@@ -1,5 +1,6 @@
 """Pixels: rescale, padding, odd bits, compressed syntaxes, damage."""
 
+import datetime
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from pydicom.uid import (
 
 from node.errors import Conflicting, UndecodablePixels
 from node.series import read
+from node.series.compose import Labelling, compose
+from tests.packages import phantom
 from tests.phantoms import PLANES, Phantom, make
 
 
@@ -142,3 +145,12 @@ def test_one_uid_on_two_contents_is_refused(tmp_path: Path) -> None:
     other.write_bytes(raw)
     with pytest.raises(Conflicting, match="different content"):
         read([other, *made.paths])
+
+
+def test_a_composed_series_says_in_which_zone_it_is_dated(tmp_path: Path) -> None:
+    noon_in_tokyo = datetime.datetime(
+        2026, 1, 2, 12, tzinfo=datetime.timezone(datetime.timedelta(hours=9))
+    )
+    composed = compose(phantom(), tmp_path, Labelling(), noon_in_tokyo)
+    dataset = pydicom.dcmread(composed.files[0])
+    assert (dataset.StudyTime, dataset.TimezoneOffsetFromUTC) == ("030000", "+0000")
