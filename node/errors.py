@@ -182,6 +182,12 @@ class DiskLow(Transient):
     code = "disk-low"
 
 
+class DatabaseBusy(Transient):
+    """The database is locked for longer than a writer takes, out of reach, or its disk fails."""
+
+    code = "database-busy"
+
+
 class LeaseLost(Transient):
     """Another worker took the job over after this one fell silent."""
 

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Engine, Float, ForeignKey, Index, Integer, Text
 
 from node.config import Data
-from node.errors import Misconfigured
+from node.errors import DatabaseBusy, Misconfigured
 from node.states import Kind, Outcome, State
 
 FILE_NAME = "segnode.sqlite"
+PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
 
 
@@ -211,6 +212,7 @@ def open_database(place: str | Path) -> Engine:
 
     Raises:
         Misconfigured: a newer node made it, or it cannot be opened.
+        DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     is_url = "://" in str(place)
     url = sa.make_url(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
@@ -220,9 +222,18 @@ def open_database(place: str | Path) -> Engine:
             migrate(connection, MIGRATIONS)
     except (sa.exc.OperationalError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be opened"
+        if isinstance(exc, sa.exc.OperationalError) and _may_pass(exc):
+            advice = "It is tried again. If it stays so: is the disk full, or its server down?"
+            raise DatabaseBusy(message, advice=advice) from exc
         advice = "Check `data.database`, the folder's rights, and the driver's package."
         raise Misconfigured(message, advice=advice) from exc
     return engine
+
+
+def _may_pass(exc: sa.exc.OperationalError) -> bool:
+    """Tell a lock or a silent server from a path or right that stays wrong."""
+    name = getattr(exc.orig, "sqlite_errorname", None)
+    return name is None or name.startswith(PASSING)
 
 
 def migrate(connection: sa.Connection, migrations: Sequence[Migration]) -> None:

@@ -28,9 +28,13 @@ def load(path: Path) -> Config:
             message = f"{path} is larger than {LARGEST_FILE_BYTES} bytes"
             raise Misconfigured(message)
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        message = f"{path} cannot be read"
+    except FileNotFoundError as exc:
+        message = f"{path} cannot be read: there is no such file"
         raise Misconfigured(message, advice="Write one with `segnode init`.") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        message = f"{path} cannot be read: {why}"
+        raise Misconfigured(message, advice="Mend the file or its rights, then try again.") from exc
     return load_text(text, str(path), path.parent)
 
 

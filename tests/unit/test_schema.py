@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from node import queue, schema
 from node.config import Data
-from node.errors import Misconfigured
+from node.errors import DatabaseBusy, Misconfigured
 from tests.rows import T0, a_segment_job, an_arrival
 
 
@@ -57,6 +57,20 @@ def test_a_newer_database_is_refused(engine: sa.Engine, tmp_path: Path) -> None:
         connection.execute(sa.text("UPDATE schema_version SET version = 99"))
     with pytest.raises(Misconfigured, match="version 99, this node knows up to 2"):
         schema.open_database(tmp_path / "a.sqlite")
+
+
+def test_a_locked_database_may_be_free_later(
+    engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
+    with engine.begin(), pytest.raises(DatabaseBusy, match="cannot be opened"):
+        schema.open_database(tmp_path / "a.sqlite")
+    schema.open_database(tmp_path / "a.sqlite")
+
+
+def test_a_folder_in_the_place_of_the_database_stays_wrong(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="cannot be opened"):
+        schema.open_database(tmp_path)
 
 
 def test_only_missing_migrations_run_and_in_order(engine: sa.Engine) -> None:
