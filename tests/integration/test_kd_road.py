@@ -1,0 +1,68 @@
+"""The road of docs/laboratory.md, as it is written there, from plan to validate."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kd.commands import main
+from node.package import load
+from node.pipeline import golden_dice
+from tests.kd_phantoms import data_set
+
+PAGE = Path(__file__).parents[2] / "docs" / "laboratory.md"
+TRAINING = ("teach", "distill", "train")
+BUDGET = ["--steps", "12", "--device", "cpu"]
+CODE = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
+CATEGORY = {"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"}
+
+
+def written() -> Iterator[list[str]]:
+    """Return the words of each command of the page's road."""
+    text = PAGE.read_text(encoding="utf-8")
+    (block,) = re.findall(r"```\n(kd plan .*?)```", text, re.DOTALL)
+    for line in block.strip().splitlines():
+        yield shlex.split(line, comments=True)
+
+
+def fill_in(recipe: Path) -> None:
+    """Do what the page tells a person to: give every "?" a meaning."""
+    said = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    said["intended_use"] = "Tests."
+    said["data"] |= {"source": "drawn by the tests", "licence": "Apache-2.0"}
+    for part in said["segments"]:
+        part |= {"type": CODE, "category": CATEGORY}
+    recipe.write_text(yaml.safe_dump(said), encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_road_leads_to_a_package_that_the_node_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data_set(tmp_path / "DATA", 8, 2)
+    Path("ITS_LICENCE").write_text("drawn by the tests", encoding="utf-8")
+    Path("IMAGE.nii.gz").write_bytes(Path("DATA/images/ball_0.nii.gz").read_bytes())
+    commands = []
+    for words in written():
+        assert words[0] == "kd"
+        command = words[1]
+        typed = ["IMAGE.nii.gz" if word == "IMAGE" else word for word in words[1:]]
+        assert main([*typed, *(BUDGET if command in TRAINING else [])]) == 0, typed
+        commands.append(command)
+        if command == "plan":
+            fill_in(tmp_path / "recipe.yaml")
+    assert commands[:2] == ["plan", "teach"]
+    assert commands[-2:] == ["release", "validate"]
+    package = load(Path("models/hippocampus-mr/1.0"))
+    assert list(package.manifest.sizes) == ["teacher", "large", "medium", "small", "tiny"]
+    for size in package.manifest.sizes:
+        assert golden_dice(package, size, threads=1) >= package.manifest.golden.least_dice, size
+    report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
+    assert report["cases"] == 2
+    assert set(report["sizes"]) == set(package.manifest.sizes)
