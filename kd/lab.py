@@ -70,7 +70,7 @@ def study(
         soft = read_maps(cases, recipe.n_classes, lesson.soft)
         teacher = maps_digest(cases, lesson.soft)
         objective = distilled(recipe.distillation)
-    batches = Batches(cases, recipe.grid.patch_zyx, recipe.training, device, soft=soft)
+    batches = Batches(cases, recipe.training_patch_zyx, recipe.training, device, soft=soft)
     network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
     bound = identity(recipe, lesson, teacher)
     trainer = Trainer(network, choice, recipe.augment, bound, device)

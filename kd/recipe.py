@@ -64,6 +64,7 @@ class Training(_Strict, frozen=True, kw_only=True):
     steps: int | None = 1000
     minutes: float | None = None
     foreground_share: float = 0.33  # of patches centred on a structure, in cases beyond the patch
+    patch_zyx: Triple | None = None  # instead of grid.patch_zyx: smaller ones, more of them
     checkpoint_every_s: float = 60.0
 
 
@@ -142,6 +143,11 @@ class Recipe(_Strict, frozen=True, kw_only=True):
         return tuple(sorted(self.sizes, key=SIZES.index))
 
     @property
+    def training_patch_zyx(self) -> Triple:
+        """What a network is trained on; it works on `grid.patch_zyx`."""
+        return self.training.patch_zyx or self.grid.patch_zyx
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all choices: a checkpoint of other choices is not continued."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
@@ -195,10 +201,10 @@ class Recipe(_Strict, frozen=True, kw_only=True):
             norm=net.norm,
             stem_stride=net.stem_stride,
         )
-        for patch, divisor in zip(self.grid.patch_zyx, topology.divisor_zyx, strict=True):
-            if patch % divisor:
-                message = f"patch {self.grid.patch_zyx} is no multiple of {topology.divisor_zyx}"
-                raise BadRecipe(message, advice="Change grid.patch_zyx or strides_zyx")
+        for patch in (self.grid.patch_zyx, self.training_patch_zyx):
+            if any(edge % d for edge, d in zip(patch, topology.divisor_zyx, strict=True)):
+                message = f"patch {patch} is no multiple of {topology.divisor_zyx}"
+                raise BadRecipe(message, advice="Change the patch or strides_zyx")
         return topology
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from kd.commands import main
@@ -164,6 +165,42 @@ def _refused(world: Path, recipe: str, capsys: pytest.CaptureFixture[str]) -> st
     assert main(_release(world, "0.9", recipe)) == 1
     assert not (world / "models" / "two-balls" / "0.9").exists()
     return capsys.readouterr().err
+
+
+def test_the_released_teacher_may_be_the_ensemble_in_one_file(world: Path) -> None:
+    other = _other(world, "ensemble.yaml", released_teacher="ensemble")
+    assert main(_release(world, "0.4", other)) == 0
+    package = load(world / "models" / "two-balls" / "0.4")
+    single = load(_package(world)).manifest.sizes["teacher"]
+    whole = package.manifest.sizes["teacher"]
+    assert (whole.parameters, whole.macs_per_patch) == (
+        2 * single.parameters,
+        2 * single.macs_per_patch,
+    )
+    text = (package.folder / "card.md").read_text(encoding="utf-8")
+    assert "* teacher: 2 networks, together 24 steps" in text
+    assert "the package's teacher is that ensemble" in text
+
+
+def test_an_ensemble_of_another_size_is_no_teacher(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _other(world, "mixed.yaml", released_teacher="ensemble", fold_size="small")
+    assert "is made of networks of size teacher" in _refused(world, other, capsys)
+
+
+def test_folds_may_be_trained_side_by_side(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["teach", str(world / "recipe.yaml"), "--data", str(world / "balls"), *BUDGET]
+    words += ["--runs", str(tmp_path)]
+    assert main([*words, "--fold", "2"]) == 1
+    assert "there is no fold 2" in capsys.readouterr().err
+    assert main([*words, "--fold", "1"]) == 0
+    assert not (tmp_path / "soft").exists()
+    alone = torch.load(tmp_path / "teacher_1" / "checkpoint.pt", weights_only=True)["averaged"]
+    among = torch.load(world / "runs/teacher_1/checkpoint.pt", weights_only=True)["averaged"]
+    assert all(torch.equal(alone[name], among[name]) for name in among)
 
 
 def test_runs_of_another_recipe_are_not_released(

@@ -6,13 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+import yaml
 
 from kd import checkpoint
 from kd.augment import Augment
 from kd.batches import Batches
 from kd.cases import names_of, read_cases
+from kd.commands import main
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.lab import Lesson, identity, lesson_names, new_network, study
+from kd.precision import autocast
 from kd.recipe import read_recipe
 from kd.train import CHECKPOINT, Outcome, Progress, Slice, Trainer, averaged_network, schedule
 from node.pipeline import dice
@@ -74,6 +77,45 @@ def test_a_resumed_training_equals_an_uninterrupted_one(folder: Path, tmp_path: 
     states = [checkpoint.load(tmp_path / run / CHECKPOINT, CPU) for run in ("whole", "parts")]
     for name, weight in states[0]["averaged"].items():
         assert torch.equal(weight, states[1]["averaged"][name]), name
+
+
+def test_a_size_may_have_its_own_budget_unless_the_command_line_says_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    said = yaml.safe_load(write_recipe(tmp_path / "recipe.yaml").read_text(encoding="utf-8"))
+    said["sizes"]["small"]["steps"] = 3
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    chosen = read_recipe(tmp_path / "recipe.yaml")
+    assert (chosen.training_of("small").steps, chosen.training_of("teacher").steps) == (3, 6)
+    words = ["train", str(tmp_path / "recipe.yaml"), "--data", str(folder), "--size", "small"]
+    for run, steps, options in (("a", 3, []), ("b", 2, ["--steps", "2"])):
+        assert main([*words, "--run", str(tmp_path / run), *options, "--device", "cpu"]) == 0
+        assert checkpoint.load(tmp_path / run / CHECKPOINT, CPU)["step"] == steps
+
+
+def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> None:
+    seen: list[torch.Size] = []
+
+    def objective(outputs: list[torch.Tensor], _batch: object, _share: float) -> torch.Tensor:
+        seen.append(outputs[0].shape[2:])
+        return outputs[0].square().mean()
+
+    chosen = recipe(steps=1, patch_zyx=[8, 12, 8])
+    cases = read_cases(chosen, folder, lesson_names(chosen, folder, None))
+    batches = Batches(cases, chosen.training_patch_zyx, chosen.training, CPU)
+    trainer = Trainer(new_network(chosen, "small"), chosen.training, chosen.augment, "x", CPU)
+    trainer.run(batches, tmp_path, objective=objective)
+    assert seen == [(8, 12, 8)]
+    with pytest.raises(BadRecipe, match=r"patch \(8, 11, 8\) is no multiple"):
+        recipe(patch_zyx=[8, 11, 8]).topology("small")
+
+
+def test_bfloat16_is_used_only_where_the_processor_has_it() -> None:
+    found = torch.cpu.get_capabilities()
+    has = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    with autocast(CPU):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert (product.dtype == torch.bfloat16) is has
 
 
 def test_another_recipe_does_not_continue_a_training(folder: Path, tmp_path: Path) -> None:
