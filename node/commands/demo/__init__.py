@@ -55,7 +55,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     command = commands.add_parser("demo", help="a head arrives by C-STORE, a SEG comes back")
     command.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything")
     command.add_argument("--models", type=Path, default=Path("models"))
-    command.add_argument("--size", default="small", help="size of the model")
+    command.add_argument("--size", default="large", help="size of the model")
     command.add_argument("--open", action="store_true", help="open the pictures when done")
     add_json(command)
     command.set_defaults(run=_demo)
