@@ -145,16 +145,18 @@ class Trainer:
         return Outcome(self.step, self.seconds, self.share >= 1, tuple(losses))
 
     def state(self) -> dict[str, Any]:
-        """Return everything that the next step depends on."""
-        return {
+        """Return everything that the next step depends on; of a finished training, its result."""
+        state = {
             "format": FORMAT,
             "identity": self.identity,
             "step": self.step,
             "seconds": self.seconds,
-            "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
         }
+        if self.share < 1:
+            state["network"] = self.network.state_dict()
+            state["optimiser"] = self.optimiser.state_dict()
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned.
@@ -165,10 +167,11 @@ class Trainer:
         if state.get("format") != FORMAT or state.get("identity") != self.identity:
             message = "the checkpoint in this folder belongs to another training"
             raise BadCheckpoint(message, advice="Give another --run folder, or the recipe it had")
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.averaged.load_state_dict(state["averaged"])
+        if self.share < 1:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
 
     def _one(self, batches: Batches, objective: Objective) -> float:
         for group in self.optimiser.param_groups:

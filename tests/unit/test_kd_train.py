@@ -118,6 +118,17 @@ def test_bfloat16_is_used_only_where_the_processor_has_it() -> None:
     assert (product.dtype == torch.bfloat16) is has
 
 
+def test_of_a_finished_training_only_its_result_is_kept(folder: Path, tmp_path: Path) -> None:
+    _train(folder, tmp_path, stop_after=1)
+    begun = (tmp_path / CHECKPOINT).stat().st_size
+    _train(folder, tmp_path)
+    finished = (tmp_path / CHECKPOINT).read_bytes()
+    assert len(finished) < begun / 2
+    again = _train(folder, tmp_path)
+    assert (again.finished, again.losses) == (True, ())
+    assert (tmp_path / CHECKPOINT).read_bytes() == finished
+
+
 def test_another_recipe_does_not_continue_a_training(folder: Path, tmp_path: Path) -> None:
     _train(folder, tmp_path, stop_after=1)
     with pytest.raises(BadCheckpoint, match="another training"):
