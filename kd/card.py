@@ -3,7 +3,7 @@
 from typing import Any
 
 from kd import tables
-from kd.validate import TEACHER
+from kd.recipe import TEACHER
 from node.package import Manifest
 from node.package.manifest import Range
 

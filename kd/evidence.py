@@ -5,7 +5,7 @@ its budget was spent. Leaves to `kd.release`: the package.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,13 @@ import torch
 from kd.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.export import Exported, export, real_patches
-from kd.lab import binding, fold_run, open_run, open_runs
+from kd.lab import Say, binding, fold_run, open_run, open_runs
 from kd.recipe import Recipe
 from kd.train import CHECKPOINT, is_finished
 from kd.typed import noted
 from kd.validate import MEASURES, Score, Validation, compare, paired
 from node.package import Package
 from node.package.manifest import SizeName
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

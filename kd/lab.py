@@ -15,7 +15,7 @@ from kd.errors import BadSplit, BadTeacher
 from kd.losses import distilled
 from kd.network import Ensemble, UNet
 from kd.oriented import Oriented, read_foreign
-from kd.recipe import Recipe
+from kd.recipe import TEACHER, Recipe
 from kd.soft import maps_digest, read_maps, write_maps
 from kd.train import (
     Objective,
@@ -29,7 +29,6 @@ from kd.train import (
     seeded,
 )
 
-TEACHER = "teacher"
 SOFT = "soft"  # folder of the teacher's maps, beside the runs of its folds
 
 Report = Callable[[Progress], None]
@@ -96,10 +95,10 @@ def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
     Raises:
         BadSplit: there is no such fold, or the split file is wrong.
     """
-    if recipe.folds == 1 or not 0 <= fold < recipe.folds:
-        message = f"there is no fold {fold}: the recipe has folds: {recipe.folds}"
-        raise BadSplit(message, advice="Folds are numbered from 0; a recipe of one fold has none")
-    return fold_names(recipe, folder)[fold]
+    if recipe.folds == 1:
+        message = "there is no fold to hold out: the recipe has folds: 1"
+        raise BadSplit(message, advice="Give the recipe two folds or more")
+    return _fold(recipe, folder, fold)
 
 
 def teach_fold(
@@ -111,15 +110,10 @@ def teach_fold(
         BadSplit: there is no such fold.
         LabError: of the case, split, recipe or checkpoint that is wrong.
     """
-    parts = fold_names(recipe, folder)
-    if not 0 <= number < len(parts):
-        message = f"there is no fold {number}: the recipe has folds: {recipe.folds}"
-        raise BadSplit(message, advice="Folds are numbered from 0")
+    held = _fold(recipe, folder, number)
     names = names_of(recipe, folder, recipe.data.train)
-    chosen = tuple(name for name in names if name not in parts[number])
-    run = fold_run(runs, number)
-    lesson = Lesson(recipe.fold_size, chosen)
-    return study(recipe, folder, lesson, run, here=here, report=report)
+    lesson = Lesson(recipe.fold_size, tuple(name for name in names if name not in held))
+    return study(recipe, folder, lesson, fold_run(runs, number), here=here, report=report)
 
 
 def teach(
@@ -207,6 +201,14 @@ def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:
         return ((),)
     names = names_of(recipe, folder, recipe.data.train)
     return folds(names, recipe.folds, subjects_of(recipe, folder))
+
+
+def _fold(recipe: Recipe, folder: Path, number: int) -> tuple[str, ...]:
+    parts = fold_names(recipe, folder)
+    if not 0 <= number < len(parts):
+        message = f"there is no fold {number}: the recipe has folds: {recipe.folds}"
+        raise BadSplit(message, advice="Folds are numbered from 0")
+    return parts[number]
 
 
 def fold_run(runs: Path, number: int) -> Path:

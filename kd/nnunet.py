@@ -15,11 +15,20 @@ import torch
 
 from kd import checkpoint
 from kd.errors import BadTeacher
+from kd.lab import fold_run
 from kd.network import Topology, Triple, UNet
 from kd.nnunet_weights import weights_of
 from kd.oriented import DESCRIPTION, Foreign
-from kd.plan import ANISOTROPIC, family, uncoded, write_recipe, write_splits
-from kd.recipe import UNKNOWN_CODE, Data, Distillation, Recipe
+from kd.plan import (
+    ANISOTROPIC,
+    case_names,
+    family,
+    raw_data,
+    uncoded,
+    write_recipe,
+    write_splits,
+)
+from kd.recipe import UNKNOWN_CODE, Distillation, Recipe
 from kd.train import CHECKPOINT, FORMAT
 from node.errors import NodeError
 from node.imaging import intensity
@@ -27,7 +36,6 @@ from node.imaging.nifti import read_volume
 from node.imaging.orient import Orientation, Turn, turn_of
 from node.package.manifest import Input, ModelGrid, Range
 
-IMAGES = "imagesTr"  # of a raw data set
 PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
 NORM_EPS = 1e-5  # of InstanceNorm, torch's and nnU-Net's default
 RESAMPLING, CUBIC = "resample_data_or_seg_to_shape", 3  # nnU-Net's defaults for images
@@ -152,7 +160,8 @@ def import_folder(
         BadTeacher: there is no trained fold, or one that does not fit its own plan or the data.
     """
     topology, names = topology_of(results), _cases(results, data)
-    turn = _turn(data / IMAGES / f"{names[0]}_0000{_ending(results)}")
+    where = raw_data(_ending(results))
+    turn = _turn(data / where.images / f"{names[0]}{where.image_ending}")
     forward: list[int] = results.plans["transpose_forward"]
     # axis i of the network is file axis forward[i]; canonical axis j is file axis turn.axes[j]
     axes = tuple(turn.axes.index(f) for f in forward)
@@ -173,7 +182,7 @@ def import_folder(
             source=f"{results.folder.name}/{path.parent.name}",
         )
         seen = [name for name in names if name not in held]
-        _write_run(foreign, seen, path, runs / f"teacher_{number}")
+        _write_run(foreign, seen, path, fold_run(runs, number))
     recipe = _recipe(results, foreign, _orientation(turn), words)
     chosen = msgspec.structs.replace(
         recipe.data, splits=write_splits({recipe.data.train: names, recipe.data.test: []}, out)
@@ -189,10 +198,10 @@ def import_folder(
 
 
 def _cases(results: Results, data: Path) -> list[str]:
-    ending = f"_0000{_ending(results)}"
-    names = sorted(p.name.removesuffix(ending) for p in (data / IMAGES).glob(f"*{ending}"))
+    where = raw_data(_ending(results))
+    names = case_names(data, where)
     if not names:
-        message = f"{data.name} has no {IMAGES}/*{ending}"
+        message = f"{data.name} has no {where.images}/*{where.image_ending}"
         raise BadTeacher(message, advice="Give --data the folder nnUNet_raw/DatasetNNN_NAME")
     return names
 
@@ -237,14 +246,11 @@ def _recipe(
         raise BadTeacher("nnU-Net resamples so thick slices apart, which the node does not")
     shape = np.array(results.plans["original_median_shape_after_transp"], float)
     extent = shape * np.array(results.plans["original_median_spacing_after_transp"])
-    ending = _ending(results)
     return Recipe(
         task=task,
         title=task,
         intended_use=UNKNOWN_CODE,
-        data=Data(
-            images=IMAGES, labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
-        ),
+        data=raw_data(_ending(results)),
         input=Input(
             modality=modality,
             spacing_mm=Range(low=min(spacing) / 2, high=max(spacing) * 2),

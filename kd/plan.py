@@ -51,9 +51,7 @@ def layout(folder: Path) -> tuple[Data, dict[int, str]]:
     if described.is_file() and (folder / "imagesTr").is_dir():
         raw = json.loads(described.read_text(encoding="utf-8"))
         ending = raw.get("file_ending", ".nii.gz")
-        data = Data(
-            images="imagesTr", labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
-        )
+        data = raw_data(ending)
         if len(raw.get("channel_names", raw.get("modality", {"0": ""}))) != 1:
             message = f"{folder.name} has several channels per case, and a series has one"
             raise BadRecipe(message, advice="Leave one channel in imagesTr and in dataset.json")
@@ -67,6 +65,19 @@ def layout(folder: Path) -> tuple[Data, dict[int, str]]:
     raise BadRecipe(
         message, advice="Give images/ and labels/, or nnU-Net's imagesTr/ and labelsTr/"
     )
+
+
+def raw_data(ending: str) -> Data:
+    """Return where cases lie in nnU-Net's raw layout, with files that end in `ending`."""
+    return Data(
+        images="imagesTr", labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
+    )
+
+
+def case_names(folder: Path, data: Data) -> list[str]:
+    """Return the name of every case that has an image, sorted."""
+    ending = data.image_ending
+    return sorted(p.name.removesuffix(ending) for p in (folder / data.images).glob(f"*{ending}"))
 
 
 def fingerprint(pairs: Sequence[Pair]) -> Fingerprint:
@@ -249,8 +260,7 @@ def _loose(data: Data) -> Recipe:
 
 
 def _deal(folder: Path, data: Data) -> dict[str, list[str]]:
-    ending = data.image_ending
-    names = sorted(p.name.removesuffix(ending) for p in (folder / data.images).glob(f"*{ending}"))
+    names = case_names(folder, data)
     random.Random(0).shuffle(names)  # noqa: S311 - a shuffle, not a secret
     held = max(1, round(TEST_SHARE * len(names)))
     return {data.train: sorted(names[held:]), data.test: sorted(names[:held])}

@@ -18,6 +18,7 @@ from node.imaging import intensity
 from node.imaging import regions as region_steps
 from node.package.manifest import SIZES, Input, ModelGrid, Segment, SizeName
 
+TEACHER: SizeName = "teacher"
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
 
 
@@ -115,7 +116,7 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     sizes: dict[SizeName, Net]
     training: Training = Training()
     folds: int = 1  # of the ensemble; 1: one teacher, trained on every training case
-    fold_size: SizeName = "teacher"  # the ensemble's networks; a cheaper size buys longer training
+    fold_size: SizeName = TEACHER  # the ensemble's networks; a cheaper size buys longer training
     # what a package calls teacher: one network more, which learns from the ensemble on every case,
     # or the ensemble itself as one file
     released_teacher: Literal["trained", "ensemble"] = "trained"
@@ -125,10 +126,10 @@ class Recipe(_Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse an ensemble of a size that does not exist."""
-        if self.fold_size not in self.sizes and self.fold_size != "teacher":
+        if self.fold_size not in self.sizes and self.fold_size != TEACHER:
             message = f"fold_size {self.fold_size!r} is not among the sizes"
             raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
-        if self.released_teacher == "ensemble" and self.fold_size != "teacher":
+        if self.released_teacher == "ensemble" and self.fold_size != TEACHER:
             message = "released_teacher: ensemble is made of networks of size teacher"
             raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
 

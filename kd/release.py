@@ -19,15 +19,15 @@ from kd.errors import BadRecipe, GateFailed, LabError
 from kd.evidence import (
     Made,
     Order,
-    Say,
     compared_runs,
     ensemble,
     export_runs,
     refuse_foreign,
     twins,
 )
-from kd.recipe import UNKNOWN_CODE
-from kd.validate import TEACHER, Validation, metrics_of, report_of, rows, validate
+from kd.lab import Say
+from kd.recipe import TEACHER, UNKNOWN_CODE
+from kd.validate import Validation, metrics_of, report_of, rows, validate
 from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
 from node.package.manifest import Golden, Manifest, Provenance, SizeName

@@ -1,8 +1,10 @@
 """The tables of a card: Markdown, made from a report's numbers and nothing else."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from kd.validate import MEASURES, TEACHER
+from kd.recipe import TEACHER
+from kd.validate import MEASURES
 from node.package import Manifest
 
 
@@ -11,7 +13,7 @@ def sizes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     labels = [s.label for s in manifest.segments]
     head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels]
     head += ["surface Dice", "HD95 mm", "retention", "seconds", "peak MB"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = [_row(head), "|" + "---|" * len(head)]
     for size, found in numbers["sizes"].items():
         dice = found["dice"]
         cells = [
@@ -26,7 +28,7 @@ def sizes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
             f"{found['seconds']:.2f}",
             f"{found['peak_mb']:.0f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(_row(cells))
     return lines
 
 
@@ -50,7 +52,7 @@ def against_teacher(
     for size, found in students.items():
         gaps = [found[f"{name}_difference"] for name in MEASURES]
         cells = [size, *(_signed(gap) for gap in gaps), _verdict(gaps, margins)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(_row(cells))
     return [*lines, "", f"![Differences by case]({plot})", ""]
 
 
@@ -75,7 +77,7 @@ def twins(numbers: dict[str, Any]) -> list[str]:
         cells += [str(told["seed"]), str(told["steps"])]
         cells += [_interval(mine["dice"]), _interval(other["dice"]), " and ".join(kept)]
         cells += [_signed(twin[name]) for name in MEASURES]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(_row(cells))
     return [*lines, ""]
 
 
@@ -99,7 +101,7 @@ def compared(numbers: dict[str, Any]) -> list[str]:
             *(_interval(found[key]) for key in ("dice", "nsd", "hd95_mm")),
         ]
         cells += [_interval(found["retention"]) if "retention" in found else ""]
-        lines.append(f"| {' | '.join(cells)} | {_signed(found['released_minus_this'])} |")
+        lines.append(_row([*cells, _signed(found["released_minus_this"])]))
     return [*lines, ""]
 
 
@@ -115,8 +117,12 @@ def volumes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     for size, found in numbers["sizes"].items():
         agreed = [found["volume_ml"][label] for label in labels]
         cells = [f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})" for v in agreed]
-        lines.append(f"| {' | '.join([size, *cells])} |")
+        lines.append(_row([size, *cells]))
     return [*lines, ""]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _verdict(gaps: list[dict[str, Any]], margins: list[float | None]) -> str:

@@ -18,12 +18,12 @@ from kd.cases import Pair
 from kd.errors import LabError
 from kd.intervals import difference, interval, ratio
 from kd.measure import TOLERANCE_MM, Agreement, agreement
+from kd.recipe import TEACHER
 from node.package import Package
 from node.package.manifest import Interval, Manifest, Metrics
 from node.pipeline import open_student, segment
 from node.student import Student
 
-TEACHER = "teacher"
 MEASURES = ("dice", "nsd", "hd95_mm")
 BEFORE_THE_INTERVAL = 1.96  # standard deviations of Bland-Altman's limits of agreement
 

@@ -245,17 +245,24 @@ def migrate(connection: sa.Connection, migrations: Sequence[Migration]) -> None:
     if connection.dialect.name == "postgresql":  # two nodes may start at once; SQLite has its lock
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7364676)"))
     newest = 1 + len(migrations)
-    if not sa.inspect(connection).has_table(_version.name):
+    found = version_of(connection)
+    if found is None:
         METADATA.create_all(connection)
         connection.execute(sa.insert(_version).values(version=newest))
         return
-    found = connection.execute(sa.select(_version.c.version)).scalar_one()
     if found > newest:
         message = f"the database has schema version {found}, this node knows up to {newest}"
         raise Misconfigured(message, advice="Run the newer node, or restore an older backup.")
     for migration in migrations[found - 1 :]:
         migration(connection)
     connection.execute(sa.update(_version).values(version=newest))
+
+
+def version_of(connection: sa.Connection) -> int | None:
+    """Return the version of the schema; None where there is no table yet."""
+    if not sa.inspect(connection).has_table(_version.name):
+        return None
+    return int(connection.execute(sa.select(_version.c.version)).scalar_one())
 
 
 @contextmanager

@@ -80,7 +80,8 @@ def look(data: Data) -> sa.Engine:
             engine = _read_only(Path(url.database or ""))
         else:
             return schema.open_database(NOWHERE)
-        found = _version(engine)
+        with engine.connect() as connection:
+            found = schema.version_of(connection)
     except (sa.exc.DatabaseError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
         advice = "Check `data.database`, this user's right to read it, and the driver's package."
@@ -113,15 +114,6 @@ def _read_only(file: Path) -> sa.Engine:
         connection.exec_driver_sql("BEGIN")  # several queries, one state of the database
 
     return engine
-
-
-def _version(engine: sa.Engine) -> int | None:
-    """Return the version of the schema; None where there is no table yet."""
-    table = schema.METADATA.tables["schema_version"]
-    with engine.connect() as connection:
-        if not sa.inspect(connection).has_table(table.name):
-            return None
-        return int(connection.execute(sa.select(table.c.version)).scalar_one())
 
 
 def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) -> Snapshot:

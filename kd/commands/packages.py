@@ -14,10 +14,10 @@ from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadRecipe
 from kd.evidence import Order
 from kd.lab import released_runs
-from kd.recipe import Recipe, read_recipe
+from kd.recipe import TEACHER, Recipe, read_recipe
 from kd.release import release
 from kd.typed import noted
-from kd.validate import TEACHER, Validation, report_of, rows, validate
+from kd.validate import Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
 from node.package.manifest import SizeName
 from node.pipeline import open_student, segment

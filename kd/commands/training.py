@@ -117,18 +117,19 @@ def _teach(chosen: argparse.Namespace) -> int:
     recipe, here = _recipe(chosen), _here(chosen)
 
     def report_of(fold: int) -> lab.Report:
-        return progress_lines(f"{lab.TEACHER}_{fold}", as_json=chosen.json)
+        return progress_lines(lab.fold_run(chosen.runs, fold).name, as_json=chosen.json)
 
     if chosen.fold is not None:
         report = report_of(chosen.fold)
         outcome = lab.teach_fold(
             recipe, chosen.data, chosen.runs, chosen.fold, here=here, report=report
         )
-        return _told(f"{lab.TEACHER}_{chosen.fold}", outcome)
+        return _told(lab.fold_run(chosen.runs, chosen.fold).name, outcome)
     finished = lab.teach(recipe, chosen.data, chosen.runs, here=here, report_of=report_of, say=say)
     if finished:
-        for folder in (lab.SOFT, *(f"{lab.TEACHER}_{n}" for n in range(recipe.folds))):
-            note(chosen.runs / folder, chosen.typed)
+        folds = [lab.fold_run(chosen.runs, number) for number in range(recipe.folds)]
+        for folder in (chosen.runs / lab.SOFT, *folds):
+            note(folder, chosen.typed)
     say("teacher finished" if finished else "not finished; the same command goes on")
     return EXIT_OK if finished else EXIT_UNFINISHED
 

@@ -19,7 +19,7 @@ class NothingFound(NodeError):
 
 
 def replan(
-    config: Config, engine: sa.Engine, uid: str, use: tending.Use | None, now: float
+    config: Config, engine: sa.Engine, uid: str, content: tending.Content | None, now: float
 ) -> list[tuple[str, int | None]]:
     """Apply today's rules to each series of a study; return its UID and job.
 
@@ -32,10 +32,10 @@ def replan(
     for folder in inbox.series_folders():
         record = read_series(folder.path)
         if record is not None and uid in (record.study, record.series):
-            recorded = sweep.decide_again(folder, now, use)
+            recorded = sweep.decide_again(folder, now, content)
             if recorded is not None:
                 told.append((record.series, recorded.job_id))
-                _note_choice(engine, record, use, now)
+                _note_choice(engine, record, content, now)
     if not told:
         message = f"no image of {uid} is in the inbox"
         raise NothingFound(
@@ -45,11 +45,11 @@ def replan(
 
 
 def _note_choice(
-    engine: sa.Engine, record: SeriesRecord, use: tending.Use | None, now: float
+    engine: sa.Engine, record: SeriesRecord, content: tending.Content | None, now: float
 ) -> None:
     """Tell in the story that a person, not the node, said which images are right."""
-    if use is not None:
-        detail = f"by an operator, with what came {use} of each instance"
+    if content is not None:
+        detail = f"by an operator, with what came {content} of each instance"
         queue.note(
             engine, "replan", detail, now, study_uid=record.study, series_uid=record.series
         )  # fmt: skip

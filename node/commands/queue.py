@@ -55,7 +55,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     replan.add_argument("study", help="Study or Series Instance UID")
     replan.add_argument(
         "--use",
-        choices=[use.value for use in tending.Use],
+        choices=[content.value for content in tending.Content],
         help="for a series that is held: which of the contents of an instance is right",
     )
     replan.set_defaults(run=_jobs_replan)
@@ -237,8 +237,8 @@ def _jobs_cancel(chosen: argparse.Namespace) -> int:
 
 def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
-    use = tending.Use(chosen.use) if chosen.use else None
-    told = again.replan(config, engine, chosen.study, use, time.time())
+    content = tending.Content(chosen.use) if chosen.use else None
+    told = again.replan(config, engine, chosen.study, content, time.time())
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in told])
     for series, job_id in [] if chosen.json else told:

@@ -20,8 +20,7 @@ from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_ma
 from node.package import Use
 from node.series import Header, read_header
 from node.states import Outcome
-from node.tending.choice import Use as Content
-from node.tending.choice import choose
+from node.tending.choice import Content, choose
 from node.tending.look import Look, announced, caller_of, repeated
 from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
 from node.tending.rows import rows

@@ -10,7 +10,7 @@ from node.config import load
 from node.inbox import Inbox
 from node.package import uses
 from node.states import Ending
-from node.tending import Sweep, Use
+from node.tending import Content, Sweep
 from tests.commanding import Run
 from tests.phantoms import Made
 from tests.received import receive
@@ -25,9 +25,9 @@ def contents(site: Site) -> list[str]:
     return list(story.segment.segment_payload().files)
 
 
-@pytest.mark.parametrize(("use", "position"), [(Use.FIRST, 0), (Use.LAST, 1)])
+@pytest.mark.parametrize(("use", "position"), [(Content.FIRST, 0), (Content.LAST, 1)])
 def test_a_person_says_which_content_is_right(
-    site: Site, head: Made, tmp_path: Path, use: Use, position: int
+    site: Site, head: Made, tmp_path: Path, use: Content, position: int
 ) -> None:
     folder = receive(site.inbox, head.paths, T0, ends="open")
     first = {file.path.name for file in site.inbox.instances(folder)}
@@ -51,7 +51,7 @@ def test_corrected_images_of_another_patient_go_on(site: Site, head: Made, tmp_p
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
     folder = receive(site.inbox, head.paths, QUIET + 10)
-    recorded = site.fresh().decide_again(folder, QUIET + 20, Use.LAST)
+    recorded = site.fresh().decide_again(folder, QUIET + 20, Content.LAST)
     assert recorded is not None
     assert recorded.job_id is not None
 

@@ -15,7 +15,7 @@ from kd.network import Topology, UNet
 from kd.nnunet import import_folder, intensity_of, read_results, topology_of
 from kd.nnunet_weights import _decoder_names, _encoder_names
 from kd.oriented import Oriented
-from kd.recipe import Recipe
+from kd.recipe import TEACHER, Recipe
 from node.imaging import Grid, Volume
 from node.imaging.intensity import Clip, Standardise, ZScore
 from node.imaging.nifti import write
@@ -216,13 +216,13 @@ def test_every_fold_becomes_one_network_of_the_released_teacher(tmp_path: Path) 
         _trained(topology, folder / f"fold_{number}" / "checkpoint_final.pth")
     recipe = _imported(folder, data, tmp_path)
     assert (recipe.folds, recipe.released_teacher) == (2, "ensemble")
-    runs = lab.released_runs(recipe, tmp_path / "runs", lab.TEACHER)
+    runs = lab.released_runs(recipe, tmp_path / "runs", TEACHER)
     assert [run.name for run in runs] == ["teacher_0", "teacher_1"]
-    whole, stories = lab.open_runs(recipe, lab.TEACHER, runs, CPU)
+    whole, stories = lab.open_runs(recipe, TEACHER, runs, CPU)
     assert [story["choices"]["names"] for story in stories] == [["case_1"], ["case_7"]]
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():
-        parts = [lab.open_run(recipe, lab.TEACHER, run, CPU)[0](image) for run in runs]
+        parts = [lab.open_run(recipe, TEACHER, run, CPU)[0](image) for run in runs]
         torch.testing.assert_close(whole(image), (parts[0] + parts[1]) / 2)
 
 

@@ -106,6 +106,8 @@ def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> Non
     trainer = Trainer(new_network(chosen, "small"), chosen.training, chosen.augment, "x", CPU)
     trainer.run(batches, tmp_path, objective=objective)
     assert seen == [(8, 12, 8)]
+    small = _train(folder, tmp_path / "small", patch_zyx=[8, 12, 8])
+    assert small.losses != _train(folder, tmp_path / "whole").losses, "study takes it too"
     with pytest.raises(BadRecipe, match=r"patch \(8, 11, 8\) is no multiple"):
         recipe(patch_zyx=[8, 11, 8]).topology("small")
 

@@ -41,6 +41,17 @@ def sent_from(engine: sa.Engine, now: float, target: str = "pacs") -> Job | None
     return queue.claim(engine, Kind.DELIVER, "s", now, LEASE_S, target)
 
 
+def one_in_the_works(engine: sa.Engine) -> tuple[Job, Job]:
+    """Return a delivery that a sender holds, and the newer one that waits behind it."""
+    record(engine, inputs="a")
+    segment(engine, T0 + 1, "pacs")
+    held = sent_from(engine, T0 + 2)
+    assert held is not None
+    record(engine, inputs="b")
+    (newer,) = segment(engine, T0 + 3, "pacs")
+    return held, newer
+
+
 # -- another study with the same series UID
 
 
@@ -96,24 +107,14 @@ def test_a_target_that_gets_nothing_newer_still_gets_the_older_result(engine: sa
 def test_a_delivery_in_the_works_gives_way_when_it_would_be_tried_again(
     engine: sa.Engine,
 ) -> None:
-    record(engine, inputs="a")
-    segment(engine, T0 + 1, "pacs")
-    held = sent_from(engine, T0 + 2)
-    assert held is not None
-    record(engine, inputs="b")
-    segment(engine, T0 + 3, "pacs")
+    held, _ = one_in_the_works(engine)
     assert queue.get(engine, held.id).state is State.RUNNING
     assert queue.settle(engine, held, PeerBusy("x"), T0 + 4, POLICY) is State.REJECTED
     assert queue.get(engine, held.id).code == "superseded"
 
 
 def test_a_delivery_whose_sender_fell_silent_gives_way_too(engine: sa.Engine) -> None:
-    record(engine, inputs="a")
-    segment(engine, T0 + 1, "pacs")
-    held = sent_from(engine, T0 + 2)
-    assert held is not None
-    record(engine, inputs="b")
-    segment(engine, T0 + 3, "pacs")
+    held, _ = one_in_the_works(engine)
     (ended,) = queue.expire_leases(engine, T0 + 100, 3)
     assert (ended.id, ended.state, ended.code) == (held.id, State.REJECTED, "superseded")
 
@@ -121,14 +122,10 @@ def test_a_delivery_whose_sender_fell_silent_gives_way_too(engine: sa.Engine) ->
 def test_a_newer_result_that_was_refused_leaves_the_older_one_its_chance(
     engine: sa.Engine,
 ) -> None:
-    record(engine, inputs="a")
-    segment(engine, T0 + 1, "pacs")
-    held = sent_from(engine, T0 + 2)
-    assert held is not None
-    record(engine, inputs="b")
-    segment(engine, T0 + 3, "pacs")
+    held, waiting = one_in_the_works(engine)
     newer = sent_from(engine, T0 + 4)
     assert newer is not None
+    assert newer.id == waiting.id
     queue.fail(engine, newer, PeerBusy("x"), T0 + 5)
     assert queue.settle(engine, held, PeerBusy("x"), T0 + 6, POLICY) is State.QUEUED
 
@@ -164,12 +161,7 @@ def test_an_operator_cannot_send_an_older_result_after_a_newer_one(engine: sa.En
 
 
 def test_a_newer_result_that_is_tried_again_ends_the_older_one(engine: sa.Engine) -> None:
-    record(engine, inputs="a")
-    segment(engine, T0 + 1, "pacs")
-    held = sent_from(engine, T0 + 2)
-    assert held is not None
-    record(engine, inputs="b")
-    (newer,) = segment(engine, T0 + 3, "pacs")
+    held, newer = one_in_the_works(engine)
     queue.cancel(engine, newer.id, T0 + 4)
     assert queue.settle(engine, held, PeerBusy("x"), T0 + 5, POLICY) is State.QUEUED
     queue.requeue(engine, newer.id, T0 + 6)

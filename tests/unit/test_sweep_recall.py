@@ -18,7 +18,6 @@ from tests.rows import T0
 from tests.tended import QUIET, RULES, SETTLED, Site
 
 FAILS = Path("/proc/self/mem")  # can be opened, and answers each read of its beginning with EIO
-needs_proc = pytest.mark.skipif(not FAILS.exists(), reason="there is no /proc here")
 
 
 def receive_unseen(site: Site, paths: Sequence[Path], folder: SeriesFolder) -> None:
@@ -76,7 +75,6 @@ def test_a_clock_of_the_disk_that_runs_ahead_makes_no_haste(site: Site, head: Ma
     assert not site.sweep._settled.holds(ahead, T0 + RECHECK_S)
 
 
-@needs_proc
 def test_a_disk_in_trouble_decides_nothing_and_is_asked_again(
     site: Site, head: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -95,7 +93,6 @@ def test_a_disk_in_trouble_decides_nothing_and_is_asked_again(
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
 
 
-@needs_proc
 def test_a_disk_in_trouble_keeps_no_other_series_waiting(
     site: Site, head: Made, tmp_path: Path
 ) -> None:
