@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMPS := $(VENV)/stamps
+NNUNET := $(VENV)/nnunet
 
 .PHONY: help setup check test test-all quick demo format clean
 
@@ -27,7 +28,17 @@ $(STAMPS)/test: $(STAMPS)/node requirements/kd.txt requirements/monai.txt requir
 	@$(PIP) install --require-hashes --requirement requirements/test.txt
 	@touch $@
 
-setup: $(STAMPS)/test ## the node, the laboratory and the test tools, into .venv
+# nnU-Net brings its own requirements: a second environment, which borrows torch from the first
+$(STAMPS)/nnunet: $(STAMPS)/test requirements/nnunet.txt
+	@echo "installing nnU-Net, to compare with ..."
+	@$(PYTHON) -m venv --clear $(NNUNET)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(NNUNET)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/segnode.pth
+	@$(NNUNET)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps \
+		--requirement requirements/nnunet.txt
+	@touch $@
+
+setup: $(STAMPS)/test $(STAMPS)/nnunet ## the node, the laboratory and the test tools, into .venv
 	@sh tests/system-packages.sh
 	@git config core.hooksPath .githooks 2>/dev/null || true
 

@@ -54,8 +54,8 @@ class Batch:
 def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Batch:
     """Return another view of `batch`, cut to the middle `patch` of its windows."""
     n, device = batch.image_bczyx.shape[0], batch.image_bczyx.device
-    dice = _Dice(n, device, random)
-    grid = _warp(batch.image_bczyx.shape[2:], patch, choice, dice)
+    draws = Draws(n, device, random)
+    grid = _warp(batch.image_bczyx.shape[2:], patch, choice, draws)
     image = F.grid_sample(batch.image_bczyx, grid, "bilinear", "zeros", align_corners=False)
     labels = batch.labels_bzyx[:, None].to(image.dtype)
     labels = F.grid_sample(labels, grid, "nearest", "zeros", align_corners=False)
@@ -63,14 +63,15 @@ def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Bat
     if soft is not None:
         # outside the window the teacher saw background: border values continue it
         soft = F.grid_sample(soft.to(image.dtype), grid, "bilinear", "border", align_corners=False)
-    image = _intensity(image, choice, dice)
+    image = _intensity(image, choice, draws)
     return Batch(image, labels[:, 0].to(torch.uint8), soft)
 
 
-class _Dice:
+class Draws:
     """Random numbers of one batch, from one generator."""
 
     def __init__(self, n: int, device: torch.device, random: Generator) -> None:
+        """Draw for `n` cases on `device`."""
         self.n, self.device, self.random = n, device, random
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
@@ -79,6 +80,7 @@ class _Dice:
         return low + (high - low) * raw
 
     def normal(self, *shape: int) -> Tensor:
+        """One standard normal draw per case and element of `shape`."""
         return torch.randn((self.n, *shape), generator=self.random, device=self.device)
 
     def happens(self, p: float, axes: int) -> Tensor:
@@ -86,37 +88,38 @@ class _Dice:
         return (self.uniform(0, 1, *(1,) * axes) < p).float()
 
 
-def _warp(window: torch.Size, patch: Triple, choice: Augment, dice: _Dice) -> Tensor:
+def _warp(window: torch.Size, patch: Triple, choice: Augment, draws: Draws) -> Tensor:
     """Return where each voxel of the patch is read from, [B, Z, Y, X, 3] in grid_sample's units.
 
     grid_sample orders coordinates x, y, z and counts from -1 to 1 over the window.
     """
-    angles = dice.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
-    turn = _rotation(angles * dice.happens(choice.rotate_p, 1))
-    scale = 1 + dice.uniform(-1, 1, 1) * choice.scale_share * dice.happens(choice.scale_p, 1)
-    flip = torch.ones(dice.n, 3, device=dice.device)
+    angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
+    turn = rotation(angles * draws.happens(choice.rotate_p, 1))
+    scale = 1 + draws.uniform(-1, 1, 1) * choice.scale_share * draws.happens(choice.scale_p, 1)
+    flip = torch.ones(draws.n, 3, device=draws.device)
     if choice.mirror_left:
-        flip[:, 0] = 1 - 2 * dice.happens(0.5, 1)[:, 0]
+        flip[:, 0] = 1 - 2 * draws.happens(0.5, 1)[:, 0]
     matrix = turn * (scale * flip)[:, None, :]
-    at = _centred(patch, dice.device)  # [Z, Y, X, 3] in voxels from the middle, x first
+    at = centred(patch, draws.device)  # [Z, Y, X, 3] in voxels from the middle, x first
     where = torch.einsum("bij,zyxj->bzyxi", matrix, at)
-    where = where + dice.uniform(-1, 1, 1, 1, 1, 3) * choice.shift_voxels
+    where = where + draws.uniform(-1, 1, 1, 1, 1, 3) * choice.shift_voxels
     if choice.elastic_p > 0:
         knots = [max(2, round(p / choice.elastic_every) + 1) for p in patch]
-        field = dice.normal(3, *knots) * choice.elastic_voxels * dice.happens(choice.elastic_p, 4)
+        field = draws.normal(3, *knots) * choice.elastic_voxels * draws.happens(choice.elastic_p, 4)
         bent = F.interpolate(field, patch, mode="trilinear", align_corners=True)
         where = where + bent.movedim(1, -1)
-    half = torch.tensor([n / 2 for n in reversed(window)], device=dice.device)
+    half = torch.tensor([n / 2 for n in reversed(window)], device=draws.device)
     return where / half
 
 
-def _centred(patch: Triple, device: torch.device) -> Tensor:
+def centred(patch: Triple, device: torch.device) -> Tensor:
+    """Return the places of a patch's voxels from its middle, [Z, Y, X, 3], x first."""
     axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in patch]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y, z], dim=-1)
 
 
-def _rotation(angles_b3: Tensor) -> Tensor:
+def rotation(angles_b3: Tensor) -> Tensor:
     """Return rotation matrices [B, 3, 3] about x, then y, then z."""
     result = torch.eye(3, device=angles_b3.device).expand(len(angles_b3), 3, 3)
     for axis in range(3):
@@ -128,34 +131,34 @@ def _rotation(angles_b3: Tensor) -> Tensor:
     return result
 
 
-def _intensity(image: Tensor, choice: Augment, dice: _Dice) -> Tensor:
+def _intensity(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
     """Noise, brightness, contrast, low resolution and gamma, in nnU-Net's order."""
     if choice.noise_p > 0:
-        std = dice.uniform(0, choice.noise_std, 1, 1, 1, 1) * dice.happens(choice.noise_p, 4)
-        image = image + std * dice.normal(*image.shape[1:])
-    span = dice.uniform(-1, 1, 1, 1, 1, 1) * choice.brightness_share
-    image = image * (1 + span * dice.happens(choice.brightness_p, 4))
-    span = dice.uniform(-1, 1, 1, 1, 1, 1) * choice.contrast_share
+        std = draws.uniform(0, choice.noise_std, 1, 1, 1, 1) * draws.happens(choice.noise_p, 4)
+        image = image + std * draws.normal(*image.shape[1:])
+    span = draws.uniform(-1, 1, 1, 1, 1, 1) * choice.brightness_share
+    image = image * (1 + span * draws.happens(choice.brightness_p, 4))
+    span = draws.uniform(-1, 1, 1, 1, 1, 1) * choice.contrast_share
     mean = image.mean(dim=(2, 3, 4), keepdim=True)
-    image = (image - mean) * (1 + span * dice.happens(choice.contrast_p, 4)) + mean
-    image = _low_resolution(image, choice, dice)
-    return _gamma(image, choice, dice)
+    image = (image - mean) * (1 + span * draws.happens(choice.contrast_p, 4)) + mean
+    image = _low_resolution(image, choice, draws)
+    return _gamma(image, choice, draws)
 
 
-def _low_resolution(image: Tensor, choice: Augment, dice: _Dice) -> Tensor:
+def _low_resolution(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
     """Shrink and grow again; one factor per batch, because shapes cannot differ within it."""
-    share = dice.uniform(choice.low_resolution_least, 1)[0].item()
-    chosen = dice.happens(choice.low_resolution_p, 4)
+    share = draws.uniform(choice.low_resolution_least, 1)[0].item()
+    chosen = draws.happens(choice.low_resolution_p, 4)
     small = [max(1, round(n * share)) for n in image.shape[2:]]
     coarse = F.interpolate(image, small, mode="nearest-exact")
     coarse = F.interpolate(coarse, image.shape[2:], mode="trilinear")
     return torch.lerp(image, coarse, chosen)
 
 
-def _gamma(image: Tensor, choice: Augment, dice: _Dice) -> Tensor:
+def _gamma(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
     """Raise to a power between the case's extremes; mean and deviation stay as they were."""
-    exponent = (dice.uniform(-1, 1, 1, 1, 1, 1) * choice.gamma_log).exp()
-    chosen = dice.happens(choice.gamma_p, 4)
+    exponent = (draws.uniform(-1, 1, 1, 1, 1, 1) * choice.gamma_log).exp()
+    chosen = draws.happens(choice.gamma_p, 4)
     axes = (1, 2, 3, 4)
     low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
     span = (high - low).clamp_min(1e-6)

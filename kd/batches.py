@@ -7,15 +7,19 @@ Shapes: B batch, K classes, Z Y X voxels (head, back, left).
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd.augment import Augment, Batch, view
 from kd.cases import Case
+from kd.generator import Generator, draw
+from kd.labelmaps import LabelMap
 from kd.network import Triple
+from kd.precision import autocast
 from kd.recipe import Training
 from kd.soft import LEAST_PROBABILITY
 
@@ -23,8 +27,15 @@ MARGIN = 0.15  # share of a patch's edge around it, so that a turned view reads 
 PICKED = 4000  # foreground voxels remembered per case
 
 
-class Batches:
+class Source(Protocol):
     """An endless, repeatable sequence of batches."""
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the batch of one step."""
+
+
+class Batches:
+    """Batches of labelled cases."""
 
     def __init__(
         self,
@@ -50,7 +61,8 @@ class Batches:
         share = 0.0 if augment is None else MARGIN
         z, y, x = (round(share * edge) for edge in self.patch)
         margin = (z, y, x)
-        places = [(c, self._origin(c, rng)) for c in self._chosen(step)]
+        chosen = dealt(len(self._images), self.batch, self.seed, step)
+        places = [(c, self._origin(c, rng)) for c in chosen]
         image = torch.stack([self._cut(self._images[c], o, margin, 0.0) for c, o in places])
         labels = torch.stack([self._cut(self._labels[c], o, margin, 0.0) for c, o in places])
         soft = None
@@ -61,15 +73,6 @@ class Batches:
             return plain
         random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         return view(plain, self.patch, augment, random)
-
-    def _chosen(self, step: int) -> list[int]:
-        """Deal cases like cards: all of them once before any comes twice."""
-        n = len(self._images)
-        chosen = []
-        for k in range(step * self.batch, (step + 1) * self.batch):
-            order = np.random.default_rng((self.seed, 2**31, k // n)).permutation(n)
-            chosen.append(int(order[k % n]))
-        return chosen
 
     def _origin(self, case: int, rng: np.random.Generator) -> Triple:
         """Return where a patch begins: centred along axes shorter than it, as in the node."""
@@ -89,6 +92,60 @@ class Batches:
 
     def _cut(self, source: Tensor, origin: Triple, margin: Triple, fill: float) -> Tensor:
         return cut(source, origin, self.patch, margin, fill)
+
+
+class Drawn:
+    """Batches whose images are drawn from label maps, new ones at every step."""
+
+    def __init__(
+        self,
+        maps: Sequence[LabelMap],
+        patch_zyx: Triple,
+        choice: Training,
+        generator: Generator,
+        device: torch.device,
+    ) -> None:
+        """Move `maps` to `device`, where views are drawn."""
+        self.patch, self.generator, self.device = patch_zyx, generator, device
+        self.batch, self.seed = choice.batch, choice.seed
+        self._maps = [each.to(device) for each in maps]
+
+    def at(self, step: int, _augment: Augment | None) -> Batch:
+        """Return the batch of one step; the generator has its own augmentation."""
+        seed = int(np.random.default_rng((self.seed, step)).integers(2**62))
+        random = torch.Generator(self.device).manual_seed(seed)
+        chosen = dealt(len(self._maps), self.batch, self.seed, step)
+        views = [draw(self._maps[c], self.patch, self.generator, random) for c in chosen]
+        image = torch.cat([view.image_bczyx for view in views])
+        return Batch(image, torch.cat([view.labels_bzyx for view in views]))
+
+
+class Taught:
+    """Batches of another source, to which teachers say what they see at that very moment.
+
+    For drawn images there is nothing that could be asked beforehand.
+    """
+
+    def __init__(self, source: Source, teachers: Sequence[nn.Module], device: torch.device) -> None:
+        """Listen to the mean probability of `teachers`."""
+        self.source, self.teachers, self.device = source, teachers, device
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the source's batch with the teachers' log-probabilities."""
+        batch = self.source.at(step, augment)
+        with torch.no_grad(), autocast(self.device):
+            found = [teacher(batch.image_bczyx).float().softmax(1) for teacher in self.teachers]
+        mean = torch.stack(found).mean(0).clamp_min(LEAST_PROBABILITY)
+        return Batch(batch.image_bczyx, batch.labels_bzyx, mean.log())
+
+
+def dealt(n: int, batch: int, seed: int, step: int) -> list[int]:
+    """Deal `n` cases like cards: all of them once before any comes twice."""
+    chosen = []
+    for k in range(step * batch, (step + 1) * batch):
+        order = np.random.default_rng((seed, 2**31, k // n)).permutation(n)
+        chosen.append(int(order[k % n]))
+    return chosen
 
 
 def cut(source_zyx: Tensor, origin: Triple, patch: Triple, margin: Triple, fill: float) -> Tensor:

@@ -6,6 +6,7 @@ what the hospital's node will give it. Leaves to `kd.batches`: patches and devic
 
 import json
 import random
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.errors import BadCase, BadSplit
+from kd.generator import whole
+from kd.labelmaps import LabelMap, read_label_map
 from kd.recipe import Recipe
 from node.errors import NodeError
 from node.imaging import Labels, Volume, intensity
@@ -53,8 +56,11 @@ def read_splits(path: Path) -> Splits:
     Raises:
         BadSplit: not readable, or a case or subject is in two splits.
     """
-    raw, subjects = _read_split_file(path)
-    splits = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
+    return _checked(*_read_split_file(path))
+
+
+def _checked(raw: Mapping[str, object], subjects: Mapping[str, str]) -> Splits:
+    splits = {key: tuple(value) for key, value in raw.items() if isinstance(value, list | tuple)}
     owner: dict[str, tuple[str, str]] = {}
     for split, names in splits.items():
         if len(set(names)) != len(names):
@@ -75,6 +81,8 @@ def subjects_of(recipe: Recipe, folder: Path) -> dict[str, str]:
     Raises:
         BadSplit: the split file cannot be read.
     """
+    if recipe.data.cases:
+        return {}
     return _read_split_file(folder / recipe.data.splits)[1]
 
 
@@ -97,7 +105,8 @@ def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
     Raises:
         BadSplit: the split file is wrong or has no such split.
     """
-    splits = read_splits(folder / recipe.data.splits)
+    said = recipe.data
+    splits = _checked(said.cases, {}) if said.cases else read_splits(folder / said.splits)
     if not splits.get(split):
         message = f"there is no split {split!r}, or it is empty"
         raise BadSplit(message, advice=f"The split file has: {', '.join(splits)}")
@@ -136,10 +145,26 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
         BadCase: a file is missing or damaged, shapes or affines differ, values are not finite,
             labels are empty or outside the recipe's list.
     """
+    if recipe.generator is not None:
+        found = read_anatomy(recipe, folder, name)
+        return Pair(name, *whole(found, recipe.generator, zlib.crc32(name.encode())))
     chosen = recipe.data
     image = folder / chosen.images / f"{name}{chosen.image_ending}"
     labels = folder / chosen.labels / f"{name}{chosen.label_ending}"
     return read_files(name, image, labels, recipe.n_classes)
+
+
+def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:
+    """Read the label map of one case, of a recipe whose images are drawn.
+
+    Raises:
+        BadCase: it cannot be used; the message names the case.
+    """
+    assert recipe.generator is not None  # what this is for
+    fine, chosen, grid = recipe.generator.fine, recipe.data, recipe.grid
+    spacing = [edge / fine for edge in grid.spacing_mm_zyx]
+    path = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    return read_label_map(name, path, recipe.generator.anatomy, spacing, grid.orientation)
 
 
 def pairs_in(images: Path, labels: Path, n_classes: int) -> list[Pair]:

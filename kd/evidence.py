@@ -15,8 +15,10 @@ import torch
 from kd.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.export import Exported, export, real_patches
-from kd.lab import Say, binding, fold_run, open_run, open_runs
+from kd.lab import Say
+from kd.lessons import binding
 from kd.recipe import Recipe
+from kd.runs import fold_run, open_run, open_runs
 from kd.train import CHECKPOINT, is_finished
 from kd.typed import noted
 from kd.validate import MEASURES, Score, Validation, compare, paired

@@ -1,47 +1,21 @@
 """What the commands do, as functions: recipe and folders in, results out, no printing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
-import torch
 from torch import nn
 
-from kd.batches import Batches
 from kd.cases import folds, names_of, read_cases, subjects_of
 from kd.errors import BadSplit, BadTeacher
+from kd.lessons import SOFT, Lesson, identity, source
 from kd.losses import distilled
-from kd.network import Ensemble, UNet
-from kd.oriented import Oriented, read_foreign
-from kd.recipe import TEACHER, Recipe
-from kd.soft import maps_digest, read_maps, write_maps
-from kd.train import (
-    Objective,
-    Outcome,
-    Progress,
-    Slice,
-    Trainer,
-    averaged_network,
-    labels_only,
-    pick_device,
-    seeded,
-)
-
-SOFT = "soft"  # folder of the teacher's maps, beside the runs of its folds
+from kd.recipe import Recipe
+from kd.runs import fold_run, imported_folds, new_network, open_run
+from kd.soft import write_maps
+from kd.train import Objective, Outcome, Progress, Slice, Trainer, labels_only, pick_device
 
 Report = Callable[[Progress], None]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What one network is taught: which size, on which cases, from whom."""
-
-    size: str
-    names: tuple[str, ...]
-    soft: Path | None = None  # folder of the teacher's maps; None: reference labels alone
 
 
 def study(
@@ -62,14 +36,8 @@ def study(
         LabError: of the case, split, recipe or checkpoint that is wrong.
     """
     device = pick_device(here.device)
-    cases = read_cases(recipe, folder, lesson.names)
-    objective: Objective = labels_only
-    soft, teacher = None, None
-    if lesson.soft is not None:
-        soft = read_maps(cases, recipe.n_classes, lesson.soft)
-        teacher = maps_digest(cases, lesson.soft)
-        objective = distilled(recipe.distillation)
-    batches = Batches(cases, recipe.training_patch_zyx, recipe.training, device, soft=soft)
+    batches, teacher = source(recipe, folder, lesson, device)
+    objective: Objective = labels_only if teacher is None else distilled(recipe.distillation)
     network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
     bound = identity(recipe, lesson, teacher)
     trainer = Trainer(network, choice, recipe.augment, bound, device)
@@ -144,12 +112,14 @@ def teach(
         LabError: of the case, split, recipe or checkpoint that is wrong.
     """
     names = names_of(recipe, folder, recipe.data.train)
-    imported = _imported_folds(runs)
+    imported = imported_folds(runs)
     parts = imported or fold_names(recipe, folder)
     for number in range(0 if imported else len(parts)):
         report = report_of(number)
         if not teach_fold(recipe, folder, runs, number, here=here, report=report).finished:
             return False
+    if recipe.generator is not None:
+        return True  # no case comes twice: the teacher is asked while its students learn
     device = pick_device(here.device)
     teachers = [
         open_run(recipe, recipe.fold_size, fold_run(runs, number), device)[0]
@@ -185,6 +155,9 @@ def soften(
         LabError: of the case or checkpoint that is wrong.
     """
     assert lesson.soft is not None  # what this is for
+    if recipe.generator is not None:
+        message = "images of this recipe are drawn: its teacher has no soft targets to keep"
+        raise BadTeacher(message, advice="kd distill --runs asks the teacher at every step")
     device = pick_device(here.device)
     teachers = [open_run(recipe, lesson.size, run, device)[0] for run in runs]
     cases = read_cases(recipe, folder, lesson.names)
@@ -209,91 +182,3 @@ def _fold(recipe: Recipe, folder: Path, number: int) -> tuple[str, ...]:
         message = f"there is no fold {number}: the recipe has folds: {recipe.folds}"
         raise BadSplit(message, advice="Folds are numbered from 0")
     return parts[number]
-
-
-def fold_run(runs: Path, number: int) -> Path:
-    """Return the folder of one fold of the teacher."""
-    return runs / f"teacher_{number}"
-
-
-def new_network(recipe: Recipe, size: str) -> UNet:
-    """Return an untrained network of one size, the same for the same seed."""
-    with seeded(recipe.training.seed):
-        return UNet(recipe.topology(size), recipe.n_classes)
-
-
-def open_run(
-    recipe: Recipe, size: str, run: Path, device: torch.device
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the finished network of a run, ours or imported, and the run's story.
-
-    Raises:
-        LabError: there is no checkpoint, or it does not fit.
-    """
-    foreign = read_foreign(run)
-    if foreign is None:
-        return averaged_network(new_network(recipe, size), run, device)
-    if foreign.n_classes != recipe.n_classes:
-        message = f"run {run.name} knows {foreign.n_classes} classes, the recipe {recipe.n_classes}"
-        raise BadTeacher(message)
-    network, story = averaged_network(UNet(foreign.topology, foreign.n_classes), run, device)
-    return Oriented(network, foreign.axes).to(device).eval(), story
-
-
-def open_runs(
-    recipe: Recipe, size: str, runs: Sequence[Path], device: torch.device
-) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Return the network of one run, or the ensemble of several, and the story of each.
-
-    Raises:
-        LabError: there is no checkpoint, or it does not fit.
-    """
-    opened = [open_run(recipe, size, run, device) for run in runs]
-    networks, stories = [network for network, _ in opened], [story for _, story in opened]
-    return (networks[0] if len(networks) == 1 else Ensemble(networks).eval()), stories
-
-
-def released_runs(recipe: Recipe, runs: Path, size: str) -> tuple[Path, ...]:
-    """Return the folders of what is released as one size: one run, or the teacher's folds."""
-    if size == TEACHER and recipe.released_teacher == "ensemble":
-        return tuple(fold_run(runs, number) for number in range(recipe.folds))
-    # a teacher of one fold is released as it is
-    is_only_fold = size == TEACHER and recipe.folds == 1 and not (runs / size).exists()
-    return (fold_run(runs, 0) if is_only_fold else runs / size,)
-
-
-def _imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:
-    """Return what each imported fold has not seen; nothing if the teacher is trained here."""
-    found: list[tuple[str, ...]] = []
-    while (foreign := read_foreign(fold_run(runs, len(found)))) is not None:
-        found.append(foreign.held)
-    return tuple(found)
-
-
-def identity(recipe: Recipe, lesson: Lesson, teacher: str | None = None) -> str:
-    """Return what a checkpoint is bound to: every choice that changes this training.
-
-    Texts for the card, metadata of the package and other sizes may change without harm; `teacher`
-    is the digest of the maps that a student listens to.
-    """
-    choices = binding(recipe, lesson.size) | {
-        "names": lesson.names,
-        "distillation": None if lesson.soft is None else recipe.distillation,
-        "teacher": teacher,
-    }
-    return msgspec.json.encode(choices).decode()
-
-
-def binding(recipe: Recipe, size: str) -> dict[str, Any]:
-    """Return what a recipe says of the training of one size, as plain values."""
-    choices = {
-        "size": size,
-        "topology": recipe.topology(size),
-        "n_classes": recipe.n_classes,
-        "grid": recipe.grid,
-        "intensity": recipe.intensity,
-        "training": recipe.training_of(size),
-        "augment": recipe.augment,
-    }
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(choices))
-    return plain

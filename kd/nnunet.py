@@ -15,7 +15,6 @@ import torch
 
 from kd import checkpoint
 from kd.errors import BadTeacher
-from kd.lab import fold_run
 from kd.network import Topology, Triple, UNet
 from kd.nnunet_weights import weights_of
 from kd.oriented import DESCRIPTION, Foreign
@@ -29,6 +28,7 @@ from kd.plan import (
     write_splits,
 )
 from kd.recipe import UNKNOWN_CODE, Distillation, Recipe
+from kd.runs import fold_run
 from kd.train import CHECKPOINT, FORMAT
 from node.errors import NodeError
 from node.imaging import intensity

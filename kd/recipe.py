@@ -13,6 +13,7 @@ import yaml
 
 from kd.augment import Augment
 from kd.errors import BadRecipe
+from kd.generator import Generator
 from kd.network import Topology, Triple, uniform
 from node.imaging import intensity
 from node.imaging import regions as region_steps
@@ -34,6 +35,7 @@ class Data(_Strict, frozen=True, kw_only=True):
     image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
     label_ending: str = ".nii.gz"
     splits: str = "splits.json"
+    cases: dict[str, tuple[str, ...]] = {}  # the splits themselves, instead of a file
     train: str = "train"
     test: str = "val"
     source: str = ""  # name, licence and citation, for the card
@@ -123,6 +125,8 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
     augment: Augment = Augment()
+    # training images are drawn from label maps (data.labels) instead of read; cases to judge by too
+    generator: Generator | None = None
 
     def __post_init__(self) -> None:
         """Refuse an ensemble of a size that does not exist."""
@@ -132,6 +136,11 @@ class Recipe(_Strict, frozen=True, kw_only=True):
         if self.released_teacher == "ensemble" and self.fold_size != TEACHER:
             message = "released_teacher: ensemble is made of networks of size teacher"
             raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
+        if self.generator is not None:
+            numbers = {part.number for part in self.segments}
+            if unknown := sorted(set(self.generator.anatomy.targets.values()) - numbers):
+                message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
+                raise BadRecipe(message)
 
     @property
     def n_classes(self) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 from kd.cases import read_cases
 from kd.errors import BadSplit
 from kd.intervals import interval
-from kd.lab import held_out, open_run
+from kd.lab import held_out
 from kd.recipe import Recipe
+from kd.runs import open_run
 from kd.soft import soft_map
 from kd.train import pick_device
 from node.package.manifest import Interval

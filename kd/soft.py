@@ -128,12 +128,13 @@ def _maker(
     for case in cases:
         for teacher in teachers_of(case.name):
             if id(teacher) not in known:
-                known[id(teacher)] = _weights(teacher)
+                known[id(teacher)] = weights_digest(teacher)
             digest.update(case.name.encode() + known[id(teacher)])
     return digest.hexdigest()
 
 
-def _weights(network: nn.Module) -> bytes:
+def weights_digest(network: nn.Module) -> bytes:
+    """Return the SHA-256 of all weights and their names."""
     digest = hashlib.sha256()
     for name, weight in network.state_dict().items():
         digest.update(name.encode() + weight.cpu().contiguous().numpy().tobytes())

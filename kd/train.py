@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kd import checkpoint
 from kd.augment import Augment, Batch
-from kd.batches import Batches
+from kd.batches import Source
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.losses import deep_supervision
 from kd.network import UNet
@@ -111,7 +111,7 @@ class Trainer:
 
     def run(
         self,
-        batches: Batches,
+        batches: Source,
         folder: Path,
         *,
         objective: Objective = labels_only,
@@ -173,7 +173,7 @@ class Trainer:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
 
-    def _one(self, batches: Batches, objective: Objective) -> float:
+    def _one(self, batches: Source, objective: Objective) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self.choice.rate * schedule(self.share, self.choice)
         batch = batches.at(self.step, self.augment)

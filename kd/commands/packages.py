@@ -13,9 +13,9 @@ from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadRecipe
 from kd.evidence import Order
-from kd.lab import released_runs
 from kd.recipe import TEACHER, Recipe, read_recipe
 from kd.release import release
+from kd.runs import released_runs
 from kd.typed import noted
 from kd.validate import Validation, report_of, rows, validate
 from node.package import SIZES, Package, load

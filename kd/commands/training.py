@@ -8,7 +8,9 @@ import msgspec
 from kd import lab
 from kd.cases import names_of
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
+from kd.lessons import SOFT, Lesson, student_lesson
 from kd.recipe import Distillation, Recipe, read_recipe
+from kd.runs import fold_run
 from kd.score import score
 from kd.train import Outcome, Slice
 from kd.typed import note
@@ -110,25 +112,25 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _train(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
     names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
-    return _studied(chosen, recipe, lab.Lesson(chosen.size, names))
+    return _studied(chosen, recipe, Lesson(chosen.size, names))
 
 
 def _teach(chosen: argparse.Namespace) -> int:
     recipe, here = _recipe(chosen), _here(chosen)
 
     def report_of(fold: int) -> lab.Report:
-        return progress_lines(lab.fold_run(chosen.runs, fold).name, as_json=chosen.json)
+        return progress_lines(fold_run(chosen.runs, fold).name, as_json=chosen.json)
 
     if chosen.fold is not None:
         report = report_of(chosen.fold)
         outcome = lab.teach_fold(
             recipe, chosen.data, chosen.runs, chosen.fold, here=here, report=report
         )
-        return _told(lab.fold_run(chosen.runs, chosen.fold).name, outcome)
+        return _told(fold_run(chosen.runs, chosen.fold).name, outcome)
     finished = lab.teach(recipe, chosen.data, chosen.runs, here=here, report_of=report_of, say=say)
     if finished:
-        folds = [lab.fold_run(chosen.runs, number) for number in range(recipe.folds)]
-        for folder in (chosen.runs / lab.SOFT, *folds):
+        folds = [fold_run(chosen.runs, number) for number in range(recipe.folds)]
+        for folder in (chosen.runs / SOFT, *folds):
             note(folder, chosen.typed)
     say("teacher finished" if finished else "not finished; the same command goes on")
     return EXIT_OK if finished else EXIT_UNFINISHED
@@ -137,7 +139,7 @@ def _teach(chosen: argparse.Namespace) -> int:
 def _soften(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     names = names_of(recipe, chosen.data, recipe.data.train)
-    lesson = lab.Lesson(chosen.size, names, chosen.soft)
+    lesson = Lesson(chosen.size, names, chosen.soft)
     here = Slice(chosen.device)
     written = lab.soften(recipe, chosen.data, lesson, chosen.run, here=here, say=say)
     note(chosen.soft, chosen.typed)
@@ -150,11 +152,11 @@ def _distill(chosen: argparse.Namespace) -> int:
     terms = recipe.distillation
     recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
     names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
-    lesson = lab.Lesson(chosen.size, names, chosen.soft or chosen.runs / lab.SOFT)
+    lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft)
     return _studied(chosen, recipe, lesson)
 
 
-def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: lab.Lesson) -> int:
+def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: Lesson) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
     outcome = lab.study(recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report)
     note(chosen.run, chosen.typed)  # not before: a refused command leaves the true one

@@ -1,7 +1,8 @@
 """A small real nnU-Net, trained by nnU-Net itself, says the same through the node's pipeline.
 
-nnU-Net brings its own requirements, so it may live in an environment of its own: NNUNET_PYTHON
-names its interpreter. Without nnU-Net, or without the real cases, these tests are skipped.
+nnU-Net brings its own requirements, so it lives in an environment of its own, which `make setup`
+makes; NNUNET_PYTHON names another one's interpreter. Without nnU-Net, or without the real cases,
+these tests are skipped.
 """
 
 import json
@@ -19,7 +20,9 @@ from kd import lab
 from kd.cases import read_cases
 from kd.commands import main
 from kd.export import export, real_patches
+from kd.lessons import SOFT
 from kd.recipe import Recipe, read_recipe
+from kd.runs import open_run
 from kd.soft import read_maps
 from kd.train import CHECKPOINT, Slice, pick_device
 from node.imaging.nifti import read_labels, read_volume
@@ -28,7 +31,8 @@ from node.package.manifest import Golden, Provenance
 from node.pipeline import dice, open_student, segment
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "msd_hippocampus"
-PYTHON = os.environ.get("NNUNET_PYTHON", sys.executable)
+BESIDE = Path(sys.prefix, "nnunet", "bin", "python")
+PYTHON = os.environ.get("NNUNET_PYTHON", str(BESIDE if BESIDE.exists() else sys.executable))
 N_TRAIN, N_TEST = 8, 2
 LEAST_DICE = 0.999
 DATASET = "Dataset901_Hippocampus"
@@ -98,7 +102,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not REAL.is_dir():
         pytest.skip("the real hippocampus cases are not here")
     if not _has_nnunet():
-        pytest.skip("nnunetv2 is not installed; NNUNET_PYTHON may name its interpreter")
+        pytest.skip("nnunetv2 is not installed: make setup, or NNUNET_PYTHON names its interpreter")
     root = tmp_path_factory.mktemp("nnunet")
     names = json.loads((REAL / "splits.json").read_text(encoding="utf-8"))["train"]
     raw = root / "raw" / DATASET
@@ -180,7 +184,7 @@ def _package(recipe: Recipe, folder: Path) -> Package:
 
 
 def test_the_node_says_what_nnunets_predictor_says(world: Path, recipe: Recipe) -> None:
-    network, _ = lab.open_run(recipe, "teacher", world / "runs" / "teacher_0", pick_device("cpu"))
+    network, _ = open_run(recipe, "teacher", world / "runs" / "teacher_0", pick_device("cpu"))
     data = world / "raw" / DATASET
     names = [p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir())]
     patches = real_patches(read_cases(recipe, data, names[:2]), recipe.grid.patch_zyx)
@@ -203,7 +207,7 @@ def test_each_case_gets_the_map_of_the_fold_that_has_not_seen_it(
     names = tuple(p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir()))
     assert lab.teach(recipe, data, world / "runs", here=Slice("cpu"))
     cases = read_cases(recipe, data, names)
-    assert len(read_maps(cases, recipe.n_classes, world / "runs" / lab.SOFT)) == N_TRAIN
+    assert len(read_maps(cases, recipe.n_classes, world / "runs" / SOFT)) == N_TRAIN
 
 
 def test_a_residual_encoder_is_taken_over_weight_for_weight(world: Path, tmp_path: Path) -> None:
@@ -233,7 +237,7 @@ def test_a_residual_encoder_is_taken_over_weight_for_weight(world: Path, tmp_pat
     words = ["import", str(folder), "--data", data, "--task", "x", "--modality", "MR"]
     out = tmp_path / "x.yaml"
     assert main([*words, "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
-    network, _ = lab.open_run(
+    network, _ = open_run(
         read_recipe(out), "teacher", tmp_path / "runs" / "teacher_0", pick_device("cpu")
     )
     expected = np.load(folder / "said.npz")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from kd import lab
 from kd.cases import names_of
 from kd.errors import BadSplit, BadTeacher
 from kd.network import Topology, UNet
@@ -16,6 +15,7 @@ from kd.nnunet import import_folder, intensity_of, read_results, topology_of
 from kd.nnunet_weights import _decoder_names, _encoder_names
 from kd.oriented import Oriented
 from kd.recipe import TEACHER, Recipe
+from kd.runs import imported_folds, open_run, open_runs, released_runs
 from node.imaging import Grid, Volume
 from node.imaging.intensity import Clip, Standardise, ZScore
 from node.imaging.nifti import write
@@ -110,11 +110,11 @@ def test_every_weight_finds_its_place(tmp_path: Path, blocks: str) -> None:
     network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
     data = _data(tmp_path, LPS)
     recipe = _imported(folder, data, tmp_path)
-    taken, _ = lab.open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    taken, _ = open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(taken(image), network(image))
-    assert lab._imported_folds(tmp_path / "runs") == (("case_7",),)
+    assert imported_folds(tmp_path / "runs") == (("case_7",),)
     assert recipe.grid.patch_zyx == (8, 16, 16)
     assert recipe.strides_zyx == ((1, 1, 1), (1, 2, 2), (2, 2, 2))
 
@@ -126,7 +126,7 @@ def test_the_network_sees_its_own_axis_order(tmp_path: Path, affine: np.ndarray)
     network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
     data = _data(tmp_path, affine)
     recipe = _imported(folder, data, tmp_path)
-    taken, _ = lab.open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    taken, _ = open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
     own = torch.randn(1, 1, 8, 16, 16)  # in the order of its files
     if affine is RAS:
         given, back = own, (0, 1, 2, 3, 4)
@@ -216,13 +216,13 @@ def test_every_fold_becomes_one_network_of_the_released_teacher(tmp_path: Path) 
         _trained(topology, folder / f"fold_{number}" / "checkpoint_final.pth")
     recipe = _imported(folder, data, tmp_path)
     assert (recipe.folds, recipe.released_teacher) == (2, "ensemble")
-    runs = lab.released_runs(recipe, tmp_path / "runs", TEACHER)
+    runs = released_runs(recipe, tmp_path / "runs", TEACHER)
     assert [run.name for run in runs] == ["teacher_0", "teacher_1"]
-    whole, stories = lab.open_runs(recipe, TEACHER, runs, CPU)
+    whole, stories = open_runs(recipe, TEACHER, runs, CPU)
     assert [story["choices"]["names"] for story in stories] == [["case_1"], ["case_7"]]
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():
-        parts = [lab.open_run(recipe, TEACHER, run, CPU)[0](image) for run in runs]
+        parts = [open_run(recipe, TEACHER, run, CPU)[0](image) for run in runs]
         torch.testing.assert_close(whole(image), (parts[0] + parts[1]) / 2)
 
 

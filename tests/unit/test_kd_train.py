@@ -14,9 +14,11 @@ from kd.batches import Batches
 from kd.cases import names_of, read_cases
 from kd.commands import main
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
-from kd.lab import Lesson, identity, lesson_names, new_network, study
+from kd.lab import lesson_names, study
+from kd.lessons import Lesson, identity
 from kd.precision import autocast
 from kd.recipe import read_recipe
+from kd.runs import new_network
 from kd.train import CHECKPOINT, Outcome, Progress, Slice, Trainer, averaged_network, schedule
 from node.pipeline import dice
 from tests.kd_phantoms import data_set, recipe, write_recipe
