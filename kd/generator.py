@@ -1,9 +1,9 @@
-"""Images drawn from label maps: every contrast, scanner and resolution from one set of anatomies.
+"""Images drawn from label maps: every contrast, scanner and resolution, from a few anatomies.
 
 A network that sees a new random contrast at each step has to learn shape, not grey values
-(SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). Everything is
-drawn on the batch's own device. Shapes: B batch, Z Y X voxels (head, back, left); "fine" voxels are
-those of the label map, `fine` of them along each axis make one voxel of the model's grid.
+(SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). All is done
+on the batch's own device. Shapes: B batch, Z Y X voxels (head, back, left); "fine" voxels are those
+of the label map, `fine` of them along each axis make one voxel of the model's grid.
 """
 
 import math

@@ -114,13 +114,13 @@ def read_label_map(
     if not np.array_equal(numbers[index].reshape(turned.array.shape), turned.array):
         message = f"case {name}: its label map holds values that are not whole numbers"
         raise BadCase(message)
+    if ids[0] < AIR:
+        message = f"case {name}: its label map holds a negative id, {ids[0]}"
+        raise BadCase(message)
     if not set(ids) & set(anatomy.targets):
         message = f"case {name}: no voxel of its label map is in generator.anatomy.targets"
         raise BadCase(message)
     if ids[0] != AIR:
-        if ids[0] < AIR:
-            message = f"case {name}: its label map holds {ids[0]}"
-            raise BadCase(message)
         ids, index = [AIR, *ids], index + 1
     if len(ids) > MOST_TISSUES:
         message = f"case {name}: its label map holds {len(ids)} ids, {MOST_TISSUES} at most can be"

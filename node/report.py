@@ -20,7 +20,9 @@ from node.series.zone import in_zone_of
 
 UTF_8 = "ISO_IR 192"
 MILLILITRE = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
-ANATOMY = "123037004"  # SNOMED CT: Anatomical Structure; only then is the type a place in the body
+# SNOMED CT: Anatomical Structure in CID 7150, and as older files have it; only then is the type a
+# place in the body
+ANATOMY = frozenset({"91723000", "123037004"})
 DIGITS_ML = 6  # a nanolitre; more digits would not survive a decimal string
 
 PROCEDURES = {  # CID 100
@@ -129,7 +131,7 @@ def _group(
         ),
         finding_category=_concept(segment.category),
         finding_type=kind,
-        finding_sites=[site] if segment.category.value == ANATOMY else None,
+        finding_sites=[site] if segment.category.value in ANATOMY else None,
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=algorithm.AlgorithmName, version=algorithm.AlgorithmVersion
         ),

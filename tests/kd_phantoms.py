@@ -32,7 +32,7 @@ RECIPE = {
         {
             "number": number,
             "label": label,
-            "category": {"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"},
+            "category": {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"},
             "type": {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"},
             "colour_rgb": colour,
         }

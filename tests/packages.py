@@ -165,7 +165,7 @@ def _segment(number: int) -> Segment:
     return Segment(
         number=number,
         label=NAMES[number - 1],
-        category=Code(value="123037004", scheme="SCT", meaning="Anatomical Structure"),
+        category=Code(value="91723000", scheme="SCT", meaning="Anatomical Structure"),
         type=Code(value="5366008", scheme="SCT", meaning="Hippocampus"),
         modifier=Code(value=value, scheme="SCT", meaning=side),
         colour_rgb=((220, 80, 60), (60, 120, 220))[number - 1],

@@ -34,7 +34,7 @@ PLANES: dict[str, tuple[FloatArray, FloatArray]] = {  # directions of a row and 
 CANARY = "Canary^Wünsch"  # a patient's name that must never show in a message or log
 
 LEFT = Code(value="7771000", scheme="SCT", meaning="Left")
-TISSUE = Code(value="123037004", scheme="SCT", meaning="Anatomical Structure")
+TISSUE = Code(value="91723000", scheme="SCT", meaning="Anatomical Structure")
 HIPPOCAMPUS = Code(value="5366008", scheme="SCT", meaning="Hippocampus")
 
 

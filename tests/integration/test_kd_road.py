@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "laboratory.md"
 TRAINING = ("teach", "distill", "train")
 BUDGET = ["--steps", "12", "--device", "cpu"]
 CODE = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
-CATEGORY = {"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"}
+CATEGORY = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
 
 
 def written() -> Iterator[list[str]]:
