@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from kd.errors import BadCase, BadSplit
 from kd.generator import whole
+from kd.ids import LEFT_OUT, Ids, read_foreign_labels
 from kd.labelmaps import LabelMap, read_label_map
 from kd.recipe import Recipe
 from node.errors import NodeError
@@ -167,8 +168,10 @@ def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:
     return read_label_map(name, path, recipe.generator.anatomy, spacing, grid.orientation)
 
 
-def pairs_in(images: Path, labels: Path, n_classes: int) -> list[Pair]:
+def pairs_in(images: Path, labels: Path, n_classes: int, ids: Ids | None = None) -> list[Pair]:
     """Read all images of a folder with the labels of the same name in another.
+
+    Labels in other numbers than the package's are translated by `ids`.
 
     Raises:
         BadCase: there is no image, or a pair that cannot be used.
@@ -178,12 +181,14 @@ def pairs_in(images: Path, labels: Path, n_classes: int) -> list[Pair]:
         message = f"there is no NIfTI image in {images.name}"
         raise BadCase(message)
     return [
-        read_files(path.name.split(".nii")[0], path, labels / path.name, n_classes)
+        read_files(path.name.split(".nii")[0], path, labels / path.name, n_classes, ids)
         for path in found
     ]
 
 
-def read_files(name: str, image_path: Path, label_path: Path, n_classes: int) -> Pair:
+def read_files(
+    name: str, image_path: Path, label_path: Path, n_classes: int, ids: Ids | None = None
+) -> Pair:
     """Read one case from its two files.
 
     Raises:
@@ -197,7 +202,8 @@ def read_files(name: str, image_path: Path, label_path: Path, n_classes: int) ->
             message = f"case {name}: its {what} file {path.name} is empty"
             raise BadCase(message)
     try:
-        image, labels = read_volume(image_path), read_labels(label_path)
+        image = read_volume(image_path)
+        labels = read_labels(label_path) if ids is None else read_foreign_labels(label_path, ids)
     except NodeError as exc:
         message = f"case {name}: {exc.message}"
         raise BadCase(message) from exc
@@ -217,7 +223,7 @@ def check_pair(name: str, image: Volume, labels: Labels, n_classes: int) -> None
     if not image.grid.is_close(labels.grid):
         message = f"case {name}: image and labels have the same shape but lie at different places"
         raise BadCase(message, advice="Write the labels with the image's affine")
-    top = int(labels.array.max())
+    top = int(labels.array.max(where=labels.array != LEFT_OUT, initial=0))
     if top >= n_classes:
         message = f"case {name}: label {top} is not in the list 0 to {n_classes - 1}"
         raise BadCase(message)

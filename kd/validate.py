@@ -16,11 +16,12 @@ import numpy as np
 
 from kd.cases import Pair
 from kd.errors import LabError
+from kd.ids import LEFT_OUT
 from kd.intervals import difference, interval, ratio
 from kd.measure import TOLERANCE_MM, Agreement, agreement
 from kd.recipe import TEACHER
 from node.package import Package
-from node.package.manifest import Interval, Manifest, Metrics
+from node.package.manifest import Interval, Manifest, Metrics, Segment
 from node.pipeline import open_student, segment
 from node.student import Student
 
@@ -72,10 +73,14 @@ def validate(
     pairs: Sequence[Pair],
     sizes: Sequence[str],
     *,
+    segments: Sequence[Segment] | None = None,
     threads: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Validation:
     """Segment each pair with each size and compare with its labels on the image's own grid.
+
+    Only `segments` are judged, by default all of the package: a reference may know fewer. Give
+    `report_of` and `rows` a manifest of the same ones.
 
     Raises:
         BadPackage: a network does not fit the manifest.
@@ -84,7 +89,8 @@ def validate(
     scores, costs = {}, {}
     for size in sizes:
         student = open_student(package, size, threads)
-        scores[size] = [_score(package, student, pair) for pair in pairs]
+        judged = segments or package.manifest.segments
+        scores[size] = [_score(package, student, pair, judged) for pair in pairs]
         costs[size] = footprint(package, size, threads)
         found = interval([score.mean("dice") for score in scores[size]])
         say(f"{size}: mean Dice {found.mean:.4f} ({found.ci[0]:.4f} to {found.ci[1]:.4f})")
@@ -143,7 +149,8 @@ def compare(
         its retention where there is a teacher; and its single cases.
     """
     student = open_student(package, size, threads=1)
-    scores = [_score(package, student, pair) for pair in pairs]
+    judged = package.manifest.segments
+    scores = [_score(package, student, pair, judged) for pair in pairs]
     labels = [part.label for part in package.manifest.segments]
     numbers = {
         **{name: _measure(scores, name, labels) for name in MEASURES},
@@ -191,11 +198,12 @@ def footprint(package: Package, size: str, threads: int) -> Footprint:
     return Footprint(measured["seconds"], measured["peak_mb"], threads)
 
 
-def _score(package: Package, student: Student, pair: Pair) -> Score:
+def _score(package: Package, student: Student, pair: Pair, segments: Sequence[Segment]) -> Score:
     result = segment(pair.image, package, student)
-    found, truth = result.labels.array, pair.labels.array
+    truth = pair.labels.array
+    found = np.where(truth == LEFT_OUT, LEFT_OUT, result.labels.array)
     structures = tuple(
-        agreement(found == n, truth == n, pair.labels.grid) for n in package.manifest.numbers
+        agreement(found == part.number, truth == part.number, pair.labels.grid) for part in segments
     )
     return Score(pair.name, structures, sum(result.seconds.values()))
 

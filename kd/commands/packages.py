@@ -13,13 +13,14 @@ from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadRecipe
 from kd.evidence import Order
+from kd.ids import Ids, read_ids
 from kd.recipe import TEACHER, Recipe, read_recipe
 from kd.release import release
 from kd.runs import released_runs
 from kd.typed import noted
 from kd.validate import Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
-from node.package.manifest import SizeName
+from node.package.manifest import Manifest, SizeName
 from node.pipeline import open_student, segment
 
 WORST = 3  # cases drawn as overlays
@@ -35,6 +36,12 @@ def add_to(commands: Commands) -> None:
     test.add_argument("--split", help="of that data set (default: the recipe's test split)")
     test.add_argument("--images", type=Path, help="instead: a folder of images")
     test.add_argument("--labels", type=Path, help="and a folder of labels of the same names")
+    test.add_argument(
+        "--ids",
+        type=Path,
+        help="CSV (id,segment) for labels in other numbers, such as FreeSurfer's; an empty segment "
+        "leaves voxels out",
+    )
     test.add_argument("--size", action="append", help="only this size; may be repeated")
     test.add_argument("--threads", type=int, default=1, help="default: 1")
     test.add_argument(
@@ -66,12 +73,16 @@ def add_to(commands: Commands) -> None:
 
 def _validate(chosen: argparse.Namespace) -> int:
     package = load(chosen.package)
-    pairs = _pairs(chosen, package)
+    ids = read_ids(chosen.ids, package.manifest.numbers) if chosen.ids is not None else None
+    pairs = _pairs(chosen, package, ids)
+    manifest = package.manifest if ids is None else _judged(package.manifest, ids)
     sizes = chosen.size or list(package.manifest.sizes)
-    found = validate(package, pairs, sizes, threads=chosen.threads, say=say)
-    report = report_of(package.manifest, found)
+    found = validate(
+        package, pairs, sizes, segments=manifest.segments, threads=chosen.threads, say=say
+    )
+    report = report_of(manifest, found)
     if chosen.out is not None:
-        _write(chosen.out, package, pairs, found)
+        _write(chosen.out, package, manifest, pairs, found)
     if chosen.json:
         show(json.dumps(report))
         return EXIT_OK
@@ -84,9 +95,15 @@ def _validate(chosen: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _pairs(chosen: argparse.Namespace, package: Package) -> list[Pair]:
+def _judged(manifest: Manifest, ids: Ids) -> Manifest:
+    """Return the manifest with those segments alone that the reference knows."""
+    known = tuple(part for part in manifest.segments if part.number in ids.judged)
+    return msgspec.structs.replace(manifest, segments=known)
+
+
+def _pairs(chosen: argparse.Namespace, package: Package, ids: Ids | None) -> list[Pair]:
     if chosen.images is not None and chosen.labels is not None:
-        return pairs_in(chosen.images, chosen.labels, len(package.manifest.segments) + 1)
+        return pairs_in(chosen.images, chosen.labels, len(package.manifest.segments) + 1, ids)
     if chosen.data is None:
         message = "nothing to validate on"
         raise BadRecipe(message, advice="Give --data, or --images and --labels")
@@ -99,10 +116,12 @@ def _pairs(chosen: argparse.Namespace, package: Package) -> list[Pair]:
     return [read_pair(recipe, chosen.data, name) for name in names]
 
 
-def _write(out: Path, package: Package, pairs: list[Pair], found: Validation) -> None:
+def _write(
+    out: Path, package: Package, manifest: Manifest, pairs: list[Pair], found: Validation
+) -> None:
     """Write report, table, page and plots, and the worst cases of each size as pictures."""
     out.mkdir(parents=True, exist_ok=True)
-    manifest, report = package.manifest, report_of(package.manifest, found)
+    report = report_of(manifest, found)
     texts = {
         "report.json": json.dumps(report, indent=2) + "\n",
         "cases.csv": "\n".join(rows(manifest, found.scores)) + "\n",

@@ -203,7 +203,7 @@ def test_a_cropped_field_of_view_is_padding_without_labels(anatomy: LabelMap) ->
 def test_a_wrong_label_map_is_refused_by_name(
     tmp_path: Path, changes: dict[str, float], said: str
 ) -> None:
-    head(tmp_path, **changes)
+    head(tmp_path, spacing=changes.get("spacing", 1.0), add=changes.get("add", 0.0))
     with pytest.raises(BadCase, match=f"head_0: .*{said}"):
         read_anatomy(drawing(), tmp_path, "head_0")
 

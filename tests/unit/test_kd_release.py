@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,6 +14,8 @@ import yaml
 from kd.commands import main
 from kd.recipe import read_recipe
 from node.errors import BadPackage
+from node.imaging import Volume
+from node.imaging.nifti import read_labels, write
 from node.package import load
 from node.pipeline import golden_dice
 from tests.kd_phantoms import data_set, write_recipe
@@ -133,6 +136,30 @@ def test_validate_takes_a_hospitals_own_folders(
     report = json.loads(capsys.readouterr().out)
     assert report["cases"] == 6
     assert list(report["sizes"]) == ["small"]
+
+
+def test_validate_judges_only_what_a_reference_in_other_numbers_knows(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same labels, ball 1 called 1001 and ball 2 not judged: ball 1 scores as before."""
+    (tmp_path / "labels").mkdir()
+    for path in sorted((world / "balls/labels").iterdir()):
+        labels = read_labels(path)
+        renamed = np.array([0, 1001, 7], np.float32)[labels.array]
+        write(Volume(renamed, labels.grid), tmp_path / "labels" / path.name)
+    (tmp_path / "ids.csv").write_text("id,segment\n1001,1\n7,\n", encoding="utf-8")
+    words = ["validate", str(_package(world)), "--images", str(world / "balls/images")]
+    words += ["--size", "small", "--json"]
+    assert main([*words, "--labels", str(world / "balls/labels")]) == 0
+    plain = json.loads(capsys.readouterr().out)["sizes"]["small"]["dice"]["per_structure"]
+    assert (
+        main([*words, "--labels", str(tmp_path / "labels"), "--ids", str(tmp_path / "ids.csv")])
+        == 0
+    )
+    judged = json.loads(capsys.readouterr().out)["sizes"]["small"]["dice"]["per_structure"]
+    assert list(judged) == ["Bright ball"]
+    # voxels of ball 2 no longer count against ball 1
+    assert judged["Bright ball"]["mean"] >= plain["Bright ball"]["mean"] > 0
 
 
 def test_any_flipped_byte_is_refused(world: Path, tmp_path: Path) -> None:
