@@ -1,6 +1,5 @@
-"""The released hippocampus packages: whole, reproducible, and anatomically possible."""
+"""The released hippocampus packages are anatomically possible."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from node.imaging.nifti import read_volume
 from node.imaging.orient import orient
 from node.package import Package, load, models_in
-from node.pipeline import golden_dice, open_student, segment
+from node.pipeline import open_student, segment
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = [p for p in models_in(ROOT / "models") if p.parent.name == "hippocampus-mr"]
@@ -27,11 +26,6 @@ def test_there_is_a_package_and_both_sides_to_try() -> None:
     assert [path.name for path in CROPS] == ["colin27_left.nii.gz", "colin27_right.nii.gz"]
 
 
-def test_the_golden_case_comes_out_at_every_size(package: Package) -> None:
-    for size in package.manifest.sizes:
-        assert golden_dice(package, size, threads=1) >= package.manifest.golden.least_dice, size
-
-
 @pytest.mark.parametrize("crop", CROPS, ids=lambda path: path.name)
 def test_anterior_lies_in_front_and_volumes_are_a_hippocampus(package: Package, crop: Path) -> None:
     volume = read_volume(crop)
@@ -44,13 +38,3 @@ def test_anterior_lies_in_front_and_volumes_are_a_hippocampus(package: Package, 
         assert front + 5 < back, size
         for number, ml in labels.volumes_ml((1, 2)).items():
             assert 1.0 < ml < 4.0, (size, number)
-
-
-def test_every_network_says_what_torch_said(package: Package) -> None:
-    report = json.loads((package.folder / "report.json").read_text(encoding="utf-8"))
-    for size in package.manifest.sizes:
-        assert report["sizes"][size]["export"]["largest_difference"] < 1e-2, size
-
-
-def test_the_package_is_small_enough_for_every_clone(package: Package) -> None:
-    assert sum(p.stat().st_size for p in package.folder.rglob("*") if p.is_file()) < 40e6

@@ -1,0 +1,57 @@
+"""A released ONNX file computed by torch: a second opinion on what onnxruntime says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from onnx import helper, numpy_helper
+from torch import Tensor
+
+
+def _padding(a: dict[str, Any]) -> list[int]:
+    n = len(a["pads"]) // 2
+    assert a["pads"][:n] == a["pads"][n:], "torch pads both sides alike"
+    return list(a["pads"][:n])
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "Cast": lambda _, x: x.float(),  # weights stored as float16; nothing else is cast
+    "Conv": lambda a, x, w, b=None: F.conv3d(
+        x, w, b, a["strides"], _padding(a), a["dilations"], a["group"]
+    ),
+    "ConvTranspose": lambda a, x, w, b=None: F.conv_transpose3d(
+        x, w, b, a["strides"], _padding(a), 0, a["group"], a["dilations"]
+    ),
+    "InstanceNormalization": lambda a, x, w, b: F.instance_norm(
+        x, weight=w, bias=b, eps=a["epsilon"]
+    ),
+    "LeakyRelu": lambda a, x: F.leaky_relu(x, a["alpha"]),
+    "Concat": lambda a, *xs: torch.cat(xs, a["axis"]),
+    "Identity": lambda _, x: x,
+    "Add": lambda _, x, y: x + y,
+    "Div": lambda _, x, y: x / y,
+}
+
+
+def run(path: Path, patch_zyx: np.ndarray) -> np.ndarray:
+    """Return the logits [K, Z, Y, X] of one patch, every operation done by torch in float32."""
+    model = onnx.load(path)
+    known = {
+        weight.name: torch.from_numpy(numpy_helper.to_array(weight).copy()).float()
+        if weight.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+        else torch.from_numpy(numpy_helper.to_array(weight).copy())
+        for weight in model.graph.initializer
+    }
+    batch = torch.from_numpy(np.ascontiguousarray(patch_zyx, np.float32))[None, None]
+    known[model.graph.input[0].name] = batch
+    with torch.no_grad():
+        for node in model.graph.node:
+            said = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            found = [known[name] for name in node.input if name]
+            known[node.output[0]] = OPERATIONS[node.op_type](said, *found)
+    result: np.ndarray = known[model.graph.output[0].name][0].numpy()
+    return result
