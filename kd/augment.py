@@ -49,6 +49,7 @@ class Batch:
     image_bczyx: Tensor
     labels_bzyx: Tensor  # uint8
     soft_bkzyx: Tensor | None = None  # the teacher's log-probabilities, where there is a teacher
+    unknown_bk: Tensor | None = None  # bool: classes that nobody has drawn in a case
 
 
 def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Batch:
@@ -64,7 +65,7 @@ def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Bat
         # outside the window the teacher saw background: border values continue it
         soft = F.grid_sample(soft.to(image.dtype), grid, "bilinear", "border", align_corners=False)
     image = _intensity(image, choice, draws)
-    return Batch(image, labels[:, 0].to(torch.uint8), soft)
+    return Batch(image, labels[:, 0].to(torch.uint8), soft, batch.unknown_bk)
 
 
 class Draws:

@@ -7,6 +7,7 @@ Shapes: B batch, K classes, Z Y X voxels (head, back, left).
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +54,7 @@ class Batches:
         self._images = [torch.from_numpy(c.image.array).to(device) for c in cases]
         self._labels = [torch.from_numpy(c.labels.array).to(device) for c in cases]
         self._soft = None if soft is None else [torch.from_numpy(s).to(device) for s in soft]
+        self._unknown = _unknown(cases, device)
         self._foreground = [_some_foreground(c.labels.array) for c in cases]
 
     def at(self, step: int, augment: Augment | None) -> Batch:
@@ -68,7 +70,8 @@ class Batches:
         soft = None
         if self._soft is not None:
             soft = torch.stack([_cut_soft(self._soft[c], o, self.patch, margin) for c, o in places])
-        plain = Batch(image[:, None], labels, soft)
+        unknown = None if self._unknown is None else self._unknown[chosen]
+        plain = Batch(image[:, None], labels, soft, unknown)
         if augment is None:
             return plain
         random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
@@ -136,7 +139,18 @@ class Taught:
         with torch.no_grad(), autocast(self.device):
             found = [teacher(batch.image_bczyx).float().softmax(1) for teacher in self.teachers]
         mean = torch.stack(found).mean(0).clamp_min(LEAST_PROBABILITY)
-        return Batch(batch.image_bczyx, batch.labels_bzyx, mean.log())
+        return replace(batch, soft_bkzyx=mean.log())
+
+
+def _unknown(cases: Sequence[Case], device: torch.device) -> Tensor | None:
+    """Return which classes nobody has drawn in each case, [cases, K]; None if all are drawn."""
+    last = max((number for case in cases for number in case.unknown), default=0)
+    if not last:
+        return None
+    table = torch.zeros(len(cases), last + 1, dtype=torch.bool)
+    for row, case in enumerate(cases):
+        table[row, list(case.unknown)] = True
+    return table.to(device)
 
 
 def dealt(n: int, batch: int, seed: int, step: int) -> list[int]:

@@ -8,7 +8,7 @@ import json
 import random
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ class Pair:
     name: str
     image: Volume
     labels: Labels
+    unknown: tuple[int, ...] = ()  # segments that nobody has drawn here: not the same as absent
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,7 @@ class Case:
     name: str
     image: Volume
     labels: Labels
+    unknown: tuple[int, ...] = ()
 
 
 def read_splits(path: Path) -> Splits:
@@ -152,7 +154,9 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
     chosen = recipe.data
     image = folder / chosen.images / f"{name}{chosen.image_ending}"
     labels = folder / chosen.labels / f"{name}{chosen.label_ending}"
-    return read_files(name, image, labels, recipe.n_classes)
+    pair = read_files(name, image, labels, recipe.n_classes)
+    present = set(np.unique(pair.labels.array).tolist())
+    return replace(pair, unknown=tuple(n for n in chosen.partial if n not in present))
 
 
 def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:
@@ -241,7 +245,8 @@ def prepare(recipe: Recipe, pair: Pair) -> Case:
     flat = np.ascontiguousarray(turn.apply(pair.labels.array))
     source = Labels(flat, turned_grid(pair.labels.grid, turn))
     array = _resample_labels(source.array, grid.shape, recipe.n_classes)
-    return Case(pair.name, Volume(np.ascontiguousarray(image.array), grid), Labels(array, grid))
+    ready = Volume(np.ascontiguousarray(image.array), grid)
+    return Case(pair.name, ready, Labels(array, grid), pair.unknown)
 
 
 def read_cases(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Case]:

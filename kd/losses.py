@@ -17,6 +17,7 @@ from kd.augment import Batch
 from kd.recipe import Distillation
 from kd.soft import LEAST_PROBABILITY
 
+LEAST_LOGIT = -1e4  # of a class that cannot be: its probability is 0 in float32
 SMOOTH = 1e-5  # voxels; keeps Dice defined where a class is absent from patch and prediction
 
 
@@ -52,11 +53,35 @@ def dice_and_cross_entropy(logits_bkzyx: Tensor, labels_bzyx: Tensor) -> Tensor:
     return dice + F.cross_entropy(logits, labels_bzyx.long())
 
 
-def deep_supervision(outputs: list[Tensor], labels_bzyx: Tensor) -> Tensor:
+def merged(logits_bkzyx: Tensor, unknown_bk: Tensor) -> Tensor:
+    """Return logits in which classes that nobody has drawn are part of the background.
+
+    Background becomes the logarithm of the summed exponentials of itself and the unknown classes,
+    which then have probability 0: a voxel labelled background may be either, and neither is
+    corrected (marginal loss, Shi et al., Medical Image Analysis 2021).
+
+    Args:
+        logits_bkzyx: of all classes.
+        unknown_bk: bool, of the first classes; later ones are known, and so is background.
+    """
+    hidden = F.pad(unknown_bk, (0, logits_bkzyx.shape[1] - unknown_bk.shape[1]))
+    hidden = hidden[:, :, None, None, None]
+    logits = logits_bkzyx.float()
+    may_be = hidden.clone()
+    may_be[:, 0] = True
+    background = logits.masked_fill(~may_be, -math.inf).logsumexp(1, keepdim=True)
+    # not -inf: a class that is never there still needs a finite loss
+    others = logits.masked_fill(hidden, LEAST_LOGIT)
+    return torch.cat([background, others[:, 1:]], 1)
+
+
+def deep_supervision(
+    outputs: list[Tensor], labels_bzyx: Tensor, unknown_bk: Tensor | None = None
+) -> Tensor:
     """Return the mean of Dice + cross-entropy over resolutions, each weighing half the last.
 
     As in nnU-Net the lowest resolution has no weight, unless it is the only one; labels are
-    sampled to it by nearest neighbour.
+    sampled to it by nearest neighbour. Classes that nobody has drawn in a case are `merged`.
     """
     weights = [0.5**i for i in range(len(outputs))]
     if len(outputs) > 1:
@@ -66,7 +91,8 @@ def deep_supervision(outputs: list[Tensor], labels_bzyx: Tensor) -> Tensor:
     for weight, logits in zip(weights, outputs, strict=True):
         if weight:
             labels = _shrink(labels_bzyx, logits.shape[2:])
-            loss = loss + weight / total * dice_and_cross_entropy(logits, labels)
+            known = logits if unknown_bk is None else merged(logits, unknown_bk)
+            loss = loss + weight / total * dice_and_cross_entropy(known, labels)
     return loss
 
 
@@ -103,12 +129,17 @@ def channel_wise(logits_bkzyx: Tensor, teacher_bkzyx: Tensor, temperature: float
     return temperature**2 * (p.exp() * (p - q)).sum(2).mean()
 
 
-def voxel_weights(labels_bzyx: Tensor, teacher_bkzyx: Tensor, choice: Distillation) -> Tensor:
+def voxel_weights(
+    labels_bzyx: Tensor,
+    teacher_bkzyx: Tensor,
+    choice: Distillation,
+    unknown_bk: Tensor | None = None,
+) -> Tensor:
     """Return the weight of each voxel in `kl`: class volume, boundary band, gate.
 
     Class weights are inverse volumes in the batch (each class present weighs the same in sum); a
     band of `band_voxels` around every boundary weighs 1 + `boundary`; the gate closes where the
-    teacher's best class is not the reference label.
+    teacher's best class is not the reference label, or one that the reference does not know.
     """
     truth = F.one_hot(labels_bzyx.long(), teacher_bkzyx.shape[1]).movedim(-1, 1).float()
     weights = torch.ones_like(truth[:, 0])
@@ -122,8 +153,9 @@ def voxel_weights(labels_bzyx: Tensor, teacher_bkzyx: Tensor, choice: Distillati
         lowest = _spread(labels_bzyx, choice.band_voxels, torch.minimum)
         weights = weights * (1 + choice.boundary * (highest != lowest))
     if choice.has_gate:
-        chosen = teacher_bkzyx.gather(1, labels_bzyx[:, None].long())[:, 0]
-        weights = weights * (chosen >= teacher_bkzyx.amax(1))
+        said = teacher_bkzyx if unknown_bk is None else merged(teacher_bkzyx, unknown_bk)
+        chosen = said.gather(1, labels_bzyx[:, None].long())[:, 0]
+        weights = weights * (chosen >= said.amax(1))
     return weights
 
 
@@ -153,12 +185,12 @@ def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Te
     """
 
     def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
-        loss = deep_supervision(outputs, batch.labels_bzyx)
+        loss = deep_supervision(outputs, batch.labels_bzyx, batch.unknown_bk)
         teacher, logits = batch.soft_bkzyx, outputs[0].float()
         assert teacher is not None  # kd.lab gives soft targets with this objective
         extra = logits.new_zeros(())
         if choice.kl > 0:
-            weights = voxel_weights(batch.labels_bzyx, teacher, choice)
+            weights = voxel_weights(batch.labels_bzyx, teacher, choice, batch.unknown_bk)
             extra = extra + choice.kl * kl(logits, teacher, weights, choice.temperature)
         if choice.dice > 0:
             extra = extra + choice.dice * squared_dice(logits.softmax(1), teacher.softmax(1))

@@ -38,6 +38,8 @@ class Data(_Strict, frozen=True, kw_only=True):
     cases: dict[str, tuple[str, ...]] = {}  # the splits themselves, instead of a file
     train: str = "train"
     test: str = "val"
+    # segments that are not drawn in every case: where a case has none, nobody has looked for it
+    partial: tuple[int, ...] = ()
     source: str = ""  # name, licence and citation, for the card
     licence: str = ""
 

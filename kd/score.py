@@ -5,6 +5,7 @@ stay unread until the release. Plain torch on the model's grid, without mirrorin
 reported numbers come from `kd.validate` alone, through the node's pipeline.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +56,19 @@ def score(
     for case in read_cases(recipe, folder, names):
         labels = soft_map(case, [network], plain, on).argmax(0)
         found.append(
-            [dice(labels == s.number, case.labels.array == s.number) for s in recipe.segments]
+            [
+                dice(labels == s.number, case.labels.array == s.number)
+                if s.number not in case.unknown
+                else math.nan
+                for s in recipe.segments
+            ]
         )
     table = np.array(found)
     return Standing(
         cases=len(names),
-        dice=interval(table.mean(1).tolist()),
+        dice=interval(np.nanmean(table, 1).tolist()),
         per_structure={
             part.label: float(mean)
-            for part, mean in zip(recipe.segments, table.mean(0), strict=True)
+            for part, mean in zip(recipe.segments, np.nanmean(table, 0), strict=True)
         },
     )

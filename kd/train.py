@@ -67,7 +67,7 @@ class Slice:
 
 def labels_only(outputs: list[Tensor], batch: Batch, _share: float) -> Tensor:
     """Teach reference labels alone: Dice + cross-entropy with deep supervision."""
-    return deep_supervision(outputs, batch.labels_bzyx)
+    return deep_supervision(outputs, batch.labels_bzyx, batch.unknown_bk)
 
 
 def pick_device(name: str) -> torch.device:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from kd.cases import Pair
-from kd.errors import LabError
+from kd.errors import BadCase, LabError
 from kd.ids import LEFT_OUT
 from kd.intervals import difference, interval, ratio
 from kd.measure import TOLERANCE_MM, Agreement, agreement
@@ -34,12 +34,12 @@ class Score:
     """One case, one size."""
 
     case: str
-    structures: tuple[Agreement, ...]  # in the manifest's order
+    structures: tuple[Agreement | None, ...]  # in the manifest's order; None: nobody has drawn it
     seconds: float  # from volume to labels
 
     def mean(self, name: str) -> float:
-        """Return the mean of one measure over the structures."""
-        return float(np.mean([getattr(found, name) for found in self.structures]))
+        """Return the mean of one measure over the structures that can be judged."""
+        return float(np.mean([getattr(found, name) for found in self.structures if found]))
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,17 @@ def validate(
 
     Raises:
         BadPackage: a network does not fit the manifest.
+        BadCase: a structure is drawn in no case.
         LabError: a size could not be measured.
     """
+    judged = segments or package.manifest.segments
+    for part in judged:
+        if all(part.number in pair.unknown for pair in pairs):
+            message = f"{part.label} is drawn in none of the {len(pairs)} cases"
+            raise BadCase(message, advice="Judge it on cases that have it")
     scores, costs = {}, {}
     for size in sizes:
         student = open_student(package, size, threads)
-        judged = segments or package.manifest.segments
         scores[size] = [_score(package, student, pair, judged) for pair in pairs]
         costs[size] = footprint(package, size, threads)
         found = interval([score.mean("dice") for score in scores[size]])
@@ -175,6 +180,8 @@ def rows(manifest: Manifest, by_run: dict[str, list[Score]]) -> list[str]:
     for run, scores in by_run.items():
         for score in scores:
             for part, one in zip(manifest.segments, score.structures, strict=True):
+                if one is None:
+                    continue
                 numbers = (one.dice, one.nsd, one.hd95_mm, one.found_ml, one.true_ml)
                 cells = [f"{n:.5f}" for n in numbers]
                 lines.append(
@@ -203,7 +210,10 @@ def _score(package: Package, student: Student, pair: Pair, segments: Sequence[Se
     truth = pair.labels.array
     found = np.where(truth == LEFT_OUT, LEFT_OUT, result.labels.array)
     structures = tuple(
-        agreement(found == part.number, truth == part.number, pair.labels.grid) for part in segments
+        agreement(found == part.number, truth == part.number, pair.labels.grid)
+        if part.number not in pair.unknown
+        else None
+        for part in segments
     )
     return Score(pair.name, structures, sum(result.seconds.values()))
 
@@ -211,10 +221,15 @@ def _score(package: Package, student: Student, pair: Pair, segments: Sequence[Se
 def _measure(scores: list[Score], name: str, labels: list[str]) -> dict[str, Any]:
     """Return one measure: mean over structures and cases, and each structure on its own."""
     parts = {
-        label: msgspec.to_builtins(interval([getattr(s.structures[i], name) for s in scores]))
+        label: msgspec.to_builtins(interval([getattr(one, name) for one in _known(scores, i)]))
         for i, label in enumerate(labels)
     }
     return msgspec.to_builtins(interval([s.mean(name) for s in scores])) | {"per_structure": parts}
+
+
+def _known(scores: list[Score], at: int) -> list[Agreement]:
+    """Return one structure in all cases in which it can be judged."""
+    return [one for score in scores if (one := score.structures[at]) is not None]
 
 
 def _against_teacher(scores: list[Score], teacher: list[Score]) -> dict[str, Any]:
@@ -228,7 +243,7 @@ def _against_teacher(scores: list[Score], teacher: list[Score]) -> dict[str, Any
 
 def _bland_altman(scores: list[Score], at: int) -> dict[str, float]:
     """Return bias and limits of agreement of one structure's volume, found minus true, in ml."""
-    gaps = np.array([s.structures[at].found_ml - s.structures[at].true_ml for s in scores])
+    gaps = np.array([one.found_ml - one.true_ml for one in _known(scores, at)])
     spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
     bias = float(gaps.mean())
     return {
