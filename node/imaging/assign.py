@@ -1,7 +1,9 @@
 """From class scores on the model's grid to labels on the source grid, one source slice at a time.
 
 Scores are interpolated linearly and the best class is taken afterwards, which places boundaries
-between voxels of the coarser grid; interpolating labels would not. Memory: two rows of scores.
+between voxels of the coarser grid; interpolating labels would not. A linear interpolation is a
+convex combination: where all corners of a cell have the same best class, every point in the cell
+has it too, so scores are interpolated in the other cells only. Memory: two rows of scores.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,20 +13,29 @@ import numpy as np
 import numpy.typing as npt
 
 from node.imaging.patches import Scores
-from node.imaging.resample import Matrix, axis_matrix
+
+Bytes = npt.NDArray[np.uint8]
+AT_ONCE = 1 << 16  # source pixels whose scores are interpolated in one go
 
 
-@dataclass(frozen=True)
-class _Between:
-    """Source slice `at` lies between rows `low` and `low + 1`, `share` of the way up."""
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """Each output sample lies between `low` and `high`, `share` of the way up."""
 
-    low: int
-    share: float
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    share: npt.NDArray[np.float32]
 
 
-def assign(
-    rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]
-) -> npt.NDArray[np.uint8]:
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One row of the model's grid: scores [Y * X, C], and the best class [Y, X]."""
+
+    scores: Scores
+    best: Bytes
+
+
+def assign(rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]) -> Bytes:
     """Return the label of every source voxel.
 
     Args:
@@ -33,35 +44,74 @@ def assign(
         shape: the source grid in canonical order, covering the same box as the model's grid.
     """
     labels = np.zeros(shape, np.uint8)
-    for at, scores in enumerate(_slices(rows, depth, shape)):
-        labels[at] = scores.argmax(axis=0)
+    places = _axis(depth, shape[0])
+    in_plane: tuple[_Axis, _Axis] | None = None
+    held: dict[int, _Row] = {}
+    stream = _rows(rows)
+    for at in range(shape[0]):
+        share = float(places.share[at])
+        ends = (int(places.low[at]), int(places.high[at]) if share else int(places.low[at]))
+        while ends[1] not in held:
+            index, row = next(stream)
+            held[index] = row
+            held.pop(index - 2, None)
+        low, high = held[ends[0]], held[ends[1]]
+        if in_plane is None:
+            in_plane = (_axis(low.best.shape[0], shape[1]), _axis(low.best.shape[1], shape[2]))
+        labels[at] = _slice(low, high, share, *in_plane)
     return labels
 
 
-def _slices(rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]) -> Iterator[Scores]:
-    """Interpolate rows to source slices: in-plane once per row, then between two rows."""
-    held: dict[int, Scores] = {}
-    stream = enumerate(rows)
-    for place in _places(depth, shape[0]):
-        high = min(place.low + 1, depth - 1) if place.share else place.low
-        while high not in held:
-            index, row = next(stream)
-            held[index] = _in_plane(row, shape[1:])
-            held.pop(index - 2, None)
-        low = held[place.low]
-        yield low + np.float32(place.share) * (held[high] - low) if place.share else low
+def _rows(rows: Iterable[Scores]) -> Iterator[tuple[int, _Row]]:
+    for index, scores in enumerate(rows):
+        last = np.ascontiguousarray(scores.reshape(scores.shape[0], -1).T)
+        best = last.argmax(1).astype(np.uint8).reshape(scores.shape[1:])
+        yield index, _Row(last, best)
 
 
-def _places(depth: int, n_out: int) -> list[_Between]:
-    at = np.clip((np.arange(n_out) + 0.5) * (depth / n_out) - 0.5, 0, depth - 1)
-    return [_Between(int(a), float(a - int(a))) for a in at]
+def _axis(n_in: int, n_out: int) -> _Axis:
+    """Place `n_out` samples among `n_in`; both cover the same extent, ends repeat."""
+    at = np.clip((np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5, 0, n_in - 1)
+    low = at.astype(np.int64)
+    return _Axis(low, np.minimum(low + 1, n_in - 1), (at - low).astype(np.float32))
 
 
-def _in_plane(row: Scores, shape: tuple[int, ...]) -> Scores:
-    result: Scores = row
-    if row.shape[1] != shape[0]:
-        result = np.matmul(axis_matrix(row.shape[1], shape[0], 1), result)
-    if row.shape[2] != shape[1]:
-        across: Matrix = axis_matrix(row.shape[2], shape[1], 1)
-        result = np.matmul(result, across.T)
-    return result
+def _slice(low: _Row, high: _Row, share: float, rows: _Axis, columns: _Axis) -> Bytes:
+    """Label one source slice, `share` of the way from one row of the model's grid to the next."""
+    labels = low.best.take(rows.low, 0).take(columns.low, 1)
+    sure = _uniform(low, high).take(rows.low, 0).take(columns.low, 1)
+    unsure = np.flatnonzero(~sure)
+    if not len(unsure):
+        return labels
+    scores = low.scores
+    if high is not low:
+        scores = low.scores + np.float32(share) * (high.scores - low.scores)
+    flat, width = labels.reshape(-1), low.best.shape[1]
+    for first in range(0, len(unsure), AT_ONCE):
+        chosen = unsure[first : first + AT_ONCE]
+        y, x = np.divmod(chosen, labels.shape[1])
+        upper, lower = rows.low[y] * width, rows.high[y] * width
+        left, right = columns.low[x], columns.high[x]
+        across = columns.share[x][:, None]
+        top = _between(scores[upper + left], scores[upper + right], across)
+        bottom = _between(scores[lower + left], scores[lower + right], across)
+        flat[chosen] = _between(top, bottom, rows.share[y][:, None]).argmax(1)
+    return labels
+
+
+def _between(low: Scores, high: Scores, share: npt.NDArray[np.float32]) -> Scores:
+    """Interpolate linearly, in the memory of `high`."""
+    high -= low
+    high *= share
+    high += low
+    return high
+
+
+def _uniform(low: _Row, high: _Row) -> npt.NDArray[np.bool_]:
+    """Tell of each cell, named by its first corner, whether all its corners have one best class."""
+    found = low.best == high.best
+    for axis in (0, 1):
+        ahead = np.minimum(np.arange(found.shape[axis]) + 1, found.shape[axis] - 1)
+        found = found & found.take(ahead, axis)
+        found &= low.best == low.best.take(ahead, axis)
+    return found

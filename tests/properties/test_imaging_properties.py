@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.imaging import Grid, Volume
+from node.imaging.assign import assign
 from node.imaging.orient import orient, turned_grid
 from node.imaging.patches import score_rows
-from node.imaging.resample import regrid
+from node.imaging.resample import axis_matrix, regrid
 
 SHAPES = st.tuples(*[st.integers(1, 14)] * 3)
 ANGLES = st.tuples(*[st.floats(-np.pi, np.pi)] * 3)
@@ -89,3 +90,25 @@ def test_stitching_a_constant_gives_the_constant(
     for row in rows:
         assert row.shape == (2, *shape[1:])
         np.testing.assert_allclose(row, value, rtol=1e-4, atol=1e-6)
+
+
+@settings(max_examples=80)
+@given(SHAPES, SHAPES, st.integers(2, 5), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_going_back_is_the_best_class_of_interpolated_scores(
+    model: tuple[int, int, int], source: tuple[int, int, int], classes: int, piece: int, seed: int
+) -> None:
+    """In pieces of one best class as at their boundaries; only a tie may be decided otherwise."""
+    rng = np.random.default_rng(seed)
+    pieces = rng.normal(size=(classes, *(n // piece + 1 for n in model)))
+    for axis in (1, 2, 3):
+        pieces = pieces.repeat(piece, axis)
+    z, y, x = model
+    noise = 0.05 * rng.normal(size=(classes, *model))
+    scores = (pieces[:, :z, :y, :x] + noise).astype(np.float32)
+    plain: np.ndarray = scores.astype(np.float64)
+    for axis, n in enumerate(source, start=1):
+        matrix = axis_matrix(scores.shape[axis], n, 1)
+        plain = np.moveaxis(np.tensordot(matrix, plain, (1, axis)), 0, axis)
+    labels = assign(iter(np.moveaxis(scores, 1, 0)), z, source)
+    chosen = np.take_along_axis(plain, labels[None].astype(np.int64), 0)[0]
+    np.testing.assert_allclose(chosen, plain.max(axis=0), atol=1e-4)
