@@ -57,30 +57,46 @@ def _one(array: npt.NDArray[np.uint8], step: Step, voxel_ml: float) -> npt.NDArr
     result = array.copy()
     match step:
         case KeepLargest():
-            together = np.isin(array, step.segments)
-            result[together & ~_pieces(together, keep_first=True)] = 0
+            wanted = np.zeros(256, bool)
+            wanted[list(step.segments)] = True
+            _clear(result, wanted[array], keep_first=True)
         case KeepLargestEach():
             for number in step.segments:
-                own = array == number
-                result[own & ~_pieces(own, keep_first=True)] = 0
+                _clear(result, array == number, keep_first=True)
         case RemoveSmall():
+            least = int(np.ceil(step.ml / voxel_ml - 1e-6))  # a voxel of 0.9999… ml is 1 ml
             for number in step.segments:
-                own = array == number
-                least = int(np.ceil(step.ml / voxel_ml - 1e-6))  # a voxel of 0.9999… ml is 1 ml
-                result[own & ~_pieces(own, at_least=least)] = 0
+                _clear(result, array == number, at_least=least)
         case _:
             assert_never(step)
     return result
 
 
-def _pieces(
-    mask: npt.NDArray[np.bool_], *, keep_first: bool = False, at_least: int = 0
-) -> npt.NDArray[np.bool_]:
-    """Return the voxels of the largest piece, or of all pieces of `at_least` voxels."""
-    if not mask.any():
-        return mask
+def _clear(
+    array: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_],
+    *,
+    keep_first: bool = False,
+    at_least: int = 0,
+) -> None:
+    """Set what lies in `mask` to 0, but for its largest piece, or all pieces of `at_least`."""
+    box = _box(mask)
+    if box is None:
+        return
+    mask = np.ascontiguousarray(mask[box])
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
     # RelabelComponent sorts by size; equal sizes keep scan order, so the result is reproducible
     ordered = sitk.RelabelComponent(sitk.ConnectedComponent(image), at_least)
     numbers = sitk.GetArrayViewFromImage(ordered)
-    return np.asarray(numbers == 1) if keep_first else np.asarray(numbers > 0)
+    array[box][mask & (numbers != 1 if keep_first else numbers == 0)] = 0
+
+
+def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box around `mask`; looking for pieces elsewhere would only cost time."""
+    box = []
+    for axis in range(3):
+        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not len(found):
+            return None
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return (box[0], box[1], box[2])
