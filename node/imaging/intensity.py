@@ -87,19 +87,18 @@ def _one(array: FloatArray, step: Step) -> FloatArray:
 
 
 def _z_score(array: FloatArray, step: ZScore) -> FloatArray:
-    chosen = array != 0 if step.nonzero_only else np.ones(array.shape, bool)
-    counted = chosen
-    if step.nonzero_box:
-        counted = np.zeros(array.shape, bool)
-        counted[_nonzero_box(array)] = True
-        counted &= chosen
-    if not counted.any():
+    counted = array[_nonzero_box(array)] if step.nonzero_box else array
+    if step.nonzero_only:
+        counted = counted[counted != 0]
+    if not counted.size:
         return np.zeros_like(array)
     # float64 sums: an MR of 1e6-sized values loses digits in float32
-    values = array[counted].astype(np.float64)
-    result = np.zeros_like(array)
-    scaled = (array[chosen].astype(np.float64) - values.mean()) / max(values.std(), STD_FLOOR)
-    result[chosen] = scaled.astype(np.float32)
+    mean, std = counted.mean(dtype=np.float64), counted.std(dtype=np.float64)
+    result = np.empty_like(array)
+    for at, plane in enumerate(array):  # plane by plane: a float64 volume is never held
+        result[at] = (plane.astype(np.float64) - mean) / max(std, STD_FLOOR)
+        if step.nonzero_only:
+            result[at][plane == 0] = 0
     return result
 
 
