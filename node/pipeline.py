@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from node.engines import ONNXRUNTIME
 from node.errors import BadPackage
 from node.imaging import Labels, Volume, intensity, regions
 from node.imaging.assign import assign
@@ -79,27 +81,47 @@ def segment(
     return Segmentation(labels, clock.seconds)
 
 
-def golden_dice(package: Package, size: str, threads: int = 0) -> float:
+def golden_dice(package: Package, size: str, threads: int = 0, engine: str = ONNXRUNTIME) -> float:
     """Run one size on the package's golden case; return the lowest Dice of any segment.
 
     Raises:
         BadPackage: the network does not fit the manifest.
+        Misconfigured: the engine cannot run here.
     """
-    golden = package.manifest.golden
-    student = open_student(package, size, threads)
-    found = segment(read_volume(package.folder / golden.image), package, student).labels.array
-    label_file = next(name for key, name in golden.labels.items() if key == size)
+    image = read_volume(package.folder / package.manifest.golden.image)
+    student = open_student(package, size, threads, engine)
+    return least_dice(package, size, segment(image, package, student).labels)
+
+
+def least_dice(package: Package, size: str, found: Labels) -> float:
+    """Compare labels of the golden case with those that `size` must give: the worst segment."""
+    label_file = next(name for key, name in package.manifest.golden.labels.items() if key == size)
     expected = read_labels(package.folder / label_file).array
-    return min(dice(found == n, expected == n) for n in package.manifest.numbers)
+    return min(dice(found.array == n, expected == n) for n in package.manifest.numbers)
 
 
-def open_student(package: Package, size: str, threads: int = 0) -> Student:
+def open_student(
+    package: Package,
+    size: str,
+    threads: int = 0,
+    engine: str = ONNXRUNTIME,
+    compiled: Path | None = None,
+) -> Student:
     """Load the network of one size and compare its shapes with the manifest.
+
+    Args:
+        package: of which `size` is a network.
+        size: one of the package's.
+        threads: computing threads (0: one per core).
+        engine: what computes it.
+        compiled: folder for compiled networks; None: each process compiles for itself.
 
     Raises:
         BadPackage: the graph takes another patch or gives another number of classes.
+        Misconfigured: the engine cannot run here.
     """
-    student = Student(package.network_file(size), threads)
+    place = None if compiled is None else compiled / f"{package.digest[:32]}-{size}"
+    student = Student(package.network_file(size), threads, engine, place)
     wanted = (package.manifest.grid.patch_zyx, len(package.manifest.segments) + 1)
     if (student.patch_zyx, student.n_classes) != wanted:
         message = (

@@ -12,6 +12,7 @@ import numpy as np
 
 from node.config import Rule, When
 from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
+from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
 from node.series import Header, Survey, survey
 from node.states import Outcome
@@ -64,6 +65,8 @@ class Decision:
     rule: str = ""
     package: Package | None = None
     size: str = ""
+    engine: str = ""
+    why: str = ""  # this size and this engine
     send_to: tuple[str, ...] = ()
     priority: int = 5
     survey: Survey | None = None
@@ -92,6 +95,7 @@ def plan(
     caller: str,
     rules: Sequence[Rule],
     uses: Mapping[str, Use],
+    measured: Sequence[Measurement] = (),
 ) -> Decision:
     """Decide what becomes of the series that `headers` describe.
 
@@ -100,6 +104,7 @@ def plan(
         caller: AE title of the sender.
         rules: of the configuration.
         uses: package and size of each rule with a model, by the rule's name.
+        measured: what sizes and engines cost on this machine.
     """
     if all(header.modality in NO_IMAGES for header in headers):
         kind = headers[0].modality
@@ -110,7 +115,8 @@ def plan(
     for rule in rules:
         mismatch = _mismatch(rule.when, facts)
         if mismatch is None:
-            return _apply(rule, facts, found, problem, uses)
+            decision = _apply(rule, facts, found, problem, uses)
+            return _chosen(decision, uses, measured)
         mismatches.append(f"{rule.name}: {mismatch}")
     reason = "; ".join(mismatches) or "there are no rules"
     advice = "Add or widen a rule in the configuration if this series should be segmented."
@@ -160,6 +166,16 @@ def _apply(
         priority=rule.priority,
         survey=found,
     )
+
+
+def _chosen(
+    decision: Decision, uses: Mapping[str, Use], measured: Sequence[Measurement]
+) -> Decision:
+    """Settle size and engine of a planned series: a job names them, and `auto` is not one."""
+    if decision.outcome is not Outcome.PLANNED or decision.survey is None:
+        return decision
+    choice = choose(uses[decision.rule], decision.survey.grid, measured)
+    return replace(decision, size=choice.size, engine=choice.engine, why=choice.why)
 
 
 def _mismatch(when: When, facts: Facts) -> str | None:

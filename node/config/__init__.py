@@ -2,6 +2,7 @@
 
 from node.config.read import load, load_text
 from node.config.structs import (
+    AUTO,
     Caller,
     Complete,
     Config,
@@ -16,6 +17,7 @@ from node.config.structs import (
 )
 
 __all__ = [
+    "AUTO",
     "Caller",
     "Complete",
     "Config",

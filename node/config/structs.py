@@ -14,7 +14,9 @@ from node.config.units import Between, Bytes, Pattern, Seconds
 AeTitle = Annotated[str, Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )$")]  # PS3.5 6.2: VR AE
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
-SizeChoice = Literal["teacher", "large", "medium", "small", "tiny"]
+SizeChoice = Literal["teacher", "large", "medium", "small", "tiny", "auto"]
+EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
+AUTO = "auto"  # of a size or an engine: chosen by what was measured on this machine
 
 GIB = 1 << 30
 
@@ -78,6 +80,9 @@ class Model(_Strict, frozen=True, kw_only=True):
 
     dir: Path = Path("models")
     size: SizeChoice = "small"
+    deadline: Seconds = Seconds(30)  # these two: what a size must fit that `auto` chooses
+    memory: Bytes = Bytes(8 * GIB)  # and what no size may need that is named
+    engine: EngineChoice = "auto"
 
 
 class When(_Strict, frozen=True, kw_only=True):
@@ -99,7 +104,9 @@ class Rule(_Strict, frozen=True, kw_only=True):
     name: Name
     when: When = field(default_factory=When)
     use: str  # a task, a task/version, or none
-    size: SizeChoice | None = None  # instead of model.size
+    size: SizeChoice | None = None  # these three: instead of those of `model`
+    deadline: Seconds | None = None
+    memory: Bytes | None = None
     send_to: tuple[Name, ...] = ()
     priority: Annotated[int, Meta(ge=0, le=9)] = 5  # 9 runs first
 
@@ -142,14 +149,22 @@ def problems(config: Config) -> list[tuple[str, str]]:
         at = f"rules[{index}]"
         if names.index(rule.name) != index:
             found.append((f"{at}.name", f"there is an earlier rule called {rule.name!r}"))
-        for target in rule.send_to:
-            if target not in config.targets:
-                known = ", ".join(config.targets) or "none"
-                found.append((f"{at}.send_to", f"no target {target!r}; targets: {known}"))
-        if rule.use != "none" and not rule.send_to:
-            found.append((f"{at}.send_to", "a rule that uses a model needs at least one target"))
+        found += [(f"{at}.{key}", problem) for key, problem in _problems_of(rule, config)]
     for name, wanted in config.targets.items():
         if wanted.report and wanted.seg != "binary":
             problem = "a report needs seg: binary: readers do not know one on a label map"
             found.append((f"targets.{name}.report", problem))
+    return found
+
+
+def _problems_of(rule: Rule, config: Config) -> list[tuple[str, str]]:
+    found = []
+    for target in rule.send_to:
+        if target not in config.targets:
+            known = ", ".join(config.targets) or "none"
+            found.append(("send_to", f"no target {target!r}; targets: {known}"))
+    if rule.deadline is not None and (rule.size or config.model.size) != AUTO:
+        found.append(("deadline", "a deadline chooses among sizes: it needs size: auto"))
+    if rule.use != "none" and not rule.send_to:
+        found.append(("send_to", "a rule that uses a model needs at least one target"))
     return found

@@ -1,20 +1,23 @@
-"""Which package and size each rule of the configuration means."""
+"""Which package, size and engine each rule of the configuration means."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.config import Config
+from node.config import AUTO, Config, Rule
 from node.errors import Misconfigured
 from node.package.folder import Package, load, models_in, version_key
 
 
 @dataclass(frozen=True)
 class Use:
-    """One rule's package and size."""
+    """One rule's package and size, and what chooses where that is `auto`."""
 
     rule: str
     package: Package
     size: str
+    engine: str = AUTO
+    deadline_s: float = float("inf")  # of one series, from its voxels to its labels
+    memory_bytes: float = float("inf")
 
 
 def uses(config: Config) -> list[Use]:
@@ -32,9 +35,23 @@ def uses(config: Config) -> list[Use]:
     for rule in wanted:
         package = resolve(rule.use, packages)
         size = rule.size or config.model.size
-        package.size(size)
-        found.append(Use(rule.name, package, size))
+        if size != AUTO:
+            package.size(size)
+        found.append(_use(config, rule, package, size))
     return found
+
+
+def _use(config: Config, rule: Rule, package: Package, size: str) -> Use:
+    deadline = config.model.deadline if rule.deadline is None else rule.deadline
+    memory = config.model.memory if rule.memory is None else rule.memory
+    return Use(
+        rule=rule.name,
+        package=package,
+        size=size,
+        engine=config.model.engine,
+        deadline_s=deadline,
+        memory_bytes=min(memory, config.limits.memory),  # more is not given to the child
+    )
 
 
 def resolve(use: str, packages: Sequence[Package]) -> Package:

@@ -42,7 +42,7 @@ def record_arrival(
         made = connection.execute(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
-        _decided(connection, made, arrival, now)
+        _decided(connection, made, arrival, job, now)
         return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
 
 
@@ -61,7 +61,7 @@ def decide_again(
             .returning(arrivals.c.id)
         ).scalar_one_or_none()
         if made is not None:
-            _decided(connection, made, arrival, now)
+            _decided(connection, made, arrival, job, now)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
     return record_arrival(engine, arrival, job, now)
 
@@ -77,11 +77,14 @@ def _values(arrival: NewArrival) -> dict[str, Any]:
     return asdict(arrival) | {"outcome": arrival.outcome.value}
 
 
-def _decided(connection: sa.Connection, made: int, arrival: NewArrival, now: float) -> None:
+def _decided(
+    connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
+) -> None:
     """Tell when the images came and what was decided, as the first lines of the story."""
     received = f"{arrival.instances} instances from {arrival.caller_ae or 'unknown'}"
-    if arrival.outcome is Outcome.PLANNED:
-        decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}"
+    if job is not None:
+        why = f"; {job.payload.why}" if job.payload.why else ""
+        decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}{why}"
     else:
         decided = " ".join(part for part in (arrival.reason, arrival.advice) if part)
     for at, what, detail in (

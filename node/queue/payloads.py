@@ -41,6 +41,8 @@ class SegmentPayload(_Strict, frozen=True, kw_only=True):
     package: str  # task/version
     package_digest: str
     size: str
+    engine: str = "onnxruntime"  # planned: a result that is made again comes from the same one
+    why: str = ""  # this size and this engine
     targets: tuple[Destination, ...]
     rule: str
     caller: str
@@ -69,6 +71,7 @@ class SegmentResult(_Strict, frozen=True, kw_only=True):
     repairs: tuple[str, ...] = ()  # of the copied header
     dropped: tuple[str, ...] = ()  # images of the series that were left out, and why
     peak_mb: float = 0.0
+    engine: str = ""  # that ran
 
 
 class DeliverResult(_Strict, frozen=True, kw_only=True):

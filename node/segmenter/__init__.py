@@ -5,7 +5,17 @@ Leaves to `sender`: delivery. Leaves to `tending`: leases of segmenters that wen
 """
 
 from node.segmenter.loop import identity_of, run
+from node.segmenter.measuring import Candidate, candidates, measure_now
 from node.segmenter.messages import Task
 from node.segmenter.work import Made, work
 
-__all__ = ["Made", "Task", "identity_of", "run", "work"]
+__all__ = [
+    "Candidate",
+    "Made",
+    "Task",
+    "candidates",
+    "identity_of",
+    "measure_now",
+    "run",
+    "work",
+]

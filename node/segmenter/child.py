@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from node import logs
+from node import engines, logs
 from node.errors import DiskLow, NodeError, OutOfMemory
 from node.queue import as_node_error
 from node.segmenter import messages
@@ -37,9 +37,11 @@ log = logging.getLogger("node.segmenter.child")
 def main() -> None:
     """Answer tasks until the segmenter is gone."""
     bounds = msgspec.json.decode(sys.argv[1], type=Bounds)
-    answers = _private_output()
-    _humble(bounds)
+    answers = private_output()
+    humble(bounds)
     logs.start("segmenter-child", bounds.log_level)
+    for engine in bounds.libraries:
+        engines.import_library(engine)
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), name="lifeline", daemon=True).start()
     _say(answers, Ready())
@@ -50,12 +52,12 @@ def main() -> None:
 def _answer(task: Task, bounds: Bounds, answers: BinaryIO) -> Message:
     """Do one task; whatever goes wrong in it becomes an answer."""
     report = _Reporter(answers)
-    _forget_peak()
+    forget_peak()
     try:
         done = work(task, bounds.threads, report).done
-        return msgspec.structs.replace(done, peak_mb=_peak_mb())
+        return msgspec.structs.replace(done, peak_mb=peak_mb())
     except Exception as exc:
-        error = _explained(exc)
+        error = explained(exc)
         if not isinstance(exc, NodeError):
             log.exception("unexpected error", extra={"job": task.job})
         return Failed(error.code, error.message, error.advice)
@@ -75,7 +77,7 @@ class _Reporter:
             _say(self._answers, Stage(stage, share))
 
 
-def _explained(error: Exception) -> NodeError:
+def explained(error: Exception) -> NodeError:
     """Name what may be meant by a library that has no word for it."""
     is_memory = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
     if is_memory and not isinstance(error, NodeError):
@@ -104,14 +106,14 @@ def _listen(tasks: "queue.SimpleQueue[Task]") -> None:
         os._exit(0)  # in the middle of whatever it is: the files it writes bear it
 
 
-def _private_output() -> BinaryIO:
+def private_output() -> BinaryIO:
     """Keep the answers' channel to ourselves: what a library prints goes to standard error."""
     channel = os.dup(1)
     os.dup2(2, 1)
     return os.fdopen(channel, "wb")
 
 
-def _humble(bounds: Bounds) -> None:
+def humble(bounds: Bounds) -> None:
     """Take less than everybody else, be the first to die, and leave no picture of the memory."""
     os.nice(bounds.niceness)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold patients' images
@@ -121,11 +123,13 @@ def _humble(bounds: Bounds) -> None:
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
+    """Let `peak_mb` begin anew."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM only
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Return the largest resident memory; ru_maxrss would count the parent's before exec."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     return round(int(found[1]) / 1024, 1) if found else 0.0

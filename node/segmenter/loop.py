@@ -11,8 +11,9 @@ from threading import Event
 from sqlalchemy import Engine
 
 import node
-from node import queue, schema
-from node.config import Config
+from node import measured, queue, schema
+from node.config import AUTO, Config
+from node.engines import ONNXRUNTIME, OPENVINO
 from node.errors import NodeError
 from node.queue import (
     DeliverPayload,
@@ -25,6 +26,7 @@ from node.queue import (
     SegmentResult,
 )
 from node.seg import Encoding, Identity
+from node.segmenter.measuring import COMPILED, Background
 from node.segmenter.messages import Done, MadeObject, Stage, Task
 from node.segmenter.warm import Warm
 from node.states import Kind
@@ -49,16 +51,23 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
     engine = schema.open_configured(config.data)
     pulse = _Pulse(engine)
     level = logging.getLevelName(log.getEffectiveLevel())
-    with contextlib.closing(Warm(config.limits, level)) as warm:
+    background = Background(config)
+    with (
+        contextlib.closing(Warm(config.limits, level, libraries_of(config))) as warm,
+        contextlib.closing(background),
+    ):
+        doing = ""
         while not stop.is_set():
             warm.ready()
-            pulse.beat("idle")
+            pulse.beat(doing or "idle")
             job = queue.claim(engine, Kind.SEGMENT, pulse.worker, time.time(), LEASE_S)
             if job is not None:
+                background.give_way()
                 _do(config, engine, warm, job, pulse)
             elif once:
                 return
             else:
+                doing = background.go_on()
                 stop.wait(POLL_S)
 
 
@@ -123,7 +132,34 @@ def task_of(config: Config, job: Job, payload: SegmentPayload) -> Task:
         identity=identity_of(config),
         created_at=payload.created_at,
         outbox=str(config.data.dir / _outbox(job)),
+        engine=engine_of(config, payload),
+        compiled=str(config.data.dir / COMPILED),
     )
+
+
+def engine_of(config: Config, payload: SegmentPayload) -> str:
+    """Return the engine of a job: the configured one, else the planned one where it is proved.
+
+    The job may be older than the library or the machine that it is done with.
+    """
+    if config.model.engine != AUTO:
+        return config.model.engine
+    if payload.engine == ONNXRUNTIME:
+        return ONNXRUNTIME
+    known = measured.known(config.data, measured.here(config.limits.threads))
+    is_proved = any(
+        (one.digest, one.size, one.engine) == (payload.package_digest, payload.size, payload.engine)
+        and not one.problem
+        for one in known
+    )
+    return payload.engine if is_proved else ONNXRUNTIME
+
+
+def libraries_of(config: Config) -> tuple[str, ...]:
+    """Return the engines whose libraries the child should have imported before a study comes."""
+    if config.model.engine == AUTO:
+        return (OPENVINO,)
+    return (config.model.engine,)
 
 
 def identity_of(config: Config) -> Identity:
@@ -149,6 +185,7 @@ def _results(
         repairs=done.repairs,
         dropped=done.dropped,
         peak_mb=done.peak_mb,
+        engine=done.engine,
     )
     deliveries = [
         _delivery(job, target, made)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from node.engines import ONNXRUNTIME
 from node.seg import Encoding, Identity
 
 
@@ -12,6 +13,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     niceness: int
     threads: int
     log_level: str = "INFO"
+    libraries: tuple[str, ...] = ()  # engines whose libraries are imported before a task comes
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,18 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity
     created_at: float  # Unix seconds
     outbox: str  # folder where the objects go
+    engine: str = ONNXRUNTIME
+    compiled: str = ""  # folder of compiled networks; empty: none are kept
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a measuring process measures; its only argument."""
+
+    folder: str  # of the package
+    size: str
+    engine: str
+    compiled: str  # folder of compiled networks
+    bounds: Bounds
 
 
 class MadeObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +78,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     repairs: tuple[str, ...]
     dropped: tuple[str, ...]
     peak_mb: float
+    engine: str = ONNXRUNTIME  # that ran
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -74,13 +89,25 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     advice: str
 
 
-Message = Ready | Stage | Done | Failed
+class Measured(msgspec.Struct, frozen=True, tag="measured", kw_only=True):
+    """What was measured; see `node.measured.Measurement`."""
+
+    dice: float
+    open_s: float
+    seconds: float
+    patch_s: float
+    voxel_s: float
+    peak_mb: float
+    arrays_mb: float
+
+
+Message = Ready | Stage | Done | Failed | Measured
 
 _messages = msgspec.json.Decoder(Message)
 _tasks = msgspec.json.Decoder(Task)
 
 
-def encode(value: Message | Task | Bounds) -> bytes:
+def encode(value: Message | Task | Bounds | Order) -> bytes:
     """Return one line, with its end."""
     return msgspec.json.encode(value) + b"\n"
 

@@ -28,9 +28,12 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Warm:
     """Keeps one child ready."""
 
-    def __init__(self, limits: Limits, log_level: str = "INFO") -> None:
-        """Start the first child; `ready` waits for it."""
+    def __init__(
+        self, limits: Limits, log_level: str = "INFO", libraries: tuple[str, ...] = ()
+    ) -> None:
+        """Start the first child, which imports the libraries of engines; `ready` waits for it."""
         self._limits = limits
+        self._libraries = libraries
         self._log_level = log_level
         self._child = self._start()
 
@@ -92,6 +95,7 @@ class Warm:
                 niceness=self._limits.niceness,
                 threads=self._limits.threads,
                 log_level=self._log_level,
+                libraries=self._libraries,
             )
         )
 

@@ -50,7 +50,9 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
     clock = _Told(tell)
     with clock.stage("package"):
         chosen = _package(task)
-        student = _student(chosen.folder, chosen.digest, task.size, threads)
+        student = _student(
+            chosen.folder, chosen.digest, task.size, threads, task.engine, task.compiled
+        )
     with clock.stage("read"):
         source = series.read(_files(task))
         modality = source.survey.headers[0].modality
@@ -76,6 +78,7 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
         repairs=tuple(sorted(repairs)),
         dropped=tuple(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
         peak_mb=0.0,
+        engine=task.engine,
     )
     return Made(done, source, found.labels, chosen)
 
@@ -185,11 +188,14 @@ def _load(folder: Path) -> Package:
 
 
 @lru_cache(maxsize=2)
-def _student(folder: Path, digest: str, size: str, threads: int) -> Student:
+def _student(
+    folder: Path, digest: str, size: str, threads: int, engine: str, compiled: str
+) -> Student:
     """Open a network once per process; `digest` is here to tell versions of a folder apart."""
     found = _load(folder)
     assert found.digest == digest
-    return pipeline.open_student(found, size, threads)
+    kept = Path(compiled) if compiled else None
+    return pipeline.open_student(found, size, threads, engine, kept)
 
 
 def _files(task: Task) -> list[Path]:

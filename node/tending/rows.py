@@ -49,6 +49,8 @@ def _job(look: Look, decision: Decision, config: Config, now: float) -> queue.Ne
         package=decision.package.name,
         package_digest=decision.package.digest,
         size=decision.size,
+        engine=decision.engine,
+        why=decision.why,
         targets=targets,
         rule=decision.rule,
         caller=look.caller,

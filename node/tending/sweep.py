@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from node import queue
+from node import measured, queue
 from node.arrival import Association, Decision, Seen, completion, plan, refusal, try_survey
 from node.config import Config
 from node.errors import Defect, Unsuitable
@@ -51,6 +51,7 @@ class Sweep:
         self._engine = engine
         self._inbox = inbox
         self._uses = {use.rule: use for use in uses}
+        self._host = measured.here(config.limits.threads)
         self._settled = Settled()
         self._troubles = Troubles()
         self._looks: dict[str, Look] = {}  # what is still arriving
@@ -229,7 +230,8 @@ class Sweep:
     def _plan(self, look: Look) -> Decision:
         if look.problem is not None:
             return refusal(look.problem)
-        return plan(look.headers, look.caller, self._config.rules, self._uses)
+        known = measured.known(self._config.data, self._host)
+        return plan(look.headers, look.caller, self._config.rules, self._uses, known)
 
     def _record(self, look: Look, decision: Decision, now: float) -> None:
         recorded = queue.record_arrival(self._engine, *rows(look, decision, self._config, now), now)

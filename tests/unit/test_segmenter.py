@@ -10,7 +10,7 @@ from node import queue
 from node.errors import BadPackage, Defect, MissingSlice, OutOfMemory, WrongModality
 from node.seg import Encoding
 from node.segmenter import messages
-from node.segmenter.child import _explained
+from node.segmenter.child import explained
 from node.segmenter.loop import task_of
 from node.segmenter.messages import Done, Failed, Ready, Stage, Task
 from node.segmenter.work import file_name, work
@@ -121,7 +121,7 @@ def test_messages_come_back_as_they_went(site: Site) -> None:
 def test_a_librarys_error_is_named_and_its_text_is_not_kept(
     error: Exception, kind: type[Exception]
 ) -> None:
-    found = _explained(error)
+    found = explained(error)
     assert type(found) is kind
     assert "CANARY" not in str(found)
 

@@ -1,0 +1,86 @@
+"""What can compute a network on this CPU: one module per library, and which of them are here.
+
+Promises: every engine takes the same batch and gives the same scores, up to float rounding.
+Leaves to `node.measured`: which of them is fastest, and whether it reproduces a golden case.
+"""
+
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+from typing import Protocol
+
+from node.engines import cpu
+from node.engines.onnx_runtime import OnnxRuntime
+from node.errors import Misconfigured
+from node.imaging.volume import FloatArray
+
+ONNXRUNTIME, OPENVINO, OPENVINO_BF16 = "onnxruntime", "openvino", "openvino-bf16"
+ENGINES = (ONNXRUNTIME, OPENVINO, OPENVINO_BF16)
+PRECISIONS = {OPENVINO: "f32", OPENVINO_BF16: "bf16"}
+
+
+class Network(Protocol):
+    """A network that is ready to run: batches [1, 1, Z, Y, X] in, scores [1, C, Z, Y, X] out."""
+
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+    def __call__(self, batch: FloatArray) -> FloatArray:
+        """Compute the scores of one batch."""
+
+
+def versions() -> dict[str, str]:
+    """Return the engines that can run here, with the version of their library."""
+    found = {ONNXRUNTIME: importlib.metadata.version("onnxruntime")}
+    if importlib.util.find_spec("openvino") is not None:
+        version = importlib.metadata.version("openvino")
+        found[OPENVINO] = version
+        if cpu.has_bf16():
+            found[OPENVINO_BF16] = version
+    return found
+
+
+def require(engine: str) -> None:
+    """Refuse an engine that cannot run here.
+
+    Raises:
+        Misconfigured: its library is not installed, or this CPU lacks what it needs.
+    """
+    found = versions()
+    if engine in found:
+        return
+    if engine == OPENVINO_BF16 and OPENVINO in found:
+        message = f"model.engine is {engine}, but this CPU does not compute in bfloat16"
+        raise Misconfigured(message, advice="Set model.engine to auto or openvino.")
+    message = f"model.engine is {engine}, but the package openvino is not installed"
+    advice = "Install it with `pip install 'segnode[fast]'`, or set model.engine to auto."
+    raise Misconfigured(message, advice=advice)
+
+
+def open_network(engine: str, path: Path, threads: int, compiled: Path | None = None) -> Network:
+    """Load the network in `path` with `threads` computing threads (0: one per core).
+
+    Args:
+        engine: one of `ENGINES`.
+        path: the ONNX file.
+        threads: computing threads.
+        compiled: where a compiled form of exactly this file may be kept, without its ending; None:
+            nowhere. It is the caller's promise that another file gets another place.
+
+    Raises:
+        BadPackage: the engine cannot load it.
+        Misconfigured: the engine cannot run here.
+    """
+    if engine == ONNXRUNTIME:
+        return OnnxRuntime(path, threads)
+    require(engine)
+    # costs 0.3 s and 40 MB, and is not installed everywhere
+    from node.engines.open_vino import OpenVino  # noqa: PLC0415
+
+    return OpenVino(path, threads, PRECISIONS[engine], compiled)
+
+
+def import_library(engine: str) -> None:
+    """Import what `engine` needs now, so that no study waits for it; nothing if it is not here."""
+    if engine in PRECISIONS and engine in versions():
+        importlib.import_module("node.engines.open_vino")

@@ -1,0 +1,123 @@
+"""Networks computed by OpenVINO, and their compiled form on the disk. Optional: the extra `fast`.
+
+Two things of the library are not used. Its import tells Intel's statistics server of itself, so the
+converter that does so is never imported. Its own cache of compiled networks takes a file whose
+weights were altered without a word (measured; the scores differed by 0.3), so each compiled network
+is kept with its digest, and compiled again where that does not fit.
+"""
+
+import hashlib
+import io
+import os
+import sys
+from pathlib import Path
+
+# must stand before the library's import, which looks for both, and does without them
+for _unwanted in ("openvino.tools.ovc", "openvino_telemetry"):
+    sys.modules.setdefault(_unwanted, None)  # type: ignore[arg-type]
+
+import openvino as ov  # noqa: E402
+
+from node.engines import cpu  # noqa: E402
+from node.errors import BadPackage, Misconfigured  # noqa: E402
+from node.imaging.volume import FloatArray  # noqa: E402
+
+DEVICE = "CPU"
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class OpenVino:
+    """One compiled network."""
+
+    def __init__(self, path: Path, threads: int, precision: str, compiled: Path | None) -> None:
+        """Load `path`, or what an earlier process compiled of it.
+
+        Args:
+            path: the ONNX file.
+            threads: computing threads (0: one per core).
+            precision: `f32`, or `bf16` where the CPU has it.
+            compiled: where the compiled form is kept, without its ending; None: nowhere.
+
+        Raises:
+            BadPackage: the file is not a network with one input and one output.
+            Misconfigured: the CPU does not compute in this precision.
+        """
+        core = ov.Core()
+        if precision.upper() not in (
+            "F32",
+            *core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"),
+        ):
+            message = f"this CPU does not compute in {precision}"
+            raise Misconfigured(message, advice="Set model.engine to auto or openvino.")
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,  # its default is bf16 where the CPU has it
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # the cores are not ours alone
+        }
+        kept = None if compiled is None else _place(compiled, precision, threads)
+        model = None if kept is None else _restored(core, kept, settings)
+        if model is None:
+            model = _compiled(core, path, settings)
+            if kept is not None:
+                _keep(model, kept)
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            message = f"{path.name} must have one input and one output"
+            raise BadPackage(message)
+        self.input_shape: tuple[int, ...] = tuple(model.input(0).shape)
+        self.output_shape: tuple[int, ...] = tuple(model.output(0).shape)
+        self._request = model.create_infer_request()
+
+    def __call__(self, batch: FloatArray) -> FloatArray:
+        """Compute the scores [1, C, Z, Y, X] of a batch [1, 1, Z, Y, X]."""
+        scores: FloatArray = self._request.infer([batch], share_inputs=True)[0]
+        return scores
+
+
+def _compiled(core: "ov.Core", path: Path, settings: dict[str, object]) -> "ov.CompiledModel":
+    try:
+        # as bytes: by a path, whose content it does not know, it asks each of its readers in turn
+        return core.compile_model(core.read_model(path.read_bytes()), DEVICE, settings)
+    except RuntimeError as exc:
+        message = f"{path.name} is not a network that openvino can load"
+        raise BadPackage(message) from exc
+
+
+def _place(compiled: Path, precision: str, threads: int) -> Path:
+    """Return the file of what this library compiled for this CPU."""
+    key = f"{ov.__version__} {cpu.name()}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return compiled.with_name(f"{compiled.name}-{precision}-{threads}-{digest}.openvino")
+
+
+def _restored(
+    core: "ov.Core", kept: Path, settings: dict[str, object]
+) -> "ov.CompiledModel | None":
+    """Return what was kept, or None where nothing was, or it is not what was written."""
+    try:
+        content = kept.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, network = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(network).digest() != digest:
+        return None
+    try:
+        return core.import_model(network, DEVICE, settings)
+    except RuntimeError:
+        return None  # the library knows better than its version and the CPU's name tell
+
+
+def _keep(model: "ov.CompiledModel", kept: Path) -> None:
+    """Write a compiled network; those of earlier libraries and other CPUs make room for it."""
+    stream = io.BytesIO()
+    model.export_model(stream)
+    network = stream.getvalue()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = kept.with_name(f"{kept.name}.{os.getpid()}.unfinished")
+    unfinished.write_bytes(hashlib.sha256(network).digest() + network)
+    unfinished.replace(kept)  # no fsync: a file that a power cut spoilt does not fit its digest
+    family, _, _ = kept.name.rpartition("-")
+    for old in kept.parent.glob(f"{family}-*.openvino"):
+        if old != kept:
+            old.unlink(missing_ok=True)

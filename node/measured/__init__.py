@@ -1,0 +1,25 @@
+"""What each size costs with each engine on this machine, and which of them a series gets.
+
+Promises: a measurement counts only for the package, engine version, CPU and number of threads that
+it was made with; engines that do not reproduce the golden case are never chosen.
+Leaves to `node.segmenter`: measuring. Leaves to `node.arrival`: when to choose.
+"""
+
+from node.measured.choose import Choice, choose, fastest
+from node.measured.cost import Cost, Workload, estimate, workload
+from node.measured.store import Host, Measurement, here, known, write
+
+__all__ = [
+    "Choice",
+    "Cost",
+    "Host",
+    "Measurement",
+    "Workload",
+    "choose",
+    "estimate",
+    "fastest",
+    "here",
+    "known",
+    "workload",
+    "write",
+]

@@ -1,0 +1,95 @@
+"""Which size and engine a series gets. Pure: the same measurements give the same choice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node.config import AUTO
+from node.engines import ONNXRUNTIME
+from node.imaging import Grid
+from node.measured.cost import MIB, Cost, estimate, workload
+from node.measured.store import Measurement
+from node.package import SIZES, Package, Use
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs, and why in one sentence."""
+
+    size: str
+    engine: str
+    why: str
+
+
+def choose(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
+    """Choose for a series on `grid`.
+
+    Args:
+        use: what the rule wants; its size and its engine may be `auto`.
+        grid: of the series, in any axis order.
+        measured: what is known of this machine, see `measured.known`.
+    """
+    sizes = offered(use.package) if use.size == AUTO else [use.size]
+    work = workload(use.package, grid)
+    costs = [
+        (one, estimate(one, work))
+        for one in measured
+        if one.digest == use.package.digest
+        and one.size in sizes
+        and not one.problem
+        and use.engine in (AUTO, one.engine)
+    ]
+    if not costs:
+        return _unmeasured(use, sizes)
+    if use.size != AUTO:
+        best, cost = min(costs, key=lambda pair: pair[1].seconds)
+        return Choice(best.size, best.engine, f"{_engine(use, best, len(costs))}, {cost}")
+    return _fitting(use, sizes, costs)
+
+
+def offered(package: Package) -> list[str]:
+    """Return the sizes of a package, the most accurate first: by Dice, where it is known."""
+    metrics = package.manifest.metrics
+    dice: dict[str, float] = {size: found.dice.mean for size, found in metrics.items()}
+    has = [size for size in SIZES if size in package.manifest.sizes]
+    return sorted(has, key=lambda size: -dice.get(size, 0.0))  # stable: SIZES breaks ties
+
+
+def fastest(measured: Sequence[Measurement]) -> Measurement | None:
+    """Return the fastest engine for one size of one package, on its golden case."""
+    good = [one for one in measured if not one.problem]
+    return min(good, key=lambda one: one.seconds, default=None)
+
+
+def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) -> Choice:
+    """Choose the most accurate size that fits; without one, the fastest."""
+    limits = f"{use.deadline_s:g} s and {use.memory_bytes / MIB:.0f} MiB"
+    fits = [
+        (one, cost)
+        for one, cost in costs
+        if cost.seconds <= use.deadline_s and cost.peak_mb <= use.memory_bytes / MIB
+    ]
+    if fits:
+        best, cost = min(fits, key=lambda pair: (sizes.index(pair[0].size), pair[1].seconds))
+        why = f"the most accurate size that fits {limits}: {cost} with {best.engine}"
+        return Choice(best.size, best.engine, why)
+    best, cost = min(costs, key=lambda pair: pair[1].seconds)
+    why = f"no size fits {limits}, so the fastest runs: {cost} with {best.engine}"
+    return Choice(best.size, best.engine, why)
+
+
+def _unmeasured(use: Use, sizes: list[str]) -> Choice:
+    engine = ONNXRUNTIME if use.engine == AUTO else use.engine
+    if use.size == AUTO:
+        smallest = max(sizes, key=SIZES.index)
+        why = "nothing is measured on this machine yet, so the smallest size runs"
+        return Choice(smallest, engine, f"{why}, with {engine}")
+    how = "as configured" if use.engine != AUTO else "until engines are measured on this machine"
+    return Choice(use.size, engine, f"{engine} {how}")
+
+
+def _engine(use: Use, best: Measurement, among: int) -> str:
+    if use.engine != AUTO:
+        return f"{best.engine} as configured"
+    if among == 1:
+        return f"{best.engine}, the only engine that reproduced the golden case here"
+    return f"{best.engine}, the fastest engine that reproduced the golden case here"

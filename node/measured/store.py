@@ -1,0 +1,81 @@
+"""Measurements on the disk: one small JSON file each in `measured/` of the data folder.
+
+A file is whole or absent, and one that is of another version of the node is measured again, so
+nothing here needs a lock, a migration or a repair.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+import msgspec
+
+from node import engines
+from node.config import Data
+from node.engines import cpu
+
+FOLDER = "measured"
+
+
+class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One size with one engine, on the golden case of its package."""
+
+    digest: str  # of the package
+    package: str  # task/version, for people
+    size: str
+    engine: str
+    version: str  # of the engine's library
+    cpu: str
+    threads: int
+    at: float  # Unix seconds
+    problem: str = ""  # why it must not run here; empty: it reproduced the golden case
+    dice: float = 0.0  # the worst segment of the golden case
+    open_s: float = 0.0  # to load and compile the network
+    seconds: float = 0.0  # the whole pipeline, median
+    patch_s: float = 0.0  # of the network, for one patch, median
+    voxel_s: float = 0.0  # of everything else, for one source voxel, median
+    peak_mb: float = 0.0  # of the whole process
+    arrays_mb: float = 0.0  # of that, what grows with the series
+
+
+@dataclass(frozen=True)
+class Host:
+    """What measurements are good for."""
+
+    cpu: str
+    threads: int
+    versions: dict[str, str]  # of the engines that can run
+
+
+def here(threads: int) -> Host:
+    """Return this machine, computing with `threads` threads (0: one per core)."""
+    return Host(cpu.name(), cpu.threads(threads), engines.versions())
+
+
+def known(data: Data, host: Host) -> list[Measurement]:
+    """Return the measurements that are good for `host`, in no particular order."""
+    found = []
+    for path in sorted((data.dir / FOLDER).glob("*.json")):
+        try:
+            one = msgspec.json.decode(path.read_bytes(), type=Measurement)
+        except (msgspec.MsgspecError, OSError):
+            continue  # measured again
+        is_ours = (one.cpu, one.threads) == (host.cpu, host.threads)
+        if is_ours and host.versions.get(one.engine) == one.version:
+            found.append(one)
+    return found
+
+
+def write(data: Data, measurement: Measurement) -> None:
+    """Keep a measurement; it replaces an earlier one of the same."""
+    same = (measurement.digest, measurement.size, measurement.engine, measurement.version,
+            measurement.cpu, measurement.threads)  # fmt: skip
+    folder = data.dir / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(repr(same).encode()).hexdigest()[:32]}.json"
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    with unfinished.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(measurement)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

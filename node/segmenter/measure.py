@@ -1,0 +1,92 @@
+"""The process that measures one size with one engine: `python -m node.segmenter.measure ORDER`.
+
+It imports what the child imports and takes the same bounds, so that its seconds and its memory are
+the child's. When its standard input ends, whoever asked is gone, and so is it.
+"""
+
+import logging
+import os
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from node import logs, package
+from node.errors import BadPackage, NodeError
+from node.imaging.nifti import read_volume
+from node.measured import workload
+from node.pipeline import least_dice, open_student, segment
+from node.segmenter import messages
+from node.segmenter.child import explained, humble, peak_mb, private_output
+from node.segmenter.messages import Failed, Measured, Order
+
+REPEATS = 3  # after one that warms up
+log = logging.getLogger("node.segmenter.measure")
+
+
+def main() -> None:
+    """Measure, and say what was found or why nothing was."""
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    answers = private_output()
+    humble(order.bounds)
+    logs.start("segmenter-measure", order.bounds.log_level)
+    threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
+    answer: Measured | Failed
+    try:
+        answer = measure(order)
+    except Exception as exc:  # whatever goes wrong is what was found out
+        error = explained(exc)
+        if not isinstance(exc, NodeError):
+            log.exception("unexpected error", extra={"size": order.size})
+        answer = Failed(error.code, error.message, error.advice)
+    answers.write(messages.encode(answer))
+    answers.flush()
+
+
+def measure(order: Order) -> Measured:
+    """Segment the golden case once for its labels, then again for the time it takes.
+
+    Raises:
+        BadPackage: its labels do not come out.
+    """
+    chosen = package.load(Path(order.folder))
+    golden = chosen.manifest.golden
+    begun = time.perf_counter()
+    kept = Path(order.compiled) if order.compiled else None
+    student = open_student(chosen, order.size, order.bounds.threads, order.engine, kept)
+    open_s = time.perf_counter() - begun
+    image = read_volume(chosen.folder / golden.image)
+    dice = least_dice(chosen, order.size, segment(image, chosen, student).labels)
+    if dice < golden.least_dice:
+        message = (
+            f"the golden case reaches Dice {dice:.4f} with {order.engine} on this machine, "
+            f"{golden.least_dice:g} is required"
+        )
+        raise BadPackage(message, advice="Use another engine for it.")
+    runs = [segment(image, chosen, student).seconds for _ in range(REPEATS)]
+    whole = statistics.median(sum(run.values()) for run in runs)
+    network = statistics.median(run["network"] for run in runs)
+    work = workload(chosen, image.grid)
+    return Measured(
+        dice=dice,
+        open_s=open_s,
+        seconds=whole,
+        patch_s=network / work.patches,
+        voxel_s=max(0.0, whole - network) / work.voxels,
+        peak_mb=peak_mb(),
+        arrays_mb=work.arrays_mb,
+    )
+
+
+def _lifeline() -> None:
+    # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
+    while os.read(0, 1):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
