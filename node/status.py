@@ -7,15 +7,19 @@ import fcntl
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from node import queue, schema
-from node.config import Config, Data
+from node import measured, queue, schema
+from node.config import AUTO, Config, Data
 from node.errors import Misconfigured
+from node.measured import Measurement
+from node.package import models_in
+from node.package.folder import MANIFEST, file_digest
 from node.states import Kind
 
 SILENT_AFTER_S = 60.0  # a process that has not said for so long that it lives
@@ -45,6 +49,18 @@ class TargetState:
 
 
 @dataclass(frozen=True)
+class ModelState:
+    """One size of a package, with the engine that was found to be the fastest here."""
+
+    package: str
+    size: str
+    engine: str
+    seconds: float  # of the golden case
+    peak_mb: float
+    problem: str  # why no engine may run it; empty: one may
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The node at one moment."""
 
@@ -54,6 +70,8 @@ class Snapshot:
     targets: tuple[TargetState, ...]
     free_gib: float
     accepting: bool  # enough free space
+    engine: str  # as configured
+    models: tuple[ModelState, ...]  # that were measured on this machine
     series: tuple[queue.Story, ...]  # the newest last
     notes: tuple[queue.Event, ...]  # refused callers and instances
 
@@ -129,9 +147,28 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
         targets=tuple(_target(config, engine, name, now) for name in config.targets),
         free_gib=free / 2**30,
         accepting=free >= config.data.stop_accepting_below,
+        engine=config.model.engine,
+        models=tuple(_models(config)),
         series=tuple(queue.stories(engine, limit=series)),
         notes=tuple(queue.remarks(engine, limit=NOTES_SHOWN)),
     )
+
+
+def _models(config: Config) -> Iterator[ModelState]:
+    """Yield what was measured of the packages that are installed; their files are not read."""
+    host = measured.here(config.limits.threads)
+    digests = {file_digest(folder / MANIFEST) for folder in models_in(config.model.dir)}
+    allowed = host.versions if config.model.engine == AUTO else (config.model.engine,)
+    by_size: dict[tuple[str, str], list[Measurement]] = {}
+    for one in measured.known(config.data, host):
+        if one.digest in digests and one.engine in allowed:
+            by_size.setdefault((one.package, one.size), []).append(one)
+    for (package, size), found in sorted(by_size.items()):
+        best = measured.fastest(found)
+        if best is None:
+            yield ModelState(package, size, "", 0.0, 0.0, found[0].problem)
+        else:
+            yield ModelState(package, size, best.engine, best.seconds, best.peak_mb, "")
 
 
 def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from node import status
 from node.commands.exits import explained
 from node.commands.options import add_config, add_json, load_config, print_json
-from node.commands.trust import golden_checks
+from node.commands.trust import engine_said, golden_checks, memory_said
 from node.config import Config, Target, load_text
 from node.errors import Misconfigured, NodeError, Refused
 from node.package import uses
@@ -120,6 +120,7 @@ def findings_of(config: Config) -> Iterator[Finding]:
     yield from _callers(config)
     yield _guarded("data folder", lambda: _disk(config))
     yield _guarded("port", lambda: _port(config))
+    yield _guarded("engine", lambda: engine_said(config))
     yield from _packages(config)
     for name, target in config.targets.items():
         yield _guarded(f"target {name}", partial(_echo, config, name, target))
@@ -206,8 +207,9 @@ def _packages(config: Config) -> Iterator[Finding]:
                 ok=True,
                 said=f"{use.package.name}, size {use.size}: every digest is right",
             )
-        for use, dice in golden_checks(config, found):
+            yield _guarded(f"rule {use.rule}, memory", partial(memory_said, config, use))
+        for use, size, dice in golden_checks(config, found):
             said = f"golden case reproduced (lowest Dice {dice:.4f})"
-            yield Finding(f"{use.package.name} {use.size}", ok=True, said=said)
+            yield Finding(f"{use.package.name} {size}", ok=True, said=said)
     except (NodeError, OSError) as exc:
         yield _failed("packages", exc)

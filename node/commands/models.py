@@ -3,24 +3,18 @@
 import argparse
 from pathlib import Path
 
-from node.commands.options import (
-    DEFAULT_CONFIG,
-    Steps,
-    add_config,
-    add_json,
-    print_json,
-    print_table,
-)
-from node.config import load
-from node.errors import BadPackage, Misconfigured
-from node.package import SIZES, Package, models_in
+from node.commands import bench
+from node.commands.options import Steps, add_config, add_json, print_json, print_table
+from node.commands.packages import models_folder, package_folders, packages_in
+from node.errors import BadPackage
+from node.package import SIZES
 from node.package import load as load_package
 from node.pipeline import golden_dice
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    """Add `models list` and `models verify` to the command line."""
-    models = commands.add_parser("models", help="list or verify model packages")
+    """Add `models list`, `verify` and `bench` to the command line."""
+    models = commands.add_parser("models", help="list, verify or measure model packages")
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, run, said in (
         ("list", _list, "sizes with parameters and accuracy"),
@@ -31,40 +25,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         action.add_argument("--models", type=Path, help="folder of packages, instead of model.dir")
         add_json(action)
         action.set_defaults(run=run)
-
-
-def models_folder(chosen: argparse.Namespace) -> Path:
-    """Return the folder that `--models` or the configuration names, or `models` here."""
-    if chosen.models:
-        return Path(chosen.models)
-    if chosen.config == DEFAULT_CONFIG and not chosen.config.exists():
-        return Path("models")
-    return load(chosen.config).model.dir
-
-
-def packages_in(folder: Path) -> list[Package]:
-    """Load every package below `folder`.
-
-    Raises:
-        Misconfigured: there is none.
-        BadPackage: one of them cannot be trusted.
-    """
-    return [load_package(path) for path in package_folders(folder)]
-
-
-def package_folders(folder: Path) -> list[Path]:
-    """Return the folder of every package below `folder`.
-
-    Raises:
-        Misconfigured: there is none.
-    """
-    found = models_in(folder)
-    if found:
-        return found
-    absent = f"the folder {folder.absolute()} does not exist"
-    empty = f"no package in {folder.absolute()}, where <task>/<version>/manifest.json is looked for"
-    advice = "Name the folder of packages with --models, or as model.dir in the configuration."
-    raise Misconfigured(empty if folder.is_dir() else absent, advice=advice)
+    bench.add_to(actions)
 
 
 def _list(chosen: argparse.Namespace) -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from node import preview
-from node.commands.models import models_folder, packages_in
 from node.commands.options import Steps, add_config, add_json, print_json, print_table
+from node.commands.packages import models_folder, packages_in
 from node.config import Config
 from node.errors import Misconfigured, NodeError, NotAnImage, Unsuitable
 from node.imaging.nifti import read_volume, write

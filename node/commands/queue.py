@@ -12,7 +12,8 @@ from node.commands import again
 from node.commands.again import NothingFound
 from node.commands.exits import NOT_RUNNING, OK
 from node.commands.options import add_config, add_json, load_config, print_json, print_table
-from node.config import Config
+from node.commands.story import because, print_story
+from node.config import AUTO, Config
 from node.inbox import Inbox
 from node.states import IllegalArrow, Kind, State
 
@@ -84,6 +85,7 @@ def _status(chosen: argparse.Namespace) -> int:
         print_json({"not_running": seen.not_running, "snapshot": seen, "arriving": waiting})
     else:
         _print_processes(seen)
+        _print_models(seen)
         _print_work(seen, waiting)
     return NOT_RUNNING if seen.not_running else OK
 
@@ -96,6 +98,16 @@ def _print_processes(seen: status.Snapshot) -> None:
         print(f"  {process.name:<10} {'running' if process.alive else f'NOT RUNNING{last}'}")
     if seen.not_running:
         print("  `segnode serve` starts them; its log says why one ended")
+    print()
+
+
+def _print_models(seen: status.Snapshot) -> None:
+    chosen = "as configured" if seen.engine != AUTO else "the fastest that is proved here"
+    rest = "" if seen.models else "; nothing is measured yet, see `segnode models bench`"
+    print(f"engine {seen.engine}: {chosen}{rest}")
+    for model in seen.models:
+        cost = f"{model.engine}, golden case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
+        print(f"  {model.package} {model.size:<8} {model.problem or cost}")
     print()
 
 
@@ -113,7 +125,7 @@ def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
     )
     print()
     rows = [
-        (_clock(s.arrival.last_at), s.arrival.series_uid, s.ending.value, _because(s))
+        (_clock(s.arrival.last_at), s.arrival.series_uid, s.ending.value, because(s))
         for s in seen.series
     ]
     rows += [("arriving", w.series_uid, f"{w.instances} images", w.why) for w in waiting]
@@ -130,13 +142,6 @@ def _waiting(config: Config, engine: sa.Engine) -> list[tending.Waiting]:
     return tending.Sweep(config, engine, Inbox(inbox), ()).waiting(time.time())
 
 
-def _because(story: queue.Story) -> str:
-    if story.arrival.reason:
-        return story.arrival.reason
-    jobs = [job for job in (story.segment, *story.deliveries) if job is not None]
-    return next((job.reason for job in reversed(jobs) if job.reason), "")
-
-
 def _explain(chosen: argparse.Namespace) -> int:
     config, engine = _look(chosen)
     wanted = chosen.study
@@ -151,7 +156,7 @@ def _explain(chosen: argparse.Namespace) -> int:
         print_json({"series": found, "arriving": waiting, "events": events})
         return 0
     for story in found:
-        _print_story(story)
+        print_story(story)
     for series in waiting:
         until = f", decided {_clock(series.until)} if nothing else comes" if series.until else ""
         print(f"series {series.series_uid}\n  still arriving: {series.instances} images", end="")
@@ -161,27 +166,6 @@ def _explain(chosen: argparse.Namespace) -> int:
         job = f" (job {event.job_id})" if event.job_id else ""
         print(f"  {_clock(event.at)}  {event.what:<12} {event.detail}{job}")
     return 0
-
-
-def _print_story(story: queue.Story) -> None:
-    arrival = story.arrival
-    print(f"series {arrival.series_uid}")
-    print(f"  {arrival.instances} {arrival.modality} images from {arrival.caller_ae or 'unknown'}")
-    if arrival.rule:
-        model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
-        print(f"  rule {arrival.rule}{model}")
-    print(f"  ended as {story.ending.value}", end="")
-    print(f": {_because(story)}" if _because(story) else "")
-    advice = arrival.advice or next((j.advice for j in story.deliveries if j.advice), "")
-    if advice:
-        print(f"  {advice}")
-    if story.segment is not None and story.segment.result:
-        result = queue.as_plain(story.segment.result)
-        for label, volume in result.get("volumes_ml", {}).items():
-            print(f"  {label}: {volume:.2f} ml")
-        for text in (*result.get("dropped", ()), *result.get("repairs", ())):
-            print(f"  note: {text}")
-    print()
 
 
 def _jobs_list(chosen: argparse.Namespace) -> int:

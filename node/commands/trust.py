@@ -2,41 +2,88 @@
 
 from collections.abc import Iterator
 
-from node.config import Config
+from node import engines, measured
+from node.config import AUTO, Config
+from node.engines import ONNXRUNTIME
 from node.errors import Misconfigured
-from node.package import Use, uses
+from node.measured import largest_mb
+from node.measured.cost import MIB
+from node.package import SIZES, Package, Use, uses
 from node.pipeline import golden_dice
 
 
 def open_packages(config: Config) -> list[Use]:
-    """Verify digests, shapes and golden case of everything that rules use, once each.
+    """Verify engine, digests, shapes and golden case of everything that rules use, once each.
 
     Raises:
         Misconfigured: the start must stop; the message says why.
     """
+    engine_said(config)
     found = uses(config)
     for _ in golden_checks(config, found):
         pass
     return found
 
 
-def golden_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, float]]:
+def engine_said(config: Config) -> str:
+    """Say which engine runs, or among which one is chosen.
+
+    Raises:
+        Misconfigured: the configured one cannot run here.
+    """
+    here = ", ".join(f"{name} {version}" for name, version in engines.versions().items())
+    if config.model.engine == AUTO:
+        return f"the fastest that reproduces the golden case, among {here}"
+    engines.require(config.model.engine)
+    return f"{config.model.engine}, as configured; here are {here}"
+
+
+def golden_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, str, float]]:
     """Yield each distinct package and size with the lowest Dice of its golden case.
+
+    Of `size: auto` it is the smallest, which runs as long as nothing is measured: measuring
+    verifies the others. Of `engine: auto` it is onnxruntime, for the same reason.
 
     Raises:
         BadPackage: this machine does not reproduce the golden labels.
     """
     seen = set()
     for use in found:
-        if (use.package.digest, use.size) in seen:
+        size = _smallest(use.package) if use.size == AUTO else use.size
+        if (use.package.digest, size) in seen:
             continue
-        seen.add((use.package.digest, use.size))
-        dice = golden_dice(use.package, use.size, config.limits.threads)
+        seen.add((use.package.digest, size))
+        engine = ONNXRUNTIME if use.engine == AUTO else use.engine
+        dice = golden_dice(use.package, size, config.limits.threads, engine)
         least = use.package.manifest.golden.least_dice
         if dice < least:
             message = (
-                f"package {use.package.name}, size {use.size}: the golden case reaches Dice "
+                f"package {use.package.name}, size {size}: the golden case reaches Dice "
                 f"{dice:.4f} on this machine, {least:g} is required"
             )
             raise Misconfigured(message, advice="Do not use this package here; report it.")
-        yield use, dice
+        yield use, size, dice
+
+
+def memory_said(config: Config, use: Use) -> str:
+    """Say what the largest series that a rule accepts needs.
+
+    Raises:
+        Misconfigured: more than is allowed, whichever of its sizes runs.
+    """
+    known = measured.known(config.data, measured.here(config.limits.threads))
+    needs = largest_mb(use, known)
+    if not needs:
+        return "memory is not measured yet: `segnode models bench` measures it"
+    size = min(needs, key=lambda name: needs[name])
+    allowed = use.memory_bytes / MIB
+    said = f"the largest series needs about {needs[size]:.0f} MiB at size {size}"
+    if needs[size] > allowed:
+        message = f"{said}, {allowed:.0f} MiB are allowed"
+        advice = "Raise model.memory and limits.memory, or choose a smaller size."
+        raise Misconfigured(message, advice=advice)
+    return f"{said}, of {allowed:.0f}"
+
+
+def _smallest(package: Package) -> str:
+    return max(package.manifest.sizes, key=SIZES.index)

@@ -5,7 +5,7 @@ it was made with; engines that do not reproduce the golden case are never chosen
 Leaves to `node.segmenter`: measuring. Leaves to `node.arrival`: when to choose.
 """
 
-from node.measured.choose import Choice, choose, fastest
+from node.measured.choose import Choice, choose, fastest, largest_mb
 from node.measured.cost import Cost, Workload, estimate, workload
 from node.measured.store import Host, Measurement, here, known, write
 
@@ -20,6 +20,7 @@ __all__ = [
     "fastest",
     "here",
     "known",
+    "largest_mb",
     "workload",
     "write",
 ]

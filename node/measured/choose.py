@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from node.config import AUTO
 from node.engines import ONNXRUNTIME
 from node.imaging import Grid
-from node.measured.cost import MIB, Cost, estimate, workload
+from node.measured.cost import MIB, SEG_MB, Cost, estimate, largest_grid, workload
 from node.measured.store import Measurement
 from node.package import SIZES, Package, Use
 
@@ -58,6 +58,27 @@ def fastest(measured: Sequence[Measurement]) -> Measurement | None:
     """Return the fastest engine for one size of one package, on its golden case."""
     good = [one for one in measured if not one.problem]
     return min(good, key=lambda one: one.seconds, default=None)
+
+
+def largest_mb(use: Use, measured: Sequence[Measurement]) -> dict[str, float]:
+    """Return what each size that may run needs for the largest series that is accepted, in MiB.
+
+    What was never measured here is told by the manifest; what neither tells is left out.
+    """
+    work = workload(use.package, largest_grid(use.package))
+    golden: dict[str, float | None] = {
+        size: said.peak_mb for size, said in use.package.manifest.sizes.items()
+    }
+    found: dict[str, float] = {}
+    for size in offered(use.package) if use.size == AUTO else [use.size]:
+        mine = [one for one in measured if (one.digest, one.size) == (use.package.digest, size)]
+        best = fastest([one for one in mine if use.engine in (AUTO, one.engine)])
+        said = golden.get(size)
+        if best is not None:
+            found[size] = estimate(best, work).peak_mb
+        elif said is not None:
+            found[size] = said + work.arrays_mb + SEG_MB
+    return found
 
 
 def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) -> Choice:

@@ -1,15 +1,18 @@
 """What a series will take, from what the golden case took.
 
     seconds = patches of the series × seconds per patch + voxels of the series × seconds per voxel
-    memory  = peak of the golden case + what the arrays of the series are larger by
+    memory  = peak of the golden case + what the arrays of the series are larger by + the SEG
 
 The golden case may be a crop and the series a whole body: the network's work is counted in
-patches, which are all alike, and every other step in voxels of the source. Small golden cases make
-the time per voxel look larger than it is: the estimate is then too high, never too low.
+patches, which are all alike, and every other step in voxels of the source. A small golden case
+makes the time per voxel look larger than it is: the estimate is then too high, seldom too low.
+Reading the images and writing the SEG is not in the seconds.
 """
 
 from dataclasses import dataclass
 from math import prod
+
+import numpy as np
 
 from node.imaging import Grid
 from node.imaging.orient import turn_of, turned_grid
@@ -18,11 +21,12 @@ from node.imaging.resample import regrid
 from node.measured.store import Measurement
 from node.package import Package
 
-# float32 as read and after intensity, labels twice, and the frames of the SEG
-SOURCE_BYTES = 16  # for each voxel of the source
+SOURCE_BYTES = 10  # for each voxel of the source: float32 as read and after intensity, labels twice
 MODEL_BYTES = 8  # for each voxel of the model's grid: float32, while one axis is resampled twice
 SCORE_BYTES = 8  # for each score of a slab of the patch's depth: float32, moved up by a copy
+SEG_MB = 128.0  # what the data sets of some hundred frames took beside the labels (measured: 120)
 MIB = 1 << 20
+WIDEST = 512  # rows and columns of an image where a package does not ask for fewer
 
 
 @dataclass(frozen=True)
@@ -65,4 +69,17 @@ def estimate(measurement: Measurement, work: Workload) -> Cost:
     """Return what `work` takes with the size and engine that were measured."""
     seconds = work.patches * measurement.patch_s + work.voxels * measurement.voxel_s
     grown_mb = max(0.0, work.arrays_mb - measurement.arrays_mb)
-    return Cost(seconds, measurement.peak_mb + grown_mb)
+    return Cost(seconds, measurement.peak_mb + grown_mb + SEG_MB)
+
+
+def largest_grid(package: Package) -> Grid:
+    """Return the grid of the largest series that `package` accepts."""
+    accepted = package.manifest.input
+    extent_mm = accepted.field_of_view_mm.high
+    finest = int(extent_mm / accepted.spacing_mm.low)
+    slices, width = min(int(accepted.slices.high), finest), min(WIDEST, finest)
+    spacing_mm = (extent_mm / slices, extent_mm / width, extent_mm / width)
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2] = spacing_mm  # slice, row, column -> z, y, x
+    affine[3, 3] = 1.0
+    return Grid((slices, width, width), affine)

@@ -1,0 +1,107 @@
+"""`segnode models bench`: what each size costs with each engine, on this machine."""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from node import measured
+from node.commands.options import (
+    DEFAULT_CONFIG,
+    Steps,
+    add_config,
+    add_json,
+    print_json,
+    print_table,
+)
+from node.commands.packages import models_folder, packages_in
+from node.config import Config, Data, load
+from node.measured import Measurement, fastest
+from node.package import SIZES, Package
+from node.segmenter import Candidate, measure_now
+
+
+def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `bench` to the actions of `models`."""
+    command = actions.add_parser(
+        "bench",
+        help="seconds and memory of each size with each engine, on this machine",
+        description="Run the golden case of each size with each engine in a process of its own, "
+        "within `limits`: once for its labels, then three times for the median. What is found is "
+        "kept in the data folder, where `size: auto` and `engine: auto` look for it.",
+    )
+    command.add_argument("--size", choices=SIZES, help="only this size")
+    add_config(command)
+    command.add_argument("--models", type=Path, help="folder of packages, instead of model.dir")
+    command.add_argument("--threads", type=int, help="instead of limits.threads")
+    add_json(command)
+    command.set_defaults(run=_bench)
+
+
+def _bench(chosen: argparse.Namespace) -> int:
+    steps = Steps(quiet=chosen.json)
+    found = []
+    with _configured(chosen) as config:
+        host = measured.here(config.limits.threads)
+        steps.say(f"{host.cpu}, {host.threads} threads, {len(host.versions)} engines")
+        for package in packages_in(models_folder(chosen)):
+            for candidate in _candidates(package, chosen.size, list(host.versions)):
+                steps.say(f"measuring {package.name}, size {candidate.size}, {candidate.engine}")
+                one = measure_now(config, host, candidate)
+                measured.write(config.data, one)
+                found.append(one)
+    if chosen.json:
+        print_json(found)
+    else:
+        _print(found)
+    able = {(one.digest, one.size) for one in found if not one.problem}
+    return 0 if found and able == {(one.digest, one.size) for one in found} else 1
+
+
+@contextmanager
+def _configured(chosen: argparse.Namespace) -> Iterator[Config]:
+    """Give the configuration; without one nothing is kept, and limits are the usual ones."""
+    with tempfile.TemporaryDirectory(prefix="segnode-bench-") as passing:
+        if chosen.config == DEFAULT_CONFIG and not chosen.config.exists():
+            config = Config(data=Data(dir=Path(passing)))
+        else:
+            config = load(chosen.config)
+        if chosen.threads is not None:
+            limits = msgspec.structs.replace(config.limits, threads=chosen.threads)
+            config = msgspec.structs.replace(config, limits=limits)
+        yield config
+
+
+def _candidates(package: Package, size: str | None, engines: list[str]) -> list[Candidate]:
+    """Return what is measured, the quickest first."""
+    sizes = [name for name in SIZES[::-1] if name in package.manifest.sizes]
+    wanted = [name for name in sizes if size in (None, name)]
+    return [Candidate(package, name, engine) for name in wanted for engine in engines]
+
+
+def _print(found: list[Measurement]) -> None:
+    head = (
+        "package",
+        "size",
+        "engine",
+        "golden Dice",
+        "open s",
+        "seconds",
+        "ms per patch",
+        "MiB",
+        "",
+    )
+    print_table(head, [_row(one, found) for one in found])
+
+
+def _row(one: Measurement, found: list[Measurement]) -> tuple[str, ...]:
+    name = (one.package, one.size, one.engine)
+    if one.problem:
+        return (*name, "-", "-", "-", "-", "-", one.problem)
+    rivals = [m for m in found if (m.digest, m.size) == (one.digest, one.size)]
+    numbers = (f"{one.dice:.4f}", f"{one.open_s:.2f}", f"{one.seconds:.3f}",
+               f"{1000 * one.patch_s:.1f}", f"{one.peak_mb:.0f}")  # fmt: skip
+    return (*name, *numbers, "fastest" if one is fastest(rivals) else "")

@@ -1,0 +1,46 @@
+"""The story of one series, as `segnode explain` tells it."""
+
+from node import queue
+
+
+def print_story(story: queue.Story) -> None:
+    """Print what came, what was decided and found, and how it ended."""
+    arrival = story.arrival
+    print(f"series {arrival.series_uid}")
+    print(f"  {arrival.instances} {arrival.modality} images from {arrival.caller_ae or 'unknown'}")
+    if arrival.rule:
+        model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
+        print(f"  rule {arrival.rule}{model}")
+        _print_choice(story)
+    print(f"  ended as {story.ending.value}", end="")
+    print(f": {because(story)}" if because(story) else "")
+    advice = arrival.advice or next((j.advice for j in story.deliveries if j.advice), "")
+    if advice:
+        print(f"  {advice}")
+    if story.segment is not None and story.segment.result:
+        result = queue.as_plain(story.segment.result)
+        for label, volume in result.get("volumes_ml", {}).items():
+            print(f"  {label}: {volume:.2f} ml")
+        for text in (*result.get("dropped", ()), *result.get("repairs", ())):
+            print(f"  note: {text}")
+    print()
+
+
+def _print_choice(story: queue.Story) -> None:
+    """Say why this size and engine were planned, and which engine ran."""
+    if story.segment is None:
+        return
+    why = queue.as_plain(story.segment.payload).get("why", "")
+    ran = queue.as_plain(story.segment.result).get("engine", "")
+    if why:
+        print(f"  planned with {why}")
+    if ran:
+        print(f"  computed by {ran}")
+
+
+def because(story: queue.Story) -> str:
+    """Return why it ended as it did, or why it goes on; empty where all is well."""
+    if story.arrival.reason:
+        return story.arrival.reason
+    jobs = [job for job in (story.segment, *story.deliveries) if job is not None]
+    return next((job.reason for job in reversed(jobs) if job.reason), "")
