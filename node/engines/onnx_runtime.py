@@ -1,6 +1,14 @@
-"""Networks computed by onnxruntime: the engine that is always there."""
+"""Networks computed by onnxruntime: the engine that is always there.
 
+As it comes, the library (seen in 1.32) keeps an identifier and a database of events in the user's
+home, and looks for Microsoft's statistics server whenever a network is opened. A hospital's images
+are nobody's statistics: it is told to let that be, before it is imported.
+"""
+
+import os
 from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while the library is loaded
 
 import onnxruntime as ort
 

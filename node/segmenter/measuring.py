@@ -154,9 +154,9 @@ def candidates(found: Sequence[Use], host: Host) -> Iterator[Candidate]:
 class Background:
     """Measures what is missing, one after the other, while there is nothing else to do."""
 
-    def __init__(self, config: Config) -> None:
-        """Remember what to measure with; nothing is looked up before the node is idle."""
-        self._config = config
+    def __init__(self, config: Config, idle_s: float = IDLE_S) -> None:
+        """Remember what to measure with; nothing is looked up before it was idle for `idle_s`."""
+        self._config, self._idle_s = config, idle_s
         self._host = measured.here(config.limits.threads)
         self._todo: list[Candidate] | None = None
         self._under_way: Measuring | None = None
@@ -173,7 +173,7 @@ class Background:
 
     def go_on(self) -> str:
         """Begin, continue or finish a measurement; return in words what is measured, or nothing."""
-        if time.monotonic() - self._idle_since < IDLE_S:
+        if time.monotonic() - self._idle_since < self._idle_s:
             return ""
         if self._todo is None:
             self._todo = self._missing()

@@ -29,6 +29,9 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("rules:\n- {name: a, use: none, when: {description: '[a'}}", "not a regular expr", ""),
         ("rules:\n- {name: a, use: none, when: {slices: many}}", "is not a range", ""),
         ("model: {size: enormous}", "model.size", ""),
+        ("model: {engine: abacus}", "model.engine", ""),
+        ("model: {deadline: 30}", "30 is not a time", ""),
+        ("rules:\n- {name: a, use: none, deadline: 2 s}", "line 2: rules[0].deadline", ""),
         ("callers: nobody", "callers", ""),
         ("node: [", "not valid YAML", ""),
         ("node: !!python/object:os.system {}", "not valid YAML", ""),
@@ -52,7 +55,8 @@ def test_the_template_shows_the_defaults_and_is_valid() -> None:
     assert shown.node == default.node
     assert shown.data.keep == default.data.keep
     assert shown.data.stop_accepting_below == default.data.stop_accepting_below
-    assert shown.model.size == default.model.size
+    for key in ("size", "deadline", "memory", "engine"):
+        assert getattr(shown.model, key) == getattr(default.model, key)
 
 
 def test_every_key_stands_in_the_template() -> None:
@@ -72,6 +76,12 @@ def test_every_key_stands_in_the_template() -> None:
     for struct in structs:
         for key in struct.__struct_fields__:
             assert f"{key}:" in text, f"{type(struct).__name__}.{key} is not in the template"
+
+
+def test_a_rule_may_have_a_deadline_of_its_own() -> None:
+    rules = "rules:\n- {name: a, use: x, send_to: [pacs], size: auto, deadline: 2 s, memory: 1 GiB}"
+    (rule,) = load_text(TARGETS + rules).rules
+    assert (rule.size, rule.deadline, rule.memory) == ("auto", 2.0, 1 << 30)
 
 
 def test_folders_are_relative_to_the_file(tmp_path: Path) -> None:
