@@ -33,7 +33,7 @@ def _print_choice(story: queue.Story) -> None:
     why = queue.as_plain(story.segment.payload).get("why", "")
     ran = queue.as_plain(story.segment.result).get("engine", "")
     if why:
-        print(f"  planned with {why}")
+        print(f"  chosen: {why}")
     if ran:
         print(f"  computed by {ran}")
 

@@ -24,7 +24,7 @@ from node.package import Package
 SOURCE_BYTES = 10  # for each voxel of the source: float32 as read and after intensity, labels twice
 MODEL_BYTES = 8  # for each voxel of the model's grid: float32, while one axis is resampled twice
 SCORE_BYTES = 8  # for each score of a slab of the patch's depth: float32, moved up by a copy
-SEG_MB = 128.0  # what the data sets of some hundred frames took beside the labels (measured: 120)
+SEG_MB = 192.0  # what data sets of some hundred frames took beside the arrays (measured: 171)
 MIB = 1 << 20
 WIDEST = 512  # rows and columns of an image where a package does not ask for fewer
 
