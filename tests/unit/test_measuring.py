@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import msgspec
 import numpy as np
@@ -148,3 +149,21 @@ def test_the_child_imports_the_library_that_may_be_needed(site: Site) -> None:
     assert libraries_of(site.config) == ("openvino",)
     model = msgspec.structs.replace(site.config.model, engine="onnxruntime")
     assert libraries_of(msgspec.structs.replace(site.config, model=model)) == ("onnxruntime",)
+
+
+@pytest.mark.slow
+def test_the_segmenter_measures_while_it_is_idle_and_still_takes_jobs(site: Site) -> None:
+    stop = Event()
+    config = with_auto(site.config)
+    thread = Thread(target=segmenter.run, args=(config, stop))
+    thread.start()
+    try:
+        wait_until(lambda: bool(measured.known(config.data, here(1))), 100, lambda: "nothing")
+        _, job_id = site.add_series()
+        wait_until(
+            lambda: queue.get(site.engine, job_id).state is State.DONE, 100, lambda: "not done"
+        )
+    finally:
+        stop.set()
+        thread.join()
+    assert not psutil.Process().children(), "a measurement outlives its segmenter"
