@@ -4,6 +4,8 @@ Promises: every engine takes the same batch and gives the same scores, up to flo
 Leaves to `node.measured`: which of them is fastest, and whether it reproduces a golden case.
 """
 
+import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
 from pathlib import Path
@@ -32,12 +34,22 @@ class Network(Protocol):
 def versions() -> dict[str, str]:
     """Return the engines that can run here, with the version of their library."""
     found = {ONNXRUNTIME: importlib.metadata.version("onnxruntime")}
-    if importlib.util.find_spec("openvino") is not None:
-        version = importlib.metadata.version("openvino")
+    version = _openvino()
+    if version:
         found[OPENVINO] = version
         if cpu.has_bf16():
             found[OPENVINO_BF16] = version
     return found
+
+
+def _openvino() -> str:
+    """Return the version of OpenVINO that is installed, without importing it; empty: none is."""
+    if importlib.util.find_spec("openvino") is None:
+        return ""
+    try:
+        return importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        return ""  # a folder of that name is not the library
 
 
 def require(engine: str) -> None:
@@ -74,13 +86,20 @@ def open_network(engine: str, path: Path, threads: int, compiled: Path | None = 
     if engine == ONNXRUNTIME:
         return OnnxRuntime(path, threads)
     require(engine)
-    # costs 0.3 s and 40 MB, and is not installed everywhere
-    from node.engines.open_vino import OpenVino  # noqa: PLC0415
-
+    try:  # here: it costs 0.3 s and 40 MB, and is not installed everywhere
+        from node.engines.open_vino import OpenVino  # noqa: PLC0415
+    except ImportError as exc:
+        message = f"model.engine needs openvino {versions()[engine]}, which cannot be loaded"
+        advice = "Install it again with `pip install 'segnode[fast]'`."
+        raise Misconfigured(message, advice=advice) from exc
     return OpenVino(path, threads, PRECISIONS[engine], compiled)
 
 
 def import_library(engine: str) -> None:
-    """Import what `engine` needs now, so that no study waits for it; nothing if it is not here."""
+    """Import what `engine` needs now, so that no study waits for it; nothing if it is not here.
+
+    One that cannot be loaded is told by whoever opens a network with it: the others still work.
+    """
     if engine in PRECISIONS and engine in versions():
-        importlib.import_module("node.engines.open_vino")
+        with contextlib.suppress(ImportError):
+            importlib.import_module("node.engines.open_vino")

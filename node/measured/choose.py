@@ -30,19 +30,19 @@ def choose(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
     """
     sizes = offered(use.package) if use.size == AUTO else [use.size]
     work = workload(use.package, grid)
-    costs = [
-        (one, estimate(one, work))
+    tried = [
+        one
         for one in measured
         if one.digest == use.package.digest
         and one.size in sizes
-        and not one.problem
         and use.engine in (AUTO, one.engine)
     ]
+    costs = [(one, estimate(one, work)) for one in tried if not one.problem]
     if not costs:
-        return _unmeasured(use, sizes)
+        return _unproved(use, sizes, has_failed=bool(tried))
     if use.size != AUTO:
         best, cost = min(costs, key=lambda pair: pair[1].seconds)
-        return Choice(best.size, best.engine, f"{_engine(use, best, len(costs))}, {cost}")
+        return Choice(best.size, best.engine, f"{_engine(use, best, len(costs))}: {cost}")
     return _fitting(use, sizes, costs)
 
 
@@ -98,14 +98,17 @@ def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) 
     return Choice(best.size, best.engine, why)
 
 
-def _unmeasured(use: Use, sizes: list[str]) -> Choice:
+def _unproved(use: Use, sizes: list[str], *, has_failed: bool) -> Choice:
+    """Choose what the start of the node has verified: the smallest size, or the one configured."""
     engine = ONNXRUNTIME if use.engine == AUTO else use.engine
+    known = "nothing is measured on this machine yet"
+    if has_failed:
+        known = "no measurement on this machine went well"
     if use.size == AUTO:
         smallest = max(sizes, key=SIZES.index)
-        why = "nothing is measured on this machine yet, so the smallest size runs"
-        return Choice(smallest, engine, f"{why}, with {engine}")
-    how = "as configured" if use.engine != AUTO else "until engines are measured on this machine"
-    return Choice(use.size, engine, f"{engine} {how}")
+        return Choice(smallest, engine, f"{known}, so the smallest size runs, with {engine}")
+    how = "as configured" if use.engine != AUTO else f"as long as {known}"
+    return Choice(use.size, engine, f"{engine}, {how}")
 
 
 def _engine(use: Use, best: Measurement, among: int) -> str:

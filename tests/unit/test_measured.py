@@ -114,7 +114,10 @@ def test_an_engine_that_failed_never_runs(data: Data, package: Package) -> None:
     )
     assert choose(use(package, "small"), GRID, found).engine == "onnxruntime"
     only = [one for one in found if one.problem]
-    assert choose(use(package, "small"), GRID, only).engine == "onnxruntime"
+    for size in ("small", "auto"):
+        choice = choose(use(package, size), GRID, only)
+        assert choice.engine == "onnxruntime"
+        assert "no measurement on this machine went well" in choice.why
 
 
 def test_a_configured_engine_is_not_chosen_against(data: Data, package: Package) -> None:
