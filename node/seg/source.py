@@ -57,14 +57,18 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
 def refer(seg: Dataset, series: Series) -> None:
     """Replace the stand-ins in `seg` by the instances of `series`, and by their frames."""
     headers = _stand_ins(series)
-    for group in seg.PerFrameFunctionalGroupsSequence:
-        for derivation in group.DerivationImageSequence:
-            for image in derivation.SourceImageSequence:
-                header = headers[image.ReferencedSOPInstanceUID]
-                image.ReferencedSOPClassUID = header.sop_class_uid
-                image.ReferencedSOPInstanceUID = header.sop_instance_uid
-                if header.frame is not None:
-                    image.ReferencedFrameNumber = header.frame
+    images = {  # frames of several segments on one slice share the item
+        id(image): image
+        for group in seg.PerFrameFunctionalGroupsSequence
+        for derivation in group.DerivationImageSequence
+        for image in derivation.SourceImageSequence
+    }
+    for image in images.values():
+        header = headers[image.ReferencedSOPInstanceUID]
+        image.ReferencedSOPClassUID = header.sop_class_uid
+        image.ReferencedSOPInstanceUID = header.sop_instance_uid
+        if header.frame is not None:
+            image.ReferencedFrameNumber = header.frame
     classes = {header.sop_instance_uid: header.sop_class_uid for header in series.survey.headers}
     instances = []
     for uid, sop_class in classes.items():

@@ -106,18 +106,19 @@ def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[i
 
 def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator[tuple[int, Slice]]:
     """Return the slices of one file by frame number; `dataset` is what stands before the pixels."""
-    number, last = 0, max(headers)
+    number, last = 1, max(headers)
     try:
         image = pydicom.dcmread(headers[last].path, specific_tags=PIXEL_TAGS)
         decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
-        for number, (stored, _) in enumerate(decoder.iter_array(image), 1):
+        for stored, _ in decoder.iter_array(image):
             if number in headers:
                 yield number, _one_slice(headers[number], stored, image, dataset)
             if number == last:
                 return
+            number += 1
     except UNDECODABLE as exc:
-        raise _undecodable(headers.get(number + 1, headers[last]), type(exc).__name__) from exc
-    raise _undecodable(headers[last], f"it holds {number} frames")
+        raise _undecodable(headers.get(number, headers[last]), type(exc).__name__) from exc
+    raise _undecodable(headers[last], f"there are {number - 1} frames")
 
 
 def _one_slice(header: Header, stored: Stored, image: Dataset, dataset: Dataset) -> Slice:
