@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     UID,
@@ -89,7 +90,7 @@ def _whole(slices: Sequence[Dataset]) -> Dataset:
     dataset.update({one.tag: one for one in first if one.keyword not in MOVED})
     dataset.SOPClassUID = EnhancedMRImageStorage if is_mr else EnhancedCTImageStorage
     dataset.InstanceNumber, dataset.NumberOfFrames = 1, len(slices)
-    dataset.PixelData = b"".join(one.PixelData for one in slices)
+    dataset.PixelData = _joined(slices)
     dataset["PixelData"].VR = "OW"
     groups = Dataset()
     group(groups, "PlaneOrientationSequence", ImageOrientationPatient=first.ImageOrientationPatient)
@@ -97,7 +98,7 @@ def _whole(slices: Sequence[Dataset]) -> Dataset:
         groups,
         "PixelMeasuresSequence",
         PixelSpacing=first.PixelSpacing,
-        SliceThickness=first.SliceThickness,
+        SliceThickness=first.get("SliceThickness"),
     )
     kind = "MRImageFrameTypeSequence" if is_mr else "CTImageFrameTypeSequence"
     group(groups, kind, FrameType=[*first.ImageType, "NONE"], VolumetricProperties="VOLUME")
@@ -106,6 +107,14 @@ def _whole(slices: Sequence[Dataset]) -> Dataset:
         group(groups, "MREchoSequence", EffectiveEchoTime=3.0)
     dataset.SharedFunctionalGroupsSequence = [groups]
     return dataset
+
+
+def _joined(slices: Sequence[Dataset]) -> bytes:
+    if not slices[0].file_meta.TransferSyntaxUID.is_encapsulated:
+        return b"".join(one.PixelData for one in slices)
+    encoded = [generate_frames(one.PixelData, number_of_frames=1) for one in slices]
+    joined: bytes = encapsulate([frame for frames_of_one in encoded for frame in frames_of_one])
+    return joined
 
 
 def _of_frame(one: Dataset, place: int) -> Dataset:

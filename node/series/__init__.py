@@ -6,8 +6,8 @@ Leaves to `arrival`: which series gets which model. Leaves to `pipeline`: everyt
 """
 
 from node.series.frames import read_headers
-from node.series.header import Header, read_header
+from node.series.header import Header
 from node.series.read import Series, read
 from node.series.survey import Dropped, Survey, survey
 
-__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_header", "read_headers", "survey"]
+__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_headers", "survey"]

@@ -71,7 +71,7 @@ def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset:
 
 def _problem(whole: Header, dataset: Dataset) -> str:
     count = whole.number_of_frames
-    holds = f"an instance holds {count} frames"
+    holds = f"an instance holds {count} {'frame' if count == 1 else 'frames'}"
     if whole.sop_class_uid not in SINGLE_FRAME_CLASSES:
         return f"{holds} and is no Enhanced CT or MR image" if count > 1 else ""
     if count > MOST_FRAMES:

@@ -2,7 +2,8 @@
 
 Promises: a header is read from any Part 10 file, however odd its values; what cannot be understood
 is absent, never guessed. Of the patient only a digest is kept.
-Leaves to `survey`: whether the instances make a volume.
+Leaves to `frames`: what each frame of a multi-frame instance says. Leaves to `survey`: whether they
+make a volume.
 """
 
 import errno
@@ -73,15 +74,6 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     patient_digest: str  # SHA-256 of PatientID and its issuer: shows conflicts, not identities
 
 
-def read_header(path: Path) -> Header:
-    """Read what one Part 10 file says of the instance as a whole.
-
-    Raises:
-        NotAnImage: the file is no DICOM object, is cut off, or lacks one of its four UIDs.
-    """
-    return header_of(read_dataset(path), path)
-
-
 def read_dataset(path: Path) -> Dataset:
     """Read everything before the pixels.
 
@@ -99,7 +91,7 @@ def read_dataset(path: Path) -> Dataset:
 
 
 def header_of(dataset: Dataset, path: Path) -> Header:
-    """Return what `dataset`, which came from `path`, says about itself.
+    """Return what `dataset`, which came from `path`, says of the instance as a whole.
 
     Raises:
         NotAnImage: it lacks one of its four UIDs.

@@ -88,7 +88,7 @@ def technique(name: str) -> Change:
 REFUSED: dict[str, tuple[Change, type[errors.Unsuitable], str]] = {
     "no groups": (without_groups, errors.EnhancedMultiFrame, "12 frames.* groups describe 0"),
     "groups are missing": (without_last_group, errors.EnhancedMultiFrame, "describe 11"),
-    "no count": (sets(NumberOfFrames=None), errors.EnhancedMultiFrame, "1 frames.* describe 12"),
+    "no count": (sets(NumberOfFrames=None), errors.EnhancedMultiFrame, r"1 frame, .* describe 12"),
     "too many": (
         sets(NumberOfFrames=MOST_FRAMES + 1),
         errors.EnhancedMultiFrame,
