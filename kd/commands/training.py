@@ -70,7 +70,8 @@ def add_to(commands: Commands) -> None:
         "--terms",
         choices=sorted(TERMS),
         default="all",
-        help="for ablations: the recipe's terms, KL alone, or a boundary band and channel-wise too (default: all)",
+        help="for ablations: the recipe's terms, KL alone, or with boundary and channel-wise ones "
+        "(default: all)",
     )
     _leaving_out(distill)
     distill.set_defaults(run_command=_distill)
