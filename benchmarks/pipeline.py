@@ -5,7 +5,7 @@
 The case is the package's golden one, as a DICOM series. Every run is a process of its own; rows
 take turns, so that a noisy minute hits all of them; the table has medians. With `--write` it goes
 into docs/performance.md with the machine and the commit. `make setup` makes an interpreter for
-nnU-Net; only a few of its patches are computed, as it needs minutes for a case (`--nnunet-patches`).
+nnU-Net, which needs minutes for a case: only a few of its patches are computed.
 """
 
 import argparse
