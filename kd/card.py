@@ -41,12 +41,13 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
             "## Measured",
             "",
-            f"On {numbers['cases']} held-out cases of the same source, through the node's own "
-            "pipeline; means with 95 % bootstrap intervals over cases; surface Dice at "
+            f"On {numbers['cases']} {_held_out(manifest)}, through the node's own pipeline; "
+            " means with 95 % bootstrap intervals over cases; surface Dice at "
             f"{numbers['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: one "
             "golden case, one thread, on the machine that made the release.",
             "",
             *tables.sizes(manifest, numbers),
+            *tables.structures(numbers, [s.label for s in manifest.segments]),
             "",
             *tables.against_teacher(manifest, numbers),
             *tables.twins(numbers),
@@ -58,6 +59,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
             f"    {command}",
             "",
+            *tables.elsewhere(numbers),
             "## Training",
             "",
             f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "
@@ -69,8 +71,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             *_runs(numbers),
             "## Limits",
             "",
-            "* One source and one kind of image were seen; other scanners, contrasts and patients "
-            "were not measured.",
+            *_one_source(manifest, numbers),
             *(f"* {limit}" for limit in manifest.provenance.training["recipe"]["limits"]),
             "",
         ]
@@ -94,6 +95,7 @@ def evaluation(manifest: Manifest, report: dict[str, Any], pictures: dict[str, l
         "`report.json`. The pictures show patients: keep them where patients are kept.",
         "",
         *tables.sizes(manifest, report),
+        *tables.structures(report, [s.label for s in manifest.segments]),
         "",
         *tables.against_teacher(manifest, report, plot="differences.svg"),
         *tables.volumes(manifest, report),
@@ -114,6 +116,21 @@ def licence(manifest: Manifest) -> str:
         + "\nChanges: networks were trained on the images and labels; no image of it is included.\n"
         "The golden case has its own licence, in the file beside it.\n"
     )
+
+
+def _held_out(manifest: Manifest) -> str:
+    drawn = manifest.provenance.training["recipe"].get("generator") is not None
+    return "images drawn from held-out label maps" if drawn else "held-out cases of the same source"
+
+
+def _one_source(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
+    drawn = manifest.provenance.training["recipe"].get("generator") is not None
+    if drawn or numbers.get("elsewhere"):
+        return []  # what was measured elsewhere stands above
+    return [
+        "* One source and one kind of image were seen; other scanners, contrasts and patients "
+        "were not measured."
+    ]
 
 
 def _taught(numbers: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Generator as Random
 from torch import Tensor
 
-from kd.augment import Batch, Draws, centred, rotation
+from kd.augment import Batch, Draws, rotation
 from kd.labelmaps import AIR, Anatomy, LabelMap
 from kd.network import Triple
 from node.imaging import Labels, Volume
@@ -70,7 +70,7 @@ def draw(label_map: LabelMap, patch: Triple, choice: Generator, random: Random) 
     where = _where(label_map.shape, patch, choice, draws)
     is_mirrored = bool(draws.happens(choice.mirror_p, 0)[0])
     tissue = _sample(label_map, where, is_mirrored=is_mirrored)
-    middle = F.avg_pool3d(where.movedim(-1, 1), choice.fine).movedim(1, -1)
+    middle = F.avg_pool3d(where[None], choice.fine)[0]
     target = label_map.target(
         _sample(label_map, middle, is_mirrored=is_mirrored), mirrored=is_mirrored
     )
@@ -88,7 +88,7 @@ def whole(label_map: LabelMap, choice: Generator, seed: int) -> tuple[Volume, La
     The same for the same seed: anatomy and field of view as they are, one random contrast.
     """
     draws = Draws(1, torch.device("cpu"), Random().manual_seed(seed))
-    tissue = label_map.tissue_zyx.long()
+    tissue = label_map.tissue_zyx
     image = contrast(label_map, tissue, choice, draws).numpy()
     target = label_map.target(tissue).numpy()
     return Volume(image, label_map.grid), Labels(target, label_map.grid)
@@ -111,7 +111,8 @@ def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: 
     if bool(draws.happens(choice.strip_p, 0)[0]):
         mean = torch.where(label_map.is_outside, mean.new_zeros(()), mean)
         std = torch.where(label_map.is_outside, std.new_zeros(()), std)
-    image = mean[tissue_zyx] + std[tissue_zyx] * draws.normal(*tissue_zyx.shape)[0]
+    tissue = tissue_zyx.int()
+    image = mean[tissue] + std[tissue] * draws.normal(*tissue_zyx.shape)[0]
     knots = (choice.bias_knots,) * 3
     field = draws.normal(1, *knots) * draws.uniform(0, choice.bias_log, 1, 1, 1, 1)
     bias = F.interpolate(field, tissue_zyx.shape, mode="trilinear", align_corners=True)
@@ -125,33 +126,42 @@ def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: 
 
 
 def _where(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Tensor:
-    """Return where each fine voxel of the patch lies, [1, Z, Y, X, 3], x first, in fine voxels."""
-    fine = (patch[0] * choice.fine, patch[1] * choice.fine, patch[2] * choice.fine)
+    """Return the place in the map of each fine voxel of the patch, [3, Z, Y, X], in voxels."""
+    fine = [edge * choice.fine for edge in patch]
     angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
     scale = 1 + draws.uniform(-1, 1, 3) * choice.scale_share
     shear = torch.eye(3, device=draws.device) + draws.normal(3, 3)[0] * choice.shear
     matrix = rotation(angles)[0] @ shear @ torch.diag(scale[0])
-    room = torch.tensor(
-        [max(0, n - p) / 2 for n, p in zip(shape, fine, strict=True)][::-1], device=draws.device
-    )
-    middle = torch.tensor([(n - 1) / 2 for n in reversed(shape)], device=draws.device)
-    offset = draws.uniform(-1, 1, 3)[0] * room
-    where = centred(fine, draws.device) @ matrix.T + middle + offset
+    room = [max(0, n - p) / 2 for n, p in zip(shape, fine, strict=True)]
+    middle = [(n - 1) / 2 for n in shape]
+    offset = draws.uniform(-1, 1, 3)[0] * torch.tensor(room, device=draws.device)
+    offset = offset + torch.tensor(middle, device=draws.device)
     knots = [max(2, round(p / choice.elastic_every) + 1) for p in fine]
     size = draws.uniform(0, choice.elastic_mm, 1, 1, 1, 1)
-    bent = F.interpolate(draws.normal(3, *knots) * size, fine, mode="trilinear", align_corners=True)
-    return where[None] + bent.movedim(1, -1)
+    where = F.interpolate(
+        draws.normal(3, *knots) * size, fine, mode="trilinear", align_corners=True
+    )[0]
+    z, y, x = (torch.arange(n, device=draws.device) - (n - 1) / 2 for n in fine)
+    for axis in range(3):
+        along_z, along_y, along_x = matrix[axis]
+        plane = (along_z * z + offset[axis])[:, None] + along_y * y
+        where[axis] += plane[:, :, None]
+        where[axis] += along_x * x
+    return where
 
 
 def _sample(label_map: LabelMap, where: Tensor, *, is_mirrored: bool) -> Tensor:
     """Return the tissue [Z, Y, X] nearest to each place; air outside the map."""
-    extent = torch.tensor(label_map.shape[::-1], device=where.device)
-    unit = (2 * where + 1) / extent - 1
+    padded = F.pad(label_map.tissue_zyx, (1,) * 6)  # a border of air, where all else ends
+    z, y, x = (
+        found.round().clamp(-1, n).to(torch.int32)
+        for found, n in zip(where, label_map.shape, strict=True)
+    )
     if is_mirrored:
-        unit = unit * torch.tensor([-1.0, 1.0, 1.0], device=where.device)
-    source = label_map.tissue_zyx[None, None].to(unit.dtype)
-    found = F.grid_sample(source, unit, "nearest", "zeros", align_corners=False)
-    return found[0, 0].long()
+        x = label_map.shape[2] - 1 - x
+    rows, columns = padded.shape[1:]
+    found: Tensor = padded.flatten()[((z + 1) * rows + y + 1) * columns + x + 1]
+    return found
 
 
 def _resolution(image: Tensor, choice: Generator, draws: Draws) -> Tensor:

@@ -76,7 +76,7 @@ class LabelMap:
 
     def target(self, tissue: Tensor, *, mirrored: bool = False) -> Tensor:
         """Return the segment of each tissue."""
-        return (self.mirrored if mirrored else self.targets)[tissue.long()]
+        return (self.mirrored if mirrored else self.targets)[tissue.int()]
 
     def to(self, device: torch.device) -> "LabelMap":
         """Return the map in the memory of `device`."""

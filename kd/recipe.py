@@ -44,6 +44,18 @@ class Data(_Strict, frozen=True, kw_only=True):
     licence: str = ""
 
 
+class Elsewhere(_Strict, frozen=True, kw_only=True):
+    """Labelled images of another source, which no training has seen: for the release to report."""
+
+    name: str
+    images: str  # folder, relative to the one given on the command line
+    labels: str
+    image_ending: str = ".nii.gz"
+    label_ending: str = ".nii.gz"
+    ids: str | None = None  # CSV beside the recipe, where labels are in others' numbers (kd.ids)
+    note: str = ""  # what the reference is, and what to make of it
+
+
 class Net(_Strict, frozen=True, kw_only=True):
     """One size of the family: the same stages for all, only width and norm differ."""
 
@@ -126,6 +138,7 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     released_teacher: Literal["trained", "ensemble"] = "trained"
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
+    elsewhere: tuple[Elsewhere, ...] = ()
     augment: Augment = Augment()
     # training images are drawn from label maps (data.labels) instead of read; cases to judge by too
     generator: Generator | None = None

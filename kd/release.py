@@ -15,6 +15,7 @@ import msgspec
 
 from kd import card, gates, plots
 from kd.cases import Case, Pair
+from kd.elsewhere import Foreign
 from kd.errors import BadRecipe, GateFailed, LabError
 from kd.evidence import (
     Made,
@@ -27,7 +28,7 @@ from kd.evidence import (
 )
 from kd.lab import Say
 from kd.recipe import TEACHER, UNKNOWN_CODE
-from kd.validate import Validation, metrics_of, report_of, rows, validate
+from kd.validate import Validation, metrics_of, report_of, rows, score_all, validate
 from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
 from node.package.manifest import Golden, Manifest, Provenance, SizeName
@@ -43,6 +44,7 @@ def release(
     test_pairs: Sequence[Pair],
     models: Path,
     *,
+    elsewhere: Sequence[Foreign] = (),
     say: Say = lambda _: None,
 ) -> Package:
     """Write `models/<task>/<version>/` and load it again.
@@ -52,6 +54,7 @@ def release(
         train_cases: source of the real patches on which torch and ONNX are compared.
         test_pairs: held-out cases, measured once, here.
         models: folder of all packages.
+        elsewhere: cases of other sources, for the report; no gate looks at them.
         say: called with a sentence now and then.
 
     Raises:
@@ -84,6 +87,7 @@ def release(
     report["compared"], singles = compared_runs(
         order, package, found, (train_cases, test_pairs), say
     )
+    report["elsewhere"] = [_elsewhere(package, one, say) for one in elsewhere]
     report["twins"] = twins(report, found.scores | singles)
     table = "\n".join(rows(package.manifest, found.scores | singles)) + "\n"
     (draft / "cases.csv").write_text(table, encoding="utf-8")
@@ -102,6 +106,20 @@ def release(
         raise LabError(message, advice="Release fewer or smaller sizes")
     draft.rename(final)
     return Package(finished.manifest, final, finished.digest)
+
+
+def _elsewhere(package: Package, foreign: Foreign, say: Say) -> dict[str, Any]:
+    """Measure every size on the cases of another source."""
+    say(f"{foreign.said.name}: {len(foreign.pairs)} cases")
+    judged = foreign.judged(package.manifest)
+    sizes = list(package.manifest.sizes)
+    scores = score_all(package, foreign.pairs, sizes, segments=judged.segments, say=say)
+    told = {"name": foreign.said.name, "note": foreign.said.note}
+    return (
+        told
+        | {"structures": [s.label for s in judged.segments]}
+        | report_of(judged, Validation(scores, {}))
+    )
 
 
 def _refuse_early(order: Order, final: Path) -> None:

@@ -7,10 +7,14 @@ from kd.recipe import TEACHER
 from kd.validate import MEASURES
 from node.package import Manifest
 
+MOST_COLUMNS = 8  # structures side by side in one table
+
 
 def sizes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     """Return the table of the released sizes: cost and accuracy."""
     labels = [s.label for s in manifest.segments]
+    if len(labels) > MOST_COLUMNS:
+        labels = []  # `structures` has them, one in each line
     head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels]
     head += ["surface Dice", "HD95 mm", "retention", "seconds", "peak MB"]
     lines = [_row(head), "|" + "---|" * len(head)]
@@ -25,11 +29,40 @@ def sizes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
             _interval(found["nsd"]),
             _interval(found["hd95_mm"]),
             _interval(found["retention"]) if "retention" in found else "",
-            f"{found['seconds']:.2f}",
-            f"{found['peak_mb']:.0f}",
+            f"{found['seconds']:.2f}" if "seconds" in found else "",
+            f"{found['peak_mb']:.0f}" if "seconds" in found else "",
         ]
         lines.append(_row(cells))
     return lines
+
+
+def structures(numbers: dict[str, Any], labels: Sequence[str]) -> list[str]:
+    """Return Dice of each structure, where there are too many for a column each."""
+    if len(labels) <= MOST_COLUMNS:
+        return []
+    names = list(numbers["sizes"])
+    lines = ["", _row(["Dice", *names]), "|" + "---|" * (len(names) + 1)]
+    for label in labels:
+        found = [numbers["sizes"][size]["dice"]["per_structure"][label] for size in names]
+        lines.append(_row([label, *(_interval(one) for one in found)]))
+    return lines
+
+
+def elsewhere(numbers: dict[str, Any]) -> list[str]:
+    """Return what was measured on cases of other sources."""
+    lines = []
+    for found in numbers.get("elsewhere", []):
+        lines += [f"### {found['name']}: {found['cases']} cases", "", found["note"].strip(), ""]
+        lines += [
+            "| size | mean Dice | surface Dice | HD95 mm | retention |",
+            "|---|---|---|---|---|",
+        ]
+        for size, one in found["sizes"].items():
+            kept = _interval(one["retention"]) if "retention" in one else ""
+            cells = [_interval(one[key]) for key in MEASURES]
+            lines.append(_row([size, *cells, kept]))
+        lines += [*structures(found, found["structures"]), ""]
+    return ["## Elsewhere", "", *lines] if lines else []
 
 
 def against_teacher(
@@ -108,6 +141,8 @@ def compared(numbers: dict[str, Any]) -> list[str]:
 def volumes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     """Return volumes found minus true, in ml: mean and 95 % limits of agreement (Bland-Altman)."""
     labels = [s.label for s in manifest.segments]
+    if len(labels) > MOST_COLUMNS:
+        return _long_volumes(numbers, labels)
     lines = [
         "Volumes, found minus true, in ml: bias and 95 % limits of agreement (Bland-Altman):",
         "",
@@ -116,9 +151,27 @@ def volumes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     ]
     for size, found in numbers["sizes"].items():
         agreed = [found["volume_ml"][label] for label in labels]
-        cells = [f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})" for v in agreed]
+        cells = [_agreement(v) for v in agreed]
         lines.append(_row([size, *cells]))
     return [*lines, ""]
+
+
+def _long_volumes(numbers: dict[str, Any], labels: Sequence[str]) -> list[str]:
+    names = list(numbers["sizes"])
+    lines = [
+        "Volumes, found minus true, in ml: bias and 95 % limits of agreement (Bland-Altman):",
+        "",
+        _row(["structure", *names]),
+        "|" + "---|" * (len(names) + 1),
+    ]
+    for label in labels:
+        agreed = [numbers["sizes"][size]["volume_ml"][label] for size in names]
+        lines.append(_row([label, *(_agreement(v) for v in agreed)]))
+    return [*lines, ""]
+
+
+def _agreement(v: dict[str, Any]) -> str:
+    return f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
 """The command that made a run, as another person would type it: kept beside what it made.
 
 A card repeats it, so paths of this machine are replaced: DATA is the data set, RUNS the folder of
-all runs. Words that change no number (device, slices, output) are left out.
+all runs, ELSEWHERE that of other sources. Words that change no number (device, slices, output) are
+left out.
 """
 
 import shlex
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 NOTE = "command.txt"
-PLACES = {"--data": "DATA", "--runs": "RUNS"}
+PLACES = {"--data": "DATA", "--runs": "RUNS", "--elsewhere": "ELSEWHERE"}
 RUNS = ("--run", "--soft")
 FILES = ("--golden", "--notice")
 WITHOUT_EFFECT = ("--device", "--slice-minutes", "--models")

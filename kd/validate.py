@@ -77,6 +77,26 @@ def validate(
     threads: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Validation:
+    """Score every size, and measure what each costs on this machine.
+
+    Raises:
+        BadPackage: a network does not fit the manifest.
+        BadCase: a structure is drawn in no case.
+        LabError: a size could not be measured.
+    """
+    scores = score_all(package, pairs, sizes, segments=segments, threads=threads, say=say)
+    return Validation(scores, {size: footprint(package, size, threads) for size in sizes})
+
+
+def score_all(
+    package: Package,
+    pairs: Sequence[Pair],
+    sizes: Sequence[str],
+    *,
+    segments: Sequence[Segment] | None = None,
+    threads: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, list[Score]]:
     """Segment each pair with each size and compare with its labels on the image's own grid.
 
     Only `segments` are judged, by default all of the package: a reference may know fewer. Give
@@ -85,21 +105,19 @@ def validate(
     Raises:
         BadPackage: a network does not fit the manifest.
         BadCase: a structure is drawn in no case.
-        LabError: a size could not be measured.
     """
     judged = segments or package.manifest.segments
     for part in judged:
         if all(part.number in pair.unknown for pair in pairs):
             message = f"{part.label} is drawn in none of the {len(pairs)} cases"
             raise BadCase(message, advice="Judge it on cases that have it")
-    scores, costs = {}, {}
+    scores = {}
     for size in sizes:
         student = open_student(package, size, threads)
         scores[size] = [_score(package, student, pair, judged) for pair in pairs]
-        costs[size] = footprint(package, size, threads)
         found = interval([score.mean("dice") for score in scores[size]])
         say(f"{size}: mean Dice {found.mean:.4f} ({found.ci[0]:.4f} to {found.ci[1]:.4f})")
-    return Validation(scores, costs)
+    return scores
 
 
 def report_of(manifest: Manifest, found: Validation) -> dict[str, Any]:
@@ -109,16 +127,19 @@ def report_of(manifest: Manifest, found: Validation) -> dict[str, Any]:
     sizes = {}
     for size, scores in found.scores.items():
         said = next(s for name, s in manifest.sizes.items() if name == size)
-        cost = found.costs[size]
+        cost = found.costs.get(size)
         sizes[size] = {
             "parameters": said.parameters,
             "macs_per_patch": said.macs_per_patch,
             **{name: _measure(scores, name, labels) for name in MEASURES},
             "volume_ml": {label: _bland_altman(scores, i) for i, label in enumerate(labels)},
-            "seconds": cost.seconds,
-            "threads": cost.threads,
-            "peak_mb": cost.peak_mb,
         }
+        if cost is not None:
+            sizes[size] |= {
+                "seconds": cost.seconds,
+                "threads": cost.threads,
+                "peak_mb": cost.peak_mb,
+            }
         if teacher is not None:  # of itself it keeps all
             sizes[size] |= _against_teacher(scores, teacher)
     return {

@@ -99,13 +99,13 @@ class DuplicatePositions(Unsuitable):
 
 
 class FourDimensional(Unsuitable):
-    """Several volumes in one series: time points, echoes, diffusion directions."""
+    """Several volumes in one series: time points, echoes, diffusion directions, stacks."""
 
     code = "four-dimensional"
 
 
 class EnhancedMultiFrame(Unsuitable):
-    """An Enhanced multi-frame object, which this version cannot read."""
+    """A multi-frame object whose frames cannot be told apart: of another class, or damaged."""
 
     code = "enhanced-multi-frame"
 

@@ -11,6 +11,7 @@ import msgspec
 from kd import card, plots
 from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
+from kd.elsewhere import Foreign, read_elsewhere
 from kd.errors import BadRecipe
 from kd.evidence import Order
 from kd.ids import Ids, read_ids
@@ -20,7 +21,7 @@ from kd.runs import released_runs
 from kd.typed import noted
 from kd.validate import Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
-from node.package.manifest import Manifest, SizeName
+from node.package.manifest import Manifest, SizeName, restrict
 from node.pipeline import open_student, segment
 
 WORST = 3  # cases drawn as overlays
@@ -65,6 +66,9 @@ def add_to(commands: Commands) -> None:
     )
     out.add_argument("--version", required=True, help="such as 1.0")
     out.add_argument("--models", type=Path, default=Path("models"), help="default: models")
+    out.add_argument(
+        "--elsewhere", type=Path, help="folder of the other sources that the recipe names"
+    )
     out.add_argument("--golden", type=Path, required=True, help="image of the golden case")
     out.add_argument("--notice", type=Path, required=True, help="licence of that image")
     out.add_argument("--json", action="store_true", help="the report as JSON on the output")
@@ -75,7 +79,7 @@ def _validate(chosen: argparse.Namespace) -> int:
     package = load(chosen.package)
     ids = read_ids(chosen.ids, package.manifest.numbers) if chosen.ids is not None else None
     pairs = _pairs(chosen, package, ids)
-    manifest = package.manifest if ids is None else _judged(package.manifest, ids)
+    manifest = package.manifest if ids is None else restrict(package.manifest, ids.judged)
     sizes = chosen.size or list(package.manifest.sizes)
     found = validate(
         package, pairs, sizes, segments=manifest.segments, threads=chosen.threads, say=say
@@ -93,12 +97,6 @@ def _validate(chosen: argparse.Namespace) -> int:
             f"{said['peak_mb']:.0f} MB"
         )
     return EXIT_OK
-
-
-def _judged(manifest: Manifest, ids: Ids) -> Manifest:
-    """Return the manifest with those segments alone that the reference knows."""
-    known = tuple(part for part in manifest.segments if part.number in ids.judged)
-    return msgspec.structs.replace(manifest, segments=known)
 
 
 def _pairs(chosen: argparse.Namespace, package: Package, ids: Ids | None) -> list[Pair]:
@@ -167,6 +165,7 @@ def _release(chosen: argparse.Namespace) -> int:
         read_cases(recipe, chosen.data, train_names[:4]),
         [read_pair(recipe, chosen.data, name) for name in test_names],
         chosen.models,
+        elsewhere=_elsewhere(recipe, chosen),
         say=say,
     )
     if chosen.json:
@@ -175,6 +174,15 @@ def _release(chosen: argparse.Namespace) -> int:
     show(f"{package.name} is released in {package.folder}; its digest is {package.digest}")
     show(f"Read {package.folder / 'card.md'}, then: segnode models verify")
     return EXIT_OK
+
+
+def _elsewhere(recipe: Recipe, chosen: argparse.Namespace) -> list[Foreign]:
+    if chosen.elsewhere is None:
+        if recipe.elsewhere:
+            message = "the recipe names other sources, and nothing says where they are"
+            raise BadRecipe(message, advice="Give --elsewhere, the folder that holds their folders")
+        return []
+    return read_elsewhere(recipe, chosen.elsewhere, chosen.recipe.parent)
 
 
 def _maps(runs: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from kd.typed import note
 # what an ablation changes in the recipe's distillation
 TERMS: dict[str, dict[str, object]] = {
     "all": {},
-    "channel-wise": {"channel_wise": 0.5},
+    "channel-wise": {"channel_wise": 0.5, "boundary": 1.0},
     "kl": {"dice": 0.0, "channel_wise": 0.0, "boundary": 0.0, "has_class_weights": False},
 }
 
@@ -70,7 +70,8 @@ def add_to(commands: Commands) -> None:
         "--terms",
         choices=sorted(TERMS),
         default="all",
-        help="for ablations: the recipe's terms, KL alone, or channel-wise too (default: all)",
+        help="for ablations: the recipe's terms, KL alone, or with boundary and channel-wise ones "
+        "(default: all)",
     )
     _leaving_out(distill)
     distill.set_defaults(run_command=_distill)

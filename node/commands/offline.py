@@ -24,7 +24,7 @@ from node.package.folder import file_digest
 from node.pipeline import least_dice
 from node.seg import Encoding
 from node.segmenter import Made, Task, identity_of, work
-from node.series import read_header
+from node.series import read_headers
 from node.series.compose import Composed, Labelling, compose
 
 MOST_LISTED = 8  # series named in a message
@@ -150,7 +150,7 @@ def series_files(folder: Path, uid: str | None) -> tuple[Path, ...]:
     by_series: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
-            by_series[read_header(path).series_uid].append(path)
+            by_series[read_headers(path)[0].series_uid].append(path)
         except Unsuitable:
             continue  # a README or a DICOMDIR among the images is no reason to stop
     if not by_series:

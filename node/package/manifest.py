@@ -169,3 +169,9 @@ def problems(manifest: Manifest) -> list[str]:
         if limits.low > limits.high:
             found.append(f"an input range runs backwards: {limits.low} to {limits.high}")
     return found
+
+
+def restrict(manifest: Manifest, numbers: tuple[int, ...]) -> Manifest:
+    """Return the manifest with those segments alone, for a reference that knows no others."""
+    known = tuple(part for part in manifest.segments if part.number in numbers)
+    return msgspec.structs.replace(manifest, segments=known)

@@ -17,6 +17,10 @@ from node.errors import VerificationFailed
 Pixels = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 
+Source = tuple[
+    str, int | None
+]  # SOP Instance UID, and the number of the frame in a multi-frame one
+
 LABELMAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
 
 
@@ -27,7 +31,7 @@ class Frame:
     pixels: Pixels  # label numbers in a LABELMAP, else 0 and 1
     corners_mm: FloatArray  # first, last of the first row, first and last of the last row; LPS
     segment: int | None  # None in a LABELMAP
-    sources: tuple[str, ...]  # SOP Instance UIDs
+    sources: tuple[Source, ...]
     is_preserved: bool  # "spatial locations preserved" of every source
 
 
@@ -52,9 +56,14 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
             pixels,
             _corners(dataset, at, pixels.shape),
             None if _is_labelmap(dataset) else _number(dataset, at),
-            tuple(str(image.ReferencedSOPInstanceUID) for image in sources),
+            tuple(_source(image) for image in sources),
             all(image.get("SpatialLocationsPreserved") == "YES" for image in sources),
         )
+
+
+def _source(image: Dataset) -> Source:
+    frame = image.get("ReferencedFrameNumber")
+    return str(image.ReferencedSOPInstanceUID), None if frame is None else int(frame)
 
 
 def _is_labelmap(dataset: Dataset) -> bool:

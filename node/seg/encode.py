@@ -18,7 +18,7 @@ from node.imaging import Labels
 from node.package import Code, Package, Segment
 from node.seg.identity import Encoding, Identity
 from node.seg.repair import UTF_8
-from node.seg.source import slim_copies
+from node.seg.source import refer, slim_copies
 from node.series import Series
 from node.series.uid import derive_uid
 from node.series.zone import declared_zone, in_zone_of
@@ -92,6 +92,7 @@ def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
         content_time=when.time(),
         specific_character_set=UTF_8,
     )
+    refer(seg, series)
     _settle(seg, images[0], when, derive_uid(identity.uid_root, "dimensions", uid))
     return seg, repairs
 

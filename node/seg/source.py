@@ -1,4 +1,9 @@
-"""The source images as highdicom needs them: slim copies with mended headers and true geometry."""
+"""The source images as highdicom needs them: slim copies with mended headers and true geometry.
+
+Highdicom takes either single-frame images or the whole of one multi-frame image. Slices may be any
+frames of any instances, so each is shown to it as a single-frame image under a stand-in UID, and
+`refer` puts what the slice really is into the result.
+"""
 
 import copy
 
@@ -7,7 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
 from node.seg.repair import inherited
-from node.series import Series
+from node.series import Header, Series
+from node.series.frames import SINGLE_FRAME_CLASSES
 
 
 def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
@@ -31,9 +37,10 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
     assert first.orientation is not None
     assert first.pixel_spacing_mm is not None
     images: list[Dataset] = []
-    for header in series.survey.headers:
+    for uid, header in _stand_ins(series).items():
         image = copy.copy(common) if not images else Dataset()
-        image.SOPClassUID, image.SOPInstanceUID = header.sop_class_uid, header.sop_instance_uid
+        image.SOPClassUID = SINGLE_FRAME_CLASSES.get(header.sop_class_uid, header.sop_class_uid)
+        image.SOPInstanceUID = uid
         image.StudyInstanceUID, image.SeriesInstanceUID = header.study_uid, header.series_uid
         image.FrameOfReferenceUID, image.Modality = header.frame_of_reference_uid, header.modality
         image.Rows, image.Columns = grid.shape[1:]
@@ -45,6 +52,36 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
         image.SpacingBetweenSlices = _ds(distance)
         images.append(image)
     return images, repairs
+
+
+def refer(seg: Dataset, series: Series) -> None:
+    """Replace the stand-ins in `seg` by the instances of `series`, and by their frames."""
+    headers = _stand_ins(series)
+    images = {  # frames of several segments on one slice share the item
+        id(image): image
+        for group in seg.PerFrameFunctionalGroupsSequence
+        for derivation in group.DerivationImageSequence
+        for image in derivation.SourceImageSequence
+    }
+    for image in images.values():
+        header = headers[image.ReferencedSOPInstanceUID]
+        image.ReferencedSOPClassUID = header.sop_class_uid
+        image.ReferencedSOPInstanceUID = header.sop_instance_uid
+        if header.frame is not None:
+            image.ReferencedFrameNumber = header.frame
+    classes = {header.sop_instance_uid: header.sop_class_uid for header in series.survey.headers}
+    instances = []
+    for uid, sop_class in classes.items():
+        instance = Dataset()
+        instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = sop_class, uid
+        instances.append(instance)
+    seg.SourceImageSequence = instances
+    seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
+
+
+def _stand_ins(series: Series) -> dict[str, Header]:
+    """Return the slices in order, each under a UID of its own that never leaves this module."""
+    return {f"1.2.{at + 1}": header for at, header in enumerate(series.survey.headers)}
 
 
 def _ds(value: float) -> DSfloat:

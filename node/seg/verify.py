@@ -154,7 +154,8 @@ def _placed(found: Iterable[Frame], series: Series) -> npt.NDArray[np.uint8]:
     filled: set[tuple[int | None, int]] = set()
     for frame in found:
         at = _slice_of(frame, positions, series.survey.grid)
-        wanted = series.survey.headers[at].sop_instance_uid
+        header = series.survey.headers[at]
+        wanted = (header.sop_instance_uid, header.frame)
         _same(f"source image of slice {at}", frame.sources == (wanted,), wanted=True)
         _same(f"spatial locations preserved at slice {at}", frame.is_preserved, wanted=True)
         if (frame.segment, at) in filled:

@@ -5,8 +5,9 @@ the files gives the same volume; nothing is interpolated, stacked or left out in
 Leaves to `arrival`: which series gets which model. Leaves to `pipeline`: everything after voxels.
 """
 
-from node.series.header import Header, read_header
+from node.series.frames import read_headers
+from node.series.header import Header
 from node.series.read import Series, read
 from node.series.survey import Dropped, Survey, survey
 
-__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_header", "survey"]
+__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_headers", "survey"]

@@ -1,29 +1,34 @@
 """Pixels of a surveyed series as one float32 volume.
 
-Promises: each slice gets its own rescale; the values are those of the modality (HU, MR signal).
+Promises: each slice gets its own rescale; the values are those of the modality (HU, MR signal);
+each file is opened once, each frame decoded once, and one file's stored pixels at a time are held.
 MONOCHROME1 tells a screen to show low values bright (PS3.3 C.7.6.3.1.2); it says nothing about the
 values, so nothing is inverted, neither HU nor MR signal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut
+from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import UID
 
 from node.errors import Conflicting, UndecodablePixels
 from node.imaging import Volume
-from node.series.header import UNREADABLE, Header, header_of, read_dataset
+from node.series.frames import functional_group, headers_of
+from node.series.header import Header, read_dataset
 from node.series.survey import Survey, survey
+from node.series.values import UNREADABLE
 
 FloatArray = npt.NDArray[np.float32]
 Stored = npt.NDArray[np.integer]
-Slice = tuple[FloatArray, npt.NDArray[np.bool_] | None]
+Slice = tuple[FloatArray, npt.NDArray[np.bool_] | None]  # values, and which of them are padding
 
 # what pydicom and its decoders raise for damaged or unknown pixel data
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
@@ -42,7 +47,7 @@ class Series:
 
     volume: Volume
     survey: Survey
-    datasets: tuple[Dataset, ...]  # without pixels, in slice order; copy before you change one
+    datasets: tuple[Dataset, ...]  # of each slice, without pixels; copy before you change one
 
 
 def read(paths: Sequence[Path]) -> Series:
@@ -52,31 +57,33 @@ def read(paths: Sequence[Path]) -> Series:
         Unsuitable: what `survey` raises, and `UndecodablePixels` naming the transfer syntax.
     """
     read_once = {path: read_dataset(path) for path in paths}
-    headers = [header_of(dataset, path) for path, dataset in read_once.items()]
+    headers = [
+        header for path, dataset in read_once.items() for header in headers_of(dataset, path)
+    ]
     found = survey(headers)
     datasets = tuple(read_once[header.path] for header in found.headers)
     _refuse_other_copies(found, headers)
-    array = _pixels(found)
+    array = _pixels(found, read_once)
     return Series(Volume(array, found.grid), found, datasets)
 
 
 def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
     """Compare the bytes of files that carry the same instance UID; equal headers prove little."""
     kept = {header.sop_instance_uid: header.path for header in found.headers}
-    for header in headers:
-        twin = kept.get(header.sop_instance_uid, header.path)
-        if twin != header.path and twin.read_bytes() != header.path.read_bytes():
+    for uid, path in {(header.sop_instance_uid, header.path) for header in headers}:
+        twin = kept.get(uid, path)
+        if twin != path and twin.read_bytes() != path.read_bytes():
             message = "one SOP Instance UID stands on two files with different content"
             raise Conflicting(message, advice="Ask which of them is right, and send it alone.")
 
 
-def _pixels(found: Survey) -> FloatArray:
-    slices = (_one_slice(header) for header in found.headers)
-    first, first_padding = next(slices)
+def _pixels(found: Survey, datasets: Mapping[Path, Dataset]) -> FloatArray:
+    slices = _slices(found, datasets)
+    first = next(slices)
     # only now: a header can claim a size that its pixels do not have
     array = np.empty(found.grid.shape, np.float32)
     padding: dict[int, npt.NDArray[np.bool_]] = {}
-    for at, (values, padded) in enumerate(_chain((first, first_padding), slices)):
+    for at, (values, padded) in chain((first,), slices):
         array[at] = values
         if padded is not None:
             padding[at] = padded
@@ -85,20 +92,45 @@ def _pixels(found: Survey) -> FloatArray:
     return array
 
 
-def _chain(first: Slice, rest: Iterable[Slice]) -> Iterable[Slice]:
-    yield first
-    yield from rest
+def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, Slice]]:
+    """Return each slice with its place in the volume, file by file."""
+    files: dict[Path, dict[int, int]] = defaultdict(dict)  # frame number -> place in the volume
+    for at, header in enumerate(found.headers):
+        files[header.path][header.frame or 1] = at
+    for path, places in files.items():
+        for frame, one in _slices_of_file(
+            {frame: found.headers[at] for frame, at in places.items()}, datasets[path]
+        ):
+            yield places[frame], one
 
 
-def _one_slice(header: Header) -> tuple[FloatArray, npt.NDArray[np.bool_] | None]:
-    """Return the modality values of one slice, and which of its pixels are padding."""
+def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator[tuple[int, Slice]]:
+    """Return the slices of one file by frame number; `dataset` is what stands before the pixels."""
+    number, last = 1, max(headers)
     try:
-        dataset = pydicom.dcmread(header.path, specific_tags=PIXEL_TAGS)
-        stored = _without_unused_bits(dataset.pixel_array, dataset)
-        values = _rescaled(stored, dataset)
-        padded = _padded(stored, dataset)
+        image = pydicom.dcmread(headers[last].path, specific_tags=PIXEL_TAGS)
+        decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
+        for stored, _ in decoder.iter_array(image):
+            if number in headers:
+                yield number, _one_slice(headers[number], stored, image, dataset)
+            if number == last:
+                return
+            number += 1
     except UNDECODABLE as exc:
-        raise _undecodable(header, type(exc).__name__) from exc
+        raise _undecodable(headers.get(number, headers[last]), type(exc).__name__) from exc
+    raise _undecodable(headers[last], f"there are {number - 1} frames")
+
+
+def _one_slice(header: Header, stored: Stored, image: Dataset, dataset: Dataset) -> Slice:
+    """Return the modality values of one slice, and which of its pixels are padding."""
+    stored = _without_unused_bits(stored, image)
+    transformation = (
+        image
+        if header.frame is None
+        else functional_group(dataset, header.frame, "PixelValueTransformationSequence")
+    )
+    values = _rescaled(stored, transformation)
+    padded = _padded(stored, image)
     if values.shape != (header.rows, header.columns):
         raise _undecodable(header, f"{values.shape} values for another size")
     if not np.isfinite(values).all():
@@ -112,7 +144,8 @@ def _one_slice(header: Header) -> tuple[FloatArray, npt.NDArray[np.bool_] | None
 def _undecodable(header: Header, why: str) -> UndecodablePixels:
     syntax = UID(header.transfer_syntax_uid)
     number = "?" if header.instance_number is None else header.instance_number
-    message = f"the pixels of image {number} cannot be decoded from {syntax.name} ({why})"
+    which = f"image {number}" if header.frame is None else f"frame {header.frame} of image {number}"
+    message = f"the pixels of {which} cannot be decoded from {syntax.name} ({why})"
     return UndecodablePixels(message, advice="Send the series again, uncompressed if possible.")
 
 

@@ -31,6 +31,7 @@ GAP_RATIO = 1.5  # a distance this many times the usual one has room for another
 DISCRIMINATORS = {
     "echo times": "echo_time_ms",
     "time points": "temporal_position",
+    "complex components (such as magnitude and phase)": "complex_component",
     "b-values": "b_value",
     "acquisitions": "acquisition_number",
     "image types": "image_type",
@@ -67,11 +68,11 @@ def stack(headers: Sequence[Header]) -> tuple[tuple[Header, ...], Grid]:
 
 
 def _along(headers: Sequence[Header], normal: FloatArray) -> tuple[Header, ...]:
-    """Sort by place along `normal`; the UID breaks ties, so that arrival never shows."""
+    """Sort by place along `normal`; UID and frame break ties, so that arrival never shows."""
     places = [float(np.array(h.position_mm) @ normal) for h in headers]
-    uids = [h.sop_instance_uid for h in headers]
+    names = [(h.sop_instance_uid, h.frame or 0) for h in headers]
     return tuple(
-        headers[i] for i in sorted(range(len(headers)), key=lambda i: (places[i], uids[i]))
+        headers[i] for i in sorted(range(len(headers)), key=lambda i: (places[i], names[i]))
     )
 
 

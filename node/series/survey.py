@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
 from node.errors import (
     Conflicting,
@@ -22,6 +23,7 @@ from node.errors import (
     TooFewSlices,
 )
 from node.imaging import Grid
+from node.series.frames import SINGLE_FRAME_CLASSES
 from node.series.header import Header
 from node.series.stack import stack
 
@@ -34,25 +36,24 @@ STRAY_SHARE = 0.1  # up to this share of other images is left out; more means a 
 MOST_STRAYS = 3
 MOST_KINDS = MOST_STRAYS + 2  # of size or direction: one more than a volume with its strays has
 
-# single-frame objects whose job is a picture for people, never a slice of a volume
+# objects whose job is a picture for people, never a slice of a volume
 PICTURE_CLASSES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its multi-frame variants
-SLICE_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "4", "128"))  # CT, MR, PET
-ENHANCED_CLASSES = frozenset(
-    f"1.2.840.10008.5.1.4.1.1.{suffix}"
-    for suffix in ("2.1", "2.2", "4.1", "4.3", "4.4", "128.1", "130")
+SLICE_CLASSES = frozenset(
+    {CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, *SINGLE_FRAME_CLASSES}
 )
 MOSAIC_TYPES = frozenset({"MOSAIC", "VFRAME"})  # Siemens, UIH: many slices tiled into one image
 PICTURE_TYPES = (
     "LOCALIZER", "SCOUT", "SCREEN SAVE", "SCREENSAVE", "PROJECTION IMAGE",
-    "MIP", "MAX_IP", "MIN_IP",
+    "MIP", "MAX_IP", "MIN_IP", "VOLUME_RENDER", "SURFACE_RENDER", "CURVED_MPR",
 )  # fmt: skip
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """An instance that came with the series and is not part of the volume."""
+    """An instance, or a frame of one, that came with the series and is not part of the volume."""
 
     sop_instance_uid: str
     reason: str
+    frame: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class Survey:
 
 
 def survey(headers: Sequence[Header]) -> Survey:
-    """Sort and check the instances of one series.
+    """Sort and check the slices of one series: instances, or their frames.
 
     Raises:
         Conflicting: several patients, studies, series or frames of reference, or one instance UID
@@ -78,6 +79,7 @@ def survey(headers: Sequence[Header]) -> Survey:
     once, dropped = _without_repeats(headers)
     _refuse_other_storage(once)
     images, not_slices = _slices(once)
+    _refuse_stacks(images)
     chosen, strays = _one_direction(images)
     if len(chosen) < LEAST_SLICES:
         message = f"the series has {len(chosen)} slice, and a volume needs {LEAST_SLICES} or more"
@@ -99,17 +101,18 @@ def _refuse_conflicts(headers: Sequence[Header]) -> None:
 
 
 def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
-    """Keep each instance UID once; which copy does not matter when both say the same."""
-    seen: dict[str, Header] = {}
+    """Keep each instance and frame once; which copy does not matter when both say the same."""
+    seen: dict[tuple[str, int | None], Header] = {}
     dropped = []
-    for header in sorted(headers, key=lambda h: (h.sop_instance_uid, str(h.path))):
-        first = seen.setdefault(header.sop_instance_uid, header)
+    for header in sorted(headers, key=lambda h: (h.sop_instance_uid, h.frame or 0, str(h.path))):
+        first = seen.setdefault((header.sop_instance_uid, header.frame), header)
         if first is header:
             continue
         if msgspec.structs.replace(header, path=first.path, source_ae=first.source_ae) != first:
             message = "one SOP Instance UID stands on two different images"
             raise Conflicting(message, advice="Ask which of them is right, and send it alone.")
-        dropped.append(Dropped(header.sop_instance_uid, "the same instance a second time"))
+        if header.frame in (None, 1):  # told once of an instance, not of each of its frames
+            dropped.append(Dropped(header.sop_instance_uid, "the same instance a second time"))
     return list(seen.values()), dropped
 
 
@@ -117,10 +120,9 @@ def _refuse_other_storage(headers: Sequence[Header]) -> None:
     for header in headers:
         if _is_picture(header):
             continue
-        if header.sop_class_uid in ENHANCED_CLASSES or header.number_of_frames > 1:
-            message = f"an instance holds {header.number_of_frames} frames (Enhanced multi-frame)"
+        if header.frames_problem:
             advice = "Export the series as classic single-frame images."
-            raise EnhancedMultiFrame(message, advice=advice)
+            raise EnhancedMultiFrame(header.frames_problem, advice=advice)
         if MOSAIC_TYPES & set(header.image_type):
             message = "each image is a mosaic of many slices, one image per time or direction"
             advice = "Functional and diffusion series cannot be segmented; send an anatomical one."
@@ -134,13 +136,22 @@ def _slices(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
         if reason is None:
             kept.append(header)
         else:
-            dropped.append(Dropped(header.sop_instance_uid, reason))
+            dropped.append(Dropped(header.sop_instance_uid, reason, header.frame))
     if not kept:
         counts = Counter(item.reason for item in dropped)
         reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items()))
-        message = f"none of the {len(headers)} instances is a slice of a volume: {reasons}"
+        message = f"none of the {len(headers)} images is a slice of a volume: {reasons}"
         raise NotAnImage(message, advice="Send a series of CT or MR slices.")
     return kept, dropped
+
+
+def _refuse_stacks(headers: Sequence[Header]) -> None:
+    """Refuse frames of several stacks: what their object tells apart is not one volume."""
+    stacks = Counter(header.stack_id for header in headers)
+    if len(stacks) > 1:
+        sizes = ", ".join(str(count) for count in list(stacks.values())[:MOST_KINDS])
+        message = f"the series holds several volumes: {len(stacks)} stacks, of {sizes} images"
+        raise FourDimensional(message, advice="Send each stack of slices as its own series.")
 
 
 def _is_picture(header: Header) -> bool:
@@ -185,7 +196,7 @@ def _one_direction(headers: list[Header]) -> tuple[list[Header], list[Dropped]]:
         message = f"the images have {count} different sizes or directions: {kinds}"
         raise MixedOrientation(message, advice="Send each stack of slices as its own series.")
     reason = f"another size or direction than the other {len(chosen)}"
-    return chosen, [Dropped(header.sop_instance_uid, reason) for header in others]
+    return chosen, [Dropped(h.sop_instance_uid, reason, h.frame) for h in others]
 
 
 def _kinds(headers: list[Header]) -> tuple[list[list[Header]], int]:

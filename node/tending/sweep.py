@@ -18,7 +18,7 @@ from node.config import Config
 from node.errors import Defect, Unsuitable
 from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
 from node.package import Use
-from node.series import Header, read_header
+from node.series import Header, read_headers
 from node.states import Outcome
 from node.tending.choice import Content, choose
 from node.tending.look import Look, announced, caller_of, repeated
@@ -55,7 +55,7 @@ class Sweep:
         self._settled = Settled()
         self._troubles = Troubles()
         self._looks: dict[str, Look] = {}  # what is still arriving
-        self._headers: dict[Path, Header | Unsuitable] = {}
+        self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
     def run(self, now: float) -> int:
@@ -195,7 +195,7 @@ class Sweep:
             caller=caller_of(markers, headers),
             seen=Seen(
                 instances=len(files),
-                frames=sum(header.number_of_frames for header in headers),
+                frames=sum({h.sop_instance_uid: h.number_of_frames for h in headers}.values()),
                 expected=announced(headers),
                 associations=[Association(m.state, m.instances, m.closed) for m in markers],
                 last_at=folder.mtime_ns / 1e9,
@@ -205,19 +205,20 @@ class Sweep:
         )
 
     def _read(self, files: Sequence[InstanceFile]) -> tuple[tuple[Header, ...], Unsuitable | None]:
-        """Read each header once; the first instance that cannot be read speaks for the series."""
-        headers, problem = [], None
+        """Read each file once; the first instance that cannot be read speaks for the series."""
+        headers: list[Header] = []
+        problem = None
         for file in files:
             if file.path not in self._headers:
                 try:
-                    self._headers[file.path] = read_header(file.path)
+                    self._headers[file.path] = read_headers(file.path)
                 except Unsuitable as exc:
                     self._headers[file.path] = exc
             found = self._headers[file.path]
             if isinstance(found, Unsuitable):
                 problem = problem or found
             else:
-                headers.append(found)
+                headers.extend(found)
         return tuple(headers), problem
 
     def _is_known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> bool:

@@ -17,11 +17,11 @@ LEAST_ML, MOST_ML = 1.0, 4.0  # of the anterior or posterior part of an adult's 
 @pytest.mark.timeout(240)
 def test_the_demo_delivers_two_plausible_segmentations(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "node", "demo", "--json", "--out", str(tmp_path)]
-    command += ["--models", str(ROOT / "models")]
+    command += ["--task", "hippocampus-mr", "--models", str(ROOT / "models")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=220, check=False)
     assert done.returncode == 0, done.stderr
     right, left = json.loads(done.stdout)
-    assert (right["side"], left["side"]) == ("right", "left")
+    assert (right["scene"], left["scene"]) == ("right", "left")
     for result in (right, left):
         assert len(result["volumes_ml"]) == 2
         assert all(LEAST_ML < volume < MOST_ML for volume in result["volumes_ml"].values())

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -12,8 +13,10 @@ import SimpleITK as sitk
 
 from node.report import encode_report
 from node.seg import Encoding, write
+from node.series import read
+from tests.enhanced import enhance
 from tests.phantoms import PLANES, Phantom
-from tests.segs import CREATED, Result, result
+from tests.segs import CREATED, Result, encode_again, result
 
 KINDS = ["binary", "labelmap"]
 
@@ -36,6 +39,14 @@ def written(r: Result, folder: Path) -> Path:
     return path
 
 
+def of_enhanced(folder: Path, phantom: Phantom, kind: str) -> Result:
+    """Return the result on an Enhanced image of the phantom."""
+    r = result(folder, phantom)
+    series = read([enhance(r.made, folder / "enhanced.dcm")])
+    seg, repairs = encode_again(series, r.labels, r.package, encoding(kind))
+    return replace(r, series=series, seg=seg, repairs=repairs)
+
+
 def judge(path: Path) -> list[str]:
     """Return what dciodvfy calls an error."""
     run = subprocess.run([tool("dciodvfy"), path], capture_output=True, text=True, check=False)
@@ -47,6 +58,15 @@ def judge(path: Path) -> list[str]:
 @pytest.mark.parametrize("omit", [True, False])
 def test_dciodvfy_finds_no_error(tmp_path: Path, plane: str, kind: str, omit: bool) -> None:
     r = result(tmp_path, Phantom(plane=plane), encoding(kind, omit=omit))
+    assert judge(written(r, tmp_path)) == []
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_dciodvfy_finds_no_error_with_an_enhanced_source(
+    tmp_path: Path, modality: str, kind: str
+) -> None:
+    r = of_enhanced(tmp_path, Phantom(modality=modality), kind)
     assert judge(written(r, tmp_path)) == []
 
 
@@ -112,6 +132,22 @@ def test_highdicom_reads_the_same_volume(tmp_path: Path, plane: str, kind: str) 
     seg = hd.seg.segread(written(r, tmp_path))
     array = seg.get_pixels_by_source_instance(
         r.made.uids, combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    np.testing.assert_array_equal(array, r.made.labels)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_highdicom_finds_each_frame_by_the_frame_of_its_source(
+    tmp_path: Path, plane: str, kind: str
+) -> None:
+    r = of_enhanced(tmp_path, Phantom(plane=plane), kind)
+    headers = r.series.survey.headers
+    array = hd.seg.segread(written(r, tmp_path)).get_pixels_by_source_frame(
+        headers[0].sop_instance_uid,
+        [header.frame for header in headers],
+        combine_segments=True,
+        assert_missing_frames_are_empty=True,
     )
     np.testing.assert_array_equal(array, r.made.labels)
 

@@ -40,8 +40,7 @@ CROSS_ENTROPY = -(math.log(0.8) + math.log(0.6) + math.log(0.7) + math.log(0.9))
 
 
 def test_soft_dice_of_a_row() -> None:
-    truth = torch.tensor([[0.0, 0, 1, 1], [1, 1, 0, 0]]).reshape(1, 2, 1, 1, 4)
-    found = soft_dice(_logits(P1).softmax(1), truth)
+    found = soft_dice(_logits(P1).softmax(1), _labels(TRUTH))
     assert float(found) == pytest.approx(1 - DICE, abs=1e-5)
 
 
@@ -53,16 +52,28 @@ def test_squared_dice_of_a_row() -> None:
     assert float(found) == pytest.approx(1 - 2 * overlap / total, abs=1e-5)
 
 
-def test_squared_dice_is_least_at_the_teacher_and_plain_dice_at_its_threshold() -> None:
+def test_squared_dice_is_least_at_the_teacher() -> None:
     teacher, hard = _logits(T1).softmax(1), _logits([1 - 1e-6, 1e-6, 1e-6, 1e-6]).softmax(1)
     assert float(squared_dice(teacher, teacher)) == pytest.approx(0.0, abs=1e-5)
     assert float(squared_dice(hard, teacher)) > 0.05
-    assert float(soft_dice(hard, teacher)) < float(soft_dice(teacher, teacher))
 
 
 def test_soft_dice_of_a_class_that_is_nowhere_is_perfect() -> None:
-    nothing = torch.zeros(1, 2, 1, 1, 4)
-    assert float(soft_dice(nothing, nothing)) == pytest.approx(0.0)
+    background = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1, 1).expand(1, 2, 1, 1, 4)
+    assert float(soft_dice(background, _labels([0, 0, 0, 0]))) == pytest.approx(0.0)
+
+
+def test_soft_dice_is_the_mean_over_cases_and_foreground_classes() -> None:
+    """Against the formula written out with one map per class."""
+    p = torch.randn(2, 4, 3, 5, 2, generator=torch.Generator().manual_seed(1)).softmax(1)
+    labels = torch.randint(0, 4, (2, 3, 5, 2), generator=torch.Generator().manual_seed(2))
+    scores = []
+    for case in range(2):
+        for k in range(1, 4):
+            q = (labels[case] == k).float()
+            scores.append(float(2 * (p[case, k] * q).sum() / (p[case, k].sum() + q.sum())))
+    found = soft_dice(p, labels.to(torch.uint8))
+    assert float(found) == pytest.approx(1 - sum(scores) / len(scores), abs=1e-5)
 
 
 def test_dice_and_cross_entropy_of_a_row() -> None:

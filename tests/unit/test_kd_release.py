@@ -20,6 +20,13 @@ from node.package import load
 from node.pipeline import golden_dice
 from tests.kd_phantoms import data_set, write_recipe
 
+OTHER = {
+    "name": "Another scanner",
+    "images": "other/images",
+    "labels": "other/labels",
+    "ids": "ids.csv",
+    "note": "Only the bright ball is known there.",
+}
 BUDGET = ["--steps", "12", "--device", "cpu"]
 
 
@@ -28,7 +35,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set, a taught and distilled family, an undistilled twin, and the released package."""
     root = tmp_path_factory.mktemp("release")
     data_set(root / "balls", 4, 2)
-    write_recipe(root / "recipe.yaml")
+    data_set(root / "other", 2, 1)
+    (root / "ids.csv").write_text("id,segment\n1,1\n2,\n", encoding="utf-8")
+    recipe = yaml.safe_load(write_recipe(root / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe["elsewhere"] = [OTHER]
+    (root / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     (root / "notice.txt").write_text("drawn by the tests", encoding="utf-8")
     common = [str(root / "recipe.yaml"), "--data", str(root / "balls"), *BUDGET]
     runs = ["--runs", str(root / "runs")]
@@ -48,7 +59,7 @@ def _release(root: Path, version: str, recipe: str = "recipe.yaml") -> list[str]
     words += ["--compare", f"undistilled=small:{root / 'runs' / 'small-alone'}"]
     image = root / "balls" / "images" / "ball_0.nii.gz"
     words += ["--golden", str(image), "--notice", str(root / "notice.txt")]
-    return [*words, "--models", str(root / "models")]
+    return [*words, "--elsewhere", str(root), "--models", str(root / "models")]
 
 
 def _package(world: Path) -> Path:
@@ -84,6 +95,34 @@ def test_the_report_has_the_one_shape(world: Path) -> None:
     gap = report["sizes"]["small"]["dice"]["mean"] - twin["dice"]["mean"]
     assert pair["dice"]["mean"] == pytest.approx(gap)
     assert [fold["steps"] for fold in report["ensemble"]["folds"]] == [12, 12]
+
+
+def test_cases_of_another_source_are_reported_too(world: Path) -> None:
+    report = json.loads((_package(world) / "report.json").read_text(encoding="utf-8"))
+    (other,) = report["elsewhere"]
+    assert (other["name"], other["cases"], other["structures"]) == (
+        "Another scanner",
+        3,
+        ["Bright ball"],
+    )
+    for size in ("teacher", "small"):
+        assert list(other["sizes"][size]["dice"]["per_structure"]) == ["Bright ball"]
+        assert other["sizes"][size]["retention"]["mean"] > 0
+    text = (_package(world) / "card.md").read_text(encoding="utf-8")
+    assert "### Another scanner: 3 cases" in text
+    assert OTHER["note"] in text
+
+
+def test_other_sources_must_be_where_they_are_said_to_be(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = _release(world, "0.9")
+    at = words.index("--elsewhere")
+    assert main([*words[:at], *words[at + 2 :]]) == 1
+    assert "--elsewhere" in capsys.readouterr().err
+    words[at + 1] = str(tmp_path)
+    assert main(words) == 1
+    assert "Another scanner: other/images has no image" in capsys.readouterr().err
 
 
 def test_single_cases_of_every_run_are_there(world: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from node.arrival import Decision, plan
 from node.config import Config, load_text
 from node.package import Use, load
-from node.series import Header, read_header
+from node.series import Header, read_headers
 from node.states import Outcome
 from tests.packages import make_tiny_package
 from tests.phantoms import Phantom, make
@@ -33,7 +33,7 @@ rules:
 @pytest.fixture(scope="module")
 def headers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Header, ...]:
     made = make(tmp_path_factory.mktemp("series"), Phantom())
-    return tuple(read_header(path) for path in made.paths)
+    return tuple(header for path in made.paths for header in read_headers(path))
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,13 @@ REFUSALS = {
             "modality CT is not the model's, MR",
             "Let a rule choose by modality",
         ),
-        ("enhanced", "enhanced-multi-frame", None, "holds 12 frames", "classic single-frame"),
+        (
+            "frames of another class",
+            "enhanced-multi-frame",
+            None,
+            "holds 12 frames",
+            "classic single-frame",
+        ),
         ("no frame", "no-frame-of-reference", None, "no Frame of Reference", "original series"),
     )
     for phantom in [phantom or REFUSED[code]]

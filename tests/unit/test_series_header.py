@@ -9,14 +9,14 @@ import pytest
 from pydicom.dataset import Dataset
 
 from node.errors import NotAnImage
-from node.series import read_header
+from node.series import read_headers
 from node.series.header import header_of
 from tests.phantoms import CANARY, Phantom, make
 
 
 def test_a_header_says_what_the_instance_says(tmp_path: Path) -> None:
     made = make(tmp_path, Phantom(tags={"ImagesInAcquisition": 12, "EchoTime": "3.5"}))
-    header = read_header(made.paths[0])
+    header = read_headers(made.paths[0])[0]
     assert (header.modality, header.rows, header.columns) == ("MR", 20, 16)
     assert header.pixel_spacing_mm == (1.25, 1.5)
     assert header.expected_instances == 12
@@ -30,11 +30,11 @@ def test_the_series_count_wins_over_the_acquisition_count(tmp_path: Path) -> Non
     made = make(
         tmp_path, Phantom(tags={"ImagesInAcquisition": 7, "NumberOfSeriesRelatedInstances": 12})
     )
-    assert read_header(made.paths[0]).expected_instances == 12
+    assert read_headers(made.paths[0])[0].expected_instances == 12
 
 
 def test_the_patient_shows_as_a_digest_only(tmp_path: Path) -> None:
-    header = read_header(make(tmp_path).paths[0])
+    header = read_headers(make(tmp_path).paths[0])[0]
     assert CANARY not in repr(header)
     assert "CANARY" not in repr(header)
     assert len(header.patient_digest) == 64
@@ -57,7 +57,7 @@ def test_letters_in_a_number_are_absent(tmp_path: Path) -> None:
     raw = made.paths[0].read_bytes()
     at = raw.index(b"\x18\x00\x50\x00DS") + 8  # SliceThickness, explicit VR
     made.paths[0].write_bytes(raw[:at] + b"x.".ljust(2) + raw[at + 2 :])
-    assert read_header(made.paths[0]).slice_thickness_mm is None
+    assert read_headers(made.paths[0])[0].slice_thickness_mm is None
 
 
 def test_infinity_is_no_position() -> None:
@@ -96,7 +96,7 @@ def test_damage_anywhere_before_the_pixels_is_refused_or_harmless(tmp_path: Path
             damaged[rng.randrange(132, len(raw) - 640)] = rng.randrange(256)
         path.write_bytes(damaged)
         with contextlib.suppress(NotAnImage):
-            read_header(path)
+            read_headers(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICMxy"])
@@ -104,12 +104,12 @@ def test_rubbish_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(content)
     with pytest.raises(NotAnImage):
-        read_header(path)
+        read_headers(path)
 
 
 def test_an_absent_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(NotAnImage):
-        read_header(tmp_path / "absent")
+        read_headers(tmp_path / "absent")
 
 
 def test_a_b_value_comes_from_the_standard_or_a_vendor() -> None:
@@ -126,7 +126,7 @@ def test_reading_an_odd_value_warns_nobody(tmp_path: Path) -> None:
     with pydicom.config.disable_value_validation():
         dataset.PatientBirthDate = "29/02/1960"
         dataset.save_as(made.paths[0])
-    read_header(made.paths[0])  # warnings are errors in these tests
+    read_headers(made.paths[0])  # warnings are errors in these tests
 
 
 def _minimal(**values: object) -> Dataset:

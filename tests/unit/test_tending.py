@@ -16,6 +16,7 @@ from node.package import uses
 from node.queue import Destination
 from node.states import Ending, Kind, State
 from node.tending import Sweep, upkeep
+from tests.enhanced import enhance
 from tests.phantoms import REFUSED, Made, Phantom, make
 from tests.received import receive
 from tests.rows import T0
@@ -37,6 +38,25 @@ def test_a_complete_series_is_decided_exactly_once(site: Site, head: Made) -> No
     payload = story.segment.segment_payload()
     assert len(payload.files) == len(head.paths)
     assert payload.targets == (Destination(name="pacs"),)
+
+
+def test_one_enhanced_image_is_a_whole_series(site: Site, head: Made, tmp_path: Path) -> None:
+    folder = receive(site.inbox, [enhance(head, tmp_path / "enhanced.dcm")], T0)
+    assert site.sweep.run(T0 + 0.5) == 0
+    assert site.sweep.run(SETTLED) == 1, "its release says that it is complete"
+    (story,) = queue.stories(site.engine)
+    assert story.arrival.instances == 1
+    assert story.segment is not None
+    (file,) = site.inbox.instances(folder)
+    assert story.segment.segment_payload().files == (file.path.name,)
+
+
+def test_an_enhanced_image_with_a_gap_waits_for_more(site: Site, tmp_path: Path) -> None:
+    gap = make(tmp_path / "gap", Phantom(drop=(5,)))
+    receive(site.inbox, [enhance(gap, tmp_path / "enhanced.dcm")], T0)
+    assert site.sweep.run(SETTLED) == 0
+    assert site.sweep.run(QUIET) == 1
+    assert site.ends() == [(Ending.REFUSED, "missing-slice")]
 
 
 def test_a_restart_decides_nothing_a_second_time(site: Site, head: Made) -> None:

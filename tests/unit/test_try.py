@@ -10,6 +10,7 @@ from pydicom.uid import generate_uid
 from node import seg, series
 from node.imaging import nifti
 from tests.commanding import Run
+from tests.enhanced import enhance
 from tests.packages import THRESHOLDS, expected_labels, phantom
 from tests.phantoms import Phantom, make
 
@@ -41,6 +42,16 @@ def test_try_segments_a_dicom_folder(run: Run, tmp_path: Path, tiny_models: Path
     )
     assert told["seconds"]
     assert all(seconds >= 0 for seconds in told["seconds"].values())
+
+
+def test_try_segments_an_enhanced_image(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+    made = make(tmp_path / "classic", ONE_MM)
+    (tmp_path / "series").mkdir()
+    path = enhance(made, tmp_path / "series/enhanced.dcm")
+    status, said, _ = attempt(run, tmp_path / "series", tmp_path / "out", tiny_models, "--json")
+    assert status == 0
+    labels = seg.read_labels(Path(json.loads(said)["seg"]), series.read([path]))
+    np.testing.assert_array_equal(labels.array, made.labels)
 
 
 def test_try_segments_a_nifti_file_and_prints_a_table(

@@ -27,14 +27,31 @@ from node.config import Config, Target, load
 from node.errors import Defect, TimedOut
 from node.imaging.nifti import read_volume
 from node.inbox import Inbox
+from node.package import Package, resolve
 from node.package import load as load_package
-from node.package import resolve
 from node.package.folder import models_in
 from node.sender import send_echo, send_files
 from node.series.compose import Composed, Labelling, compose
 from node.states import Ending
 
-SIDES = ("right", "left")
+
+@dataclass(frozen=True)
+class Scene:
+    """One series that the demo sends."""
+
+    name: str
+    image: str  # beside this module
+    description: str  # of the series
+
+
+# what is sent to the model of each task; the first task that has a package is shown
+SCENES = {
+    "brain-mr": (Scene("head", "colin27_head.nii.gz", "T1 whole head"),),
+    "hippocampus-mr": (
+        Scene("right", "colin27_right.nii.gz", "T1 hippocampus right"),
+        Scene("left", "colin27_left.nii.gz", "T1 hippocampus left"),
+    ),
+}
 LONGEST_S = 240.0  # a slow machine may need a minute for its first start
 PEER_AE = "DEMOPACS"
 
@@ -43,7 +60,7 @@ PEER_AE = "DEMOPACS"
 class Result:
     """What came back for one series."""
 
-    side: str
+    scene: str
     seg_file: Path
     picture: Path
     volumes_ml: dict[str, float]
@@ -55,7 +72,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     command = commands.add_parser("demo", help="a head arrives by C-STORE, a SEG comes back")
     command.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything")
     command.add_argument("--models", type=Path, default=Path("models"))
-    command.add_argument("--size", default="large", help="size of the model")
+    command.add_argument(
+        "--task", choices=SCENES, help="of the model (default: the first there is)"
+    )
+    command.add_argument("--size", help="size of the model (default: the most accurate student)")
     command.add_argument("--open", action="store_true", help="open the pictures when done")
     add_json(command)
     command.set_defaults(run=_demo)
@@ -64,7 +84,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 def _demo(chosen: argparse.Namespace) -> int:
     steps = Steps(quiet=chosen.json)
     out = chosen.out.resolve() / time.strftime("%Y%m%d-%H%M%S")
-    config_file = _configure(chosen, out)
+    packages = [load_package(path) for path in models_in(chosen.models)]
+    package = resolve(chosen.task or _first_task(packages), packages)
+    config_file = _configure(chosen, package, out)
     config = load(config_file)
     peer_file = out / "pacs.yaml"
     with _started(peer_file, "--only", "listener"), _started(config_file):
@@ -74,29 +96,34 @@ def _demo(chosen: argparse.Namespace) -> int:
         study_uid = generate_uid()
         frame_uid = generate_uid()
         results = []
-        for number, side in enumerate(SIDES, start=1):
+        for number, scene in enumerate(SCENES[package.manifest.task], start=1):
             labelling = Labelling(
                 patient_name="Colin^Twentyseven",
                 study_description="Colin27, whole-head average",
-                series_description=f"T1 hippocampus {side}",
+                series_description=scene.description,
                 series_number=number,
                 study_uid=study_uid,
                 frame_of_reference_uid=frame_uid,
             )
-            made = _series(side, out / "sent" / side, labelling)
-            steps.say(f"sending {len(made.files)} slices around the {side} hippocampus by C-STORE")
+            made = _series(scene, out / "sent" / scene.name, labelling)
+            steps.say(f"sending {len(made.files)} slices, {scene.description}, by C-STORE")
             send_files(node_target, PEER_AE, made.files)
-            results.append(_result(config, made, side, time.time(), out))
+            results.append(_result(config, made, scene, time.time(), out))
     _say(chosen, results, config_file, study_uid)
     return 0
 
 
-def _configure(chosen: argparse.Namespace, out: Path) -> Path:
+def _first_task(packages: list[Package]) -> str:
+    tasks = {package.manifest.task for package in packages}
+    return next((task for task in SCENES if task in tasks), next(iter(SCENES)))
+
+
+def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
     """Write the configuration of the node, and of the listener that plays the PACS."""
     out.mkdir(parents=True)
     node_port, peer_port = _free_ports(2)
-    package = resolve("hippocampus-mr", [load_package(p) for p in models_in(chosen.models)])
-    package.size(chosen.size)
+    size = chosen.size or next(size for size in package.manifest.sizes if size != "teacher")
+    package.size(size)
     text: dict[str, Any] = {
         "node": {"ae_title": "SEGNODE", "host": "127.0.0.1", "port": node_port},
         "data": {"dir": str(out / "node"), "stop_accepting_below": "100 MiB"},
@@ -104,11 +131,11 @@ def _configure(chosen: argparse.Namespace, out: Path) -> Path:
         "targets": {
             "pacs": {"ae": PEER_AE, "host": "127.0.0.1", "port": peer_port, "confirm": "none"}
         },
-        "model": {"dir": str(chosen.models.resolve()), "size": chosen.size},
+        "model": {"dir": str(chosen.models.resolve()), "size": size},
         "rules": [
             {
-                "name": "hippocampus",
-                "when": {"modality": "MR", "description": "hippocampus"},
+                "name": "demo",
+                "when": {"modality": "MR", "description": "T1"},
                 "use": package.name,
                 "send_to": ["pacs"],
             }
@@ -163,14 +190,14 @@ def _wait_for(*targets: Target) -> None:
                 time.sleep(0.2)
 
 
-def _series(side: str, folder: Path, labelling: Labelling) -> Composed:
-    source = files("node.commands.demo") / f"colin27_{side}.nii.gz"
+def _series(scene: Scene, folder: Path, labelling: Labelling) -> Composed:
+    source = files("node.commands.demo") / scene.image
     now = datetime.fromtimestamp(time.time(), UTC)
     with as_file(source) as path:
         return compose(read_volume(path), folder, labelling, now)
 
 
-def _result(config: Config, made: Composed, side: str, sent_at: float, out: Path) -> Result:
+def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: Path) -> Result:
     """Wait for the SEG of one series in the PACS, check it and draw it."""
     engine = schema.open_configured(config.data)
     peer = Inbox(out / "pacs" / "inbox")
@@ -181,12 +208,12 @@ def _result(config: Config, made: Composed, side: str, sent_at: float, out: Path
             break
         time.sleep(0.05)
     else:
-        message = f"no result for the {side} side within {LONGEST_S:.0f} s"
+        message = f"no result for {scene.name} within {LONGEST_S:.0f} s"
         raise TimedOut(message, advice=f"See {out / 'node.log'}.")
     story = found[0]
     if story.ending is not Ending.DELIVERED or story.segment is None:
         reason = story.arrival.reason or (story.segment.reason if story.segment else "")
-        raise Defect(f"the {side} side ended as {story.ending}: {reason}")
+        raise Defect(f"{scene.name} ended as {story.ending}: {reason}")
     arrived = time.time()
     received = [file.path for folder in peer.series_folders() for file in peer.instances(folder)]
     newest = max(received, key=lambda path: path.stat().st_mtime_ns)
@@ -195,13 +222,13 @@ def _result(config: Config, made: Composed, side: str, sent_at: float, out: Path
     segments = package.manifest.segments
     labels = seg.read_labels(newest, source)
     seg.verify(newest, source, labels, segments)
-    picture = out / f"hippocampus_{side}.png"
+    picture = out / f"{package.manifest.task}_{scene.name}.png"
     preview.preview(source.volume, labels, segments, picture)
-    kept = out / f"seg_{side}.dcm"
+    kept = out / f"seg_{scene.name}.dcm"
     kept.write_bytes(newest.read_bytes())
     volumes = labels.volumes_ml(package.manifest.numbers)
     named = {segment.label: volumes[segment.number] for segment in segments}
-    return Result(side, kept, picture, named, arrived - sent_at)
+    return Result(scene.name, kept, picture, named, arrived - sent_at)
 
 
 def _say(
@@ -211,16 +238,16 @@ def _say(
         print_json(results)
         return
     rows = [
-        (result.side, label, f"{volume:.2f}")
+        (result.scene, label, f"{volume:.2f}")
         for result in results
         for label, volume in result.volumes_ml.items()
     ]
     print()
-    print_table(("side", "structure", "ml"), rows)
+    print_table(("series", "structure", "ml"), rows)
     print()
     for result in results:
         print(
-            f"{result.side:<5}  {result.seconds:.1f} s from the last slice to the SEG in the PACS"
+            f"{result.scene:<5}  {result.seconds:.1f} s from the last slice to the SEG in the PACS"
         )
         print(f"       SEG      {result.seg_file}")
         print(f"       picture  {result.picture}")

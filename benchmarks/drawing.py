@@ -1,0 +1,73 @@
+"""Is training or drawing the bottleneck? Seconds of both, of a recipe with a generator.
+
+    python benchmarks/drawing.py kd/recipes/brain-mr.yaml --data DATA [--threads 2] [--rounds 5]
+
+One label map, one view per step; medians of alternated rounds. Nothing is kept.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from kd.augment import Batch
+from kd.batches import Drawn
+from kd.cases import names_of, read_anatomy
+from kd.losses import deep_supervision
+from kd.network import UNet
+from kd.precision import autocast
+from kd.recipe import read_recipe
+from kd.runs import new_network
+from kd.train import pick_device
+
+
+def main() -> None:
+    """Measure and print one line per size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    device, recipe = pick_device(chosen.device), read_recipe(chosen.recipe)
+    if recipe.generator is None:
+        parser.error("the recipe has no generator")
+    name = names_of(recipe, chosen.data, recipe.data.train)[0]
+    patch, choice = recipe.training_patch_zyx, recipe.training
+    maps = [read_anatomy(recipe, chosen.data, name)]
+    source = Drawn(maps, patch, choice, recipe.generator, device)
+    print(f"patch {patch}, batch {choice.batch}, {chosen.threads} threads, {device}")
+    for size in recipe.sizes:
+        network = new_network(recipe, size).to(device, memory_format=torch.channels_last_3d)
+        drawing, training = [], []
+        for at in range(chosen.rounds + 1):
+            begun = _now(device)
+            batch = source.at(at, None)
+            drawn = _now(device)
+            _step(network, batch, device)
+            drawing.append(drawn - begun)
+            training.append(_now(device) - drawn)
+        draw, train = (statistics.median(found[1:]) for found in (drawing, training))
+        print(f"{size}: drawing {draw:.3f} s, training {train:.3f} s a step: {draw / train:.0%}")
+
+
+def _step(network: UNet, batch: Batch, device: torch.device) -> None:
+    """Do the forward and backward pass of one step."""
+    with autocast(device):
+        image = batch.image_bczyx.contiguous(memory_format=torch.channels_last_3d)
+        outputs = network.deep(image)
+    deep_supervision(outputs, batch.labels_bzyx).backward()
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Cases of another source than the data set: how a family does where it was not trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd.cases import Pair, read_files
+from kd.errors import BadCase
+from kd.ids import Ids, read_ids
+from kd.recipe import Elsewhere, Recipe
+from node.package.manifest import Manifest, restrict
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """The cases of one other source, and which segments its reference knows."""
+
+    said: Elsewhere
+    pairs: tuple[Pair, ...]
+    ids: Ids | None
+
+    def judged(self, manifest: Manifest) -> Manifest:
+        """Return the manifest with those segments alone that the reference knows."""
+        return manifest if self.ids is None else restrict(manifest, self.ids.judged)
+
+
+def read_elsewhere(recipe: Recipe, folder: Path, beside: Path) -> list[Foreign]:
+    """Read every other source that the recipe names.
+
+    Args:
+        recipe: names them under `elsewhere`.
+        folder: where their folders are.
+        beside: folder of the recipe, where its tables of ids are.
+
+    Raises:
+        BadCase: a source has no image, or a case that cannot be used.
+    """
+    return [_read(recipe, one, folder, beside) for one in recipe.elsewhere]
+
+
+def _read(recipe: Recipe, one: Elsewhere, folder: Path, beside: Path) -> Foreign:
+    numbers = tuple(part.number for part in recipe.segments)
+    ids = None if one.ids is None else read_ids(beside / one.ids, numbers)
+    images = sorted((folder / one.images).glob(f"*{one.image_ending}"))
+    if not images:
+        message = f"{one.name}: {one.images} has no image that ends in {one.image_ending}"
+        raise BadCase(message)
+    pairs = []
+    for path in images:
+        name = path.name.removesuffix(one.image_ending)
+        label = folder / one.labels / f"{name}{one.label_ending}"
+        pairs.append(read_files(name, path, label, recipe.n_classes, ids))
+    return Foreign(one, tuple(pairs), ids)

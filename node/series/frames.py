@@ -1,0 +1,114 @@
+"""The frames of a multi-frame instance as headers, as if each slice had come by itself.
+
+Promises: what an object may say once for all frames or for each frame apart (functional groups,
+PS3.3 C.7.6.16) is found in either place; an object whose groups do not fit its frames says so.
+Leaves to `survey`: whether the frames make one volume.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
+
+from node.series.header import Header, header_of, read_dataset
+from node.series.values import UNREADABLE, b_value, codes, number, text, vector, whole_number
+
+SINGLE_FRAME_CLASSES: dict[str, str] = {  # of each class whose frames are read
+    EnhancedCTImageStorage: CTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage: CTImageStorage,
+    EnhancedMRImageStorage: MRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage: MRImageStorage,
+}
+FRAME_TYPES = {
+    CTImageStorage: "CTImageFrameTypeSequence",
+    MRImageStorage: "MRImageFrameTypeSequence",
+}
+MOST_FRAMES = 10_000  # far more than any volume has; each costs a header
+
+
+def read_headers(path: Path) -> tuple[Header, ...]:
+    """Read the header of each slice that one Part 10 file holds.
+
+    Raises:
+        NotAnImage: the file is no DICOM object, is cut off, or lacks one of its four UIDs.
+    """
+    return headers_of(read_dataset(path), path)
+
+
+def headers_of(dataset: Dataset, path: Path) -> tuple[Header, ...]:
+    """Return a header for each frame of an Enhanced CT or MR image, or the one of the instance.
+
+    Raises:
+        NotAnImage: it lacks one of its four UIDs.
+    """
+    whole = header_of(dataset, path)
+    problem = _problem(whole, dataset)
+    if problem:
+        return (msgspec.structs.replace(whole, frames_problem=problem),)
+    if whole.sop_class_uid not in SINGLE_FRAME_CLASSES:
+        return (whole,)
+    return tuple(_of_frame(whole, dataset, at + 1) for at in range(whole.number_of_frames))
+
+
+def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset:
+    """Return a functional group of a frame (from 1): its own, else the shared one, else nothing."""
+    own = _items(dataset, "PerFrameFunctionalGroupsSequence")[frame - 1]
+    for groups in (own, *_items(dataset, "SharedFunctionalGroupsSequence")[:1]):
+        for group in _items(groups, keyword)[:1]:
+            return group
+    return Dataset()
+
+
+def _problem(whole: Header, dataset: Dataset) -> str:
+    count = whole.number_of_frames
+    holds = f"an instance holds {count} {'frame' if count == 1 else 'frames'}"
+    if whole.sop_class_uid not in SINGLE_FRAME_CLASSES:
+        return f"{holds} and is no Enhanced CT or MR image" if count > 1 else ""
+    if count > MOST_FRAMES:
+        return f"{holds}, and up to {MOST_FRAMES} can be read"
+    described = len(_items(dataset, "PerFrameFunctionalGroupsSequence"))
+    return f"{holds}, and its functional groups describe {described}" if described != count else ""
+
+
+def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
+    group = partial(functional_group, dataset, frame)
+    measures, content = group("PixelMeasuresSequence"), group("FrameContentSequence")
+    kind = group(FRAME_TYPES[SINGLE_FRAME_CLASSES[whole.sop_class_uid]])
+    technique = codes(kind, "VolumeBasedCalculationTechnique")
+    place, directions = group("PlanePositionSequence"), group("PlaneOrientationSequence")
+    component = text(kind, "ComplexImageComponent").upper()
+    return msgspec.structs.replace(
+        whole,
+        frame=frame,
+        position_mm=vector(place, "ImagePositionPatient", 3),
+        orientation=vector(directions, "ImageOrientationPatient", 6),
+        pixel_spacing_mm=vector(measures, "PixelSpacing", 2),
+        slice_thickness_mm=number(measures, "SliceThickness"),
+        # a projection or localizer may be called so in any of the three
+        image_type=(*codes(kind, "FrameType"), *whole.image_type, *technique),
+        complex_component=component or whole.complex_component,
+        echo_time_ms=number(group("MREchoSequence"), "EffectiveEchoTime"),
+        acquisition_number=whole_number(content, "FrameAcquisitionNumber"),
+        temporal_position=whole_number(content, "TemporalPositionIndex"),
+        stack_id=text(content, "StackID"),
+        b_value=b_value(group("MRDiffusionSequence")),
+    )
+
+
+def _items(dataset: Dataset, keyword: str) -> Sequence:
+    """Return the items of a sequence; none where it is absent, damaged or no sequence."""
+    try:
+        value = dataset.get(keyword)
+    except UNREADABLE:
+        return Sequence()
+    return value if isinstance(value, Sequence) else Sequence()

@@ -1,0 +1,89 @@
+"""Single values of a dataset, however odd they were written.
+
+Promises: what cannot be understood is absent, never guessed; nothing here raises.
+"""
+
+import math
+import struct
+from collections.abc import Iterable
+
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import Tag
+
+# what pydicom raises for values and files that are damaged, or no DICOM at all
+UNREADABLE = (
+    ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError,
+    BytesLengthException, InvalidDicomError, OSError, EOFError, struct.error,
+)  # fmt: skip
+
+# standard, Siemens and GE: PS3.3 C.8.13.5.9; the private ones are documented by the vendors
+B_VALUE_TAGS = (Tag(0x0018, 0x9087), Tag(0x0019, 0x100C), Tag(0x0043, 0x1039))
+GE_B_VALUE_OFFSET = 1e9  # GE adds this to b-values of some software versions
+LARGEST_B_VALUE = 1e5  # s/mm²; what is larger is some other number in a private element
+
+Vector = tuple[float, ...]
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """Return the value as text; several values keep the backslash between them."""
+    return "\\".join(texts(dataset, keyword)).strip(" \0")
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return each of several values as text."""
+    value = _value(dataset, keyword)
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return (str(value),)
+    return tuple(str(part) for part in value)
+
+
+def codes(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return the values of a Code String, which some write in lower case."""
+    return tuple(part.strip().upper() for part in texts(dataset, keyword))
+
+
+def vector(dataset: Dataset, keyword: str, length: int) -> Vector | None:
+    """Return `length` finite numbers, or nothing."""
+    try:
+        numbers = tuple(float(part) for part in texts(dataset, keyword))
+    except ValueError:
+        return None
+    whole = len(numbers) == length and all(math.isfinite(number) for number in numbers)
+    return numbers if whole else None
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """Return one finite number, or nothing."""
+    found = vector(dataset, keyword, 1)
+    return found[0] if found else None
+
+
+def whole_number(dataset: Dataset, keyword: str) -> int | None:
+    """Return one whole number, or nothing."""
+    found = number(dataset, keyword)
+    return int(found) if found is not None and found == int(found) else None
+
+
+def b_value(dataset: Dataset) -> float | None:
+    """Return the diffusion weighting in s/mm², from the standard's element or a vendor's."""
+    for tag in B_VALUE_TAGS:
+        try:
+            value = dataset[tag].value if tag in dataset else None
+            first = value if isinstance(value, str | int | float) else value[0] if value else None
+            found = float(first) if first is not None else math.nan
+        except UNREADABLE:
+            continue
+        found %= GE_B_VALUE_OFFSET
+        if 0 <= found <= LARGEST_B_VALUE:
+            return found
+    return None
+
+
+def _value(dataset: Dataset, keyword: str) -> object:
+    try:
+        return dataset.get(keyword)
+    except UNREADABLE:  # such as letters in a number
+        return None
