@@ -2,8 +2,8 @@
 
     python benchmarks/nnunet_predictor.py IMAGE --classes 33 --spacing 1 1 1 --threads 2 [--mirror]
 
-The network is nnU-Net's default for 3D (six stages, 32 to 320 channels) with random weights: what
-it has learnt makes no difference to seconds. With `--patches N` only N patches are computed and the
+The network is nnU-Net's default for 3D (32 to 320 channels, up to six stages) with random weights:
+what it has learnt makes no difference to seconds. With `--patches N` only N patches are computed and the
 network's seconds are scaled to all of them; the answer says so. Prints one line of JSON.
 """
 
@@ -18,19 +18,28 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-STAGES, WIDTHS = 6, [32, 64, 128, 256, 320, 320]
+BASE, WIDEST, LEAST_EDGE = 32, 320, 4  # nnU-Net's planner: channels, and when it stops to halve
+
+
+def stages_of(patch: list[int]) -> int:
+    """Return how many stages nnU-Net gives a cube-like patch: it halves until an edge would be 3."""
+    stages = 1
+    while all(edge % 2**stages == 0 and edge // 2**stages >= LEAST_EDGE for edge in patch):
+        stages += 1
+    return stages
 
 
 def plans(spacing: list[float], patch: list[int]) -> dict[str, object]:
     """Return what nnU-Net's planner would write for one MR channel."""
+    stages = stages_of(patch)
     kwargs = {
-        "n_stages": STAGES,
-        "features_per_stage": WIDTHS,
+        "n_stages": stages,
+        "features_per_stage": [min(BASE << i, WIDEST) for i in range(stages)],
         "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [[3, 3, 3]] * STAGES,
-        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (STAGES - 1),
-        "n_conv_per_stage": [2] * STAGES,
-        "n_conv_per_stage_decoder": [2] * (STAGES - 1),
+        "kernel_sizes": [[3, 3, 3]] * stages,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+        "n_conv_per_stage": [2] * stages,
+        "n_conv_per_stage_decoder": [2] * (stages - 1),
         "conv_bias": True,
         "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
         "norm_op_kwargs": {"eps": 1e-5, "affine": True},

@@ -5,7 +5,7 @@
 The case is the package's golden one, as a DICOM series. Every run is a process of its own; rows
 take turns, so that a noisy minute hits all of them; the table has medians. With `--write` it goes
 into docs/performance.md with the machine and the commit. `make setup` makes an interpreter for
-nnU-Net, which needs minutes for a case: only a few of its patches are computed.
+nnU-Net, which needs minutes for a whole head: let it compute a few patches only.
 """
 
 import argparse
@@ -76,7 +76,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--nnunet", type=Path, default=Path(sys.prefix, "nnunet", "bin", "python"))
-    parser.add_argument("--nnunet-patches", type=int, default=1)
+    parser.add_argument("--nnunet-patches", type=int, help="compute so many, and estimate the rest")
+    parser.add_argument("--nnunet-patch", type=int, nargs=3, help="default: the package's")
+    parser.add_argument("--nnunet-spacing", type=float, nargs=3, help="default: the package's")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     package = resolve(chosen.task, [load(path) for path in models_in(ROOT / "models")])
@@ -113,9 +115,13 @@ def _rows(chosen: argparse.Namespace, package: Package, folder: Path) -> list[Ro
 def _nnunet(
     chosen: argparse.Namespace, package: Package, image: Path, threads: int, *, mirror: bool
 ) -> Row:
-    classes, spacing = len(package.manifest.segments) + 1, package.manifest.grid.spacing_mm_zyx
-    words = [str(image), "--classes", str(classes), "--spacing", *(str(s) for s in spacing)]
-    words += ["--threads", str(threads), "--patches", str(chosen.nnunet_patches)]
+    grid = package.manifest.grid
+    spacing, patch = chosen.nnunet_spacing or grid.spacing_mm_zyx, chosen.nnunet_patch
+    words = [str(image), "--classes", str(len(package.manifest.segments) + 1)]
+    words += ["--spacing", *(str(s) for s in spacing), "--threads", str(threads)]
+    words += ["--patch", *(str(edge) for edge in patch or grid.patch_zyx)]
+    if chosen.nnunet_patches is not None:
+        words += ["--patches", str(chosen.nnunet_patches)]
     script = str(ROOT / "benchmarks" / "nnunet_predictor.py")
     command = [str(chosen.nnunet), script, *words, *(["--mirror"] if mirror else [])]
     name = "nnUNetPredictor, defaults" if mirror else "nnUNetPredictor, no mirroring"
