@@ -3,8 +3,8 @@
     python benchmarks/nnunet_predictor.py IMAGE --classes 33 --spacing 1 1 1 --threads 2 [--mirror]
 
 The network is nnU-Net's default for 3D (32 to 320 channels, up to six stages) with random weights:
-what it has learnt makes no difference to seconds. With `--patches N` only N patches are computed and the
-network's seconds are scaled to all of them; the answer says so. Prints one line of JSON.
+what it has learnt makes no difference to seconds. With `--patches N` only N patches are computed and
+the network's seconds are scaled to all of them; the answer says so. Prints one line of JSON.
 """
 
 import argparse
@@ -22,7 +22,7 @@ BASE, WIDEST, LEAST_EDGE = 32, 320, 4  # nnU-Net's planner: channels, and when i
 
 
 def stages_of(patch: list[int]) -> int:
-    """Return how many stages nnU-Net gives a cube-like patch: it halves until an edge would be 3."""
+    """Return how many stages nnU-Net gives a patch of nearly equal edges: none gets below 4."""
     stages = 1
     while all(edge % 2**stages == 0 and edge // 2**stages >= LEAST_EDGE for edge in patch):
         stages += 1
