@@ -3,8 +3,8 @@
     python benchmarks/nnunet_predictor.py IMAGE --classes 33 --spacing 1 1 1 --threads 2 [--mirror]
 
 The network is nnU-Net's default for 3D (32 to 320 channels, up to six stages) with random weights:
-what it has learnt makes no difference to seconds. With `--patches N` only N patches are computed and
-the network's seconds are scaled to all of them; the answer says so. Prints one line of JSON.
+what it has learnt makes no difference to seconds. With `--patches N` only N patches are computed
+and the network's seconds are scaled to all of them; the answer says so. Prints one line of JSON.
 """
 
 import argparse
