@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from node.engines import OPENVINO_BF16
+from node.commands.offline import selftest_one
 from node.imaging import intensity
 from node.imaging.nifti import read_volume
 from node.imaging.orient import orient
@@ -13,7 +14,7 @@ from node.imaging.patches import score_rows
 from node.imaging.resample import regrid, resample
 from node.imaging.volume import FloatArray, Volume
 from node.package import Package, load, models_in
-from node.pipeline import golden_dice, open_student
+from node.pipeline import open_student
 from tests import torch_graph
 from tests.measuring import ENGINES_HERE
 
