@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node.engines import OPENVINO_BF16
 from node.commands.offline import selftest_one
+from node.engines import OPENVINO_BF16
 from node.imaging import intensity
 from node.imaging.nifti import read_volume
 from node.imaging.orient import orient
@@ -14,7 +14,7 @@ from node.imaging.patches import score_rows
 from node.imaging.resample import regrid, resample
 from node.imaging.volume import FloatArray, Volume
 from node.package import Package, load, models_in
-from node.pipeline import open_student
+from node.pipeline import golden_dice, open_student
 from tests import torch_graph
 from tests.measuring import ENGINES_HERE
 
@@ -72,6 +72,13 @@ def _first_patch(package: Package) -> FloatArray:
 
     next(score_rows(array, manifest.grid.patch_zyx, manifest.grid.overlap, network))
     return seen[0]
+
+
+def test_every_size_goes_from_dicom_to_a_verified_seg(package: Package) -> None:
+    """One word of configuration apart: nothing else knows which size runs."""
+    for size in package.manifest.sizes:
+        result = selftest_one(package, size, threads=1)
+        assert result["ok"], result["said"]
 
 
 def test_the_package_is_small_enough_for_every_clone(package: Package) -> None:
