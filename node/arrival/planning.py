@@ -96,6 +96,7 @@ def plan(
     rules: Sequence[Rule],
     uses: Mapping[str, Use],
     measured: Sequence[Measurement] = (),
+    waiting: int = 0,
 ) -> Decision:
     """Decide what becomes of the series that `headers` describe.
 
@@ -105,6 +106,7 @@ def plan(
         rules: of the configuration.
         uses: package and size of each rule with a model, by the rule's name.
         measured: what sizes and engines cost on this machine.
+        waiting: segmentations that wait for their turn.
     """
     if all(header.modality in NO_IMAGES for header in headers):
         kind = headers[0].modality
@@ -116,7 +118,7 @@ def plan(
         mismatch = _mismatch(rule.when, facts)
         if mismatch is None:
             decision = _apply(rule, facts, found, problem, uses)
-            return _chosen(decision, uses, measured)
+            return _chosen(decision, uses, measured, waiting)
         mismatches.append(f"{rule.name}: {mismatch}")
     reason = "; ".join(mismatches) or "there are no rules"
     advice = "Add or widen a rule in the configuration if this series should be segmented."
@@ -169,12 +171,15 @@ def _apply(
 
 
 def _chosen(
-    decision: Decision, uses: Mapping[str, Use], measured: Sequence[Measurement]
+    decision: Decision,
+    uses: Mapping[str, Use],
+    measured: Sequence[Measurement],
+    waiting: int,
 ) -> Decision:
     """Settle size and engine of a planned series: a job names them, and `auto` is not one."""
     if decision.outcome is not Outcome.PLANNED or decision.survey is None:
         return decision
-    choice = choose(uses[decision.rule], decision.survey.grid, measured)
+    choice = choose(uses[decision.rule], decision.survey.grid, measured, waiting)
     return replace(decision, size=choice.size, engine=choice.engine, why=choice.why)
 
 

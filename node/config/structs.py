@@ -107,6 +107,8 @@ class Rule(_Strict, frozen=True, kw_only=True):
     size: SizeChoice | None = None  # these three: instead of those of `model`
     deadline: Seconds | None = None
     memory: Bytes | None = None
+    # while more segmentations wait than this, the next smaller size runs; None: never
+    step_down_above: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     send_to: tuple[Name, ...] = ()
     priority: Annotated[int, Meta(ge=0, le=9)] = 5  # 9 runs first
 

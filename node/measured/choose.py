@@ -1,7 +1,7 @@
 """Which size and engine a series gets. Pure: the same measurements give the same choice."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.config import AUTO
 from node.engines import ONNXRUNTIME
@@ -20,14 +20,30 @@ class Choice:
     why: str
 
 
-def choose(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
-    """Choose for a series on `grid`.
+def choose(use: Use, grid: Grid, measured: Sequence[Measurement], waiting: int = 0) -> Choice:
+    """Choose for a series on `grid`; one size smaller while too many segmentations wait.
 
     Args:
         use: what the rule wants; its size and its engine may be `auto`.
         grid: of the series, in any axis order.
         measured: what is known of this machine, see `measured.known`.
+        waiting: segmentations that wait for their turn.
     """
+    usual = _alone(use, grid, measured)
+    if use.step_down_above is None or waiting <= use.step_down_above:
+        return usual
+    smaller = [
+        size for size in SIZES[SIZES.index(usual.size) + 1 :] if size in use.package.manifest.sizes
+    ]
+    if not smaller:
+        return usual
+    found = _alone(replace(use, size=smaller[0]), grid, measured)
+    why = f"{waiting} wait, more than {use.step_down_above}: {found.size} instead of {usual.size}"
+    return replace(found, why=f"{why}; {found.why}")
+
+
+def _alone(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
+    """Choose as if nobody waited."""
     sizes = offered(use.package) if use.size == AUTO else [use.size]
     work = workload(use.package, grid)
     tried = [

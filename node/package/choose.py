@@ -18,6 +18,7 @@ class Use:
     engine: str = AUTO
     deadline_s: float = float("inf")  # of one series, from its voxels to its labels
     memory_bytes: float = float("inf")
+    step_down_above: int | None = None  # segmentations that wait
 
 
 def uses(config: Config) -> list[Use]:
@@ -51,6 +52,7 @@ def _use(config: Config, rule: Rule, package: Package, size: str) -> Use:
         engine=config.model.engine,
         deadline_s=deadline,
         memory_bytes=min(memory, config.limits.memory),  # more is not given to the child
+        step_down_above=rule.step_down_above,
     )
 
 

@@ -19,7 +19,7 @@ from node.errors import Defect, Unsuitable
 from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
 from node.package import Use
 from node.series import Header, read_headers
-from node.states import Outcome
+from node.states import Kind, Outcome, State
 from node.tending.choice import Content, choose
 from node.tending.look import Look, announced, caller_of, repeated
 from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
@@ -232,7 +232,8 @@ class Sweep:
         if look.problem is not None:
             return refusal(look.problem)
         known = measured.known(self._config.data, self._host)
-        return plan(look.headers, look.caller, self._config.rules, self._uses, known)
+        waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
+        return plan(look.headers, look.caller, self._config.rules, self._uses, known, waiting)
 
     def _record(self, look: Look, decision: Decision, now: float) -> None:
         recorded = queue.record_arrival(self._engine, *rows(look, decision, self._config, now), now)

@@ -85,6 +85,21 @@ def test_nothing_measured_is_said_and_the_smallest_runs(package: Package) -> Non
     assert "nothing is measured on this machine yet, so the smallest size runs" in choice.why
 
 
+def test_under_backlog_the_next_smaller_size_runs_and_says_so(data: Data, package: Package) -> None:
+    found = kept(data, *three(package))
+    fixed = use(package, "teacher", step_down_above=5)
+    assert choose(fixed, GRID, found, waiting=5).size == "teacher"
+    choice = choose(fixed, GRID, found, waiting=6)
+    assert choice.size == "small"
+    assert choice.why.startswith("6 wait, more than 5: small instead of teacher; ")
+    by_deadline = use(package, deadline_s=4.0, step_down_above=5)
+    assert choose(by_deadline, GRID, found, waiting=6).size == "tiny"
+    assert choose(use(package, "tiny", step_down_above=5), GRID, found, waiting=6).size == "tiny"
+    assert choose(use(package, "teacher"), GRID, found, waiting=10_000).size == "teacher"
+    unmeasured = choose(fixed, GRID, [], waiting=6)
+    assert (unmeasured.size, unmeasured.engine) == ("small", "onnxruntime")
+
+
 def test_accuracy_is_dice_where_it_is_known(data: Data, package: Package) -> None:
     def metrics(mean: float) -> Metrics:
         return Metrics(cases=3, dice=Interval(mean=mean, ci=(0, 1)), dice_per_segment={})
