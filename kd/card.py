@@ -42,7 +42,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "## Measured",
             "",
             f"On {numbers['cases']} {_held_out(manifest)}, through the node's own pipeline; "
-            " means with 95 % bootstrap intervals over cases; surface Dice at "
+            "means with 95 % bootstrap intervals over cases; surface Dice at "
             f"{numbers['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: one "
             "golden case, one thread, on the machine that made the release.",
             "",

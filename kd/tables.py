@@ -200,8 +200,9 @@ def _lesson(told: dict[str, Any], numbers: dict[str, Any]) -> str:
     names += ["boundary"] if terms["kl"] and terms["boundary"] else []
     names += ["soft Dice"] if terms["dice"] else []
     names += ["channel-wise"] if terms["channel_wise"] else []
-    usual = {found["training"]["teacher"] for found in numbers["sizes"].values()}
-    of = "" if told["teacher"] in usual else "; other soft targets"
+    runs = [*numbers["sizes"].values(), *numbers["compared"].values()]
+    usual = next(run["training"]["teacher"] for run in runs if run["training"]["distilled"])
+    of = "" if told["teacher"] == usual else "; other soft targets"
     return " + ".join(names) + of
 
 
