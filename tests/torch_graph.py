@@ -33,6 +33,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "Concat": lambda a, *xs: torch.cat(xs, a["axis"]),
     "Identity": lambda _, x: x,
     "Add": lambda _, x, y: x + y,
+    "Unsqueeze": lambda _, x, axes: x.unsqueeze(int(axes[0])),
+    "ReduceMean": lambda a, x, axes: x.mean(int(axes[0]), keepdim=bool(a["keepdims"])),
     "Div": lambda _, x, y: x / y,
 }
 

@@ -5,6 +5,7 @@ every voxel where the labels put it. Reads through `node.seg.decode` alone.
 """
 
 import io
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ BINARY_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 PLACE_TOLERANCE_MM = 0.01  # decimal strings of 16 characters are far more exact
 MALFORMED = (
     InvalidDicomError, ValueError, AttributeError, KeyError, IndexError, TypeError, OSError,
-    NotImplementedError, RuntimeError,
+    NotImplementedError, RuntimeError, struct.error,
 )  # fmt: skip
 
 

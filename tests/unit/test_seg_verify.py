@@ -283,7 +283,10 @@ def test_our_own_words_stay(good: Result) -> None:
 
 def test_every_truncation_is_caught(good: Result) -> None:
     whole = to_bytes(good.seg)
-    for length in range(0, len(whole) - 1, len(whole) // 40):
+    coarse = range(0, len(whole) - 1, len(whole) // 40)
+    # every place in the middle of one element too: tag, length and value are cut differently
+    fine = range(len(whole) // 2, len(whole) // 2 + 60)
+    for length in (*coarse, *fine):
         with pytest.raises(VerificationFailed):
             verify(whole[:length], good.series, good.labels)
 
