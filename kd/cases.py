@@ -211,12 +211,16 @@ def read_files(
     except NodeError as exc:
         message = f"case {name}: {exc.message}"
         raise BadCase(message) from exc
-    check_pair(name, image, labels, n_classes)
+    check_pair(name, image, labels, n_classes, has_left_out=ids is not None)
     return Pair(name, image, labels)
 
 
-def check_pair(name: str, image: Volume, labels: Labels, n_classes: int) -> None:
+def check_pair(
+    name: str, image: Volume, labels: Labels, n_classes: int, *, has_left_out: bool = False
+) -> None:
     """Refuse a pair that would teach something wrong.
+
+    LEFT_OUT is a label like any other, unless a table of ids has put it there.
 
     Raises:
         BadCase: different shapes or affines, no labelled voxel, or a label outside the list.
@@ -227,7 +231,8 @@ def check_pair(name: str, image: Volume, labels: Labels, n_classes: int) -> None
     if not image.grid.is_close(labels.grid):
         message = f"case {name}: image and labels have the same shape but lie at different places"
         raise BadCase(message, advice="Write the labels with the image's affine")
-    top = int(labels.array.max(where=labels.array != LEFT_OUT, initial=0))
+    judged = labels.array[labels.array != LEFT_OUT] if has_left_out else labels.array
+    top = int(judged.max(initial=0))
     if top >= n_classes:
         message = f"case {name}: label {top} is not in the list 0 to {n_classes - 1}"
         raise BadCase(message)

@@ -33,7 +33,7 @@ class Generator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     rotate_degrees: float = 15.0
     scale_share: float = 0.18
     shear: float = 0.02
-    elastic_mm: float = 4.0  # largest standard deviation of the displacement at the control points
+    elastic_voxels: float = 4.0  # fine ones; largest standard deviation at the control points
     elastic_every: int = 32  # fine voxels between control points
 
     alike_p: float = 0.6
@@ -137,7 +137,7 @@ def _where(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Ten
     offset = draws.uniform(-1, 1, 3)[0] * torch.tensor(room, device=draws.device)
     offset = offset + torch.tensor(middle, device=draws.device)
     knots = [max(2, round(p / choice.elastic_every) + 1) for p in fine]
-    size = draws.uniform(0, choice.elastic_mm, 1, 1, 1, 1)
+    size = draws.uniform(0, choice.elastic_voxels, 1, 1, 1, 1)
     where = F.interpolate(
         draws.normal(3, *knots) * size, fine, mode="trilinear", align_corners=True
     )[0]

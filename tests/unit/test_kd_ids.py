@@ -35,6 +35,16 @@ def test_ids_become_segments_and_some_voxels_are_not_judged(tmp_path: Path) -> N
     assert np.array_equal(pair.labels.array, expected)
 
 
+def test_only_a_table_may_leave_voxels_out(tmp_path: Path) -> None:
+    """Without one, a label of that number is outside the list, and refused."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        values = np.array([1, LEFT_OUT] * 6, np.float32).reshape(GRID.shape)
+        write(Volume(values, GRID), tmp_path / folder / "a.nii.gz")
+    with pytest.raises(BadCase, match="label 255 is not in the list"):
+        pairs_in(tmp_path / "images", tmp_path / "labels", 4)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
