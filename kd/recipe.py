@@ -17,7 +17,7 @@ from kd.generator import Generator
 from kd.network import Topology, Triple, uniform
 from node.imaging import intensity
 from node.imaging import regions as region_steps
-from node.package.manifest import SIZES, Input, ModelGrid, Segment, SizeName
+from node.package.manifest import SIZES, Expected, Input, ModelGrid, Segment, SizeName
 
 TEACHER: SizeName = "teacher"
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
@@ -128,6 +128,7 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     intensity: tuple[intensity.Step, ...]
     segments: tuple[Segment, ...]
     regions: tuple[region_steps.Step, ...] = ()
+    expect: tuple[Expected, ...] = ()  # volumes that any patient has
     strides_zyx: tuple[Triple, ...]
     sizes: dict[SizeName, Net]
     training: Training = Training()

@@ -163,6 +163,7 @@ def _with_golden(order: Order, made: dict[SizeName, Made], draft: Path) -> Packa
         intensity=recipe.intensity,
         segments=recipe.segments,
         regions=recipe.regions,
+        expect=recipe.expect,
         sizes={
             size: Size(
                 file=f"{size}.onnx",

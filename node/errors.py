@@ -122,6 +122,12 @@ class OutsideModelRange(Unsuitable):
     code = "outside-model-range"
 
 
+class ImplausibleResult(Unsuitable):
+    """The volume of what was found is outside what the package expects of any patient."""
+
+    code = "implausible-result"
+
+
 class UndecodablePixels(Unsuitable):
     """The pixel data is damaged, or compressed in a way that cannot be decoded here."""
 

@@ -24,6 +24,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 PANEL_PX = 360  # width and height of the square in which each plane is drawn
 MARGIN_PX = 24  # around a plane: room for the letters
 LINE_PX = 26  # height of a line of the legend
+SHORT_LEGEND = 8  # segments that are listed below each other; more are set in columns
 FILL = 0.30  # opacity of a segment inside its outline
 WINDOW_PERCENT = (1.0, 99.5)  # of the voxels; outliers would leave the rest dark
 BACKGROUND, INK, FAINT = (0, 0, 0), (235, 235, 235), (150, 150, 150)
@@ -62,8 +63,8 @@ def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: P
     low, high = np.percentile(turned.array, WINDOW_PERCENT)
     colours = {segment.number: segment.colour_rgb for segment in segments}
     width = len(PLANES) * (PANEL_PX + 2 * MARGIN_PX)
-    lines = len(segments) + 1
-    height = PANEL_PX + 2 * MARGIN_PX + lines * LINE_PX + MARGIN_PX
+    lines = _lines(len(segments))
+    height = PANEL_PX + 2 * MARGIN_PX + (lines + 1) * LINE_PX + MARGIN_PX
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     for number, plane in enumerate(PLANES):
         grey = _cut(turned.array, plane, centre)
@@ -148,14 +149,21 @@ def _legend(sheet: Image.Image, segments: Sequence[Segment], labels: Labels) -> 
     draw, font = ImageDraw.Draw(sheet), _font(16)
     volumes_ml = labels.volumes_ml(tuple(segment.number for segment in segments))
     top = PANEL_PX + 2 * MARGIN_PX
-    for line, segment in enumerate(segments):
-        y = top + line * LINE_PX
-        draw.rectangle((MARGIN_PX, y + 5, MARGIN_PX + 16, y + 21), segment.colour_rgb)
+    lines = _lines(len(segments))
+    for place, segment in enumerate(segments):
+        column, line = divmod(place, lines)
+        x, y = MARGIN_PX + column * (PANEL_PX + 2 * MARGIN_PX), top + line * LINE_PX
+        draw.rectangle((x, y + 5, x + 16, y + 21), segment.colour_rgb)
         volume = volumes_ml[segment.number]
         said = f"{volume:.2f} ml" if volume else "not found"
-        draw.text((MARGIN_PX + 26, y + 13), f"{segment.label}: {said}", INK, font, anchor="lm")
-    last = top + len(segments) * LINE_PX + LINE_PX // 2
+        draw.text((x + 26, y + 13), f"{segment.label}: {said}", INK, font, anchor="lm")
+    last = top + lines * LINE_PX + LINE_PX // 2
     draw.text((MARGIN_PX, last), NOTE, FAINT, _font(14), anchor="lm")
+
+
+def _lines(segments: int) -> int:
+    """Return how many lines the legend has: a long one stands in a column below each plane."""
+    return segments if segments <= SHORT_LEGEND else -(-segments // len(PLANES))
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

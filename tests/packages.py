@@ -16,6 +16,7 @@ from node.imaging import Grid, Labels, Volume, nifti
 from node.imaging.intensity import Clip
 from node.package import Code, Manifest, Package, Segment, Size, write_manifest
 from node.package.manifest import (
+    Expected,
     Golden,
     Input,
     ModelGrid,
@@ -48,6 +49,7 @@ def make_tiny_package(
     patch_zyx: tuple[int, int, int] = PATCH_ZYX,
     ballast: int = 0,
     slices: tuple[float, float] = (3, 500),
+    expect: tuple[Expected, ...] = (),
 ) -> Package:
     """Write `models/<task>/<version>/` and return it, loaded and verified.
 
@@ -61,6 +63,7 @@ def make_tiny_package(
         ballast: channels of a hidden layer that changes nothing but costs memory and time: one
             channel takes 4 bytes for each voxel of the patch.
         slices: accepted number of slices.
+        expect: volumes that a result must have.
     """
     folder = models / task / version
     (folder / "golden").mkdir(parents=True)
@@ -85,6 +88,7 @@ def make_tiny_package(
         ),
         grid=ModelGrid(spacing_mm_zyx=SPACING_MM_ZYX, patch_zyx=patch_zyx, resample_order=1),
         intensity=(Clip(low=-1024.0, high=3071.0),),
+        expect=expect,
         segments=tuple(_segment(number) for number in range(1, classes)),
         sizes={
             size: Size(

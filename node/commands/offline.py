@@ -99,6 +99,7 @@ def _try(chosen: argparse.Namespace) -> int:
         "seconds": done.seconds,
         "dropped": done.dropped,
         "repairs": done.repairs,
+        "cut": done.cut,
     }
     if chosen.json:
         print_json(said)
@@ -114,7 +115,7 @@ def _say(said: dict[str, Any]) -> None:
     rows = [(k, f"{v:.2f}") for k, v in seconds.items()]
     print_table(("stage", "seconds"), [*rows, ("total", f"{sum(seconds.values()):.2f}")])
     print(f"\nSEG      {said['seg']}\npicture  {said['preview']}\nlabels   {said['labels']}")
-    for what in ("dropped", "repairs"):
+    for what in ("dropped", "repairs", "cut"):
         for text in said[what]:
             print(f"{what:<8} {text}")
 

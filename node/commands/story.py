@@ -23,6 +23,10 @@ def print_story(story: queue.Story) -> None:
             print(f"  {label}: {volume:.2f} ml")
         for text in (*result.get("dropped", ()), *result.get("repairs", ())):
             print(f"  note: {text}")
+        for label in result.get("cut", ()):
+            print(
+                f"  note: {label} reaches the edge of the images; what lies beyond is not counted"
+            )
     print()
 
 

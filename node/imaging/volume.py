@@ -90,6 +90,11 @@ class Labels:
         counts = np.bincount(self.array.ravel(), minlength=256)
         return {number: float(counts[number]) * self.grid.voxel_ml for number in numbers}
 
+    def at_edge(self) -> frozenset[int]:
+        """Return the segment numbers that reach an outer face of the grid: what may be cut off."""
+        faces = [self.array.take(end, axis) for axis in range(3) for end in (0, -1)]
+        return frozenset(int(n) for face in faces for n in np.unique(face)) - {0}
+
 
 def _same_shape(shape: tuple[int, ...], grid: Grid) -> None:
     if shape != grid.shape:

@@ -1,6 +1,6 @@
 """The model package: a folder of data that holds one pipeline and many sizes of one model."""
 
-from node.package.accepts import check_input
+from node.package.accepts import check_input, check_result
 from node.package.choose import Use, resolve, uses
 from node.package.folder import Package, load, models_in, write_manifest
 from node.package.manifest import SIZES, Code, Manifest, Segment, Size
@@ -14,6 +14,7 @@ __all__ = [
     "Size",
     "Use",
     "check_input",
+    "check_result",
     "load",
     "models_in",
     "resolve",

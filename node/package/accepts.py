@@ -1,9 +1,15 @@
-"""Does a series lie inside what a package was validated for?"""
+"""Does a series lie inside what a package was validated for, and its result in what can be?"""
 
-from node.errors import OutsideModelRange, TooFewSlices, WrongModality
+from collections.abc import Mapping
+
+from node.errors import ImplausibleResult, OutsideModelRange, TooFewSlices, WrongModality
 from node.imaging import Grid
-from node.package.manifest import Input, Range
+from node.package.manifest import Expected, Input, Range
 
+IMPLAUSIBLE = (
+    "Look at the images: do they show the whole of what the model outlines? If not, keep such "
+    "series from it by a rule."
+)
 ADVICE = "The model was not validated for such images; send a series inside these limits."
 
 
@@ -32,6 +38,28 @@ def check_input(accepted: Input, grid: Grid, modality: str | None = None) -> Non
         _inside("voxel spacing", spacing, accepted.spacing_mm, " mm")
     for extent in grid.extent_mm:
         _inside("field of view", extent, accepted.field_of_view_mm, " mm")
+
+
+def check_result(expected: tuple[Expected, ...], volumes_ml: Mapping[int, float]) -> None:
+    """Refuse a result that no patient can have: another part of the body, or one cut away.
+
+    A network finds its structures in any image; only their size tells that a knee is no brain.
+
+    Args:
+        expected: what the package expects.
+        volumes_ml: of each segment number.
+
+    Raises:
+        ImplausibleResult: with what was found, and the limits.
+    """
+    for one in expected:
+        found = sum(volumes_ml[number] for number in one.segments)
+        if not one.ml.low <= found <= one.ml.high:
+            message = (
+                f"{one.what}, as found, has {found:.4g} ml, outside "
+                f"{one.ml.low:g} to {one.ml.high:g} ml"
+            )
+            raise ImplausibleResult(message, advice=IMPLAUSIBLE)
 
 
 def _inside(what: str, value: float, limits: Range, unit: str) -> None:

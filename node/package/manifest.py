@@ -65,6 +65,14 @@ class Input(_Strict, frozen=True, kw_only=True):
     slices: Range
 
 
+class Expected(_Strict, frozen=True, kw_only=True):
+    """Volume of some segments together in any patient; a result outside it is refused."""
+
+    what: Annotated[str, Meta(min_length=1, max_length=64)]  # for people: "the brain"
+    segments: Annotated[tuple[int, ...], Meta(min_length=1)]
+    ml: Range
+
+
 class ModelGrid(_Strict, frozen=True, kw_only=True):
     """Where the network works. Axes: head, back, left for LPS (slowest axis first)."""
 
@@ -133,6 +141,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     intensity: tuple[intensity.Step, ...]
     segments: Annotated[tuple[Segment, ...], Meta(min_length=1)]
     regions: tuple[region_steps.Step, ...] = ()
+    expect: tuple[Expected, ...] = ()
     sizes: Annotated[dict[SizeName, Size], Meta(min_length=1)]
     metrics: dict[SizeName, Metrics]
     golden: Golden
@@ -155,19 +164,20 @@ def problems(manifest: Manifest) -> list[str]:
     for step in manifest.regions:
         absent = set(step.segments) - set(manifest.numbers)
         found += [f"regions name segment {number}, which is absent" for number in sorted(absent)]
+    for expected in manifest.expect:
+        absent = set(expected.segments) - set(manifest.numbers)
+        found += [f"expect names segment {number}, which is absent" for number in sorted(absent)]
     named = [size.file for size in manifest.sizes.values()]
     named += [manifest.golden.image, *manifest.golden.labels.values()]
     found += [f"{name} has no digest under files" for name in named if name not in manifest.files]
     for size in manifest.sizes:
         if size not in manifest.golden.labels:
             found.append(f"size {size} has no golden labels")
-    for limits in (
-        manifest.input.spacing_mm,
-        manifest.input.field_of_view_mm,
-        manifest.input.slices,
-    ):
+    accepted = manifest.input
+    ranges = [accepted.spacing_mm, accepted.field_of_view_mm, accepted.slices]
+    for limits in ranges + [expected.ml for expected in manifest.expect]:
         if limits.low > limits.high:
-            found.append(f"an input range runs backwards: {limits.low} to {limits.high}")
+            found.append(f"a range runs backwards: {limits.low} to {limits.high}")
     return found
 
 

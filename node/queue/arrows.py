@@ -262,6 +262,8 @@ def _found(result: SegmentResult) -> str:
         told.append(f"header repaired: {', '.join(result.repairs)}")
     if result.dropped:
         told.append(f"images left out: {', '.join(result.dropped)}")
+    if result.cut:
+        told.append(f"at the edge of the images: {', '.join(result.cut)}")
     return "; ".join(told)
 
 

@@ -70,6 +70,7 @@ class SegmentResult(_Strict, frozen=True, kw_only=True):
     seconds: dict[str, float]  # by stage
     repairs: tuple[str, ...] = ()  # of the copied header
     dropped: tuple[str, ...] = ()  # images of the series that were left out, and why
+    cut: tuple[str, ...] = ()  # segments that reach the edge of the images: there may be more
     peak_mb: float = 0.0
     engine: str = ""  # that ran
 

@@ -184,6 +184,7 @@ def _results(
         seconds={stage: round(seconds, 4) for stage, seconds in done.seconds.items()},
         repairs=done.repairs,
         dropped=done.dropped,
+        cut=done.cut,
         peak_mb=done.peak_mb,
         engine=done.engine,
     )

@@ -77,6 +77,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     seconds: dict[str, float]
     repairs: tuple[str, ...]
     dropped: tuple[str, ...]
+    cut: tuple[str, ...] = ()  # segments that reach the edge of the images
     peak_mb: float
     engine: str = ONNXRUNTIME  # that ran
 

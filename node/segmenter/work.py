@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from node import package, pipeline, report, seg, series
 from node.errors import BadPackage, Defect
 from node.imaging import Labels
-from node.package import Package, check_input
+from node.package import Package, check_input, check_result
 from node.package.folder import file_digest
 from node.pipeline import Stopwatch
 from node.seg import Encoding
@@ -43,7 +43,7 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
     """Do `task`; `tell` hears where it is.
 
     Raises:
-        Unsuitable: the series cannot be segmented.
+        Unsuitable: the series cannot be segmented, or no patient can have what was found.
         BadPackage: the package is not the one that was planned with.
         VerificationFailed: the object on disk is not what was meant.
     """
@@ -59,6 +59,8 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
         check_input(chosen.manifest.input, source.volume.grid, modality)
     found = pipeline.segment(source.volume, chosen, student, lambda share: tell("segment", share))
     clock.seconds |= found.seconds
+    volumes = found.labels.volumes_ml(chosen.manifest.numbers)
+    check_result(chosen.manifest.expect, volumes)
     outbox = Path(task.outbox)
     outbox.mkdir(parents=True, exist_ok=True)
     made: list[MadeObject] = []
@@ -69,7 +71,7 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
         repairs.update(mended)
     _sync(outbox)
     _sync(outbox.parent)
-    volumes = found.labels.volumes_ml(chosen.manifest.numbers)
+    at_edge = found.labels.at_edge()
     reasons = Counter(dropped.reason for dropped in source.survey.dropped)
     done = Done(
         objects=tuple(made),
@@ -77,6 +79,7 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
         seconds=clock.seconds,
         repairs=tuple(sorted(repairs)),
         dropped=tuple(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
+        cut=tuple(s.label for s in chosen.manifest.segments if s.number in at_edge),
         peak_mb=0.0,
         engine=task.engine,
     )

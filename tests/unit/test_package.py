@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 
 from node.config import load_text
-from node.errors import BadPackage, Misconfigured, OutsideModelRange, TooFewSlices, WrongModality
+from node.errors import (
+    BadPackage,
+    ImplausibleResult,
+    Misconfigured,
+    OutsideModelRange,
+    TooFewSlices,
+    WrongModality,
+)
 from node.imaging import Grid
-from node.package import check_input, load, resolve, uses
+from node.package import check_input, check_result, load, resolve, uses
 from node.package.folder import file_digest
+from node.package.manifest import Expected, Range
 from tests.packages import make_tiny_package
 
 
@@ -141,3 +149,24 @@ def test_input_ranges_are_enforced_with_their_numbers(tmp_path: Path) -> None:
         check_input(accepted, Grid((20, 30, 30), np.diag([12.0, 1, 1, 1])), "MR")
     with pytest.raises(OutsideModelRange, match="field of view of 601 mm"):
         check_input(accepted, Grid((20, 601, 30), np.eye(4)), "MR")
+
+
+def test_a_volume_that_no_patient_has_is_refused_with_its_numbers() -> None:
+    expected = (Expected(what="the brain", segments=(1, 2), ml=Range(low=700, high=2000)),)
+    for volumes in ({1: 700.0, 2: 0.0, 3: 9e9}, {1: 1000.0, 2: 1000.0, 3: 0.0}):
+        check_result(expected, volumes)
+        check_result((), volumes)
+    for volumes in ({1: 699.0, 2: 0.0}, {1: 2000.0, 2: 1.0}):
+        wanted = f"the brain, as found, has {sum(volumes.values()):g} ml, outside 700 to 2000 ml"
+        with pytest.raises(ImplausibleResult, match=wanted):
+            check_result(expected, volumes)
+
+
+def test_what_is_expected_must_make_sense(tmp_path: Path) -> None:
+    wrong = (
+        (Expected(what="x", segments=(3,), ml=Range(low=0, high=1)), "expect names segment 3"),
+        (Expected(what="x", segments=(1,), ml=Range(low=2, high=1)), "runs backwards: 2"),
+    )
+    for number, (expected, said) in enumerate(wrong, 1):
+        with pytest.raises(BadPackage, match=said):
+            make_tiny_package(tmp_path, version=f"{number}.0", expect=(expected,))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,3 +102,20 @@ def test_the_file_holds_a_picture_and_no_text(tmp_path: Path) -> None:
     draw(volume, labels, path)
     with Image.open(path) as picture:
         assert picture.info == {}
+
+
+def test_a_long_legend_stands_in_columns_and_is_whole(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    (one, _) = package(tmp_path).manifest.segments
+    many = [
+        msgspec.structs.replace(one, number=n, label=f"Structure {n}", colour_rgb=(7 * n, 255, n))
+        for n in range(1, 33)
+    ]
+    preview(volume, labels, many, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        picture = np.asarray(opened)
+    legend = picture[PANEL_PX + 2 * MARGIN_PX :]
+    squares = [np.argwhere((legend == part.colour_rgb).all(axis=2)) for part in many]
+    assert all(len(square) >= 15 * 15 for square in squares)
+    assert len({int(square[:, 1].min()) for square in squares}) == 3
+    assert picture.shape[0] < 2 * picture.shape[1] / 3

@@ -1,5 +1,6 @@
 """The child's work without its process, and what the two sides say to each other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -7,16 +8,24 @@ import numpy as np
 import pytest
 
 from node import queue
-from node.errors import BadPackage, Defect, MissingSlice, OutOfMemory, WrongModality
+from node.errors import (
+    BadPackage,
+    Defect,
+    ImplausibleResult,
+    MissingSlice,
+    OutOfMemory,
+    WrongModality,
+)
+from node.package.manifest import Expected, Range
 from node.seg import Encoding
 from node.segmenter import messages
 from node.segmenter.child import explained
 from node.segmenter.loop import task_of
 from node.segmenter.messages import Done, Failed, Ready, Stage, Task
 from node.segmenter.work import file_name, work
-from tests.packages import make_tiny_package
-from tests.phantoms import Phantom
-from tests.segmenting import PACS, VIEWER, Site, make_site
+from tests.packages import NAMES, make_tiny_package
+from tests.phantoms import Phantom, make
+from tests.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
 
 
 @pytest.fixture
@@ -76,6 +85,28 @@ def test_a_series_that_is_unsuitable_leaves_nothing(site: Site) -> None:
         with pytest.raises(kind):
             do(task(site, job_id))
         assert not Path(task(site, job_id).outbox).exists()
+
+
+def test_a_result_that_no_patient_can_have_leaves_nothing(tmp_path: Path) -> None:
+    made = make(tmp_path / "try", ONE_MM)
+    inside_ml = float((made.labels == 1).sum()) / 1000
+    for number, factor in enumerate((0.9, 1.1)):
+        around = Range(low=inside_ml * factor * 0.95, high=inside_ml * factor * 1.05)
+        expect = (Expected(what="the cube", segments=(1,), ml=around),)
+        site = make_site(tmp_path / str(number), expect=expect)
+        _, job_id = site.add_series()
+        with pytest.raises(ImplausibleResult, match="the cube, as found, has"):
+            do(task(site, job_id))
+        assert not Path(task(site, job_id).outbox).exists()
+
+
+def test_what_reaches_the_edge_of_the_images_is_named(site: Site) -> None:
+    _, whole = site.add_series(1)
+    assert do(task(site, whole)).cut == ()
+    made, cut = site.add_series(2, replace(ONE_MM, drop=tuple(range(6, 12))))
+    wanted = sorted({int(n) for n in np.unique(made.labels[-1])} - {0})
+    assert wanted, "the phantom is cut through its middle"
+    assert do(task(site, cut)).cut == tuple(NAMES[n - 1] for n in wanted)
 
 
 def test_another_package_than_the_planned_one_is_not_run(site: Site) -> None:
