@@ -1,17 +1,16 @@
-"""One real case, from a DICOM folder to a verified SEG: every size, beside nnU-Net's own predictor.
+"""One real case, from a DICOM folder to a verified SEG: every size and engine, beside nnU-Net.
 
-    python benchmarks/pipeline.py brain-mr [--rounds 3] [--threads 1 2] [--nnunet PYTHON] [--write]
+    python benchmarks/pipeline.py brain-mr [--series FOLDER] [--rounds 3] [--threads 1 2] [--write]
 
-The case is the package's golden one, as a DICOM series. Every run is a process of its own; rows
-take turns, so that a noisy minute hits all of them; the table has medians. With `--write` it goes
-into docs/performance.md with the machine and the commit. `make setup` makes an interpreter for
-nnU-Net, which needs minutes for a whole head: let it compute a few patches only.
+The case is the package's golden one as a DICOM series, or a folder of yours. Every run is a process
+of its own; rows take turns, so that a noisy minute hits all of them; the table has medians. With
+`--write` it goes into docs/performance.md. `make setup` makes an interpreter for nnU-Net, which
+needs minutes for a whole head: let it compute a few patches only (`--nnunet-patches 1`).
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,14 +20,41 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from node.imaging.nifti import read_volume
+import page
+
+from node import engines, series
+from node.engines import ONNXRUNTIME
+from node.imaging import Volume, nifti
+from node.imaging.orient import orient
+from node.imaging.patches import starts
+from node.imaging.resample import regrid
 from node.package import Package, load, resolve
 from node.package.folder import models_in
 from node.series.compose import Labelling, compose
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- {task}: begin -->", "<!-- {task}: end -->"
+# a product of matrices that fill no cache: what this machine can do at best, in GFLOP/s
+PEAK = """
+import numpy, time
+a = numpy.random.default_rng(0).random((2048, 2048), dtype="float32")
+best = 1e9
+for _ in range(12):
+    begun = time.perf_counter()
+    a @ a
+    best = min(best, time.perf_counter() - begun)
+print(2 * 2048**3 / best / 1e9)
+"""
+CASE = "case.nii.gz"
+DEFAULTS = "nnU-Net's predictor, its defaults"
+HEAD = (
+    "what",
+    "threads",
+    "seconds",
+    "against nnU-Net",
+    "against the teacher",
+    "peak MB",
+    "network's share of peak",
+    "by stage, seconds",
+)
 
 
 @dataclass
@@ -38,6 +64,7 @@ class Row:
     name: str
     threads: int
     command: list[str]
+    gflop: float = 0.0  # of the network on the whole case
     wall_s: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
     stages_s: list[dict[str, float]] = field(default_factory=list)
@@ -45,10 +72,12 @@ class Row:
 
     def run(self) -> None:
         """Run once more in a process of its own."""
-        threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         begun = time.perf_counter()
         process = subprocess.Popen(
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | threads
+            self.command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | _threads(self.threads),
         )
         out, err = process.stdout, process.stderr
         assert out is not None
@@ -59,7 +88,7 @@ class Row:
             raise SystemExit(f"{self.name}: {complaint.decode()[-2000:]}")
         self.wall_s.append(time.perf_counter() - begun)
         self.peak_mb.append(usage.ru_maxrss / 1024)
-        answer = json.loads(said.decode().strip().splitlines()[-1])
+        answer = json.loads(said.decode().strip()[said.decode().strip().index("{") :])
         self.stages_s.append(answer["seconds"])
         self.is_estimated = answer.get("is_estimated", False)
 
@@ -68,11 +97,23 @@ class Row:
         """Median from input to result, without the start of the process."""
         return statistics.median(sum(stages.values()) for stages in self.stages_s)
 
+    @property
+    def stages(self) -> dict[str, float]:
+        """Median seconds by stage; `start` is the process until it works, and its end."""
+        whole = statistics.median(self.wall_s) - self.seconds
+        medians = {
+            name: statistics.median(one.get(name, 0.0) for one in self.stages_s)
+            for name in self.stages_s[0]
+        }
+        return {"start": whole} | medians
+
 
 def main() -> None:
     """Measure, print, and on request write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
+    parser.add_argument("--series", type=Path, help="a DICOM folder instead of the golden case")
+    parser.add_argument("--sizes", nargs="+", help="default: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--nnunet", type=Path, default=Path(sys.prefix, "nnunet", "bin", "python"))
@@ -81,34 +122,63 @@ def main() -> None:
     parser.add_argument("--nnunet-spacing", type=float, nargs=3, help="default: the package's")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
-    package = resolve(chosen.task, [load(path) for path in models_in(ROOT / "models")])
+    package = resolve(chosen.task, [load(path) for path in models_in(page.ROOT / "models")])
     with tempfile.TemporaryDirectory(prefix="segnode-bench-") as name:
-        rows = _rows(chosen, package, Path(name))
+        volume, slices = _case(chosen, package, Path(name))
+        rows = _rows(chosen, package, volume, slices, Path(name))
         for at in range(chosen.rounds):
             for row in rows:
                 print(f"round {at + 1}: {row.name}, {row.threads} threads", file=sys.stderr)
                 row.run()
-    text = "\n".join(_table(package, rows, chosen.rounds))
+    text = _told(package, volume, rows, chosen)
     print(text)
     if chosen.write:
-        _write(chosen.task, text)
+        page.write(chosen.task, text)
 
 
-def _rows(chosen: argparse.Namespace, package: Package, folder: Path) -> list[Row]:
-    image = package.folder / package.manifest.golden.image
-    volume = read_volume(image)
-    now = datetime.fromtimestamp(time.time(), UTC)
-    labelling = Labelling(modality=package.manifest.input.modality)
-    compose(volume, folder / "series", labelling, now)
+def _threads(count: int) -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(count))
+
+
+def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Volume, Path]:
+    """Return the case and the folder of its slices; nnU-Net gets it as NIfTI, in `work`."""
+    if chosen.series is None:
+        volume = nifti.read_volume(package.folder / package.manifest.golden.image)
+        labelling = Labelling(modality=package.manifest.input.modality)
+        compose(volume, work / "series", labelling, datetime.fromtimestamp(time.time(), UTC))
+        slices = work / "series"
+    else:
+        slices = chosen.series
+        volume = series.read(sorted(p for p in slices.rglob("*") if p.is_file())).volume
+    nifti.write(volume, work / CASE)
+    return volume, slices
+
+
+def _rows(
+    chosen: argparse.Namespace, package: Package, volume: Volume, slices: Path, work: Path
+) -> list[Row]:
+    manifest = package.manifest
+    turned = orient(volume, manifest.grid.orientation)[0]
+    shape = regrid(turned.grid, manifest.grid.spacing_mm_zyx).shape
+    patches = 1
+    for edge, patch in zip(shape, manifest.grid.patch_zyx, strict=True):
+        patches *= len(starts(edge, patch, manifest.grid.overlap))
     rows = []
     for threads in chosen.threads:
-        for size in package.manifest.sizes:
-            words = ["try", str(folder / "series"), "--task", package.name, "--size", size]
-            words += ["--threads", str(threads), "--models", str(ROOT / "models"), "--json"]
-            command = [sys.executable, "-m", "node", *words, "--out", str(folder / f"out-{size}")]
-            rows.append(Row(f"segnode, {size}", threads, command))
+        for size, said in manifest.sizes.items():
+            for engine in engines.versions() if not chosen.sizes or size in chosen.sizes else ():
+                words = ["try", str(slices), "--task", package.name, "--size", size]
+                words += ["--threads", str(threads), "--models", str(page.ROOT / "models")]
+                words += ["--engine", engine, "--json", "--out", str(work / f"{size}-{engine}")]
+                command = [sys.executable, "-m", "node", *words]
+                gflop = 2 * said.macs_per_patch * patches / 1e9
+                rows.append(Row(f"{size}, {engine}", threads, command, gflop))
         if chosen.nnunet.exists():
-            rows += [_nnunet(chosen, package, image, threads, mirror=m) for m in (False, True)]
+            beside = (
+                _nnunet(chosen, package, work / CASE, threads, mirror=m) for m in (False, True)
+            )
+            rows.extend(beside)
     return rows
 
 
@@ -122,62 +192,50 @@ def _nnunet(
     words += ["--patch", *(str(edge) for edge in patch or grid.patch_zyx)]
     if chosen.nnunet_patches is not None:
         words += ["--patches", str(chosen.nnunet_patches)]
-    script = str(ROOT / "benchmarks" / "nnunet_predictor.py")
+    script = str(page.ROOT / "benchmarks" / "nnunet_predictor.py")
     command = [str(chosen.nnunet), script, *words, *(["--mirror"] if mirror else [])]
-    name = "nnUNetPredictor, defaults" if mirror else "nnUNetPredictor, no mirroring"
-    return Row(name, threads, command)
+    return Row(DEFAULTS if mirror else "nnU-Net's predictor, no mirroring", threads, command)
 
 
-def _table(package: Package, rows: list[Row], rounds: int) -> list[str]:
-    shape = read_volume(package.folder / package.manifest.golden.image).grid.shape
-    lines = [
-        f"{package.name}, its golden case ({' × '.join(str(n) for n in shape)} voxels): medians of "
-        f"{rounds} alternated runs, {_machine()}, commit {_commit()}.",
-        "",
-        "| what | threads | seconds | process | peak MB | against nnU-Net | by stage |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        usual = [r for r in rows if r.threads == row.threads and r.name.endswith("defaults")]
-        ratio = f"{row.seconds / usual[0].seconds - 1:+.1%}" if usual else ""
-        wall = statistics.median(row.wall_s)
-        stages = {
-            name: statistics.median(one.get(name, 0.0) for one in row.stages_s)
-            for name in row.stages_s[0]
-        }
-        seconds = f"{row.seconds:.2f}" + (" (estimated)" if row.is_estimated else "")
-        cells = [row.name, str(row.threads), seconds]
-        cells += ["" if row.is_estimated else f"{wall:.2f}", f"{max(row.peak_mb):.0f}", ratio]
-        cells += [", ".join(f"{name} {value:.2f}" for name, value in stages.items())]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+def _told(package: Package, volume: Volume, rows: list[Row], chosen: argparse.Namespace) -> str:
+    """Return the line of origin and the table."""
+    case = "its golden case" if chosen.series is None else "a series"
+    shape = " × ".join(str(n) for n in volume.grid.shape)
+    runs = f"{package.name}, {case} of {shape} voxels: medians of {chosen.rounds} alternated runs"
+    peaks = {threads: _peak(threads) for threads in chosen.threads}
+    said = ", ".join(f"{peak:.0f} GFLOP/s with {n}" for n, peak in peaks.items())
+    lines = [page.origin(runs), f"Peak, measured by products of matrices, by threads: {said}.", ""]
+    cells = [_cells(row, rows, peaks[row.threads]) for row in rows]
+    return "\n".join([*lines, page.table(HEAD, cells)])
 
 
-def _machine() -> str:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
+def _cells(row: Row, rows: list[Row], peak: float) -> tuple[str, ...]:
+    beside = {other.name: other for other in rows if other.threads == row.threads}
+
+    def against(name: str) -> str:
+        other = beside.get(name)
+        return "" if other in (None, row) else f"{row.seconds / other.seconds - 1:+.1%}"
+
+    share = row.gflop / row.stages["network"] / peak if row.gflop else 0.0
+    engine = row.name.partition(", ")[2]
+    seconds = f"{row.seconds:.2f}" + (" (estimated)" if row.is_estimated else "")
+    return (
+        row.name,
+        str(row.threads),
+        seconds,
+        against(DEFAULTS),
+        against(f"teacher, {engine}") or against(f"teacher, {ONNXRUNTIME}") if row.gflop else "",
+        f"{max(row.peak_mb):.0f}",
+        f"{share:.0%}" if share else "",
+        "" if row.is_estimated else ", ".join(f"{n} {s:.2f}" for n, s in row.stages.items()),
     )
-    return f"{os.cpu_count()} cores of {model}"
 
 
-def _commit() -> str:
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _write(task: str, text: str) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    begin, end = BEGIN.format(task=task), END.format(task=task)
-    if begin not in page:
-        page = f"{page.rstrip()}\n\n## {task}\n\n{begin}\n{end}\n"
-    before, _, rest = page.partition(begin)
-    after = rest.partition(end)[2]
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+def _peak(threads: int) -> float:
+    command = [sys.executable, "-c", PEAK]
+    environment = os.environ | _threads(threads)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return float(done.stdout)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node import preview
+from node import engines, preview
 from node.commands.options import Steps, add_config, add_json, print_json, print_table
 from node.commands.packages import models_folder, packages_in
 from node.config import Config
+from node.engines import ENGINES, ONNXRUNTIME
 from node.errors import Misconfigured, NodeError, NotAnImage, Unsuitable
 from node.imaging.nifti import read_volume, write
 from node.package import SIZES, Package, resolve
@@ -39,6 +40,7 @@ class Job:
     size: str
     out: Path
     threads: int = 0
+    engine: str = ONNXRUNTIME
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -49,6 +51,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     attempt.add_argument("--size", choices=SIZES, default="small")
     attempt.add_argument("--out", type=Path, required=True, help="folder for the results")
     attempt.add_argument("--series", metavar="UID", help="which series of the folder")
+    attempt.add_argument("--engine", choices=ENGINES, default=ONNXRUNTIME)
     selftest = commands.add_parser("selftest", help="run the golden case through the whole chain")
     for command, run in ((attempt, _try), (selftest, _selftest)):
         add_config(command)
@@ -73,6 +76,7 @@ def run_job(job: Job, steps: Steps) -> Made:
         identity=identity_of(Config()),
         created_at=time.time(),
         outbox=str(job.out),
+        engine=job.engine,
     )
     return work(task, job.threads, steps.share)
 
@@ -80,11 +84,13 @@ def run_job(job: Job, steps: Steps) -> Made:
 def _try(chosen: argparse.Namespace) -> int:
     package = resolve(chosen.task, packages_in(models_folder(chosen)))
     package.size(chosen.size)
+    engines.require(chosen.engine)
     steps = Steps(quiet=chosen.json)
     chosen.out.mkdir(parents=True, exist_ok=True)
     files = _files(chosen, package)
     steps.say(f"{len(files)} files, {package.name}, size {chosen.size}")
-    made = run_job(Job(files, package, chosen.size, chosen.out, chosen.threads), steps)
+    job = Job(files, package, chosen.size, chosen.out, chosen.threads, chosen.engine)
+    made = run_job(job, steps)
     picture, labels = chosen.out / "preview.png", chosen.out / "labels.nii.gz"
     preview.preview(made.source.volume, made.labels, package.manifest.segments, picture)
     write(made.labels, labels)
@@ -92,6 +98,7 @@ def _try(chosen: argparse.Namespace) -> int:
     said = {
         "package": package.name,
         "size": chosen.size,
+        "engine": chosen.engine,
         "seg": str(chosen.out / done.objects[0].name),
         "preview": str(picture),
         "labels": str(labels),

@@ -62,9 +62,9 @@ def require(engine: str) -> None:
     if engine in found:
         return
     if engine == OPENVINO_BF16 and OPENVINO in found:
-        message = f"model.engine is {engine}, but this CPU does not compute in bfloat16"
+        message = f"engine {engine}: this CPU does not compute in bfloat16"
         raise Misconfigured(message, advice="Set model.engine to auto or openvino.")
-    message = f"model.engine is {engine}, but the package openvino is not installed"
+    message = f"engine {engine}: the package openvino is not installed"
     advice = "Install it with `pip install 'segnode[fast]'`, or set model.engine to auto."
     raise Misconfigured(message, advice=advice)
 
@@ -89,7 +89,7 @@ def open_network(engine: str, path: Path, threads: int, compiled: Path | None = 
     try:  # here: it costs 0.3 s and 40 MB, and is not installed everywhere
         from node.engines.open_vino import OpenVino  # noqa: PLC0415
     except ImportError as exc:
-        message = f"model.engine needs openvino {versions()[engine]}, which cannot be loaded"
+        message = f"engine {engine}: openvino {versions()[engine]} cannot be loaded"
         advice = "Install it again with `pip install 'segnode[fast]'`."
         raise Misconfigured(message, advice=advice) from exc
     return OpenVino(path, threads, PRECISIONS[engine], compiled)

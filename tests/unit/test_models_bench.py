@@ -156,9 +156,7 @@ def test_an_engine_that_is_not_installed_stops_the_start(
     for command in ("check", "serve"):
         status, said, errors = run(command, "--config", file)
         assert status == (1 if command == "check" else 78)
-        assert (
-            "model.engine is openvino, but the package openvino is not installed" in said + errors
-        )
+        assert "engine openvino: the package openvino is not installed" in said + errors
         assert "pip install 'segnode[fast]'" in said + errors
 
 

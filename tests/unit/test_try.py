@@ -11,7 +11,8 @@ from node import seg, series
 from node.imaging import nifti
 from tests.commanding import Run
 from tests.enhanced import enhance
-from tests.packages import THRESHOLDS, expected_labels, phantom
+from tests.measuring import ENGINES_HERE
+from tests.packages import NAMES, THRESHOLDS, expected_labels, phantom
 from tests.phantoms import Phantom, make
 
 ONE_MM = Phantom(spacing_mm=(1.0, 1.0, 1.0))
@@ -66,6 +67,21 @@ def test_try_segments_a_nifti_file_and_prints_a_table(
     assert "total" in said
     assert "tiny-mr/1.0" in steps
     assert list((tmp_path / "out").glob("*.dcm"))
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_try_computes_with_the_engine_that_was_asked_for(
+    run: Run, tmp_path: Path, tiny_models: Path, engine: str
+) -> None:
+    made = make(tmp_path / "series", ONE_MM)
+    options = ("--engine", engine, "--json")
+    status, said, _ = attempt(run, tmp_path / "series", tmp_path / "out", tiny_models, *options)
+    assert status == 0
+    told = json.loads(said)
+    assert told["engine"] == engine
+    assert told["volumes_ml"] == pytest.approx(
+        {name: (made.labels == number).sum() / 1000 for number, name in enumerate(NAMES, 1)}
+    )
 
 
 def test_try_asks_which_of_several_series(run: Run, tmp_path: Path, tiny_models: Path) -> None:

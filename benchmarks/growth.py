@@ -1,0 +1,220 @@
+"""Does the node get slower as its queue and its history grow? Two plots that should be flat.
+
+    python benchmarks/growth.py [--queued 10000] [--studies 1000] [--write]
+
+1. Jobs are queued in steps up to `--queued`; at each step: the time to claim one, to list the
+   newest series, and to count everything for `segnode status`.
+2. A day of `--studies` studies: each arrives, is claimed, is segmented (without a network: its
+   result is recorded) and delivered; every hour what is old is forgotten. Time is an argument, so
+   the day takes a minute. At each step: the time of one whole study, and this process's memory.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import page
+import psutil
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+from sqlalchemy import Engine
+
+from node import queue, schema
+from node.config import Data
+from node.queue import (
+    DeliverPayload,
+    DeliverResult,
+    Destination,
+    NewArrival,
+    NewDelivery,
+    NewSegmentJob,
+    SegmentPayload,
+    SegmentResult,
+)
+from node.states import Kind, Outcome
+
+BEGIN = 1_700_000_000.0  # of the simulated day, Unix seconds
+DAY_S = 86_400.0
+LEASE_S = 60.0
+TRIES = 30  # of each thing that is timed
+LISTED = 20  # newest series, as `segnode status` shows them
+STEPS = 20
+COLOURS = ("#2471a3", "#c0392b", "#1e8449")
+
+
+@dataclass
+class Curve:
+    """One thing that should stay flat."""
+
+    name: str
+    unit: str
+    at: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, at: int, value: float) -> None:
+        """Add one point."""
+        self.at.append(at)
+        self.values.append(value)
+
+
+def main() -> None:
+    """Measure, print, and on request write the page and its plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queued", type=int, default=10_000)
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="segnode-growth-") as name:
+        backlog = _backlog(schema.open_configured(Data(dir=Path(name, "queue"))), chosen.queued)
+        day = _day(schema.open_configured(Data(dir=Path(name, "day"))), chosen.studies)
+    head = ("what", "with the first twentieth", "with all", "ratio")
+    rows = [
+        (
+            f"{curve.name}, {curve.unit}",
+            f"{curve.values[0]:.2f} ({curve.at[0]})",
+            f"{curve.values[-1]:.2f} ({curve.at[-1]})",
+            f"{curve.values[-1] / curve.values[0]:.2f}",
+        )
+        for curve in backlog + day
+    ]
+    runs = f"medians of {TRIES} tries at each of {STEPS} steps"
+    text = f"{page.origin(runs)}\n\n{page.table(head, rows)}"
+    if chosen.write:
+        page.PLOTS.mkdir(exist_ok=True)
+        _draw(backlog, "jobs that wait", page.PLOTS / "growth-queue.svg")
+        _draw(day, "studies since the morning", page.PLOTS / "growth-day.svg")
+        text += "\n\n![what the queue costs as it grows](plots/growth-queue.svg)"
+        text += "\n![a day of studies](plots/growth-day.svg)"
+        page.write("Growth", text)
+    print(text)
+
+
+def _backlog(engine: Engine, most: int) -> list[Curve]:
+    """Queue jobs in steps and time what the loops and the operator ask."""
+    claim, listing, counting = (
+        Curve("to claim a job", "ms"),
+        Curve(f"to list the newest {LISTED} series", "ms"),
+        Curve("to count all jobs", "ms"),
+    )
+    queued = 0
+    for step in range(1, STEPS + 1):
+        while queued < most * step // STEPS:
+            queued += 1
+            _arrive(engine, queued, BEGIN + queued)
+        now = BEGIN + 2 * most
+        claim.add(queued, _median_ms(partial(_claim, engine, now)))
+        listing.add(queued, _median_ms(lambda: queue.stories(engine, limit=LISTED)))
+        counting.add(queued, _median_ms(lambda: queue.counts(engine)))
+    return [claim, listing, counting]
+
+
+def _claim(engine: Engine, now: float) -> None:
+    assert queue.claim(engine, Kind.SEGMENT, "bench", now, LEASE_S) is not None
+
+
+def _day(engine: Engine, studies: int) -> list[Curve]:
+    """Let a day of studies pass; return the time of one and the memory at each step."""
+    whole, memory = Curve("a study's bookkeeping", "ms"), Curve("memory of the process", "MB")
+    process, newest = psutil.Process(), list[float]()
+    for number in range(1, studies + 1):
+        now = BEGIN + number * DAY_S / studies
+        begun = time.perf_counter()
+        _study(engine, number, now)
+        newest.append((time.perf_counter() - begun) * 1e3)
+        if number % max(1, studies // 24) == 0:
+            queue.forget(engine, now - DAY_S / 2)
+        if number % max(1, studies // STEPS) == 0:
+            whole.add(number, statistics.median(newest[-TRIES:]))
+            memory.add(number, process.memory_info().rss / 1e6)
+    return [whole, memory]
+
+
+def _study(engine: Engine, number: int, now: float) -> None:
+    """One series from its arrival to its delivery."""
+    _arrive(engine, number, now)
+    job = queue.claim(engine, Kind.SEGMENT, "bench", now + 1, LEASE_S)
+    assert job is not None
+    result = SegmentResult(objects=("outbox/x.dcm",), volumes_ml={"x": 1.0}, seconds={"all": 1.0})
+    payload = DeliverPayload(
+        file="outbox/x.dcm",
+        sha256="0" * 64,
+        size_bytes=1,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.66.4",
+        sop_instance_uid=f"2.25.{number}",
+        study_uid=job.study_uid,
+        series_uid=f"2.25.7{number}",
+        target="pacs",
+    )
+    queue.finish_segment(
+        engine, job, result, [NewDelivery(target="pacs", payload=payload)], now + 10
+    )
+    delivery = queue.claim(engine, Kind.DELIVER, "bench", now + 11, LEASE_S, target="pacs")
+    assert delivery is not None
+    done = DeliverResult(status="Success", confirmed=True)
+    queue.finish_delivery(engine, delivery, done, now + 12)
+    queue.heartbeat(engine, "bench", 1, now)
+
+
+def _arrive(engine: Engine, number: int, now: float) -> None:
+    arrival = NewArrival(
+        study_uid=f"1.2.{number}",
+        series_uid=f"1.2.{number}.1",
+        series_key=f"series-{number}",
+        inputs_digest=f"{number:064x}",
+        instances=200,
+        modality="CT",
+        caller_ae="SCANNER",
+        outcome=Outcome.PLANNED,
+        rule="all",
+        package="bench/1.0",
+        size="small",
+        first_at=now - 60,
+        last_at=now,
+    )
+    payload = SegmentPayload(
+        series_key=arrival.series_key,
+        files=tuple(f"{n:04d}.dcm" for n in range(200)),
+        inputs_digest=arrival.inputs_digest,
+        package="bench/1.0",
+        package_digest="0" * 64,
+        size="small",
+        targets=(Destination(name="pacs"),),
+        rule="all",
+        caller="SCANNER",
+        created_at=now,
+    )
+    queue.record_arrival(
+        engine, arrival, NewSegmentJob(dedup_key=f"job-{number}", payload=payload), now
+    )
+
+
+def _median_ms(act: Callable[[], object]) -> float:
+    taken = []
+    for _ in range(TRIES):
+        begun = time.perf_counter()
+        act()
+        taken.append((time.perf_counter() - begun) * 1e3)
+    return statistics.median(taken)
+
+
+def _draw(curves: list[Curve], across: str, path: Path) -> None:
+    """Draw each curve over its own axis, from zero: flat must look flat."""
+    rcParams.update({"svg.hashsalt": "segnode", "svg.fonttype": "none"})
+    figure = Figure(figsize=(7.0, 1.6 * len(curves) + 0.4), layout="constrained")
+    for place, (curve, colour) in enumerate(zip(curves, COLOURS, strict=False), 1):
+        axes = figure.add_subplot(len(curves), 1, place)
+        axes.plot(curve.at, curve.values, color=colour)
+        axes.set_ylim(0, 1.3 * max(curve.values))
+        axes.set_ylabel(curve.unit)
+        axes.set_title(curve.name, fontsize="medium", loc="left")
+    axes.set_xlabel(across)
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""docs/performance.md: where every benchmark writes its table, between marks, with its machine."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+PLOTS = ROOT / "docs" / "plots"
+
+
+def write(name: str, text: str) -> None:
+    """Replace what stands between the marks of `name`; a new name gets its marks at the end."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    page = PAGE.read_text(encoding="utf-8")
+    if begin not in page:
+        page = f"{page.rstrip()}\n\n## {name}\n\n{begin}\n{end}\n"
+    before, _, rest = page.partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def machine() -> str:
+    """Name the processor, and how many cores of it there are."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{os.cpu_count()} cores of {next(names, platform.processor())}"
+
+
+def commit() -> str:
+    """Return the short name of the commit, marked where files differ from it."""
+    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=, changed", "--abbrev=7"]
+    asked += ["--exclude", "*"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def origin(runs: str) -> str:
+    """Return one line that says how and where numbers were made."""
+    return f"{runs}, {machine()}, commit {commit()}."
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
