@@ -60,6 +60,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             f"    {command}",
             "",
             *tables.elsewhere(numbers),
+            *tables.unlabelled(numbers),
             "## Training",
             "",
             f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "

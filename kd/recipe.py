@@ -56,6 +56,19 @@ class Elsewhere(_Strict, frozen=True, kw_only=True):
     note: str = ""  # what the reference is, and what to make of it
 
 
+class Unlabelled(_Strict, frozen=True, kw_only=True):
+    """Real images without reference labels, for the release to report what is found in them."""
+
+    name: str
+    images: str  # folder, relative to the one given on the command line
+    image_ending: str = ".nii.gz"
+    against: str | None = None  # folder of another contrast of the same people, by name
+    against_ending: str = ".nii.gz"
+    masks: str | None = None  # folder of lesions that somebody marked, on the images' grids
+    mask_ending: str = ".nii.gz"
+    note: str = ""
+
+
 class Net(_Strict, frozen=True, kw_only=True):
     """One size of the family: the same stages for all, only width and norm differ."""
 
@@ -140,6 +153,7 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
     elsewhere: tuple[Elsewhere, ...] = ()
+    unlabelled: tuple[Unlabelled, ...] = ()
     augment: Augment = Augment()
     # training images are drawn from label maps (data.labels) instead of read; cases to judge by too
     generator: Generator | None = None

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from kd.evidence import (
 )
 from kd.lab import Say
 from kd.recipe import TEACHER, UNKNOWN_CODE
+from kd.unlabelled import Crowd, look
 from kd.validate import Validation, metrics_of, report_of, rows, score_all, validate
 from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
@@ -38,13 +40,21 @@ LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK",
 LARGEST_PACKAGE_BYTES = 40_000_000  # every release is paid for in each clone, for ever
 
 
+@dataclass(frozen=True)
+class Others:
+    """Images of other sources than the data set."""
+
+    labelled: Sequence[Foreign] = ()
+    unlabelled: Sequence[Crowd] = ()
+
+
 def release(
     order: Order,
     train_cases: Sequence[Case],
     test_pairs: Sequence[Pair],
     models: Path,
     *,
-    elsewhere: Sequence[Foreign] = (),
+    others: Others | None = None,
     say: Say = lambda _: None,
 ) -> Package:
     """Write `models/<task>/<version>/` and load it again.
@@ -54,7 +64,7 @@ def release(
         train_cases: source of the real patches on which torch and ONNX are compared.
         test_pairs: held-out cases, measured once, here.
         models: folder of all packages.
-        elsewhere: cases of other sources, for the report; no gate looks at them.
+        others: images of other sources, for the report; no gate looks at them.
         say: called with a sentence now and then.
 
     Raises:
@@ -87,7 +97,9 @@ def release(
     report["compared"], singles = compared_runs(
         order, package, found, (train_cases, test_pairs), say
     )
-    report["elsewhere"] = [_elsewhere(package, one, say) for one in elsewhere]
+    others = others or Others()
+    report["elsewhere"] = [_elsewhere(package, one, say) for one in others.labelled]
+    report["unlabelled"] = [look(package, one, say) for one in others.unlabelled]
     report["twins"] = twins(report, found.scores | singles)
     table = "\n".join(rows(package.manifest, found.scores | singles)) + "\n"
     (draft / "cases.csv").write_text(table, encoding="utf-8")

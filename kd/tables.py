@@ -7,6 +7,7 @@ from kd.recipe import TEACHER
 from kd.validate import MEASURES
 from node.package import Manifest
 
+MOST_SHARES = 5  # of a lesion, by segment
 MOST_COLUMNS = 8  # structures side by side in one table
 
 
@@ -63,6 +64,48 @@ def elsewhere(numbers: dict[str, Any]) -> list[str]:
             lines.append(_row([size, *cells, kept]))
         lines += [*structures(found, found["structures"]), ""]
     return ["## Elsewhere", "", *lines] if lines else []
+
+
+def unlabelled(numbers: dict[str, Any]) -> list[str]:
+    """Return what was found in images without a reference."""
+    lines = []
+    for found in numbers.get("unlabelled", []):
+        lines += [f"### {found['name']}: {found['cases']} images", "", found["note"].strip(), ""]
+        for size, one in found["sizes"].items():
+            said = [f"{one['refused']} refused for their volumes"]
+            if "like_teacher" in one:
+                said.append(f"Dice with the teacher {_interval(one['like_teacher'])}")
+            if "masked" in one:
+                most = list(one["masked"].items())[:MOST_SHARES]
+                shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most)
+                said.append(f"in the marked lesions: {shares}")
+            lines.append(f"* {size}: {'; '.join(said)}.")
+        lines += ["", *_contrasts(found["sizes"])]
+    return ["## Images without a reference", "", *lines] if lines else []
+
+
+def _contrasts(sizes: dict[str, Any]) -> list[str]:
+    """Return, by structure, how the volumes of two contrasts of the same people differ."""
+    names = [size for size, one in sizes.items() if "against" in one]
+    if not names:
+        return []
+    lines = [
+        "Volume here against the other contrast of the same person: median difference, and the "
+        "correlation over people:",
+        "",
+        _row(["structure", *names]),
+        "|" + "---|" * (len(names) + 1),
+    ]
+    for label in sizes[names[0]]["against"]:
+        cells = [_contrast(sizes[size]["against"][label]) for size in names]
+        lines.append(_row([label, *cells]))
+    return [*lines, ""]
+
+
+def _contrast(found: dict[str, float | None]) -> str:
+    percent, correlation = found["percent"], found["correlation"]
+    said = "not found" if percent is None else f"{percent:+.0f} %"
+    return said if correlation is None else f"{said}, r {correlation:.2f}"
 
 
 def against_teacher(

@@ -14,6 +14,13 @@ OTHER = {
     "ids": "ids.csv",
     "note": "Only the bright ball is known there.",
 }
+TWICE = {  # the other contrast of the same people is the image itself
+    "name": "The same people",
+    "images": "other/images",
+    "against": "other/images",
+    "masks": "other/labels",
+    "note": "Without a reference.",
+}
 BUDGET = ["--steps", "12", "--device", "cpu"]
 
 
@@ -24,6 +31,7 @@ def make_world(root: Path) -> Path:
     (root / "ids.csv").write_text("id,segment\n1,1\n2,\n", encoding="utf-8")
     recipe = yaml.safe_load(write_recipe(root / "recipe.yaml").read_text(encoding="utf-8"))
     recipe["elsewhere"] = [OTHER]
+    recipe["unlabelled"] = [TWICE]
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     (root / "notice.txt").write_text("drawn by the tests", encoding="utf-8")
     common = [str(root / "recipe.yaml"), "--data", str(root / "balls"), *BUDGET]

@@ -11,14 +11,15 @@ import msgspec
 from kd import card, plots
 from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
-from kd.elsewhere import Foreign, read_elsewhere
+from kd.elsewhere import read_elsewhere
 from kd.errors import BadRecipe
 from kd.evidence import Order
 from kd.ids import Ids, read_ids
 from kd.recipe import TEACHER, Recipe, read_recipe
-from kd.release import release
+from kd.release import Others, release
 from kd.runs import released_runs
 from kd.typed import noted
+from kd.unlabelled import read_unlabelled
 from kd.validate import Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
@@ -147,6 +148,7 @@ def _release(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     train_names = names_of(recipe, chosen.data, recipe.data.train)
     test_names = names_of(recipe, chosen.data, recipe.data.test)
+    others = _others(recipe, chosen)
     order = Order(
         recipe=recipe,
         version=chosen.version,
@@ -165,7 +167,7 @@ def _release(chosen: argparse.Namespace) -> int:
         read_cases(recipe, chosen.data, train_names[:4]),
         [read_pair(recipe, chosen.data, name) for name in test_names],
         chosen.models,
-        elsewhere=_elsewhere(recipe, chosen),
+        others=others,
         say=say,
     )
     if chosen.json:
@@ -176,13 +178,15 @@ def _release(chosen: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _elsewhere(recipe: Recipe, chosen: argparse.Namespace) -> list[Foreign]:
-    if chosen.elsewhere is None:
-        if recipe.elsewhere:
+def _others(recipe: Recipe, chosen: argparse.Namespace) -> Others:
+    folder = chosen.elsewhere
+    if folder is None:
+        if recipe.elsewhere or recipe.unlabelled:
             message = "the recipe names other sources, and nothing says where they are"
             raise BadRecipe(message, advice="Give --elsewhere, the folder that holds their folders")
-        return []
-    return read_elsewhere(recipe, chosen.elsewhere, chosen.recipe.parent)
+        return Others()
+    labelled = read_elsewhere(recipe, folder, chosen.recipe.parent)
+    return Others(labelled, read_unlabelled(recipe, folder))
 
 
 def _maps(runs: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from node.imaging.nifti import read_labels, write
 from node.package import load
 from node.pipeline import golden_dice
 from tests.kd_phantoms import data_set, write_recipe
-from tests.kd_released import OTHER, make_world, package_of, release_words
+from tests.kd_released import OTHER, TWICE, make_world, package_of, release_words
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,17 @@ def test_cases_of_another_source_are_reported_too(world: Path) -> None:
     text = (package_of(world) / "card.md").read_text(encoding="utf-8")
     assert "### Another scanner: 3 cases" in text
     assert OTHER["note"] in text
+
+
+def test_images_without_a_reference_are_reported_too(world: Path) -> None:
+    report = json.loads((package_of(world) / "report.json").read_text(encoding="utf-8"))
+    (found,) = report["unlabelled"]
+    assert (found["name"], found["cases"]) == (TWICE["name"], 3)
+    assert "like_teacher" not in found["sizes"]["teacher"]
+    assert 0 <= found["sizes"]["small"]["like_teacher"]["mean"] <= 1
+    text = (package_of(world) / "card.md").read_text(encoding="utf-8")
+    assert "### The same people: 3 images" in text
+    assert "* small: 0 refused for their volumes; Dice with the teacher " in text
 
 
 def test_other_sources_must_be_where_they_are_said_to_be(
