@@ -6,7 +6,7 @@ targets alike, so that all three show the same view.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import torch
@@ -50,6 +50,8 @@ class Batch:
     labels_bzyx: Tensor  # uint8
     soft_bkzyx: Tensor | None = None  # the teacher's log-probabilities, where there is a teacher
     unknown_bk: Tensor | None = None  # bool: classes that nobody has drawn in a case
+    # which of each 2 x 2 x 2 voxels of the image the labels and the teacher speak of; None: all
+    at_zyx: Triple | None = None
 
 
 def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Batch:
@@ -66,6 +68,22 @@ def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Bat
         soft = F.grid_sample(soft.to(image.dtype), grid, "bilinear", "border", align_corners=False)
     image = _intensity(image, choice, draws)
     return Batch(image, labels[:, 0].to(torch.uint8), soft, batch.unknown_bk)
+
+
+def thinned(batch: Batch, at_zyx: Triple) -> Batch:
+    """Return the same images with every second label along each axis, from `at_zyx` on.
+
+    With many classes, half of a step goes into full-resolution scores and their loss; one voxel of
+    eight, another one at each step, teaches nearly as much.
+    """
+    part = tuple(slice(first, None, 2) for first in at_zyx)
+    soft = batch.soft_bkzyx
+    return replace(
+        batch,
+        labels_bzyx=batch.labels_bzyx[(slice(None), *part)],
+        soft_bkzyx=None if soft is None else soft[(slice(None), slice(None), *part)],
+        at_zyx=at_zyx,
+    )
 
 
 class Draws:

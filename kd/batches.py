@@ -7,6 +7,7 @@ Shapes: B batch, K classes, Z Y X voxels (head, back, left).
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,11 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kd.augment import Augment, Batch, view
+from kd.augment import Augment, Batch, thinned, view
 from kd.cases import Case
 from kd.generator import Generator, draw
 from kd.labelmaps import LabelMap
-from kd.network import Triple
+from kd.network import Triple, UNet
 from kd.precision import autocast
 from kd.recipe import Training
 from kd.soft import LEAST_PROBABILITY
@@ -50,7 +51,7 @@ class Batches:
         """Move `cases` to `device`; `soft` holds log-probabilities [K, Z, Y, X] per case."""
         self.patch, self.device = patch_zyx, device
         self.batch, self.seed = choice.batch, choice.seed
-        self.foreground_share = choice.foreground_share
+        self.foreground_share, self.is_thin = choice.foreground_share, choice.is_thin
         self._images = [torch.from_numpy(c.image.array).to(device) for c in cases]
         self._labels = [torch.from_numpy(c.labels.array).to(device) for c in cases]
         self._soft = None if soft is None else [torch.from_numpy(s).to(device) for s in soft]
@@ -71,11 +72,11 @@ class Batches:
         if self._soft is not None:
             soft = torch.stack([_cut_soft(self._soft[c], o, self.patch, margin) for c, o in places])
         unknown = None if self._unknown is None else self._unknown[chosen]
-        plain = Batch(image[:, None], labels, soft, unknown)
-        if augment is None:
-            return plain
-        random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        return view(plain, self.patch, augment, random)
+        batch = Batch(image[:, None], labels, soft, unknown)
+        if augment is not None:
+            random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+            batch = view(batch, self.patch, augment, random)
+        return thinned(batch, turn(self.seed, step)) if self.is_thin else batch
 
     def _origin(self, case: int, rng: np.random.Generator) -> Triple:
         """Return where a patch begins: centred along axes shorter than it, as in the node."""
@@ -110,7 +111,7 @@ class Drawn:
     ) -> None:
         """Move `maps` to `device`, where views are drawn."""
         self.patch, self.generator, self.device = patch_zyx, generator, device
-        self.batch, self.seed = choice.batch, choice.seed
+        self.batch, self.seed, self.is_thin = choice.batch, choice.seed, choice.is_thin
         self._maps = [each.to(device) for each in maps]
 
     def at(self, step: int, _augment: Augment | None) -> Batch:
@@ -120,7 +121,8 @@ class Drawn:
         chosen = dealt(len(self._maps), self.batch, self.seed, step)
         views = [draw(self._maps[c], self.patch, self.generator, random) for c in chosen]
         image = torch.cat([view.image_bczyx for view in views])
-        return Batch(image, torch.cat([view.labels_bzyx for view in views]))
+        batch = Batch(image, torch.cat([view.labels_bzyx for view in views]))
+        return thinned(batch, turn(self.seed, step)) if self.is_thin else batch
 
 
 class Taught:
@@ -137,9 +139,49 @@ class Taught:
         """Return the source's batch with the teachers' log-probabilities."""
         batch = self.source.at(step, augment)
         with torch.no_grad(), autocast(self.device):
-            found = [teacher(batch.image_bczyx).float().softmax(1) for teacher in self.teachers]
+            found = [_said(teacher, batch).float().softmax(1) for teacher in self.teachers]
         mean = torch.stack(found).mean(0).clamp_min(LEAST_PROBABILITY)
         return replace(batch, soft_bkzyx=mean.log())
+
+
+def _said(teacher: nn.Module, batch: Batch) -> Tensor:
+    """Return the logits of the voxels that the batch speaks of."""
+    if isinstance(teacher, UNet):
+        return teacher.finest(batch.image_bczyx, batch.at_zyx)
+    logits: Tensor = teacher(batch.image_bczyx)
+    if batch.at_zyx is None:
+        return logits
+    z, y, x = batch.at_zyx
+    return logits[:, :, z::2, y::2, x::2]
+
+
+class Ahead:
+    """Batches of another source, the next of which is made while the network learns from this."""
+
+    def __init__(self, source: Source) -> None:
+        """Keep one thread; torch's operators let go of Python's lock."""
+        self.source = source
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the batch of one step; the one after it is begun."""
+        if self._next is not None and self._next[0] == step:
+            batch = self._next[1].result()
+        else:
+            batch = self.source.at(step, augment)
+        self._next = (step + 1, self._thread.submit(self.source.at, step + 1, augment))
+        return batch
+
+    def close(self) -> None:
+        """Let the thread end after the batch that it makes."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def turn(seed: int, step: int) -> Triple:
+    """Return which voxel of each 2 x 2 x 2 is judged at `step`: each of the eight in turn."""
+    z, rest = divmod(dealt(8, 1, seed, step)[0], 4)
+    return (z, rest // 2, rest % 2)
 
 
 def _unknown(cases: Sequence[Case], device: torch.device) -> Tensor | None:

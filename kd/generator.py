@@ -15,11 +15,20 @@ from torch import Generator as Random
 from torch import Tensor
 
 from kd.augment import Batch, Draws, rotation
+from kd.errors import BadRecipe
 from kd.labelmaps import AIR, Anatomy, LabelMap
 from kd.network import Triple
 from node.imaging import Labels, Volume
 
 LEAST_STD = 1e-3  # of a whole head's intensities, which are of the order of 1
+
+
+class Contrast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a kind of scan makes of the tissues, roughly: T1, T2, FLAIR and the like."""
+
+    name: str
+    share: float  # of the images
+    means: tuple[float, ...]  # of each group of `anatomy.alike`, from 0 to 1
 
 
 class Generator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,7 +45,10 @@ class Generator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     elastic_voxels: float = 4.0  # fine ones; largest standard deviation at the control points
     elastic_every: int = 32  # fine voxels between control points
 
-    alike_p: float = 0.6
+    # kinds of scan that are drawn more often than chance would; the rest is any contrast at all
+    contrasts: tuple[Contrast, ...] = ()
+    contrast_spread: float = 0.06  # standard deviation of a group's mean between scans of a kind
+    alike_p: float = 0.6  # of the images of no kind: structures of a group look alike
     alike_spread: float = 0.06  # standard deviation between structures that look alike
     std_high: float = 0.10  # of intensities within a structure; means are from 0 to 1
     air_p: float = 0.85  # dark air; otherwise any intensity, as after some filters
@@ -54,6 +66,17 @@ class Generator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     air_share: float = 0.6
     scale_jitter: float = 0.25
     shift_jitter: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse contrasts that do not fit the groups, or are more than all images."""
+        for one in self.contrasts:
+            if len(one.means) != len(self.anatomy.alike):
+                groups = len(self.anatomy.alike)
+                message = f"contrast {one.name} has {len(one.means)} means for {groups} groups"
+                raise BadRecipe(message, advice="Give one for each group of anatomy.alike")
+        if sum(one.share for one in self.contrasts) > 1 + 1e-9:
+            message = "the shares of generator.contrasts are more than 1 together"
+            raise BadRecipe(message)
 
 
 def draw(label_map: LabelMap, patch: Triple, choice: Generator, random: Random) -> Batch:
@@ -100,12 +123,9 @@ def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: 
     Mean and standard deviation are those of the whole label map with air around it, as the node
     will see the whole scan, and not only a patch.
     """
-    n = label_map.n_tissues
-    mean, std = draws.uniform(0, 1, n)[0], draws.uniform(0.01, choice.std_high, n)[0]
-    if bool(draws.happens(choice.alike_p, 0)[0]):
-        centres = draws.uniform(0, 1, int(label_map.alike.max()) + 1)[0][label_map.alike]
-        mean = (centres + draws.normal(n)[0] * choice.alike_spread).clamp(0, 1)
-    mean, std = mean[label_map.shared], std[label_map.shared]
+    std = draws.uniform(0.01, choice.std_high, label_map.n_tissues)[0]
+    mean = _means(label_map, choice, draws)[label_map.shared]
+    std = std[label_map.shared]
     if bool(draws.happens(choice.air_p, 0)[0]):
         mean[AIR], std[AIR] = 0.0, draws.uniform(0, 0.02)[0]
     if bool(draws.happens(choice.strip_p, 0)[0]):
@@ -123,6 +143,25 @@ def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: 
     middle = (share * mean).sum()
     spread = ((share * (mean.square() + std.square())).sum() - middle.square()).clamp_min(0).sqrt()
     return (image - middle) / spread.clamp_min(LEAST_STD)
+
+
+def _means(label_map: LabelMap, choice: Generator, draws: Draws) -> Tensor:
+    """Return the mean intensity of each tissue: of a kind of scan, or of any contrast."""
+    n = label_map.n_tissues
+    dice = float(draws.uniform(0, 1)[0])
+    centres = draws.uniform(0, 1, int(label_map.alike.max()) + 1)[0]
+    for kind in choice.contrasts:
+        if dice < kind.share:
+            known = torch.tensor(kind.means, device=draws.device)
+            known = known + draws.normal(len(known))[0] * choice.contrast_spread
+            centres[: len(known)] = known
+            break
+        dice -= kind.share
+    else:
+        if not bool(draws.happens(choice.alike_p, 0)[0]):
+            return draws.uniform(0, 1, n)[0]
+    spread = draws.normal(n)[0] * choice.alike_spread
+    return (centres[label_map.alike] + spread).clamp(0, 1)
 
 
 def _where(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from kd.errors import BadRecipe
@@ -143,10 +144,28 @@ class UNet(nn.Module):
         """Return the logits [B, K, Z, Y, X] at full resolution."""
         return self.heads[-1](self._decode(x_bczyx)[-1])
 
-    def deep(self, x_bczyx: Tensor) -> list[Tensor]:
-        """Return the logits of every decoder stage, full resolution first."""
+    def deep(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> list[Tensor]:
+        """Return the logits of every decoder stage, full resolution first.
+
+        With `at_zyx` the finest are those of every second voxel along each axis, from there on.
+        """
         features = self._decode(x_bczyx)
-        return [h(f) for h, f in zip(self.heads, features, strict=True)][::-1]
+        coarse = [h(f) for h, f in zip(self.heads[:-1], features[:-1], strict=True)]
+        return [self._head(features[-1], at_zyx), *coarse[::-1]]
+
+    def finest(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> Tensor:
+        """Return the first of what `deep` returns."""
+        return self._head(self._decode(x_bczyx)[-1], at_zyx)
+
+    def _head(self, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
+        head = self.heads[-1]
+        if at_zyx is None:
+            return head(x_bczyx)
+        z, y, x = at_zyx
+        if self.topology.stem_stride == 2:  # each voxel of a block of 8 has weights of its own
+            weight = head.weight[:, :, z, y, x].t()[..., None, None, None]
+            return F.conv3d(x_bczyx, weight, head.bias)
+        return head(x_bczyx)[:, :, z::2, y::2, x::2]
 
     def _decode(self, x_bczyx: Tensor) -> list[Tensor]:
         """Return the features of each decoder stage, lowest resolution first."""

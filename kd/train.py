@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kd import checkpoint
 from kd.augment import Augment, Batch
-from kd.batches import Source
+from kd.batches import Ahead, Source
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.losses import deep_supervision
 from kd.network import UNet
@@ -129,6 +129,20 @@ class Trainer:
         path = folder / CHECKPOINT
         if path.exists():
             self.restore(checkpoint.load(path, self.device))
+        with _ahead(batches, self.device) as source:
+            losses = self._steps(source, objective, report, limits, path)
+        checkpoint.save(self.state(), path)
+        return Outcome(self.step, self.seconds, self.share >= 1, tuple(losses))
+
+    def _steps(
+        self,
+        batches: Source,
+        objective: Objective,
+        report: Callable[[Progress], None],
+        limits: Slice,
+        path: Path,
+    ) -> list[float]:
+        """Take steps until the budget or the slice is spent; return their losses."""
         begun = saved = time.monotonic()
         before, losses = self.seconds, list[float]()
         while self.share < 1 and not _spent(limits, len(losses), time.monotonic() - begun):
@@ -141,8 +155,7 @@ class Trainer:
             if time.monotonic() - saved > self.choice.checkpoint_every_s:
                 checkpoint.save(self.state(), path)
                 saved = time.monotonic()
-        checkpoint.save(self.state(), path)
-        return Outcome(self.step, self.seconds, self.share >= 1, tuple(losses))
+        return losses
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on; of a finished training, its result."""
@@ -180,7 +193,7 @@ class Trainer:
         self.network.train()
         with autocast(self.device):
             image = batch.image_bczyx.contiguous(memory_format=self.layout)
-            outputs = self.network.deep(image)
+            outputs = self.network.deep(image, batch.at_zyx)
         loss = objective(outputs, batch, self.share)
         value = float(loss.detach())
         self._refuse_infinite("loss", value)
@@ -211,6 +224,19 @@ class Trainer:
                 twin.lerp_(mine[name], 1 - decay)
             else:
                 twin.copy_(mine[name])
+
+
+@contextmanager
+def _ahead(batches: Source, device: torch.device) -> Iterator[Source]:
+    """Make batches beside the training where a second core can; a GPU draws its own in between."""
+    if device.type != "cpu":
+        yield batches
+        return
+    ahead = Ahead(batches)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
 
 
 def _layout(network: UNet) -> torch.memory_format:
