@@ -16,7 +16,7 @@ from kd.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.export import Exported, export, real_patches
 from kd.lab import Say
-from kd.lessons import binding
+from kd.lessons import binding, lineage
 from kd.recipe import Recipe
 from kd.runs import fold_run, open_run, open_runs
 from kd.train import CHECKPOINT, is_finished
@@ -61,7 +61,8 @@ def refuse_foreign(order: Order, tested: Sequence[str]) -> None:
     for size, run in [*runs, *order.compared.values()]:
         story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
         choices = story["choices"]
-        if seen := sorted(set(tested) & set(choices.get("names", ()))):
+        names = {name for one in lineage(story) for name in one["choices"].get("names", ())}
+        if seen := sorted(set(tested) & names):
             message = f"run {run.name} was trained on test case {seen[0]} and {len(seen) - 1} more"
             raise BadCheckpoint(message, advice="Train it again, with today's split file")
         if choices["training"] is None:  # imported: its recipe was written from it
@@ -135,7 +136,7 @@ def twins(report: dict[str, Any], scores: dict[str, list[Score]]) -> list[dict[s
             continue
         for other, (other_size, other_said) in runs.items():
             twin = other_said["training"]
-            is_alike = all(twin[key] == told[key] for key in ("seed", "budget"))
+            is_alike = all(twin[key] == told[key] for key in ("seed", "budget", "start"))
             if size == other_size and is_alike and not twin["distilled"]:
                 gaps = {m: paired(scores[name], scores[other], m) for m in MEASURES}
                 found.append({"distilled": name, "undistilled": other, "size": size} | gaps)
@@ -146,12 +147,14 @@ def _training(story: dict[str, Any], command: str) -> dict[str, Any]:
     """Return what a card tells of a run; an imported one has neither seed nor budget."""
     choices = story["choices"]
     training = choices["training"] or {"seed": None, "steps": None, "minutes": None}
+    whole = lineage(story)
     return {
-        "steps": int(story["step"]),
-        "seconds": round(float(story["seconds"]), 1),
+        "steps": sum(int(one["step"]) for one in whole),
+        "seconds": round(sum(float(one["seconds"]) for one in whole), 1),
         "distilled": choices["distillation"] is not None,
         "terms": choices["distillation"],
         "teacher": choices.get("teacher"),
+        "start": (choices.get("start") or {}).get("weights"),
         "seed": training["seed"],
         "budget": {key: training[key] for key in ("steps", "minutes")},
         "command": command,

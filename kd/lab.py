@@ -1,13 +1,14 @@
 """What the commands do, as functions: recipe and folders in, results out, no printing."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from kd.cases import folds, names_of, read_cases, subjects_of
 from kd.errors import BadSplit, BadTeacher
-from kd.lessons import SOFT, Lesson, identity, source
+from kd.lessons import SOFT, Lesson, beginning, identity, source
 from kd.losses import distilled
 from kd.recipe import Recipe
 from kd.runs import fold_run, imported_folds, new_network, open_run
@@ -16,6 +17,14 @@ from kd.train import Objective, Outcome, Progress, Slice, Trainer, labels_only, 
 
 Report = Callable[[Progress], None]
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Folder of a teacher's folds, and the folder of others with whose weights they begin."""
+
+    folder: Path
+    start: Path | None = None
 
 
 def study(
@@ -39,7 +48,7 @@ def study(
     batches, teacher = source(recipe, folder, lesson, device)
     objective: Objective = labels_only if teacher is None else distilled(recipe.distillation)
     network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
-    bound = identity(recipe, lesson, teacher)
+    bound = identity(recipe, lesson, teacher, beginning(recipe, lesson, network))
     trainer = Trainer(network, choice, recipe.augment, bound, device)
     return trainer.run(batches, run, objective=objective, report=report, limits=here)
 
@@ -70,7 +79,7 @@ def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
 
 
 def teach_fold(
-    recipe: Recipe, folder: Path, runs: Path, number: int, *, here: Slice, report: Report
+    recipe: Recipe, folder: Path, runs: Runs, number: int, *, here: Slice, report: Report
 ) -> Outcome:
     """Train one fold of the teacher; resume where it has a checkpoint.
 
@@ -80,14 +89,16 @@ def teach_fold(
     """
     held = _fold(recipe, folder, number)
     names = names_of(recipe, folder, recipe.data.train)
-    lesson = Lesson(recipe.fold_size, tuple(name for name in names if name not in held))
-    return study(recipe, folder, lesson, fold_run(runs, number), here=here, report=report)
+    seen = tuple(name for name in names if name not in held)
+    start = None if runs.start is None else fold_run(runs.start, number)
+    lesson = Lesson(recipe.fold_size, seen, start=start)
+    return study(recipe, folder, lesson, fold_run(runs.folder, number), here=here, report=report)
 
 
 def teach(
     recipe: Recipe,
     folder: Path,
-    runs: Path,
+    runs: Runs,
     *,
     here: Slice,
     report_of: Callable[[int], Report] = lambda _: lambda _: None,
@@ -100,7 +111,7 @@ def teach(
     Args:
         recipe: all choices.
         folder: the data set.
-        runs: one folder per fold is written in it, and the folder of the maps.
+        runs: where the folds and the maps are written, and where they start.
         here: where this call runs, and when it stops before a fold's budget is spent.
         report_of: gives each fold, by number, the function that is called every few steps.
         say: called with a sentence as maps are written.
@@ -112,7 +123,7 @@ def teach(
         LabError: of the case, split, recipe or checkpoint that is wrong.
     """
     names = names_of(recipe, folder, recipe.data.train)
-    imported = imported_folds(runs)
+    imported = imported_folds(runs.folder)
     parts = imported or fold_names(recipe, folder)
     for number in range(0 if imported else len(parts)):
         report = report_of(number)
@@ -122,7 +133,7 @@ def teach(
         return True  # no case comes twice: the teacher is asked while its students learn
     device = pick_device(here.device)
     teachers = [
-        open_run(recipe, recipe.fold_size, fold_run(runs, number), device)[0]
+        open_run(recipe, recipe.fold_size, fold_run(runs.folder, number), device)[0]
         for number in range(len(parts))
     ]
 
@@ -134,7 +145,7 @@ def teach(
     if seen := [name for name in names if name not in known] if len(parts) > 1 else []:
         say(f"{len(seen)} cases, such as {seen[0]}, were seen by every fold: their maps are surer")
     cases = read_cases(recipe, folder, names)
-    write_maps(cases, teachers_of, recipe, device, runs / SOFT, say=say)
+    write_maps(cases, teachers_of, recipe, device, runs.folder / SOFT, say=say)
     return True
 
 

@@ -10,10 +10,12 @@ import torch
 
 from kd.batches import Batches, Drawn, Source, Taught
 from kd.cases import read_anatomy, read_cases
-from kd.errors import BadTeacher
+from kd.errors import BadCheckpoint, BadTeacher
+from kd.network import UNet
 from kd.recipe import Recipe
 from kd.runs import fold_run, open_run
 from kd.soft import maps_digest, read_maps, weights_digest
+from kd.train import averaged_network, is_finished
 
 SOFT = "soft"  # folder of the teacher's maps, beside the runs of its folds
 
@@ -27,6 +29,7 @@ class Lesson:
     soft: Path | None = None  # folder of the teacher's maps; None: reference labels alone
     # runs that are asked at every step instead, where images are drawn and no map can be kept
     teachers: tuple[Path, ...] = ()
+    start: Path | None = None  # run whose weights it begins with; None: drawn ones
 
 
 def student_lesson(
@@ -66,18 +69,52 @@ def source(
     return Taught(drawn, networks, device), digest.hexdigest()
 
 
-def identity(recipe: Recipe, lesson: Lesson, teacher: str | None = None) -> str:
+def beginning(recipe: Recipe, lesson: Lesson, network: UNet) -> dict[str, Any] | None:
+    """Give `network` the weights of the run that the lesson starts from; return that run's story.
+
+    Raises:
+        BadCheckpoint: it has no checkpoint, is not finished, or is of another network.
+    """
+    if lesson.start is None:
+        return None
+    _, story = averaged_network(network, lesson.start, torch.device("cpu"))
+    network.train()
+    if not is_finished(story):
+        message = f"run {lesson.start.name} stopped at step {story['step']}, before its end"
+        raise BadCheckpoint(message, advice="The command that began it finishes it")
+    if story["choices"]["topology"] != binding(recipe, lesson.size)["topology"]:
+        message = f"run {lesson.start.name} is of another network"
+        raise BadCheckpoint(message)
+    return story | {"weights": weights_digest(network).hex()}
+
+
+def identity(
+    recipe: Recipe,
+    lesson: Lesson,
+    teacher: str | None = None,
+    start: dict[str, Any] | None = None,
+) -> str:
     """Return what a checkpoint is bound to: every choice that changes this training.
 
     Texts for the card, metadata of the package and other sizes may change without harm; `teacher`
-    is the digest of the maps that a student listens to.
+    is the digest of the maps that a student listens to, `start` the story of the run before.
     """
     choices = binding(recipe, lesson.size) | {
         "names": lesson.names,
         "distillation": None if teacher is None else recipe.distillation,
         "teacher": teacher,
     }
+    if start is not None:
+        choices["start"] = start
     return msgspec.json.encode(choices).decode()
+
+
+def lineage(story: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the stories of a run and of all runs that it started from, the last one first."""
+    stories = [story]
+    while (before := stories[-1]["choices"].get("start")) is not None:
+        stories.append(before)
+    return stories
 
 
 def binding(recipe: Recipe, size: str) -> dict[str, Any]:

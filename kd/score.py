@@ -16,6 +16,7 @@ from kd.cases import read_cases
 from kd.errors import BadSplit
 from kd.intervals import interval
 from kd.lab import held_out
+from kd.lessons import lineage
 from kd.recipe import Recipe
 from kd.runs import open_run
 from kd.soft import soft_map
@@ -45,7 +46,8 @@ def score(
     names = held_out(recipe, folder, fold)
     on = pick_device(device)
     network, story = open_run(recipe, size, run, on)
-    if seen := sorted(set(names) & set(story["choices"]["names"])):
+    trained = {name for one in lineage(story) for name in one["choices"]["names"]}
+    if seen := sorted(set(names) & trained):
         message = (
             f"run {run.name} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
         )

@@ -1,6 +1,7 @@
 """`kd train`, `teach`, `soften`, `distill`, which may be killed; `score`, which judges a run."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -31,7 +32,7 @@ def add_to(commands: Commands) -> None:
     _common(train)
     train.add_argument("--size", required=True, help="one of the recipe's sizes")
     train.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
-    _leaving_out(train)
+    _of_one_run(train)
     train.set_defaults(run_command=_train)
 
     teach = commands.add_parser(
@@ -41,6 +42,9 @@ def add_to(commands: Commands) -> None:
     teach.add_argument("--runs", type=Path, required=True, help="folder of the folds")
     teach.add_argument(
         "--fold", type=int, help="train this fold alone: folds may be trained side by side"
+    )
+    teach.add_argument(
+        "--start", type=Path, metavar="RUNS", help="begin with the folds of another --runs folder"
     )
     teach.set_defaults(run_command=_teach)
 
@@ -73,7 +77,7 @@ def add_to(commands: Commands) -> None:
         help="for ablations: the recipe's terms, KL alone, or with boundary and channel-wise ones "
         "(default: all)",
     )
-    _leaving_out(distill)
+    _of_one_run(distill)
     distill.set_defaults(run_command=_distill)
 
     score = commands.add_parser(
@@ -89,12 +93,18 @@ def add_to(commands: Commands) -> None:
     score.set_defaults(run_command=_score)
 
 
-def _leaving_out(parser: argparse.ArgumentParser) -> None:
+def _of_one_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-fold",
         type=int,
         metavar="N",
         help="leave out fold N of the training cases, for kd score: to choose between recipes",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="RUN",
+        help="begin with the weights of another finished run of this size: more budget later",
     )
 
 
@@ -113,22 +123,21 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _train(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
     names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
-    return _studied(chosen, recipe, Lesson(chosen.size, names))
+    return _studied(chosen, recipe, Lesson(chosen.size, names, start=chosen.start))
 
 
 def _teach(chosen: argparse.Namespace) -> int:
     recipe, here = _recipe(chosen), _here(chosen)
+    runs = lab.Runs(chosen.runs, chosen.start)
 
     def report_of(fold: int) -> lab.Report:
         return progress_lines(fold_run(chosen.runs, fold).name, as_json=chosen.json)
 
     if chosen.fold is not None:
         report = report_of(chosen.fold)
-        outcome = lab.teach_fold(
-            recipe, chosen.data, chosen.runs, chosen.fold, here=here, report=report
-        )
+        outcome = lab.teach_fold(recipe, chosen.data, runs, chosen.fold, here=here, report=report)
         return _told(fold_run(chosen.runs, chosen.fold).name, outcome)
-    finished = lab.teach(recipe, chosen.data, chosen.runs, here=here, report_of=report_of, say=say)
+    finished = lab.teach(recipe, chosen.data, runs, here=here, report_of=report_of, say=say)
     if finished:
         folds = [fold_run(chosen.runs, number) for number in range(recipe.folds)]
         for folder in (chosen.runs / SOFT, *folds):
@@ -154,6 +163,7 @@ def _distill(chosen: argparse.Namespace) -> int:
     recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
     names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
     lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft)
+    lesson = replace(lesson, start=chosen.start)
     return _studied(chosen, recipe, lesson)
 
 

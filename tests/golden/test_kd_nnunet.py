@@ -205,7 +205,7 @@ def test_each_case_gets_the_map_of_the_fold_that_has_not_seen_it(
 ) -> None:
     data = world / "raw" / DATASET
     names = tuple(p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir()))
-    assert lab.teach(recipe, data, world / "runs", here=Slice("cpu"))
+    assert lab.teach(recipe, data, lab.Runs(world / "runs"), here=Slice("cpu"))
     cases = read_cases(recipe, data, names)
     assert len(read_maps(cases, recipe.n_classes, world / "runs" / SOFT)) == N_TRAIN
 

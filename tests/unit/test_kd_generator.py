@@ -255,7 +255,7 @@ def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
 ) -> None:
     chosen = drawing(Generator(anatomy=ANATOMY), steps=3)
     here = Slice("cpu")
-    assert lab.teach(chosen, folder, tmp_path, here=here)
+    assert lab.teach(chosen, folder, lab.Runs(tmp_path), here=here)
     assert fold_run(tmp_path, 0).is_dir()
     lesson = student_lesson(chosen, "small", ("head_0", "head_1"), tmp_path, None)
     taught = lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
@@ -267,7 +267,7 @@ def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
     other = msgspec.structs.replace(
         chosen, training=msgspec.structs.replace(chosen.training, seed=2)
     )
-    assert lab.teach(other, folder, tmp_path / "other", here=here)
+    assert lab.teach(other, folder, lab.Runs(tmp_path / "other"), here=here)
     lesson = student_lesson(chosen, "small", lesson.names, tmp_path / "other", None)
     with pytest.raises(BadCheckpoint):
         lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)

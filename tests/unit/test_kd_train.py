@@ -13,12 +13,13 @@ from kd.augment import Augment
 from kd.batches import Batches
 from kd.cases import names_of, read_cases
 from kd.commands import main
-from kd.errors import BadCheckpoint, BadRecipe, Diverged
-from kd.lab import lesson_names, study
-from kd.lessons import Lesson, identity
+from kd.errors import BadCheckpoint, BadRecipe, BadSplit, Diverged
+from kd.lab import held_out, lesson_names, study
+from kd.lessons import Lesson, identity, lineage
 from kd.precision import autocast
 from kd.recipe import read_recipe
 from kd.runs import new_network
+from kd.score import score
 from kd.train import CHECKPOINT, Outcome, Progress, Slice, Trainer, averaged_network, schedule
 from node.pipeline import dice
 from tests.kd_phantoms import data_set, recipe, write_recipe
@@ -224,3 +225,54 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 
 def test_a_recipe_comes_back_from_yaml_as_it_was(tmp_path: Path) -> None:
     assert read_recipe(write_recipe(tmp_path / "r.yaml")) == recipe()
+
+
+def test_a_training_may_begin_with_the_weights_of_another(folder: Path, tmp_path: Path) -> None:
+    _train(folder, tmp_path / "first")
+    chosen = recipe(steps=4)
+    names = lesson_names(chosen, folder, None)
+    lesson = Lesson("small", names, start=tmp_path / "first")
+
+    def go_on(run: str, stop: int | None = None) -> Outcome:
+        here = Slice("cpu", stop_after_steps=stop)
+        return study(chosen, folder, lesson, tmp_path / run, here=here, report=silent)
+
+    whole = go_on("whole")
+    plain = Lesson("small", names)
+    here = Slice("cpu")
+    from_nothing = study(chosen, folder, plain, tmp_path / "x", here=here, report=silent)
+    assert whole.losses[0] < from_nothing.losses[0], "it knows something already"
+    assert go_on("parts", 2).losses + go_on("parts").losses == whole.losses
+    _, story = averaged_network(new_network(chosen, "small"), tmp_path / "whole", CPU)
+    assert [one["step"] for one in lineage(story)] == [4, 6]
+    with pytest.raises(BadCheckpoint, match="another training"):
+        study(chosen, folder, plain, tmp_path / "parts", here=here, report=silent)
+
+
+def test_only_a_finished_run_of_the_same_network_is_begun_with(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _train(folder, tmp_path / "half", stop_after=2)
+    _train(folder, tmp_path / "whole")
+    words = ["train", str(write_recipe(tmp_path / "recipe.yaml")), "--data", str(folder)]
+    words += ["--device", "cpu", "--run", str(tmp_path / "new")]
+    for size, run, said in (
+        ("small", "half", "stopped at step 2"),
+        ("teacher", "whole", "is of another network"),
+        ("small", "none", "has no checkpoint"),
+    ):
+        assert main([*words, "--size", size, "--start", str(tmp_path / run)]) == 1
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_case_that_an_earlier_run_has_seen_cannot_judge(folder: Path, tmp_path: Path) -> None:
+    chosen = recipe(steps=2)
+    first = Lesson("small", ("ball_0", "ball_1"))
+    study(chosen, folder, first, tmp_path / "first", here=Slice("cpu"), report=silent)
+    held = held_out(chosen, folder, 0)
+    rest = tuple(name for name in first.names if name not in held)
+    lesson = Lesson("small", rest, start=tmp_path / "first")
+    study(chosen, folder, lesson, tmp_path / "then", here=Slice("cpu"), report=silent)
+    with pytest.raises(BadSplit, match=f"was trained on case {held[0]}"):
+        score(chosen, folder, "small", tmp_path / "then", 0, device="cpu")
