@@ -9,11 +9,11 @@ from torch import nn
 from kd.cases import folds, names_of, read_cases, subjects_of
 from kd.errors import BadSplit, BadTeacher
 from kd.lessons import SOFT, Lesson, beginning, identity, source
-from kd.losses import distilled
+from kd.losses import distilled, taught
 from kd.recipe import Recipe
 from kd.runs import fold_run, imported_folds, new_network, open_run
 from kd.soft import write_maps
-from kd.train import Objective, Outcome, Progress, Slice, Trainer, labels_only, pick_device
+from kd.train import Outcome, Progress, Slice, Trainer, pick_device
 
 Report = Callable[[Progress], None]
 Say = Callable[[str], None]
@@ -46,8 +46,9 @@ def study(
     """
     device = pick_device(here.device)
     batches, teacher = source(recipe, folder, lesson, device)
-    objective: Objective = labels_only if teacher is None else distilled(recipe.distillation)
     network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
+    terms = recipe.distillation
+    objective = taught(choice.balance) if teacher is None else distilled(terms, choice.balance)
     bound = identity(recipe, lesson, teacher, beginning(recipe, lesson, network))
     trainer = Trainer(network, choice, recipe.augment, bound, device)
     return trainer.run(batches, run, objective=objective, report=report, limits=here)

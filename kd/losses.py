@@ -17,6 +17,9 @@ from kd.augment import Batch
 from kd.recipe import Distillation
 from kd.soft import LEAST_PROBABILITY
 
+# outputs of the network (full resolution first), batch, share of the budget spent -> loss
+Objective = Callable[[list[Tensor], Batch, float], Tensor]
+
 LEAST_LOGIT = -1e4  # of a class that cannot be: its probability is 0 in float32
 SMOOTH = 1e-5  # voxels; keeps Dice defined where a class is absent from patch and prediction
 
@@ -49,10 +52,21 @@ def squared_dice(p_bkzyx: Tensor, q_bkzyx: Tensor) -> Tensor:
     return 1 - ((2 * (p * q).sum(2) + SMOOTH) / (total + SMOOTH)).mean()
 
 
-def dice_and_cross_entropy(logits_bkzyx: Tensor, labels_bzyx: Tensor) -> Tensor:
-    """Return soft Dice loss plus voxel-wise cross-entropy against reference labels."""
+def dice_and_cross_entropy(
+    logits_bkzyx: Tensor, labels_bzyx: Tensor, balance: float = 0.0
+) -> Tensor:
+    """Return soft Dice loss plus voxel-wise cross-entropy against reference labels.
+
+    With `balance` b a voxel of class k weighs n_k^-b in the cross-entropy, n_k the voxels of k in
+    the batch: 0 is the plain mean over voxels, 1 the mean over the classes present.
+    """
     log_p = logits_bkzyx.float().log_softmax(1)
-    return soft_dice(log_p.exp(), labels_bzyx) + F.nll_loss(log_p, labels_bzyx.long())
+    labels = labels_bzyx.long()
+    weights = None
+    if balance > 0:
+        counts = torch.bincount(labels.flatten(), minlength=log_p.shape[1])
+        weights = counts.clamp_min(1).float() ** -balance
+    return soft_dice(log_p.exp(), labels_bzyx) + F.nll_loss(log_p, labels, weights)
 
 
 def merged(logits_bkzyx: Tensor, unknown_bk: Tensor) -> Tensor:
@@ -78,7 +92,10 @@ def merged(logits_bkzyx: Tensor, unknown_bk: Tensor) -> Tensor:
 
 
 def deep_supervision(
-    outputs: list[Tensor], labels_bzyx: Tensor, unknown_bk: Tensor | None = None
+    outputs: list[Tensor],
+    labels_bzyx: Tensor,
+    unknown_bk: Tensor | None = None,
+    balance: float = 0.0,
 ) -> Tensor:
     """Return the mean of Dice + cross-entropy over resolutions, each weighing half the last.
 
@@ -94,7 +111,7 @@ def deep_supervision(
         if weight:
             labels = _shrink(labels_bzyx, logits.shape[2:])
             known = logits if unknown_bk is None else merged(logits, unknown_bk)
-            loss = loss + weight / total * dice_and_cross_entropy(known, labels)
+            loss = loss + weight / total * dice_and_cross_entropy(known, labels, balance)
     return loss
 
 
@@ -179,15 +196,31 @@ def _spread(labels_bzyx: Tensor, reach: int, pick: Callable[[Tensor, Tensor], Te
     return labels_bzyx
 
 
-def distilled(choice: Distillation) -> Callable[[list[Tensor], Batch, float], Tensor]:
+def taught(balance: float = 0.0) -> Objective:
+    """Return the objective of reference labels alone: Dice + cross-entropy, deep supervision.
+
+    Small structures have next to no share of a plain cross-entropy, and Dice says little about what
+    is not found at all; so the cross-entropy begins balanced, with n_k^-b, and b falls from
+    `balance` to 0 over the budget, since a balanced one draws small structures too large.
+    """
+
+    def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
+        now = balance * (1 - share)
+        return deep_supervision(outputs, batch.labels_bzyx, batch.unknown_bk, now)
+
+    return objective
+
+
+def distilled(choice: Distillation, balance: float = 0.0) -> Objective:
     """Return the objective of a student: labels, plus the teacher at full resolution, ramped in.
 
     L = (1 - w (1 - l)) deep supervision + w [ a KL + b squared Dice + c channel-wise ],
     w(t) = min(1, t / ramp) over the share t of the budget; l is the weight of the labels.
     """
+    by_labels = taught(balance)
 
     def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
-        loss = deep_supervision(outputs, batch.labels_bzyx, batch.unknown_bk)
+        loss = by_labels(outputs, batch, share)
         teacher, logits = batch.soft_bkzyx, outputs[0].float()
         assert teacher is not None  # kd.lab gives soft targets with this objective
         extra = logits.new_zeros(())

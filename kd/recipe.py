@@ -94,6 +94,7 @@ class Training(_Strict, frozen=True, kw_only=True):
     steps: int | None = 1000
     minutes: float | None = None
     foreground_share: float = 0.33  # of patches centred on a structure, in cases beyond the patch
+    balance: float = 0.0  # of small structures in the cross-entropy, at first; `losses.taught`
     is_thin: bool = False  # judge one voxel of eight at each step: many classes become cheap
     patch_zyx: Triple | None = None  # instead of grid.patch_zyx: smaller ones, more of them
     checkpoint_every_s: float = 60.0

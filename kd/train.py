@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from kd import checkpoint
-from kd.augment import Augment, Batch
+from kd.augment import Augment
 from kd.batches import Ahead, Source
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
-from kd.losses import deep_supervision
+from kd.losses import Objective
 from kd.network import UNet
 from kd.precision import autocast
 from kd.recipe import Training
@@ -31,9 +30,6 @@ CHECKPOINT = "checkpoint.pt"
 FORMAT = 1
 REPORT_EVERY_STEPS = 20
 NARROW = 16  # channels at full resolution
-
-# outputs of the network (full resolution first), batch, share of the budget spent -> loss
-Objective = Callable[[list[Tensor], Batch, float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,11 +59,6 @@ class Slice:
     device: str = "auto"  # the GPU where there is one; or "cpu", "cuda"
     stop_after_s: float | None = None
     stop_after_steps: int | None = None
-
-
-def labels_only(outputs: list[Tensor], batch: Batch, _share: float) -> Tensor:
-    """Teach reference labels alone: Dice + cross-entropy with deep supervision."""
-    return deep_supervision(outputs, batch.labels_bzyx, batch.unknown_bk)
 
 
 def pick_device(name: str) -> torch.device:
@@ -114,7 +105,7 @@ class Trainer:
         batches: Source,
         folder: Path,
         *,
-        objective: Objective = labels_only,
+        objective: Objective,
         report: Callable[[Progress], None] = lambda _: None,
         limits: Slice = Slice(),
     ) -> Outcome:

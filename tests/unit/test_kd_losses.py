@@ -1,6 +1,7 @@
 """Each loss against a value worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from kd.losses import (
     kl,
     soft_dice,
     squared_dice,
+    taught,
     voxel_weights,
 )
 from kd.recipe import Distillation
@@ -192,3 +194,26 @@ def test_labels_may_yield_to_the_teacher() -> None:
     assert whole - half == pytest.approx(alone / 2, abs=1e-6)
     start = float(distilled(Distillation(labels=0.5))([_logits(P1)], batch, 0.0))
     assert start == pytest.approx(alone)
+
+
+def test_balanced_cross_entropy_of_a_row() -> None:
+    """Three voxels of class 0 and one of class 1: with b 1 both classes weigh the same."""
+    logits, labels = _logits(P1), _labels([1, 0, 0, 0])
+    dice = 1 - 2 * 0.8 / (1.8 + 1)
+    zeros = -(math.log(0.4) + math.log(0.7) + math.log(0.9)) / 3
+    for balance, share in ((1.0, 0.5), (0.5, 1 / (1 + math.sqrt(3))), (0.0, 0.25)):
+        expected = dice - share * math.log(0.8) + (1 - share) * zeros
+        found = dice_and_cross_entropy(logits, labels, balance)
+        assert float(found) == pytest.approx(expected, abs=1e-4), balance
+
+
+def test_balance_falls_to_nothing_over_the_budget() -> None:
+    labels = _labels([1, 0, 0, 0])
+    batch = Batch(torch.zeros(1, 1, 1, 1, 4), labels)
+    for share, balance in ((0.0, 0.8), (0.5, 0.4), (1.0, 0.0)):
+        expected = deep_supervision([_logits(P1)], labels, None, balance)
+        for objective in (taught(0.8), distilled(Distillation(kl=0, dice=0, channel_wise=0), 0.8)):
+            with_teacher = replace(batch, soft_bkzyx=_logits(T1))
+            assert float(objective([_logits(P1)], with_teacher, share)) == pytest.approx(
+                float(expected), abs=1e-6
+            )
