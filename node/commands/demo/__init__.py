@@ -122,7 +122,9 @@ def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
     """Write the configuration of the node, and of the listener that plays the PACS."""
     out.mkdir(parents=True)
     node_port, peer_port = _free_ports(2)
-    size = chosen.size or next(size for size in package.manifest.sizes if size != "teacher")
+    offered: list[str] = list(package.manifest.sizes)
+    students = [size for size in offered if size != "teacher"]
+    size = chosen.size or (students or offered)[0]
     package.size(size)
     text: dict[str, Any] = {
         "node": {"ae_title": "SEGNODE", "host": "127.0.0.1", "port": node_port},
