@@ -53,7 +53,12 @@ def elsewhere(numbers: dict[str, Any]) -> list[str]:
     """Return what was measured on cases of other sources."""
     lines = []
     for found in numbers.get("elsewhere", []):
-        lines += [f"### {found['name']}: {found['cases']} cases", "", found["note"].strip(), ""]
+        lines += [
+            f"### {found['name']}: {_count(found['cases'], 'case')}",
+            "",
+            found["note"].strip(),
+            "",
+        ]
         lines += [
             "| size | mean Dice | surface Dice | HD95 mm | retention |",
             "|---|---|---|---|---|",
@@ -70,7 +75,12 @@ def unlabelled(numbers: dict[str, Any]) -> list[str]:
     """Return what was found in images without a reference."""
     lines = []
     for found in numbers.get("unlabelled", []):
-        lines += [f"### {found['name']}: {found['cases']} images", "", found["note"].strip(), ""]
+        lines += [
+            f"### {found['name']}: {_count(found['cases'], 'image')}",
+            "",
+            found["note"].strip(),
+            "",
+        ]
         for size, one in found["sizes"].items():
             said = [f"{one['refused']} refused for their volumes"]
             if "like_teacher" in one:
@@ -217,6 +227,10 @@ def _agreement(v: dict[str, Any]) -> str:
     return f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})"
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -251,6 +265,8 @@ def _lesson(told: dict[str, Any], numbers: dict[str, Any]) -> str:
 
 def _interval(found: dict[str, Any]) -> str:
     low, high = found["ci"]
+    if low == high:  # a single case has no interval
+        return f"{found['mean']:.4f}"
     return f"{found['mean']:.4f} ({low:.4f} to {high:.4f})"
 
 
