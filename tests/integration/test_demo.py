@@ -32,3 +32,30 @@ def test_the_demo_delivers_two_plausible_segmentations(tmp_path: Path) -> None:
     mark = str(tmp_path)
     left_behind = [p for p in psutil.process_iter(["cmdline"]) if mark in str(p.info["cmdline"])]
     assert left_behind == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_demo_sends_a_whole_head_and_gets_the_whole_brain(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "node", "demo", "--json", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--models", str(ROOT / "models")],
+        capture_output=True,
+        text=True,
+        timeout=220,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (head,) = json.loads(done.stdout)
+    volumes = head["volumes_ml"]
+    assert head["scene"] == "head"
+    assert len(volumes) == 32
+    fluid = volumes["Cerebrospinal fluid around the brain"]
+    assert 900 < sum(volumes.values()) - fluid < 1800  # the average of this head is a large one
+    assert 2 < volumes["Left hippocampus"] < 8
+    dataset = pydicom.dcmread(head["seg_file"])
+    assert dataset.Modality == "SEG"
+    assert len(dataset.SegmentSequence) == 32
+    codes = {s.SegmentedPropertyTypeCodeSequence[0].CodeValue for s in dataset.SegmentSequence}
+    assert "5366008" in codes, "hippocampus"
+    assert 0 < head["seconds"] < 120
