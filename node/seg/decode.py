@@ -43,19 +43,28 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
         ValueError, AttributeError, KeyError, IndexError: the object lacks what a SEG must have.
     """
     count, groups = int(dataset.NumberOfFrames), dataset.PerFrameFunctionalGroupsSequence
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    is_labelmap = bool(dataset.SOPClassUID == LABELMAP_CLASS)
+    known: dict[tuple[int, int], FloatArray] = {}  # most frames share these, and keep them alive
     if len(groups) != count:
         message = f"{count} frames have {len(groups)} functional groups"
         raise VerificationFailed(message)
-    for at, pixels in enumerate(_unpacked(dataset, count)):
+    for own, pixels in zip(groups, _unpacked(dataset, count), strict=True):
         sources = [
             image
-            for derivation in _group(dataset, at, "DerivationImageSequence")
+            for derivation in _group(own, shared, "DerivationImageSequence")
             for image in derivation.SourceImageSequence
         ]
+        orientation = _group(own, shared, "PlaneOrientationSequence")[0]
+        measures = _group(own, shared, "PixelMeasuresSequence")[0]
+        at = (id(orientation), id(measures))
+        if at not in known:
+            known[at] = _offsets(orientation, measures, pixels.shape)
+        place = _group(own, shared, "PlanePositionSequence")[0].ImagePositionPatient
         yield Frame(
             pixels,
-            _corners(dataset, at, pixels.shape),
-            None if _is_labelmap(dataset) else _number(dataset, at),
+            np.array([float(value) for value in place]) + known[at],
+            None if is_labelmap else _number(own, shared),
             tuple(_source(image) for image in sources),
             all(image.get("SpatialLocationsPreserved") == "YES" for image in sources),
         )
@@ -64,10 +73,6 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
 def _source(image: Dataset) -> Source:
     frame = image.get("ReferencedFrameNumber")
     return str(image.ReferencedSOPInstanceUID), None if frame is None else int(frame)
-
-
-def _is_labelmap(dataset: Dataset) -> bool:
-    return bool(dataset.SOPClassUID == LABELMAP_CLASS)
 
 
 def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
@@ -94,37 +99,25 @@ def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
         yield pixels.reshape(rows, columns)
 
 
-def _group(dataset: Dataset, at: int, name: str) -> list[Dataset]:
-    """Return a functional group of frame `at`: its own, or else the shared one."""
-    for groups in (
-        dataset.PerFrameFunctionalGroupsSequence[at],
-        dataset.SharedFunctionalGroupsSequence[0],
-    ):
+def _group(own: Dataset, shared: Dataset, name: str) -> list[Dataset]:
+    """Return a functional group of a frame: its own, or else the shared one."""
+    for groups in (own, shared):
         if name in groups:
             return list(groups[name].value)
     return []
 
 
-def _number(dataset: Dataset, at: int) -> int:
-    return int(_group(dataset, at, "SegmentIdentificationSequence")[0].ReferencedSegmentNumber)
+def _number(own: Dataset, shared: Dataset) -> int:
+    return int(_group(own, shared, "SegmentIdentificationSequence")[0].ReferencedSegmentNumber)
 
 
-def _corners(dataset: Dataset, at: int, shape: tuple[int, ...]) -> FloatArray:
-    place = _group(dataset, at, "PlanePositionSequence")[0].ImagePositionPatient
-    cosines = _group(dataset, at, "PlaneOrientationSequence")[0].ImageOrientationPatient
-    between = _group(dataset, at, "PixelMeasuresSequence")[0].PixelSpacing
-    origin = np.array([float(value) for value in place])
+def _offsets(orientation: Dataset, measures: Dataset, shape: tuple[int, ...]) -> FloatArray:
+    """Return the way from a frame's first voxel to each corner, in the order of `corners_mm`."""
+    cosines, between = orientation.ImageOrientationPatient, measures.PixelSpacing
     across, down = np.array([float(value) for value in cosines]).reshape(2, 3)
     across = across / np.sqrt((across**2).sum())
     down = down - (down @ across) * across  # rounded cosines are not quite perpendicular
     down = down / np.sqrt((down**2).sum())
     to_last_row = down * float(between[0]) * (shape[0] - 1)
     to_last_column = across * float(between[1]) * (shape[1] - 1)
-    return np.array(
-        [
-            origin,
-            origin + to_last_column,
-            origin + to_last_row,
-            origin + to_last_row + to_last_column,
-        ]
-    )
+    return np.array([np.zeros(3), to_last_column, to_last_row, to_last_row + to_last_column])

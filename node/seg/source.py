@@ -8,6 +8,7 @@ frames of any instances, so each is shown to it as a single-frame image under a 
 import copy
 
 import numpy as np
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
@@ -69,6 +70,7 @@ def refer(seg: Dataset, series: Series) -> None:
         image.ReferencedSOPInstanceUID = header.sop_instance_uid
         if header.frame is not None:
             image.ReferencedFrameNumber = header.frame
+    _share(seg)
     classes = {header.sop_instance_uid: header.sop_class_uid for header in series.survey.headers}
     instances = []
     for uid, sop_class in classes.items():
@@ -77,6 +79,27 @@ def refer(seg: Dataset, series: Series) -> None:
         instances.append(instance)
     seg.SourceImageSequence = instances
     seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
+
+
+def _share(seg: Dataset) -> None:
+    """Let frames hold one element where they say the same, so that it is written once.
+
+    Highdicom makes a reference to the image, a place and a segment number anew for every frame.
+    """
+    known: dict[tuple[object, ...], DataElement] = {}
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        image = group.DerivationImageSequence[0].SourceImageSequence[0]
+        which = (image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber"))
+        says: dict[str, tuple[object, ...]] = {
+            "DerivationImageSequence": which,
+            "PlanePositionSequence": which,
+        }
+        if "SegmentIdentificationSequence" in group:
+            segment = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+            says["SegmentIdentificationSequence"] = (segment,)
+        for name, value in says.items():
+            if name in group:
+                group[name] = known.setdefault((name, *value), group[name])
 
 
 def _stand_ins(series: Series) -> dict[str, Header]:

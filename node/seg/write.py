@@ -1,18 +1,84 @@
-"""A finished object as bytes, and durably on disk."""
+"""A finished object as bytes, and durably on disk.
+
+A SEG of the brain has a thousand frames, and pydicom writes seven sequences for each; but most of
+them say the same: frames of one slice name the same image at the same place. `to_bytes` encodes
+what frames share once. The bytes are those that `pydicom.dcmwrite` makes of the same dataset.
+"""
 
 import io
 import os
+import struct
 from pathlib import Path
 
 import pydicom
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import (
+    correct_ambiguous_vr,
+    correct_ambiguous_vr_element,
+    write_data_element,
+    write_dataset,
+)
+from pydicom.tag import Tag
+
+PER_FRAME = Tag(0x5200, 0x9230)
+BEHIND = Tag(0x5200, 0x9231)
+ITEM = struct.pack("<HH", 0xFFFE, 0xE000)
 
 
 def to_bytes(dataset: Dataset) -> bytes:
     """Return the Part 10 file: the same object always gives the same bytes."""
     buffer = io.BytesIO()
-    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+    if PER_FRAME not in dataset:
+        pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+        return buffer.getvalue()
+    if "PixelData" in dataset:  # OB or OW, and its length: told by elements that stand before it
+        pixels = correct_ambiguous_vr_element(dataset["PixelData"], dataset, is_little_endian=True)
+        pixels.is_undefined_length = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    before, behind = dataset[:PER_FRAME], dataset[BEHIND:]
+    before.file_meta = dataset.file_meta
+    pydicom.dcmwrite(buffer, before, enforce_file_format=True)
+    rest = _stream()
+    items = _items(dataset[PER_FRAME].value)
+    rest.write(struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, len(items)))
+    rest.write(items)
+    write_dataset(rest, behind)
+    buffer.write(rest.getvalue())
     return buffer.getvalue()
+
+
+def _items(groups: pydicom.Sequence) -> bytes:
+    """Return the items of the sequence; an element that several of them hold is encoded once."""
+    known: dict[int, bytes] = {}
+    encoded = []
+    for group in groups:
+        parts = []
+        for tag in sorted(group.keys()):
+            element = group[tag]
+            # the sequence keeps its elements, so no other can get the same id
+            part = known.get(id(element))
+            if part is None:
+                part = known[id(element)] = _element(element)
+            parts.append(part)
+        whole = b"".join(parts)
+        encoded.append(ITEM + struct.pack("<I", len(whole)) + whole)
+    return b"".join(encoded)
+
+
+def _element(element: DataElement) -> bytes:
+    stream = _stream()
+    if element.VR == "SQ":
+        for item in element.value:
+            correct_ambiguous_vr(item, is_little_endian=True)
+    write_data_element(stream, element)
+    return stream.getvalue()
+
+
+def _stream() -> DicomBytesIO:
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, False
+    return stream
 
 
 def write(dataset: Dataset, path: Path) -> None:

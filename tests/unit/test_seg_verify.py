@@ -1,10 +1,12 @@
 """Sabotage: a SEG that is a little wrong must never pass."""
 
 import copy
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -244,7 +246,8 @@ def test_the_untouched_seg_passes(good: Result) -> None:
 
 @pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda f: f.__name__)
 def test_sabotage_is_caught(good: Result, sabotage: Callable[[Dataset], None]) -> None:
-    seg = copy.deepcopy(good.seg)
+    # read again, since frames share elements before: one alone is to be spoilt
+    seg = pydicom.dcmread(io.BytesIO(to_bytes(good.seg)))
     sabotage(seg)
     with pytest.raises(VerificationFailed) as caught:
         verify(to_bytes(seg), good.series, good.labels, good.package.manifest.segments)
