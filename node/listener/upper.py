@@ -32,6 +32,11 @@ MOST_WAITING_MESSAGES = 2  # no asynchronous window is negotiated: a peer waits 
 PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
 LOOK_UP_SECONDS = 0.1  # how often the timers are looked at while nothing happens
 
+PDU_HEAD = struct.Struct(">BBL")  # PS3.8 9.3.5: type, reserved, length of the rest
+ITEM_HEAD = struct.Struct(">LBB")  # length of the rest, presentation context, message control
+P_DATA_TF = 0x04
+DATA, LAST_DATA = 0b00, 0b10  # message control: a fragment of a data set, and its last one
+
 # What pydicom and pynetdicom raise while they decode bytes that are no command set or PDU.
 DECODING_ERRORS = (
     ArithmeticError,
@@ -64,6 +69,7 @@ class Wire(AssociationSocket):
         self._poll.register(self._woken, select.POLLIN)
         self._bell = self._woken.fileno()
         self._is_over = False  # a PDU was given up: what follows it has no meaning
+        self._unread = b""
 
     def wake(self) -> None:
         """Make a waiting `ready` return."""
@@ -99,6 +105,9 @@ class Wire(AssociationSocket):
         Raises:
             OSError: more than any PDU has, or too slow.
         """
+        if self._unread:
+            taken, self._unread = self._unread[:nr_bytes], self._unread[nr_bytes:]
+            return bytearray(taken)
         if nr_bytes > LARGEST_PDU_BYTES:
             self._is_over = True
             message = "the announced PDU is too large"
@@ -112,6 +121,10 @@ class Wire(AssociationSocket):
             raise
         del buffer[got:]
         return buffer
+
+    def unread(self, content: bytes) -> None:
+        """Let the next `recv` return this first."""
+        self._unread = content
 
     def _shutdown_socket(self) -> None:
         """Close the socket, also when the peer was faster: pynetdicom leaks it then."""
@@ -159,6 +172,36 @@ class Upper(DULServiceProvider):
         if isinstance(self.socket, Wire):
             self.socket.wake()
 
+    def _read_pdu_data(self) -> None:
+        """Read one PDU; the bytes of a data set go to their message at once.
+
+        On pynetdicom's way they are copied five times, through PDU, item and primitive. In state 6
+        a P-DATA-TF changes no state and starts no timer (PS3.8 9.2.3, DT-2), so all that is not
+        the bytes themselves still goes that way: the last fragment as an empty one.
+        """
+        message = self.assoc.dimse.message
+        is_transfer = self.state_machine.current_state == "Sta6"
+        if message is None or not is_transfer or not isinstance(self.socket, Wire):
+            super()._read_pdu_data()
+            return
+        try:
+            head = bytes(self.socket.recv(PDU_HEAD.size))
+            kind, _, length = PDU_HEAD.unpack(head)
+            body = self.socket.recv(length) if kind == P_DATA_TF else bytearray()
+        except (OSError, struct.error):  # it has gone, or announces too much
+            self.event_queue.put("Evt17")
+            return
+        if len(body) < length and kind == P_DATA_TF:
+            self.event_queue.put("Evt17")
+            return
+        rest = _without_data(message, body)
+        if rest is None:
+            self.socket.unread(head + body)
+        elif rest:
+            self.socket.unread(PDU_HEAD.pack(P_DATA_TF, 0, len(rest)) + rest)
+        if rest != b"":
+            super()._read_pdu_data()
+
     def run_reactor(self) -> None:
         """Run until the connection ends; a peer that breaks the protocol ends it too."""
         try:
@@ -166,6 +209,22 @@ class Upper(DULServiceProvider):
         except DECODING_ERRORS as exc:
             log.warning("a peer broke the protocol", extra={"kind": type(exc).__name__})
         self.to_user_queue.put(None)  # who still waits for a request need not wait any longer
+
+
+def _without_data(message: Any, body: bytearray) -> bytes | None:
+    """Write the data set bytes of a PDU with one item to the message; return what is left of it.
+
+    Empty: nothing is. None: it is another PDU, and untouched.
+    """
+    if len(body) < ITEM_HEAD.size:
+        return None
+    length, context, control = ITEM_HEAD.unpack_from(body)
+    is_only = length == len(body) - ITEM_HEAD.size + 2
+    if not is_only or context != message.context_id or control not in (DATA, LAST_DATA):
+        return None
+    with memoryview(body) as view:
+        message.data_set.write(view[ITEM_HEAD.size :])
+    return ITEM_HEAD.pack(2, context, control) if control == LAST_DATA else b""
 
 
 class _Announced(queue.Queue[Any]):
