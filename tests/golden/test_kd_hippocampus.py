@@ -12,7 +12,7 @@ from node.pipeline import open_student, segment
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = [p for p in models_in(ROOT / "models") if p.parent.name == "hippocampus-mr"]
-CROPS = sorted((ROOT / "node" / "commands" / "demo").glob("colin27_*.nii.gz"))
+CROPS = sorted((ROOT / "node" / "commands" / "demo").glob("colin27_[lr]*.nii.gz"))
 
 
 @pytest.fixture(params=PACKAGES, ids=lambda folder: folder.name)

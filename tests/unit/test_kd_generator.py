@@ -10,7 +10,7 @@ import torch
 from kd import lab
 from kd.cases import read_anatomy, read_pair
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
-from kd.generator import Contrast, Generator, draw, whole
+from kd.generator import Generator, draw, whole
 from kd.labelmaps import AIR, Anatomy, LabelMap
 from kd.lessons import Lesson, student_lesson
 from kd.recipe import Recipe
@@ -280,43 +280,3 @@ def test_there_are_no_soft_targets_of_drawn_images(folder: Path, tmp_path: Path)
     lesson = Lesson("teacher", ("head_0",), tmp_path)
     with pytest.raises(BadTeacher, match="drawn"):
         lab.soften(chosen, folder, lesson, [tmp_path], here=Slice("cpu"))
-
-
-KINDS = (
-    Contrast(name="bright", share=0.5, means=(0.9, 0.1)),
-    Contrast(name="dark", share=0.5, means=(0.2, 0.6)),
-)
-GROUPED = msgspec.structs.replace(ANATOMY, alike=((LEFT, RIGHT), (FLUID,)))
-
-
-def test_kinds_of_scan_are_drawn_as_often_as_they_should(folder: Path) -> None:
-    choice = changed(anatomy=GROUPED, contrasts=KINDS, contrast_spread=0.01, alike_spread=0.01)
-    anatomy = read_anatomy(drawing(choice), folder, "head_0")
-    labels = anatomy.targets[anatomy.tissue_zyx.int()]
-    fluid = anatomy.alike[anatomy.tissue_zyx.int()] == 1
-    brighter = 0
-    for seed in range(60):
-        image, _ = whole(anatomy, choice, seed)
-        brain, water = (float(image.array[m.numpy()].mean()) for m in (labels > 0, fluid))
-        brighter += brain > water
-    assert 15 <= brighter <= 45
-    assert len({float(whole(anatomy, choice, seed)[0].array.max()) for seed in (1, 2, 3)}) == 3
-
-
-def test_images_of_no_kind_have_any_contrast(folder: Path) -> None:
-    only_one = (Contrast(name="bright", share=0.0, means=(0.9, 0.1)),)
-    choice = changed(anatomy=GROUPED, contrasts=only_one, alike_p=1.0, alike_spread=0.0)
-    anatomy = read_anatomy(drawing(choice), folder, "head_0")
-    found = [whole(anatomy, choice, seed)[0].array for seed in range(20)]
-    labels = anatomy.targets[anatomy.tissue_zyx.int()].numpy()
-    fluid = (anatomy.alike[anatomy.tissue_zyx.int()] == 1).numpy()
-    signs = {bool(a[labels > 0].mean() > a[fluid].mean()) for a in found}
-    assert signs == {True, False}
-
-
-def test_contrasts_must_fit_the_groups_and_leave_no_image_twice() -> None:
-    with pytest.raises(BadRecipe, match="contrast bright has 2 means for 0 groups"):
-        changed(contrasts=KINDS)
-    twice = tuple(msgspec.structs.replace(kind, share=0.6) for kind in KINDS)
-    with pytest.raises(BadRecipe, match="more than 1 together"):
-        changed(anatomy=GROUPED, contrasts=twice)

@@ -144,7 +144,8 @@ def test_batches_made_ahead_are_those_of_their_steps() -> None:
         assert float(ahead.at(step, None).image_bczyx[0, 0, 0, 0, 0]) == step
     ahead.close()
     assert source.asked[:4] == [0, 1, 2, 3], "each once"
-    assert set(source.asked) == {0, 1, 2, 3, 4, 7, 8}, "and one ahead"
+    # the one ahead of a jump, and the one ahead of the end, may or may not have been begun
+    assert {0, 1, 2, 3, 7} <= set(source.asked) <= {0, 1, 2, 3, 4, 7, 8}
 
 
 def test_what_goes_wrong_ahead_is_told_when_its_step_comes() -> None:
