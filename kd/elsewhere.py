@@ -6,7 +6,7 @@ from pathlib import Path
 from kd.cases import Pair, read_files
 from kd.errors import BadCase
 from kd.ids import Ids, read_ids
-from kd.recipe import Elsewhere, Recipe
+from kd.recipe import Elsewhere, Recipe, Unlabelled
 from node.package.manifest import Manifest, restrict
 
 
@@ -40,13 +40,22 @@ def read_elsewhere(recipe: Recipe, folder: Path, beside: Path) -> list[Foreign]:
 def _read(recipe: Recipe, one: Elsewhere, folder: Path, beside: Path) -> Foreign:
     numbers = tuple(part.number for part in recipe.segments)
     ids = None if one.ids is None else read_ids(beside / one.ids, numbers)
-    images = sorted((folder / one.images).glob(f"*{one.image_ending}"))
-    if not images:
-        message = f"{one.name}: {one.images} has no image that ends in {one.image_ending}"
-        raise BadCase(message)
     pairs = []
-    for path in images:
-        name = path.name.removesuffix(one.image_ending)
+    for name, path in images_of(one, folder).items():
         label = folder / one.labels / f"{name}{one.label_ending}"
         pairs.append(read_files(name, path, label, recipe.n_classes, ids))
     return Foreign(one, tuple(pairs), ids)
+
+
+def images_of(source: Elsewhere | Unlabelled, folder: Path) -> dict[str, Path]:
+    """Return the images of a source by the names of their cases; `folder` holds its folders.
+
+    Raises:
+        BadCase: there is none.
+    """
+    ending = source.image_ending
+    found = sorted((folder / source.images).glob(f"*{ending}"))
+    if not found:
+        message = f"{source.name}: {source.images} has no image that ends in {ending}"
+        raise BadCase(message)
+    return {path.name.removesuffix(ending): path for path in found}

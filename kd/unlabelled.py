@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from kd.elsewhere import images_of
 from kd.errors import BadCase
 from kd.intervals import interval
 from kd.recipe import TEACHER, Recipe, Unlabelled
@@ -64,13 +65,8 @@ def read_unlabelled(recipe: Recipe, folder: Path) -> list[Crowd]:
 
 
 def _read(said: Unlabelled, folder: Path) -> Crowd:
-    images = sorted((folder / said.images).glob(f"*{said.image_ending}"))
-    if not images:
-        message = f"{said.name}: {said.images} has no image that ends in {said.image_ending}"
-        raise BadCase(message)
     people = []
-    for path in images:
-        name = path.name.removesuffix(said.image_ending)
+    for name, path in images_of(said, folder).items():
         beside = [
             None if place is None else folder / place / f"{name}{ending}"
             for place, ending in (
