@@ -1,6 +1,6 @@
 """What the commands do, as functions: recipe and folders in, results out, no printing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from kd.losses import distilled, taught
 from kd.recipe import Recipe
 from kd.runs import fold_run, imported_folds, new_network, open_run
 from kd.soft import write_maps
+from kd.together import Pupil, learn
 from kd.train import Outcome, Progress, Slice, Trainer, pick_device
 
 Report = Callable[[Progress], None]
@@ -44,14 +45,45 @@ def study(
         BadTeacher: a map is missing or does not fit its case.
         LabError: of the case, split, recipe or checkpoint that is wrong.
     """
+    return study_together(recipe, folder, {run: lesson}, here=here, report_of=lambda _: report)[run]
+
+
+def study_together(
+    recipe: Recipe,
+    folder: Path,
+    lessons: Mapping[Path, Lesson],
+    *,
+    here: Slice,
+    report_of: Callable[[Path], Report] = lambda _: lambda _: None,
+) -> dict[Path, Outcome]:
+    """Train several networks on the same batches; resume where their runs have checkpoints.
+
+    Args:
+        recipe: all choices; change its `training` for another budget or seed.
+        folder: the data set.
+        lessons: by the folder of the run; all on the same cases, and those with a teacher on the
+            same one.
+        here: where this call runs, and when it stops before the budgets are spent.
+        report_of: gives each run the function that is called every few steps.
+
+    Raises:
+        BadTeacher: a map is missing or does not fit its case.
+        LabError: of the case, split, recipe or checkpoint that is wrong.
+    """
     device = pick_device(here.device)
-    batches, teacher = source(recipe, folder, lesson, device)
-    network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
-    terms = recipe.distillation
-    objective = taught(choice.balance) if teacher is None else distilled(terms, choice.balance)
-    bound = identity(recipe, lesson, teacher, beginning(recipe, lesson, network))
-    trainer = Trainer(network, choice, recipe.augment, bound, device)
-    return trainer.run(batches, run, objective=objective, report=report, limits=here)
+    hears = [lesson for lesson in lessons.values() if lesson.is_taught]
+    batches, teacher = source(recipe, folder, (hears or list(lessons.values()))[0], device)
+    pupils = []
+    for run, lesson in lessons.items():
+        network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
+        objective = taught(choice.balance)
+        if lesson.is_taught:
+            objective = distilled(recipe.distillation, choice.balance)
+        said = teacher if lesson.is_taught else None
+        bound = identity(recipe, lesson, said, beginning(recipe, lesson, network))
+        trainer = Trainer(network, choice, recipe.augment, bound, device)
+        pupils.append(Pupil(trainer, objective, run, report_of(run)))
+    return dict(zip(lessons, learn(pupils, batches, limits=here), strict=True))
 
 
 def lesson_names(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:

@@ -31,6 +31,11 @@ class Lesson:
     teachers: tuple[Path, ...] = ()
     start: Path | None = None  # run whose weights it begins with; None: drawn ones
 
+    @property
+    def is_taught(self) -> bool:
+        """Whether a teacher speaks in it."""
+        return self.soft is not None or bool(self.teachers)
+
 
 def student_lesson(
     recipe: Recipe, size: str, names: tuple[str, ...], runs: Path | None, soft: Path | None

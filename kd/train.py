@@ -1,14 +1,12 @@
-"""Training of one network: resumable after a kill at any line, the same on CPU and GPU.
+"""One network in training: its weights, its optimiser, its place in the budget, its checkpoint.
 
-The schedule runs over the share of the budget that is spent, in steps or in minutes. Batches
-depend on seed and step alone, so a resumed training in steps equals an uninterrupted one.
+The schedule runs over the share of the budget that is spent, in steps or in minutes.
 Shapes: B batch, K classes, Z Y X voxels.
 """
 
 import json
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,8 +16,7 @@ from typing import Any
 import torch
 
 from kd import checkpoint
-from kd.augment import Augment
-from kd.batches import Ahead, Source
+from kd.augment import Augment, Batch
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.losses import Objective
 from kd.network import UNet
@@ -28,7 +25,6 @@ from kd.recipe import Training
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 1
-REPORT_EVERY_STEPS = 20
 NARROW = 16  # channels at full resolution
 
 
@@ -59,6 +55,12 @@ class Slice:
     device: str = "auto"  # the GPU where there is one; or "cpu", "cuda"
     stop_after_s: float | None = None
     stop_after_steps: int | None = None
+
+    def is_over(self, steps: int, seconds: float) -> bool:
+        """Tell whether a call that has taken so many steps and seconds stops here."""
+        if self.stop_after_steps is not None and steps >= self.stop_after_steps:
+            return True
+        return self.stop_after_s is not None and seconds >= self.stop_after_s
 
 
 def pick_device(name: str) -> torch.device:
@@ -100,53 +102,24 @@ class Trainer:
         assert self.choice.minutes is not None  # __init__ has looked
         return min(1.0, self.seconds / (60 * self.choice.minutes))
 
-    def run(
-        self,
-        batches: Source,
-        folder: Path,
-        *,
-        objective: Objective,
-        report: Callable[[Progress], None] = lambda _: None,
-        limits: Slice = Slice(),
-    ) -> Outcome:
-        """Train until the budget or the slice is spent; leave a checkpoint in `folder`.
+    def open(self, folder: Path) -> None:
+        """Continue from the checkpoint in `folder`, if there is one.
 
         Raises:
-            BadCheckpoint: the folder's checkpoint is damaged or of another training, or the new
-                one cannot be saved.
-            Diverged: the loss is not finite.
+            BadCheckpoint: it is damaged, or of another training.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / CHECKPOINT
         if path.exists():
             self.restore(checkpoint.load(path, self.device))
-        with _ahead(batches, self.device) as source:
-            losses = self._steps(source, objective, report, limits, path)
-        checkpoint.save(self.state(), path)
-        return Outcome(self.step, self.seconds, self.share >= 1, tuple(losses))
 
-    def _steps(
-        self,
-        batches: Source,
-        objective: Objective,
-        report: Callable[[Progress], None],
-        limits: Slice,
-        path: Path,
-    ) -> list[float]:
-        """Take steps until the budget or the slice is spent; return their losses."""
-        begun = saved = time.monotonic()
-        before, losses = self.seconds, list[float]()
-        while self.share < 1 and not _spent(limits, len(losses), time.monotonic() - begun):
-            losses.append(self._one(batches, objective))
-            self.seconds = before + time.monotonic() - begun
-            if self.step % REPORT_EVERY_STEPS == 0:
-                recent = losses[-REPORT_EVERY_STEPS:]
-                mean = sum(recent) / len(recent)
-                report(Progress(self.step, self.share, mean, self.seconds))
-            if time.monotonic() - saved > self.choice.checkpoint_every_s:
-                checkpoint.save(self.state(), path)
-                saved = time.monotonic()
-        return losses
+    def save(self, folder: Path) -> None:
+        """Leave a checkpoint in `folder`.
+
+        Raises:
+            BadCheckpoint: it cannot be written; the one before is intact.
+        """
+        checkpoint.save(self.state(), folder / CHECKPOINT)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on; of a finished training, its result."""
@@ -177,10 +150,14 @@ class Trainer:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
 
-    def _one(self, batches: Source, objective: Objective) -> float:
+    def learn(self, batch: Batch, objective: Objective) -> float:
+        """Take one step; return its loss.
+
+        Raises:
+            Diverged: the loss, or its gradient, is not finite; the weights are as before.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = self.choice.rate * schedule(self.share, self.choice)
-        batch = batches.at(self.step, self.augment)
         self.network.train()
         with autocast(self.device):
             image = batch.image_bczyx.contiguous(memory_format=self.layout)
@@ -215,19 +192,6 @@ class Trainer:
                 twin.lerp_(mine[name], 1 - decay)
             else:
                 twin.copy_(mine[name])
-
-
-@contextmanager
-def _ahead(batches: Source, device: torch.device) -> Iterator[Source]:
-    """Make batches beside the training where a second core can; a GPU draws its own in between."""
-    if device.type != "cpu":
-        yield batches
-        return
-    ahead = Ahead(batches)
-    try:
-        yield ahead
-    finally:
-        ahead.close()
 
 
 def _layout(network: UNet) -> torch.memory_format:
@@ -283,9 +247,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def _spent(limits: Slice, steps: int, seconds: float) -> bool:
-    if limits.stop_after_steps is not None and steps >= limits.stop_after_steps:
-        return True
-    return limits.stop_after_s is not None and seconds >= limits.stop_after_s

@@ -11,7 +11,7 @@ from pathlib import Path
 
 NOTE = "command.txt"
 PLACES = {"--data": "DATA", "--runs": "RUNS", "--elsewhere": "ELSEWHERE"}
-RUNS = ("--run", "--soft", "--start")
+RUNS = ("--run", "--soft", "--start", "--into")
 FILES = ("--golden", "--notice")
 WITHOUT_EFFECT = ("--device", "--slice-minutes", "--models")
 

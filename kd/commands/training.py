@@ -1,4 +1,4 @@
-"""`kd train`, `teach`, `soften`, `distill`, which may be killed; `score`, which judges a run."""
+"""`kd train`, `teach`, `soften`, `distill`, `family`, which may be killed; `score` judges a run."""
 
 import argparse
 from dataclasses import replace
@@ -10,7 +10,7 @@ from kd import lab
 from kd.cases import names_of
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
 from kd.lessons import SOFT, Lesson, student_lesson
-from kd.recipe import Distillation, Recipe, read_recipe
+from kd.recipe import TEACHER, Distillation, Recipe, read_recipe
 from kd.runs import fold_run
 from kd.score import score
 from kd.train import Outcome, Slice
@@ -61,6 +61,12 @@ def add_to(commands: Commands) -> None:
     soften.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     soften.set_defaults(run_command=_soften)
 
+    _add_distill(commands)
+    _add_family(commands)
+    _add_score(commands)
+
+
+def _add_distill(commands: Commands) -> None:
     distill = commands.add_parser(
         "distill", help="train one student on reference labels and on the teacher's soft targets"
     )
@@ -80,6 +86,25 @@ def add_to(commands: Commands) -> None:
     _of_one_run(distill)
     distill.set_defaults(run_command=_distill)
 
+
+def _add_family(commands: Commands) -> None:
+    family = commands.add_parser(
+        "family",
+        help="train all students at once on the same batches, each beside its undistilled twin: "
+        "RUNS/SIZE and RUNS/SIZE-labels",
+    )
+    _common(family)
+    family.add_argument("--runs", type=Path, required=True, help="folder given to kd teach")
+    family.add_argument(
+        "--size", action="append", help="may be repeated (default: all but the teacher)"
+    )
+    family.add_argument("--no-twins", action="store_true", help="only the distilled ones")
+    family.add_argument("--into", type=Path, metavar="RUNS", help="instead of --runs: new runs")
+    _without_fold(family)
+    family.set_defaults(run_command=_family)
+
+
+def _add_score(commands: Commands) -> None:
     score = commands.add_parser(
         "score", help="Dice of a run on a fold of the training cases that it has not seen"
     )
@@ -93,13 +118,17 @@ def add_to(commands: Commands) -> None:
     score.set_defaults(run_command=_score)
 
 
-def _of_one_run(parser: argparse.ArgumentParser) -> None:
+def _without_fold(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-fold",
         type=int,
         metavar="N",
         help="leave out fold N of the training cases, for kd score: to choose between recipes",
     )
+
+
+def _of_one_run(parser: argparse.ArgumentParser) -> None:
+    _without_fold(parser)
     parser.add_argument(
         "--start",
         type=Path,
@@ -165,6 +194,28 @@ def _distill(chosen: argparse.Namespace) -> int:
     lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft)
     lesson = replace(lesson, start=chosen.start)
     return _studied(chosen, recipe, lesson)
+
+
+def _family(chosen: argparse.Namespace) -> int:
+    recipe, into = _recipe(chosen), chosen.into or chosen.runs
+    names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
+    sizes = chosen.size or [size for size in recipe.by_accuracy if size != TEACHER]
+    ending = "" if chosen.seed is None else f"-seed{chosen.seed}"
+    lessons = {}
+    for size in sizes:
+        lesson = student_lesson(recipe, size, names, chosen.runs, None)
+        lessons[into / f"{size}{ending}"] = lesson
+        if not chosen.no_twins:
+            lessons[into / f"{size}-labels{ending}"] = Lesson(size, names)
+
+    def report_of(run: Path) -> lab.Report:
+        return progress_lines(run.name, as_json=chosen.json)
+
+    here = _here(chosen)
+    found = lab.study_together(recipe, chosen.data, lessons, here=here, report_of=report_of)
+    for run in found:
+        note(run, chosen.typed)
+    return max(_told(run.name, outcome) for run, outcome in found.items())
 
 
 def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: Lesson) -> int:

@@ -15,7 +15,7 @@ from node.pipeline import golden_dice
 from tests.kd_phantoms import data_set
 
 PAGE = Path(__file__).parents[2] / "docs" / "laboratory.md"
-TRAINING = ("teach", "distill", "train")
+TRAINING = ("teach", "distill", "family")
 BUDGET = ["--steps", "12", "--device", "cpu"]
 CODE = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
 CATEGORY = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}

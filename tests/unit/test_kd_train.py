@@ -20,6 +20,7 @@ from kd.precision import autocast
 from kd.recipe import read_recipe
 from kd.runs import new_network
 from kd.score import score
+from kd.together import Pupil, learn
 from kd.train import CHECKPOINT, Outcome, Progress, Slice, Trainer, averaged_network, schedule
 from node.pipeline import dice
 from tests.kd_phantoms import data_set, recipe, write_recipe
@@ -107,7 +108,7 @@ def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> Non
     cases = read_cases(chosen, folder, lesson_names(chosen, folder, None))
     batches = Batches(cases, chosen.training_patch_zyx, chosen.training, CPU)
     trainer = Trainer(new_network(chosen, "small"), chosen.training, chosen.augment, "x", CPU)
-    trainer.run(batches, tmp_path, objective=objective)
+    learn([Pupil(trainer, objective, tmp_path)], batches)
     assert seen == [(8, 12, 8)]
     small = _train(folder, tmp_path / "small", patch_zyx=[8, 12, 8])
     assert small.losses != _train(folder, tmp_path / "whole").losses, "study takes it too"
@@ -188,7 +189,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     bound = identity(chosen, Lesson("small", names))
     trainer = Trainer(network, chosen.training, None, bound, CPU)
     with pytest.raises(Diverged, match="step 2"):
-        trainer.run(batches, tmp_path, objective=lambda outputs, *_: outputs[0].sum() * math.nan)
+        learn([Pupil(trainer, lambda out, *_: out[0].sum() * math.nan, tmp_path)], batches)
     assert checkpoint.load(tmp_path / CHECKPOINT, CPU)["step"] == 2
 
 
@@ -201,7 +202,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(
     trainer = Trainer(network, chosen.training, None, "gradient", CPU)
     with pytest.raises(Diverged, match="gradient is nan at step 0"):
         # finite itself, but its slope at zero is not
-        trainer.run(batches, tmp_path, objective=lambda out, *_: (out[0] * 0).sum().sqrt())
+        learn([Pupil(trainer, lambda out, *_: (out[0] * 0).sum().sqrt(), tmp_path)], batches)
     assert all(bool(weight.isfinite().all()) for weight in network.parameters())
 
 
