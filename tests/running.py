@@ -155,9 +155,15 @@ def segnode(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
-def storescu(port: int, files: Sequence[Path], *options: str, called: str = "SEGNODE") -> int:
+def storescu(
+    port: int,
+    files: Sequence[Path],
+    *options: str,
+    called: str = "SEGNODE",
+    calling: str = "MODALITY",
+) -> int:
     """Send files with DCMTK over one association; return its exit status."""
-    command = ["storescu", "-aet", "MODALITY", "-aec", called, "-R", *options]
+    command = ["storescu", "-aet", calling, "-aec", called, "-R", *options]
     command += ["127.0.0.1", str(port), *map(str, files)]
     environment = os.environ | {"TCP_NODELAY": "1"}
     done = subprocess.run(command, capture_output=True, timeout=120, env=environment, check=False)

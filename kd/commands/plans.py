@@ -1,14 +1,21 @@
-"""`kd plan` and `kd import`: from a data set, or from a trained nnU-Net, to a recipe."""
+"""`kd plan`, `import`, `average`: what comes before a training, from a data set or an nnU-Net."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from kd.average import average
+from kd.cases import Pair, names_of, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.nnunet import import_folder, read_results
 from kd.plan import plan_folder
-from kd.recipe import UNKNOWN_CODE
+from kd.recipe import UNKNOWN_CODE, read_recipe
+from node.imaging.nifti import write
+
+AIR_HU = -1000.0
+REPORT_EVERY_CASES = 20
 
 
 def add_to(commands: Commands) -> None:
@@ -35,6 +42,37 @@ def add_to(commands: Commands) -> None:
     take.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
     take.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
     take.set_defaults(run_command=_import)
+
+    mean = commands.add_parser(
+        "average",
+        help="write the average of the training images, aligned by their labels: a golden image "
+        "that shows nobody",
+    )
+    mean.add_argument("recipe", type=Path, help="YAML recipe")
+    mean.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    mean.add_argument("--outside", type=float, help="beyond an image (default: air of CT, 0 of MR)")
+    mean.add_argument("--out", type=Path, required=True, help="NIfTI file")
+    mean.set_defaults(run_command=_average)
+
+
+def _average(chosen: argparse.Namespace) -> int:
+    recipe = read_recipe(chosen.recipe)
+    names = names_of(recipe, chosen.data, recipe.data.train)
+
+    def read() -> Iterator[Pair]:
+        for number, name in enumerate(names, 1):
+            if number % REPORT_EVERY_CASES == 0:
+                say(f"{number} of {len(names)} cases")
+            yield read_pair(recipe, chosen.data, name)
+
+    drawn = tuple(p.number for p in recipe.segments if p.number not in recipe.data.partial)
+    outside = AIR_HU if recipe.input.modality == "CT" else 0.0
+    if chosen.outside is not None:
+        outside = chosen.outside
+    found = average(read, drawn, recipe.grid.spacing_mm_zyx, outside)
+    write(found, chosen.out)
+    say(f"{chosen.out.name}: {len(names)} cases, {found.grid.shape} voxels")
+    return EXIT_OK
 
 
 def _import(chosen: argparse.Namespace) -> int:

@@ -1,0 +1,97 @@
+"""One node, two modalities, two callers at once: each series gets the model of its rule."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from node.imaging import nifti
+from node.package import Package, load, models_in, resolve
+from node.series.compose import Composed, Labelling, compose
+from node.states import Ending
+from tests.orthanc import Orthanc, needs_orthanc, started
+from tests.running import Node, needs_dcmtk, storescu
+from tests.running import started as node_started
+
+pytestmark = [pytest.mark.orthanc, pytest.mark.dcmtk, needs_orthanc, needs_dcmtk]
+
+MODELS = Path(__file__).parents[2] / "models"
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TO = {"send_to": ["pacs"]}
+CHANGES = {
+    "callers": [{"ae": "MR01", "host": "127.0.0.1"}, {"ae": "CT01", "host": "127.0.0.1"}],
+    "model": {"dir": str(MODELS), "size": "tiny"},
+    "rules": [
+        {
+            "name": "hippocampi",
+            "when": {"modality": "MR", "body_part": "head"},
+            "use": "hippocampus-mr",
+            **TO,
+        },
+        {
+            "name": "necks",
+            "when": {"modality": "CT", "body_part": "head|neck"},
+            "use": "headneck-ct",
+            **TO,
+        },
+        {"name": "rest", "use": "none"},
+    ],
+}
+
+
+def package(task: str) -> Package:
+    return resolve(task, [load(path) for path in models_in(MODELS)])
+
+
+def golden(task: str, folder: Path, body_part: str) -> Composed:
+    """Write a package's golden image as a DICOM series of its modality."""
+    found = package(task)
+    volume = nifti.read_volume(found.folder / found.manifest.golden.image)
+    said = Labelling(modality=found.manifest.input.modality, body_part=body_part)
+    return compose(volume, folder, said, NOW)
+
+
+def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
+    tmp_path: Path,
+) -> None:
+    orthanc = Orthanc(tmp_path / "orthanc")
+    node = Node(tmp_path / "node", orthanc.dicom_port, MODELS, changes=CHANGES)
+    head = golden("hippocampus-mr", tmp_path / "mr", "HEAD")
+    neck = golden("headneck-ct", tmp_path / "ct", "HEADNECK")
+    belly = golden("headneck-ct", tmp_path / "belly", "ABDOMEN")
+    sent = ((head, "MR01"), (neck, "CT01"), (belly, "CT01"))
+    with started(orthanc), node_started(node), ThreadPoolExecutor(3) as both:
+        answers = both.map(lambda s: storescu(node.port, s[0].files, calling=s[1]), sent)
+        assert list(answers) == [0, 0, 0]
+        stories = {s.arrival.series_uid: s for s in node.wait_for_endings(3, 180)}
+        told = {
+            series.series_uid: node.run("explain", series.series_uid).stdout for series, _ in sent
+        }
+        status = node.run("status").stdout
+        segs = [
+            pydicom.dcmread(path)
+            for series in orthanc.series("SEG")
+            for path in orthanc.files_of(series, tmp_path / series)
+        ]
+    endings = [stories[series.series_uid].ending for series, _ in sent]
+    assert endings == [Ending.DELIVERED, Ending.DELIVERED, Ending.NO_RULE]
+    for series, caller, rule, task in (
+        (head, "MR01", "hippocampi", "hippocampus-mr"),
+        (neck, "CT01", "necks", "headneck-ct"),
+    ):
+        name = package(task).name
+        assert f"images from {caller}" in told[series.series_uid]
+        assert f"rule {rule}: {name}, size tiny" in told[series.series_uid]
+        assert name in status
+    assert "ended as no rule" in told[belly.series_uid].replace("_", " ")
+    wanted = {
+        series.study_uid: {part.label for part in package(task).manifest.segments}
+        for series, task in ((head, "hippocampus-mr"), (neck, "headneck-ct"))
+    }
+    assert {str(seg.StudyInstanceUID) for seg in segs} == set(wanted)
+    for seg in segs:
+        assert {str(s.SegmentLabel) for s in seg.SegmentSequence} <= wanted[
+            str(seg.StudyInstanceUID)
+        ]
