@@ -22,7 +22,8 @@ from node import engines, logs
 from node.errors import DiskLow, NodeError, OutOfMemory
 from node.queue import as_node_error
 from node.segmenter import messages
-from node.segmenter.messages import Bounds, Failed, Message, Ready, Stage, Task
+from node.segmenter.messages import Bounds, Failed, Message, Ready, Rehearsal, Stage, Task
+from node.segmenter.rehearse import rehearse
 from node.segmenter.work import work
 
 # Stacks and heaps of threads are reserved but not used; the limit counts them, we do not want to
@@ -42,11 +43,15 @@ def main() -> None:
     logs.start("segmenter-child", bounds.log_level)
     for engine in bounds.libraries:
         engines.import_library(engine)
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[Task | Rehearsal] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), name="lifeline", daemon=True).start()
     _say(answers, Ready())
     while True:
-        _say(answers, _answer(tasks.get(), bounds, answers))
+        task = tasks.get()
+        if isinstance(task, Rehearsal):
+            _say(answers, rehearse(task, bounds.threads))
+        else:
+            _say(answers, _answer(task, bounds, answers))
 
 
 def _answer(task: Task, bounds: Bounds, answers: BinaryIO) -> Message:
@@ -93,7 +98,7 @@ def _say(answers: BinaryIO, message: Message) -> None:
     answers.flush()
 
 
-def _listen(tasks: "queue.SimpleQueue[Task]") -> None:
+def _listen(tasks: "queue.SimpleQueue[Task | Rehearsal]") -> None:
     """Pass tasks on; end the process at once when nobody can send any more."""
     rest = b""
     try:

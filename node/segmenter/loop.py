@@ -27,7 +27,8 @@ from node.queue import (
 )
 from node.seg import Encoding, Identity
 from node.segmenter.measuring import COMPILED, Background
-from node.segmenter.messages import Done, MadeObject, Stage, Task
+from node.segmenter.messages import Done, MadeObject, Rehearsal, Stage, Task
+from node.segmenter.rehearse import rehearsals
 from node.segmenter.warm import Warm
 from node.states import Kind
 
@@ -67,8 +68,17 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
             elif once:
                 return
             else:
+                warm.rehearse(lambda: _rehearsals(config))
                 doing = background.go_on()
                 stop.wait(POLL_S)
+
+
+def _rehearsals(config: Config) -> list[Rehearsal]:
+    try:
+        return list(rehearsals(config, config.data.dir / COMPILED, identity_of(config)))
+    except NodeError as error:  # whoever plans with it says so too, and more loudly
+        log.warning("nothing is rehearsed: %s", error, extra={"code": error.code})
+        return []
 
 
 def _do(config: Config, engine: Engine, warm: Warm, job: Job, pulse: "_Pulse") -> None:

@@ -16,7 +16,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     libraries: tuple[str, ...] = ()  # engines whose libraries are imported before a task comes
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, tag="task", kw_only=True):
     """One series to segment; everything that the result depends on."""
 
     job: int
@@ -33,6 +33,18 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     outbox: str  # folder where the objects go
     engine: str = ONNXRUNTIME
     compiled: str = ""  # folder of compiled networks; empty: none are kept
+
+
+class Rehearsal(msgspec.Struct, frozen=True, tag="rehearsal", kw_only=True):
+    """A golden case to segment before a study comes; nothing of it stays but a warm process."""
+
+    package: str  # its folder
+    digest: str
+    size: str
+    engine: str
+    compiled: str  # folder of compiled networks; empty: none are kept
+    identity: Identity
+    folder: str  # is made, and removed
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +72,13 @@ class MadeObject(msgspec.Struct, frozen=True, kw_only=True):
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """Everything is imported: a task may come."""
+
+
+class Rehearsed(msgspec.Struct, frozen=True, tag="rehearsed"):
+    """The rehearsal is over."""
+
+    seconds: float
+    problem: str = ""  # why it did not go well; a study is tried all the same
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
@@ -102,13 +121,13 @@ class Measured(msgspec.Struct, frozen=True, tag="measured", kw_only=True):
     arrays_mb: float
 
 
-Message = Ready | Stage | Done | Failed | Measured
+Message = Ready | Rehearsed | Stage | Done | Failed | Measured
 
 _messages = msgspec.json.Decoder(Message)
-_tasks = msgspec.json.Decoder(Task)
+_tasks = msgspec.json.Decoder(Task | Rehearsal)
 
 
-def encode(value: Message | Task | Bounds | Order) -> bytes:
+def encode(value: Message | Task | Rehearsal | Bounds | Order) -> bytes:
     """Return one line, with its end."""
     return msgspec.json.encode(value) + b"\n"
 
@@ -118,6 +137,6 @@ def message(line: bytes) -> Message:
     return _messages.decode(line)
 
 
-def task(line: bytes) -> Task:
+def task(line: bytes) -> Task | Rehearsal:
     """Read a line from the segmenter."""
     return _tasks.decode(line)

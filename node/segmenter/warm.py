@@ -5,24 +5,36 @@ and its networks stay open. Its memory is looked at in between, so what librarie
 """
 
 import contextlib
+import logging
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from node.config import Limits
 from node.errors import ChildKilled, NodeError, OutOfMemory, TimedOut, Unsuitable, rebuild
 from node.segmenter import messages
-from node.segmenter.messages import Bounds, Done, Failed, Message, Ready, Stage, Task
+from node.segmenter.messages import (
+    Bounds,
+    Done,
+    Failed,
+    Message,
+    Ready,
+    Rehearsal,
+    Rehearsed,
+    Stage,
+    Task,
+)
 
 START_S = 120.0  # imports took 2 s on an idle machine; this long means that it cannot start
 TICK_S = 0.2
 MOST_TASKS = 100  # per child
 IDLE_SHARE = 0.5  # of limits.memory that a child may hold between two tasks
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+log = logging.getLogger("node.segmenter")
 
 
 class Warm:
@@ -36,6 +48,7 @@ class Warm:
         self._libraries = libraries
         self._log_level = log_level
         self._child = self._start()
+        self._may_rehearse = True
 
     def ready(self) -> None:
         """Wait until a child can take a task.
@@ -62,7 +75,7 @@ class Warm:
         child = self._child
         child.tasks += 1
         try:
-            done = _watch(child, task, self._limits, tick)
+            done = _watch(child, task, self._limits, tick, self._hear)
         except Unsuitable:
             if not child.is_idle:  # raised by `tick`: the task goes on
                 self._renew()
@@ -73,6 +86,31 @@ class Warm:
         if child.tasks >= MOST_TASKS or child.rss_bytes() > IDLE_SHARE * self._limits.memory:
             self._renew()
         return done
+
+    def rehearse(self, pieces: Callable[[], Iterable[Rehearsal]]) -> None:
+        """Let a new child rehearse; call this while there is nothing else to do.
+
+        Nobody waits for it: a task that comes meanwhile is begun when the rehearsal is over. A
+        child that dies of one has no successor that rehearses.
+        """
+        child = self._child
+        if self._may_rehearse and child.is_ready and not child.tasks:
+            self._may_rehearse = False
+            for piece in pieces():
+                child.send(piece)
+                child.rehearsing += 1
+        elif child.rehearsing:
+            with contextlib.suppress(ChildKilled):  # `ready` starts the next one
+                self._hear(child.receive(0))
+
+    def _hear(self, said: Message | None) -> None:
+        """Note how a rehearsal went."""
+        if isinstance(said, Rehearsed):
+            self._child.rehearsing -= 1
+            if said.problem:
+                log.warning("the rehearsal did not go well: %s", said.problem)
+            else:
+                log.info("rehearsed in %.1f s", said.seconds)
 
     def close(self) -> None:
         """End the child."""
@@ -85,6 +123,7 @@ class Warm:
 
     def _renew(self) -> None:
         """Start the next child now, so that it is warm when it is needed."""
+        self._may_rehearse = not self._child.rehearsing
         self._child.kill()
         self._child = self._start()
 
@@ -117,7 +156,7 @@ class Child:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._rest = b""
         self.is_ready = self.is_idle = False
-        self.tasks = 0
+        self.tasks = self.rehearsing = 0
 
     @property
     def pid(self) -> int:
@@ -129,7 +168,7 @@ class Child:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def send(self, task: Task) -> None:
+    def send(self, task: Task | Rehearsal) -> None:
         """Give it a task; one that has died is found out by `receive`."""
         self.is_idle = False
         try:
@@ -157,7 +196,7 @@ class Child:
         self._rest = rest
         said = messages.message(line)
         self.is_ready = True
-        self.is_idle = isinstance(said, Ready | Done | Failed)
+        self.is_idle = isinstance(said, Ready | Rehearsed | Done | Failed)
         return said
 
     def rss_bytes(self) -> int:
@@ -184,7 +223,13 @@ class Child:
         return ChildKilled(f"the model's process {how}", advice=advice if status == -9 else "")
 
 
-def _watch(child: Child, task: Task, limits: Limits, tick: Callable[[Stage], None]) -> Done:
+def _watch(
+    child: Child,
+    task: Task,
+    limits: Limits,
+    tick: Callable[[Stage], None],
+    hear: Callable[[Message], None],
+) -> Done:
     """Wait for the answer to a task, and for nothing longer or larger than the limits."""
     child.send(task)
     deadline = time.monotonic() + limits.time
@@ -196,6 +241,8 @@ def _watch(child: Child, task: Task, limits: Limits, tick: Callable[[Stage], Non
                 return said
             case Failed():
                 raise rebuild(said.code, said.message, said.advice)
+            case Rehearsed():
+                hear(said)
             case Stage():
                 stage = said
         if child.rss_bytes() > limits.memory:
