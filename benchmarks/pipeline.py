@@ -27,7 +27,7 @@ from node.engines import ONNXRUNTIME
 from node.imaging import Volume, nifti
 from node.imaging.orient import orient
 from node.imaging.patches import starts
-from node.imaging.resample import regrid
+from node.imaging.resample import regrid, resample
 from node.package import Package, load, resolve
 from node.package.folder import models_in
 from node.series.compose import Labelling, compose
@@ -113,6 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("--series", type=Path, help="a DICOM folder instead of the golden case")
+    parser.add_argument(
+        "--shape", type=int, nargs=3, help="resample the golden case to so many voxels"
+    )
     parser.add_argument("--sizes", nargs="+", help="default: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -133,7 +136,8 @@ def main() -> None:
     text = _told(package, volume, rows, chosen)
     print(text)
     if chosen.write:
-        page.write(chosen.task, text)
+        size = "" if chosen.shape is None else f", {' × '.join(str(n) for n in chosen.shape)}"
+        page.write(f"{chosen.task}{size}", text)
 
 
 def _threads(count: int) -> dict[str, str]:
@@ -145,6 +149,8 @@ def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Vol
     """Return the case and the folder of its slices; nnU-Net gets it as NIfTI, in `work`."""
     if chosen.series is None:
         volume = nifti.read_volume(package.folder / package.manifest.golden.image)
+        if chosen.shape is not None:
+            volume = _resampled(volume, tuple(chosen.shape))
         labelling = Labelling(modality=package.manifest.input.modality)
         compose(volume, work / "series", labelling, datetime.fromtimestamp(time.time(), UTC))
         slices = work / "series"
@@ -153,6 +159,14 @@ def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Vol
         volume = series.read(sorted(p for p in slices.rglob("*") if p.is_file())).volume
     nifti.write(volume, work / CASE)
     return volume, slices
+
+
+def _resampled(volume: Volume, shape: tuple[int, int, int]) -> Volume:
+    """Return the same box in another number of voxels."""
+    pairs = zip(volume.grid.spacing_mm, volume.grid.shape, shape, strict=True)
+    z, y, x = (edge * had / wanted for edge, had, wanted in pairs)
+    found = resample(volume, regrid(volume.grid, (z, y, x)), 1)
+    return Volume(found.array.round(), found.grid)
 
 
 def _rows(
@@ -200,6 +214,8 @@ def _nnunet(
 def _told(package: Package, volume: Volume, rows: list[Row], chosen: argparse.Namespace) -> str:
     """Return the line of origin and the table."""
     case = "its golden case" if chosen.series is None else "a series"
+    if chosen.shape is not None:
+        case += ", resampled,"
     shape = " × ".join(str(n) for n in volume.grid.shape)
     runs = f"{package.name}, {case} of {shape} voxels: medians of {chosen.rounds} alternated runs"
     peaks = {threads: _peak(threads) for threads in chosen.threads}

@@ -59,6 +59,19 @@ def score_rows(
         network: maps one patch to class scores before any softmax.
     """
     inner, padded = _pad(array, patch)
+    if padded.shape == patch:  # nothing overlaps: scores are what the network says
+        rows = iter(np.moveaxis(network(padded), 1, 0))
+    else:
+        rows = _blended(padded, patch, overlap, network)
+    for row, scores in enumerate(rows):
+        if inner[0].start <= row < inner[0].stop:
+            yield scores[:, inner[1], inner[2]]
+
+
+def _blended(
+    padded: FloatArray, patch: Shape, overlap: float, network: Network
+) -> Iterator[Scores]:
+    """Yield the weighted mean of all patches for each row."""
     depth = padded.shape[0]
     weights = gaussian_weights(patch)
     firsts = [starts(n, p, overlap) for n, p in zip(padded.shape, patch, strict=True)]
@@ -76,8 +89,7 @@ def score_rows(
         assert slab is not None  # starts() never returns an empty list
         upto = firsts[0][i + 1] if i + 1 < len(firsts[0]) else depth
         for row in range(base, upto):
-            if inner[0].start <= row < inner[0].stop:
-                yield (slab[:, row - base] / total(row))[:, inner[1], inner[2]]
+            yield slab[:, row - base] / total(row)
         done = upto - base
         slab[:, : patch[0] - done] = slab[:, done:].copy()
         slab[:, patch[0] - done :] = 0

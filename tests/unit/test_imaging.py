@@ -88,6 +88,20 @@ def test_stitching_equals_the_weighted_mean_over_whole_volume() -> None:
     np.testing.assert_allclose(rows, total / weight, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(8, 6, 10), (5, 6, 9)])
+def test_one_patch_is_handed_on_as_the_network_says_it(shape: tuple[int, int, int]) -> None:
+    patch, seen = (8, 6, 10), list[np.ndarray]()
+
+    def network(window: np.ndarray) -> np.ndarray:
+        seen.append(window)
+        return np.stack([window, -2 * window])
+
+    array = RNG.normal(size=shape).astype(np.float32)
+    rows = np.stack(list(score_rows(array, patch, 0.5, network)), axis=1)
+    assert [window.shape for window in seen] == [patch]
+    np.testing.assert_array_equal(rows, np.stack([array, -2 * array]))
+
+
 def test_going_back_equals_interpolated_scores_of_all_classes() -> None:
     scores = RNG.normal(size=(4, 10, 9, 8)).astype(np.float32)
     shape = (23, 9, 15)
