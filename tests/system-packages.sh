@@ -4,6 +4,20 @@
 set -u
 wanted="orthanc dcmtk"
 missing=""
+# a head CT that may be installed but not be committed (GPL-2): unpacked beside the virtual environment
+cranium=.venv/cranium
+if [ ! -e "$cranium/Cranium.inv3" ] && command -v apt-get >/dev/null 2>&1; then
+    work=$(mktemp -d)
+    (
+        cd "$work" || exit
+        apt-get -qq download invesalius-examples || { [ "$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq download invesalius-examples; }
+        dpkg -x invesalius-examples_*.deb unpacked
+    ) >/dev/null 2>&1
+    mkdir -p "$cranium"
+    mv "$work/unpacked/usr/share/doc/invesalius-examples/examples/Cranium.inv3" "$cranium/" 2>/dev/null ||
+        echo "no head CT: invesalius-examples could not be fetched; the test that needs it will be skipped"
+    rm -rf "$work"
+fi
 for name in $wanted; do
     dpkg -s "$name" >/dev/null 2>&1 || missing="$missing $name"
 done

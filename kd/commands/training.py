@@ -95,6 +95,7 @@ def _add_family(commands: Commands) -> None:
     )
     _common(family)
     family.add_argument("--runs", type=Path, required=True, help="folder given to kd teach")
+    family.add_argument("--soft", type=Path, help="instead of its soft targets: a folder of others")
     family.add_argument(
         "--size", action="append", help="may be repeated (default: all but the teacher)"
     )
@@ -203,7 +204,7 @@ def _family(chosen: argparse.Namespace) -> int:
     ending = "" if chosen.seed is None else f"-seed{chosen.seed}"
     lessons = {}
     for size in sizes:
-        lesson = student_lesson(recipe, size, names, chosen.runs, None)
+        lesson = student_lesson(recipe, size, names, chosen.runs, chosen.soft)
         lessons[into / f"{size}{ending}"] = lesson
         if not chosen.no_twins:
             lessons[into / f"{size}-labels{ending}"] = Lesson(size, names)
