@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from node.errors import VerificationFailed
+from node.seg.groups import Group, Groups, of_item, per_frame
 
 Pixels = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
@@ -22,6 +23,14 @@ Source = tuple[
 ]  # SOP Instance UID, and the number of the frame in a multi-frame one
 
 LABELMAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
+NAMES = (
+    "DerivationImageSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "SegmentIdentificationSequence",
+)
+NOTHING: Group = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,32 +51,43 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
         VerificationFailed: frames and functional groups or pixels do not agree in number.
         ValueError, AttributeError, KeyError, IndexError: the object lacks what a SEG must have.
     """
-    count, groups = int(dataset.NumberOfFrames), dataset.PerFrameFunctionalGroupsSequence
-    shared = dataset.SharedFunctionalGroupsSequence[0]
+    count, groups = int(dataset.NumberOfFrames), list(per_frame(dataset, NAMES))
+    shared = of_item(dataset.SharedFunctionalGroupsSequence[0])
     is_labelmap = bool(dataset.SOPClassUID == LABELMAP_CLASS)
-    known: dict[tuple[int, int], FloatArray] = {}  # most frames share these, and keep them alive
     if len(groups) != count:
         message = f"{count} frames have {len(groups)} functional groups"
         raise VerificationFailed(message)
+    # most frames share what these say, and keep it alive while they are remembered by identity
+    offsets: dict[tuple[int, int], FloatArray] = {}
+    places: dict[int, FloatArray] = {}
+    shown: dict[int, tuple[tuple[Source, ...], bool]] = {}
     for own, pixels in zip(groups, _unpacked(dataset, count), strict=True):
-        sources = [
-            image
-            for derivation in _group(own, shared, "DerivationImageSequence")
-            for image in derivation.SourceImageSequence
-        ]
+        derivations = _group(own, shared, "DerivationImageSequence")
         orientation = _group(own, shared, "PlaneOrientationSequence")[0]
         measures = _group(own, shared, "PixelMeasuresSequence")[0]
+        place = _group(own, shared, "PlanePositionSequence")[0]
         at = (id(orientation), id(measures))
-        if at not in known:
-            known[at] = _offsets(orientation, measures, pixels.shape)
-        place = _group(own, shared, "PlanePositionSequence")[0].ImagePositionPatient
+        if at not in offsets:
+            offsets[at] = _offsets(orientation, measures, pixels.shape)
+        if id(place) not in places:
+            places[id(place)] = np.array([float(value) for value in place.ImagePositionPatient])
+        if id(derivations) not in shown:
+            shown[id(derivations)] = _shown(derivations)
+        sources, is_preserved = shown[id(derivations)]
         yield Frame(
             pixels,
-            np.array([float(value) for value in place]) + known[at],
+            places[id(place)] + offsets[at],
             None if is_labelmap else _number(own, shared),
-            tuple(_source(image) for image in sources),
-            all(image.get("SpatialLocationsPreserved") == "YES" for image in sources),
+            sources,
+            is_preserved,
         )
+
+
+def _shown(derivations: Group) -> tuple[tuple[Source, ...], bool]:
+    """Return the images that a frame says it shows, and whether it says so of their places."""
+    images = [image for derivation in derivations for image in derivation.SourceImageSequence]
+    is_preserved = all(image.get("SpatialLocationsPreserved") == "YES" for image in images)
+    return tuple(_source(image) for image in images), is_preserved
 
 
 def _source(image: Dataset) -> Source:
@@ -99,15 +119,12 @@ def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
         yield pixels.reshape(rows, columns)
 
 
-def _group(own: Dataset, shared: Dataset, name: str) -> list[Dataset]:
+def _group(own: Groups, shared: Groups, name: str) -> Group:
     """Return a functional group of a frame: its own, or else the shared one."""
-    for groups in (own, shared):
-        if name in groups:
-            return list(groups[name].value)
-    return []
+    return own.get(name) or shared.get(name) or NOTHING
 
 
-def _number(own: Dataset, shared: Dataset) -> int:
+def _number(own: Groups, shared: Groups) -> int:
     return int(_group(own, shared, "SegmentIdentificationSequence")[0].ReferencedSegmentNumber)
 
 
