@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
 from node.errors import VerificationFailed
@@ -26,7 +26,7 @@ BINARY_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 PLACE_TOLERANCE_MM = 0.01  # decimal strings of 16 characters are far more exact
 MALFORMED = (
     InvalidDicomError, ValueError, AttributeError, KeyError, IndexError, TypeError, OSError,
-    NotImplementedError, RuntimeError, struct.error,
+    NotImplementedError, RuntimeError, struct.error, BytesLengthException,
 )  # fmt: skip
 
 
