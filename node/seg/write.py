@@ -25,6 +25,8 @@ from pydicom.tag import Tag
 PER_FRAME = Tag(0x5200, 0x9230)
 BEHIND = Tag(0x5200, 0x9231)
 ITEM = struct.pack("<HH", 0xFFFE, 0xE000)
+FRAME_CONTENT = Tag(0x0020, 0x9111)
+INDEX_VALUES = Tag(0x0020, 0x9157)
 
 
 def to_bytes(dataset: Dataset) -> bytes:
@@ -67,12 +69,28 @@ def _items(groups: pydicom.Sequence) -> bytes:
 
 
 def _element(element: DataElement) -> bytes:
+    if (encoded := _content(element)) is not None:
+        return encoded
     stream = _stream()
     if element.VR == "SQ":
         for item in element.value:
             correct_ambiguous_vr(item, is_little_endian=True)
     write_data_element(stream, element)
     return stream.getvalue()
+
+
+def _content(element: DataElement) -> bytes | None:
+    """Encode a Frame Content Sequence of index values alone, the one thing no two frames share."""
+    if element.tag != FRAME_CONTENT or len(element.value) != 1:
+        return None
+    item = element.value[0]
+    if list(item.keys()) != [INDEX_VALUES]:
+        return None
+    value = item[INDEX_VALUES].value
+    values = [int(one) for one in ([value] if isinstance(value, int) else value)]
+    inner = struct.pack(f"<HH2sH{len(values)}I", 0x0020, 0x9157, b"UL", 4 * len(values), *values)
+    inner = ITEM + struct.pack("<I", len(inner)) + inner
+    return struct.pack("<HH2sHI", 0x0020, 0x9111, b"SQ", 0, len(inner)) + inner
 
 
 def _stream() -> DicomBytesIO:
