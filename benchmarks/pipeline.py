@@ -150,7 +150,7 @@ def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Vol
     if chosen.series is None:
         volume = nifti.read_volume(package.folder / package.manifest.golden.image)
         if chosen.shape is not None:
-            volume = _resampled(volume, tuple(chosen.shape))
+            volume = resampled(volume, tuple(chosen.shape))
         labelling = Labelling(modality=package.manifest.input.modality)
         compose(volume, work / "series", labelling, datetime.fromtimestamp(time.time(), UTC))
         slices = work / "series"
@@ -161,7 +161,7 @@ def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Vol
     return volume, slices
 
 
-def _resampled(volume: Volume, shape: tuple[int, int, int]) -> Volume:
+def resampled(volume: Volume, shape: tuple[int, int, int]) -> Volume:
     """Return the same box in another number of voxels."""
     pairs = zip(volume.grid.spacing_mm, volume.grid.shape, shape, strict=True)
     z, y, x = (edge * had / wanted for edge, had, wanted in pairs)

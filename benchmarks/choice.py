@@ -1,0 +1,88 @@
+"""What does `size: auto` run, by deadline? Measured on this machine, chosen, and then run.
+
+    python benchmarks/choice.py brain-mr [--deadlines 0.5 1 2 30] [--shape Z Y X] [--write]
+
+The case is the package's golden one, or the same box in another number of voxels. Sizes and engines
+are measured as the node does it while it is idle; then the node's own choice is made for each
+deadline, and what was chosen is run three times. A deadline counts from voxels to labels.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import page
+from pipeline import resampled
+
+from node import measured
+from node.config import AUTO, Config, Data
+from node.imaging import Volume, nifti
+from node.measured import Measurement, choose
+from node.package import Package, Use, load, resolve
+from node.package.folder import models_in
+from node.pipeline import open_student, segment
+from node.segmenter import Candidate, measure_now
+
+HEAD = ("deadline, s", "size", "mean Dice", "engine", "expected, s", "took, s", "why")
+RUNS = 3
+
+
+def main() -> None:
+    """Measure, choose, run, print, and on request write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task")
+    parser.add_argument("--deadlines", type=float, nargs="+", default=[0.5, 1, 2, 30])
+    parser.add_argument("--shape", type=int, nargs=3, help="resample the case to so many voxels")
+    parser.add_argument("--threads", type=int, default=0, help="0: one per core")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    package = resolve(chosen.task, [load(path) for path in models_in(page.ROOT / "models")])
+    volume = nifti.read_volume(package.folder / package.manifest.golden.image)
+    if chosen.shape is not None:
+        volume = resampled(volume, tuple(chosen.shape))
+    known = _measured(package, chosen.threads)
+    rows = [_row(package, volume, known, deadline) for deadline in chosen.deadlines]
+    shape = " × ".join(str(n) for n in volume.grid.shape)
+    said = f"{package.name}, a case of {shape} voxels: medians of {RUNS} runs"
+    text = "\n".join([page.origin(said), "", page.table(HEAD, rows)])
+    print(text)
+    if chosen.write:
+        page.write(f"Deadlines, {chosen.task}", text)
+
+
+def _measured(package: Package, threads: int) -> list[Measurement]:
+    host = measured.here(threads)
+    with tempfile.TemporaryDirectory(prefix="segnode-choice-") as name:
+        config = Config(data=Data(dir=Path(name)))
+        found = []
+        for size in package.manifest.sizes:
+            for engine in host.versions:
+                print(f"measuring {size}, {engine}", file=sys.stderr)
+                found.append(measure_now(config, host, Candidate(package, size, engine)))
+    return found
+
+
+def _row(
+    package: Package, volume: Volume, known: list[Measurement], deadline: float
+) -> tuple[str, ...]:
+    use = Use(rule="benchmark", package=package, size=AUTO, deadline_s=deadline)
+    choice = choose(use, volume.grid, known)
+    student = open_student(package, choice.size, 0, choice.engine)
+    took = []
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        segment(volume, package, student)
+        took.append(time.perf_counter() - begun)
+    expected = choice.why.partition("about ")[2].partition(" s")[0]
+    accuracy = {str(size): said.dice.mean for size, said in package.manifest.metrics.items()}
+    dice = f"{accuracy[choice.size]:.4f}" if choice.size in accuracy else ""
+    seconds = f"{statistics.median(took):.2f}"
+    why = choice.why.partition(":")[0]
+    return (f"{deadline:g}", choice.size, dice, choice.engine, expected, seconds, why)
+
+
+if __name__ == "__main__":
+    main()
