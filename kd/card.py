@@ -65,7 +65,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
             f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "
             f"{manifest.provenance.licence}.",
-            _taught(numbers),
+            taught(numbers),
             "Test cases are read by `kd validate` and `kd release` only. The recipe is in the "
             "manifest. Below, DATA is the data set and RUNS a folder of your choice.",
             "",
@@ -134,13 +134,20 @@ def _one_source(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     ]
 
 
-def _taught(numbers: dict[str, Any]) -> str:
+def taught(numbers: dict[str, Any]) -> str:
+    """Say which sizes are distilled, and whether their teacher had seen the cases."""
     distilled = [size for size, found in numbers["sizes"].items() if found["training"]["distilled"]]
     if not distilled:
         return "All sizes were trained on reference labels alone; **none of them is distilled**."
     folds, size = numbers["ensemble"]["folds"], numbers["ensemble"]["size"]
     if not folds:
         return f"Distilled: {', '.join(distilled)}."
+    if len(folds) == 1:
+        told = f"{folds[0]['steps']} steps in {folds[0]['seconds'] / 60:.0f} minutes"
+        return (
+            f"Distilled: {', '.join(distilled)}. Their teacher is one network of size {size} "
+            f"({told}) that has seen every training case."
+        )
     steps = ", ".join(sorted({str(fold["steps"]) for fold in folds}))
     minutes = sum(fold["seconds"] for fold in folds) / 60
     released = "; the package's teacher is that ensemble" if TEACHER not in distilled else ""

@@ -5,7 +5,7 @@ its budget was spent. Leaves to `kd.release`: the package.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from kd.train import CHECKPOINT, is_finished
 from kd.typed import noted
 from kd.validate import MEASURES, Score, Validation, compare, paired
 from node.package import Package
-from node.package.manifest import SizeName
+from node.package.manifest import Segment, SizeName
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,15 @@ class Order:
     commit: str
     created: str  # ISO 8601 date
     command: str  # as typed, for the card
+
+
+@dataclass(frozen=True, eq=False)
+class Abroad:
+    """Cases of another source, the segments that its reference knows, and the sizes' scores."""
+
+    pairs: Sequence[Pair]
+    segments: Sequence[Segment]
+    found: Validation
 
 
 @dataclass(frozen=True)
@@ -108,9 +117,13 @@ def compared_runs(
     package: Package,
     found: Validation,
     cases: tuple[Sequence[Case], Sequence[Pair]],
+    abroad: Mapping[str, Abroad],
     say: Say,
 ) -> tuple[dict[str, Any], dict[str, list[Score]]]:
-    """Measure the runs that are not released, such as undistilled twins, on the same cases."""
+    """Measure the runs that are not released, such as undistilled twins, on the same cases.
+
+    `abroad` are those of other sources, by name, with what the released sizes reached there.
+    """
     aside = package.folder.with_name(f"{package.folder.name}.compared")
     aside.mkdir(exist_ok=True)
     numbers, singles = {}, {}
@@ -121,6 +134,10 @@ def compared_runs(
         measured, singles[name] = compare(loose, size, cases[1], found)
         numbers[name] = {"size": size, "training": exported.training} | measured
         say(f"{name}: mean Dice {measured['dice']['mean']:.4f}")
+        for source, there in abroad.items():
+            away, _ = compare(loose, size, there.pairs, there.found, there.segments)
+            numbers[name].setdefault("elsewhere", {})[source] = away
+            say(f"{name}, {source}: mean Dice {away['dice']['mean']:.4f}")
     shutil.rmtree(aside)
     return numbers, singles
 

@@ -19,6 +19,7 @@ from kd.cases import Case, Pair
 from kd.elsewhere import Foreign
 from kd.errors import BadRecipe, GateFailed, LabError
 from kd.evidence import (
+    Abroad,
     Made,
     Order,
     compared_runs,
@@ -94,11 +95,14 @@ def release(
         }
     report["soft_targets"] = order.maps
     report["ensemble"] = ensemble(order)
-    report["compared"], singles = compared_runs(
-        order, package, found, (train_cases, test_pairs), say
-    )
     others = others or Others()
-    report["elsewhere"] = [_elsewhere(package, one, say) for one in others.labelled]
+    abroad = {one.said.name: _abroad(package, one, say) for one in others.labelled}
+    report["elsewhere"] = [
+        _elsewhere(package, one, abroad[one.said.name]) for one in others.labelled
+    ]
+    report["compared"], singles = compared_runs(
+        order, package, found, (train_cases, test_pairs), abroad, say
+    )
     report["unlabelled"] = [look(package, one, say) for one in others.unlabelled]
     report["twins"] = twins(report, found.scores | singles)
     table = "\n".join(rows(package.manifest, found.scores | singles)) + "\n"
@@ -120,17 +124,22 @@ def release(
     return Package(finished.manifest, final, finished.digest)
 
 
-def _elsewhere(package: Package, foreign: Foreign, say: Say) -> dict[str, Any]:
+def _abroad(package: Package, foreign: Foreign, say: Say) -> Abroad:
     """Measure every size on the cases of another source."""
     say(f"{foreign.said.name}: {len(foreign.pairs)} cases")
-    judged = foreign.judged(package.manifest)
+    segments = foreign.judged(package.manifest).segments
     sizes = list(package.manifest.sizes)
-    scores = score_all(package, foreign.pairs, sizes, segments=judged.segments, say=say)
+    scores = score_all(package, foreign.pairs, sizes, segments=segments, say=say)
+    return Abroad(foreign.pairs, segments, Validation(scores, {}))
+
+
+def _elsewhere(package: Package, foreign: Foreign, abroad: Abroad) -> dict[str, Any]:
+    """Return the report's part about that source."""
     told = {"name": foreign.said.name, "note": foreign.said.note}
     return (
         told
-        | {"structures": [s.label for s in judged.segments]}
-        | report_of(judged, Validation(scores, {}))
+        | {"structures": [s.label for s in abroad.segments]}
+        | report_of(foreign.judged(package.manifest), abroad.found)
     )
 
 

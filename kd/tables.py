@@ -67,8 +67,31 @@ def elsewhere(numbers: dict[str, Any]) -> list[str]:
             kept = _interval(one["retention"]) if "retention" in one else ""
             cells = [_interval(one[key]) for key in MEASURES]
             lines.append(_row([size, *cells, kept]))
-        lines += [*structures(found, found["structures"]), ""]
+        lines += [
+            *structures(found, found["structures"]),
+            "",
+            *_not_released(numbers, found["name"]),
+        ]
     return ["## Elsewhere", "", *lines] if lines else []
+
+
+def _not_released(numbers: dict[str, Any], source: str) -> list[str]:
+    """Return how the runs that are not released do on the cases of one other source."""
+    runs = {name: one for name, one in numbers.get("compared", {}).items() if "elsewhere" in one}
+    if not runs:
+        return []
+    lines = [
+        "Runs that are not released, on the same cases; the last column is the released network's "
+        "mean Dice minus this one's, paired by case:",
+        "",
+        "| run | size | learns from | mean Dice | released - this |",
+        "|---|---|---|---|---|",
+    ]
+    for name, one in runs.items():
+        found = one["elsewhere"][source]
+        cells = [name, one["size"], _lesson(one["training"], numbers), _interval(found["dice"])]
+        lines.append(_row([*cells, _signed(found["released_minus_this"])]))
+    return [*lines, ""]
 
 
 def unlabelled(numbers: dict[str, Any]) -> list[str]:

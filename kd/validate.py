@@ -166,18 +166,22 @@ def metrics_of(manifest: Manifest, found: Validation) -> dict[str, Metrics]:
 
 
 def compare(
-    package: Package, size: str, pairs: Sequence[Pair], found: Validation
+    package: Package,
+    size: str,
+    pairs: Sequence[Pair],
+    found: Validation,
+    segments: Sequence[Segment] | None = None,
 ) -> tuple[dict[str, Any], list[Score]]:
-    """Measure another network of `size` on the cases of `found`.
+    """Measure another network of `size` on the cases of `found`, on which `segments` were judged.
 
     Returns:
         Its numbers: accuracy, volumes, what the released network of that size is better by, and
         its retention where there is a teacher; and its single cases.
     """
     student = open_student(package, size, threads=1)
-    judged = package.manifest.segments
+    judged = segments or package.manifest.segments
     scores = [_score(package, student, pair, judged) for pair in pairs]
-    labels = [part.label for part in package.manifest.segments]
+    labels = [part.label for part in judged]
     numbers = {
         **{name: _measure(scores, name, labels) for name in MEASURES},
         "volume_ml": {label: _bland_altman(scores, i) for i, label in enumerate(labels)},

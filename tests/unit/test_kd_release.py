@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kd.card import taught
 from kd.commands import main
 from node.errors import BadPackage
 from node.imaging import Volume
@@ -69,6 +70,11 @@ def test_cases_of_another_source_are_reported_too(world: Path) -> None:
     text = (package_of(world) / "card.md").read_text(encoding="utf-8")
     assert "### Another scanner: 3 cases" in text
     assert OTHER["note"] in text
+    away = report["compared"]["undistilled"]["elsewhere"]["Another scanner"]
+    assert list(away["dice"]["per_structure"]) == ["Bright ball"]
+    gap = other["sizes"]["small"]["dice"]["mean"] - away["dice"]["mean"]
+    assert away["released_minus_this"]["mean"] == pytest.approx(gap)
+    assert f"| undistilled | small | labels | {away['dice']['mean']:.4f}" in text
 
 
 def test_images_without_a_reference_are_reported_too(world: Path) -> None:
@@ -117,6 +123,17 @@ def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
     for name in ("accuracy", "differences"):
         drawn = (package_of(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
         assert "<svg" in drawn
+
+
+def test_a_card_says_whether_the_teacher_has_seen_the_cases() -> None:
+    one = {"steps": 12, "seconds": 90.0}
+    numbers = {
+        "sizes": {"small": {"training": {"distilled": True}}},
+        "ensemble": {"size": "teacher", "folds": [one]},
+    }
+    assert "one network of size teacher (12 steps in 2 minutes) that has seen" in taught(numbers)
+    numbers["ensemble"] = {"size": "teacher", "folds": [one, one]}
+    assert "an ensemble of 2 networks of size teacher" in taught(numbers)
 
 
 def test_validate_finds_what_the_manifest_says(
