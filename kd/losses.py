@@ -215,7 +215,8 @@ def distilled(choice: Distillation, balance: float = 0.0) -> Objective:
     """Return the objective of a student: labels, plus the teacher at full resolution, ramped in.
 
     L = (1 - w (1 - l)) deep supervision + w [ a KL + b squared Dice + c channel-wise ],
-    w(t) = min(1, t / ramp) over the share t of the budget; l is the weight of the labels.
+    w(t) = min(1, t / ramp, (1 - t) / (1 - fade)) over the share t of the budget; l is the weight of
+    the labels. With `fade` below 1 the labels have the last word.
     """
     by_labels = taught(balance)
 
@@ -233,6 +234,8 @@ def distilled(choice: Distillation, balance: float = 0.0) -> Objective:
             wise = channel_wise(logits, teacher, choice.channel_temperature)
             extra = extra + choice.channel_wise * wise
         weight = min(1.0, share / max(choice.ramp, 1e-6))
+        if choice.fade < 1:
+            weight = min(weight, (1 - share) / (1 - choice.fade))
         return (1 - weight * (1 - choice.labels)) * loss + weight * extra
 
     return objective

@@ -117,6 +117,7 @@ class Distillation(_Strict, frozen=True, kw_only=True):
     has_class_weights: bool = True  # each class weighs the same, whatever its volume
     has_gate: bool = True  # no KL where the teacher contradicts the reference label
     ramp: float = 0.12  # share of the budget over which the teacher's weight grows to 1
+    fade: float = 1.0  # share after which it falls, to 0 at the end; 1: never
 
 
 class Gates(_Strict, frozen=True, kw_only=True):

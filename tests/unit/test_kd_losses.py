@@ -184,6 +184,18 @@ def test_the_teacher_is_ramped_in() -> None:
     assert full > start
 
 
+def test_the_teacher_may_fade_so_that_labels_have_the_last_word() -> None:
+    batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(T1))
+    objective = distilled(Distillation(ramp=0.1, fade=0.4))
+    full, late, end = (float(objective([_logits(P1)], batch, at)) for at in (0.4, 0.7, 1.0))
+    labels = float(deep_supervision([_logits(P1)], batch.labels_bzyx))
+    assert end == pytest.approx(labels)
+    assert late - end == pytest.approx((full - end) / 2, abs=1e-6)
+    assert float(distilled(Distillation())([_logits(P1)], batch, 1.0)) > labels, (
+        "by itself it stays"
+    )
+
+
 def test_labels_may_yield_to_the_teacher() -> None:
     batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(T1))
     alone = float(deep_supervision([_logits(P1)], batch.labels_bzyx))
