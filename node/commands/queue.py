@@ -125,11 +125,17 @@ def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
     )
     print()
     rows = [
-        (_clock(s.arrival.last_at), s.arrival.series_uid, s.ending.value, because(s))
+        (
+            _clock(s.arrival.last_at),
+            s.arrival.series_uid,
+            f"{s.arrival.package} {s.arrival.size}".strip(),
+            s.ending.value,
+            because(s),
+        )
         for s in seen.series
     ]
-    rows += [("arriving", w.series_uid, f"{w.instances} images", w.why) for w in waiting]
-    print_table(("received", "series", "ending", "because"), rows)
+    rows += [("arriving", w.series_uid, "", f"{w.instances} images", w.why) for w in waiting]
+    print_table(("received", "series", "model", "ending", "because"), rows)
     for note in seen.notes:
         print(f"\n{_clock(note.at)} {note.what}: {note.detail}")
 

@@ -21,7 +21,7 @@ MODELS = Path(__file__).parents[2] / "models"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TO = {"send_to": ["pacs"]}
 CHANGES = {
-    "callers": [{"ae": "MR01", "host": "127.0.0.1"}, {"ae": "CT01", "host": "127.0.0.1"}],
+    "callers": [{"ae": ae, "host": "127.0.0.1"} for ae in ("MR01", "CT01", "TEST")],
     "model": {"dir": str(MODELS), "size": "tiny"},
     "rules": [
         {
@@ -34,6 +34,7 @@ CHANGES = {
             "name": "necks",
             "when": {"modality": "CT", "body_part": "head|neck"},
             "use": "headneck-ct",
+            "size": "teacher",  # there is no other yet
             **TO,
         },
         {"name": "rest", "use": "none"},
@@ -77,15 +78,15 @@ def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
         ]
     endings = [stories[series.series_uid].ending for series, _ in sent]
     assert endings == [Ending.DELIVERED, Ending.DELIVERED, Ending.NO_RULE]
-    for series, caller, rule, task in (
-        (head, "MR01", "hippocampi", "hippocampus-mr"),
-        (neck, "CT01", "necks", "headneck-ct"),
+    for series, caller, rule, task, size in (
+        (head, "MR01", "hippocampi", "hippocampus-mr", "tiny"),
+        (neck, "CT01", "necks", "headneck-ct", "teacher"),
     ):
         name = package(task).name
         assert f"images from {caller}" in told[series.series_uid]
-        assert f"rule {rule}: {name}, size tiny" in told[series.series_uid]
-        assert name in status
-    assert "ended as no rule" in told[belly.series_uid].replace("_", " ")
+        assert f"rule {rule}: {name}, size {size}" in told[series.series_uid]
+        assert f"{name} {size}" in status
+    assert "ended as no-rule: rule rest uses no model" in told[belly.series_uid]
     wanted = {
         series.study_uid: {part.label for part in package(task).manifest.segments}
         for series, task in ((head, "hippocampus-mr"), (neck, "headneck-ct"))
