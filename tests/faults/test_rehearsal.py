@@ -34,6 +34,24 @@ def pieces(config: Config) -> list[Rehearsal]:
 
 
 @pytest.fixture
+def told() -> Iterator[list[str]]:
+    """What the segmenter logs, however an earlier test has set up logging."""
+    lines: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    log, listener = logging.getLogger("node.segmenter"), Listener()
+    level = log.level
+    log.addHandler(listener)
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(listener)
+    log.setLevel(level)
+
+
+@pytest.fixture
 def site(tmp_path: Path) -> Site:
     return make_site(tmp_path)
 
@@ -45,13 +63,13 @@ def warm(site: Site) -> Iterator[Warm]:
     made.close()
 
 
-def heard(warm: Warm, config: Config, caplog: pytest.LogCaptureFixture, words: str) -> bool:
+def heard(warm: Warm, config: Config, told: list[str], words: str) -> bool:
     """Rehearse as the loop does, until `words` are in the log."""
     until = time.monotonic() + WITHIN_S
     while time.monotonic() < until:
         warm.ready()
         warm.rehearse(lambda: pieces(config))
-        if words in caplog.text:
+        if words in "\n".join(told):
             return True
         time.sleep(0.05)
     return False
@@ -69,17 +87,16 @@ def test_nothing_stays_of_it(site: Site) -> None:
     before = sorted(config.data.dir.rglob("*"))
     assert rehearse(piece, 1).problem == ""
     assert sorted(config.data.dir.rglob("*")) == before
-    told = rehearse(msgspec.structs.replace(piece, digest="1" * 64), 1)
-    assert "is not the one" in told.problem
+    failed = rehearse(msgspec.structs.replace(piece, digest="1" * 64), 1)
+    assert "is not the one" in failed.problem
     assert not (config.data.dir / FOLDER).exists()
 
 
 def test_a_child_rehearses_once_and_then_does_studies(
-    site: Site, warm: Warm, caplog: pytest.LogCaptureFixture
+    site: Site, warm: Warm, told: list[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     config = with_rules(site, "tiny-mr")
-    assert heard(warm, config, caplog, "rehearsed in")
+    assert heard(warm, config, told, "rehearsed in")
     pid = warm.pid
     _, job_id = site.add_series()
     job = queue.get(site.engine, job_id)
@@ -90,9 +107,8 @@ def test_a_child_rehearses_once_and_then_does_studies(
 
 
 def test_a_study_that_comes_in_the_middle_is_done_by_the_same_child(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, told: list[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     site = make_site(tmp_path, **SLOW)
     config = with_rules(site, "tiny-mr")
     warm = Warm(config.limits)
@@ -103,15 +119,14 @@ def test_a_study_that_comes_in_the_middle_is_done_by_the_same_child(
         job = queue.get(site.engine, job_id)
         done = warm.work(task_of(config, job, job.segment_payload()), lambda _: None)
         assert len(done.objects) == 1
-        assert "rehearsed in" in caplog.text, "heard while the study was awaited"
+        assert "rehearsed in" in "\n".join(told), "heard while the study was awaited"
     finally:
         warm.close()
 
 
 def test_what_kills_a_rehearsing_child_is_not_tried_again(
-    site: Site, warm: Warm, caplog: pytest.LogCaptureFixture
+    site: Site, warm: Warm, told: list[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     warm.ready()
     config = with_rules(site, "tiny-mr")
     warm.rehearse(lambda: pieces(config))
@@ -123,9 +138,8 @@ def test_what_kills_a_rehearsing_child_is_not_tried_again(
 
 
 def test_the_loop_rehearses_and_an_altered_package_is_only_told(
-    site: Site, caplog: pytest.LogCaptureFixture
+    site: Site, told: list[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     config = with_rules(site, "tiny-mr")
     for words, spoil in (("rehearsed in", False), ("nothing is rehearsed", True)):
         if spoil:
@@ -134,8 +148,8 @@ def test_the_loop_rehearses_and_an_altered_package_is_only_told(
         thread = threading.Thread(target=segmenter.run, args=(config, stop))
         thread.start()
         until = time.monotonic() + WITHIN_S
-        while words not in caplog.text and time.monotonic() < until:
+        while words not in "\n".join(told) and time.monotonic() < until:
             time.sleep(0.05)
         stop.set()
         thread.join()
-        assert words in caplog.text
+        assert words in "\n".join(told)
