@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node import seg, series
-from node.commands.offline import Job, run_job, series_files
-from node.commands.options import Steps
+from node.commands.offline import series_files
 from node.errors import ImplausibleResult, NodeError, OutsideModelRange, TooFewSlices
 from node.imaging import Grid, Labels, Volume, nifti
-from node.package import Package, load, models_in, resolve
+from node.package import Package
 from node.series.compose import Labelling, compose
+from tests.anatomy import centres_mm, released, segmented
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -53,18 +52,13 @@ class Anatomy:
 
 def anatomy(labels: Labels, package: Package) -> Anatomy:
     volumes = labels.volumes_ml(package.manifest.numbers)
-    centres = {}
-    for part in package.manifest.segments:
-        voxels = np.argwhere(labels.array == part.number)
-        if len(voxels):
-            middle = np.append(voxels.mean(0), 1)
-            centres[part.label] = (labels.grid.affine @ middle)[:3]
+    centres = centres_mm(labels, package)
     return Anatomy(centres, {s.label: volumes[s.number] for s in package.manifest.segments})
 
 
 @pytest.fixture(scope="module")
 def package() -> Package:
-    return resolve("brain-mr", [load(path) for path in models_in(ROOT / "models")])
+    return released("brain-mr")
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +69,7 @@ def size(package: Package) -> str:
 
 def see(files: tuple[Path, ...], package: Package, size: str, out: Path) -> Anatomy:
     """Segment, read the SEG from the disk, and measure what it says."""
-    made = run_job(Job(files, package, size, out, threads=1), Steps(quiet=True))
-    source = series.read(files)
-    labels = seg.read_labels(out / made.done.objects[0].name, source)
-    np.testing.assert_array_equal(labels.array, made.labels.array)
-    return anatomy(labels, package)
+    return anatomy(segmented(files, package, size, out), package)
 
 
 def check(found: Anatomy) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node import seg, series
-from node.commands.offline import Job, run_job, series_files
-from node.commands.options import Steps
+from node.commands.offline import series_files
 from node.errors import GantryTilt, ImplausibleResult, NodeError, NotAnImage, UnevenSpacing
-from node.imaging import Grid, Labels, Volume, nifti
-from node.package import Package, load, models_in, resolve
+from node.imaging import Grid, Volume, nifti
+from node.package import Package
 from node.pipeline import dice
 from node.series.compose import Labelling, compose
+from tests.anatomy import centres_mm, released, segmented
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -27,7 +26,7 @@ CT = Labelling(modality="CT", body_part="HEADNECK")
 
 @pytest.fixture(scope="module")
 def package() -> Package:
-    return resolve("headneck-ct", [load(path) for path in models_in(ROOT / "models")])
+    return released("headneck-ct")
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +35,8 @@ def size(package: Package) -> str:
     return list(package.manifest.sizes)[-1]
 
 
-def see(files: tuple[Path, ...], package: Package, size: str, out: Path) -> Labels:
-    """Segment, and read the SEG back from the disk."""
-    made = run_job(Job(files, package, size, out, threads=1), Steps(quiet=True))
-    labels = seg.read_labels(out / made.done.objects[0].name, series.read(files))
-    np.testing.assert_array_equal(labels.array, made.labels.array)
-    return labels
-
-
 def written(volume: Volume, folder: Path) -> tuple[Path, ...]:
     return compose(volume, folder, CT, NOW).files
-
-
-def centres_mm(labels: Labels, package: Package) -> dict[str, np.ndarray]:
-    """Return where each structure is: x to the left, y to the back, z to the head."""
-    found = {}
-    for part in package.manifest.segments:
-        voxels = np.argwhere(labels.array == part.number)
-        if len(voxels):
-            found[part.label] = (labels.grid.affine @ np.append(voxels.mean(0), 1))[:3]
-    return found
 
 
 def check(at: dict[str, np.ndarray]) -> None:
@@ -72,7 +53,7 @@ def test_the_average_patient_is_right_at_every_size(tmp_path: Path, package: Pac
     volume = nifti.read_volume(package.folder / package.manifest.golden.image)
     files = written(volume, tmp_path / "series")
     for size in package.manifest.sizes:
-        check(centres_mm(see(files, package, size, tmp_path / size), package))
+        check(centres_mm(segmented(files, package, size, tmp_path / size), package))
 
 
 @pytest.mark.parametrize("orientation", ["axial", "sagittal", "coronal"])
@@ -84,7 +65,11 @@ def test_slices_of_any_plane_give_the_same_places(
     array = np.ascontiguousarray(axial.array.transpose(turn))
     affine = axial.grid.affine[:, [*turn, 3]]
     turned = Volume(array, Grid((array.shape[0], array.shape[1], array.shape[2]), affine))
-    check(centres_mm(see(written(turned, tmp_path / "s"), package, size, tmp_path / "o"), package))
+    check(
+        centres_mm(
+            segmented(written(turned, tmp_path / "s"), package, size, tmp_path / "o"), package
+        )
+    )
 
 
 def test_a_real_case_as_dicom_agrees_with_its_contours(
@@ -97,7 +82,7 @@ def test_a_real_case_as_dicom_agrees_with_its_contours(
     case = json.loads((folder / "splits.json").read_text(encoding="utf-8"))["val"][0]
     image = nifti.read_volume(folder / "ct" / f"{case}_ct.nii.gz")
     truth = nifti.read_labels(folder / "seg" / f"{case}_seg.nii.gz")
-    labels = see(written(image, tmp_path / "series"), package, size, tmp_path / "out")
+    labels = segmented(written(image, tmp_path / "series"), package, size, tmp_path / "out")
     check(centres_mm(labels, package))
     for number, least in ((3, 0.6), (4, 0.6), (7, 0.7)):
         assert dice(labels.array == number, truth.array == number) > least, number
@@ -125,7 +110,7 @@ def test_a_head_that_ends_at_the_upper_jaw_is_refused(
     """Nearly all of the lower jaw is cut away: what is left has 5 ml."""
     files = written(cranium(), tmp_path / "series")
     with pytest.raises(ImplausibleResult, match="the mandible, as found, has"):
-        see(files, package, size, tmp_path / "out")
+        segmented(files, package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 
 
@@ -146,7 +131,7 @@ def test_a_real_series_that_is_no_neck_is_refused_by_name(
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path, filter="data")
     with pytest.raises(REFUSED[name]):
-        see(series_files(tmp_path / name, None), package, size, tmp_path / "out")
+        segmented(series_files(tmp_path / name, None), package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 
 
@@ -156,5 +141,5 @@ def test_a_torso_has_no_jaw(tmp_path: Path, package: Package, size: str) -> None
         pytest.skip(f"{image.name} is not there")
     files = written(nifti.read_volume(image), tmp_path / "series")
     with pytest.raises(ImplausibleResult, match="the mandible, as found, has"):
-        see(files, package, size, tmp_path / "out")
+        segmented(files, package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))

@@ -8,16 +8,15 @@ import pydicom
 import pytest
 
 from node.imaging import nifti
-from node.package import Package, load, models_in, resolve
 from node.series.compose import Composed, Labelling, compose
 from node.states import Ending
+from tests.anatomy import MODELS, released
 from tests.orthanc import Orthanc, needs_orthanc, started
 from tests.running import Node, needs_dcmtk, storescu
 from tests.running import started as node_started
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.dcmtk, needs_orthanc, needs_dcmtk]
 
-MODELS = Path(__file__).parents[2] / "models"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TO = {"send_to": ["pacs"]}
 CHANGES = {
@@ -42,13 +41,9 @@ CHANGES = {
 }
 
 
-def package(task: str) -> Package:
-    return resolve(task, [load(path) for path in models_in(MODELS)])
-
-
 def golden(task: str, folder: Path, body_part: str) -> Composed:
     """Write a package's golden image as a DICOM series of its modality."""
-    found = package(task)
+    found = released(task)
     volume = nifti.read_volume(found.folder / found.manifest.golden.image)
     said = Labelling(modality=found.manifest.input.modality, body_part=body_part)
     return compose(volume, folder, said, NOW)
@@ -82,13 +77,13 @@ def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
         (head, "MR01", "hippocampi", "hippocampus-mr", "tiny"),
         (neck, "CT01", "necks", "headneck-ct", "teacher"),
     ):
-        name = package(task).name
+        name = released(task).name
         assert f"images from {caller}" in told[series.series_uid]
         assert f"rule {rule}: {name}, size {size}" in told[series.series_uid]
         assert f"{name} {size}" in status
     assert "ended as no-rule: rule rest uses no model" in told[belly.series_uid]
     wanted = {
-        series.study_uid: {part.label for part in package(task).manifest.segments}
+        series.study_uid: {part.label for part in released(task).manifest.segments}
         for series, task in ((head, "hippocampus-mr"), (neck, "headneck-ct"))
     }
     assert {str(seg.StudyInstanceUID) for seg in segs} == set(wanted)
