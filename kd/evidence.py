@@ -16,7 +16,7 @@ from kd.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.export import Exported, export, real_patches
 from kd.lab import Say
-from kd.lessons import binding, lineage
+from kd.lessons import binding, lineage, seen_by
 from kd.recipe import Recipe
 from kd.runs import fold_run, open_run, open_runs
 from kd.train import CHECKPOINT, is_finished
@@ -70,8 +70,7 @@ def refuse_foreign(order: Order, tested: Sequence[str]) -> None:
     for size, run in [*runs, *order.compared.values()]:
         story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
         choices = story["choices"]
-        names = {name for one in lineage(story) for name in one["choices"].get("names", ())}
-        if seen := sorted(set(tested) & names):
+        if seen := sorted(set(tested) & seen_by(story)):
             message = f"run {run.name} was trained on test case {seen[0]} and {len(seen) - 1} more"
             raise BadCheckpoint(message, advice="Train it again, with today's split file")
         if choices["training"] is None:  # imported: its recipe was written from it
@@ -172,6 +171,7 @@ def _training(story: dict[str, Any], command: str) -> dict[str, Any]:
         "terms": choices["distillation"],
         "teacher": choices.get("teacher"),
         "start": (choices.get("start") or {}).get("weights"),
+        "inherits": (choices.get("inherits") or {}).get("weights"),
         "seed": training["seed"],
         "budget": {key: training[key] for key in ("steps", "minutes")},
         "command": command,

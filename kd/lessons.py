@@ -11,6 +11,7 @@ import torch
 from kd.batches import Batches, Drawn, Source, Taught
 from kd.cases import read_anatomy, read_cases
 from kd.errors import BadCheckpoint, BadTeacher
+from kd.inherit import inherit
 from kd.network import UNet
 from kd.recipe import Recipe
 from kd.runs import fold_run, open_run
@@ -30,6 +31,7 @@ class Lesson:
     # runs that are asked at every step instead, where images are drawn and no map can be kept
     teachers: tuple[Path, ...] = ()
     start: Path | None = None  # run whose weights it begins with; None: drawn ones
+    ancestor: Path | None = None  # run of a wider network, whose strongest channels it begins with
 
     @property
     def is_taught(self) -> bool:
@@ -43,15 +45,22 @@ def student_lesson(
     """Return the lesson of a student: from the folds in `runs`, or from the maps in `soft`.
 
     Raises:
-        BadTeacher: there can be no maps where images are drawn.
+        BadTeacher: there can be no maps where images are drawn, or no network to inherit from.
     """
+    ancestor = None
+    if recipe.net(size).inherits:
+        if runs is None:
+            message = f"size {size} inherits from the teacher's network, which no map has"
+            raise BadTeacher(message, advice="Give --runs, the folder of the teacher's folds")
+        ancestor = fold_run(runs, 0)
     if recipe.generator is None:
         assert soft is not None or runs is not None  # the command has asked for one
-        return Lesson(size, names, soft or Path(runs or "", SOFT))
+        return Lesson(size, names, soft or Path(runs or "", SOFT), ancestor=ancestor)
     if runs is None:
         message = "images of this recipe are drawn: there are no soft targets to read"
         raise BadTeacher(message, advice="Give --runs, the folder of the teacher's folds")
-    return Lesson(size, names, teachers=tuple(fold_run(runs, n) for n in range(recipe.folds)))
+    teachers = tuple(fold_run(runs, n) for n in range(recipe.folds))
+    return Lesson(size, names, teachers=teachers, ancestor=ancestor)
 
 
 def source(
@@ -74,14 +83,22 @@ def source(
     return Taught(drawn, networks, device), digest.hexdigest()
 
 
-def beginning(recipe: Recipe, lesson: Lesson, network: UNet) -> dict[str, Any] | None:
-    """Give `network` the weights of the run that the lesson starts from; return that run's story.
+def beginning(recipe: Recipe, lesson: Lesson, network: UNet) -> dict[str, Any]:
+    """Give `network` the weights that the lesson begins with, if it does not draw them.
+
+    Returns:
+        What this adds to the choices of the training: the story of the run that they are from.
 
     Raises:
-        BadCheckpoint: it has no checkpoint, is not finished, or is of another network.
+        BadCheckpoint: the run has no checkpoint, is not finished, or is of another network.
+        BadRecipe: the network cannot inherit from the run's.
     """
     if lesson.start is None:
-        return None
+        if lesson.ancestor is None:
+            return {}
+        wide, story = open_run(recipe, recipe.fold_size, lesson.ancestor, torch.device("cpu"))
+        inherit(network, wide)
+        return {"inherits": story | {"weights": weights_digest(wide).hex()}}
     _, story = averaged_network(network, lesson.start, torch.device("cpu"))
     network.train()
     if not is_finished(story):
@@ -90,28 +107,21 @@ def beginning(recipe: Recipe, lesson: Lesson, network: UNet) -> dict[str, Any] |
     if story["choices"]["topology"] != binding(recipe, lesson.size)["topology"]:
         message = f"run {lesson.start.name} is of another network"
         raise BadCheckpoint(message)
-    return story | {"weights": weights_digest(network).hex()}
+    return {"start": story | {"weights": weights_digest(network).hex()}}
 
 
-def identity(
-    recipe: Recipe,
-    lesson: Lesson,
-    teacher: str | None = None,
-    start: dict[str, Any] | None = None,
-) -> str:
+def identity(recipe: Recipe, lesson: Lesson, teacher: str | None, begun: dict[str, Any]) -> str:
     """Return what a checkpoint is bound to: every choice that changes this training.
 
     Texts for the card, metadata of the package and other sizes may change without harm; `teacher`
-    is the digest of the maps that a student listens to, `start` the story of the run before.
+    is the digest of the maps that a student listens to, `begun` what `beginning` returned.
     """
     choices = binding(recipe, lesson.size) | {
         "names": lesson.names,
         "distillation": None if teacher is None else recipe.distillation,
         "teacher": teacher,
     }
-    if start is not None:
-        choices["start"] = start
-    return msgspec.json.encode(choices).decode()
+    return msgspec.json.encode(choices | begun).decode()
 
 
 def lineage(story: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,6 +130,16 @@ def lineage(story: dict[str, Any]) -> list[dict[str, Any]]:
     while (before := stories[-1]["choices"].get("start")) is not None:
         stories.append(before)
     return stories
+
+
+def seen_by(story: dict[str, Any]) -> set[str]:
+    """Return the cases that a run, those it started from, and those it inherits from have seen."""
+    found: set[str] = set()
+    for one in lineage(story):
+        found.update(one["choices"].get("names", ()))
+        if (wide := one["choices"].get("inherits")) is not None:
+            found |= seen_by(wide)
+    return found
 
 
 def binding(recipe: Recipe, size: str) -> dict[str, Any]:

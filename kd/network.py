@@ -54,14 +54,18 @@ def uniform(
     base: int,
     strides_zyx: tuple[Triple, ...],
     *,
+    least_width: int = 1,
     convolutions: int = 2,
     norm: Literal["instance", "batch"] = "instance",
     stem_stride: Literal[1, 2] = 1,
 ) -> Topology:
-    """Return a plain topology whose width doubles from `base` with every stage, up to 320."""
+    """Return a plain topology whose width doubles from `base` with every stage, up to 320.
+
+    No stage is narrower than `least_width`, and the first ones are alike where the doubling is.
+    """
     stages = len(strides_zyx)
     return Topology(
-        widths=tuple(min(base << i, WIDEST) for i in range(stages)),
+        widths=tuple(min(max(base << i, least_width), WIDEST) for i in range(stages)),
         strides_zyx=strides_zyx,
         kernels_zyx=((3, 3, 3),) * stages,
         convolutions=(convolutions,) * stages,

@@ -15,6 +15,7 @@ from kd.augment import Augment
 from kd.errors import BadRecipe
 from kd.generator import Generator
 from kd.network import Topology, Triple, uniform
+from kd.optimiser import Kind
 from node.imaging import intensity
 from node.imaging import regions as region_steps
 from node.package.manifest import SIZES, Expected, Input, ModelGrid, Segment, SizeName
@@ -73,9 +74,14 @@ class Net(_Strict, frozen=True, kw_only=True):
     """One size of the family: the same stages for all, only width and norm differ."""
 
     base: int  # channels at full resolution; doubled by each stage, up to 320
+    # no stage has fewer: processors compute 16 at once, and few channels cannot tell many classes
+    least_width: int = 1
+    # the distilled student begins with the strongest channels of its teacher (`inherit`)
+    inherits: bool = False
     norm: Literal["instance", "batch"] = "instance"
     stem_stride: Literal[1, 2] = 1  # 2 is the latency-first variant
     convolutions: int = 2
+    optimiser: Kind | None = None  # instead of training.optimiser
     rate: float | None = None  # instead of training.rate: narrow networks bear a higher one
     steps: int | None = None  # instead of training.steps, such as more for the teacher
 
@@ -84,6 +90,7 @@ class Training(_Strict, frozen=True, kw_only=True):
     """How one network is trained; the schedule runs over the share of the budget that is spent."""
 
     batch: int = 4
+    optimiser: Kind = "adamw"
     rate: float = 2e-3
     warm_up: float = 0.03  # share of the budget
     power: float = 0.9  # of the polynomial decay
@@ -214,6 +221,8 @@ class Recipe(_Strict, frozen=True, kw_only=True):
             BadRecipe: the recipe has no such size.
         """
         net, choice = self.net(size), self.training
+        if net.optimiser is not None:
+            choice = msgspec.structs.replace(choice, optimiser=net.optimiser)
         if net.rate is not None:
             choice = msgspec.structs.replace(choice, rate=net.rate)
         if net.steps is not None and choice.minutes is None:
@@ -240,6 +249,7 @@ class Recipe(_Strict, frozen=True, kw_only=True):
         topology = uniform(
             net.base,
             strides,
+            least_width=net.least_width,
             convolutions=net.convolutions,
             norm=net.norm,
             stem_stride=net.stem_stride,

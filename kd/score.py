@@ -16,7 +16,7 @@ from kd.cases import read_cases
 from kd.errors import BadSplit
 from kd.intervals import interval
 from kd.lab import held_out
-from kd.lessons import lineage
+from kd.lessons import seen_by
 from kd.recipe import Recipe
 from kd.runs import open_run
 from kd.soft import soft_map
@@ -46,8 +46,7 @@ def score(
     names = held_out(recipe, folder, fold)
     on = pick_device(device)
     network, story = open_run(recipe, size, run, on)
-    trained = {name for one in lineage(story) for name in one["choices"]["names"]}
-    if seen := sorted(set(names) & trained):
+    if seen := sorted(set(names) & seen_by(story)):
         message = (
             f"run {run.name} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
         )

@@ -20,11 +20,12 @@ from kd.augment import Augment, Batch
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.losses import Objective
 from kd.network import UNet
+from kd.optimiser import Optimiser
 from kd.precision import autocast
 from kd.recipe import Training
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 1
+FORMAT = 2
 NARROW = 16  # channels at full resolution
 
 
@@ -89,9 +90,7 @@ class Trainer:
         self.layout = _layout(network)
         self.network = network.to(device, memory_format=self.layout)
         self.averaged = deepcopy(self.network)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), choice.rate, weight_decay=choice.weight_decay
-        )
+        self.optimiser = Optimiser(self.network, choice.optimiser, choice.rate, choice.weight_decay)
         self.step, self.seconds = 0, 0.0
 
     @property
@@ -132,7 +131,7 @@ class Trainer:
         }
         if self.share < 1:
             state["network"] = self.network.state_dict()
-            state["optimiser"] = self.optimiser.state_dict()
+            state["optimiser"] = self.optimiser.state()
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -148,7 +147,7 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         if self.share < 1:
             self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimiser.restore(state["optimiser"])
 
     def learn(self, batch: Batch, objective: Objective) -> float:
         """Take one step; return its loss.
@@ -156,8 +155,7 @@ class Trainer:
         Raises:
             Diverged: the loss, or its gradient, is not finite; the weights are as before.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.choice.rate * schedule(self.share, self.choice)
+        self.optimiser.set_rate(self.choice.rate * schedule(self.share, self.choice))
         self.network.train()
         with autocast(self.device):
             image = batch.image_bczyx.contiguous(memory_format=self.layout)
@@ -165,7 +163,7 @@ class Trainer:
         loss = objective(outputs, batch, self.share)
         value = float(loss.detach())
         self._refuse_infinite("loss", value)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.forget()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
         self._refuse_infinite("gradient", float(norm))

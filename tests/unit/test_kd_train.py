@@ -71,11 +71,14 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit(
     assert first.losses != _train(folder, tmp_path / "c", seed=2).losses
 
 
-def test_a_resumed_training_equals_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
-    whole = _train(folder, tmp_path / "whole")
-    begun = _train(folder, tmp_path / "parts", stop_after=2)
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    folder: Path, tmp_path: Path, optimiser: str
+) -> None:
+    whole = _train(folder, tmp_path / "whole", optimiser=optimiser)
+    begun = _train(folder, tmp_path / "parts", stop_after=2, optimiser=optimiser)
     assert not begun.finished
-    rest = _train(folder, tmp_path / "parts")
+    rest = _train(folder, tmp_path / "parts", optimiser=optimiser)
     assert rest.finished
     assert begun.losses + rest.losses == whole.losses
     states = [checkpoint.load(tmp_path / run / CHECKPOINT, CPU) for run in ("whole", "parts")]
@@ -186,7 +189,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     batches = Batches(cases, (16, 16, 16), chosen.training, CPU)
     network = new_network(chosen, "small")
     names = names_of(chosen, folder, "train")
-    bound = identity(chosen, Lesson("small", names))
+    bound = identity(chosen, Lesson("small", names), None, {})
     trainer = Trainer(network, chosen.training, None, bound, CPU)
     with pytest.raises(Diverged, match="step 2"):
         learn([Pupil(trainer, lambda out, *_: out[0].sum() * math.nan, tmp_path)], batches)

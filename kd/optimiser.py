@@ -1,0 +1,87 @@
+"""How gradients become steps: AdamW, or Muon for convolutions with AdamW for the rest.
+
+Muon (Jordan et al. 2024) makes the momentum of a weight matrix orthogonal, so that every direction
+moves alike; a convolution is a matrix of output channels by input channels and taps. With the
+scale of Liu et al. 2025 (arXiv 2502.16982) it takes the rates of AdamW.
+"""
+
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+
+Kind = Literal["adamw", "muon"]
+
+
+class Optimiser:
+    """One or two of torch's optimisers that share a rate."""
+
+    def __init__(self, network: nn.Module, kind: Kind, rate: float, weight_decay: float) -> None:
+        """Take all parameters of `network`, which must not be moved afterwards."""
+        convolutions = _convolutions(network) if kind == "muon" else []
+        taken = {id(weight) for weight in convolutions}
+        rest = [weight for weight in network.parameters() if id(weight) not in taken]
+        self._matrices = [(weight, _matrix(weight)) for weight in convolutions]
+        self._parts: list[Optimizer] = [AdamW(rest, rate, weight_decay=weight_decay)]
+        if convolutions:
+            matrices = [matrix for _, matrix in self._matrices]
+            scale = "match_rms_adamw"
+            decay = weight_decay
+            self._parts.append(Muon(matrices, rate, weight_decay=decay, adjust_lr_fn=scale))
+
+    def set_rate(self, rate: float) -> None:
+        """Take further steps at this rate."""
+        for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = rate
+
+    def forget(self) -> None:
+        """Drop all gradients."""
+        for weight, matrix in self._matrices:
+            weight.grad = matrix.grad = None
+        for part in self._parts:
+            part.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        for weight, matrix in self._matrices:
+            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad, weight)
+        for part in self._parts:
+            part.step()
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what the next step depends on besides the weights."""
+        return [part.state_dict() for part in self._parts]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Continue from what `state` returned.
+
+        Raises:
+            ValueError: it is of other parameters.
+        """
+        for part, saved in zip(self._parts, state, strict=True):
+            part.load_state_dict(saved)
+
+
+def _convolutions(network: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of all convolutions but the heads, whose rows are classes."""
+    return [
+        layer.weight
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d) and not name.startswith("heads.")
+    ]
+
+
+def _matrix(weight: nn.Parameter) -> nn.Parameter:
+    """Return `weight` as a matrix in the same memory."""
+    return nn.Parameter(_as_matrix(weight.detach(), weight), requires_grad=False)
+
+
+def _as_matrix(values: Tensor, weight: nn.Parameter) -> Tensor:
+    """Return [rows, others] of [rows, columns, Z, Y, X], in the order of the weight's memory.
+
+    The order of columns is no matter to Muon.
+    """
+    if weight.is_contiguous():
+        return values.reshape(values.shape[0], -1)
+    return values.permute(0, 2, 3, 4, 1).reshape(values.shape[0], -1)
