@@ -222,7 +222,7 @@ def open_database(place: str | Path) -> Engine:
             migrate(connection, MIGRATIONS)
     except (sa.exc.OperationalError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be opened"
-        if isinstance(exc, sa.exc.OperationalError) and _may_pass(exc):
+        if isinstance(exc, sa.exc.OperationalError) and may_pass(exc):
             advice = "It is tried again. If it stays so: is the disk full, or its server down?"
             raise DatabaseBusy(message, advice=advice) from exc
         advice = "Check `data.database`, the folder's rights, and the driver's package."
@@ -230,7 +230,7 @@ def open_database(place: str | Path) -> Engine:
     return engine
 
 
-def _may_pass(exc: sa.exc.OperationalError) -> bool:
+def may_pass(exc: sa.exc.OperationalError) -> bool:
     """Tell a lock or a silent server from a path or right that stays wrong."""
     name = getattr(exc.orig, "sqlite_errorname", None)
     return name is None or name.startswith(PASSING)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from node import measured, queue, schema
 from node.config import AUTO, Config, Data
-from node.errors import Misconfigured
+from node.errors import DatabaseBusy, Misconfigured
 from node.measured import Measurement
 from node.package import models_in
 from node.package.folder import MANIFEST, file_digest
@@ -88,6 +88,7 @@ def look(data: Data) -> sa.Engine:
 
     Raises:
         Misconfigured: it cannot be read, or another version of the node made it.
+        DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     path = str(data.dir / schema.FILE_NAME)
     url = sa.make_url(data.database) if data.database else sa.URL.create("sqlite", database=path)
@@ -102,6 +103,8 @@ def look(data: Data) -> sa.Engine:
             found = schema.version_of(connection)
     except (sa.exc.DatabaseError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
+        if isinstance(exc, sa.exc.OperationalError) and schema.may_pass(exc):
+            raise DatabaseBusy(message, advice="Try again. Is its server or disk well?") from exc
         advice = "Check `data.database`, this user's right to read it, and the driver's package."
         raise Misconfigured(message, advice=advice) from exc
     if found is None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from node import measured, queue
 from node.arrival import Association, Decision, Seen, completion, plan, refusal, try_survey
 from node.config import Config
-from node.errors import Defect, Unsuitable
+from node.errors import Defect, NodeError, Unsuitable
 from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
 from node.package import Use
 from node.series import Header, read_headers
@@ -24,6 +24,8 @@ from node.tending.choice import Content, choose
 from node.tending.look import Look, announced, caller_of, repeated
 from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
 from node.tending.rows import rows
+
+UNPLANNED = "planning this series failed"
 
 log = logging.getLogger("node.tending")
 
@@ -74,11 +76,20 @@ class Sweep:
         """Apply today's rules to a series that has no job, complete or not; None if it is empty.
 
         Where an instance came with several contents, `content` says which is right.
+
+        Raises:
+            Defect: planning fails; what was decided before stays.
         """
-        look = self._look(folder, now, content)
-        if look is None:
-            return None
-        decision = self._plan(look)
+        try:
+            look = self._look(folder, now, content)
+            if look is None:
+                return None
+            decision = self._plan(look)
+        except (NodeError, sa.exc.OperationalError, *PASSING):
+            raise
+        except Exception as exc:
+            log.exception("a series could not be planned", extra={"path": folder.key})
+            raise Defect(UNPLANNED, advice="Report it with the log.") from exc
         return queue.decide_again(self._engine, *rows(look, decision, self._config, now), now)
 
     def waiting(self, now: float) -> list[Waiting]:
@@ -144,7 +155,7 @@ class Sweep:
         if not files or read_series(folder.path) is None:
             return False
         advice = "Report it with the log; when it is mended, `segnode jobs replan UID` goes on."
-        error = Defect("planning this series failed", advice=advice)
+        error = Defect(UNPLANNED, advice=advice)
         held = Decision(Outcome.HELD, error.code, error.message, error.advice)
         self._record(self._look_at(folder, files, (), None, now), held, now)
         return True

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -161,6 +162,21 @@ def test_status_refuses_what_is_no_database(run: Run, configured: Path) -> None:
     status, _, said = run("status", "--config", configured)
     assert status == 78
     assert "cannot be read" in said
+
+
+def test_status_of_a_locked_database_is_asked_again_later(
+    run: Run, stored: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
+    file = load(stored[0]).data.dir / schema.FILE_NAME
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")  # a copy or a repair by hand: the node itself never does this
+    status, _, said = run("status", "--config", stored[0])
+    other.close()
+    assert status == 75
+    assert "cannot be read" in said
+    assert run("status", "--config", stored[0])[0] == 69
 
 
 def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from node import queue, tending
 from node.config import load_text
+from node.errors import Defect
 from node.inbox import Note
 from node.package import uses
 from node.queue import Destination
@@ -160,6 +161,9 @@ def test_after_a_defect_was_mended_a_person_replans(site: Site, head: Made) -> N
     folder = receive(site.inbox, head.paths, T0)
     broken = Sweep(site.config, site.engine, site.inbox, ())  # a rule without its package
     broken.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "defect")]
+    with pytest.raises(Defect, match="planning this series failed"):  # not mended yet
+        broken.decide_again(folder, QUIET + 1)
     assert site.ends() == [(Ending.HELD, "defect")]
     recorded = site.fresh().decide_again(folder, QUIET + 1)
     assert recorded is not None
