@@ -1,0 +1,119 @@
+"""Would int8 pay? A released size quantised by NNCF beside every engine, on the golden case.
+
+    pip install nncf==3.4.0
+    python benchmarks/int8.py brain-mr [--size small] [--threads 1] [--runs 9] [--write]
+
+NNCF calibrates on the golden case itself, which flatters int8's Dice and is no matter to its speed:
+a size to be released would be calibrated on development cases. Networks take turns on one patch.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import page
+
+from node import engines
+from node.engines.open_vino import DEVICE
+from node.imaging import nifti
+from node.imaging.volume import FloatArray
+from node.package import Package, load, resolve
+from node.package.folder import models_in
+from node.pipeline import dice, open_student, segment
+
+HEAD = ("network", "ms a patch", "against onnxruntime", "golden Dice, mean", "worst segment")
+INT8 = "int8 by NNCF, openvino"
+Network = Callable[[FloatArray], FloatArray]
+
+
+def main() -> None:
+    """Quantise, measure, print, and on request write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task")
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    package = resolve(chosen.task, [load(path) for path in models_in(page.ROOT / "models")])
+    students: dict[str, Any] = {
+        engine: open_student(package, chosen.size, chosen.threads, engine)
+        for engine in engines.versions()
+    }
+    patches = _patches(package, students[engines.ONNXRUNTIME])
+    students[INT8] = _quantised(package, chosen, patches)
+    taken: dict[str, list[float]] = {name: [] for name in students}
+    for _ in range(chosen.runs):
+        for name, student in students.items():
+            begun = time.perf_counter()
+            student(patches[0])
+            taken[name].append(1000 * (time.perf_counter() - begun))
+    text = _told(package, chosen, students, taken)
+    print(text)
+    if chosen.write:
+        page.write(f"int8, {chosen.task}", text)
+
+
+def _patches(package: Package, student: Network) -> list[FloatArray]:
+    """Return the patches that the pipeline gives to the network on the golden case."""
+    seen: list[FloatArray] = []
+
+    def remembering(patch: FloatArray) -> FloatArray:
+        seen.append(patch.copy())
+        return student(patch)
+
+    _segment(package, remembering)
+    return seen
+
+
+def _segment(package: Package, student: Any) -> np.ndarray:
+    image = nifti.read_volume(package.folder / package.manifest.golden.image)
+    return segment(image, package, student).labels.array
+
+
+def _quantised(package: Package, chosen: argparse.Namespace, patches: list[FloatArray]) -> Network:
+    # not before: node.engines has to switch openvino's statistics off
+    import nncf  # noqa: PLC0415
+    import openvino as ov  # noqa: PLC0415
+
+    core = ov.Core()
+    plain = core.read_model(package.network_file(chosen.size).read_bytes())
+    batches = [patch[np.newaxis, np.newaxis].astype(np.float32) for patch in patches]
+    small = nncf.quantize(plain, nncf.Dataset(batches), subset_size=len(batches))
+    settings = {"INFERENCE_NUM_THREADS": chosen.threads, "PERFORMANCE_HINT": "LATENCY"}
+    request = core.compile_model(small, DEVICE, settings).create_infer_request()
+
+    def network(patch: FloatArray) -> FloatArray:
+        scores: FloatArray = request.infer([patch[np.newaxis, np.newaxis]])[0][0]
+        return scores
+
+    return network
+
+
+def _told(
+    package: Package,
+    chosen: argparse.Namespace,
+    students: dict[str, Any],
+    taken: dict[str, list[float]],
+) -> str:
+    golden = package.manifest.golden
+    label_file = next(name for size, name in golden.labels.items() if size == chosen.size)
+    expected = nifti.read_labels(package.folder / label_file).array
+    plain = statistics.median(taken[engines.ONNXRUNTIME])
+    rows = []
+    for name, student in students.items():
+        found = _segment(package, student)
+        scores = [dice(found == n, expected == n) for n in package.manifest.numbers]
+        median = statistics.median(taken[name])
+        against = "" if name == engines.ONNXRUNTIME else f"{median / plain - 1:+.0%}"
+        mean = f"{statistics.mean(scores):.4f}"
+        rows.append((name, f"{median:.1f}", against, mean, f"{min(scores):.4f}"))
+    said = f"{package.name}, size {chosen.size}, {chosen.threads} threads: medians of {chosen.runs}"
+    return "\n".join([page.origin(f"{said} alternated runs"), "", page.table(HEAD, rows)])
+
+
+if __name__ == "__main__":
+    main()
