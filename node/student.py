@@ -30,7 +30,10 @@ class Student:
         self.n_classes = self._network.output_shape[1]
 
     def __call__(self, patch: FloatArray) -> FloatArray:
-        """Map intensities [Z, Y, X] to scores before any softmax, [C, Z, Y, X], class 0 first."""
+        """Map intensities [Z, Y, X] to scores before any softmax, [C, Z, Y, X], class 0 first.
+
+        How they lie in memory is the engine's choice; they are good until the next call.
+        """
         batch = patch[np.newaxis, np.newaxis].astype(np.float32, copy=False)
         scores: FloatArray = self._network(batch)[0]
         return scores

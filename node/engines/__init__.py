@@ -28,7 +28,7 @@ class Network(Protocol):
     output_shape: tuple[int, ...]
 
     def __call__(self, batch: FloatArray) -> FloatArray:
-        """Compute the scores of one batch."""
+        """Compute the scores of one batch; they are good until the next call."""
 
 
 def versions() -> dict[str, str]:

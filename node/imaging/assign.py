@@ -64,7 +64,8 @@ def assign(rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]) -> B
 
 def _rows(rows: Iterable[Scores]) -> Iterator[tuple[int, _Row]]:
     for index, scores in enumerate(rows):
-        last = np.ascontiguousarray(scores.reshape(scores.shape[0], -1).T)
+        # no copy where the classes of a voxel lie side by side already
+        last = np.ascontiguousarray(np.moveaxis(scores, 0, -1)).reshape(-1, scores.shape[0])
         best = last.argmax(1).astype(np.uint8).reshape(scores.shape[1:])
         yield index, _Row(last, best)
 

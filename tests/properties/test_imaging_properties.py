@@ -92,6 +92,31 @@ def test_stitching_a_constant_gives_the_constant(
         np.testing.assert_allclose(row, value, rtol=1e-4, atol=1e-6)
 
 
+@settings(max_examples=60, deadline=None)
+@given(SHAPES, SHAPES, st.tuples(*[st.integers(1, 8)] * 3), st.floats(0, 0.9), st.integers(0, 99))
+def test_how_scores_lie_in_memory_changes_no_bit(
+    shape: tuple[int, int, int],
+    source: tuple[int, int, int],
+    patch: tuple[int, int, int],
+    overlap: float,
+    seed: int,
+) -> None:
+    array = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+    def classes_first(window: np.ndarray) -> np.ndarray:
+        ramp = np.linspace(0, 1, patch[2], dtype=np.float32)
+        return np.stack([window, window * ramp, 1 - window])
+
+    def classes_last(window: np.ndarray) -> np.ndarray:
+        return np.moveaxis(np.ascontiguousarray(np.moveaxis(classes_first(window), 0, -1)), -1, 0)
+
+    first, last = (
+        list(score_rows(array, patch, overlap, one)) for one in (classes_first, classes_last)
+    )
+    np.testing.assert_array_equal(np.stack(first), np.stack(last))
+    np.testing.assert_array_equal(assign(first, shape[0], source), assign(last, shape[0], source))
+
+
 @settings(max_examples=80)
 @given(SHAPES, SHAPES, st.integers(2, 5), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_going_back_is_the_best_class_of_interpolated_scores(

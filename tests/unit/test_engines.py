@@ -47,6 +47,15 @@ def test_every_engine_gives_the_scores_of_onnxruntime(
     assert np.abs(mine(patch) - wanted).max() <= TOLERANCE.get(engine, 1e-5) * np.abs(wanted).max()
 
 
+@needs_openvino
+def test_openvino_leaves_the_classes_of_a_voxel_side_by_side(
+    package: Package, patch: np.ndarray
+) -> None:
+    """Turning them, on one thread, took most of the time of a network with many classes."""
+    scores = open_student(package, "small", 1, OPENVINO)(patch)
+    assert np.moveaxis(scores, 0, -1).flags.c_contiguous
+
+
 @pytest.mark.parametrize("engine", ENGINES_HERE)
 def test_every_engine_reproduces_the_golden_case(package: Package, engine: str) -> None:
     assert golden_dice(package, "small", 1, engine) == 1.0
