@@ -20,13 +20,14 @@ $(STAMPS)/node: requirements/node.txt pyproject.toml
 	@$(PIP) install --no-deps --editable .
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/test: $(STAMPS)/node requirements/kd.txt requirements/monai.txt requirements/test.txt requirements/torch.txt requirements/fast.txt
+$(STAMPS)/test: $(STAMPS)/node requirements/kd.txt requirements/monai.txt requirements/test.txt requirements/torch.txt requirements/fast.txt requirements/postgresql.txt
 	@echo "installing the laboratory and the test tools ..."
 	@$(PIP) install --requirement requirements/torch.txt
 	@$(PIP) install --require-hashes --requirement requirements/kd.txt
 	@$(PIP) install --require-hashes --no-deps --requirement requirements/monai.txt
 	@$(PIP) install --require-hashes --requirement requirements/test.txt
 	@$(PIP) install --require-hashes --requirement requirements/fast.txt
+	@$(PIP) install --require-hashes --requirement requirements/postgresql.txt
 	@touch $@
 
 # nnU-Net brings its own requirements: a second environment, which borrows torch from the first

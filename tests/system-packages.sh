@@ -2,7 +2,7 @@
 # The real peers that the tests speak to. With root on Debian they are installed; otherwise this says
 # what is missing, and pytest says which tests it skipped for it.
 set -u
-wanted="orthanc dcmtk"
+wanted="orthanc dcmtk postgresql"
 missing=""
 # a head CT that may be installed but not be committed (GPL-2): unpacked beside the virtual environment
 cranium=.venv/cranium

@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from node import schema
 from node.commands import main
+from tests import postgres
 from tests.commanding import Run, configure
 from tests.packages import make_tiny_package
 from tests.phantoms import Made, Phantom, make
@@ -38,10 +40,40 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     logging.captureWarnings(capture=False)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let the tests of the queue run on each kind of database that a node may have."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if "engine" in metafunc.fixturenames and module.startswith("test_queue"):
+        metafunc.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Give the URL of a running PostgreSQL."""
+    folder = postgres.programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed: see tests/system-packages.sh")
+    with postgres.server(folder) as url:
+        yield url
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    """Return an empty database."""
-    return schema.open_database(tmp_path / "a.sqlite")
+def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    """Give an empty database: SQLite, where a test does not ask for each kind."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield schema.open_database(tmp_path / "a.sqlite")
+        return
+    url = request.getfixturevalue("postgresql")
+    name = f"test_{uuid.uuid4().hex}"  # a schema of its own instead of a database: far quicker
+    server = sa.create_engine(url)
+    with server.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {name}"))
+    opened = schema.open_database(f"{url}&options=-csearch_path%3D{name}")
+    yield opened
+    opened.dispose()
+    with server.begin() as connection:
+        connection.execute(sa.text(f"DROP SCHEMA {name} CASCADE"))
+    server.dispose()
 
 
 @pytest.fixture(scope="session")

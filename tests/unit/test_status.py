@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from node import queue, schema, status
 from node.config import Config, Data, Target
 from node.config.units import Bytes
-from node.errors import PeerUnreachable
+from node.errors import DatabaseBusy, PeerUnreachable
 from node.inbox import Inbox
 from node.queue import Policy
 from node.states import Ending, Kind
@@ -36,6 +37,28 @@ def test_a_node_that_never_ran_has_nothing_to_show(config: Config) -> None:
     assert (seen.series, seen.notes) == ((), ())
     (target,) = seen.targets
     assert (target.address, target.waiting, target.oldest_s) == ("10.0.0.9:104", 0, None)
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) -> None:
+    place = engine.url.render_as_string(hide_password=False)
+    config = Config(data=Data(dir=tmp_path / "data", database=place))
+    queue.heartbeat(engine, "sender", 1, T0)
+    looking = status.look(config.data)
+    found = {process.name: process for process in status.snapshot(config, looking, T0).processes}
+    looking.dispose()
+    assert found["sender"].alive, "its beat must do: it may run on another machine"
+    assert not found["segmenter"].alive
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_database_server_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    place = f"postgresql+psycopg://nobody@/node?host={tmp_path}"
+    with pytest.raises(DatabaseBusy, match="cannot be read"):
+        status.look(Data(dir=tmp_path, database=place))
+    with pytest.raises(DatabaseBusy, match="cannot be opened"):
+        schema.open_database(place)
 
 
 def test_a_beat_counts_for_a_minute(config: Config) -> None:
