@@ -71,7 +71,11 @@ class Node:
 
     def stories(self) -> list[queue.Story]:
         """Return every arrival with its ending."""
-        return queue.stories(self.engine)
+        engine = self.engine
+        try:
+            return queue.stories(engine)
+        finally:
+            engine.dispose()
 
     def wait_for_endings(self, count: int, within_s: float = 60.0) -> list[queue.Story]:
         """Wait until `count` arrivals have ended; fail with what there is after `within_s`."""

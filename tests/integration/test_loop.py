@@ -12,6 +12,7 @@ from node.commands.exits import NOT_RUNNING
 from node.imaging import Volume
 from node.series.compose import Labelling, compose
 from node.states import Ending
+from tests import postgres
 from tests.orthanc import Orthanc, needs_orthanc, started
 from tests.packages import expected_labels, make_tiny_package, phantom
 from tests.phantoms import Phantom, make
@@ -67,6 +68,24 @@ def test_sending_again_makes_no_second_object(tmp_path: Path, orthanc: Orthanc, 
         node.wait_for_endings(1)
         assert len(node.stories()) == 1
         assert len(orthanc.series("SEG")) == 1
+
+
+@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed")
+def test_the_queue_of_a_whole_node_may_lie_on_postgresql(
+    tmp_path: Path, orthanc: Orthanc, node: Node
+) -> None:
+    files = head(tmp_path / "series")
+    with postgres.server(postgres.programs() or tmp_path) as url:
+        database = {"dir": "data", "database": url, "stop_accepting_below": "64 MiB"}
+        node.changes["data"] = database
+        with started(orthanc), node_started(node):
+            assert storescu(node.port, files) == 0
+            (story,) = node.wait_for_endings(1)
+            assert story.ending is Ending.DELIVERED
+            assert node.json("status")["not_running"] == []
+            assert "delivered" in node.run("explain", story.arrival.study_uid).stdout
+            assert len(orthanc.series("SEG")) == 1
+            assert not list((node.folder / "data").glob("*.sqlite"))
 
 
 def test_late_images_make_a_new_job(tmp_path: Path, orthanc: Orthanc, node: Node) -> None:

@@ -33,6 +33,12 @@ def test_parameters_and_macs_of_a_tiny_network() -> None:
     assert macs_of(network, (4, 4, 4)) == macs
 
 
+def test_a_least_width_holds_for_the_first_stages_only() -> None:
+    strides = ((1, 1, 1), *((2, 2, 2),) * 4)
+    assert uniform(4, strides, least_width=16).widths == (16, 16, 16, 32, 64)
+    assert uniform(64, strides, least_width=16).widths == (64, 128, 256, 320, 320)
+
+
 def test_residual_blocks_fit_together() -> None:
     plain = uniform(4, STRIDES)
     topology = msgspec.structs.replace(plain, blocks="residual")

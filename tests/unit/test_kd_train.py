@@ -86,14 +86,16 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
         assert torch.equal(weight, states[1]["averaged"][name]), name
 
 
-def test_a_size_may_have_its_own_budget_unless_the_command_line_says_one(
+def test_a_size_may_have_its_own_training_unless_the_command_line_says_one(
     folder: Path, tmp_path: Path
 ) -> None:
     said = yaml.safe_load(write_recipe(tmp_path / "recipe.yaml").read_text(encoding="utf-8"))
-    said["sizes"]["small"]["steps"] = 3
+    said["sizes"]["small"] |= {"steps": 3, "optimiser": "muon", "rate": 0.02}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
     chosen = read_recipe(tmp_path / "recipe.yaml")
-    assert (chosen.training_of("small").steps, chosen.training_of("teacher").steps) == (3, 6)
+    small, teacher = chosen.training_of("small"), chosen.training_of("teacher")
+    assert (small.steps, small.optimiser, small.rate) == (3, "muon", 0.02)
+    assert (teacher.steps, teacher.optimiser, teacher.rate) == (6, "adamw", 0.01)
     words = ["train", str(tmp_path / "recipe.yaml"), "--data", str(folder), "--size", "small"]
     for run, steps, options in (("a", 3, []), ("b", 2, ["--steps", "2"])):
         assert main([*words, "--run", str(tmp_path / run), *options, "--device", "cpu"]) == 0
