@@ -66,6 +66,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "
             f"{manifest.provenance.licence}.",
             taught(numbers),
+            *inherited(numbers),
             "Test cases are read by `kd validate` and `kd release` only. The recipe is in the "
             "manifest. Below, DATA is the data set and RUNS a folder of your choice.",
             "",
@@ -157,6 +158,18 @@ def taught(numbers: dict[str, Any]) -> str:
         "without one fold of the training cases; the map of a case is by the one that has not "
         f"seen it{released}."
     )
+
+
+def inherited(numbers: dict[str, Any]) -> list[str]:
+    """Say which sizes begin with weights of their teacher."""
+    sizes = numbers["sizes"].items()
+    names = [size for size, found in sizes if found["training"].get("inherits")]
+    if not names:
+        return []
+    return [
+        f"Not noise but the teacher's strongest channels, as many as they have room for, are where "
+        f"these begin: {', '.join(names)}. Undistilled twins begin with drawn weights."
+    ]
 
 
 def _runs(numbers: dict[str, Any]) -> list[str]:

@@ -280,6 +280,7 @@ def _lesson(told: dict[str, Any], numbers: dict[str, Any]) -> str:
     names += ["boundary"] if terms["kl"] and terms["boundary"] else []
     names += ["soft Dice"] if terms["dice"] else []
     names += ["channel-wise"] if terms["channel_wise"] else []
+    names += ["inherited channels"] if told.get("inherits") else []
     runs = [*numbers["sizes"].values(), *numbers["compared"].values()]
     usual = next(run["training"]["teacher"] for run in runs if run["training"]["distilled"])
     of = "" if told["teacher"] == usual else "; other soft targets"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.card import taught
+from kd.card import inherited, taught
 from kd.commands import main
 from node.errors import BadPackage
 from node.imaging import Volume
@@ -134,6 +134,14 @@ def test_a_card_says_whether_the_teacher_has_seen_the_cases() -> None:
     assert "one network of size teacher (12 steps in 2 minutes) that has seen" in taught(numbers)
     numbers["ensemble"] = {"size": "teacher", "folds": [one, one]}
     assert "an ensemble of 2 networks of size teacher" in taught(numbers)
+
+
+def test_a_card_says_which_sizes_inherit() -> None:
+    plain, heir = ({"training": {"inherits": digest}} for digest in (None, "ab"))
+    assert inherited({"sizes": {"teacher": plain, "medium": plain}}) == []
+    (said,) = inherited({"sizes": {"teacher": plain, "small": heir, "tiny": heir}})
+    assert "strongest channels" in said
+    assert "small, tiny" in said
 
 
 def test_validate_finds_what_the_manifest_says(
