@@ -1,0 +1,95 @@
+"""What a stem of stride 2 buys: seconds of a patch, beside plain networks of every width.
+
+    python benchmarks/stem.py brain-mr [--threads 1] [--runs 7] [--write]
+
+Weights are drawn: what a network has learnt costs nothing. Grid, patch, stages and classes are the
+recipe's. A row is worth training only if no row that is as quick can be expected to do better.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import page
+
+from kd.export import export
+from kd.network import UNet, parameters_of
+from kd.recipe import Net, Recipe, read_recipe
+from kd.train import seeded
+from node import engines
+from node.student import Student
+
+BASES = (4, 8, 16, 32)
+KINDS: dict[str, Literal[1, 2]] = {"stem": 2, "plain": 1}
+
+
+def main() -> None:
+    """Measure, print, and on request write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    recipe = read_recipe(page.ROOT / "kd" / "recipes" / f"{chosen.task}.yaml")
+    nets = {
+        f"{kind}, base {base}" + (f", at least {least}" if least > base else ""): Net(
+            base=base, least_width=least, norm="batch", stem_stride=stride
+        )
+        for kind, stride in KINDS.items()
+        for base in BASES
+        for least in ((1, 16) if base < 16 else (1,))
+    }
+    taken: dict[tuple[str, str], list[float]] = {}
+    parameters: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="segnode-stem-") as name:
+        students = {}
+        for what, net in nets.items():
+            print(f"exporting {what}", file=sys.stderr)
+            path = Path(name, f"{len(parameters)}.onnx")
+            parameters[what] = _export(recipe, net, path)
+            for engine in engines.versions():
+                students[what, engine] = Student(path, chosen.threads, engine)
+        patch = np.random.default_rng(0).normal(size=recipe.grid.patch_zyx).astype(np.float32)
+        for at in range(chosen.runs):
+            print(f"round {at + 1}", file=sys.stderr)
+            for key, student in students.items():
+                begun = time.perf_counter()
+                student(patch)
+                taken.setdefault(key, []).append(time.perf_counter() - begun)
+    head = ("network", "parameters", *(f"{engine}, s a patch" for engine in engines.versions()))
+    rows = [
+        (
+            what,
+            f"{count:,}",
+            *(f"{statistics.median(taken[what, e]):.3f}" for e in engines.versions()),
+        )
+        for what, count in parameters.items()
+    ]
+    size = " × ".join(str(edge) for edge in recipe.grid.patch_zyx)
+    said = f"{chosen.task}, a patch of {size}, {chosen.threads} threads, drawn weights: medians of"
+    origin = page.origin(f"{said} {chosen.runs} alternated runs")
+    text = "\n".join([origin, "", page.table(head, rows)])
+    print(text)
+    if chosen.write:
+        page.write(f"Stem or width, {chosen.task}", text)
+
+
+def _export(recipe: Recipe, net: Net, path: Path) -> int:
+    """Write a network of this build with drawn weights; return its number of parameters."""
+    drawn = msgspec.structs.replace(recipe, sizes={"small": net})
+    with seeded(0):
+        network = UNet(drawn.topology("small"), recipe.n_classes).eval()
+    patch = np.zeros(recipe.grid.patch_zyx, np.float32)
+    export(network, recipe.grid.patch_zyx, [patch], path)
+    return parameters_of(network)
+
+
+if __name__ == "__main__":
+    main()
