@@ -33,7 +33,7 @@ CHANGES = {
             "name": "necks",
             "when": {"modality": "CT", "body_part": "head|neck"},
             "use": "headneck-ct",
-            "size": "teacher",  # there is no other yet
+            "size": "small",  # instead of the model's
             **TO,
         },
         {"name": "rest", "use": "none"},
@@ -75,7 +75,7 @@ def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
     assert endings == [Ending.DELIVERED, Ending.DELIVERED, Ending.NO_RULE]
     for series, caller, rule, task, size in (
         (head, "MR01", "hippocampi", "hippocampus-mr", "tiny"),
-        (neck, "CT01", "necks", "headneck-ct", "teacher"),
+        (neck, "CT01", "necks", "headneck-ct", "small"),
     ):
         name = released(task).name
         assert f"images from {caller}" in told[series.series_uid]
