@@ -128,7 +128,8 @@ def _flood(command: Receiver, folder: Path, series: list[list[str]]) -> float:
         complaints = [sender.communicate()[1] for sender in senders]
         seconds = time.perf_counter() - begun
     if any(sender.returncode for sender in senders):
-        raise SystemExit(f"storescu failed: {b''.join(complaints).decode()[-500:]}")
+        said = b"".join(complaints) + (folder / "log").read_bytes()
+        raise SystemExit(f"a sender failed: {said.decode(errors='replace')[-2000:]}")
     return seconds
 
 

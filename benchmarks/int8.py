@@ -17,7 +17,7 @@ import numpy as np
 import page
 
 from node import engines
-from node.engines.open_vino import DEVICE
+from node.engines.open_vino import DEVICE, classes_last
 from node.imaging import nifti
 from node.imaging.volume import FloatArray
 from node.package import Package, load, resolve
@@ -84,11 +84,10 @@ def _quantised(package: Package, chosen: argparse.Namespace, patches: list[Float
     batches = [patch[np.newaxis, np.newaxis].astype(np.float32) for patch in patches]
     small = nncf.quantize(plain, nncf.Dataset(batches), subset_size=len(batches))
     settings = {"INFERENCE_NUM_THREADS": chosen.threads, "PERFORMANCE_HINT": "LATENCY"}
-    request = core.compile_model(small, DEVICE, settings).create_infer_request()
+    request = core.compile_model(classes_last(small), DEVICE, settings).create_infer_request()
 
     def network(patch: FloatArray) -> FloatArray:
-        scores: FloatArray = request.infer([patch[np.newaxis, np.newaxis]])[0][0]
-        return scores
+        return np.moveaxis(request.infer([patch[np.newaxis, np.newaxis]])[0][0], -1, 0)
 
     return network
 

@@ -92,13 +92,13 @@ def _compiled(core: "ov.Core", path: Path, settings: dict[str, object]) -> "ov.C
     try:
         # as bytes: by a path, whose content it does not know, it asks each of its readers in turn
         model = core.read_model(path.read_bytes())
-        return core.compile_model(_classes_last(model), DEVICE, settings)
+        return core.compile_model(classes_last(model), DEVICE, settings)
     except RuntimeError as exc:
         message = f"{path.name} is not a network that openvino can load"
         raise BadPackage(message) from exc
 
 
-def _classes_last(model: "ov.Model") -> "ov.Model":
+def classes_last(model: "ov.Model") -> "ov.Model":
     """Return the network with scores [1, Z, Y, X, C].
 
     It computes so anyway, and would turn them on one thread at the end: with 33 classes that took

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from node.config import AUTO
 from node.engines import ONNXRUNTIME
@@ -99,7 +100,9 @@ def largest_mb(use: Use, measured: Sequence[Measurement]) -> dict[str, float]:
 
 def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) -> Choice:
     """Choose the most accurate size that fits; without one, the fastest."""
-    limits = f"{use.deadline_s:g} s and {use.memory_bytes / MIB:.0f} MiB"
+    wanted = ((use.deadline_s, f"{use.deadline_s:g} s"),
+              (use.memory_bytes, f"{use.memory_bytes / MIB:.0f} MiB"))  # fmt: skip
+    limits = " and ".join(said for limit, said in wanted if isfinite(limit))
     fits = [
         (one, cost)
         for one, cost in costs
@@ -107,7 +110,8 @@ def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) 
     ]
     if fits:
         best, cost = min(fits, key=lambda pair: (sizes.index(pair[0].size), pair[1].seconds))
-        why = f"the most accurate size that fits {limits}: {cost} with {best.engine}"
+        fitting = f"that fits {limits}" if limits else "there is"
+        why = f"the most accurate size {fitting}: {cost} with {best.engine}"
         return Choice(best.size, best.engine, why)
     best, cost = min(costs, key=lambda pair: pair[1].seconds)
     why = f"no size fits {limits}, so the fastest runs: {cost} with {best.engine}"

@@ -3,10 +3,10 @@
     seconds = patches of the series × seconds per patch + voxels of the series × seconds per voxel
     memory  = peak of the golden case + what the arrays of the series are larger by + the SEG
 
-The golden case may be a crop and the series a whole body: the network's work is counted in
-patches, which are all alike, and every other step in voxels of the source. A small golden case
-makes the time per voxel look larger than it is: the estimate is then too high, seldom too low.
-Reading the images and writing the SEG is not in the seconds.
+The golden case may be a crop and the series a whole body: what the network and stitching take is
+counted in patches, which are all alike, and what grows with the source in its voxels; the golden
+case is measured in more voxels too, to tell them apart. Reading the images and writing the SEG is
+not in the seconds.
 """
 
 from dataclasses import dataclass

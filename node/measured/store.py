@@ -32,8 +32,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     dice: float = 0.0  # the worst segment of the golden case
     open_s: float = 0.0  # to load and compile the network
     seconds: float = 0.0  # the whole pipeline, median
-    patch_s: float = 0.0  # of the network, for one patch, median
-    voxel_s: float = 0.0  # of everything else, for one source voxel, median
+    patch_s: float = 0.0  # for one patch: the network, and what else does not grow with the source
+    voxel_s: float = 0.0  # for one voxel of the source
     peak_mb: float = 0.0  # of the whole process
     arrays_mb: float = 0.0  # of that, what grows with the series
 

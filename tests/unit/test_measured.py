@@ -59,6 +59,14 @@ def test_another_deadline_is_another_size(
     assert choice.why.startswith(f"the most accurate size that fits {deadline_s:g} s and 2048 MiB")
 
 
+def test_without_limits_the_most_accurate_size_runs(data: Data, package: Package) -> None:
+    choice = choose(use(package), GRID, kept(data, *three(package)))
+    assert choice.size == "teacher"
+    assert choice.why.startswith("the most accurate size there is: about ")
+    timely = choose(use(package, deadline_s=1e6), GRID, kept(data, *three(package)))
+    assert timely.why.startswith("the most accurate size that fits 1e+06 s: about ")
+
+
 def test_a_larger_series_gets_a_smaller_size(data: Data, package: Package) -> None:
     found = kept(data, *three(package))
     large = Grid((40, 20, 22), GRID.affine)
