@@ -74,7 +74,7 @@ class Net(_Strict, frozen=True, kw_only=True):
     """One size of the family: the same stages for all, only width and norm differ."""
 
     base: int  # channels at full resolution; doubled by each stage, up to 320
-    # no stage has fewer: processors compute 16 at once, and few channels cannot tell many classes
+    # no stage has fewer: few channels cannot tell many classes apart
     least_width: int = 1
     # the distilled student begins with the strongest channels of its teacher (`inherit`)
     inherits: bool = False
