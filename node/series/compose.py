@@ -75,8 +75,9 @@ def _stored(volume: Volume) -> tuple[float, float, np.ndarray]:
     """Return slope, intercept and 12-bit values; whole numbers in range are kept as they are."""
     array = np.asarray(volume.array, np.float64)
     low, high = float(array.min()), float(array.max())
-    if low >= 0 and high <= LARGEST_VALUE and np.array_equal(array, np.rint(array)):
-        return 1.0, 0.0, array.astype("<u2")
+    if high - low <= LARGEST_VALUE and np.array_equal(array, np.rint(array)):
+        offset = 0.0 if low >= 0 and high <= LARGEST_VALUE else low
+        return 1.0, offset, (array - offset).astype("<u2")
     slope = float(_decimal((high - low) / LARGEST_VALUE or 1.0))
     intercept = float(_decimal(low))
     scaled = np.rint((array - intercept) / slope)

@@ -18,6 +18,7 @@ from pydicom.uid import (
 )
 
 from node.errors import Conflicting, UndecodablePixels
+from node.imaging import Volume
 from node.series import read
 from node.series.compose import Labelling, compose
 from tests.packages import phantom
@@ -154,3 +155,15 @@ def test_a_composed_series_says_in_which_zone_it_is_dated(tmp_path: Path) -> Non
     composed = compose(phantom(), tmp_path, Labelling(), noon_in_tokyo)
     dataset = pydicom.dcmread(composed.files[0])
     assert (dataset.StudyTime, dataset.TimezoneOffsetFromUTC) == ("030000", "+0000")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 4095), (-1000, 766), (3000, 7000), (-5000, -3000)])
+def test_whole_numbers_survive_the_way_through_dicom(tmp_path: Path, low: int, high: int) -> None:
+    """A golden case is compared voxel by voxel: a rounded one decides ties otherwise."""
+    grid = phantom().grid
+    values = np.random.default_rng(0).integers(low, high, grid.shape, endpoint=True)
+    values[0, 0, :2] = low, high
+    volume = Volume(values.astype(np.float32), grid)
+    now = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    files = compose(volume, tmp_path, Labelling(modality="CT"), now).files
+    np.testing.assert_array_equal(read(list(files)).volume.array, volume.array)
