@@ -76,7 +76,7 @@ def _blended(
     weights = gaussian_weights(patch)
     firsts = [starts(n, p, overlap) for n, p in zip(padded.shape, patch, strict=True)]
     total = _weight_rows(padded.shape, patch, firsts)
-    slab = spread = np.empty(0, np.float32)
+    slab = np.empty(0, np.float32)
     base = 0
     for i, z in enumerate(firsts[0]):
         for y in firsts[1]:
@@ -85,8 +85,9 @@ def _blended(
                 scores = network(np.ascontiguousarray(window))
                 if not slab.size:
                     slab = np.zeros_like(scores, shape=(len(scores), patch[0], *padded.shape[1:]))
-                    spread = _spread(weights, scores)
-                slab[:, :, y : y + patch[1], x : x + patch[2]] += scores * spread
+                for at, plane in enumerate(np.moveaxis(scores, 1, 0)):  # no second patch in memory
+                    place = slab[:, at, y : y + patch[1], x : x + patch[2]]
+                    place += plane * _spread(weights[at], plane)
         upto = firsts[0][i + 1] if i + 1 < len(firsts[0]) else depth
         for row in range(base, upto):
             yield slab[:, row - base] / _spread(total(row), slab[:, row - base])
