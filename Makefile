@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMPS := $(VENV)/stamps
 NNUNET := $(VENV)/nnunet
 
-.PHONY: help setup check test test-all quick demo format clean
+.PHONY: help setup check test test-all quick demo bench format clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,17 @@ test test-all: setup check ## everything: what CI runs
 
 quick: $(STAMPS)/test ## unit tests and properties only
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/unit tests/properties tests/architecture
+
+bench: setup ## measure everything in docs/performance.md on this machine: half an hour, alone
+	@$(BIN)/python benchmarks/pipeline.py brain-mr --threads 1 2 --rounds 2 --nnunet-patches 1 --write
+	@$(BIN)/python benchmarks/pipeline.py headneck-ct --threads 2 --rounds 2 --nnunet-patches 1 --write
+	@$(BIN)/python benchmarks/pipeline.py headneck-ct --shape 300 512 512 --sizes small --threads 2 --rounds 2 --nnunet none --write
+	@$(BIN)/python benchmarks/pipeline.py hippocampus-mr --threads 2 --rounds 2 --write
+	@$(BIN)/python benchmarks/choice.py headneck-ct --shape 300 512 512 --deadlines 2 10 30 --write
+	@$(BIN)/python benchmarks/choice.py brain-mr --shape 176 256 256 --deadlines 0.4 0.5 2 30 --write
+	@$(BIN)/python benchmarks/flood.py --write
+	@$(BIN)/python benchmarks/growth.py --write
+	@$(BIN)/python benchmarks/stem.py brain-mr --write
 
 format: $(STAMPS)/test ## format and mend what can be mended
 	@$(BIN)/ruff format .

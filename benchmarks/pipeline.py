@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import bars
 import page
 
 from node import engines, series
@@ -137,7 +138,8 @@ def main() -> None:
     print(text)
     if chosen.write:
         size = "" if chosen.shape is None else f", {' × '.join(str(n) for n in chosen.shape)}"
-        page.write(f"{chosen.task}{size}", text)
+        name = f"{chosen.task}{size}"
+        page.write(name, f"{text}\n\n{bars.drawn(name, text)}")
 
 
 def _threads(count: int) -> dict[str, str]:
