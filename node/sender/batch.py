@@ -12,7 +12,7 @@ from node.sender import statuses
 from node.sender.peer import Context, Patience, Peer, association, gone
 
 ATTEMPTS = 3
-ANSWER_S = 20.0  # on loopback an answer takes milliseconds
+ANSWER_S = 5.0  # on loopback an answer takes milliseconds
 
 
 def send_files(target: Target, calling_ae: str, files: Sequence[Path]) -> None:

@@ -134,6 +134,8 @@ def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
             "pacs": {"ae": PEER_AE, "host": "127.0.0.1", "port": peer_port, "confirm": "none"}
         },
         "model": {"dir": str(chosen.models.resolve()), "size": size},
+        # after an association that broke off nobody waits a minute for what will not come
+        "complete": {"quiet": "5 s"},
         "rules": [
             {
                 "name": "demo",
