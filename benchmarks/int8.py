@@ -18,11 +18,11 @@ import page
 
 from node import engines
 from node.engines.open_vino import DEVICE, classes_last
-from node.imaging import nifti
+from node.imaging import Labels, nifti
 from node.imaging.volume import FloatArray
 from node.package import Package, load, resolve
 from node.package.folder import models_in
-from node.pipeline import dice, open_student, segment
+from node.pipeline import golden_scores, open_student, segment
 
 HEAD = ("network", "ms a patch", "against onnxruntime", "golden Dice, mean", "worst segment")
 INT8 = "int8 by NNCF, openvino"
@@ -69,9 +69,9 @@ def _patches(package: Package, student: Network) -> list[FloatArray]:
     return seen
 
 
-def _segment(package: Package, student: Any) -> np.ndarray:
+def _segment(package: Package, student: Any) -> Labels:
     image = nifti.read_volume(package.folder / package.manifest.golden.image)
-    return segment(image, package, student).labels.array
+    return segment(image, package, student).labels
 
 
 def _quantised(package: Package, chosen: argparse.Namespace, patches: list[FloatArray]) -> Network:
@@ -98,14 +98,10 @@ def _told(
     students: dict[str, Any],
     taken: dict[str, list[float]],
 ) -> str:
-    golden = package.manifest.golden
-    label_file = next(name for size, name in golden.labels.items() if size == chosen.size)
-    expected = nifti.read_labels(package.folder / label_file).array
     plain = statistics.median(taken[engines.ONNXRUNTIME])
     rows = []
     for name, student in students.items():
-        found = _segment(package, student)
-        scores = [dice(found == n, expected == n) for n in package.manifest.numbers]
+        scores = golden_scores(package, chosen.size, _segment(package, student))
         median = statistics.median(taken[name])
         against = "" if name == engines.ONNXRUNTIME else f"{median / plain - 1:+.0%}"
         mean = f"{statistics.mean(scores):.4f}"

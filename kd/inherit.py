@@ -45,7 +45,9 @@ def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
         message = "inherits: true wants a teacher that is one network of this recipe's own"
         raise BadRecipe(message, advice="Train with kd teach, or remove inherits from the sizes")
     mine, theirs = student.topology, teacher.topology
-    for what in ("strides_zyx", "convolutions", "decoder_convolutions", "blocks", "stem_stride"):
+    alike = ("strides_zyx", "kernels_zyx", "convolutions", "decoder_convolutions", "blocks",
+             "stem_stride")  # fmt: skip
+    for what in alike:
         if getattr(mine, what) != getattr(theirs, what):
             message = f"inherits: true wants a teacher with the same {what}"
             raise BadRecipe(message, advice="Remove inherits from this size")

@@ -25,9 +25,8 @@ class Optimiser:
         self._parts: list[Optimizer] = [AdamW(rest, rate, weight_decay=weight_decay)]
         if convolutions:
             matrices = [matrix for _, matrix in self._matrices]
-            scale = "match_rms_adamw"
-            decay = weight_decay
-            self._parts.append(Muon(matrices, rate, weight_decay=decay, adjust_lr_fn=scale))
+            muon = Muon(matrices, rate, weight_decay, adjust_lr_fn="match_rms_adamw")
+            self._parts.append(muon)
 
     def set_rate(self, rate: float) -> None:
         """Take further steps at this rate."""
@@ -74,7 +73,9 @@ def _convolutions(network: nn.Module) -> list[nn.Parameter]:
 
 def _matrix(weight: nn.Parameter) -> nn.Parameter:
     """Return `weight` as a matrix in the same memory."""
-    return nn.Parameter(_as_matrix(weight.detach(), weight), requires_grad=False)
+    matrix = _as_matrix(weight.detach(), weight)
+    assert matrix.data_ptr() == weight.data_ptr()  # of a copy, no step would reach the network
+    return nn.Parameter(matrix, requires_grad=False)
 
 
 def _as_matrix(values: Tensor, weight: nn.Parameter) -> Tensor:

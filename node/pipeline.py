@@ -95,9 +95,14 @@ def golden_dice(package: Package, size: str, threads: int = 0, engine: str = ONN
 
 def least_dice(package: Package, size: str, found: Labels) -> float:
     """Compare labels of the golden case with those that `size` must give: the worst segment."""
+    return min(golden_scores(package, size, found))
+
+
+def golden_scores(package: Package, size: str, found: Labels) -> list[float]:
+    """Compare labels of the golden case with those that `size` must give: Dice by segment."""
     label_file = next(name for key, name in package.manifest.golden.labels.items() if key == size)
     expected = read_labels(package.folder / label_file).array
-    return min(dice(found.array == n, expected == n) for n in package.manifest.numbers)
+    return [dice(found.array == n, expected == n) for n in package.manifest.numbers]
 
 
 def open_student(

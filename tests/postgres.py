@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 OWNER = "postgres"  # the server refuses to run as root; Debian's package makes this user
 
 
@@ -20,12 +22,19 @@ def programs() -> Path | None:
     return None if found is None else Path(found).parent
 
 
+needs_postgresql = pytest.mark.skipif(
+    programs() is None, reason="PostgreSQL is not installed: see tests/system-packages.sh"
+)
+
+
 @contextmanager
-def server(bin_folder: Path) -> Iterator[str]:
+def server() -> Iterator[str]:
     """Run a server; yield the URL of its database, which needs no password.
 
     It forgets at a power cut what it has confirmed: tests ask it for semantics, not for durability.
     """
+    bin_folder = programs()
+    assert bin_folder is not None  # `needs_postgresql` has skipped
     folder = Path(tempfile.mkdtemp(prefix="segnode-pg-"))
     owner = {"user": OWNER, "group": OWNER} if os.geteuid() == 0 else {}
     if owner:

@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(order: Order) -> Measured:
-    """Segment the golden case once for its labels, then again for the time it takes.
+    """Segment the golden case once for its labels, then again, and finer, for the time it takes.
 
     Raises:
         BadPackage: its labels do not come out.

@@ -70,12 +70,12 @@ def test_sending_again_makes_no_second_object(tmp_path: Path, orthanc: Orthanc, 
         assert len(orthanc.series("SEG")) == 1
 
 
-@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed")
+@postgres.needs_postgresql
 def test_the_queue_of_a_whole_node_may_lie_on_postgresql(
     tmp_path: Path, orthanc: Orthanc, node: Node
 ) -> None:
     files = head(tmp_path / "series")
-    with postgres.server(postgres.programs() or tmp_path) as url:
+    with postgres.server() as url:
         database = {"dir": "data", "database": url, "stop_accepting_below": "64 MiB"}
         node.changes["data"] = database
         with started(orthanc), node_started(node):

@@ -44,16 +44,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let the tests of the queue run on each kind of database that a node may have."""
     module = metafunc.module.__name__.rpartition(".")[2]
     if "engine" in metafunc.fixturenames and module.startswith("test_queue"):
-        metafunc.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+        kinds = ["sqlite", pytest.param("postgresql", marks=postgres.needs_postgresql)]
+        metafunc.parametrize("engine", kinds, indirect=True)
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """Give the URL of a running PostgreSQL."""
-    folder = postgres.programs()
-    if folder is None:
-        pytest.skip("PostgreSQL is not installed: see tests/system-packages.sh")
-    with postgres.server(folder) as url:
+    with postgres.server() as url:
         yield url
 
 

@@ -16,6 +16,7 @@ from node.errors import DatabaseBusy, PeerUnreachable
 from node.inbox import Inbox
 from node.queue import Policy
 from node.states import Ending, Kind
+from tests.postgres import needs_postgresql
 from tests.rows import SEGMENTED, T0, a_delivery, claim, record
 
 
@@ -39,6 +40,7 @@ def test_a_node_that_never_ran_has_nothing_to_show(config: Config) -> None:
     assert (target.address, target.waiting, target.oldest_s) == ("10.0.0.9:104", 0, None)
 
 
+@needs_postgresql
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) -> None:
     place = engine.url.render_as_string(hide_password=False)
@@ -53,7 +55,6 @@ def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) 
 
 
 def test_a_database_server_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
-    pytest.importorskip("psycopg")
     place = f"postgresql+psycopg://nobody@/node?host={tmp_path}"
     with pytest.raises(DatabaseBusy, match="cannot be read"):
         status.look(Data(dir=tmp_path, database=place))
