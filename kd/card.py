@@ -186,9 +186,22 @@ def _runs(numbers: dict[str, Any]) -> list[str]:
         spent = f"{told['steps']} steps in {told['seconds'] / 60:.1f} minutes"
         if "networks" in told:
             spent = f"{told['networks']} networks, together {spent}"
-        lines += [f"* {name}: {spent}, seed {told['seed']}:", ""]
+        lines += [f"* {name}: {spent}, {_seeds(told)}:", ""]
         lines += [f"      {told['command']}", ""]
     return lines
+
+
+def _seeds(told: dict[str, Any]) -> str:
+    """Return the seed, or what each of several runs in a row spent."""
+    if len(told["runs"]) == 1:
+        return f"seed {told['seed']}"
+    parts = []
+    for run in told["runs"]:
+        budget = f"{run['minutes']:g} minutes" if run["steps"] is None else f"{run['steps']} steps"
+        parts.append(
+            f"{budget} {'distilled' if run['distilled'] else 'of labels'}, seed {run['seed']}"
+        )
+    return f"{'; then '.join(parts)}; the last of these"
 
 
 def _range(limits: Range) -> str:

@@ -92,7 +92,7 @@ def export_runs(
     network, stories = open_runs(recipe, size, runs, torch.device("cpu"))
     patch = recipe.grid.patch_zyx
     exported = export(network, patch, real_patches(cases, patch), path)
-    told = [_training(story, noted(runs[0]) or "not recorded") for story in stories]
+    told = [told_of(story, noted(runs[0]) or "not recorded") for story in stories]
     if len(told) == 1:
         return Made(exported, told[0])
     whole = {key: sum(one[key] for one in told) for key in ("steps", "seconds")}
@@ -107,7 +107,7 @@ def ensemble(order: Order) -> dict[str, Any]:
         if (run / CHECKPOINT).exists():
             story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
             if story["choices"]["training"] is not None:
-                found.append(_training(story, ""))
+                found.append(told_of(story, ""))
     return {"size": size, "folds": found}
 
 
@@ -142,7 +142,7 @@ def compared_runs(
 
 
 def twins(report: dict[str, Any], scores: dict[str, list[Score]]) -> list[dict[str, Any]]:
-    """Pair each distilled run with its undistilled twin: same size, seed and budget."""
+    """Pair each distilled run with its undistilled twin: same size, seeds and budgets."""
     runs = {name: (name, said) for name, said in report["sizes"].items()}
     runs |= {name: (said["size"], said) for name, said in report["compared"].items()}
     found = []
@@ -152,27 +152,40 @@ def twins(report: dict[str, Any], scores: dict[str, list[Score]]) -> list[dict[s
             continue
         for other, (other_size, other_said) in runs.items():
             twin = other_said["training"]
-            is_alike = all(twin[key] == told[key] for key in ("seed", "budget", "start"))
+            is_alike = [_budget(one) for one in twin["runs"]] == [
+                _budget(one) for one in told["runs"]
+            ]
             if size == other_size and is_alike and not twin["distilled"]:
                 gaps = {m: paired(scores[name], scores[other], m) for m in MEASURES}
                 found.append({"distilled": name, "undistilled": other, "size": size} | gaps)
     return found
 
 
-def _training(story: dict[str, Any], command: str) -> dict[str, Any]:
-    """Return what a card tells of a run; an imported one has neither seed nor budget."""
-    choices = story["choices"]
-    training = choices["training"] or {"seed": None, "steps": None, "minutes": None}
+def told_of(story: dict[str, Any], command: str) -> dict[str, Any]:
+    """Return what a card tells of a run and of those that it started from, the first one first."""
     whole = lineage(story)
+    runs = [
+        _budget(one["choices"]["training"] or {})
+        | {"distilled": one["choices"]["distillation"] is not None}
+        for one in reversed(whole)
+    ]
+    # the last one that heard a teacher tells of it
+    taught = next((one for one in whole if one["choices"]["distillation"] is not None), story)
     return {
         "steps": sum(int(one["step"]) for one in whole),
         "seconds": round(sum(float(one["seconds"]) for one in whole), 1),
-        "distilled": choices["distillation"] is not None,
-        "terms": choices["distillation"],
-        "teacher": choices.get("teacher"),
-        "start": (choices.get("start") or {}).get("weights"),
-        "inherits": (choices.get("inherits") or {}).get("weights"),
-        "seed": training["seed"],
-        "budget": {key: training[key] for key in ("steps", "minutes")},
+        "distilled": any(one["distilled"] for one in runs),
+        "terms": taught["choices"]["distillation"],
+        "teacher": taught["choices"].get("teacher"),
+        "start": (story["choices"].get("start") or {}).get("weights"),
+        # only a run that starts from no other can inherit
+        "inherits": (whole[-1]["choices"].get("inherits") or {}).get("weights"),
+        "seed": runs[-1]["seed"],
+        "runs": runs,
         "command": command,
     }
+
+
+def _budget(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return seed and budget of one run; an imported one has neither."""
+    return {key: training.get(key) for key in ("seed", "steps", "minutes")}

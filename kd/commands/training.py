@@ -101,6 +101,13 @@ def _add_family(commands: Commands) -> None:
     )
     family.add_argument("--no-twins", action="store_true", help="only the distilled ones")
     family.add_argument("--into", type=Path, metavar="RUNS", help="instead of --runs: new runs")
+    family.add_argument(
+        "--start",
+        type=Path,
+        metavar="RUNS",
+        help="begin with the finished runs in this folder: SIZE, and twins with SIZE-labels (or, "
+        "where there is none, SIZE too)",
+    )
     _without_fold(family)
     family.set_defaults(run_command=_family)
 
@@ -204,10 +211,11 @@ def _family(chosen: argparse.Namespace) -> int:
     ending = "" if chosen.seed is None else f"-seed{chosen.seed}"
     lessons = {}
     for size in sizes:
+        start, plain = _starts(chosen.start, size)
         lesson = student_lesson(recipe, size, names, chosen.runs, chosen.soft)
-        lessons[into / f"{size}{ending}"] = lesson
+        lessons[into / f"{size}{ending}"] = replace(lesson, start=start)
         if not chosen.no_twins:
-            lessons[into / f"{size}-labels{ending}"] = Lesson(size, names)
+            lessons[into / f"{size}-labels{ending}"] = Lesson(size, names, start=plain)
 
     def report_of(run: Path) -> lab.Report:
         return progress_lines(run.name, as_json=chosen.json)
@@ -217,6 +225,14 @@ def _family(chosen: argparse.Namespace) -> int:
     for run in found:
         note(run, chosen.typed)
     return max(_told(run.name, outcome) for run, outcome in found.items())
+
+
+def _starts(runs: Path | None, size: str) -> tuple[Path | None, Path | None]:
+    """Return the runs with whose weights a distilled student and its twin begin."""
+    if runs is None:
+        return None, None
+    twin = runs / f"{size}-labels"
+    return runs / size, twin if twin.exists() else runs / size
 
 
 def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: Lesson) -> int:

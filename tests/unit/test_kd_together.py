@@ -1,6 +1,7 @@
 """A family on the same batches: each network becomes what it becomes by itself."""
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,38 @@ def test_sizes_seed_and_twins_are_chosen(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["name"] for line in lines] == ["teacher-seed2", "small-seed2"]
     assert all(line["step"] == 20 for line in lines)
+
+
+def test_finished_runs_go_on(folder: Path, runs: Path, tmp_path: Path) -> None:
+    words = [
+        str(runs / "recipe.yaml"),
+        "--data",
+        str(folder),
+        "--device",
+        "cpu",
+        "--runs",
+        str(runs),
+    ]
+    first, then = tmp_path / "first", tmp_path / "then"
+    assert main(["family", *words, "--into", str(first)]) == 0
+    further = [*words, "--steps", "3", "--seed", "2"]
+    assert main(["family", *further, "--start", str(first), "--into", str(then)]) == 0
+    alone = ["--size", "small", "--run", str(tmp_path / "alone"), "--start", str(first / "small")]
+    assert main(["distill", *further, *alone]) == 0
+    assert same(then / "small-seed2", tmp_path / "alone")
+    begun = {name: _start(then / f"{name}-seed2") for name in ("small", "small-labels")}
+    assert begun["small"] != begun["small-labels"]
+
+    shutil.rmtree(first / "small-labels")  # then a twin begins where its distilled run does
+    assert main(["family", *further, "--start", str(first), "--into", str(tmp_path / "x")]) == 0
+    assert _start(tmp_path / "x" / "small-labels-seed2") == begun["small"]
+
+
+def _start(run: Path) -> str:
+    """Return the digest of the weights that a run began with."""
+    identity = json.loads(checkpoint.load(run / CHECKPOINT, CPU)["identity"])
+    digest: str = identity["start"]["weights"]
+    return digest
 
 
 def test_those_ahead_wait_after_a_kill_between_two_checkpoints(

@@ -1,0 +1,76 @@
+"""Which runs are compared as a distilled student and its undistilled twin."""
+
+from typing import Any
+
+import pytest
+
+from kd.evidence import told_of, twins
+from kd.measure import Agreement
+from kd.validate import Score
+
+LABELS, KL = None, {"labels": 1.0, "kl": 1.0}
+
+
+def story(*line: tuple[int, int, dict[str, float] | None]) -> dict[str, Any]:
+    """Return what is known of a run, of seed, steps and terms of each of its line, oldest first."""
+    before: dict[str, Any] | None = None
+    for seed, steps, terms in line:
+        choices: dict[str, Any] = {
+            "training": {"seed": seed, "steps": steps, "minutes": None},
+            "distillation": terms,
+            "teacher": None if terms is None else "a teacher",
+        }
+        if before is not None:
+            choices["start"] = before | {"weights": f"after {before['step']}"}
+        before = {"step": steps, "seconds": 2.0 * steps, "choices": choices}
+    assert before is not None
+    return before
+
+
+def pairs(distilled: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
+    report = {
+        "sizes": {"small": {"training": told_of(distilled, "kd")}},
+        "compared": {"other": {"size": "small", "training": told_of(other, "kd")}},
+    }
+
+    def scores(dice: float) -> list[Score]:
+        found = Agreement(dice, 1.0, 0.0, 1.0, 1.0)
+        return [Score(f"case {n}", (found,), 1.0) for n in range(3)]
+
+    return twins(report, {"small": scores(0.9), "other": scores(0.8)})
+
+
+def test_a_twin_has_spent_the_same_on_labels_alone() -> None:
+    (pair,) = pairs(story((1, 40, KL)), story((1, 40, LABELS)))
+    assert (pair["distilled"], pair["undistilled"]) == ("small", "other")
+    assert pair["dice"]["mean"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        ([(1, 40, KL)], [(2, 40, LABELS)]),  # another seed
+        ([(1, 40, KL)], [(1, 50, LABELS)]),  # another budget
+        ([(1, 40, KL), (2, 40, KL)], [(2, 40, LABELS)]),  # it did not begin where the other began
+        ([(1, 40, KL), (2, 40, KL)], [(1, 40, KL), (2, 40, LABELS)]),  # it has heard the teacher
+    ],
+)
+def test_other_runs_are_no_twins(
+    mine: list[tuple[int, int, Any]], other: list[tuple[int, int, Any]]
+) -> None:
+    assert pairs(story(*mine), story(*other)) == []
+
+
+def test_runs_that_went_on_are_twins_if_their_whole_lines_agree() -> None:
+    line = ((1, 40, LABELS), (2, 60, LABELS))
+    for before in (KL, LABELS):  # a student may be taught from the first step, or later
+        (pair,) = pairs(story((1, 40, before), (2, 60, KL)), story(*line))
+        assert pair["undistilled"] == "other"
+
+
+def test_of_a_line_everything_is_told() -> None:
+    told = told_of(story((1, 40, LABELS), (2, 60, KL), (3, 20, LABELS)), "kd train")
+    assert (told["steps"], told["seconds"], told["seed"]) == (120, 240.0, 3)
+    assert (told["distilled"], told["terms"], told["teacher"]) == (True, KL, "a teacher")
+    assert told["start"] == "after 60"
+    assert [run["distilled"] for run in told["runs"]] == [False, True, False]
