@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import yaml
 
 from kd.augment import Augment
 from kd.errors import BadRecipe
@@ -19,6 +18,7 @@ from kd.optimiser import Kind
 from node.imaging import intensity
 from node.imaging import regions as region_steps
 from node.package.manifest import SIZES, Expected, Input, ModelGrid, Segment, SizeName
+from node.yaml_strict import NotYaml, parse
 
 TEACHER: SizeName = "teacher"
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
@@ -268,11 +268,15 @@ def read_recipe(path: Path) -> Recipe:
         BadRecipe: the file is absent, no YAML, or a key is wrong; the message has its path.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw, _ = parse(path.read_text(encoding="utf-8"))
         return msgspec.convert(raw, Recipe, strict=True)
     except OSError as exc:
         message = f"recipe {path.name} cannot be read"
         raise BadRecipe(message) from exc
-    except (yaml.YAMLError, msgspec.ValidationError) as exc:
+    except NotYaml as exc:
+        where = "" if exc.line is None else f" line {exc.line}"
+        message = f"recipe {path.name}{where}: {exc}"
+        raise BadRecipe(message) from exc
+    except (UnicodeDecodeError, msgspec.ValidationError) as exc:
         message = f"recipe {path.name}: {exc}"
         raise BadRecipe(message) from exc

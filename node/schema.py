@@ -19,6 +19,7 @@ from node.states import Kind, Outcome, State
 
 FILE_NAME = "segnode.sqlite"
 PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
+UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # what a wrong or damaged database raises
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
 
 
@@ -215,19 +216,38 @@ def open_database(place: str | Path) -> Engine:
         DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     is_url = "://" in str(place)
-    url = sa.make_url(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
+    url = address(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
     try:
         engine = _sqlite(url) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
         with engine.begin() as connection:
             migrate(connection, MIGRATIONS)
-    except (sa.exc.OperationalError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
+    except (*UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be opened"
         if isinstance(exc, sa.exc.OperationalError) and may_pass(exc):
             advice = "It is tried again. If it stays so: is the disk full, or its server down?"
             raise DatabaseBusy(message, advice=advice) from exc
-        advice = "Check `data.database`, the folder's rights, and the driver's package."
-        raise Misconfigured(message, advice=advice) from exc
+        raise Misconfigured(message, advice=mending(exc)) from exc
     return engine
+
+
+def mending(exc: Exception) -> str:
+    """Return what to do about a database that cannot be opened or read, and that will not pass."""
+    if isinstance(exc, sa.exc.OperationalError | sa.exc.NoSuchModuleError | ModuleNotFoundError):
+        return "Check `data.database`, this user's rights, and the driver's package."
+    return "It is damaged, or not segnode's: restore a backup, or name another (see the runbook)."
+
+
+def address(text: str) -> sa.URL:
+    """Read the URL of a database.
+
+    Raises:
+        Misconfigured: it is none; the message does not repeat it, since it may hold a password.
+    """
+    try:
+        return sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError) as exc:
+        message = "data.database is no address of a database"
+        raise Misconfigured(message, advice="Write postgresql+psycopg://USER@HOST/NAME.") from exc
 
 
 def may_pass(exc: sa.exc.OperationalError) -> bool:

@@ -91,7 +91,7 @@ def look(data: Data) -> sa.Engine:
         DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     path = str(data.dir / schema.FILE_NAME)
-    url = sa.make_url(data.database) if data.database else sa.URL.create("sqlite", database=path)
+    url = schema.address(data.database) if data.database else sa.URL.create("sqlite", database=path)
     try:
         if url.get_backend_name() != "sqlite":
             engine = sa.create_engine(url)
@@ -101,12 +101,11 @@ def look(data: Data) -> sa.Engine:
             return schema.open_database(NOWHERE)
         with engine.connect() as connection:
             found = schema.version_of(connection)
-    except (sa.exc.DatabaseError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
+    except (*schema.UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
         if isinstance(exc, sa.exc.OperationalError) and schema.may_pass(exc):
             raise DatabaseBusy(message, advice="Try again. Is its server or disk well?") from exc
-        advice = "Check `data.database`, this user's right to read it, and the driver's package."
-        raise Misconfigured(message, advice=advice) from exc
+        raise Misconfigured(message, advice=schema.mending(exc)) from exc
     if found is None:
         return schema.open_database(NOWHERE)
     newest = 1 + len(schema.MIGRATIONS)

@@ -1,6 +1,7 @@
 """The commands: what an admin types. Each module holds a few of them; this one routes."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -8,10 +9,11 @@ from collections.abc import Sequence
 from node import __version__
 from node.commands import admin, demo, models, offline, queue, serve
 from node.commands.exits import EPILOGUE, OK, explained, status_of
-from node.errors import NodeError
+from node.errors import Defect, NodeError
 from node.logs import start as start_logs
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+log = logging.getLogger("node.commands")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(chosen.command, explained(exc))
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as exc:
+        # its text could quote a data set: the log tells its type and place alone
+        log.critical("uncaught", exc_info=exc)
+        message = f"{type(exc).__name__}, which nobody foresaw; the line above says where"
+        return _told(chosen.command, Defect(message, advice="Please report that line."))
     return status
 
 

@@ -1,12 +1,13 @@
 """`segnode init` writes the configuration; `segnode check` tells whether it would work."""
 
 import argparse
+import errno
 import json
 import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -16,7 +17,7 @@ from node import status
 from node.commands.exits import explained
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.trust import engine_said, golden_checks, memory_said
-from node.config import Config, Target, load_text
+from node.config import Caller, Config, Target, is_network, load_text
 from node.errors import Misconfigured, NodeError, Refused
 from node.package import uses
 from node.sender import send_echo
@@ -42,6 +43,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     init.add_argument("--port", type=int, help="the port to listen on")
     init.add_argument("--caller", metavar="AE[@HOST]", help="who may send")
     init.add_argument("--target", metavar="AE@HOST:PORT", help="where results go")
+    init.add_argument("--data", type=Path, help="folder for everything that is kept")
     init.add_argument("--models", type=Path, help="folder of model packages")
     init.add_argument("--force", action="store_true", help="replace an existing file")
     init.set_defaults(run=_init)
@@ -76,6 +78,8 @@ def _answers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
         yield "node", "ae_title", json.dumps(chosen.ae_title)
     if chosen.port is not None:
         yield "node", "port", str(chosen.port)
+    if chosen.data:
+        yield "data", "dir", json.dumps(str(chosen.data.resolve()))
     if chosen.models:
         yield "model", "dir", json.dumps(str(chosen.models.resolve()))
     if chosen.caller:
@@ -119,6 +123,7 @@ def findings_of(config: Config) -> Iterator[Finding]:
     yield Finding("configuration", ok=True, said="understood")
     yield from _callers(config)
     yield _guarded("data folder", lambda: _disk(config))
+    yield _guarded("database", lambda: _database(config))
     yield _guarded("port", lambda: _port(config))
     yield _guarded("engine", lambda: engine_said(config))
     yield from _packages(config)
@@ -161,9 +166,29 @@ def _callers(config: Config) -> Iterator[Finding]:
         yield Finding("callers", ok=True, said="anybody may send; name the callers to be safe")
     elif config.callers:
         yield Finding("callers", ok=True, said=", ".join(caller.ae for caller in config.callers))
+        yield from _unknown_hosts(config.callers)
     else:
         advice = "Add a line under callers, like `- {ae: CT01, host: 10.1.2.3}`."
         yield Finding("callers", ok=False, said="nobody may send", advice=advice)
+
+
+def _unknown_hosts(callers: Sequence[Caller]) -> Iterator[Finding]:
+    """Yield the callers of whose host no address is known: they would be turned away."""
+    for caller in callers:
+        if caller.host and not is_network(caller.host):
+            try:
+                socket.getaddrinfo(caller.host, None)
+            except OSError as exc:
+                said = f"the address of {caller.host!r} is not known ({exc.strerror})"
+                advice = "Correct the host of this caller, or write its address."
+                yield Finding(f"caller {caller.ae}", ok=False, said=said, advice=advice)
+
+
+def _database(config: Config) -> str:
+    engine = status.look(config.data)
+    if engine.url.database == status.NOWHERE:
+        return "none yet; it is made when the node starts"
+    return "opens, and this version knows it"
 
 
 def _disk(config: Config) -> str:
@@ -193,9 +218,16 @@ def _port(config: Config) -> str:
             message = f"{config.node.host}:{config.node.port} cannot be opened ({exc.strerror})"
             if status.listens(config.data.dir / "inbox"):
                 return f"{config.node.host}:{config.node.port}: this node is running"
-            advice = "Stop what listens there, or choose another node.port."
-            raise Misconfigured(message, advice=advice) from exc
+            raise Misconfigured(message, advice=_port_advice(exc)) from exc
     return f"{config.node.host}:{config.node.port} is free"
+
+
+def _port_advice(exc: OSError) -> str:
+    if exc.errno == errno.EADDRINUSE:
+        return "Stop what listens there, or choose another node.port."
+    if exc.errno in (errno.EACCES, errno.EPERM):
+        return "Ports below 1024 want CAP_NET_BIND_SERVICE: give it, or choose a node.port above."
+    return "Correct node.host: it must be an address of this machine, or 0.0.0.0 for all."
 
 
 def _packages(config: Config) -> Iterator[Finding]:

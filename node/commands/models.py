@@ -6,9 +6,8 @@ from pathlib import Path
 from node.commands import bench
 from node.commands.options import Steps, add_config, add_json, print_json, print_table
 from node.commands.packages import models_folder, package_folders, packages_in
-from node.errors import BadPackage
-from node.package import SIZES
-from node.package import load as load_package
+from node.errors import NodeError
+from node.package import SIZES, installed
 from node.pipeline import golden_dice
 
 
@@ -76,13 +75,13 @@ def _verify(chosen: argparse.Namespace) -> int:
     for folder in package_folders(models_folder(chosen)):
         name = f"{folder.parent.name}/{folder.name}"
         try:
-            package = load_package(folder)
+            package = installed(folder)
             for size in package.manifest.sizes:
                 steps.say(f"running the golden case of {name}, size {size}")
                 dice = golden_dice(package, size)
                 good = dice >= package.manifest.golden.least_dice
                 results.append({"package": name, "size": size, "ok": good, "dice": dice})
-        except BadPackage as exc:
+        except NodeError as exc:
             results.append({"package": name, "ok": False, "problem": exc.message})
     if chosen.json:
         print_json(results)

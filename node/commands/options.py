@@ -11,6 +11,7 @@ import msgspec
 from node.config import Config, load
 
 DEFAULT_CONFIG = Path("node.yaml")
+LARGEST = 1 << 63
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
@@ -27,6 +28,14 @@ def add_config(command: argparse.ArgumentParser) -> None:
 def add_json(command: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     command.add_argument("--json", action="store_true", help="print JSON, for machines")
+
+
+def whole(text: str) -> int:
+    """Read a number of a job, or of rows: from 1 to what a database can hold."""
+    if not text.isdecimal() or not 1 <= int(text[:20]) < LARGEST:
+        message = f"{text!r} is no whole number from 1 on"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def load_config(chosen: argparse.Namespace) -> Config:

@@ -6,8 +6,7 @@ from pathlib import Path
 from node.commands.options import DEFAULT_CONFIG
 from node.config import load
 from node.errors import Misconfigured
-from node.package import Package, models_in
-from node.package import load as load_package
+from node.package import Package, installed, models_in
 
 
 def models_folder(chosen: argparse.Namespace) -> Path:
@@ -26,7 +25,7 @@ def packages_in(folder: Path) -> list[Package]:
         Misconfigured: there is none.
         BadPackage: one of them cannot be trusted.
     """
-    return [load_package(path) for path in package_folders(folder)]
+    return [installed(path) for path in package_folders(folder)]
 
 
 def package_folders(folder: Path) -> list[Path]:

@@ -11,7 +11,14 @@ from node import queue, schema, status, tending
 from node.commands import again
 from node.commands.again import NothingFound
 from node.commands.exits import NOT_RUNNING, OK
-from node.commands.options import add_config, add_json, load_config, print_json, print_table
+from node.commands.options import (
+    add_config,
+    add_json,
+    load_config,
+    print_json,
+    print_table,
+    whole,
+)
 from node.commands.story import because, print_story
 from node.config import AUTO, Config
 from node.inbox import Inbox
@@ -27,7 +34,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         help="processes, queue, targets, newest series",
         description="Show processes, queue, targets and newest series. Nothing is changed.",
         epilog="exit status: 0 all four loops run; 69 one or more do not, and are named; "
-        "78 the configuration or the database cannot be read",
+        "74 rights are missing; 75 the database is locked or away; 78 the configuration or the "
+        "database cannot be read",
     )
     shown.set_defaults(run=_status)
     explain = commands.add_parser("explain", help="tell the whole story of a study")
@@ -38,7 +46,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     listed = actions.add_parser("list", help="the newest jobs")
     listed.add_argument("--state", choices=[state.value for state in State])
     listed.add_argument("--kind", choices=[kind.value for kind in Kind])
-    listed.add_argument("--limit", type=int, default=30)
+    listed.add_argument("--limit", type=whole, default=30, help="how many (default: 30)")
     listed.set_defaults(run=_jobs_list)
     show = actions.add_parser("show", help="everything about one job")
     retry = actions.add_parser("retry", help="queue a failed or rejected job again")
@@ -50,7 +58,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         (resend, _jobs_resend),
         (cancel, _jobs_cancel),
     ):
-        action.add_argument("job", type=int)
+        action.add_argument("job", type=whole)
         action.set_defaults(run=run)
     replan = actions.add_parser("replan", help="apply today's rules to a study that got no job")
     replan.add_argument("study", help="Study or Series Instance UID")

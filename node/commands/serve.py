@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node import listener, segmenter, sender, tending
-from node.commands.exits import MISCONFIGURED, OK, explained, status_of
+from node.commands.exits import DEFECT, MISCONFIGURED, OK, explained, status_of
 from node.commands.options import add_config, load_config
 from node.commands.trust import open_packages
 from node.config import Config
@@ -71,10 +71,11 @@ def _run_loop(chosen: argparse.Namespace) -> int:
         LOOPS[chosen.only](load_config(chosen))
     except NodeError as exc:
         return _logged(exc)
-    except OSError as exc:
-        if exc.errno is None:  # a library's own: its text could quote a data set
-            raise
-        return _logged(explained(exc), exc)
+    except Exception as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            return _logged(explained(exc), exc)
+        log.critical("uncaught", exc_info=exc)  # by type and place: its text could quote a data set
+        return DEFECT
     return OK
 
 

@@ -14,6 +14,7 @@ from node.config.structs import (
     Rule,
     Target,
     When,
+    is_network,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Rule",
     "Target",
     "When",
+    "is_network",
     "load",
     "load_text",
 ]

@@ -9,9 +9,10 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import yaml
 
-from node.config.structs import Config, problems
+from node.config.structs import MEANINGS, Config, Name, Target, problems
 from node.config.units import Between, Bytes, Pattern, Seconds
 from node.errors import Misconfigured
+from node.yaml_strict import NotYaml, parse
 
 LARGEST_FILE_BYTES = 1 << 20
 _UNITS = (Seconds, Bytes, Between, Pattern)
@@ -45,17 +46,15 @@ def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Co
         Misconfigured: as `load`.
     """
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        message = f"{name}{where}: not valid YAML ({getattr(exc, 'problem', exc)})"
+        content, tree = parse(text)
+    except NotYaml as exc:
+        where = "" if exc.line is None else f" line {exc.line}"
+        message = f"{name}{where}: {exc}"
         raise Misconfigured(message) from exc
     try:
         config = msgspec.convert(content or {}, Config, dec_hook=_unit)
     except msgspec.ValidationError as exc:
-        raise _explained(str(exc), tree, name) from exc
+        raise _explained(str(exc), content, tree, name) from exc
     for path, problem in problems(config):
         message = f"{name} line {_line(tree, path)}: {path}: {problem}"
         raise Misconfigured(message)
@@ -64,17 +63,28 @@ def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Co
 
 def _unit(kind: type, value: object) -> object:
     if kind is Path:
-        return Path(str(value)).expanduser()
+        return _folder(value)
     if kind in _UNITS:
         return kind.parse(value)
     message = f"{value!r} is not a {kind.__name__}"
     raise ValueError(message)
 
 
-def _explained(error: str, tree: yaml.Node | None, name: str) -> Misconfigured:
+def _folder(value: object) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        message = "write the path of a folder"
+        raise ValueError(message)
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as exc:
+        message = f"{value!r} is of a user that this machine does not know"
+        raise ValueError(message) from exc
+
+
+def _explained(error: str, content: object, tree: yaml.Node | None, name: str) -> Misconfigured:
     """Turn msgspec's error into a sentence with line, path and the nearest known key."""
-    said, _, path = error.partition(" - at `")
-    path = path.rstrip("`").removeprefix("$").removeprefix(".")
+    said, in_key, path = _taken_apart(error)
+    said = next((meaning for form, meaning in MEANINGS.items() if repr(form) in said), said)
     unknown = re.search(r"unknown field `([^`]*)`", said)
     advice = ""
     if unknown:
@@ -84,8 +94,28 @@ def _explained(error: str, tree: yaml.Node | None, name: str) -> Misconfigured:
         known = _keys_at(path.rpartition(".")[0])
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         advice = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(known)}."
+    if isinstance(content, dict):
+        path = _with_target(path, content.get("targets"), is_key=in_key)
     message = f"{name} line {_line(tree, path)}: {path or 'the file'}: {said}"
     return Misconfigured(message, advice=advice)
+
+
+def _taken_apart(error: str) -> tuple[str, bool, str]:
+    """Return what is wrong, whether it is a key of a mapping, and the path as in the file."""
+    match = re.fullmatch(r"(?s)(.*) - at (`key` in )?`\$\.?(.*)`", error)
+    return (error, False, "") if match is None else (match[1], bool(match[2]), match[3])
+
+
+def _with_target(path: str, targets: object, *, is_key: bool) -> str:
+    """Name the target that is wrong: msgspec writes `[...]` for any of them, or for its name."""
+    if not isinstance(targets, dict) or not (is_key or path.startswith("targets[...]")):
+        return path
+    for key, value in targets.items():
+        try:
+            msgspec.convert(key, Name) if is_key else msgspec.convert(value, Target, dec_hook=_unit)
+        except msgspec.ValidationError:
+            return f"{path}.{key}" if is_key else path.replace("[...]", f".{key}", 1)
+    return path
 
 
 def _keys_at(path: str) -> list[str]:
@@ -115,19 +145,13 @@ def _structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
 
 def _line(tree: yaml.Node | None, path: str) -> int:
     """Return the line of the deepest node of `path` that the file has."""
-    return _deepest(tree, re.findall(r"\.\.\.|[^.\[\]]+", path))[1]
-
-
-def _deepest(node: yaml.Node | None, parts: list[str], line: int = 1) -> tuple[int, int]:
-    """Return (parts found, line); msgspec writes `...` for any key of a mapping: try them all."""
-    best = (0, line)
-    if parts:
-        for key, child in _children(node):
-            if parts[0] in (key, "..."):
-                start = child[0].start_mark.line + 1
-                found, at = _deepest(child[1], parts[1:], start)
-                best = max(best, (found + 1, at), key=lambda pair: pair[0])
-    return best
+    line = 1
+    for part in re.findall(r"[^.\[\]]+", path):
+        child = next((child for key, child in _children(tree) if key == part), None)
+        if child is None:
+            break
+        line, tree = child[0].start_mark.line + 1, child[1]
+    return line
 
 
 def _children(node: yaml.Node | None) -> Iterator[tuple[str, tuple[yaml.Node, yaml.Node]]]:

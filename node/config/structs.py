@@ -3,6 +3,9 @@
 Each process gets its own section as a frozen value; nobody reads a global.
 """
 
+import ipaddress
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,14 +14,28 @@ from msgspec import Meta, field
 
 from node.config.units import Between, Bytes, Pattern, Seconds
 
-AeTitle = Annotated[str, Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )$")]  # PS3.5 6.2: VR AE
+_AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
+_LINE = r"^[^\\\x00-\x1f\x7f]{0,64}$"  # PS3.5 6.2: VR LO
+_ROOT = r"^(?=.{1,24}$)[0-2](\.(0|[1-9]\d*)){1,12}$"
+MEANINGS = {  # of the patterns, for whoever wrote something else
+    _AE: "an AE title has 1 to 16 plain characters, no backslash, and no space at its ends",
+    _NAME: "a name has 1 to 32 letters, digits, - or _, and begins with a letter or a digit",
+    _LINE: "write at most 64 characters in one line, without a backslash",
+    _ROOT: 'write digits and dots in quotes, like "2.25", at most 24 characters',
+}
+AeTitle = Annotated[str, Meta(pattern=_AE)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+Name = Annotated[str, Meta(pattern=_NAME)]
 SizeChoice = Literal["teacher", "large", "medium", "small", "tiny", "auto"]
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 AUTO = "auto"  # of a size or an engine: chosen by what was measured on this machine
 
 GIB = 1 << 30
+
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+# of a file or a server: SQLite's database in memory would be another one in each process
+_DATABASE = re.compile(r"sqlite(\+\w+)?:///(?!$|:memory:).+|(?!sqlite)[a-z]\w*(\+\w+)?://.+")
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,8 +51,8 @@ class Node(_Strict, frozen=True, kw_only=True):
     max_associations: Annotated[int, Meta(ge=1, le=256)] = 32
     max_associations_per_host: Annotated[int, Meta(ge=1, le=256)] = 16
     largest_instance: Bytes = Bytes(2 * GIB)
-    institution: str = ""
-    uid_root: Annotated[str, Meta(pattern=r"^[0-2](\.(0|[1-9]\d*)){1,12}$", max_length=24)] = "2.25"
+    institution: Annotated[str, Meta(pattern=_LINE)] = ""
+    uid_root: Annotated[str, Meta(pattern=_ROOT)] = "2.25"
 
 
 class Keep(_Strict, frozen=True, kw_only=True):
@@ -145,7 +162,7 @@ class Config(_Strict, frozen=True, kw_only=True):
 
 def problems(config: Config) -> list[tuple[str, str]]:
     """Return what types cannot say, as (path, sentence)."""
-    found = []
+    found = list(_wrong_addresses(config))
     names = [rule.name for rule in config.rules]
     for index, rule in enumerate(config.rules):
         at = f"rules[{index}]"
@@ -157,6 +174,38 @@ def problems(config: Config) -> list[tuple[str, str]]:
             problem = "a report needs seg: binary: readers do not know one on a label map"
             found.append((f"targets.{name}.report", problem))
     return found
+
+
+def _wrong_addresses(config: Config) -> Iterator[tuple[str, str]]:
+    places = {"node.host": config.node.host}
+    places |= {f"targets.{name}.host": target.host for name, target in config.targets.items()}
+    for path, host in places.items():
+        if not is_host(host):
+            yield path, f"{host!r} is neither an address nor a host's name"
+    for index, caller in enumerate(() if config.callers == "any" else config.callers):
+        if caller.host and not (is_network(caller.host) or is_host(caller.host)):
+            problem = f"{caller.host!r} is no address, network (10.1.0.0/16) or host's name"
+            yield f"callers[{index}].host", problem
+    if config.data.database and not _DATABASE.fullmatch(config.data.database):
+        problem = "no address of a database: write postgresql+psycopg://USER@HOST/NAME, or nothing"
+        yield "data.database", problem
+
+
+def is_network(text: str) -> bool:
+    """Tell whether `text` is an address or a range of them, like 10.1.0.0/16."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def is_host(text: str) -> bool:
+    """Tell whether `text` is an address, or what may be a host's name (RFC 1123)."""
+    if is_network(text.partition("%")[0]):  # an address may name its interface
+        return "/" not in text
+    labels = text.removesuffix(".").split(".")
+    return not labels[-1].isdigit() and all(_LABEL.fullmatch(label) for label in labels)
 
 
 def _problems_of(rule: Rule, config: Config) -> list[tuple[str, str]]:

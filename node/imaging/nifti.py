@@ -4,6 +4,7 @@ SimpleITK reports physical space in LPS whatever the file says, so no sign is fl
 """
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,11 @@ def _has_hidden_nan(path: Path) -> bool:
     """Tell whether the stored floats hold NaN or infinity: ITK's reader turns them into 0."""
     content = path.read_bytes()
     if content[:2] == GZIP_MAGIC:
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+            message = f"{path.name} is compressed, and damaged or cut off"
+            raise Unsuitable(message, advice="Copy or export the file again.") from exc
     for order in "<>":
         size = int(np.frombuffer(content[:4], order + "i4")[0])
         if size in NIFTI_FIELDS:

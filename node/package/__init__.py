@@ -2,7 +2,7 @@
 
 from node.package.accepts import check_input, check_result
 from node.package.choose import Use, resolve, uses
-from node.package.folder import Package, load, models_in, write_manifest
+from node.package.folder import Package, installed, load, models_in, write_manifest
 from node.package.manifest import SIZES, Code, Manifest, Segment, Size
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Use",
     "check_input",
     "check_result",
+    "installed",
     "load",
     "models_in",
     "resolve",

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from node.config import AUTO, Config, Rule
 from node.errors import Misconfigured
-from node.package.folder import Package, load, models_in, version_key
+from node.package.folder import Package, installed, models_in, version_key
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ def uses(config: Config) -> list[Use]:
     wanted = [rule for rule in config.rules if rule.use != "none"]
     tasks = {rule.use.partition("/")[0] for rule in wanted}
     folders = models_in(config.model.dir) if wanted else []
-    packages = [load(folder) for folder in folders if folder.parent.name in tasks]
+    packages = [installed(folder) for folder in folders if folder.parent.name in tasks]
     found = []
     for rule in wanted:
-        package = resolve(rule.use, packages)
+        package = resolve(rule.use, packages, _there(config.model.dir, folders))
         size = rule.size or config.model.size
         if size != AUTO:
             package.size(size)
@@ -56,11 +57,11 @@ def _use(config: Config, rule: Rule, package: Package, size: str) -> Use:
     )
 
 
-def resolve(use: str, packages: Sequence[Package]) -> Package:
+def resolve(use: str, packages: Sequence[Package], there: str = "") -> Package:
     """Find the package that `use` names: `task/version`, or the newest of `task`.
 
     Raises:
-        Misconfigured: there is none.
+        Misconfigured: there is none; `there` says what is, where that is more than `packages`.
     """
     task, _, version = use.partition("/")
     fitting = [
@@ -71,5 +72,12 @@ def resolve(use: str, packages: Sequence[Package]) -> Package:
     if not fitting:
         known = ", ".join(package.name for package in packages) or "none"
         message = f"no package {use!r}"
-        raise Misconfigured(message, advice=f"Packages in model.dir: {known}.")
+        raise Misconfigured(message, advice=there or f"Packages in model.dir: {known}.")
     return max(fitting, key=lambda package: version_key(package.manifest.version))
+
+
+def _there(models: Path, folders: Sequence[Path]) -> str:
+    if not models.is_dir():
+        return f"The folder {models} does not exist: correct model.dir."
+    known = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders) or "none"
+    return f"Packages in {models}: {known}."

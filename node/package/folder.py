@@ -72,6 +72,18 @@ def load(folder: Path) -> Package:
     return Package(manifest, folder, digest)
 
 
+def installed(folder: Path) -> Package:
+    """Read and verify a package that stands where rules look for it: `<task>/<version>/`.
+
+    Raises:
+        BadPackage: as `load`, or the folder is called otherwise.
+    """
+    package = load(folder)
+    if package.name != f"{folder.parent.name}/{folder.name}":
+        raise _bad(folder, f"it is {package.name}, and no rule finds it here: rename its folder")
+    return package
+
+
 def models_in(models: Path) -> list[Path]:
     """Return the package folders below `models`, by task and then by version, newest last."""
     found = [path.parent for path in models.glob(f"*/*/{MANIFEST}")]

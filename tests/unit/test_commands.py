@@ -67,6 +67,7 @@ def test_init_writes_what_check_understands(run: Run, tmp_path: Path, tiny_model
     file = tmp_path / "a.yaml"
     options = ["--ae-title", "SEG 01", "--port", "4711", "--caller", "MR01@10.1.2.3"]
     options += ["--target", "ARCHIVE@pacs.local:104", "--models", str(tiny_models)]
+    options += ["--data", str(tmp_path / "kept")]
     assert run("init", file, *options)[0] == 0
     config = load(file)
     assert (config.node.ae_title, config.node.port) == ("SEG 01", 4711)
@@ -74,7 +75,7 @@ def test_init_writes_what_check_understands(run: Run, tmp_path: Path, tiny_model
     assert [(caller.ae, caller.host) for caller in config.callers] == [("MR01", "10.1.2.3")]
     target = config.targets["pacs"]
     assert (target.ae, target.host, target.port) == ("ARCHIVE", "pacs.local", 104)
-    assert config.model.dir == tiny_models
+    assert (config.model.dir, config.data.dir) == (tiny_models, tmp_path / "kept")
     assert file.read_text(encoding="utf-8").count("#") > 30, "the annotations stay"
 
 

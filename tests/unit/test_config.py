@@ -33,6 +33,29 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("model: {deadline: 30}", "30 is not a time", ""),
         ("rules:\n- {name: a, use: none, deadline: 2 s}", "line 2: rules[0].deadline", ""),
         ("callers: nobody", "callers", ""),
+        ("targets:\n  my pacs: {ae: P, host: h}", "line 2: targets.my pacs: a name has", ""),
+        ("targets:\n  12: {ae: P, host: h}", "line 2: targets.12", ""),
+        (
+            "targets:\n  a: {ae: A, host: h, port: 1}\n  b:\n    ae: B\n    host: h\n    port: x",
+            "line 6: targets.b.port",
+            "",
+        ),
+        ("node: {ae_title: 'a\\b'}", "an AE title has 1 to 16 plain characters", ""),
+        ("node: {uid_root: '1.02'}", "write digits and dots", ""),
+        (f"node: {{institution: {'x' * 65}}}", "at most 64 characters", ""),
+        ("node: {institution: 'a\\b'}", "without a backslash", ""),
+        ('node: {institution: "a\\nb"}', "in one line", ""),
+        ("node:\n  port: 1\n  port: 2", "line 3: key 'port' stands here and in line 2", ""),
+        ("node: {port: 0104}", "node.port", ""),
+        ("node: {host: not a host}", "neither an address nor a host's name", ""),
+        ("callers:\n- {ae: A, host: 10.1.0.0/33}", "line 2: callers[0].host", ""),
+        ("callers: [{ae: A, host: 10.1.0.300}]", "no address, network", ""),
+        ("data: {database: foo}", "no address of a database", ""),
+        ("data: {database: 'sqlite://'}", "no address of a database", ""),
+        ("data: {database: 'sqlite:///:memory:'}", "no address of a database", ""),
+        ("data: {dir: }", "data.dir: write the path of a folder", ""),
+        ("data: {dir: ~nobody-of-this-name/x}", "does not know", ""),
+        (f"model: {{memory: {'9' * 400} GiB}}", "is not a size", ""),
         ("node: [", "not valid YAML", ""),
         ("node: !!python/object:os.system {}", "not valid YAML", ""),
     ],
@@ -42,6 +65,19 @@ def test_a_mistake_is_named(text: str, said: str, advice: str) -> None:
         load_text(text)
     assert said in caught.value.message
     assert advice in caught.value.advice
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "::1", "fe80::1%eth0", "pacs", "ct-01.hospital.org"])
+def test_addresses_and_names_are_hosts(host: str) -> None:
+    config = load_text(f"node: {{host: '{host}'}}\ncallers: [{{ae: A, host: '{host}'}}]")
+    assert config.node.host == host
+
+
+@pytest.mark.parametrize(
+    "place", ["sqlite:////data/a.sqlite", "postgresql+psycopg://node@db:5432/segnode"]
+)
+def test_a_database_may_be_a_file_or_on_a_server(place: str) -> None:
+    assert load_text(f"data: {{database: '{place}'}}").data.database == place
 
 
 def test_an_empty_file_is_all_defaults() -> None:

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 import yaml
 
 from node.commands import parser
@@ -30,6 +31,27 @@ def test_kubernetes_asks_the_same() -> None:
 def test_systemd_does_not_repeat_a_start_that_cannot_work() -> None:
     unit = (DEPLOY / "segnode.service").read_text(encoding="utf-8")
     assert "RestartPreventExitStatus=78" in unit
+    # that is of the main process alone: what fails before it is repeated for ever
+    assert not [line for line in unit.splitlines() if line.startswith("ExecStartPre")]
+
+
+def test_a_service_of_kubernetes_shows_who_calls() -> None:
+    """`callers` names hosts: the address of a sender must survive the load balancer."""
+    text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
+    (service,) = [d for d in yaml.safe_load_all(text) if d["kind"] == "Service"]
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert service["spec"]["externalTrafficPolicy"] == "Local"
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "kubernetes.yaml", "segnode.service"])
+def test_folders_that_can_be_written_are_those_that_the_guide_names(file: str) -> None:
+    guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ *(segnode init .*)$", guide, re.MULTILINE)
+    chosen = parser().parse_args(shlex.split(command)[1:])
+    assert chosen.file == CONFIG
+    text = (DEPLOY / file).read_text(encoding="utf-8")
+    assert str(chosen.data) in text or "StateDirectory=segnode" in text
+    assert str(chosen.models) in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 
 
 def asks_for_status(command: list[str]) -> None:

@@ -19,7 +19,7 @@ from node.errors import (
     WrongModality,
 )
 from node.imaging import Grid
-from node.package import check_input, check_result, load, resolve, uses
+from node.package import check_input, check_result, installed, load, resolve, uses
 from node.package.folder import file_digest
 from node.package.manifest import Expected, Range
 from tests.packages import make_tiny_package
@@ -126,6 +126,24 @@ def test_a_rule_with_a_size_that_the_package_lacks_is_refused(tmp_path: Path) ->
     assert [(use.rule, use.size) for use in uses(config)] == [("a", "small")]
     with pytest.raises(Misconfigured, match="offers: teacher, small"):
         uses(load_text(text.replace("SIZE", "tiny"), base=tmp_path))
+
+
+def test_a_task_that_no_package_has_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+    make_tiny_package(tmp_path / "models")
+    text = "targets: {p: {ae: P, host: h}}\nrules: [{name: a, use: tiny-m, send_to: [p]}]"
+    with pytest.raises(Misconfigured, match=r"tiny-mr/1\.0") as caught:
+        uses(load_text(text, base=tmp_path))
+    assert str(tmp_path / "models") in caught.value.advice
+    with pytest.raises(Misconfigured, match="does not exist"):
+        uses(load_text(text, base=tmp_path / "elsewhere"))
+
+
+def test_a_package_in_a_folder_of_another_name_is_refused(tmp_path: Path) -> None:
+    package = make_tiny_package(tmp_path)
+    folder = package.folder.rename(tmp_path / "tiny-mr" / "2.0")
+    assert load(folder).name == "tiny-mr/1.0"
+    with pytest.raises(BadPackage, match=r"it is tiny-mr/1\.0, and no rule finds it here"):
+        installed(folder)
 
 
 def test_digests_are_of_the_bytes(tmp_path: Path) -> None:

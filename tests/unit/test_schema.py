@@ -73,6 +73,26 @@ def test_a_folder_in_the_place_of_the_database_stays_wrong(tmp_path: Path) -> No
         schema.open_database(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["postgresql+psycopg://node@h:port/x", "postgresql+psycopg://node:secret@h:p/x", "::://"],
+)
+def test_what_is_no_address_is_a_misconfiguration(place: str) -> None:
+    with pytest.raises(Misconfigured, match="no address of a database") as caught:
+        schema.open_database(place)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_damaged_database_stays_wrong(tmp_path: Path) -> None:
+    (tmp_path / "garbage").write_bytes(b"no database at all, and long enough to be one" * 100)
+    engine = schema.open_database(tmp_path / "without-version")
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM schema_version"))
+    for name in ("garbage", "without-version"):
+        with pytest.raises(Misconfigured, match="It is damaged, or not segnode's"):
+            schema.open_database(tmp_path / name)
+
+
 def test_only_missing_migrations_run_and_in_order(engine: sa.Engine) -> None:
     ran: list[str] = []
     steps = tuple(lambda _, name=name: ran.append(name) for name in ("three", "four"))
