@@ -21,7 +21,7 @@ from kd.recipe import Recipe
 from kd.runs import fold_run, open_run, open_runs
 from kd.train import CHECKPOINT, is_finished
 from kd.typed import noted
-from kd.validate import MEASURES, Score, Validation, compare, paired
+from kd.validate import Score, Validation, compare
 from node.package import Package
 from node.package.manifest import Segment, SizeName
 
@@ -42,6 +42,12 @@ class Order:
     created: str  # ISO 8601 date
     command: str  # as typed, for the card
 
+    @property
+    def by_name(self) -> dict[str, tuple[SizeName, tuple[Path, ...]]]:
+        """Size and folders of every run, released ones by their size."""
+        found = {str(size): (size, folders) for size, folders in self.runs.items()}
+        return found | {name: (size, (run,)) for name, (size, run) in self.compared.items()}
+
 
 @dataclass(frozen=True, eq=False)
 class Abroad:
@@ -60,15 +66,32 @@ class Made:
     training: dict[str, Any]  # steps, seconds, seed, budget, terms, command
 
 
-def refuse_foreign(order: Order, tested: Sequence[str]) -> None:
+def stories_of(order: Order) -> dict[str, list[dict[str, Any]]]:
+    """Return what is known of the networks of every run, released or compared, by its name.
+
+    Raises:
+        LabError: a run has no checkpoint, or one that does not fit.
+    """
+    return {
+        name: [open_run(order.recipe, size, run, torch.device("cpu"))[1] for run in folders]
+        for name, (size, folders) in order.by_name.items()
+    }
+
+
+def refuse_foreign(
+    order: Order, stories: Mapping[str, Sequence[dict[str, Any]]], tested: Sequence[str]
+) -> None:
     """Refuse runs that this recipe did not make, that saw a test case, or that are not finished.
 
     Raises:
         BadCheckpoint: of the first such run, which is named.
     """
-    runs = [(size, run) for size, folders in order.runs.items() for run in folders]
-    for size, run in [*runs, *order.compared.values()]:
-        story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
+    runs = [
+        (size, run, story)
+        for name, (size, folders) in order.by_name.items()
+        for run, story in zip(folders, stories[name], strict=True)
+    ]
+    for size, run, story in runs:
         choices = story["choices"]
         if seen := sorted(set(tested) & seen_by(story)):
             message = f"run {run.name} was trained on test case {seen[0]} and {len(seen) - 1} more"
@@ -139,26 +162,6 @@ def compared_runs(
             say(f"{name}, {source}: mean Dice {away['dice']['mean']:.4f}")
     shutil.rmtree(aside)
     return numbers, singles
-
-
-def twins(report: dict[str, Any], scores: dict[str, list[Score]]) -> list[dict[str, Any]]:
-    """Pair each distilled run with its undistilled twin: same size, seeds and budgets."""
-    runs = {name: (name, said) for name, said in report["sizes"].items()}
-    runs |= {name: (said["size"], said) for name, said in report["compared"].items()}
-    found = []
-    for name, (size, said) in runs.items():
-        told = said["training"]
-        if not told["distilled"]:
-            continue
-        for other, (other_size, other_said) in runs.items():
-            twin = other_said["training"]
-            is_alike = [_budget(one) for one in twin["runs"]] == [
-                _budget(one) for one in told["runs"]
-            ]
-            if size == other_size and is_alike and not twin["distilled"]:
-                gaps = {m: paired(scores[name], scores[other], m) for m in MEASURES}
-                found.append({"distilled": name, "undistilled": other, "size": size} | gaps)
-    return found
 
 
 def told_of(story: dict[str, Any], command: str) -> dict[str, Any]:

@@ -170,12 +170,14 @@ def twins(numbers: dict[str, Any]) -> list[str]:
     if not numbers["twins"]:
         return []
     lines = [
-        "What distillation is worth: each run beside its twin of the same size, seed and steps "
-        "that saw labels alone. Differences are distilled minus undistilled, paired by case:",
+        "What distillation is worth: each run beside its twin of the same size, seed, steps, cases "
+        "and other choices that saw labels alone. Where channels are inherited, the difference is "
+        "of distillation and inheritance together. The same steps are not the same time: minutes "
+        "are distilled / undistilled. Differences are distilled minus undistilled, paired by case:",
         "",
-        "| run | size | learns from | seed | steps | distilled | undistilled | retention of both "
-        "| Dice | surface Dice | HD95 mm |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| run | size | learns from | seed | steps | minutes | distilled | undistilled "
+        "| retention of both | Dice | surface Dice | HD95 mm |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     runs = numbers["sizes"] | numbers["compared"]
     for twin in numbers["twins"]:
@@ -183,7 +185,8 @@ def twins(numbers: dict[str, Any]) -> list[str]:
         told = mine["training"]
         kept = [f"{100 * r['retention']['mean']:.2f} %" for r in (mine, other) if "retention" in r]
         cells = [twin["distilled"], twin["size"], _lesson(told, numbers)]
-        cells += [str(told["seed"]), str(told["steps"])]
+        minutes = [f"{run['training']['seconds'] / 60:.1f}" for run in (mine, other)]
+        cells += [str(told["seed"]), str(told["steps"]), " / ".join(minutes)]
         cells += [_interval(mine["dice"]), _interval(other["dice"]), " and ".join(kept)]
         cells += [_signed(twin[name]) for name in MEASURES]
         lines.append(_row(cells))

@@ -4,21 +4,30 @@ from typing import Any
 
 import pytest
 
-from kd.evidence import told_of, twins
+from kd.evidence import told_of
 from kd.measure import Agreement
+from kd.twins import twins
 from kd.validate import Score
 
 LABELS, KL = None, {"labels": 1.0, "kl": 1.0}
 
 
-def story(*line: tuple[int, int, dict[str, float] | None]) -> dict[str, Any]:
-    """Return what is known of a run, of seed, steps and terms of each of its line, oldest first."""
+def story(
+    *line: tuple[int, int, dict[str, float] | None],
+    training: dict[str, Any] | None = None,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return what is known of a run, of seed, steps and terms of each of its line, oldest first.
+
+    `training` and `others` are further choices of all of them.
+    """
     before: dict[str, Any] | None = None
     for seed, steps, terms in line:
         choices: dict[str, Any] = {
-            "training": {"seed": seed, "steps": steps, "minutes": None},
+            "training": {"seed": seed, "steps": steps, "minutes": None} | (training or {}),
             "distillation": terms,
             "teacher": None if terms is None else "a teacher",
+            **others,
         }
         if before is not None:
             choices["start"] = before | {"weights": f"after {before['step']}"}
@@ -37,7 +46,8 @@ def pairs(distilled: dict[str, Any], other: dict[str, Any]) -> list[dict[str, An
         found = Agreement(dice, 1.0, 0.0, 1.0, 1.0)
         return [Score(f"case {n}", (found,), 1.0) for n in range(3)]
 
-    return twins(report, {"small": scores(0.9), "other": scores(0.8)})
+    stories = {"small": [distilled], "other": [other]}
+    return twins(report, {"small": scores(0.9), "other": scores(0.8)}, stories)
 
 
 def test_a_twin_has_spent_the_same_on_labels_alone() -> None:
@@ -59,6 +69,38 @@ def test_other_runs_are_no_twins(
     mine: list[tuple[int, int, Any]], other: list[tuple[int, int, Any]]
 ) -> None:
     assert pairs(story(*mine), story(*other)) == []
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        ({"names": ["a", "b"]}, {"names": ["a"]}),
+        ({"generator": {"noise_std": 0.1}}, {"generator": {"noise_std": 0.2}}),
+        ({"generator": {"noise_std": 0.1}}, {}),
+        ({"augment": {"turn": 1}}, {"augment": {"turn": 2}}),
+        ({"training": {"rate": 0.1}}, {"training": {"rate": 0.2}}),
+        ({"partial": [2]}, {}),
+    ],
+)
+def test_runs_of_other_choices_are_no_twins(mine: dict[str, Any], other: dict[str, Any]) -> None:
+    for one, two in ((mine, other), (other, mine)):
+        assert pairs(story((1, 40, KL), **one), story((1, 40, LABELS), **two)) == []
+
+
+def test_what_changes_no_lesson_and_what_older_code_did_not_know_parts_no_twins() -> None:
+    older = {"rate": 0.1, "checkpoint_every_s": 60}
+    newer = {"rate": 0.1, "checkpoint_every_s": 30, "is_thin": False}
+    for one, two in ((older, newer), (newer, older)):
+        mine, other = story((1, 40, KL), training=one), story((1, 40, LABELS), training=two)
+        assert len(pairs(mine, other)) == 1
+
+
+def test_a_line_parts_where_one_of_its_runs_saw_other_cases() -> None:
+    line = ((1, 40, LABELS), (2, 60, LABELS))
+    mine, other = (story(*line[:1], (2, 60, terms), names=["a"]) for terms in (KL, LABELS))
+    assert len(pairs(mine, other)) == 1
+    other["choices"]["start"]["choices"]["names"] = ["b"]
+    assert pairs(mine, other) == []
 
 
 def test_runs_that_went_on_are_twins_if_their_whole_lines_agree() -> None:

@@ -120,6 +120,7 @@ def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
     assert str(world) not in text, "a path of this machine"
     assert "not inferior in |" in text
     assert "What distillation is worth" in text
+    assert re.search(r"\| 1 \| 12 \| \d+\.\d / \d+\.\d \|", text), "minutes of a run and its twin"
     for name in ("accuracy", "differences"):
         drawn = (package_of(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
         assert "<svg" in drawn

@@ -101,6 +101,14 @@ def test_an_unfinished_run_is_not_released(
     assert "run begun stopped at step 0" in capsys.readouterr().err
 
 
+def test_a_compared_run_takes_no_name_of_a_released_one(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*release_words(world, "0.9"), "--compare", f"teacher=small:{world / 'runs' / 'small'}"]
+    assert main(words) == 1
+    assert "a compared run is called teacher" in capsys.readouterr().err
+
+
 def test_a_recipe_without_words_is_not_released(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
