@@ -94,8 +94,9 @@ def refuse_foreign(
     for size, run, story in runs:
         choices = story["choices"]
         if seen := sorted(set(tested) & seen_by(story)):
-            message = f"run {run.name} was trained on test case {seen[0]} and {len(seen) - 1} more"
-            raise BadCheckpoint(message, advice="Train it again, with today's split file")
+            who = f"run {run.name}, or one that it learnt from,"
+            message = f"{who} was trained on test case {seen[0]} and {len(seen) - 1} more"
+            raise BadCheckpoint(message, advice="Train them again, with today's split file")
         if choices["training"] is None:  # imported: its recipe was written from it
             continue
         if not is_finished(story):

@@ -40,17 +40,17 @@ def score(
     """Measure the finished or interrupted run of one size on the cases of `fold`.
 
     Raises:
-        BadSplit: there is no such fold, or the run was trained on a case of it.
+        BadSplit: there is no such fold, or the run, or its teacher, was trained on a case of it.
         LabError: the run has no checkpoint, or a case cannot be read.
     """
     names = held_out(recipe, folder, fold)
     on = pick_device(device)
     network, story = open_run(recipe, size, run, on)
     if seen := sorted(set(names) & seen_by(story)):
-        message = (
-            f"run {run.name} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
-        )
-        raise BadSplit(message, advice=f"Train it with --without-fold {fold}, or name its own fold")
+        who = f"run {run.name}, or one that it learnt from,"
+        message = f"{who} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
+        advice = f"Train it with --without-fold {fold}, and its teacher too, or name its own fold"
+        raise BadSplit(message, advice=advice)
     augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
     plain = msgspec.structs.replace(recipe, augment=augment)
     found = []

@@ -199,7 +199,8 @@ def _distill(chosen: argparse.Namespace) -> int:
     terms = recipe.distillation
     recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
     names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
-    lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft)
+    fold = chosen.without_fold
+    lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft, without_fold=fold)
     lesson = replace(lesson, start=chosen.start)
     return _studied(chosen, recipe, lesson)
 
@@ -212,7 +213,9 @@ def _family(chosen: argparse.Namespace) -> int:
     lessons = {}
     for size in sizes:
         start, plain = _starts(chosen.start, size)
-        lesson = student_lesson(recipe, size, names, chosen.runs, chosen.soft)
+        lesson = student_lesson(
+            recipe, size, names, chosen.runs, chosen.soft, without_fold=chosen.without_fold
+        )
         lessons[into / f"{size}{ending}"] = replace(lesson, start=start)
         if not chosen.no_twins:
             lessons[into / f"{size}-labels{ending}"] = Lesson(size, names, start=plain)

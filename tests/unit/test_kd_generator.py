@@ -12,9 +12,9 @@ from kd.cases import read_anatomy, read_pair
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
 from kd.generator import Generator, draw, whole
 from kd.labelmaps import AIR, Anatomy, LabelMap
-from kd.lessons import Lesson, student_lesson
+from kd.lessons import Lesson, seen_by, student_lesson
 from kd.recipe import Recipe
-from kd.runs import fold_run
+from kd.runs import fold_run, open_run
 from kd.train import Progress, Slice
 from node.imaging import Grid, Volume
 from node.imaging.nifti import write
@@ -271,6 +271,26 @@ def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
     lesson = student_lesson(chosen, "small", lesson.names, tmp_path / "other", None)
     with pytest.raises(BadCheckpoint):
         lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+
+
+def test_a_student_of_drawn_images_tells_what_its_teachers_have_seen(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen, here = drawing(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
+    assert lab.teach(chosen, folder, lab.Runs(tmp_path), here=here)
+    lesson = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
+    lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+    story = open_run(chosen, "small", tmp_path / "small", torch.device("cpu"))[1]
+    assert story["choices"]["names"] == ["head_0"]
+    assert seen_by(story) == {"head_0", "head_1"}
+
+
+def test_a_student_to_be_judged_on_a_fold_asks_the_network_without_it(tmp_path: Path) -> None:
+    chosen = msgspec.structs.replace(drawing(), folds=2)
+    all_of_them = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
+    assert all_of_them.teachers == (fold_run(tmp_path, 0), fold_run(tmp_path, 1))
+    one = student_lesson(chosen, "small", ("head_0",), tmp_path, None, without_fold=1)
+    assert one.teachers == (fold_run(tmp_path, 1),)
 
 
 def test_there_are_no_soft_targets_of_drawn_images(folder: Path, tmp_path: Path) -> None:
