@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kd.intervals import LEAST_SUBJECTS
 from kd.recipe import Gates
 
 
@@ -16,6 +17,10 @@ def failures(gates: Gates, report: dict[str, Any]) -> list[str]:
     for size, least in gates.retention.items():
         found += _least(sizes, size, ("retention", "mean"), least, "retention")
     for size in gates.non_inferior:
+        if report["subjects"] < LEAST_SUBJECTS:  # there is no interval to look at
+            wanted = f"{LEAST_SUBJECTS} subjects, there are {report['subjects']}"
+            found.append(f"{size}: to tell that it is not inferior takes {wanted}")
+            continue
         for key, margin, what in (
             ("dice_difference", gates.margin_dice, "lower bound of the Dice difference"),
             ("nsd_difference", gates.margin_nsd, "lower bound of the surface Dice difference"),

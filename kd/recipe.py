@@ -53,6 +53,7 @@ class Elsewhere(_Strict, frozen=True, kw_only=True):
     labels: str
     image_ending: str = ".nii.gz"
     label_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # case -> whom it shows, where somebody is there twice
     ids: str | None = None  # CSV beside the recipe, where labels are in others' numbers (kd.ids)
     note: str = ""  # what the reference is, and what to make of it
 
@@ -63,6 +64,7 @@ class Unlabelled(_Strict, frozen=True, kw_only=True):
     name: str
     images: str  # folder, relative to the one given on the command line
     image_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # as above
     against: str | None = None  # folder of another contrast of the same people, by name
     against_ending: str = ".nii.gz"
     masks: str | None = None  # folder of lesions that somebody marked, on the images' grids

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from kd.cases import read_cases
+from kd.cases import prepare, read_pairs
 from kd.errors import BadSplit
 from kd.intervals import interval
 from kd.lab import held_out
@@ -30,7 +30,7 @@ class Standing:
     """Dice of one run on the cases of one fold."""
 
     cases: int
-    dice: Interval  # mean over structures, interval over cases
+    dice: Interval  # mean over structures, interval over subjects
     per_structure: dict[str, float]
 
 
@@ -53,8 +53,10 @@ def score(
         raise BadSplit(message, advice=advice)
     augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
     plain = msgspec.structs.replace(recipe, augment=augment)
-    found = []
-    for case in read_cases(recipe, folder, names):
+    found, subjects = [], []
+    for pair in read_pairs(recipe, folder, names):
+        case = prepare(recipe, pair)
+        subjects.append(pair.subject)
         labels = soft_map(case, [network], plain, on).argmax(0)
         found.append(
             [
@@ -66,8 +68,8 @@ def score(
         )
     table = np.array(found)
     return Standing(
-        cases=len(names),
-        dice=interval(np.nanmean(table, 1).tolist()),
+        cases=len(table),
+        dice=interval(np.nanmean(table, 1).tolist(), subjects),
         per_structure={
             part.label: float(mean)
             for part, mean in zip(recipe.segments, np.nanmean(table, 0), strict=True)

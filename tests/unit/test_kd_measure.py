@@ -9,7 +9,7 @@ import pytest
 
 from kd import gates
 from kd.errors import BadRecipe
-from kd.intervals import difference, interval, ratio
+from kd.intervals import difference, interval, ratio, words
 from kd.measure import agreement
 from kd.plan import layout, patch_and_strides, plan_folder
 from kd.recipe import Gates
@@ -61,8 +61,37 @@ def test_intervals_hold_the_mean_and_repeat_themselves() -> None:
     assert found.mean == pytest.approx(0.84)
 
 
+def test_cases_of_one_subject_make_no_narrower_interval() -> None:
+    """Each of six subjects eight times over: the mean and interval of the six."""
+    values = [0.8, 0.9, 0.85, 0.95, 0.7, 0.6]
+    names = [f"subject {n}" for n in range(6)]
+    once, eight = interval(values), interval(values * 8, names * 8)
+    assert eight.mean == pytest.approx(once.mean)
+    assert eight.ci == pytest.approx(once.ci)
+    as_if_alone = interval(values * 8)
+    assert as_if_alone.ci[1] - as_if_alone.ci[0] < 0.5 * (once.ci[1] - once.ci[0])
+    gap = difference([v + 0.1 * v for v in values * 8], values * 8, names * 8)
+    assert gap.ci == pytest.approx([0.1 * end for end in once.ci])
+    assert ratio([2 * v for v in values * 8], values * 8, names * 8).ci == pytest.approx((2, 2))
+
+
+def test_a_subject_with_more_cases_weighs_more_in_the_mean() -> None:
+    names = ["a", "a", "a", "b", "c", "d", "e"]
+    assert interval([1.0, 1.0, 1.0, 0, 0, 0, 0], names).mean == pytest.approx(3 / 7)
+
+
+def test_of_few_subjects_there_is_no_interval() -> None:
+    values, names = [0.5, 0.6, 0.7, 0.8], ["a", "b", "c", "d"]
+    few = interval(values * 8, names * 8)
+    assert few.ci == (few.mean, few.mean)
+    assert words(few.mean, few.ci) == "0.6500"
+    enough = interval([*values, 0.9], [*names, "e"])
+    assert enough.ci[0] < enough.mean < enough.ci[1]
+    assert words(0.5, (0.4, 0.6), "+.1f") == "+0.5 (+0.4 to +0.6)"
+
+
 def test_pairing_removes_what_both_share() -> None:
-    teacher = [0.5, 0.9, 0.7]
+    teacher = [0.5, 0.9, 0.7, 0.8, 0.6]
     student = [value - 0.01 for value in teacher]
     gap = difference(student, teacher)
     assert gap.ci[0] == pytest.approx(-0.01)
@@ -78,7 +107,7 @@ def _report(lost: float) -> dict[str, Any]:
         "nsd_difference": {"mean": -lost, "ci": [-lost - 0.002, -lost + 0.002]},
         "hd95_mm_difference": {"mean": 10 * lost, "ci": [0.0, 20 * lost]},
     }
-    return {"sizes": {"teacher": {"dice": {"mean": 0.9}}, "small": small}}
+    return {"sizes": {"teacher": {"dice": {"mean": 0.9}}, "small": small}, "subjects": 20}
 
 
 GATES = Gates(dice={"small": 0.89}, retention={"small": 0.99}, non_inferior=("small",))
@@ -92,6 +121,13 @@ def test_a_worsened_student_fails_every_gate_by_name() -> None:
     failed = gates.failures(GATES, _report(lost=0.02))
     assert len(failed) == 5
     assert all(sentence.startswith("small: ") for sentence in failed)
+
+
+def test_of_few_subjects_nothing_is_told_to_be_not_inferior() -> None:
+    report = _report(lost=0.0) | {"subjects": 4, "cases": 32}
+    assert gates.failures(GATES, report) == [
+        "small: to tell that it is not inferior takes 5 subjects, there are 4"
+    ]
 
 
 def test_what_was_not_measured_does_not_pass() -> None:
