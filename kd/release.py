@@ -66,7 +66,7 @@ def release(
         train_cases: source of the real patches on which torch and ONNX are compared.
         test_pairs: held-out cases, measured once, here.
         models: folder of all packages.
-        others: images of other sources, for the report; no gate looks at them.
+        others: images of other sources, for the report and for gates that name them.
         say: called with a sentence now and then.
 
     Raises:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,10 +13,11 @@ from kd.errors import BadRecipe
 from kd.intervals import difference, interval, ratio, words
 from kd.measure import agreement
 from kd.plan import layout, patch_and_strides, plan_folder
-from kd.recipe import Gates
+from kd.recipe import Gates, Recipe
 from node.imaging import Grid
 from node.imaging.intensity import Clip, Standardise
 from tests.kd_phantoms import data_set
+from tests.kd_phantoms import recipe as phantoms
 
 GRID = Grid((20, 20, 20), np.diag([1.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]])
 
@@ -121,6 +123,40 @@ def test_a_worsened_student_fails_every_gate_by_name() -> None:
     failed = gates.failures(GATES, _report(lost=0.02))
     assert len(failed) == 5
     assert all(sentence.startswith("small: ") for sentence in failed)
+
+
+AWAY = Gates(elsewhere={"Another scanner": {"small": 0.97, "tiny": 0.9}})
+
+
+def _away(**retention: float) -> dict[str, Any]:
+    """Return a report in which sizes keep so much of the teacher's Dice on another scanner."""
+    sizes = {size: {"retention": {"mean": kept}} for size, kept in retention.items()}
+    return _report(lost=0.0) | {"elsewhere": [{"name": "Another scanner", "sizes": sizes}]}
+
+
+def test_a_gate_looks_where_the_claim_is() -> None:
+    assert gates.failures(AWAY, _away(small=0.98, tiny=0.95)) == []
+    assert gates.failures(AWAY, _away(small=0.96, tiny=0.95)) == [
+        "small: retention on Another scanner is 0.9600, less than 0.97"
+    ]
+    assert gates.failures(AWAY, _away(small=0.98)) == [
+        "tiny: retention on Another scanner was not measured"
+    ]
+
+
+def test_a_source_that_was_not_measured_opens_no_gate() -> None:
+    wanted = "Another scanner was not measured: give --elsewhere, the folder that holds its images"
+    assert gates.failures(AWAY, _report(lost=0.0)) == [wanted]
+    assert gates.failures(AWAY, _report(lost=0.0) | {"elsewhere": []}) == [wanted]
+
+
+def test_a_gate_on_an_unknown_source_is_refused_with_the_recipe() -> None:
+    chosen = msgspec.to_builtins(phantoms())
+    chosen["gates"]["elsewhere"] = {"Mars": {"small": 0.9}}
+    with pytest.raises(BadRecipe, match="there is no source 'Mars' in elsewhere"):
+        msgspec.convert(chosen, Recipe)
+    chosen["elsewhere"] = [{"name": "Mars", "images": "i", "labels": "l"}]
+    assert msgspec.convert(chosen, Recipe).gates.elsewhere["Mars"] == {"small": 0.9}
 
 
 def test_of_few_subjects_nothing_is_told_to_be_not_inferior() -> None:

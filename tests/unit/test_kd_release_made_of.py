@@ -127,6 +127,13 @@ def test_a_gate_that_does_not_hold_stops_the_release(
     assert not (world / "models" / "two-balls" / "0.2").exists()
 
 
+def test_a_gate_on_another_source_stops_the_release(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _other(world, "away.yaml", gates={"elsewhere": {"Another scanner": {"small": 9.0}}})
+    assert "small: retention on Another scanner is" in _refused(world, other, capsys)
+
+
 def test_a_segment_without_a_code_is_not_released(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
