@@ -16,7 +16,7 @@ from kd.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.export import Exported, export, real_patches
 from kd.lab import Say
-from kd.lessons import binding, lineage, seen_by
+from kd.lessons import agree, binding, lineage, seen_by
 from kd.recipe import Recipe
 from kd.runs import fold_run, open_run, open_runs
 from kd.train import CHECKPOINT, is_finished
@@ -24,6 +24,9 @@ from kd.typed import noted
 from kd.validate import Score, Validation, compare
 from node.package import Package
 from node.package.manifest import Segment, SizeName
+
+# of a training: a command line may choose these, and a release says what they were
+OF_THE_COMMAND = ("seed", "steps", "minutes", "checkpoint_every_s")
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,11 @@ def refuse_foreign(
         BadCheckpoint: of the first such run, which is named.
     """
     runs = [
-        (size, run, story)
+        (name, size, run, story)
         for name, (size, folders) in order.by_name.items()
         for run, story in zip(folders, stories[name], strict=True)
     ]
-    for size, run, story in runs:
+    for name, size, run, story in runs:
         choices = story["choices"]
         if seen := sorted(set(tested) & seen_by(story)):
             who = f"run {run.name}, or one that it learnt from,"
@@ -103,10 +106,27 @@ def refuse_foreign(
             message = f"run {run.name} stopped at step {story['step']}, before its budget was spent"
             raise BadCheckpoint(message, advice="The command that began it finishes it")
         wanted = binding(order.recipe, size)
-        for key in ("topology", "n_classes", "grid", "intensity", "augment"):
-            if choices[key] != wanted[key]:
-                message = f"run {run.name} was trained with another {key} than the recipe has"
-                raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
+        if key := _foreign(choices, wanted, is_released=name in order.runs):
+            message = f"run {run.name} was trained with another {key} than the recipe has"
+            raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
+
+
+def _foreign(
+    choices: Mapping[str, Any], wanted: Mapping[str, Any], *, is_released: bool
+) -> str | None:
+    """Return the first choice in which a run differs from the recipe, if there is one."""
+    for key in ("topology", "n_classes", "grid", "intensity", "augment"):
+        if choices[key] != wanted[key]:
+            return key
+    if not agree(choices.get("generator"), wanted.get("generator")):
+        return "generator"
+    # older code had no such key, and nobody knows what it was then
+    if "partial" in choices and choices["partial"] != wanted.get("partial"):
+        return "partial"
+    # what is compared with the released runs may have been trained in any way
+    if is_released and not agree(choices["training"], wanted["training"], OF_THE_COMMAND):
+        return "training"
+    return None
 
 
 def export_runs(

@@ -1,7 +1,7 @@
 """What one network is taught: on which cases, from whom, and what its checkpoint is bound to."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,5 +198,18 @@ def binding(recipe: Recipe, size: str) -> dict[str, Any]:
     }
     if recipe.generator is not None:
         choices["generator"] = recipe.generator
+    if recipe.data.partial:  # what nobody has drawn is no background: another loss
+        choices["partial"] = recipe.data.partial
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(choices))
     return plain
+
+
+def agree(mine: Any, other: Any, but: Collection[str] = ()) -> bool:
+    """Compare one choice of two trainings; of its own keys, those that both know, without `but`.
+
+    Older code had fewer keys, and did what today's defaults say.
+    """
+    if not (isinstance(mine, dict) and isinstance(other, dict)):
+        return bool(mine == other)
+    both = (mine.keys() & other.keys()).difference(but)
+    return all(mine[key] == other[key] for key in both)

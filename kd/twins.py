@@ -7,7 +7,7 @@ that only a student with a teacher can inherit.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kd.lessons import lineage
+from kd.lessons import agree, lineage
 from kd.validate import MEASURES, Score, paired
 
 CHOICES = ("names", "training", "generator", "augment", "partial")  # the same for both
@@ -51,16 +51,7 @@ def is_twin(mine: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> 
     if len(mine) != len(other) or len(lines[0]) != len(lines[1]):
         return False
     return all(
-        _agree(a["choices"].get(key), b["choices"].get(key))
+        agree(a["choices"].get(key), b["choices"].get(key), WITHOUT_EFFECT)
         for a, b in zip(*lines, strict=True)
         for key in CHOICES
     )
-
-
-def _agree(mine: Any, other: Any) -> bool:
-    """Compare one choice; of its own keys, only those that both runs know."""
-    if not (isinstance(mine, dict) and isinstance(other, dict)):
-        return bool(mine == other)
-    # older code had fewer keys, and did what today's defaults say
-    both = (mine.keys() & other.keys()).difference(WITHOUT_EFFECT)
-    return all(mine[key] == other[key] for key in both)

@@ -1,13 +1,19 @@
-"""Which runs are compared as a distilled student and its undistilled twin."""
+"""Which runs are of the recipe, and which are a distilled student and its undistilled twin."""
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from kd.evidence import told_of
+from kd.errors import BadCheckpoint
+from kd.evidence import Order, refuse_foreign, told_of
+from kd.lessons import binding
 from kd.measure import Agreement
+from kd.recipe import Recipe
 from kd.twins import twins
 from kd.validate import Score
+from tests.kd_phantoms import RECIPE, recipe
 
 LABELS, KL = None, {"labels": 1.0, "kl": 1.0}
 
@@ -116,3 +122,75 @@ def test_of_a_line_everything_is_told() -> None:
     assert (told["distilled"], told["terms"], told["teacher"]) == (True, KL, "a teacher")
     assert told["start"] == "after 60"
     assert [run["distilled"] for run in told["runs"]] == [False, True, False]
+
+
+ANATOMY = {"targets": {2: 1, 3: 2}}
+
+
+def made_by(chosen: Recipe, **changes: Any) -> dict[str, Any]:
+    """Return the story of a finished run of size small by a recipe, with other choices."""
+    choices = binding(chosen, "small") | {"names": ["a", "b"]}
+    training = choices["training"] | changes.pop("training", {})
+    return {"step": 10_000, "choices": choices | {"training": training} | changes}
+
+
+def refuse(chosen: Recipe, found: dict[str, Any], *, is_compared: bool = False) -> None:
+    run = Path("run")
+    order = Order(
+        recipe=chosen,
+        version="1.0",
+        runs={} if is_compared else {"small": (run,)},
+        runs_folder=Path(),
+        compared={"other": ("small", run)} if is_compared else {},
+        maps={},
+        golden_image=run,
+        golden_notice=run,
+        commit="",
+        created="",
+        command="",
+    )
+    refuse_foreign(order, {name: [found] for name in order.by_name}, ["c"])
+
+
+def other(**changes: Any) -> Recipe:
+    return msgspec.convert(RECIPE | changes, Recipe)
+
+
+def test_a_released_run_was_trained_as_the_recipe_says() -> None:
+    chosen = recipe()
+    refuse(chosen, made_by(chosen))
+    budget = {"seed": 7, "steps": 9, "checkpoint_every_s": 1.0}
+    refuse(chosen, made_by(chosen, training=budget))
+    faster = made_by(chosen, training={"rate": 0.5})
+    with pytest.raises(BadCheckpoint, match="another training than the recipe has"):
+        refuse(chosen, faster)
+    refuse(chosen, faster, is_compared=True)
+    older = made_by(chosen)
+    del older["choices"]["training"]["is_thin"]
+    refuse(chosen, older)
+
+
+def test_a_run_on_other_drawings_is_refused_even_beside_the_released_ones() -> None:
+    drawn = other(generator={"anatomy": ANATOMY})
+    noisier = other(generator={"anatomy": ANATOMY, "noise_std": 0.9})
+    refuse(drawn, made_by(drawn))
+    for chosen, found in ((drawn, noisier), (drawn, recipe()), (recipe(), drawn)):
+        for is_compared in (False, True):
+            with pytest.raises(BadCheckpoint, match="another generator"):
+                refuse(chosen, made_by(found), is_compared=is_compared)
+
+
+def test_a_run_is_bound_to_what_nobody_has_drawn() -> None:
+    data = RECIPE["data"]
+    partial = other(data=data | {"partial": [2]})  # type: ignore[operator]
+    assert "partial" not in binding(recipe(), "small"), "or older runs would not go on"
+    refuse(partial, made_by(partial))
+    with pytest.raises(BadCheckpoint, match="another partial"):
+        refuse(recipe(), made_by(partial))
+    refuse(partial, made_by(recipe()))  # older code did not record it
+
+
+def test_a_run_whose_teacher_saw_a_test_case_is_refused() -> None:
+    chosen = recipe()
+    with pytest.raises(BadCheckpoint, match="or one that it learnt from, was trained on test"):
+        refuse(chosen, made_by(chosen, taught_by_cases=["a", "c"]))
