@@ -78,6 +78,7 @@ def release(
     final = models / order.recipe.task / order.version
     _refuse_early(order, final)
     stories = stories_of(order)
+    # of the drawings of one map, the first has the name that a training would know
     refuse_foreign(order, stories, [pair.name for pair in test_pairs])
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
