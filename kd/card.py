@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kd import tables
+from kd import cells, tables
 from kd.recipe import TEACHER
 from node.package import Manifest
 from node.package.manifest import Range
@@ -41,8 +41,8 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             "",
             "## Measured",
             "",
-            f"On {numbers['cases']} {_held_out(manifest)}, through the node's own pipeline; "
-            "means with 95 % bootstrap intervals over cases; surface Dice at "
+            f"On {_held_out(manifest, numbers)}, through the node's own pipeline; "
+            f"{cells.means(numbers)}; surface Dice at "
             f"{numbers['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: one "
             "golden case, one thread, on the machine that made the release.",
             "",
@@ -89,9 +89,9 @@ def evaluation(manifest: Manifest, report: dict[str, Any], pictures: dict[str, l
         pictures: file names by what they show, in the order in which they are read.
     """
     lines = [
-        f"# {manifest.title} ({manifest.task} {manifest.version}): {report['cases']} cases",
+        f"# {manifest.title} ({manifest.task} {manifest.version}): {cells.cases_of(report)}",
         "",
-        "Through the node's own pipeline; means with 95 % bootstrap intervals over cases; surface "
+        f"Through the node's own pipeline; {cells.means(report)}; surface "
         f"Dice at {report['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: the golden "
         "case, on the machine that made this page. Single cases are in `cases.csv`, all numbers in "
         "`report.json`. The pictures show patients: keep them where patients are kept.",
@@ -120,9 +120,11 @@ def licence(manifest: Manifest) -> str:
     )
 
 
-def _held_out(manifest: Manifest) -> str:
-    drawn = manifest.provenance.training["recipe"].get("generator") is not None
-    return "images drawn from held-out label maps" if drawn else "held-out cases of the same source"
+def _held_out(manifest: Manifest, numbers: dict[str, Any]) -> str:
+    if manifest.provenance.training["recipe"].get("generator") is not None:
+        maps = cells.count(numbers["subjects"], "held-out label map")
+        return f"{cells.count(numbers['cases'], 'image')} drawn from {maps}"
+    return f"{cells.cases_of(numbers, 'held-out case')} of the same source"
 
 
 def _one_source(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ from node.imaging.resample import along, axis_matrix, regrid, resample
 
 ENDINGS = (".nii", ".nii.gz")
 FOLD_SEED = 1
+DRAWINGS = 8  # of each label map that judges: one would be a throw of the dice
 
 Splits = dict[str, tuple[str, ...]]
 
@@ -39,6 +40,7 @@ class Pair:
     image: Volume
     labels: Labels
     unknown: tuple[int, ...] = ()  # segments that nobody has drawn here: not the same as absent
+    subject: str = ""  # whom it shows; empty: somebody of whom there is no other case
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +159,29 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
     pair = read_files(name, image, labels, recipe.n_classes)
     present = set(np.unique(pair.labels.array).tolist())
     return replace(pair, unknown=tuple(n for n in chosen.partial if n not in present))
+
+
+def read_pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
+    """Read cases to judge by, in the order of `names`; of a label map, several drawings.
+
+    The first drawing has the map's name and is what `read_pair` returns.
+
+    Raises:
+        BadCase: of the first case that cannot be used.
+        BadSplit: the split file cannot be read.
+    """
+    if recipe.generator is None:
+        subjects = subjects_of(recipe, folder)
+        pairs = [read_pair(recipe, folder, name) for name in names]
+        return [replace(pair, subject=subjects.get(pair.name, pair.name)) for pair in pairs]
+    drawn = []
+    for name in names:
+        anatomy = read_anatomy(recipe, folder, name)
+        for number in range(1, DRAWINGS + 1):
+            title = name if number == 1 else f"{name}-drawing-{number}"
+            views = whole(anatomy, recipe.generator, zlib.crc32(title.encode()))
+            drawn.append(Pair(title, *views, subject=name))
+    return drawn
 
 
 def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:

@@ -1,6 +1,6 @@
 """Cases of another source than the data set: how a family does where it was not trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kd.cases import Pair, read_files
@@ -43,7 +43,8 @@ def _read(recipe: Recipe, one: Elsewhere, folder: Path, beside: Path) -> Foreign
     pairs = []
     for name, path in images_of(one, folder).items():
         label = folder / one.labels / f"{name}{one.label_ending}"
-        pairs.append(read_files(name, path, label, recipe.n_classes, ids))
+        pair = read_files(name, path, label, recipe.n_classes, ids)
+        pairs.append(replace(pair, subject=one.subjects.get(name, name)))
     return Foreign(one, tuple(pairs), ids)
 
 

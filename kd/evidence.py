@@ -16,14 +16,17 @@ from kd.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.export import Exported, export, real_patches
 from kd.lab import Say
-from kd.lessons import binding, lineage, seen_by
+from kd.lessons import agree, binding, lineage, seen_by
 from kd.recipe import Recipe
 from kd.runs import fold_run, open_run, open_runs
 from kd.train import CHECKPOINT, is_finished
 from kd.typed import noted
-from kd.validate import MEASURES, Score, Validation, compare, paired
+from kd.validate import Score, Validation, compare
 from node.package import Package
 from node.package.manifest import Segment, SizeName
+
+# of a training: a command line may choose these, and a release says what they were
+OF_THE_COMMAND = ("seed", "steps", "minutes", "checkpoint_every_s")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class Order:
     commit: str
     created: str  # ISO 8601 date
     command: str  # as typed, for the card
+
+    @property
+    def by_name(self) -> dict[str, tuple[SizeName, tuple[Path, ...]]]:
+        """Size and folders of every run, released ones by their size."""
+        found = {str(size): (size, folders) for size, folders in self.runs.items()}
+        return found | {name: (size, (run,)) for name, (size, run) in self.compared.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,29 +69,64 @@ class Made:
     training: dict[str, Any]  # steps, seconds, seed, budget, terms, command
 
 
-def refuse_foreign(order: Order, tested: Sequence[str]) -> None:
+def stories_of(order: Order) -> dict[str, list[dict[str, Any]]]:
+    """Return what is known of the networks of every run, released or compared, by its name.
+
+    Raises:
+        LabError: a run has no checkpoint, or one that does not fit.
+    """
+    return {
+        name: [open_run(order.recipe, size, run, torch.device("cpu"))[1] for run in folders]
+        for name, (size, folders) in order.by_name.items()
+    }
+
+
+def refuse_foreign(
+    order: Order, stories: Mapping[str, Sequence[dict[str, Any]]], tested: Sequence[str]
+) -> None:
     """Refuse runs that this recipe did not make, that saw a test case, or that are not finished.
 
     Raises:
         BadCheckpoint: of the first such run, which is named.
     """
-    runs = [(size, run) for size, folders in order.runs.items() for run in folders]
-    for size, run in [*runs, *order.compared.values()]:
-        story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
+    runs = [
+        (name, size, run, story)
+        for name, (size, folders) in order.by_name.items()
+        for run, story in zip(folders, stories[name], strict=True)
+    ]
+    for name, size, run, story in runs:
         choices = story["choices"]
         if seen := sorted(set(tested) & seen_by(story)):
-            message = f"run {run.name} was trained on test case {seen[0]} and {len(seen) - 1} more"
-            raise BadCheckpoint(message, advice="Train it again, with today's split file")
+            who = f"run {run.name}, or one that it learnt from,"
+            message = f"{who} was trained on test case {seen[0]} and {len(seen) - 1} more"
+            raise BadCheckpoint(message, advice="Train them again, with today's split file")
         if choices["training"] is None:  # imported: its recipe was written from it
             continue
         if not is_finished(story):
             message = f"run {run.name} stopped at step {story['step']}, before its budget was spent"
             raise BadCheckpoint(message, advice="The command that began it finishes it")
         wanted = binding(order.recipe, size)
-        for key in ("topology", "n_classes", "grid", "intensity", "augment"):
-            if choices[key] != wanted[key]:
-                message = f"run {run.name} was trained with another {key} than the recipe has"
-                raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
+        if key := _foreign(choices, wanted, is_released=name in order.runs):
+            message = f"run {run.name} was trained with another {key} than the recipe has"
+            raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
+
+
+def _foreign(
+    choices: Mapping[str, Any], wanted: Mapping[str, Any], *, is_released: bool
+) -> str | None:
+    """Return the first choice in which a run differs from the recipe, if there is one."""
+    for key in ("topology", "n_classes", "grid", "intensity", "augment"):
+        if choices[key] != wanted[key]:
+            return key
+    if not agree(choices.get("generator"), wanted.get("generator")):
+        return "generator"
+    # older code had no such key, and nobody knows what it was then
+    if "partial" in choices and choices["partial"] != wanted.get("partial"):
+        return "partial"
+    # what is compared with the released runs may have been trained in any way
+    if is_released and not agree(choices["training"], wanted["training"], OF_THE_COMMAND):
+        return "training"
+    return None
 
 
 def export_runs(
@@ -139,26 +183,6 @@ def compared_runs(
             say(f"{name}, {source}: mean Dice {away['dice']['mean']:.4f}")
     shutil.rmtree(aside)
     return numbers, singles
-
-
-def twins(report: dict[str, Any], scores: dict[str, list[Score]]) -> list[dict[str, Any]]:
-    """Pair each distilled run with its undistilled twin: same size, seeds and budgets."""
-    runs = {name: (name, said) for name, said in report["sizes"].items()}
-    runs |= {name: (said["size"], said) for name, said in report["compared"].items()}
-    found = []
-    for name, (size, said) in runs.items():
-        told = said["training"]
-        if not told["distilled"]:
-            continue
-        for other, (other_size, other_said) in runs.items():
-            twin = other_said["training"]
-            is_alike = [_budget(one) for one in twin["runs"]] == [
-                _budget(one) for one in told["runs"]
-            ]
-            if size == other_size and is_alike and not twin["distilled"]:
-                gaps = {m: paired(scores[name], scores[other], m) for m in MEASURES}
-                found.append({"distilled": name, "undistilled": other, "size": size} | gaps)
-    return found
 
 
 def told_of(story: dict[str, Any], command: str) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """What must hold before a package is released: the recipe's demands against the measured report."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from kd.intervals import LEAST_SUBJECTS
 from kd.recipe import Gates
+from node.package.manifest import SizeName
 
 
 def failures(gates: Gates, report: dict[str, Any]) -> list[str]:
@@ -16,13 +19,33 @@ def failures(gates: Gates, report: dict[str, Any]) -> list[str]:
     for size, least in gates.retention.items():
         found += _least(sizes, size, ("retention", "mean"), least, "retention")
     for size in gates.non_inferior:
+        if report["subjects"] < LEAST_SUBJECTS:  # there is no interval to look at
+            wanted = f"{LEAST_SUBJECTS} subjects, there are {report['subjects']}"
+            found.append(f"{size}: to tell that it is not inferior takes {wanted}")
+            continue
         for key, margin, what in (
             ("dice_difference", gates.margin_dice, "lower bound of the Dice difference"),
             ("nsd_difference", gates.margin_nsd, "lower bound of the surface Dice difference"),
         ):
             found += _least(sizes, size, (key, "ci", 0), -margin, what)
         found += _most(sizes, size, ("hd95_mm_difference", "ci", 1), gates.margin_hd95_mm)
+    for source, demands in gates.elsewhere.items():
+        found += _elsewhere(source, demands, report)
     return found
+
+
+def _elsewhere(source: str, demands: Mapping[SizeName, float], report: dict[str, Any]) -> list[str]:
+    """Return the demands on one other source that do not hold."""
+    there = [one for one in report.get("elsewhere", []) if one["name"] == source]
+    if not there:
+        return [f"{source} was not measured: give --elsewhere, the folder that holds its images"]
+    return [
+        sentence
+        for size, least in demands.items()
+        for sentence in _least(
+            there[0]["sizes"], size, ("retention", "mean"), least, f"retention on {source}"
+        )
+    ]
 
 
 def _least(

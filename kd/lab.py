@@ -1,18 +1,18 @@
 """What the commands do, as functions: recipe and folders in, results out, no printing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from kd.cases import folds, names_of, read_cases, subjects_of
 from kd.errors import BadSplit, BadTeacher
-from kd.lessons import SOFT, Lesson, beginning, identity, source
+from kd.lessons import SOFT, Lesson, beginning, identity, seen_by_any, source
 from kd.losses import distilled, taught
 from kd.recipe import Recipe
 from kd.runs import fold_run, imported_folds, new_network, open_run
-from kd.soft import write_maps
+from kd.soft import Makers, write_maps
 from kd.together import Pupil, learn
 from kd.train import Outcome, Progress, Slice, Trainer, pick_device
 
@@ -80,8 +80,10 @@ def study_together(
         if lesson.is_taught:
             objective = distilled(recipe.distillation, choice.balance)
         said = teacher if lesson.is_taught else None
-        bound = identity(recipe, lesson, said, beginning(recipe, lesson, network))
-        trainer = Trainer(network, choice, recipe.augment, bound, device)
+        begun = beginning(recipe, lesson, network)
+        bound = identity(recipe, lesson, said, begun)
+        older = identity(recipe, lesson, said and replace(said, has_seen=None), begun)
+        trainer = Trainer(network, choice, recipe.augment, bound, device, older=older)
         pupils.append(Pupil(trainer, objective, run, report_of(run)))
     return dict(zip(lessons, learn(pupils, batches, limits=here), strict=True))
 
@@ -165,10 +167,12 @@ def teach(
     if recipe.generator is not None:
         return True  # no case comes twice: the teacher is asked while its students learn
     device = pick_device(here.device)
-    teachers = [
-        open_run(recipe, recipe.fold_size, fold_run(runs.folder, number), device)[0]
+    opened = [
+        open_run(recipe, recipe.fold_size, fold_run(runs.folder, number), device)
         for number in range(len(parts))
     ]
+    teachers = [network for network, _ in opened]
+    has_seen = seen_by_any(story for _, story in opened)
 
     def teachers_of(name: str) -> list[nn.Module]:
         unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
@@ -178,7 +182,8 @@ def teach(
     if seen := [name for name in names if name not in known] if len(parts) > 1 else []:
         say(f"{len(seen)} cases, such as {seen[0]}, were seen by every fold: their maps are surer")
     cases = read_cases(recipe, folder, names)
-    write_maps(cases, teachers_of, recipe, device, runs.folder / SOFT, say=say)
+    soft = runs.folder / SOFT
+    write_maps(cases, Makers(teachers_of, has_seen), recipe, device, soft, say=say)
     return True
 
 
@@ -203,9 +208,11 @@ def soften(
         message = "images of this recipe are drawn: its teacher has no soft targets to keep"
         raise BadTeacher(message, advice="kd distill --runs asks the teacher at every step")
     device = pick_device(here.device)
-    teachers = [open_run(recipe, lesson.size, run, device)[0] for run in runs]
+    opened = [open_run(recipe, lesson.size, run, device) for run in runs]
+    teachers = [network for network, _ in opened]
+    makers = Makers(lambda _: teachers, seen_by_any(story for _, story in opened))
     cases = read_cases(recipe, folder, lesson.names)
-    return write_maps(cases, lambda _: teachers, recipe, device, lesson.soft, say=say)
+    return write_maps(cases, makers, recipe, device, lesson.soft, say=say)
 
 
 def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:

@@ -3,7 +3,7 @@
 Shapes: B batch, K classes (0 is background), Z Y X voxels. Every function takes logits, before any
 softmax, and returns a scalar; sums run in float32 whatever the autocast. The teacher comes as
 log-probabilities, which a softmax at any temperature treats like logits. Its maps know nothing
-below `LEAST_PROBABILITY`, so no student is corrected for being surer than that.
+below `LEAST_PROBABILITY`.
 """
 
 import math
@@ -128,10 +128,12 @@ def kl(
 
     T² sum_k p_k log(p_k / q_k), p and q softened by T, averaged over voxels with `weights`
     (Hinton et al. 2015; T² keeps the gradient's size). Fast-nnUNet averages over classes too,
-    which makes the term weak.
+    which makes the term weak. The student is not clamped as the maps are: one that is surely wrong
+    would have no gradient. One that is surer than a map can say is drawn back, by T (q - p) of each
+    class: no more than T LEAST_PROBABILITY^(1/T).
     """
     p = (teacher_bkzyx.float() / temperature).log_softmax(1)
-    q = (_log_probabilities(logits_bkzyx) / temperature).log_softmax(1)
+    q = (logits_bkzyx.float() / temperature).log_softmax(1)
     by_voxel = (p.exp() * (p - q)).sum(1)
     return temperature**2 * (by_voxel * weights_bzyx).sum() / weights_bzyx.sum().clamp_min(SMOOTH)
 
@@ -141,7 +143,8 @@ def channel_wise(logits_bkzyx: Tensor, teacher_bkzyx: Tensor, temperature: float
 
     T² / K sum_k KL(softmax over voxels of teacher_k / T || the same of student_k / T), mean over
     cases (Shu et al., ICCV 2021). Both sides are log-probabilities, as a map per voxel is known
-    only up to a constant otherwise.
+    only up to a constant otherwise, and both are clamped at `LEAST_PROBABILITY`: far from a
+    structure, a student may be surer than a map can say.
     """
     p = (_log_probabilities(teacher_bkzyx) / temperature).flatten(2).log_softmax(2)
     q = (_log_probabilities(logits_bkzyx) / temperature).flatten(2).log_softmax(2)

@@ -5,6 +5,7 @@ moves alike; a convolution is a matrix of output channels by input channels and 
 scale of Liu et al. 2025 (arXiv 2502.16982) it takes the rates of AdamW.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -49,8 +50,14 @@ class Optimiser:
             part.step()
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what the next step depends on besides the weights."""
-        return [part.state_dict() for part in self._parts]
+        """Return what the next step depends on besides the weights.
+
+        Momentum has its weight's shape: how the weight lies in memory is no part of a training.
+        """
+        saved = [part.state_dict() for part in self._parts]
+        if self._matrices:
+            saved[-1] = self._changed(saved[-1], _as_weight)
+        return saved
 
     def restore(self, state: list[dict[str, Any]]) -> None:
         """Continue from what `state` returned.
@@ -58,8 +65,21 @@ class Optimiser:
         Raises:
             ValueError: it is of other parameters.
         """
+        if self._matrices:
+            state = [*state[:-1], self._changed(state[-1], _as_matrix)]
         for part, saved in zip(self._parts, state, strict=True):
             part.load_state_dict(saved)
+
+    def _changed(
+        self, saved: dict[str, Any], change: Callable[[Tensor, Tensor], Tensor]
+    ) -> dict[str, Any]:
+        """Return the state of the convolutions with `change` of each momentum and its weight."""
+        weights = [weight for weight, _ in self._matrices]
+        changed = {
+            number: {key: change(value, weights[number]) for key, value in kept.items()}
+            for number, kept in saved["state"].items()
+        }
+        return saved | {"state": changed}
 
 
 def _convolutions(network: nn.Module) -> list[nn.Parameter]:
@@ -78,11 +98,22 @@ def _matrix(weight: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(matrix, requires_grad=False)
 
 
-def _as_matrix(values: Tensor, weight: nn.Parameter) -> Tensor:
+def _as_matrix(values: Tensor, weight: Tensor) -> Tensor:
     """Return [rows, others] of [rows, columns, Z, Y, X], in the order of the weight's memory.
 
-    The order of columns is no matter to Muon.
+    The order of columns is no matter to Muon. What is a matrix already stays one: older code kept
+    momentum as it lay in memory.
     """
+    if values.ndim == 2:
+        return values
     if weight.is_contiguous():
         return values.reshape(values.shape[0], -1)
     return values.permute(0, 2, 3, 4, 1).reshape(values.shape[0], -1)
+
+
+def _as_weight(matrix: Tensor, weight: Tensor) -> Tensor:
+    """Return [rows, columns, Z, Y, X] of a matrix in the order of the weight's memory."""
+    if weight.is_contiguous():
+        return matrix.reshape(weight.shape)
+    rows, columns, z, y, x = weight.shape
+    return matrix.reshape(rows, z, y, x, columns).permute(0, 4, 1, 2, 3).contiguous()

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from PIL import Image
 
+from kd.cells import cases_of
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient
 from node.package import SIZES, Segment
@@ -62,7 +63,7 @@ def accuracy_against_latency(report: dict[str, Any]) -> str:
     axes.set_xlabel("seconds per golden case, one thread (logarithmic)")
     axes.set_ylabel("mean Dice, 95 % interval")
     hollow = "; hollow: not released (twins, seeds, ablations)" if report.get("compared") else ""
-    title = f"{report['task']} {report['version']}: {report['cases']} held-out cases{hollow}"
+    title = f"{report['task']} {report['version']}: {cases_of(report, 'held-out case')}{hollow}"
     axes.set_title(title, fontsize="medium")
     axes.legend(frameon=False, loc="best")
     return _svg(figure)

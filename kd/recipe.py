@@ -53,6 +53,7 @@ class Elsewhere(_Strict, frozen=True, kw_only=True):
     labels: str
     image_ending: str = ".nii.gz"
     label_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # case -> whom it shows, where somebody is there twice
     ids: str | None = None  # CSV beside the recipe, where labels are in others' numbers (kd.ids)
     note: str = ""  # what the reference is, and what to make of it
 
@@ -63,6 +64,7 @@ class Unlabelled(_Strict, frozen=True, kw_only=True):
     name: str
     images: str  # folder, relative to the one given on the command line
     image_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # as above
     against: str | None = None  # folder of another contrast of the same people, by name
     against_ending: str = ".nii.gz"
     masks: str | None = None  # folder of lesions that somebody marked, on the images' grids
@@ -128,7 +130,7 @@ class Distillation(_Strict, frozen=True, kw_only=True):
 
 
 class Gates(_Strict, frozen=True, kw_only=True):
-    """What must hold, on the test cases, before a package is released."""
+    """What must hold before a package is released: on the test cases, or where it says so."""
 
     dice: dict[SizeName, float] = {}  # least mean Dice of a size
     retention: dict[SizeName, float] = {}  # least share of the teacher's mean Dice
@@ -136,6 +138,8 @@ class Gates(_Strict, frozen=True, kw_only=True):
     margin_dice: float = 0.005
     margin_nsd: float = 0.01
     margin_hd95_mm: float = 0.25
+    # least retention of a size on the cases of another source, by the source's name
+    elsewhere: dict[str, dict[SizeName, float]] = {}
 
 
 class Recipe(_Strict, frozen=True, kw_only=True):
@@ -169,13 +173,17 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     generator: Generator | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an ensemble of a size that does not exist."""
+        """Refuse what names a size, source or segment that does not exist."""
         if self.fold_size not in self.sizes and self.fold_size != TEACHER:
             message = f"fold_size {self.fold_size!r} is not among the sizes"
             raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
         if self.released_teacher == "ensemble" and self.fold_size != TEACHER:
             message = "released_teacher: ensemble is made of networks of size teacher"
             raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
+        sources = [one.name for one in self.elsewhere]
+        if unknown_sources := sorted(self.gates.elsewhere.keys() - set(sources)):
+            message = f"gates.elsewhere: there is no source {unknown_sources[0]!r} in elsewhere"
+            raise BadRecipe(message, advice=f"It has: {', '.join(sources) or 'none'}")
         if self.generator is not None:
             numbers = {part.number for part in self.segments}
             if unknown := sorted(set(self.generator.anatomy.targets.values()) - numbers):

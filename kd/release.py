@@ -26,10 +26,11 @@ from kd.evidence import (
     ensemble,
     export_runs,
     refuse_foreign,
-    twins,
+    stories_of,
 )
 from kd.lab import Say
 from kd.recipe import TEACHER, UNKNOWN_CODE
+from kd.twins import twins
 from kd.unlabelled import Crowd, look
 from kd.validate import Validation, metrics_of, report_of, rows, score_all, validate
 from node.imaging.nifti import read_volume, write
@@ -65,7 +66,7 @@ def release(
         train_cases: source of the real patches on which torch and ONNX are compared.
         test_pairs: held-out cases, measured once, here.
         models: folder of all packages.
-        others: images of other sources, for the report; no gate looks at them.
+        others: images of other sources, for the report and for gates that name them.
         say: called with a sentence now and then.
 
     Raises:
@@ -76,7 +77,9 @@ def release(
     """
     final = models / order.recipe.task / order.version
     _refuse_early(order, final)
-    refuse_foreign(order, [pair.name for pair in test_pairs])
+    stories = stories_of(order)
+    # of the drawings of one map, the first has the name that a training would know
+    refuse_foreign(order, stories, [pair.name for pair in test_pairs])
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "golden").mkdir(parents=True)
@@ -104,7 +107,7 @@ def release(
         order, package, found, (train_cases, test_pairs), abroad, say
     )
     report["unlabelled"] = [look(package, one, say) for one in others.unlabelled]
-    report["twins"] = twins(report, found.scores | singles)
+    report["twins"] = twins(report, found.scores | singles, stories)
     table = "\n".join(rows(package.manifest, found.scores | singles)) + "\n"
     (draft / "cases.csv").write_text(table, encoding="utf-8")
     (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -157,8 +160,11 @@ def _refuse_early(order: Order, final: Path) -> None:
         if value.strip() in ("", UNKNOWN_CODE):
             message = f"the recipe says nothing under {key}"
             raise BadRecipe(message, advice="A card without it helps nobody: fill it in")
-    for size, _ in order.compared.values():
+    for name, (size, _) in order.compared.items():
         order.recipe.net(size)
+        if name in order.runs:
+            message = f"a compared run is called {name}, and so is a released one"
+            raise LabError(message, advice="Give it another NAME in --compare NAME=SIZE:RUN")
     for part in order.recipe.segments:
         if UNKNOWN_CODE in (part.type.value, part.category.value):
             message = f"segment {part.number} ({part.label}) has no code"

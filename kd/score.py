@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from kd.cases import read_cases
+from kd.cases import prepare, read_pairs
 from kd.errors import BadSplit
 from kd.intervals import interval
 from kd.lab import held_out
@@ -30,7 +30,7 @@ class Standing:
     """Dice of one run on the cases of one fold."""
 
     cases: int
-    dice: Interval  # mean over structures, interval over cases
+    dice: Interval  # mean over structures, interval over subjects
     per_structure: dict[str, float]
 
 
@@ -40,21 +40,23 @@ def score(
     """Measure the finished or interrupted run of one size on the cases of `fold`.
 
     Raises:
-        BadSplit: there is no such fold, or the run was trained on a case of it.
+        BadSplit: there is no such fold, or the run, or its teacher, was trained on a case of it.
         LabError: the run has no checkpoint, or a case cannot be read.
     """
     names = held_out(recipe, folder, fold)
     on = pick_device(device)
     network, story = open_run(recipe, size, run, on)
     if seen := sorted(set(names) & seen_by(story)):
-        message = (
-            f"run {run.name} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
-        )
-        raise BadSplit(message, advice=f"Train it with --without-fold {fold}, or name its own fold")
+        who = f"run {run.name}, or one that it learnt from,"
+        message = f"{who} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
+        advice = f"Train it with --without-fold {fold}, and its teacher too, or name its own fold"
+        raise BadSplit(message, advice=advice)
     augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
     plain = msgspec.structs.replace(recipe, augment=augment)
-    found = []
-    for case in read_cases(recipe, folder, names):
+    found, subjects = [], []
+    for pair in read_pairs(recipe, folder, names):
+        case = prepare(recipe, pair)
+        subjects.append(pair.subject)
         labels = soft_map(case, [network], plain, on).argmax(0)
         found.append(
             [
@@ -66,8 +68,8 @@ def score(
         )
     table = np.array(found)
     return Standing(
-        cases=len(names),
-        dice=interval(np.nanmean(table, 1).tolist()),
+        cases=len(table),
+        dice=interval(np.nanmean(table, 1).tolist(), subjects),
         per_structure={
             part.label: float(mean)
             for part, mean in zip(recipe.segments, np.nanmean(table, 0), strict=True)

@@ -9,6 +9,7 @@ Shapes: K classes, Z Y X voxels of the prepared case.
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
 
 MAKER = "maker.txt"  # in a folder of maps: which teacher made them
+SEEN = "seen.json"  # beside it: the cases that this teacher has seen
 SAID_EVERY = 10  # maps
 LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
 
@@ -53,9 +55,17 @@ def soft_map(
     return np.log(np.maximum(probabilities, LEAST_PROBABILITY)).astype(np.float16)
 
 
+@dataclass(frozen=True)
+class Makers:
+    """The networks that make maps, and what their students must not be judged on."""
+
+    of: Callable[[str], Sequence[nn.Module]]  # name of a case -> the mean of these is its map
+    has_seen: Sequence[str]  # cases that any of them has seen
+
+
 def write_maps(
     cases: Sequence[Case],
-    teachers_of: Callable[[str], Sequence[nn.Module]],
+    makers: Makers,
     recipe: Recipe,
     device: torch.device,
     folder: Path,
@@ -66,7 +76,7 @@ def write_maps(
 
     Args:
         cases: prepared cases.
-        teachers_of: which networks may judge a case.
+        makers: which networks may judge a case, and what they have seen.
         recipe: patch, overlap, and whether left and right may be mirrored.
         device: of the teachers.
         folder: of the maps.
@@ -75,14 +85,15 @@ def write_maps(
     Raises:
         BadTeacher: the folder holds maps of another teacher, or the disk is full.
     """
-    maker = _maker(cases, teachers_of, recipe)
+    maker = _maker(cases, makers.of, recipe)
     written = 0
     try:
         _claim(folder, maker)
+        (folder / SEEN).write_bytes(msgspec.json.encode(makers.has_seen))
         for case in cases:
             path = folder / f"{case.name}.npy"
             if not path.exists():
-                _save(soft_map(case, teachers_of(case.name), recipe, device), path)
+                _save(soft_map(case, makers.of(case.name), recipe, device), path)
                 written += 1
                 if written % SAID_EVERY == 0:
                     say(f"{written} soft targets written, of at most {len(cases)}")
@@ -159,6 +170,22 @@ def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftM
             raise BadTeacher(message, advice="It was made with another recipe: make it again")
         maps.append(found)
     return maps
+
+
+def makers_have_seen(folder: Path) -> tuple[str, ...] | None:
+    """Return the cases that the makers of the maps have seen; None: older maps do not tell.
+
+    Raises:
+        BadTeacher: the record is damaged.
+    """
+    path = folder / SEEN
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[str, ...])
+    except (OSError, msgspec.MsgspecError) as exc:
+        message = f"{folder.name}/{SEEN} cannot be read"
+        raise BadTeacher(message, advice="The command that wrote the maps writes it again") from exc
 
 
 def maps_digest(cases: Sequence[Case], folder: Path) -> str:

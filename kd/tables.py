@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kd.cells import cases_of, has_intervals, interval, row, signed
 from kd.recipe import TEACHER
 from kd.validate import MEASURES
 from node.package import Manifest
 
+TOO_FEW = "too few subjects to tell"
 MOST_SHARES = 5  # of a lesion, by segment
 MOST_COLUMNS = 8  # structures side by side in one table
 
@@ -18,22 +20,22 @@ def sizes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
         labels = []  # `structures` has them, one in each line
     head = ["size", "parameters", "GMAC per patch", "mean Dice", *labels]
     head += ["surface Dice", "HD95 mm", "retention", "seconds", "peak MB"]
-    lines = [_row(head), "|" + "---|" * len(head)]
+    lines = [row(head), "|" + "---|" * len(head)]
     for size, found in numbers["sizes"].items():
         dice = found["dice"]
         cells = [
             size,
             f"{found['parameters']:,}",
             f"{found['macs_per_patch'] / 1e9:.2f}",
-            _interval(dice),
-            *(_interval(dice["per_structure"][label]) for label in labels),
-            _interval(found["nsd"]),
-            _interval(found["hd95_mm"]),
-            _interval(found["retention"]) if "retention" in found else "",
+            interval(dice),
+            *(interval(dice["per_structure"][label]) for label in labels),
+            interval(found["nsd"]),
+            interval(found["hd95_mm"]),
+            interval(found["retention"]) if "retention" in found else "",
             f"{found['seconds']:.2f}" if "seconds" in found else "",
             f"{found['peak_mb']:.0f}" if "seconds" in found else "",
         ]
-        lines.append(_row(cells))
+        lines.append(row(cells))
     return lines
 
 
@@ -42,10 +44,10 @@ def structures(numbers: dict[str, Any], labels: Sequence[str]) -> list[str]:
     if len(labels) <= MOST_COLUMNS:
         return []
     names = list(numbers["sizes"])
-    lines = ["", _row(["Dice", *names]), "|" + "---|" * (len(names) + 1)]
+    lines = ["", row(["Dice", *names]), "|" + "---|" * (len(names) + 1)]
     for label in labels:
         found = [numbers["sizes"][size]["dice"]["per_structure"][label] for size in names]
-        lines.append(_row([label, *(_interval(one) for one in found)]))
+        lines.append(row([label, *(interval(one) for one in found)]))
     return lines
 
 
@@ -54,7 +56,7 @@ def elsewhere(numbers: dict[str, Any]) -> list[str]:
     lines = []
     for found in numbers.get("elsewhere", []):
         lines += [
-            f"### {found['name']}: {_count(found['cases'], 'case')}",
+            f"### {found['name']}: {cases_of(found)}",
             "",
             found["note"].strip(),
             "",
@@ -64,9 +66,9 @@ def elsewhere(numbers: dict[str, Any]) -> list[str]:
             "|---|---|---|---|---|",
         ]
         for size, one in found["sizes"].items():
-            kept = _interval(one["retention"]) if "retention" in one else ""
-            cells = [_interval(one[key]) for key in MEASURES]
-            lines.append(_row([size, *cells, kept]))
+            kept = interval(one["retention"]) if "retention" in one else ""
+            cells = [interval(one[key]) for key in MEASURES]
+            lines.append(row([size, *cells, kept]))
         lines += [
             *structures(found, found["structures"]),
             "",
@@ -89,8 +91,8 @@ def _not_released(numbers: dict[str, Any], source: str) -> list[str]:
     ]
     for name, one in runs.items():
         found = one["elsewhere"][source]
-        cells = [name, one["size"], _lesson(one["training"], numbers), _interval(found["dice"])]
-        lines.append(_row([*cells, _signed(found["released_minus_this"])]))
+        cells = [name, one["size"], _lesson(one["training"], numbers), interval(found["dice"])]
+        lines.append(row([*cells, signed(found["released_minus_this"])]))
     return [*lines, ""]
 
 
@@ -99,7 +101,7 @@ def unlabelled(numbers: dict[str, Any]) -> list[str]:
     lines = []
     for found in numbers.get("unlabelled", []):
         lines += [
-            f"### {found['name']}: {_count(found['cases'], 'image')}",
+            f"### {found['name']}: {cases_of(found, 'image')}",
             "",
             found["note"].strip(),
             "",
@@ -107,7 +109,7 @@ def unlabelled(numbers: dict[str, Any]) -> list[str]:
         for size, one in found["sizes"].items():
             said = [f"{one['refused']} refused for their volumes"]
             if "like_teacher" in one:
-                said.append(f"Dice with the teacher {_interval(one['like_teacher'])}")
+                said.append(f"Dice with the teacher {interval(one['like_teacher'])}")
             if "masked" in one:
                 most = list(one["masked"].items())[:MOST_SHARES]
                 shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most)
@@ -126,12 +128,12 @@ def _contrasts(sizes: dict[str, Any]) -> list[str]:
         "Volume here against the other contrast of the same person: median difference, and the "
         "correlation over people:",
         "",
-        _row(["structure", *names]),
+        row(["structure", *names]),
         "|" + "---|" * (len(names) + 1),
     ]
     for label in sizes[names[0]]["against"]:
         cells = [_contrast(sizes[size]["against"][label]) for size in names]
-        lines.append(_row([label, *cells]))
+        lines.append(row([label, *cells]))
     return [*lines, ""]
 
 
@@ -158,10 +160,15 @@ def against_teacher(
         "| size | Dice | surface Dice | HD95 mm | not inferior in |",
         "|---|---|---|---|---|",
     ]
+    is_told = has_intervals(numbers)
     for size, found in students.items():
         gaps = [found[f"{name}_difference"] for name in MEASURES]
-        cells = [size, *(_signed(gap) for gap in gaps), _verdict(gaps, margins)]
-        lines.append(_row(cells))
+        cells = [
+            size,
+            *(signed(gap) for gap in gaps),
+            _verdict(gaps, margins) if is_told else TOO_FEW,
+        ]
+        lines.append(row(cells))
     return [*lines, "", f"![Differences by case]({plot})", ""]
 
 
@@ -170,12 +177,14 @@ def twins(numbers: dict[str, Any]) -> list[str]:
     if not numbers["twins"]:
         return []
     lines = [
-        "What distillation is worth: each run beside its twin of the same size, seed and steps "
-        "that saw labels alone. Differences are distilled minus undistilled, paired by case:",
+        "What distillation is worth: each run beside its twin of the same size, seed, steps, cases "
+        "and other choices that saw labels alone. Where channels are inherited, the difference is "
+        "of distillation and inheritance together. The same steps are not the same time: minutes "
+        "are distilled / undistilled. Differences are distilled minus undistilled, paired by case:",
         "",
-        "| run | size | learns from | seed | steps | distilled | undistilled | retention of both "
-        "| Dice | surface Dice | HD95 mm |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| run | size | learns from | seed | steps | minutes | distilled | undistilled "
+        "| retention of both | Dice | surface Dice | HD95 mm |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     runs = numbers["sizes"] | numbers["compared"]
     for twin in numbers["twins"]:
@@ -183,10 +192,11 @@ def twins(numbers: dict[str, Any]) -> list[str]:
         told = mine["training"]
         kept = [f"{100 * r['retention']['mean']:.2f} %" for r in (mine, other) if "retention" in r]
         cells = [twin["distilled"], twin["size"], _lesson(told, numbers)]
-        cells += [str(told["seed"]), str(told["steps"])]
-        cells += [_interval(mine["dice"]), _interval(other["dice"]), " and ".join(kept)]
-        cells += [_signed(twin[name]) for name in MEASURES]
-        lines.append(_row(cells))
+        minutes = [f"{run['training']['seconds'] / 60:.1f}" for run in (mine, other)]
+        cells += [str(told["seed"]), str(told["steps"]), " / ".join(minutes)]
+        cells += [interval(mine["dice"]), interval(other["dice"]), " and ".join(kept)]
+        cells += [signed(twin[name]) for name in MEASURES]
+        lines.append(row(cells))
     return [*lines, ""]
 
 
@@ -207,10 +217,10 @@ def compared(numbers: dict[str, Any]) -> list[str]:
         cells = [name, found["size"], _lesson(told, numbers), str(told["seed"])]
         cells += [
             str(told["steps"]),
-            *(_interval(found[key]) for key in ("dice", "nsd", "hd95_mm")),
+            *(interval(found[key]) for key in ("dice", "nsd", "hd95_mm")),
         ]
-        cells += [_interval(found["retention"]) if "retention" in found else ""]
-        lines.append(_row([*cells, _signed(found["released_minus_this"])]))
+        cells += [interval(found["retention"]) if "retention" in found else ""]
+        lines.append(row([*cells, signed(found["released_minus_this"])]))
     return [*lines, ""]
 
 
@@ -228,7 +238,7 @@ def volumes(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
     for size, found in numbers["sizes"].items():
         agreed = [found["volume_ml"][label] for label in labels]
         cells = [_agreement(v) for v in agreed]
-        lines.append(_row([size, *cells]))
+        lines.append(row([size, *cells]))
     return [*lines, ""]
 
 
@@ -237,25 +247,17 @@ def _long_volumes(numbers: dict[str, Any], labels: Sequence[str]) -> list[str]:
     lines = [
         "Volumes, found minus true, in ml: bias and 95 % limits of agreement (Bland-Altman):",
         "",
-        _row(["structure", *names]),
+        row(["structure", *names]),
         "|" + "---|" * (len(names) + 1),
     ]
     for label in labels:
         agreed = [numbers["sizes"][size]["volume_ml"][label] for size in names]
-        lines.append(_row([label, *(_agreement(v) for v in agreed)]))
+        lines.append(row([label, *(_agreement(v) for v in agreed)]))
     return [*lines, ""]
 
 
 def _agreement(v: dict[str, Any]) -> str:
     return f"{v['bias']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _verdict(gaps: list[dict[str, Any]], margins: list[float | None]) -> str:
@@ -285,15 +287,3 @@ def _lesson(told: dict[str, Any], numbers: dict[str, Any]) -> str:
     usual = next(run["training"]["teacher"] for run in runs if run["training"]["distilled"])
     of = "" if told["teacher"] == usual else "; other soft targets"
     return " + ".join(names) + of
-
-
-def _interval(found: dict[str, Any]) -> str:
-    low, high = found["ci"]
-    if low == high:  # a single case has no interval
-        return f"{found['mean']:.4f}"
-    return f"{found['mean']:.4f} ({low:.4f} to {high:.4f})"
-
-
-def _signed(found: dict[str, Any]) -> str:
-    low, high = found["ci"]
-    return f"{found['mean']:+.4f} ({low:+.4f} to {high:+.4f})"

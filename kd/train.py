@@ -81,12 +81,18 @@ class Trainer:
         augment: Augment | None,
         identity: str,
         device: torch.device,
+        *,
+        older: str | None = None,
     ) -> None:
-        """Prepare step 0; `identity` names all choices, so that no other training is resumed."""
+        """Prepare step 0; `identity` names all choices, so that no other training is resumed.
+
+        `older` is the identity that older code, which told less, gave to the same training.
+        """
         if (choice.steps is None) == (choice.minutes is None):
             message = "a budget is either training.steps or training.minutes"
             raise BadRecipe(message)
         self.choice, self.augment, self.identity, self.device = choice, augment, identity, device
+        self.known_as = (identity, older or identity)
         self.layout = _layout(network)
         self.network = network.to(device, memory_format=self.layout)
         self.averaged = deepcopy(self.network)
@@ -140,7 +146,7 @@ class Trainer:
         Raises:
             BadCheckpoint: it belongs to another recipe, size or seed.
         """
-        if state.get("format") != FORMAT or state.get("identity") != self.identity:
+        if state.get("format") != FORMAT or state.get("identity") not in self.known_as:
             message = "the checkpoint in this folder belongs to another training"
             raise BadCheckpoint(message, advice="Give another --run folder, or the recipe it had")
         self.step, self.seconds = int(state["step"]), float(state["seconds"])

@@ -31,6 +31,7 @@ class Person:
     """The files of one image, and of what is compared with it."""
 
     name: str
+    subject: str  # whom it shows
     image: Path
     against: Path | None  # another contrast of the same person, on any grid
     mask: Path | None  # a lesion, on the image's grid
@@ -78,7 +79,7 @@ def _read(said: Unlabelled, folder: Path) -> Crowd:
             if other is not None and not other.is_file():
                 message = f"{said.name}: {name} has no {other.name}"
                 raise BadCase(message, advice=f"It should be in {other.parent.name}")
-        people.append(Person(name, path, *beside))
+        people.append(Person(name, said.subjects.get(name, name), path, *beside))
     return Crowd(said, tuple(people))
 
 
@@ -94,11 +95,13 @@ def look(package: Package, crowd: Crowd, say: Callable[[str], None]) -> dict[str
     for number, person in enumerate(crowd.people, 1):
         _look_at(package, students, person, found)
         say(f"{crowd.said.name}: {number} of {len(crowd.people)}")
+    subjects = [person.subject for person in crowd.people]
     return {
         "name": crowd.said.name,
         "note": crowd.said.note,
         "cases": len(crowd.people),
-        "sizes": {size: _told(package, one) for size, one in found.items()},
+        "subjects": len(set(subjects)),
+        "sizes": {size: _told(package, one, subjects) for size, one in found.items()},
     }
 
 
@@ -141,7 +144,7 @@ def _is_refused(package: Package, labels: Labels) -> bool:
     return False
 
 
-def _told(package: Package, found: _Found) -> dict[str, Any]:
+def _told(package: Package, found: _Found, subjects: Sequence[str]) -> dict[str, Any]:
     names = [part.label for part in package.manifest.segments]
     volumes = np.array(found.volumes_ml)
     told: dict[str, Any] = {
@@ -149,7 +152,7 @@ def _told(package: Package, found: _Found) -> dict[str, Any]:
         "volumes_ml": dict(zip(names, np.median(volumes, 0).tolist(), strict=True)),
     }
     if found.like_teacher:
-        told["like_teacher"] = msgspec.to_builtins(interval(found.like_teacher))
+        told["like_teacher"] = msgspec.to_builtins(interval(found.like_teacher, subjects))
     if found.against_ml:
         told["against"] = _compared(names, volumes, np.array(found.against_ml))
     if found.masked:

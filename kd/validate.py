@@ -17,7 +17,7 @@ import numpy as np
 from kd.cases import Pair
 from kd.errors import BadCase, LabError
 from kd.ids import LEFT_OUT
-from kd.intervals import difference, interval, ratio
+from kd.intervals import difference, interval, ratio, words
 from kd.measure import TOLERANCE_MM, Agreement, agreement
 from kd.recipe import TEACHER
 from node.package import Package
@@ -36,6 +36,12 @@ class Score:
     case: str
     structures: tuple[Agreement | None, ...]  # in the manifest's order; None: nobody has drawn it
     seconds: float  # from volume to labels
+    subject: str = ""  # whom the case shows; empty: somebody of whom there is no other
+
+    @property
+    def whose(self) -> str:
+        """Return what tells subjects apart."""
+        return self.subject or self.case
 
     def mean(self, name: str) -> float:
         """Return the mean of one measure over the structures that can be judged."""
@@ -115,8 +121,8 @@ def score_all(
     for size in sizes:
         student = open_student(package, size, threads)
         scores[size] = [_score(package, student, pair, judged) for pair in pairs]
-        found = interval([score.mean("dice") for score in scores[size]])
-        say(f"{size}: mean Dice {found.mean:.4f} ({found.ci[0]:.4f} to {found.ci[1]:.4f})")
+        found = interval([score.mean("dice") for score in scores[size]], _whose(scores[size]))
+        say(f"{size}: mean Dice {words(found.mean, found.ci)}")
     return scores
 
 
@@ -146,6 +152,7 @@ def report_of(manifest: Manifest, found: Validation) -> dict[str, Any]:
         "task": manifest.task,
         "version": manifest.version,
         "cases": max(len(scores) for scores in found.scores.values()),
+        "subjects": max(len(set(_whose(scores))) for scores in found.scores.values()),
         "tolerance_mm": TOLERANCE_MM,
         "sizes": sizes,
     }
@@ -194,14 +201,15 @@ def compare(
 
 def paired(mine: Sequence[Score], theirs: Sequence[Score], name: str = "dice") -> dict[str, Any]:
     """Return the mean difference of one measure over the same cases, mine - theirs."""
-    gap = difference([s.mean(name) for s in mine], [s.mean(name) for s in theirs])
+    ours, others = ([s.mean(name) for s in side] for side in (mine, theirs))
+    gap = difference(ours, others, _whose(mine))
     result: dict[str, Any] = msgspec.to_builtins(gap)
     return result
 
 
 def rows(manifest: Manifest, by_run: dict[str, list[Score]]) -> list[str]:
     """Return the lines of a CSV: one per run (a size is one), case and structure."""
-    lines = ["run,case,structure,dice,nsd,hd95_mm,found_ml,true_ml,seconds"]
+    lines = ["run,case,subject,structure,dice,nsd,hd95_mm,found_ml,true_ml,seconds"]
     for run, scores in by_run.items():
         for score in scores:
             for part, one in zip(manifest.segments, score.structures, strict=True):
@@ -210,7 +218,9 @@ def rows(manifest: Manifest, by_run: dict[str, list[Score]]) -> list[str]:
                 numbers = (one.dice, one.nsd, one.hd95_mm, one.found_ml, one.true_ml)
                 cells = [f"{n:.5f}" for n in numbers]
                 lines.append(
-                    ",".join([run, score.case, part.label, *cells, f"{score.seconds:.3f}"])
+                    ",".join(
+                        [run, score.case, score.whose, part.label, *cells, f"{score.seconds:.3f}"]
+                    )
                 )
     return lines
 
@@ -240,16 +250,23 @@ def _score(package: Package, student: Student, pair: Pair, segments: Sequence[Se
         else None
         for part in segments
     )
-    return Score(pair.name, structures, sum(result.seconds.values()))
+    return Score(pair.name, structures, sum(result.seconds.values()), pair.subject)
 
 
 def _measure(scores: list[Score], name: str, labels: list[str]) -> dict[str, Any]:
     """Return one measure: mean over structures and cases, and each structure on its own."""
-    parts = {
-        label: msgspec.to_builtins(interval([getattr(one, name) for one in _known(scores, i)]))
-        for i, label in enumerate(labels)
-    }
-    return msgspec.to_builtins(interval([s.mean(name) for s in scores])) | {"per_structure": parts}
+    parts = {}
+    for i, label in enumerate(labels):
+        values = [getattr(one, name) for one in _known(scores, i)]
+        whose = _whose([score for score in scores if score.structures[i] is not None])
+        parts[label] = msgspec.to_builtins(interval(values, whose))
+    whole = interval([s.mean(name) for s in scores], _whose(scores))
+    return msgspec.to_builtins(whole) | {"per_structure": parts}
+
+
+def _whose(scores: Sequence[Score]) -> list[str]:
+    """Return the subject of each score."""
+    return [score.whose for score in scores]
 
 
 def _known(scores: list[Score], at: int) -> list[Agreement]:
@@ -260,7 +277,7 @@ def _known(scores: list[Score], at: int) -> list[Agreement]:
 def _against_teacher(scores: list[Score], teacher: list[Score]) -> dict[str, Any]:
     """Return retention and paired differences; the cases are the same, in the same order."""
     mine, theirs = ([s.mean("dice") for s in side] for side in (scores, teacher))
-    result: dict[str, Any] = {"retention": msgspec.to_builtins(ratio(mine, theirs))}
+    result: dict[str, Any] = {"retention": msgspec.to_builtins(ratio(mine, theirs, _whose(scores)))}
     for name in MEASURES:
         result[f"{name}_difference"] = paired(scores, teacher, name)
     return result

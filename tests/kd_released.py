@@ -1,24 +1,27 @@
 """A family of phantoms, taught, distilled and released: what tests of releases start from."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from kd.commands import main
 from tests.kd_phantoms import data_set, write_recipe
 
-OTHER = {
+OTHER: dict[str, Any] = {
     "name": "Another scanner",
     "images": "other/images",
     "labels": "other/labels",
     "ids": "ids.csv",
+    "subjects": {"ball_0": "somebody", "ball_1": "somebody"},
     "note": "Only the bright ball is known there.",
 }
-TWICE = {  # the other contrast of the same people is the image itself
+TWICE: dict[str, Any] = {  # the other contrast of the same people is the image itself
     "name": "The same people",
     "images": "other/images",
     "against": "other/images",
     "masks": "other/labels",
+    "subjects": {"ball_0": "somebody", "ball_1": "somebody"},
     "note": "Without a reference.",
 }
 BUDGET = ["--steps", "12", "--device", "cpu"]

@@ -4,12 +4,13 @@ import argparse
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from kd import card, plots
-from kd.cases import Pair, names_of, pairs_in, read_cases, read_pair
+from kd.cases import Pair, names_of, pairs_in, read_cases, read_pairs
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.elsewhere import read_elsewhere
 from kd.errors import BadRecipe
@@ -20,12 +21,12 @@ from kd.release import Others, release
 from kd.runs import released_runs
 from kd.typed import noted
 from kd.unlabelled import read_unlabelled
-from kd.validate import Validation, report_of, rows, validate
+from kd.validate import Score, Validation, report_of, rows, validate
 from node.package import SIZES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
 from node.pipeline import open_student, segment
 
-WORST = 3  # cases drawn as overlays
+WORST = 3  # cases drawn as overlays, of as many subjects
 
 
 def add_to(commands: Commands) -> None:
@@ -112,7 +113,7 @@ def _pairs(chosen: argparse.Namespace, package: Package, ids: Ids | None) -> lis
         message = f"package {package.name} holds no recipe that this version reads"
         raise BadRecipe(message, advice="Give --images and --labels") from exc
     names = names_of(recipe, chosen.data, chosen.split or recipe.data.test)
-    return [read_pair(recipe, chosen.data, name) for name in names]
+    return read_pairs(recipe, chosen.data, names)
 
 
 def _write(
@@ -128,20 +129,27 @@ def _write(
     }
     if TEACHER in found.scores and len(found.scores) > 1:
         texts["differences.svg"] = plots.differences(plots.AGAINST_TEACHER, found.gaps())
-    worst = "Worst cases: image, reference, found"
-    pictures: dict[str, list[str]] = {"Accuracy against latency": ["accuracy.svg"], worst: []}
+    title = "Worst cases: image, reference, found"
+    pictures: dict[str, list[str]] = {"Accuracy against latency": ["accuracy.svg"], title: []}
     by_name = {pair.name: pair for pair in pairs}
     for size, scores in found.scores.items():
         student = open_student(package, size)
-        for score in sorted(scores, key=lambda s: s.mean("dice"))[:WORST]:
+        for score in worst(scores):
             pair = by_name[score.case]
             labels = segment(pair.image, package, student).labels
             name = f"worst_{size}_{score.case}.png"
             plots.overlay(pair.image, pair.labels, labels, manifest.segments, out / name)
-            pictures[worst].append(name)
+            pictures[title].append(name)
     texts["card.md"] = card.evaluation(manifest, report, pictures)
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8")
+
+
+def worst(scores: Sequence[Score]) -> list[Score]:
+    """Return the cases of least Dice, the least first, of different subjects."""
+    best_first = sorted(scores, key=lambda s: s.mean("dice"), reverse=True)
+    of_each = {score.whose: score for score in best_first}  # the last of a subject is kept
+    return sorted(of_each.values(), key=lambda s: s.mean("dice"))[:WORST]
 
 
 def _release(chosen: argparse.Namespace) -> int:
@@ -165,7 +173,7 @@ def _release(chosen: argparse.Namespace) -> int:
     package = release(
         order,
         read_cases(recipe, chosen.data, train_names[:4]),
-        [read_pair(recipe, chosen.data, name) for name in test_names],
+        read_pairs(recipe, chosen.data, test_names),
         chosen.models,
         others=others,
         say=say,

@@ -9,6 +9,7 @@ import msgspec
 from kd import lab
 from kd.cases import names_of
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
+from kd.intervals import words
 from kd.lessons import SOFT, Lesson, student_lesson
 from kd.recipe import TEACHER, Distillation, Recipe, read_recipe
 from kd.runs import fold_run
@@ -199,7 +200,8 @@ def _distill(chosen: argparse.Namespace) -> int:
     terms = recipe.distillation
     recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
     names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
-    lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft)
+    fold = chosen.without_fold
+    lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft, without_fold=fold)
     lesson = replace(lesson, start=chosen.start)
     return _studied(chosen, recipe, lesson)
 
@@ -212,7 +214,9 @@ def _family(chosen: argparse.Namespace) -> int:
     lessons = {}
     for size in sizes:
         start, plain = _starts(chosen.start, size)
-        lesson = student_lesson(recipe, size, names, chosen.runs, chosen.soft)
+        lesson = student_lesson(
+            recipe, size, names, chosen.runs, chosen.soft, without_fold=chosen.without_fold
+        )
         lessons[into / f"{size}{ending}"] = replace(lesson, start=start)
         if not chosen.no_twins:
             lessons[into / f"{size}-labels{ending}"] = Lesson(size, names, start=plain)
@@ -248,9 +252,8 @@ def _score(chosen: argparse.Namespace) -> int:
     if chosen.json:
         show(msgspec.json.encode(found).decode())
         return EXIT_OK
-    low, high = found.dice.ci
     parts = ", ".join(f"{label} {mean:.4f}" for label, mean in found.per_structure.items())
-    show(f"{found.cases} cases: Dice {found.dice.mean:.4f} ({low:.4f} to {high:.4f}); {parts}")
+    show(f"{found.cases} cases: Dice {words(found.dice.mean, found.dice.ci)}; {parts}")
     return EXIT_OK
 
 

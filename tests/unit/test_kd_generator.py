@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from kd import lab
-from kd.cases import read_anatomy, read_pair
+from kd.cases import DRAWINGS, read_anatomy, read_pair, read_pairs
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
 from kd.generator import Generator, draw, whole
 from kd.labelmaps import AIR, Anatomy, LabelMap
-from kd.lessons import Lesson, student_lesson
+from kd.lessons import Lesson, seen_by, student_lesson
 from kd.recipe import Recipe
-from kd.runs import fold_run
+from kd.runs import fold_run, open_run
 from kd.train import Progress, Slice
 from node.imaging import Grid, Volume
 from node.imaging.nifti import write
@@ -271,6 +271,40 @@ def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
     lesson = student_lesson(chosen, "small", lesson.names, tmp_path / "other", None)
     with pytest.raises(BadCheckpoint):
         lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+
+
+def test_a_student_of_drawn_images_tells_what_its_teachers_have_seen(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen, here = drawing(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
+    assert lab.teach(chosen, folder, lab.Runs(tmp_path), here=here)
+    lesson = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
+    lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+    story = open_run(chosen, "small", tmp_path / "small", torch.device("cpu"))[1]
+    assert story["choices"]["names"] == ["head_0"]
+    assert seen_by(story) == {"head_0", "head_1"}
+
+
+def test_a_student_to_be_judged_on_a_fold_asks_the_network_without_it(tmp_path: Path) -> None:
+    chosen = msgspec.structs.replace(drawing(), folds=2)
+    all_of_them = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
+    assert all_of_them.teachers == (fold_run(tmp_path, 0), fold_run(tmp_path, 1))
+    one = student_lesson(chosen, "small", ("head_0",), tmp_path, None, without_fold=1)
+    assert one.teachers == (fold_run(tmp_path, 1),)
+
+
+def test_every_held_out_map_judges_by_several_drawings(folder: Path) -> None:
+    chosen = drawing(Generator(anatomy=ANATOMY))
+    drawn = read_pairs(chosen, folder, ["head_2", "head_1"])
+    assert len(drawn) == len({pair.name for pair in drawn}) == 2 * DRAWINGS
+    assert [pair.subject for pair in drawn] == ["head_2"] * DRAWINGS + ["head_1"] * DRAWINGS
+    first = read_pair(chosen, folder, "head_2")
+    assert drawn[0].name == "head_2"
+    assert np.array_equal(drawn[0].image.array, first.image.array)
+    for other in drawn[1:DRAWINGS]:
+        assert not np.array_equal(other.image.array, first.image.array)
+    again = read_pairs(chosen, folder, ["head_2"])
+    assert np.array_equal(again[5].image.array, drawn[5].image.array)
 
 
 def test_there_are_no_soft_targets_of_drawn_images(folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import kd
 from kd.cases import pairs_in
 from kd.errors import BadCase
 from kd.ids import LEFT_OUT, read_foreign_labels, read_ids
@@ -12,6 +13,7 @@ from node.imaging import Grid, Volume
 from node.imaging.nifti import write
 
 NUMBERS = (1, 2, 3)
+RECIPES = Path(kd.__file__).parent / "recipes"
 GRID = Grid((2, 2, 3), np.eye(4)[[2, 1, 0, 3]])
 
 
@@ -59,6 +61,13 @@ def test_only_a_table_may_leave_voxels_out(tmp_path: Path) -> None:
 def test_a_wrong_table_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(BadCase, match=rf"ids\.csv.*{said}"):
         read_ids(table(tmp_path, text), NUMBERS)
+
+
+def test_what_lies_in_the_middle_is_no_left_side() -> None:
+    """DLMUSE's vermal lobules (71 to 73) are neither left nor right cerebellar cortex."""
+    ids = read_ids(RECIPES / "brain-mr-ids-dlmuse.csv", tuple(range(1, 33)))
+    assert {71, 72, 73} <= set(ids.left_out)
+    assert [number for number, segment in ids.segments.items() if segment == 11] == [39]
 
 
 def test_a_missing_table_is_refused_by_name(tmp_path: Path) -> None:

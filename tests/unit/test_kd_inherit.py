@@ -13,6 +13,7 @@ from kd import checkpoint
 from kd.commands import main
 from kd.errors import BadRecipe
 from kd.inherit import inherit
+from kd.lab import lesson_names
 from kd.lessons import seen_by
 from kd.network import Ensemble, UNet, uniform
 from kd.recipe import read_recipe
@@ -125,12 +126,15 @@ def test_the_distilled_student_inherits_and_its_twin_does_not(taught: tuple[Path
 def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path]) -> None:
     root, folder = taught
     words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
-    run = ["--size", "small", "--run", str(root / "held")]
-    assert main(["distill", *words, "--runs", str(root), *run, "--without-fold", "0"]) == 0
-    state = checkpoint.load(root / "held" / CHECKPOINT, CPU)
+    soft = ["--soft", str(root / "soft-1")]
+    teacher = ["--size", "teacher", "--run", str(root / "teacher_1")]
+    assert main(["soften", str(root / "recipe.yaml"), "--data", str(folder), *teacher, *soft]) == 0
+    run = ["--size", "small", "--no-twins", "--into", str(root / "held"), "--without-fold", "1"]
+    assert main(["family", *words, "--runs", str(root), *soft, *run]) == 0
+    state = checkpoint.load(root / "held" / "small" / CHECKPOINT, CPU)
     story = {"choices": msgspec.json.decode(state["identity"])}
-    # fold 0 of the teacher has not seen its own cases, fold 1 has
-    assert len(seen_by(story)) == 2
+    # it inherits from the network of fold 1, which has not seen that fold
+    assert seen_by(story) == set(lesson_names(read_recipe(root / "recipe.yaml"), folder, 1))
     choices = story["choices"]
     choices["inherits"]["choices"]["names"] = ["another"]
     assert seen_by(story) == {*choices["names"], "another"}

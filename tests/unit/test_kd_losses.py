@@ -124,16 +124,42 @@ def test_kl_counts_only_weighted_voxels() -> None:
     assert float(kl(_logits(P1), _logits(T1), weights, 1.0)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_student_may_be_surer_than_a_map_can_say() -> None:
+def test_of_where_a_class_is_a_student_may_be_surer_than_a_map() -> None:
     floor = math.log(LEAST_PROBABILITY)
     teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
     sure = torch.tensor([[0.0], [2 * floor]]).reshape(1, 2, 1, 1, 1).requires_grad_()
-    ones = torch.ones(1, 1, 1, 1)
-    loss = kl(sure, teacher, ones, 2.0) + channel_wise(sure, teacher, 4.0)
+    loss = channel_wise(sure, teacher, 4.0)
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
     loss.backward()
     assert sure.grad is not None
     assert float(sure.grad.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_surely_wrong_student_is_corrected(temperature: float) -> None:
+    """The gradient of T^2 KL is T (q - p), however far below the maps' floor the student is."""
+    floor = math.log(LEAST_PROBABILITY)
+    teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
+    for logit in (floor, 2 * floor, 5 * floor):
+        wrong = torch.tensor([[logit], [0.0]]).reshape(1, 2, 1, 1, 1).requires_grad_()
+        kl(wrong, teacher, torch.ones(1, 1, 1, 1), temperature).backward()
+        assert wrong.grad is not None
+        q = (wrong.detach() / temperature).softmax(1)
+        p = (teacher / temperature).softmax(1)
+        torch.testing.assert_close(wrong.grad, temperature * (q - p))
+        assert float(wrong.grad[0, 0]) < -0.99 * temperature
+
+
+def test_kl_hardly_draws_back_a_student_that_is_surer_than_a_map() -> None:
+    floor = math.log(LEAST_PROBABILITY)
+    teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
+    sure = torch.tensor([[0.0], [3 * floor]]).reshape(1, 2, 1, 1, 1).requires_grad_()
+    for temperature in (1.0, 2.0):
+        sure.grad = None
+        kl(sure, teacher, torch.ones(1, 1, 1, 1), temperature).backward()
+        assert sure.grad is not None
+        most = temperature * LEAST_PROBABILITY ** (1 / temperature)
+        assert 0 < float(sure.grad.abs().max()) < most
 
 
 def test_channel_wise_compares_places_within_a_channel() -> None:

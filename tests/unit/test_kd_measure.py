@@ -4,18 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from kd import gates
 from kd.errors import BadRecipe
-from kd.intervals import difference, interval, ratio
+from kd.intervals import difference, interval, ratio, words
 from kd.measure import agreement
 from kd.plan import layout, patch_and_strides, plan_folder
-from kd.recipe import Gates
+from kd.recipe import Gates, Recipe
 from node.imaging import Grid
 from node.imaging.intensity import Clip, Standardise
 from tests.kd_phantoms import data_set
+from tests.kd_phantoms import recipe as phantoms
 
 GRID = Grid((20, 20, 20), np.diag([1.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]])
 
@@ -61,8 +63,37 @@ def test_intervals_hold_the_mean_and_repeat_themselves() -> None:
     assert found.mean == pytest.approx(0.84)
 
 
+def test_cases_of_one_subject_make_no_narrower_interval() -> None:
+    """Each of six subjects eight times over: the mean and interval of the six."""
+    values = [0.8, 0.9, 0.85, 0.95, 0.7, 0.6]
+    names = [f"subject {n}" for n in range(6)]
+    once, eight = interval(values), interval(values * 8, names * 8)
+    assert eight.mean == pytest.approx(once.mean)
+    assert eight.ci == pytest.approx(once.ci)
+    as_if_alone = interval(values * 8)
+    assert as_if_alone.ci[1] - as_if_alone.ci[0] < 0.5 * (once.ci[1] - once.ci[0])
+    gap = difference([v + 0.1 * v for v in values * 8], values * 8, names * 8)
+    assert gap.ci == pytest.approx([0.1 * end for end in once.ci])
+    assert ratio([2 * v for v in values * 8], values * 8, names * 8).ci == pytest.approx((2, 2))
+
+
+def test_a_subject_with_more_cases_weighs_more_in_the_mean() -> None:
+    names = ["a", "a", "a", "b", "c", "d", "e"]
+    assert interval([1.0, 1.0, 1.0, 0, 0, 0, 0], names).mean == pytest.approx(3 / 7)
+
+
+def test_of_few_subjects_there_is_no_interval() -> None:
+    values, names = [0.5, 0.6, 0.7, 0.8], ["a", "b", "c", "d"]
+    few = interval(values * 8, names * 8)
+    assert few.ci == (few.mean, few.mean)
+    assert words(few.mean, few.ci) == "0.6500"
+    enough = interval([*values, 0.9], [*names, "e"])
+    assert enough.ci[0] < enough.mean < enough.ci[1]
+    assert words(0.5, (0.4, 0.6), "+.1f") == "+0.5 (+0.4 to +0.6)"
+
+
 def test_pairing_removes_what_both_share() -> None:
-    teacher = [0.5, 0.9, 0.7]
+    teacher = [0.5, 0.9, 0.7, 0.8, 0.6]
     student = [value - 0.01 for value in teacher]
     gap = difference(student, teacher)
     assert gap.ci[0] == pytest.approx(-0.01)
@@ -78,7 +109,7 @@ def _report(lost: float) -> dict[str, Any]:
         "nsd_difference": {"mean": -lost, "ci": [-lost - 0.002, -lost + 0.002]},
         "hd95_mm_difference": {"mean": 10 * lost, "ci": [0.0, 20 * lost]},
     }
-    return {"sizes": {"teacher": {"dice": {"mean": 0.9}}, "small": small}}
+    return {"sizes": {"teacher": {"dice": {"mean": 0.9}}, "small": small}, "subjects": 20}
 
 
 GATES = Gates(dice={"small": 0.89}, retention={"small": 0.99}, non_inferior=("small",))
@@ -92,6 +123,47 @@ def test_a_worsened_student_fails_every_gate_by_name() -> None:
     failed = gates.failures(GATES, _report(lost=0.02))
     assert len(failed) == 5
     assert all(sentence.startswith("small: ") for sentence in failed)
+
+
+AWAY = Gates(elsewhere={"Another scanner": {"small": 0.97, "tiny": 0.9}})
+
+
+def _away(**retention: float) -> dict[str, Any]:
+    """Return a report in which sizes keep so much of the teacher's Dice on another scanner."""
+    sizes = {size: {"retention": {"mean": kept}} for size, kept in retention.items()}
+    return _report(lost=0.0) | {"elsewhere": [{"name": "Another scanner", "sizes": sizes}]}
+
+
+def test_a_gate_looks_where_the_claim_is() -> None:
+    assert gates.failures(AWAY, _away(small=0.98, tiny=0.95)) == []
+    assert gates.failures(AWAY, _away(small=0.96, tiny=0.95)) == [
+        "small: retention on Another scanner is 0.9600, less than 0.97"
+    ]
+    assert gates.failures(AWAY, _away(small=0.98)) == [
+        "tiny: retention on Another scanner was not measured"
+    ]
+
+
+def test_a_source_that_was_not_measured_opens_no_gate() -> None:
+    wanted = "Another scanner was not measured: give --elsewhere, the folder that holds its images"
+    assert gates.failures(AWAY, _report(lost=0.0)) == [wanted]
+    assert gates.failures(AWAY, _report(lost=0.0) | {"elsewhere": []}) == [wanted]
+
+
+def test_a_gate_on_an_unknown_source_is_refused_with_the_recipe() -> None:
+    chosen = msgspec.to_builtins(phantoms())
+    chosen["gates"]["elsewhere"] = {"Mars": {"small": 0.9}}
+    with pytest.raises(BadRecipe, match="there is no source 'Mars' in elsewhere"):
+        msgspec.convert(chosen, Recipe)
+    chosen["elsewhere"] = [{"name": "Mars", "images": "i", "labels": "l"}]
+    assert msgspec.convert(chosen, Recipe).gates.elsewhere["Mars"] == {"small": 0.9}
+
+
+def test_of_few_subjects_nothing_is_told_to_be_not_inferior() -> None:
+    report = _report(lost=0.0) | {"subjects": 4, "cases": 32}
+    assert gates.failures(GATES, report) == [
+        "small: to tell that it is not inferior takes 5 subjects, there are 4"
+    ]
 
 
 def test_what_was_not_measured_does_not_pass() -> None:

@@ -68,7 +68,7 @@ def test_cases_of_another_source_are_reported_too(world: Path) -> None:
         assert list(other["sizes"][size]["dice"]["per_structure"]) == ["Bright ball"]
         assert other["sizes"][size]["retention"]["mean"] > 0
     text = (package_of(world) / "card.md").read_text(encoding="utf-8")
-    assert "### Another scanner: 3 cases" in text
+    assert "### Another scanner: 3 cases of 2 subjects" in text
     assert OTHER["note"] in text
     away = report["compared"]["undistilled"]["elsewhere"]["Another scanner"]
     assert list(away["dice"]["per_structure"]) == ["Bright ball"]
@@ -84,7 +84,7 @@ def test_images_without_a_reference_are_reported_too(world: Path) -> None:
     assert "like_teacher" not in found["sizes"]["teacher"]
     assert 0 <= found["sizes"]["small"]["like_teacher"]["mean"] <= 1
     text = (package_of(world) / "card.md").read_text(encoding="utf-8")
-    assert "### The same people: 3 images" in text
+    assert "### The same people: 3 images of 2 subjects" in text
     assert "* small: 0 refused for their volumes; Dice with the teacher " in text
 
 
@@ -119,7 +119,11 @@ def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
     assert "Bland-Altman" in text
     assert str(world) not in text, "a path of this machine"
     assert "not inferior in |" in text
+    assert "too few subjects to tell |" in text, "two test cases have no interval"
+    assert "On 2 held-out cases of the same source" in text
+    assert "means; an interval takes 5 subjects, so there is none" in text
     assert "What distillation is worth" in text
+    assert re.search(r"\| 1 \| 12 \| \d+\.\d / \d+\.\d \|", text), "minutes of a run and its twin"
     for name in ("accuracy", "differences"):
         drawn = (package_of(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
         assert "<svg" in drawn

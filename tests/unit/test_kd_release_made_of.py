@@ -101,6 +101,14 @@ def test_an_unfinished_run_is_not_released(
     assert "run begun stopped at step 0" in capsys.readouterr().err
 
 
+def test_a_compared_run_takes_no_name_of_a_released_one(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*release_words(world, "0.9"), "--compare", f"teacher=small:{world / 'runs' / 'small'}"]
+    assert main(words) == 1
+    assert "a compared run is called teacher" in capsys.readouterr().err
+
+
 def test_a_recipe_without_words_is_not_released(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +125,13 @@ def test_a_gate_that_does_not_hold_stops_the_release(
     assert main(release_words(world, "0.2", "strict.yaml")) == 1
     assert "mean Dice is" in capsys.readouterr().err
     assert not (world / "models" / "two-balls" / "0.2").exists()
+
+
+def test_a_gate_on_another_source_stops_the_release(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _other(world, "away.yaml", gates={"elsewhere": {"Another scanner": {"small": 9.0}}})
+    assert "small: retention on Another scanner is" in _refused(world, other, capsys)
 
 
 def test_a_segment_without_a_code_is_not_released(

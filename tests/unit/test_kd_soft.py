@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kd.cases import Case, prepare, read_pair
 from kd.errors import BadTeacher
 from kd.recipe import Recipe
-from kd.soft import MAKER, read_maps, soft_map, write_maps
+from kd.soft import MAKER, SEEN, Makers, makers_have_seen, read_maps, soft_map, write_maps
 from tests.kd_phantoms import data_set, recipe
 
 CPU = torch.device("cpu")
@@ -65,9 +65,20 @@ def test_several_teachers_are_averaged_in_probability(case: Case) -> None:
 
 def test_maps_are_written_once_and_read_back(case: Case, tmp_path: Path) -> None:
     chosen = _mirrored(is_on=False)
-    assert write_maps([case], lambda _: [Sided()], chosen, CPU, tmp_path / "soft") == 1
-    assert write_maps([case], lambda _: [Sided()], chosen, CPU, tmp_path / "soft") == 0
+    assert write_maps([case], Makers(lambda _: [Sided()], []), chosen, CPU, tmp_path / "soft") == 1
+    assert write_maps([case], Makers(lambda _: [Sided()], []), chosen, CPU, tmp_path / "soft") == 0
     assert read_maps([case], 3, tmp_path / "soft")[0].dtype == np.float16
+
+
+def test_maps_tell_what_their_makers_have_seen(case: Case, tmp_path: Path) -> None:
+    chosen, folder = _mirrored(is_on=False), tmp_path / "soft"
+    write_maps([case], Makers(lambda _: [Sided()], ["ball_1", "ball_2"]), chosen, CPU, folder)
+    assert makers_have_seen(folder) == ("ball_1", "ball_2")
+    (folder / SEEN).unlink()
+    assert makers_have_seen(folder) is None, "older maps do not tell"
+    (folder / SEEN).write_text("{}", encoding="utf-8")
+    with pytest.raises(BadTeacher, match=r"seen\.json cannot be read"):
+        makers_have_seen(folder)
 
 
 def test_a_map_of_another_shape_is_refused_by_name(case: Case, tmp_path: Path) -> None:
@@ -84,12 +95,12 @@ def test_a_damaged_map_is_refused_by_name(case: Case, tmp_path: Path) -> None:
 
 def test_maps_of_two_teachers_never_mix(case: Case, tmp_path: Path) -> None:
     chosen, folder = _mirrored(is_on=False), tmp_path / "soft"
-    write_maps([case], lambda _: [nn.Conv3d(1, 3, 1)], chosen, CPU, folder)
+    write_maps([case], Makers(lambda _: [nn.Conv3d(1, 3, 1)], []), chosen, CPU, folder)
     with pytest.raises(BadTeacher, match="folder soft holds soft targets of another teacher"):
-        write_maps([case], lambda _: [nn.Conv3d(1, 3, 1)], chosen, CPU, folder)
+        write_maps([case], Makers(lambda _: [nn.Conv3d(1, 3, 1)], []), chosen, CPU, folder)
     (folder / MAKER).unlink()
     with pytest.raises(BadTeacher, match="nobody knows"):
-        write_maps([case], lambda _: [nn.Conv3d(1, 3, 1)], chosen, CPU, folder)
+        write_maps([case], Makers(lambda _: [nn.Conv3d(1, 3, 1)], []), chosen, CPU, folder)
 
 
 def test_a_full_disk_is_said_and_leaves_no_half_map(
@@ -100,5 +111,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_map(
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(BadTeacher, match="in soft could not be saved: No space left"):
-        write_maps([case], lambda _: [Sided()], _mirrored(is_on=False), CPU, tmp_path / "soft")
-    assert [path.name for path in (tmp_path / "soft").iterdir()] == [MAKER]
+        write_maps(
+            [case], Makers(lambda _: [Sided()], []), _mirrored(is_on=False), CPU, tmp_path / "soft"
+        )
+    assert sorted(path.name for path in (tmp_path / "soft").iterdir()) == [MAKER, SEEN]
