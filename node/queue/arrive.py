@@ -28,8 +28,8 @@ def record_arrival(
 ) -> Recorded:
     """Record a complete series and queue its job, in one transaction.
 
-    The same inputs of the same series are recorded once. A queued job for earlier inputs of the
-    series is rejected as superseded, whatever was decided about the new ones: they speak for it.
+    The same inputs of the same series are recorded once. A job for them puts an end to queued ones
+    for earlier inputs of the series; inputs that get no job leave those alone.
     The same work under another arrival is not queued again; the arrival points to that job.
     """
     assert (job is not None) == (arrival.outcome is Outcome.PLANNED)
@@ -106,12 +106,12 @@ def _decided(
 def _give_job(
     connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
 ) -> int | None:
-    same_work = None
-    if job is not None:
-        same_work = connection.execute(
-            sa.select(jobs.c.id).where(jobs.c.dedup_key == job.dedup_key, schema.TAKEN)
-        ).scalar_one_or_none()
-    error = Superseded("images that arrived later made a newer job for the same series")
+    if job is None:
+        return None
+    same_work = connection.execute(
+        sa.select(jobs.c.id).where(jobs.c.dedup_key == job.dedup_key, schema.TAKEN)
+    ).scalar_one_or_none()
+    error = Superseded("a newer job was made for the same series")
     move(
         connection,
         Arrow.SUPERSEDE,
@@ -123,10 +123,8 @@ def _give_job(
             jobs.c.id != (same_work or 0),
         ),
         error_values(error),
-        f"arrival {made} has all images",
+        f"arrival {made} made a newer job",
     )
-    if job is None:
-        return None
     job_id = same_work or _insert(connection, made, arrival, job, now)
     connection.execute(sa.update(arrivals).where(arrivals.c.id == made).values(job_id=job_id))
     return job_id
