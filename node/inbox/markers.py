@@ -43,7 +43,7 @@ class Association:
         self.host = host
         self.opened = opened
         self.instances: dict[Path, int] = {}
-        self.known: dict[Path, dict[str, str]] = {}  # folder -> sop key -> a content key
+        self.known: dict[Path, dict[str, set[str]]] = {}  # folder -> sop key -> content keys
         self.is_closed = False
 
     def enter(self, folder: Path) -> None:

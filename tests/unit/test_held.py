@@ -11,6 +11,7 @@ from node.inbox import Inbox
 from node.package import uses
 from node.states import Ending
 from node.tending import Content, Sweep
+from node.tending.choice import choose
 from tests.commanding import Run
 from tests.phantoms import Made
 from tests.received import receive
@@ -54,6 +55,29 @@ def test_corrected_images_of_another_patient_go_on(site: Site, head: Made, tmp_p
     recorded = site.fresh().decide_again(folder, QUIET + 20, Content.LAST)
     assert recorded is not None
     assert recorded.job_id is not None
+
+
+@pytest.mark.parametrize("use", Content)
+def test_the_right_image_sent_once_more_came_first_and_last(
+    site: Site, head: Made, tmp_path: Path, use: Content
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    right = sorted(file.path.name for file in site.inbox.instances(folder))
+    wrong = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
+    receive(site.inbox, [wrong], T0 + 5)
+    receive(site.inbox, [head.paths[0]], T0 + 10)
+    assert sorted(f.path.name for f in choose(site.inbox.instances(folder), use)) == right
+
+
+def test_the_wrong_image_sent_once_more_is_the_last(site: Site, head: Made, tmp_path: Path) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    right = {file.path.name for file in site.inbox.instances(folder)}
+    wrong = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
+    for at, path in enumerate((wrong, head.paths[0], wrong, head.paths[0], wrong)):
+        receive(site.inbox, [path], T0 + 5 + at)
+    chosen = {file.path.name for file in choose(site.inbox.instances(folder), Content.LAST)}
+    assert len(chosen - right) == 1
+    assert {f.path.name for f in choose(site.inbox.instances(folder), Content.FIRST)} == right
 
 
 def test_the_advice_of_a_held_series_names_what_works(
