@@ -9,5 +9,6 @@ from node.series.frames import read_headers
 from node.series.header import Header
 from node.series.read import Series, read
 from node.series.survey import Dropped, Survey, survey
+from node.series.twins import same_image
 
-__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_headers", "survey"]
+__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_headers", "same_image", "survey"]

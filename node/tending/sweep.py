@@ -24,6 +24,7 @@ from node.tending.choice import Content, choose
 from node.tending.look import Look, announced, caller_of, repeated
 from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
 from node.tending.rows import rows
+from node.tending.twins import Twins
 
 UNPLANNED = "planning this series failed"
 
@@ -56,6 +57,7 @@ class Sweep:
         self._host = measured.here(config.limits.threads)
         self._settled = Settled()
         self._troubles = Troubles()
+        self._twins = Twins(inbox)
         self._looks: dict[str, Look] = {}  # what is still arriving
         self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
@@ -81,6 +83,8 @@ class Sweep:
             Defect: planning fails; what was decided before stays.
         """
         try:
+            while self._twins.set_aside(self._inbox.instances(folder)):
+                pass
             look = self._look(folder, now, content)
             if look is None:
                 return None
@@ -167,6 +171,8 @@ class Sweep:
             if self._is_known(folder, files):
                 self._settle(folder, files, now)
                 return False
+            if self._twins.set_aside(files):
+                return False  # the folder holds other files now, or more are to be compared
             look = self._look(folder, now)
             if look is None:
                 return False
@@ -259,6 +265,7 @@ class Sweep:
         self._settled.add(folder, now)
         self._looks.pop(folder.key, None)
         self._failed.pop(folder.key, None)
+        self._twins.forget(folder.path)
         for file in files:
             self._headers.pop(file.path, None)
 
