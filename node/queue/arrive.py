@@ -24,13 +24,14 @@ class Recorded(NamedTuple):
 
 
 def record_arrival(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, remark: str = ""
 ) -> Recorded:
     """Record a complete series and queue its job, in one transaction.
 
     The same inputs of the same series are recorded once. A job for them puts an end to queued ones
     for earlier inputs of the series; inputs that get no job leave those alone.
-    The same work under another arrival is not queued again; the arrival points to that job.
+    The same work under another arrival is not queued again; the arrival points to that job. What
+    `remark` says of the images becomes part of the story.
     """
     assert (job is not None) == (arrival.outcome is Outcome.PLANNED)
     with engine.begin() as connection:
@@ -43,11 +44,12 @@ def record_arrival(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
         _decided(connection, made, arrival, job, now)
+        _remark(connection, made, arrival, remark)
         return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
 
 
 def decide_again(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, remark: str = ""
 ) -> Recorded:
     """Replace what was decided about a recorded arrival that has no job: the rules changed.
 
@@ -62,8 +64,9 @@ def decide_again(
         ).scalar_one_or_none()
         if made is not None:
             _decided(connection, made, arrival, job, now)
+            _remark(connection, made, arrival, remark)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
-    return record_arrival(engine, arrival, job, now)
+    return record_arrival(engine, arrival, job, now, remark)
 
 
 def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
@@ -87,20 +90,29 @@ def _decided(
         decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}{why}"
     else:
         decided = " ".join(part for part in (arrival.reason, arrival.advice) if part)
-    for at, what, detail in (
-        (arrival.last_at, "received", received),
-        (now, arrival.outcome.value, decided),
-    ):
-        connection.execute(
-            sa.insert(events).values(
-                at=at,
-                study_uid=arrival.study_uid,
-                series_uid=arrival.series_uid,
-                arrival_id=made,
-                what=what,
-                detail=detail,
-            )
+    _tell(connection, made, arrival, arrival.last_at, ("received", received))
+    _tell(connection, made, arrival, now, (arrival.outcome.value, decided))
+
+
+def _remark(connection: sa.Connection, made: int, arrival: NewArrival, remark: str) -> None:
+    if remark:
+        _tell(connection, made, arrival, arrival.last_at, ("remark", remark))
+
+
+def _tell(
+    connection: sa.Connection, made: int, arrival: NewArrival, at: float, line: tuple[str, str]
+) -> None:
+    what, detail = line
+    connection.execute(
+        sa.insert(events).values(
+            at=at,
+            study_uid=arrival.study_uid,
+            series_uid=arrival.series_uid,
+            arrival_id=made,
+            what=what,
+            detail=detail,
         )
+    )
 
 
 def _give_job(

@@ -145,8 +145,15 @@ def _frame_of_reference(dataset: Dataset) -> str | None:
 
 
 def _expected(dataset: Dataset) -> int | None:
-    """How many instances the series has, if its sender says so; 0 and less say nothing."""
-    for keyword in ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition"):
+    """How many instances the series has, if its sender says so; 0 and less say nothing.
+
+    The parts of a concatenation are instances that together are one multi-frame image. Frames of
+    such an image may be what its ImagesInAcquisition counts.
+    """
+    keywords = ["NumberOfSeriesRelatedInstances", "InConcatenationTotalNumber"]
+    if (whole_number(dataset, "NumberOfFrames") or 1) == 1:
+        keywords.append("ImagesInAcquisition")
+    for keyword in keywords:
         count = whole_number(dataset, keyword)
         if count is not None and count > 0:
             return count

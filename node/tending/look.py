@@ -36,6 +36,12 @@ def announced(headers: Sequence[Header]) -> int | None:
     return said.pop() if len(said) == 1 else None
 
 
+def shortfall(look: Look) -> str:
+    """Say how many images are there when headers announced more; empty if none is missed."""
+    seen = look.seen
+    return f"{seen.instances} of {seen.expected} announced images" if seen.lacks_announced else ""
+
+
 def caller_of(markers: Sequence[Marker], headers: Sequence[Header]) -> str:
     """Return the AE title that sent the newest images; empty where nothing tells it.
 

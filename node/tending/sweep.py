@@ -21,7 +21,7 @@ from node.package import Use
 from node.series import Header, read_headers
 from node.states import Kind, Outcome, State
 from node.tending.choice import Content, choose
-from node.tending.look import Look, announced, caller_of, repeated
+from node.tending.look import Look, announced, caller_of, repeated, shortfall
 from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
 from node.tending.rows import rows
 from node.tending.twins import Twins
@@ -94,7 +94,8 @@ class Sweep:
         except Exception as exc:
             log.exception("a series could not be planned", extra={"path": folder.key})
             raise Defect(UNPLANNED, advice="Report it with the log.") from exc
-        return queue.decide_again(self._engine, *rows(look, decision, self._config, now), now)
+        decided = rows(look, decision, self._config, now)
+        return queue.decide_again(self._engine, *decided, now, shortfall(look))
 
     def waiting(self, now: float) -> list[Waiting]:
         """Return the series that are still arriving, and what each waits for."""
@@ -253,7 +254,8 @@ class Sweep:
         return plan(look.headers, look.caller, self._config.rules, self._uses, known, waiting)
 
     def _record(self, look: Look, decision: Decision, now: float) -> None:
-        recorded = queue.record_arrival(self._engine, *rows(look, decision, self._config, now), now)
+        decided = rows(look, decision, self._config, now)
+        recorded = queue.record_arrival(self._engine, *decided, now, shortfall(look))
         self._settle(look.folder, look.files, now)
         series = look.headers[0].series_uid if look.headers else ""
         log.info(

@@ -1,8 +1,8 @@
 """Images that came a second time in another encoding: one file of each stands for both.
 
 Promises: only what decodes to the same image is set aside, and the file that came first stays, for
-a job may already name it; a look compares `MOST_BYTES` at a time, so that one series holds up no
-other. Leaves to `node.series`: what the same image is.
+a job may already name it; a look compares `MOST_BYTES` and a pair at most, so that one series
+holds up no other. Leaves to `node.series`: what the same image is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,10 @@ MOST_BYTES = 32 << 20  # some tenths of a second; compressed ones a few seconds
 class Twins:
     """Compares files of one SOP Instance UID, and remembers which differ."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, most_bytes: int = MOST_BYTES) -> None:
         """Know nothing: after a start, what is not decided is compared once more."""
         self._inbox = inbox
+        self._most_bytes = most_bytes
         self._differ: set[tuple[Path, Path]] = set()
 
     def set_aside(self, files: Sequence[InstanceFile]) -> bool:
@@ -34,7 +35,7 @@ class Twins:
         for first, later in _pairs(files):
             if {first.path, later.path} & gone or (first.path, later.path) in self._differ:
                 continue
-            if compared > MOST_BYTES:
+            if compared > self._most_bytes:
                 return True
             compared += first.bytes + later.bytes
             if same_image(first.path, later.path):

@@ -20,6 +20,7 @@ from node.inbox import SeriesFolder
 from node.series import same_image
 from node.states import Ending, State
 from node.tending import Content
+from node.tending.twins import Twins
 from tests.phantoms import Made, Phantom, make
 from tests.received import receive
 from tests.rows import T0
@@ -184,18 +185,27 @@ def test_a_forwarded_image_that_came_after_a_wrong_one_is_the_last(
     assert set(planned.segment.segment_payload().files) == right
 
 
-def test_a_long_series_is_compared_in_parts(
-    site: Site, head: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("node.tending.twins.MOST_BYTES", 0)
+def test_a_long_series_is_compared_in_parts(site: Site, head: Made, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
-    site.sweep.run(SETTLED)
     receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 5)
-    site.sweep.run(QUIET)
-    assert len(kept(site, folder)) == 2 * len(head.paths) - 1
-    for _ in head.paths:
-        site.sweep.run(QUIET)
-    assert len(kept(site, folder)) == len(head.paths)
+    twins = Twins(site.inbox, most_bytes=0)
+    for done in range(1, len(head.paths) + 1):
+        assert twins.set_aside(site.inbox.instances(folder))
+        assert len(kept(site, folder)) == 2 * len(head.paths) - done
+    assert not twins.set_aside(site.inbox.instances(folder))
+
+
+def test_twins_that_differ_are_compared_once(site: Site, head: Made, tmp_path: Path) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    receive(site.inbox, [forwarded(head.paths[0], tmp_path / "f", PatientID="X")], T0 + 5)
+    files, twins = site.inbox.instances(folder), Twins(site.inbox)
+    assert not twins.set_aside(files)
+    content = head.paths[0].read_bytes()
+    for file in files:
+        file.path.write_bytes(content)  # whoever compares again finds them equal
+    assert not twins.set_aside(files)
+    twins.forget(folder.path)
+    assert twins.set_aside(files)
 
 
 def test_explicit_is_the_phantoms_syntax(head: Made) -> None:
