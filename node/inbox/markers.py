@@ -89,6 +89,16 @@ def read_markers(folder: Path) -> list[Marker]:
     return sorted(markers, key=lambda marker: (marker.opened, marker.association))
 
 
+def closed_after(folder: Path, moment: float) -> float | None:
+    """Return when the last association ended that began after `moment` and brought images."""
+    ends = [
+        marker.closed
+        for marker in read_markers(folder)
+        if marker.closed is not None and marker.instances and marker.opened > moment
+    ]
+    return max(ends, default=None)
+
+
 def abort_open(folder: Path, now: float) -> int:
     """Turn `.open` markers into `.aborted`: their listener is gone. Return how many there were."""
     stale = list(folder.glob("*.open"))

@@ -16,7 +16,15 @@ from node import measured, queue
 from node.arrival import Association, Decision, Seen, completion, plan, refusal, try_survey
 from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
-from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
+from node.inbox import (
+    Inbox,
+    InstanceFile,
+    SeriesFolder,
+    closed_after,
+    inputs_digest,
+    read_markers,
+    read_series,
+)
 from node.package import Use
 from node.series import Header, read_headers
 from node.states import Kind, Outcome, State
@@ -111,7 +119,7 @@ class Sweep:
 
     def _waits(self, folder: SeriesFolder, now: float) -> Waiting | None:
         record = read_series(folder.path)
-        if record is None or self._is_known(folder, self._inbox.instances(folder)):
+        if record is None or self._known(folder, self._inbox.instances(folder)):
             return None  # before any header is read: most of an inbox is decided
         look = self._look(folder, now)
         if look is None:
@@ -169,7 +177,9 @@ class Sweep:
         look = self._looks.get(folder.key)
         if look is None or not _is_current(look, folder):
             files = self._inbox.instances(folder)
-            if self._is_known(folder, files):
+            arrival = self._known(folder, files)
+            if arrival is not None:
+                self._tell_repeat(folder, arrival)
                 self._settle(folder, files, now)
                 return False
             if self._twins.set_aside(files):
@@ -239,12 +249,17 @@ class Sweep:
                 headers.extend(found)
         return tuple(headers), problem
 
-    def _is_known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> bool:
+    def _known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> queue.Arrival | None:
         known = queue.arrivals_of(self._engine, series_key=folder.key)
-        if not known:
-            return False
-        digest = inputs_digest(files)
-        return any(arrival.inputs_digest == digest for arrival in known)
+        digest = inputs_digest(files) if known else ""
+        return next((arrival for arrival in known if arrival.inputs_digest == digest), None)
+
+    def _tell_repeat(self, folder: SeriesFolder, arrival: queue.Arrival) -> None:
+        """Tell in the story that images which were decided came once more."""
+        if folder.mtime_ns / 1e9 > arrival.planned_at:
+            at = closed_after(folder.path, arrival.planned_at)
+            if at is not None:
+                queue.came_again(self._engine, arrival, at)
 
     def _plan(self, look: Look) -> Decision:
         if look.problem is not None:
