@@ -8,7 +8,17 @@ Leaves to `arrival`: which series gets which model. Leaves to `pipeline`: everyt
 from node.series.frames import read_headers
 from node.series.header import Header
 from node.series.read import Series, read
-from node.series.survey import Dropped, Survey, survey
+from node.series.survey import Dropped, Survey, is_slice, survey
 from node.series.twins import same_image
 
-__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_headers", "same_image", "survey"]
+__all__ = [
+    "Dropped",
+    "Header",
+    "Series",
+    "Survey",
+    "is_slice",
+    "read",
+    "read_headers",
+    "same_image",
+    "survey",
+]

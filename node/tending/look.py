@@ -18,6 +18,7 @@ class Look:
     files: tuple[InstanceFile, ...]
     digest: str
     headers: tuple[Header, ...]
+    modality: str  # of the slices; empty where no header was read
     problem: Unsuitable | None  # an instance that cannot be read, or contradicts another
     caller: str
     seen: Seen

@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from node import measured, queue
-from node.arrival import Association, Decision, Seen, completion, plan, refusal, try_survey
+from node.arrival import Association, Decision, Seen, completion, leading, plan, refusal, try_survey
 from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
 from node.inbox import (
@@ -210,7 +210,7 @@ class Sweep:
         problem: Unsuitable | None,
         now: float,
     ) -> Look:
-        survey_problem = problem or (try_survey(headers)[1] if headers else None)
+        found, survey_problem = try_survey(headers) if headers else (None, None)
         markers = read_markers(folder.path)
         earlier = queue.arrivals_of(self._engine, series_key=folder.key)
         return Look(
@@ -219,6 +219,7 @@ class Sweep:
             files=files,
             digest=inputs_digest(files),
             headers=headers,
+            modality=leading(headers, found).modality if headers else "",
             problem=problem,
             caller=caller_of(markers, headers),
             seen=Seen(
@@ -227,7 +228,7 @@ class Sweep:
                 expected=announced(headers),
                 associations=[Association(m.state, m.instances, m.closed) for m in markers],
                 last_at=folder.mtime_ns / 1e9,
-                problem=survey_problem,
+                problem=problem or survey_problem,
                 extends_earlier=bool(earlier),
             ),
         )
