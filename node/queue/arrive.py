@@ -12,7 +12,7 @@ from node.queue import payloads
 from node.queue.moves import error_values, insert_job, move
 from node.queue.rows import NewArrival, NewSegmentJob
 from node.schema import arrivals, events, jobs
-from node.states import Arrow, Kind, Outcome
+from node.states import Arrow, Kind, Outcome, State
 
 
 class Recorded(NamedTuple):
@@ -53,7 +53,8 @@ def decide_again(
 ) -> Recorded:
     """Replace what was decided about a recorded arrival that has no job: the rules changed.
 
-    An arrival that has a job, or is not recorded, is left to `record_arrival`.
+    One whose job gave way to a newer one gets a new job: a person wants these images after all. Any
+    other arrival that has a job, or is not recorded, is left to `record_arrival`.
     """
     with engine.begin() as connection:
         made = connection.execute(
@@ -66,6 +67,10 @@ def decide_again(
             _decided(connection, made, arrival, job, now)
             _remark(connection, made, arrival, remark)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
+        given_up = connection.execute(_that_gave_way(arrival)).scalar_one_or_none()
+        if given_up is not None and job is not None:
+            job_id = _give_job(connection, given_up, arrival, job, now)
+            return Recorded(given_up, job_id, is_new=False)
     return record_arrival(engine, arrival, job, now, remark)
 
 
@@ -73,6 +78,16 @@ def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
     return sa.and_(
         arrivals.c.series_key == arrival.series_key,
         arrivals.c.inputs_digest == arrival.inputs_digest,
+    )
+
+
+def _that_gave_way(arrival: NewArrival) -> sa.Select[int]:
+    """Select the recorded arrival if its job was superseded."""
+    ended = sa.and_(jobs.c.state == State.REJECTED.value, jobs.c.code == Superseded.code)
+    return (
+        sa.select(arrivals.c.id)
+        .join(jobs, jobs.c.id == arrivals.c.job_id)
+        .where(_same(arrival), ended)
     )
 
 
