@@ -8,7 +8,8 @@ def print_story(story: queue.Story) -> None:
     """Print what came, what was decided and found, and how it ended."""
     arrival = story.arrival
     say(f"series {arrival.series_uid}")
-    say(f"  {arrival.instances} {arrival.modality} images from {arrival.caller_ae or 'unknown'}")
+    images = f"{arrival.modality} images".lstrip()
+    say(f"  {arrival.instances} {images} from {arrival.caller_ae or 'unknown'}")
     if arrival.rule:
         model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
         say(f"  rule {arrival.rule}{model}")

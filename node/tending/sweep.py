@@ -29,10 +29,10 @@ from node.package import Use
 from node.series import Header, read_headers
 from node.states import Kind, Outcome, State
 from node.tending.choice import Content, choose
+from node.tending.copies import Copies
 from node.tending.look import Look, announced, caller_of, repeated, shortfall
 from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
 from node.tending.rows import rows
-from node.tending.twins import Twins
 
 UNPLANNED = "planning this series failed"
 
@@ -65,7 +65,7 @@ class Sweep:
         self._host = measured.here(config.limits.threads)
         self._settled = Settled()
         self._troubles = Troubles()
-        self._twins = Twins(inbox)
+        self._copies = Copies(inbox)
         self._looks: dict[str, Look] = {}  # what is still arriving
         self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
@@ -91,7 +91,7 @@ class Sweep:
             Defect: planning fails; what was decided before stays.
         """
         try:
-            while self._twins.set_aside(self._inbox.instances(folder)):
+            while self._copies.set_aside(self._inbox.instances(folder)):
                 pass
             look = self._look(folder, now, content)
             if look is None:
@@ -182,7 +182,7 @@ class Sweep:
                 self._tell_repeat(folder, arrival)
                 self._settle(folder, files, now)
                 return False
-            if self._twins.set_aside(files):
+            if self._copies.set_aside(files):
                 return False  # the folder holds other files now, or more are to be compared
             look = self._look(folder, now)
             if look is None:
@@ -283,7 +283,7 @@ class Sweep:
         self._settled.add(folder, now)
         self._looks.pop(folder.key, None)
         self._failed.pop(folder.key, None)
-        self._twins.forget(folder.path)
+        self._copies.forget(folder.path)
         for file in files:
             self._headers.pop(file.path, None)
 

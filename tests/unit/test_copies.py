@@ -20,7 +20,7 @@ from node.inbox import SeriesFolder
 from node.series import same_image
 from node.states import Ending, State
 from node.tending import Content
-from node.tending.twins import Twins
+from node.tending.copies import MOST_CONTENTS, Copies
 from tests.phantoms import Made, Phantom, make
 from tests.received import receive
 from tests.rows import T0
@@ -83,9 +83,9 @@ def test_another_encoding_is_the_same_image(head: Made, tmp_path: Path, syntax: 
 def test_whatever_differs_is_another_image(
     head: Made, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    twin = forwarded(head.paths[0], tmp_path / "f", **changes)
-    assert not same_image(head.paths[0], twin)
-    assert not same_image(twin, head.paths[0])
+    copy = forwarded(head.paths[0], tmp_path / "f", **changes)
+    assert not same_image(head.paths[0], copy)
+    assert not same_image(copy, head.paths[0])
 
 
 def test_one_changed_value_of_a_compressed_image_shows(head: Made, tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_one_changed_value_of_a_compressed_image_shows(head: Made, tmp_path: Pat
 
 
 def test_what_cannot_be_decoded_is_never_the_same(head: Made, tmp_path: Path) -> None:
-    twin = forwarded(head.paths[0], tmp_path / "f", RLELossless)
-    twin.write_bytes(twin.read_bytes()[:-200])
-    assert not same_image(head.paths[0], twin)
-    assert not same_image(twin, head.paths[0])
-    twin.write_bytes(b"no DICOM at all")
-    assert not same_image(head.paths[0], twin)
+    copy = forwarded(head.paths[0], tmp_path / "f", RLELossless)
+    copy.write_bytes(copy.read_bytes()[:-200])
+    assert not same_image(head.paths[0], copy)
+    assert not same_image(copy, head.paths[0])
+    copy.write_bytes(b"no DICOM at all")
+    assert not same_image(head.paths[0], copy)
 
 
 def test_sequences_are_compared_item_by_item(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_sequences_are_compared_item_by_item(tmp_path: Path) -> None:
     made = make(tmp_path / "s", Phantom(tags={"ReferencedImageSequence": [item]}))
     assert same_image(made.paths[0], forwarded(made.paths[0], tmp_path / "f"))
     item.ReferencedSOPInstanceUID = "1.2.4"
-    twin = forwarded(made.paths[0], tmp_path / "g", ReferencedImageSequence=[item])
-    assert not same_image(made.paths[0], twin)
+    copy = forwarded(made.paths[0], tmp_path / "g", ReferencedImageSequence=[item])
+    assert not same_image(made.paths[0], copy)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
@@ -152,14 +152,14 @@ def test_a_series_that_comes_in_two_encodings_at_once_is_planned_from_what_came_
     assert first < named
 
 
-def test_one_twin_that_differs_holds_the_series_and_leaves_the_job_alone(
+def test_one_copy_that_differs_holds_the_series_and_leaves_the_job_alone(
     site: Site, head: Made, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
-    twins = [forwarded(path, tmp_path / "f") for path in head.paths[:-1]]
-    twins.append(forwarded(head.paths[-1], tmp_path / "f", PatientID="SOMEBODY-ELSE"))
-    receive(site.inbox, twins, T0 + 5, ae="ARCHIVE")
+    copies = [forwarded(path, tmp_path / "f") for path in head.paths[:-1]]
+    copies.append(forwarded(head.paths[-1], tmp_path / "f", PatientID="SOMEBODY-ELSE"))
+    receive(site.inbox, copies, T0 + 5, ae="ARCHIVE")
     sweep(site, folder, QUIET + 20)
     planned, held = queue.stories(site.engine)
     assert held.ending is Ending.HELD
@@ -188,24 +188,38 @@ def test_a_forwarded_image_that_came_after_a_wrong_one_is_the_last(
 def test_a_long_series_is_compared_in_parts(site: Site, head: Made, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 5)
-    twins = Twins(site.inbox, most_bytes=0)
+    copies = Copies(site.inbox, most_bytes=0)
     for done in range(1, len(head.paths) + 1):
-        assert twins.set_aside(site.inbox.instances(folder))
+        assert copies.set_aside(site.inbox.instances(folder))
         assert len(kept(site, folder)) == 2 * len(head.paths) - done
-    assert not twins.set_aside(site.inbox.instances(folder))
+    assert not copies.set_aside(site.inbox.instances(folder))
 
 
-def test_twins_that_differ_are_compared_once(site: Site, head: Made, tmp_path: Path) -> None:
+def test_copies_that_differ_are_compared_once(site: Site, head: Made, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     receive(site.inbox, [forwarded(head.paths[0], tmp_path / "f", PatientID="X")], T0 + 5)
-    files, twins = site.inbox.instances(folder), Twins(site.inbox)
-    assert not twins.set_aside(files)
+    files, copies = site.inbox.instances(folder), Copies(site.inbox)
+    assert not copies.set_aside(files)
     content = head.paths[0].read_bytes()
     for file in files:
         file.path.write_bytes(content)  # whoever compares again finds them equal
-    assert not twins.set_aside(files)
-    twins.forget(folder.path)
-    assert twins.set_aside(files)
+    assert not copies.set_aside(files)
+    copies.forget(folder.path)
+    assert copies.set_aside(files)
+
+
+def test_a_sender_that_invents_contents_without_end_keeps_nobody_busy(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    for number in range(MOST_CONTENTS):
+        changed = other(head.paths[0], tmp_path / "x", InstanceNumber=100 + number)
+        receive(site.inbox, [changed], T0 + 1 + number)
+    copies = Copies(site.inbox)
+    assert not copies.set_aside(site.inbox.instances(folder))
+    assert not copies._differ, "nothing was compared"
+    site.sweep.run(QUIET + 60)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
 
 
 def test_explicit_is_the_phantoms_syntax(head: Made) -> None:

@@ -13,9 +13,11 @@ from node.inbox import Inbox, InstanceFile
 from node.series import same_image
 
 MOST_BYTES = 32 << 20  # some tenths of a second; compressed ones a few seconds
+PAIR_BYTES = 1 << 19  # to open and parse two files takes as long as to compare so much
+MOST_CONTENTS = 8  # of one instance; a sender that invents more gets its series held uncompared
 
 
-class Twins:
+class Copies:
     """Compares files of one SOP Instance UID, and remembers which differ."""
 
     def __init__(self, inbox: Inbox, most_bytes: int = MOST_BYTES) -> None:
@@ -37,7 +39,7 @@ class Twins:
                 continue
             if compared > self._most_bytes:
                 return True
-            compared += first.bytes + later.bytes
+            compared += first.bytes + later.bytes + PAIR_BYTES
             if same_image(first.path, later.path):
                 self._inbox.set_aside(later, first)
                 gone.add(later.path)
@@ -55,6 +57,6 @@ def _pairs(files: Sequence[InstanceFile]) -> Iterator[tuple[InstanceFile, Instan
     """Return each two contents of an instance, the one that came first before the other."""
     for _, several in groupby(files, key=lambda file: file.sop_key):  # files come by name
         in_time = sorted(several, key=lambda file: (file.first_ns, file.path.name))
-        for at, later in enumerate(in_time):
+        for at, later in enumerate(in_time if len(in_time) <= MOST_CONTENTS else ()):
             for first in in_time[:at]:
                 yield first, later
