@@ -8,7 +8,7 @@ from typing import Literal
 import pydicom
 
 from node.inbox import Inbox, Incoming, SeriesFolder
-from tests.peers import encode
+from tests.peers import EXPLICIT, IMPLICIT, encode
 
 Ends = Literal["released", "aborted", "open"]
 
@@ -28,7 +28,7 @@ def receive(
                 sop_class=str(dataset.SOPClassUID),
                 sop_instance=str(dataset.SOPInstanceUID),
                 transfer_syntax=str(dataset.file_meta.TransferSyntaxUID),
-                data=encode(pydicom.Dataset(dataset)),
+                data=encode(pydicom.Dataset(dataset), _plain(dataset.file_meta.TransferSyntaxUID)),
                 received=at,
             ),
             visit,
@@ -39,3 +39,8 @@ def receive(
     os.utime(changed.path, (at, at))  # the disk's clock follows the test's
     (folder,) = (f for f in inbox.series_folders() if f.key == changed.key)
     return folder
+
+
+def _plain(syntax: pydicom.uid.UID) -> str:
+    """Return the encoding of everything but the pixels."""
+    return IMPLICIT if syntax == IMPLICIT else EXPLICIT

@@ -4,7 +4,7 @@ Pure: no files, no clock.
 """
 
 from node.arrival.completion import Association, Completion, Seen, completion
-from node.arrival.planning import Decision, Facts, facts_of, plan, refusal, try_survey
+from node.arrival.planning import Decision, Facts, facts_of, leading, plan, refusal, try_survey
 
 __all__ = [
     "Association",
@@ -14,6 +14,7 @@ __all__ = [
     "Seen",
     "completion",
     "facts_of",
+    "leading",
     "plan",
     "refusal",
     "try_survey",

@@ -2,7 +2,8 @@
 
 DICOM has no "that was all". Three signs are weighed, the surest first: the number of images that
 the headers announce, the orderly release of every association that brought images while the
-geometry has no gap, and at last silence.
+geometry has no gap, and at last silence. Fewer images than announced only make it wait for silence:
+some scanners count an acquisition that makes several series.
 """
 
 from collections.abc import Sequence
@@ -53,6 +54,11 @@ class Seen:
     problem: NodeError | None  # why the geometry cannot be used, if so
     extends_earlier: bool  # images came after the series had been taken to be complete
 
+    @property
+    def lacks_announced(self) -> bool:
+        """Whether fewer images arrived than the headers announce."""
+        return self.expected is not None and self.instances < self.expected
+
 
 def completion(seen: Seen, settings: Complete, now: float) -> Completion:
     """Weigh the signs at time `now` (seconds since 1970)."""
@@ -63,7 +69,7 @@ def completion(seen: Seen, settings: Complete, now: float) -> Completion:
         if now >= ready:
             return Completion(f"all {seen.expected} announced images arrived")
         return Completion("all announced images arrived, settling", ready)
-    if not curable and not seen.extends_earlier and _orderly(seen):
+    if not curable and not seen.extends_earlier and not seen.lacks_announced and _orderly(seen):
         released = max(a.closed_at or 0.0 for a in seen.associations)
         ready = max(released, seen.last_at) + settings.settle
         if now >= ready:
@@ -88,6 +94,8 @@ def _waiting_for(seen: Seen, *, curable: bool) -> str:
         return "an association is still open"
     if curable and seen.problem is not None:
         return f"more images may come: {seen.problem.message}"
+    if seen.lacks_announced:
+        return f"{seen.instances} of {seen.expected} announced images; waiting for quiet"
     if seen.extends_earlier:
         return "images came late; waiting for quiet"
     return "waiting for quiet"

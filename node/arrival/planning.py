@@ -14,7 +14,7 @@ from node.config import Rule, When
 from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
 from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
-from node.series import Header, Survey, survey
+from node.series import Header, Survey, is_slice, survey
 from node.states import Outcome
 
 # Results and notes of others and of ourselves: never the input of a model
@@ -74,7 +74,7 @@ class Decision:
 
 def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Facts:
     """Collect what rules look at from the headers and, where it is sound, the geometry."""
-    first = headers[0]
+    first = leading(headers, found)
     plane = _plane(first.orientation) if first.orientation else None
     spacing = found.grid.spacing_mm if found else None
     pixel = first.pixel_spacing_mm
@@ -88,6 +88,15 @@ def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Fa
         slice_spacing_mm=spacing[0] if spacing else None,
         slices=found.grid.shape[0] if found else len(headers),
     )
+
+
+def leading(headers: Sequence[Header], found: Survey | None) -> Header:
+    """Return the header that speaks for the series: a slice, never what is left out of the volume.
+
+    Where nothing is a slice, any header does.
+    """
+    slices = found.headers if found else (header for header in headers if is_slice(header))
+    return next(iter(slices), headers[0])
 
 
 def plan(

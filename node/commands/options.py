@@ -55,7 +55,12 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     widths = [max(len(line[i]) for line in [list(head), *texts]) for i in range(len(head))]
     for line in [list(head), *texts]:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
+
+
+def say(text: str = "", end: str = "\n") -> None:
+    """Print one line, or a part of it, on which nothing that a peer once said moves a cursor."""
+    print("".join(char if char.isprintable() else "?" for char in text), end=end)
 
 
 class Steps:

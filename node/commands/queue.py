@@ -17,6 +17,7 @@ from node.commands.options import (
     load_config,
     print_json,
     print_table,
+    say,
     whole,
 )
 from node.commands.story import because, print_story
@@ -99,30 +100,30 @@ def _status(chosen: argparse.Namespace) -> int:
 
 
 def _print_processes(seen: status.Snapshot) -> None:
-    print(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
-    print("" if seen.accepting else "  LOW: senders are told to try again later")
+    say(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
+    say("" if seen.accepting else "  LOW: senders are told to try again later")
     for process in seen.processes:
         last = f", last seen {_ago(process.last_seen_s)} ago" if process.last_seen_s else ""
-        print(f"  {process.name:<10} {'running' if process.alive else f'NOT RUNNING{last}'}")
+        say(f"  {process.name:<10} {'running' if process.alive else f'NOT RUNNING{last}'}")
     if seen.not_running:
-        print("  `segnode serve` starts them; its log says why one ended")
-    print()
+        say("  `segnode serve` starts them; its log says why one ended")
+    say()
 
 
 def _print_models(seen: status.Snapshot) -> None:
     chosen = "as configured" if seen.engine != AUTO else "the fastest that is proved here"
     rest = "" if seen.models else "; nothing is measured yet, see `segnode models bench`"
-    print(f"engine {seen.engine}: {chosen}{rest}")
+    say(f"engine {seen.engine}: {chosen}{rest}")
     for model in seen.models:
         cost = f"{model.engine}, golden case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
-        print(f"  {model.package} {model.size:<8} {model.problem or cost}")
-    print()
+        say(f"  {model.package} {model.size:<8} {model.problem or cost}")
+    say()
 
 
 def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
     states = [state.value for state in State]
     print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
-    print()
+    say()
     head = ("target", "AE", "address", "waiting", "since", "last problem")
     print_table(
         head,
@@ -131,7 +132,7 @@ def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
             for t in seen.targets
         ],
     )
-    print()
+    say()
     rows = [
         (
             _clock(s.arrival.last_at),
@@ -145,7 +146,8 @@ def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
     rows += [("arriving", w.series_uid, "", f"{w.instances} images", w.why) for w in waiting]
     print_table(("received", "series", "model", "ending", "because"), rows)
     for note in seen.notes:
-        print(f"\n{_clock(note.at)} {note.what}: {note.detail}")
+        say()
+        say(f"{_clock(note.at)} {note.what}: {note.detail}")
 
 
 def _waiting(config: Config, engine: sa.Engine) -> list[tending.Waiting]:
@@ -173,12 +175,14 @@ def _explain(chosen: argparse.Namespace) -> int:
         print_story(story)
     for series in waiting:
         until = f", decided {_clock(series.until)} if nothing else comes" if series.until else ""
-        print(f"series {series.series_uid}\n  still arriving: {series.instances} images", end="")
-        print(f" from {series.caller_ae or 'unknown'}; {series.why}{until}\n")
-    print("what happened")
+        say(f"series {series.series_uid}")
+        say(f"  still arriving: {series.instances} images", end="")
+        say(f" from {series.caller_ae or 'unknown'}; {series.why}{until}")
+        say()
+    say("what happened")
     for event in events:
         job = f" (job {event.job_id})" if event.job_id else ""
-        print(f"  {_clock(event.at)}  {event.what:<12} {event.detail}{job}")
+        say(f"  {_clock(event.at)}  {event.what:<12} {event.detail}{job}")
     return 0
 
 
@@ -214,9 +218,9 @@ def _jobs_show(chosen: argparse.Namespace) -> int:
     for key, value in _plain(job).items():
         if value not in (None, "", {}):
             shown = _clock(value) if key.endswith("_at") else value
-            print(f"{key:<12} {shown}")
+            say(f"{key:<12} {shown}")
     for event in events:
-        print(f"  {_clock(event.at)}  {event.what:<12} {event.detail}")
+        say(f"  {_clock(event.at)}  {event.what:<12} {event.detail}")
     return 0
 
 
@@ -240,7 +244,7 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in told])
     for series, job_id in [] if chosen.json else told:
-        print(f"series {series}: {_became(engine, job_id)}")
+        say(f"series {series}: {_became(engine, job_id)}")
     return 0
 
 
@@ -273,7 +277,7 @@ def _tell(chosen: argparse.Namespace, job: queue.Job, said: str) -> int:
     if chosen.json:
         print_json(_plain(job))
     else:
-        print(f"job {job.id} {said}")
+        say(f"job {job.id} {said}")
     return 0
 
 

@@ -1,33 +1,33 @@
 """The story of one series, as `segnode explain` tells it."""
 
 from node import queue
+from node.commands.options import say
 
 
 def print_story(story: queue.Story) -> None:
     """Print what came, what was decided and found, and how it ended."""
     arrival = story.arrival
-    print(f"series {arrival.series_uid}")
-    print(f"  {arrival.instances} {arrival.modality} images from {arrival.caller_ae or 'unknown'}")
+    say(f"series {arrival.series_uid}")
+    images = f"{arrival.modality} images".lstrip()
+    say(f"  {arrival.instances} {images} from {arrival.caller_ae or 'unknown'}")
     if arrival.rule:
         model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
-        print(f"  rule {arrival.rule}{model}")
+        say(f"  rule {arrival.rule}{model}")
         _print_choice(story)
-    print(f"  ended as {story.ending.value}", end="")
-    print(f": {because(story)}" if because(story) else "")
+    say(f"  ended as {story.ending.value}", end="")
+    say(f": {because(story)}" if because(story) else "")
     advice = arrival.advice or next((j.advice for j in story.deliveries if j.advice), "")
     if advice:
-        print(f"  {advice}")
+        say(f"  {advice}")
     if story.segment is not None and story.segment.result:
         result = queue.as_plain(story.segment.result)
         for label, volume in result.get("volumes_ml", {}).items():
-            print(f"  {label}: {volume:.2f} ml")
+            say(f"  {label}: {volume:.2f} ml")
         for text in (*result.get("dropped", ()), *result.get("repairs", ())):
-            print(f"  note: {text}")
+            say(f"  note: {text}")
         for label in result.get("cut", ()):
-            print(
-                f"  note: {label} reaches the edge of the images; what lies beyond is not counted"
-            )
-    print()
+            say(f"  note: {label} reaches the edge of the images; what lies beyond is not counted")
+    say()
 
 
 def _print_choice(story: queue.Story) -> None:
@@ -37,9 +37,9 @@ def _print_choice(story: queue.Story) -> None:
     why = queue.as_plain(story.segment.payload).get("why", "")
     ran = queue.as_plain(story.segment.result).get("engine", "")
     if why:
-        print(f"  chosen: {why}")
+        say(f"  chosen: {why}")
     if ran:
-        print(f"  computed by {ran}")
+        say(f"  computed by {ran}")
 
 
 def because(story: queue.Story) -> str:

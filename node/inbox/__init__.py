@@ -13,7 +13,7 @@ from node.inbox.folder import (
     read_series,
 )
 from node.inbox.keys import content_key, is_uid, series_key, sop_key
-from node.inbox.markers import Association, Marker, read_markers
+from node.inbox.markers import Association, Marker, closed_after, read_markers
 from node.inbox.notes import Note
 from node.inbox.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.inbox.store import Inbox, Incoming, Kept
@@ -30,6 +30,7 @@ __all__ = [
     "Note",
     "SeriesFolder",
     "SeriesRecord",
+    "closed_after",
     "content_key",
     "inputs_digest",
     "instances",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from node.inbox.keys import split_name
+from node.inbox.keys import of_again, split_name
 
 RECORD = "series.json"
 
@@ -24,12 +24,17 @@ class SeriesFolder(msgspec.Struct, frozen=True):
 
 
 class InstanceFile(msgspec.Struct, frozen=True):
-    """One kept instance: a whole Part 10 file of `bytes` bytes."""
+    """One kept instance: a whole Part 10 file of `bytes` bytes.
+
+    When it came first and last is told by the disk's clock, in nanoseconds.
+    """
 
     path: Path
     sop_key: str
     content_key: str
     bytes: int
+    first_ns: int = 0
+    last_ns: int = 0
 
 
 class SeriesRecord(msgspec.Struct, frozen=True):
@@ -42,13 +47,20 @@ class SeriesRecord(msgspec.Struct, frozen=True):
 
 def instances(folder: Path) -> list[InstanceFile]:
     """Return the kept instances, by name; one that came with two contents is there twice."""
-    found = []
+    found: dict[str, InstanceFile] = {}
+    again: dict[str, int] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            keys = split_name(entry.name)
-            if keys:
-                found.append(InstanceFile(Path(entry.path), *keys, entry.stat().st_size))
-    return sorted(found, key=lambda instance: instance.path.name)
+            if keys := split_name(entry.name):
+                seen = entry.stat()
+                times = (seen.st_mtime_ns, seen.st_mtime_ns)
+                found[entry.name] = InstanceFile(Path(entry.path), *keys, seen.st_size, *times)
+            elif name := of_again(entry.name):
+                again[name] = entry.stat().st_mtime_ns
+    for name in again.keys() & found.keys():
+        last_ns = max(found[name].last_ns, again[name])
+        found[name] = msgspec.structs.replace(found[name], last_ns=last_ns)
+    return [found[name] for name in sorted(found)]
 
 
 def inputs_digest(files: Iterable[InstanceFile]) -> str:

@@ -10,7 +10,10 @@ import re
 KEY_BYTES = 16  # 32 hexadecimal digits: no two instances of a hospital will ever share a name
 
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
-_INSTANCE_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.dcm")
+AGAIN = ".again"  # beside an instance: when the same content came once more
+SAME = ".same"  # instead of `.dcm`: another file holds the same image in another encoding
+
+_INSTANCE_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.(dcm|again)")
 
 
 def is_uid(text: str) -> bool:
@@ -43,4 +46,10 @@ def instance_name(sop: str, content: str) -> str:
 def split_name(name: str) -> tuple[str, str] | None:
     """Return (sop key, content key) of an instance's file name; None for any other file."""
     match = _INSTANCE_NAME.fullmatch(name)
-    return (match[1], match[2]) if match else None
+    return (match[1], match[2]) if match and match[3] == "dcm" else None
+
+
+def of_again(name: str) -> str | None:
+    """Return the name of the instance that came again; None where `name` does not record that."""
+    match = _INSTANCE_NAME.fullmatch(name)
+    return instance_name(match[1], match[2]) if match and match[3] == "again" else None

@@ -43,7 +43,7 @@ class Association:
         self.host = host
         self.opened = opened
         self.instances: dict[Path, int] = {}
-        self.known: dict[Path, dict[str, str]] = {}  # folder -> sop key -> a content key
+        self.known: dict[Path, dict[str, set[str]]] = {}  # folder -> sop key -> content keys
         self.is_closed = False
 
     def enter(self, folder: Path) -> None:
@@ -87,6 +87,16 @@ def read_markers(folder: Path) -> list[Marker]:
             found[path.stem] = (state, path)
     markers = [_read(path, state) for state, path in found.values()]
     return sorted(markers, key=lambda marker: (marker.opened, marker.association))
+
+
+def closed_after(folder: Path, moment: float) -> float | None:
+    """Return when the last association ended that began after `moment` and brought images."""
+    ends = [
+        marker.closed
+        for marker in read_markers(folder)
+        if marker.closed is not None and marker.instances and marker.opened > moment
+    ]
+    return max(ends, default=None)
 
 
 def abort_open(folder: Path, now: float) -> int:

@@ -21,7 +21,7 @@ from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
 from node.inbox.disk import aside, replace, sync_folder
 from node.inbox.folder import RECORD, InstanceFile, SeriesFolder, SeriesRecord
-from node.inbox.keys import content_key, instance_name, series_key, sop_key, split_name
+from node.inbox.keys import AGAIN, SAME, content_key, instance_name, series_key, sop_key
 from node.inbox.markers import Association, abort_open
 from node.inbox.notes import Note, Notes
 from node.inbox.part10 import file_head
@@ -33,7 +33,7 @@ class Kept(enum.Enum):
     """What became of an instance that is now safe."""
 
     new = "new"
-    identical = "identical"  # the same bytes are here already; nothing was written
+    identical = "identical"  # the same bytes are here already; no second file was made
     conflicting = "conflicting"  # kept beside other content under the same SOP Instance UID
 
 
@@ -183,6 +183,21 @@ class Inbox:
             os.close(descriptor)
         return True
 
+    def set_aside(self, file: InstanceFile, like: InstanceFile) -> None:
+        """Let `file` count as an instance no more: `like` holds the same image. Its bytes stay.
+
+        That `like` came again is recorded. When power fails it may all have to be done once more.
+        """
+        try:
+            if file.last_ns > like.last_ns:
+                again = file.path.with_suffix(AGAIN)
+                link = self.passing / f"{uuid.uuid4().hex}.part"
+                link.hardlink_to(again if again.exists() else file.path)  # bears the time
+                link.replace(like.path.with_suffix(AGAIN))
+            file.path.rename(file.path.with_suffix(SAME))
+        except FileNotFoundError:  # pruned meanwhile, or set aside by an operator's command
+            return
+
     def read_notes(self) -> list[Note]:
         """Return the notes left so far; they come again until each is dropped."""
         return self._notes.take()
@@ -235,10 +250,15 @@ class Inbox:
         self, instance: Incoming, association: Association, folder: Path, keys: tuple[str, str]
     ) -> Kept:
         path = folder / instance_name(*keys)
+        known = _known(association, folder).setdefault(keys[0], set())
+        others = any(  # looked up: the folder may have been pruned since the scan
+            (folder / instance_name(keys[0], content)).exists() for content in known - {keys[1]}
+        )
         if path.exists():
+            if others:  # which of them came last is for a person to ask; the file tells the first
+                replace(path.with_suffix(AGAIN), b"", self.passing)
             return Kept.identical
-        known = _known(association, folder)
-        kept = Kept.conflicting if _other(folder, known, keys) else Kept.new
+        kept = Kept.conflicting if others else Kept.new
         head = file_head(
             instance.sop_class,
             instance.sop_instance,
@@ -250,7 +270,7 @@ class Inbox:
                 path.hardlink_to(written)  # never replaces; a name that exists has the same content
             except FileExistsError:
                 kept = Kept.identical
-        known[keys[0]] = keys[1]
+        known.add(keys[1])
         return kept
 
 
@@ -263,18 +283,11 @@ def _is_at(folder: Path, descriptor: int) -> bool:
     return os.path.samestat(found, os.fstat(descriptor))
 
 
-def _known(association: Association, folder: Path) -> dict[str, str]:
-    """Return sop key -> content key of what lies in `folder`, scanned once per association."""
+def _known(association: Association, folder: Path) -> dict[str, set[str]]:
+    """Return sop key -> content keys of what lies in `folder`, scanned once per association."""
     if folder not in association.known:
-        files = listing.instances(folder)
-        association.known[folder] = {file.sop_key: file.content_key for file in files}
+        known: dict[str, set[str]] = {}
+        for file in listing.instances(folder):
+            known.setdefault(file.sop_key, set()).add(file.content_key)
+        association.known[folder] = known
     return association.known[folder]
-
-
-def _other(folder: Path, known: dict[str, str], keys: tuple[str, str]) -> bool:
-    """Say whether the same SOP Instance UID lies here with other content."""
-    sop, content = keys
-    if known.get(sop, content) == content:
-        return False
-    names = (split_name(path.name) for path in folder.glob(f"{sop}.*.dcm"))
-    return any(name is not None and name[1] != content for name in names)

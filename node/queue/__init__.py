@@ -38,7 +38,7 @@ from node.queue.read import (
 )
 from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
 from node.queue.settle import Decision, Policy, as_node_error, backoff_s, decide, settle
-from node.queue.upkeep import forget, forget_remarks, heartbeat, note
+from node.queue.upkeep import came_again, forget, forget_remarks, heartbeat, note
 
 __all__ = [
     "Arrival",
@@ -67,6 +67,7 @@ __all__ = [
     "awaited_files",
     "backoff_s",
     "beats",
+    "came_again",
     "cancel",
     "claim",
     "counts",

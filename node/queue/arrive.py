@@ -12,7 +12,7 @@ from node.queue import payloads
 from node.queue.moves import error_values, insert_job, move
 from node.queue.rows import NewArrival, NewSegmentJob
 from node.schema import arrivals, events, jobs
-from node.states import Arrow, Kind, Outcome
+from node.states import Arrow, Kind, Outcome, State
 
 
 class Recorded(NamedTuple):
@@ -24,13 +24,14 @@ class Recorded(NamedTuple):
 
 
 def record_arrival(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, remark: str = ""
 ) -> Recorded:
     """Record a complete series and queue its job, in one transaction.
 
-    The same inputs of the same series are recorded once. A queued job for earlier inputs of the
-    series is rejected as superseded, whatever was decided about the new ones: they speak for it.
-    The same work under another arrival is not queued again; the arrival points to that job.
+    The same inputs of the same series are recorded once. A job for them puts an end to queued ones
+    for earlier inputs of the series; inputs that get no job leave those alone.
+    The same work under another arrival is not queued again; the arrival points to that job. What
+    `remark` says of the images becomes part of the story.
     """
     assert (job is not None) == (arrival.outcome is Outcome.PLANNED)
     with engine.begin() as connection:
@@ -43,15 +44,17 @@ def record_arrival(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
         _decided(connection, made, arrival, job, now)
+        _remark(connection, made, arrival, remark)
         return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
 
 
 def decide_again(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, remark: str = ""
 ) -> Recorded:
     """Replace what was decided about a recorded arrival that has no job: the rules changed.
 
-    An arrival that has a job, or is not recorded, is left to `record_arrival`.
+    One whose job gave way to a newer one gets a new job: a person wants these images after all. Any
+    other arrival that has a job, or is not recorded, is left to `record_arrival`.
     """
     with engine.begin() as connection:
         made = connection.execute(
@@ -62,14 +65,29 @@ def decide_again(
         ).scalar_one_or_none()
         if made is not None:
             _decided(connection, made, arrival, job, now)
+            _remark(connection, made, arrival, remark)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
-    return record_arrival(engine, arrival, job, now)
+        given_up = connection.execute(_that_gave_way(arrival)).scalar_one_or_none()
+        if given_up is not None and job is not None:
+            job_id = _give_job(connection, given_up, arrival, job, now)
+            return Recorded(given_up, job_id, is_new=False)
+    return record_arrival(engine, arrival, job, now, remark)
 
 
 def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
     return sa.and_(
         arrivals.c.series_key == arrival.series_key,
         arrivals.c.inputs_digest == arrival.inputs_digest,
+    )
+
+
+def _that_gave_way(arrival: NewArrival) -> sa.Select[int]:
+    """Select the recorded arrival if its job was superseded."""
+    ended = sa.and_(jobs.c.state == State.REJECTED.value, jobs.c.code == Superseded.code)
+    return (
+        sa.select(arrivals.c.id)
+        .join(jobs, jobs.c.id == arrivals.c.job_id)
+        .where(_same(arrival), ended)
     )
 
 
@@ -87,31 +105,40 @@ def _decided(
         decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}{why}"
     else:
         decided = " ".join(part for part in (arrival.reason, arrival.advice) if part)
-    for at, what, detail in (
-        (arrival.last_at, "received", received),
-        (now, arrival.outcome.value, decided),
-    ):
-        connection.execute(
-            sa.insert(events).values(
-                at=at,
-                study_uid=arrival.study_uid,
-                series_uid=arrival.series_uid,
-                arrival_id=made,
-                what=what,
-                detail=detail,
-            )
+    _tell(connection, made, arrival, arrival.last_at, ("received", received))
+    _tell(connection, made, arrival, now, (arrival.outcome.value, decided))
+
+
+def _remark(connection: sa.Connection, made: int, arrival: NewArrival, remark: str) -> None:
+    if remark:
+        _tell(connection, made, arrival, arrival.last_at, ("remark", remark))
+
+
+def _tell(
+    connection: sa.Connection, made: int, arrival: NewArrival, at: float, line: tuple[str, str]
+) -> None:
+    what, detail = line
+    connection.execute(
+        sa.insert(events).values(
+            at=at,
+            study_uid=arrival.study_uid,
+            series_uid=arrival.series_uid,
+            arrival_id=made,
+            what=what,
+            detail=detail,
         )
+    )
 
 
 def _give_job(
     connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
 ) -> int | None:
-    same_work = None
-    if job is not None:
-        same_work = connection.execute(
-            sa.select(jobs.c.id).where(jobs.c.dedup_key == job.dedup_key, schema.TAKEN)
-        ).scalar_one_or_none()
-    error = Superseded("images that arrived later made a newer job for the same series")
+    if job is None:
+        return None
+    same_work = connection.execute(
+        sa.select(jobs.c.id).where(jobs.c.dedup_key == job.dedup_key, schema.TAKEN)
+    ).scalar_one_or_none()
+    error = Superseded("a newer job was made for the same series")
     move(
         connection,
         Arrow.SUPERSEDE,
@@ -123,10 +150,8 @@ def _give_job(
             jobs.c.id != (same_work or 0),
         ),
         error_values(error),
-        f"arrival {made} has all images",
+        f"arrival {made} made a newer job",
     )
-    if job is None:
-        return None
     job_id = same_work or _insert(connection, made, arrival, job, now)
     connection.execute(sa.update(arrivals).where(arrivals.c.id == made).values(job_id=job_id))
     return job_id

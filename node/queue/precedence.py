@@ -1,4 +1,6 @@
-"""Which result of a series speaks for it at a target: that of the images that came last.
+"""Which result of a series speaks for it at a target: that of the segmentation decided last.
+
+That is the one of the images that came last, unless a person chose others after them.
 
 Promises: once a newer result for the same target waits, leaves or has arrived, no older one waits.
 Leaves to `node.queue.arrive`: segmentations that wait while newer images come.
@@ -16,7 +18,7 @@ _newer = jobs.alias("newer")
 
 
 def outdated() -> sa.ColumnElement[bool]:
-    """Match deliveries of a series of which the target gets, or has, a result of later images.
+    """Match deliveries of a series of which the target gets, or has, a result decided later.
 
     One that the target refused or an operator cancelled does not count: it leaves the older one
     its chance. A target to which nothing newer goes keeps what it would have got.
@@ -29,7 +31,7 @@ def outdated() -> sa.ColumnElement[bool]:
             _newer.c.study_uid == jobs.c.study_uid,
             _newer.c.series_uid == jobs.c.series_uid,
             _newer.c.target == jobs.c.target,
-            _newer.c.arrival_id > jobs.c.arrival_id,
+            _newer.c.parent_id > jobs.c.parent_id,
             sa.text("newer.state IN ('queued', 'running', 'done')"),
         )
         .exists(),

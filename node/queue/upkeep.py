@@ -3,8 +3,11 @@
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from node.queue.rows import Arrival
 from node.schema import arrivals, events, health, jobs
 from node.states import LIVE
+
+AGAIN = "again"
 
 
 def heartbeat(engine: Engine, process: str, pid: int, now: float, detail: str = "") -> None:
@@ -40,6 +43,25 @@ def note(  # noqa: PLR0913  an event has this many columns
                 detail=detail,
             )
         )
+
+
+def came_again(engine: Engine, arrival: Arrival, at: float) -> None:
+    """Tell once that the images of a decided arrival came again, last `at`, and what to do.
+
+    Told later, it moves to the newest time: a device may send the same series every minute.
+    """
+    this = sa.and_(events.c.arrival_id == arrival.id, events.c.what == AGAIN)
+    command = f"resend {arrival.job_id}" if arrival.job_id else f"replan {arrival.series_uid}"
+    detail = f"the same images came again; for another result: `segnode jobs {command}`"
+    with engine.begin() as connection:
+        if connection.execute(sa.select(events.c.id).where(this)).first() is None:
+            values = {"study_uid": arrival.study_uid, "series_uid": arrival.series_uid}
+            told: sa.Insert | sa.Update = sa.insert(events).values(
+                arrival_id=arrival.id, what=AGAIN, **values
+            )
+        else:
+            told = sa.update(events).where(this, events.c.at < at)
+        connection.execute(told.values(at=at, detail=detail))
 
 
 def forget(engine: Engine, before: float, limit: int = 500) -> int:

@@ -5,9 +5,20 @@ the files gives the same volume; nothing is interpolated, stacked or left out in
 Leaves to `arrival`: which series gets which model. Leaves to `pipeline`: everything after voxels.
 """
 
+from node.series.copies import same_image
 from node.series.frames import read_headers
 from node.series.header import Header
 from node.series.read import Series, read
-from node.series.survey import Dropped, Survey, survey
+from node.series.survey import Dropped, Survey, is_slice, survey
 
-__all__ = ["Dropped", "Header", "Series", "Survey", "read", "read_headers", "survey"]
+__all__ = [
+    "Dropped",
+    "Header",
+    "Series",
+    "Survey",
+    "is_slice",
+    "read",
+    "read_headers",
+    "same_image",
+    "survey",
+]

@@ -16,7 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from node.errors import NotAnImage
-from node.series.values import UNREADABLE, b_value, codes, number, text, vector, whole_number
+from node.series.values import UNREADABLE, b_value, code, codes, number, text, vector, whole_number
 
 # pydicom's warnings about odd values quote the value, which may be a patient's name or birth date;
 # `node.seg.repair` validates what a result inherits by itself
@@ -105,7 +105,7 @@ def header_of(dataset: Dataset, path: Path) -> Header:
         frame_of_reference_uid=_frame_of_reference(dataset),
         transfer_syntax_uid=text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID"),
         source_ae=text(getattr(dataset, "file_meta", Dataset()), "SourceApplicationEntityTitle"),
-        modality=text(dataset, "Modality"),
+        modality=code(dataset, "Modality"),
         manufacturer=text(dataset, "Manufacturer"),
         rows=whole_number(dataset, "Rows"),
         columns=whole_number(dataset, "Columns"),
@@ -145,8 +145,15 @@ def _frame_of_reference(dataset: Dataset) -> str | None:
 
 
 def _expected(dataset: Dataset) -> int | None:
-    """How many instances the series has, if its sender says so; 0 and less say nothing."""
-    for keyword in ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition"):
+    """How many instances the series has, if its sender says so; 0 and less say nothing.
+
+    The parts of a concatenation are instances that together are one multi-frame image. Frames of
+    such an image may be what its ImagesInAcquisition counts.
+    """
+    keywords = ["NumberOfSeriesRelatedInstances", "InConcatenationTotalNumber"]
+    if (whole_number(dataset, "NumberOfFrames") or 1) == 1:
+        keywords.append("ImagesInAcquisition")
+    for keyword in keywords:
         count = whole_number(dataset, keyword)
         if count is not None and count > 0:
             return count

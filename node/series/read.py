@@ -110,7 +110,8 @@ def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator
     try:
         image = pydicom.dcmread(headers[last].path, specific_tags=PIXEL_TAGS)
         decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
-        for stored, _ in decoder.iter_array(image):
+        # unused bits are cleared here: padding may need them
+        for stored, _ in decoder.iter_array(image, correct_unused_bits=False):
             if number in headers:
                 yield number, _one_slice(headers[number], stored, image, dataset)
             if number == last:
@@ -123,14 +124,14 @@ def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator
 
 def _one_slice(header: Header, stored: Stored, image: Dataset, dataset: Dataset) -> Slice:
     """Return the modality values of one slice, and which of its pixels are padding."""
-    stored = _without_unused_bits(stored, image)
+    raw, stored = stored, _without_unused_bits(stored, image)
     transformation = (
         image
         if header.frame is None
         else functional_group(dataset, header.frame, "PixelValueTransformationSequence")
     )
     values = _rescaled(stored, transformation)
-    padded = _padded(stored, image)
+    padded = _padded((stored, raw), image)
     if values.shape != (header.rows, header.columns):
         raise _undecodable(header, f"{values.shape} values for another size")
     if not np.isfinite(values).all():
@@ -175,14 +176,17 @@ def _rescaled(stored: Stored, dataset: Dataset) -> FloatArray:
     return (stored * slope + intercept).astype(np.float32)
 
 
-def _padded(stored: Stored, dataset: Dataset) -> npt.NDArray[np.bool_] | None:
-    """Mark padding pixels (PS3.3 C.7.5.1.1.2); the value may come with the wrong sign."""
+def _padded(samples: Sequence[Stored], dataset: Dataset) -> npt.NDArray[np.bool_] | None:
+    """Mark padding pixels (PS3.3 C.7.5.1.1.2); the value may come with the wrong sign.
+
+    It may also need more bits than are stored, so the samples as they came are looked at too.
+    """
     value = dataset.get("PixelPaddingValue")
     if value is None or value == "":
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
     ends = sorted(_as_stored(int(v), dataset) for v in (value, limit) if v not in (None, ""))
-    padded = (stored >= ends[0]) & (stored <= ends[-1])
+    padded = np.any([(one >= ends[0]) & (one <= ends[-1]) for one in samples], axis=0)
     return padded if padded.any() else None
 
 

@@ -154,6 +154,11 @@ def _refuse_stacks(headers: Sequence[Header]) -> None:
         raise FourDimensional(message, advice="Send each stack of slices as its own series.")
 
 
+def is_slice(header: Header) -> bool:
+    """Say whether this may be a slice of a volume: no picture for people, and with a place."""
+    return _unwanted(header) is None
+
+
 def _is_picture(header: Header) -> bool:
     is_capture = f"{header.sop_class_uid}.".startswith(f"{PICTURE_CLASSES}.")
     return is_capture or any(kind in header.image_type for kind in PICTURE_TYPES)

@@ -4,6 +4,7 @@ Promises: what cannot be understood is absent, never guessed; nothing here raise
 """
 
 import math
+import re
 import struct
 from collections.abc import Iterable
 
@@ -21,6 +22,8 @@ UNREADABLE = (
 B_VALUE_TAGS = (Tag(0x0018, 0x9087), Tag(0x0019, 0x100C), Tag(0x0043, 0x1039))
 GE_B_VALUE_OFFSET = 1e9  # GE adds this to b-values of some software versions
 LARGEST_B_VALUE = 1e5  # s/mm²; what is larger is some other number in a private element
+
+CODE = re.compile("[A-Z0-9 _]{1,16}")  # a Code String (PS3.5 6.2)
 
 Vector = tuple[float, ...]
 
@@ -43,6 +46,12 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 def codes(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Return the values of a Code String, which some write in lower case."""
     return tuple(part.strip().upper() for part in texts(dataset, keyword))
+
+
+def code(dataset: Dataset, keyword: str) -> str:
+    """Return one Code String; empty where the value is none, for reasons and tables repeat it."""
+    found = codes(dataset, keyword)
+    return found[0] if len(found) == 1 and CODE.fullmatch(found[0]) else ""
 
 
 def vector(dataset: Dataset, keyword: str, length: int) -> Vector | None:

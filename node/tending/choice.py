@@ -14,11 +14,12 @@ class Content(StrEnum):
 
 
 def choose(files: Sequence[InstanceFile], content: Content | None) -> tuple[InstanceFile, ...]:
-    """Return one file of each instance, by when it was stored; all of them if nobody chose."""
+    """Return one file of each instance, by when it came; all of them if nobody chose."""
     if content is None:
         return tuple(files)
-    in_time = sorted(files, key=lambda file: file.path.stat().st_mtime_ns)
-    if content is Content.FIRST:
-        in_time.reverse()  # of equal keys, a dictionary keeps what came to it last
+    if content is Content.FIRST:  # of equal keys, a dictionary keeps what came to it last
+        in_time = sorted(files, key=lambda file: file.first_ns, reverse=True)
+    else:
+        in_time = sorted(files, key=lambda file: file.last_ns)
     chosen = {file.sop_key: file for file in in_time}
     return tuple(sorted(chosen.values(), key=lambda file: file.path.name))

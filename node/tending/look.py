@@ -18,6 +18,7 @@ class Look:
     files: tuple[InstanceFile, ...]
     digest: str
     headers: tuple[Header, ...]
+    modality: str  # of the slices; empty where no header was read
     problem: Unsuitable | None  # an instance that cannot be read, or contradicts another
     caller: str
     seen: Seen
@@ -34,6 +35,12 @@ def announced(headers: Sequence[Header]) -> int | None:
     """Return how many images the headers announce, if they agree."""
     said = {header.expected_instances for header in headers}
     return said.pop() if len(said) == 1 else None
+
+
+def shortfall(look: Look) -> str:
+    """Say how many images are there when headers announced more; empty if none is missed."""
+    seen = look.seen
+    return f"{seen.instances} of {seen.expected} announced images" if seen.lacks_announced else ""
 
 
 def caller_of(markers: Sequence[Marker], headers: Sequence[Header]) -> str:

@@ -26,7 +26,7 @@ def rows(
         outcome=decision.outcome,
         first_at=record.first_seen,
         last_at=look.seen.last_at,
-        modality=look.headers[0].modality if look.headers else "",
+        modality=look.modality,
         caller_ae=look.caller,
         code=decision.code,
         reason=decision.reason,

@@ -13,15 +13,24 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from node import measured, queue
-from node.arrival import Association, Decision, Seen, completion, plan, refusal, try_survey
+from node.arrival import Association, Decision, Seen, completion, leading, plan, refusal, try_survey
 from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
-from node.inbox import Inbox, InstanceFile, SeriesFolder, inputs_digest, read_markers, read_series
+from node.inbox import (
+    Inbox,
+    InstanceFile,
+    SeriesFolder,
+    closed_after,
+    inputs_digest,
+    read_markers,
+    read_series,
+)
 from node.package import Use
 from node.series import Header, read_headers
 from node.states import Kind, Outcome, State
 from node.tending.choice import Content, choose
-from node.tending.look import Look, announced, caller_of, repeated
+from node.tending.copies import Copies
+from node.tending.look import Look, announced, caller_of, repeated, shortfall
 from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
 from node.tending.rows import rows
 
@@ -56,6 +65,7 @@ class Sweep:
         self._host = measured.here(config.limits.threads)
         self._settled = Settled()
         self._troubles = Troubles()
+        self._copies = Copies(inbox)
         self._looks: dict[str, Look] = {}  # what is still arriving
         self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
@@ -81,6 +91,8 @@ class Sweep:
             Defect: planning fails; what was decided before stays.
         """
         try:
+            while self._copies.set_aside(self._inbox.instances(folder)):
+                pass
             look = self._look(folder, now, content)
             if look is None:
                 return None
@@ -90,7 +102,8 @@ class Sweep:
         except Exception as exc:
             log.exception("a series could not be planned", extra={"path": folder.key})
             raise Defect(UNPLANNED, advice="Report it with the log.") from exc
-        return queue.decide_again(self._engine, *rows(look, decision, self._config, now), now)
+        decided = rows(look, decision, self._config, now)
+        return queue.decide_again(self._engine, *decided, now, shortfall(look))
 
     def waiting(self, now: float) -> list[Waiting]:
         """Return the series that are still arriving, and what each waits for."""
@@ -106,7 +119,7 @@ class Sweep:
 
     def _waits(self, folder: SeriesFolder, now: float) -> Waiting | None:
         record = read_series(folder.path)
-        if record is None or self._is_known(folder, self._inbox.instances(folder)):
+        if record is None or self._known(folder, self._inbox.instances(folder)):
             return None  # before any header is read: most of an inbox is decided
         look = self._look(folder, now)
         if look is None:
@@ -164,9 +177,13 @@ class Sweep:
         look = self._looks.get(folder.key)
         if look is None or not _is_current(look, folder):
             files = self._inbox.instances(folder)
-            if self._is_known(folder, files):
+            arrival = self._known(folder, files)
+            if arrival is not None:
+                self._tell_repeat(folder, arrival)
                 self._settle(folder, files, now)
                 return False
+            if self._copies.set_aside(files):
+                return False  # the folder holds other files now, or more are to be compared
             look = self._look(folder, now)
             if look is None:
                 return False
@@ -193,7 +210,7 @@ class Sweep:
         problem: Unsuitable | None,
         now: float,
     ) -> Look:
-        survey_problem = problem or (try_survey(headers)[1] if headers else None)
+        found, survey_problem = try_survey(headers) if headers else (None, None)
         markers = read_markers(folder.path)
         earlier = queue.arrivals_of(self._engine, series_key=folder.key)
         return Look(
@@ -202,6 +219,7 @@ class Sweep:
             files=files,
             digest=inputs_digest(files),
             headers=headers,
+            modality=leading(headers, found).modality if headers else "",
             problem=problem,
             caller=caller_of(markers, headers),
             seen=Seen(
@@ -210,7 +228,7 @@ class Sweep:
                 expected=announced(headers),
                 associations=[Association(m.state, m.instances, m.closed) for m in markers],
                 last_at=folder.mtime_ns / 1e9,
-                problem=survey_problem,
+                problem=problem or survey_problem,
                 extends_earlier=bool(earlier),
             ),
         )
@@ -232,12 +250,17 @@ class Sweep:
                 headers.extend(found)
         return tuple(headers), problem
 
-    def _is_known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> bool:
+    def _known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> queue.Arrival | None:
         known = queue.arrivals_of(self._engine, series_key=folder.key)
-        if not known:
-            return False
-        digest = inputs_digest(files)
-        return any(arrival.inputs_digest == digest for arrival in known)
+        digest = inputs_digest(files) if known else ""
+        return next((arrival for arrival in known if arrival.inputs_digest == digest), None)
+
+    def _tell_repeat(self, folder: SeriesFolder, arrival: queue.Arrival) -> None:
+        """Tell in the story that images which were decided came once more."""
+        if folder.mtime_ns / 1e9 > arrival.planned_at:
+            at = closed_after(folder.path, arrival.planned_at)
+            if at is not None:
+                queue.came_again(self._engine, arrival, at)
 
     def _plan(self, look: Look) -> Decision:
         if look.problem is not None:
@@ -247,7 +270,8 @@ class Sweep:
         return plan(look.headers, look.caller, self._config.rules, self._uses, known, waiting)
 
     def _record(self, look: Look, decision: Decision, now: float) -> None:
-        recorded = queue.record_arrival(self._engine, *rows(look, decision, self._config, now), now)
+        decided = rows(look, decision, self._config, now)
+        recorded = queue.record_arrival(self._engine, *decided, now, shortfall(look))
         self._settle(look.folder, look.files, now)
         series = look.headers[0].series_uid if look.headers else ""
         log.info(
@@ -259,6 +283,7 @@ class Sweep:
         self._settled.add(folder, now)
         self._looks.pop(folder.key, None)
         self._failed.pop(folder.key, None)
+        self._copies.forget(folder.path)
         for file in files:
             self._headers.pop(file.path, None)
 

@@ -59,21 +59,26 @@ def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
 def _is_over(
     folder: SeriesFolder, inbox: Inbox, stories: list[queue.Story], config: Config, now: float
 ) -> bool:
-    """Tell whether nobody needs the images: all sets of them were decided, and their time ended."""
-    ends = [_until(story, config) for story in stories]
+    """Tell whether nobody needs the images: all sets of them were decided, and their time ended.
+
+    What came again is kept anew, though nothing new was decided: it was acknowledged. Each
+    association that brings images, also identical ones, changes the folder when it comes and ends.
+    """
+    last_at = folder.mtime_ns / 1e9
+    ends = [_until(story, config, last_at) for story in stories]
     if not ends or any(end is None or now <= end for end in ends):
         return False
     digest = inputs_digest(inbox.instances(folder))  # late images may wait for their decision
     return any(story.arrival.inputs_digest == digest for story in stories)
 
 
-def _until(story: queue.Story, config: Config) -> float | None:
+def _until(story: queue.Story, config: Config, last_at: float) -> float | None:
     """Return until when the images of a story are kept; None while they are needed."""
     if story.ended_at is None:
         return None
     fine = story.ending in (Ending.DELIVERED, Ending.NO_RULE)
     keep = config.data.keep.sources if fine else config.data.keep.failed
-    return story.ended_at + keep
+    return max(story.ended_at, last_at) + keep
 
 
 def _prune_outbox(engine: sa.Engine, config: Config, now: float) -> int:

@@ -18,7 +18,7 @@ from node.tending import Sweep
 from tests.commanding import Run, configure
 from tests.phantoms import Phantom, make
 from tests.received import receive
-from tests.rows import T0
+from tests.rows import T0, a_segment_job, an_arrival
 
 
 @pytest.fixture
@@ -192,3 +192,16 @@ def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path
     (told,) = json.loads(run("jobs", "replan", study, "--config", file, "--json")[1])
     assert told["job"] == 1
     assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
+
+
+def test_nothing_that_a_peer_said_moves_the_cursor(run: Run, configured: Path) -> None:
+    engine = schema.open_configured(load(configured).data)
+    said = "STRANGER\x1b[2J\x1b]0;gone\x07\x9b1A\r\n\u202eend"
+    queue.note(engine, "rejected-association", said, T0, study_uid="1.2.3")
+    queue.record_arrival(engine, an_arrival(modality="\x1b[2JOT"), a_segment_job(), T0)
+    for command in (["status"], ["explain", "1.2.3"], ["jobs", "list"], ["jobs", "show", 1]):
+        shown = run(*command, "--config", configured)[1]
+        assert all(line.isprintable() for line in shown.splitlines()), command
+        assert "gone" not in shown or "STRANGER?[2J?]0;gone??1A???end" in shown
+    assert "STRANGER" in run("status", "--config", configured)[1]
+    assert "?[2JOT images" in run("explain", "1.2.3", "--config", configured)[1]

@@ -41,6 +41,9 @@ def seen(
         pytest.param(seen([ONE] * 20), 60, id="an association each"),
         pytest.param(seen([OPEN], expected=20), 1, id="all announced"),
         pytest.param(seen([OPEN], expected=30), 60, id="fewer than announced"),
+        pytest.param(seen(expected=30), 60, id="fewer than announced, released and whole"),
+        pytest.param(seen(expected=15), 1, id="more than announced, released and whole"),
+        pytest.param(seen([ONE], expected=3, instances=1, frames=96), 60, id="one part of three"),
         pytest.param(seen(problem=MissingSlice("")), 60, id="a gap may be filled yet"),
         pytest.param(seen(problem=MissingSlice(""), expected=20), 60, id="a gap says more"),
         pytest.param(seen(problem=GantryTilt("")), 1, id="more images cure no tilt"),
@@ -60,4 +63,6 @@ def test_what_is_waited_for_is_said() -> None:
     assert "no slice at 12 mm" in completion(gap, SETTINGS, LAST).why
     still_open = seen([Association("open", 20, None)])
     assert "open" in completion(still_open, SETTINGS, LAST).why
+    fewer = completion(seen(expected=30), SETTINGS, LAST).why
+    assert fewer == "20 of 30 announced images; waiting for quiet"
     assert "20 announced" in completion(seen(expected=20), SETTINGS, LAST + 9).why

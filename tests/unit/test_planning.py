@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pydicom
 import pytest
+from pydicom.uid import generate_uid
 
 from node.arrival import Decision, plan
 from node.config import Config, load_text
@@ -41,6 +43,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     make_tiny_package(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def localizer(tmp_path_factory: pytest.TempPathFactory) -> Header:
+    """Return a localizer of the same series: sagittal, coarse, and of another modality."""
+
+    def change(dataset: pydicom.Dataset, _z: int) -> None:
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        dataset.SOPInstanceUID = generate_uid()
+        dataset.Modality = "OT"
+
+    scout = Phantom(plane="sagittal", spacing_mm=(3, 4, 4), shape=(1, 20, 16), change=change)
+    made = make(tmp_path_factory.mktemp("localizer"), scout)
+    return read_headers(made.paths[0])[0]
 
 
 def changed(headers: tuple[Header, ...], **values: Any) -> tuple[Header, ...]:
@@ -139,3 +155,29 @@ def test_two_patients_in_one_series_are_held(headers: tuple[Header, ...], models
     mixed = changed(headers, **HEAD)
     found = decide((*changed(mixed[:1], patient_digest="other"), *mixed[1:]), models)
     assert (found.outcome, found.code) == (Outcome.HELD, "conflicting-instances")
+
+
+AXIAL = (
+    RULES
+    + """
+- name: fine
+  when: {modality: MR, plane: axial, pixel_spacing: <= 2 mm}
+  use: tiny-mr
+  send_to: [pacs]
+"""
+)
+
+
+@pytest.mark.parametrize("drop", [0, 1], ids=["whole", "with a gap"])
+def test_a_localizer_that_is_left_out_decides_nothing(
+    headers: tuple[Header, ...], localizer: Header, models: Path, drop: int
+) -> None:
+    """The inbox lists files by digests: a localizer may come first."""
+    rules = AXIAL.replace("body_part: head|brain", "body_part: knee")
+    images = tuple(sorted(headers, key=lambda header: header.position_mm or ()))
+    images = images[:5] + images[5 + drop :]
+    decisions = [
+        decide(several, models, rules)
+        for several in (images, (localizer, *images), (*images, localizer))
+    ]
+    assert {(d.rule, d.code) for d in decisions} == {("fine", "missing-slice" if drop else "")}

@@ -48,7 +48,8 @@ def test_an_arrival_without_a_job_keeps_the_reason(engine: sa.Engine) -> None:
 
 def test_late_images_supersede_a_job_that_waits(engine: sa.Engine) -> None:
     old, new = record(engine, inputs="a"), record(engine, inputs="b")
-    assert queue.get(engine, old).code == "superseded"
+    ended = queue.get(engine, old)
+    assert (ended.code, ended.reason) == ("superseded", "a newer job was made for the same series")
     assert queue.get(engine, new).state is State.QUEUED
     assert [s.ending for s in queue.stories(engine)] == [Ending.REFUSED, Ending.IN_PROGRESS]
 
@@ -62,13 +63,12 @@ def test_late_images_leave_a_job_that_runs_and_wait_for_it(engine: sa.Engine) ->
     assert claim(engine, now=T0 + 4).id == new
 
 
-def test_late_images_that_make_the_series_unsuitable_stop_the_waiting_job(
-    engine: sa.Engine,
-) -> None:
+def test_late_images_that_get_no_job_leave_the_waiting_one_alone(engine: sa.Engine) -> None:
     old = record(engine, inputs="a")
     held = an_arrival(inputs="b", outcome=Outcome.HELD, code="conflicting-instances")
     queue.record_arrival(engine, held, None, T0 + 1)
-    assert queue.get(engine, old).state is State.REJECTED
+    assert queue.get(engine, old).state is State.QUEUED
+    assert [s.ending for s in queue.stories(engine)] == [Ending.IN_PROGRESS, Ending.HELD]
 
 
 def test_another_series_is_not_superseded(engine: sa.Engine) -> None:

@@ -98,6 +98,49 @@ def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
     assert queue.stories(site.engine) == []
 
 
+def repeats(site: Site) -> list[tuple[float, str]]:
+    return [(e.at, e.detail) for e in queue.events_of(site.engine) if e.what == "again"]
+
+
+@pytest.mark.parametrize("days", [1, 10], ids=["before they were deleted", "after"])
+def test_images_that_come_again_are_kept_anew_and_the_story_tells(
+    site: Site, head: Made, days: int
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + 20)
+    again = T0 + days * DAY_S
+    site.prune(again)
+    assert site.sweep.run(again) == 0
+    assert repeats(site) == []
+    receive(site.inbox, head.paths, again)
+    assert site.sweep.run(again + 100) == 0, "it is the same work"
+    advice = "the same images came again; for another result: `segnode jobs resend 1`"
+    assert repeats(site) == [(again, advice)]
+    site.prune(again + 2 * DAY_S - 1)
+    assert len(folders(site)) == 1
+    receive(site.inbox, head.paths[:1], again + HOUR_S)
+    assert site.fresh().run(again + 2 * HOUR_S) == 0
+    assert repeats(site) == [(again + HOUR_S, advice)], "told once, with the newest time"
+    site.prune(again + HOUR_S + 2 * DAY_S + 1)
+    assert folders(site) == []
+
+
+def test_images_without_a_job_that_come_again_can_be_planned_anew(
+    site: Site, tmp_path: Path
+) -> None:
+    paths = make(tmp_path / "ct", Phantom(modality="CT")).paths
+    receive(site.inbox, paths, T0)
+    site.sweep.run(QUIET)
+    receive(site.inbox, paths, QUIET + DAY_S)
+    site.sweep.run(QUIET + DAY_S + 5)
+    ((_, said),) = repeats(site)
+    assert f"segnode jobs replan {queue.stories(site.engine)[0].arrival.series_uid}" in said
+    site.prune(QUIET + 3 * DAY_S - 1)
+    assert len(folders(site)) == 1
+
+
 def outbox(site: Site) -> list[str]:
     return sorted(path.name for path in (site.config.data.dir / "outbox").iterdir())
 

@@ -67,6 +67,29 @@ def test_infinity_is_no_position() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("MR", "MR"),
+        ("mr ", "MR"),
+        ("", ""),
+        (None, ""),
+        ("\x1b[2JMR", ""),
+        ("M\x9bR", ""),
+        ("MR\nCT", ""),
+        (["MR", "CT"], ""),
+        ("CANARY^WÜNSCH", ""),
+        ("A" * 16, "A" * 16),
+        ("A" * 17, ""),
+    ],
+)
+def test_a_modality_is_a_code_or_absent(said: object, kept: str) -> None:
+    dataset = _minimal()
+    with pydicom.config.disable_value_validation():
+        dataset.Modality = said
+    assert header_of(dataset, Path("x")).modality == kept
+
+
+@pytest.mark.parametrize(
     "keyword", ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
 )
 def test_an_instance_without_its_uids_is_refused(keyword: str) -> None:

@@ -76,6 +76,25 @@ def test_padding_of_a_ct_takes_the_lowest_measured_value(tmp_path: Path, padding
     assert (array[:, 0] == array[:, 1:].min()).all()
 
 
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("representation", [0, 1], ids=["unsigned", "signed"])
+def test_padding_outside_the_stored_bits_is_padding(
+    tmp_path: Path, modality: str, representation: int
+) -> None:
+    def change(dataset: Dataset, _z: int) -> None:
+        values = np.frombuffer(dataset.PixelData, np.uint16).copy()
+        values[:16] = 60536  # of 16 bits; the lower 12 of them alone would be 3192, or -904
+        dataset.PixelData = values.tobytes()
+        dataset.PixelRepresentation = representation
+        vr, padding = ("SS", -5000) if representation else ("US", 60536)
+        dataset.add_new(0x00280120, vr, padding)
+
+    made = make(tmp_path, Phantom(modality=modality, change=change))
+    array = read(made.paths).volume.array
+    np.testing.assert_array_equal(array[:, 1:], made.values[:, 1:])
+    assert (array[:, 0] == array[:, 1:].min()).all()
+
+
 def test_padding_of_zero_stays_zero_in_mr(tmp_path: Path) -> None:
     def change(dataset: Dataset, _z: int) -> None:
         values = np.frombuffer(dataset.PixelData, np.uint16).copy()
