@@ -5,6 +5,7 @@ folder, and read nothing but JSON. Leaves to `node.pipeline`: whether the golden
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,8 +86,12 @@ def installed(folder: Path) -> Package:
 
 
 def models_in(models: Path) -> list[Path]:
-    """Return the package folders below `models`, by task and then by version, newest last."""
+    """Return the package folders below `models`, by task and then by version, newest last.
+
+    A folder that is not called like a version is none: a draft that a release is writing.
+    """
     found = [path.parent for path in models.glob(f"*/*/{MANIFEST}")]
+    found = [folder for folder in found if re.fullmatch(r"[0-9]+(\.[0-9]+)+", folder.name)]
     return sorted(found, key=lambda path: (path.parent.name, version_key(path.name)))
 
 

@@ -19,7 +19,7 @@ from node.errors import (
     WrongModality,
 )
 from node.imaging import Grid
-from node.package import check_input, check_result, installed, load, resolve, uses
+from node.package import check_input, check_result, installed, load, models_in, resolve, uses
 from node.package.folder import file_digest
 from node.package.manifest import Expected, Range
 from tests.packages import make_tiny_package
@@ -144,6 +144,12 @@ def test_a_package_in_a_folder_of_another_name_is_refused(tmp_path: Path) -> Non
     assert load(folder).name == "tiny-mr/1.0"
     with pytest.raises(BadPackage, match=r"it is tiny-mr/1\.0, and no rule finds it here"):
         installed(folder)
+
+
+def test_a_draft_beside_the_packages_is_none_of_them(tmp_path: Path) -> None:
+    package = make_tiny_package(tmp_path)
+    shutil.copytree(package.folder, package.folder.with_name("1.1.partial"))
+    assert models_in(tmp_path) == [package.folder]
 
 
 def test_digests_are_of_the_bytes(tmp_path: Path) -> None:
