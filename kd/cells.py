@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kd.intervals import LEAST_SUBJECTS, words
+from kd.intervals import LEAST_SUBJECTS
+from node.package.manifest import Interval
 
 
 def row(cells: Sequence[str]) -> str:
@@ -13,12 +14,12 @@ def row(cells: Sequence[str]) -> str:
 
 def interval(found: dict[str, Any]) -> str:
     """Say a mean and its interval, if there is one."""
-    return words(found["mean"], found["ci"])
+    return Interval(mean=found["mean"], ci=found["ci"]).words()
 
 
 def signed(found: dict[str, Any]) -> str:
     """Say a mean difference and its interval, if there is one."""
-    return words(found["mean"], found["ci"], "+.4f")
+    return Interval(mean=found["mean"], ci=found["ci"]).words("+.4f")
 
 
 def count(number: int, what: str) -> str:

@@ -48,14 +48,6 @@ def difference(
     return interval([a - b for a, b in zip(values, reference, strict=True)], subjects)
 
 
-def words(mean: float, ci: Sequence[float], form: str = ".4f") -> str:
-    """Say a mean and its interval, if there is one; `form` is of each number."""
-    low, high = ci
-    if low == high:
-        return f"{mean:{form}}"
-    return f"{mean:{form}} ({low:{form}} to {high:{form}})"
-
-
 def _by_subject(values: Sequence[float], subjects: Sequence[str] | None) -> Sums:
     """Return the sum of the values of each subject."""
     if subjects is None:

@@ -17,7 +17,7 @@ import numpy as np
 from kd.cases import Pair
 from kd.errors import BadCase, LabError
 from kd.ids import LEFT_OUT
-from kd.intervals import difference, interval, ratio, words
+from kd.intervals import difference, interval, ratio
 from kd.measure import TOLERANCE_MM, Agreement, agreement
 from kd.recipe import TEACHER
 from node.package import Package
@@ -122,7 +122,7 @@ def score_all(
         student = open_student(package, size, threads)
         scores[size] = [_score(package, student, pair, judged) for pair in pairs]
         found = interval([score.mean("dice") for score in scores[size]], _whose(scores[size]))
-        say(f"{size}: mean Dice {words(found.mean, found.ci)}")
+        say(f"{size}: mean Dice {found.words()}")
     return scores
 
 

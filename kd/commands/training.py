@@ -9,7 +9,6 @@ import msgspec
 from kd import lab
 from kd.cases import names_of
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
-from kd.intervals import words
 from kd.lessons import SOFT, Lesson, student_lesson
 from kd.recipe import TEACHER, Distillation, Recipe, read_recipe
 from kd.runs import fold_run
@@ -253,7 +252,7 @@ def _score(chosen: argparse.Namespace) -> int:
         show(msgspec.json.encode(found).decode())
         return EXIT_OK
     parts = ", ".join(f"{label} {mean:.4f}" for label, mean in found.per_structure.items())
-    show(f"{found.cases} cases: Dice {words(found.dice.mean, found.dice.ci)}; {parts}")
+    show(f"{found.cases} cases: Dice {found.dice.words()}; {parts}")
     return EXIT_OK
 
 

@@ -8,7 +8,6 @@ from node.commands.options import Steps, add_config, add_json, print_json, print
 from node.commands.packages import models_folder, package_folders, packages_in
 from node.errors import NodeError
 from node.package import SIZES, installed
-from node.package.manifest import Interval
 from node.pipeline import golden_dice
 
 
@@ -59,19 +58,13 @@ def _list(chosen: argparse.Namespace) -> int:
                 n,
                 f"{s.parameters:,}",
                 f"{s.width:g}",
-                _interval(m.dice) if m else "not measured",
+                m.dice.words(".3f") if m else "not measured",
                 m.cases if m else "",
             )
             for p, n, s, m in rows
         ],
     )
     return 0
-
-
-def _interval(found: Interval) -> str:
-    """Say a mean and its interval; where both ends are one there were too few cases for it."""
-    low, high = found.ci
-    return f"{found.mean:.3f}" if low == high else f"{found.mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _verify(chosen: argparse.Namespace) -> int:

@@ -94,10 +94,20 @@ class Size(_Strict, frozen=True, kw_only=True):
 
 
 class Interval(_Strict, frozen=True, kw_only=True):
-    """A mean over test cases with its 95 % confidence interval."""
+    """A mean over test cases with its 95 % confidence interval.
+
+    Both ends are the mean where there were too few cases for an interval.
+    """
 
     mean: float
     ci: tuple[float, float]
+
+    def words(self, form: str = ".4f") -> str:
+        """Say the mean and the interval, if there is one; `form` is of each number."""
+        low, high = self.ci
+        if low == high:
+            return f"{self.mean:{form}}"
+        return f"{self.mean:{form}} ({low:{form}} to {high:{form}})"
 
 
 class Metrics(_Strict, frozen=True, kw_only=True):

@@ -1,6 +1,5 @@
 """What nobody foresaw, or nobody can mend by trying again, is told in a sentence all the same."""
 
-import gzip
 import json
 import sqlite3
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node.commands import admin, main
+from node.commands import main
 from node.commands.options import LARGEST
 from node.errors import Unsuitable
 from node.imaging import Grid, Volume, nifti
@@ -22,24 +21,7 @@ def findings(run: Run, file: Path) -> dict[str, dict[str, str]]:
     return {one["what"]: one for one in found if not one["ok"]}
 
 
-def test_an_error_that_nobody_foresaw_is_a_defect_told_without_its_text(
-    run: Run, configured: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: object) -> None:
-        message = "DOE^JANE"
-        raise ZeroDivisionError(message)
-
-    monkeypatch.setattr(admin, "findings_of", fail)
-    status, _, errors = run("check", "--config", configured)
-    assert status == 70
-    log, sentence, advice = errors.splitlines()
-    assert json.loads(log)["exception"] == "ZeroDivisionError"
-    assert "ZeroDivisionError, which nobody foresaw" in sentence
-    assert "report" in advice
-    assert "DOE" not in errors
-
-
-@pytest.mark.parametrize("number", ["0", "-1", "1.5", str(LARGEST), "9" * 30, "seven"])
+@pytest.mark.parametrize("number", ["0", "1.5", str(LARGEST), "9" * 30, "seven"])
 def test_a_number_that_no_job_has_is_wrong_usage(
     number: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,8 +29,7 @@ def test_a_number_that_no_job_has_is_wrong_usage(
         with pytest.raises(SystemExit) as left:
             main(words)
         assert left.value.code == 2
-        said = capsys.readouterr().err
-        assert "no whole number from 1 on" in said or number == "-1"  # argparse's: an option
+        assert "no whole number from 1 on" in capsys.readouterr().err
 
 
 def test_a_damaged_database_is_found_before_the_node_starts(
@@ -65,7 +46,7 @@ def test_a_damaged_database_is_found_before_the_node_starts(
         assert "damaged" in errors
 
 
-def test_a_database_without_a_table_is_a_defect_or_damage_but_no_traceback(
+def test_an_error_that_nobody_foresaw_is_a_defect_told_without_its_text(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     file = configure(tmp_path / "a.yaml", tiny_models, targets={}, rules=[])
@@ -74,7 +55,11 @@ def test_a_database_without_a_table_is_a_defect_or_damage_but_no_traceback(
         database.execute("DROP TABLE events")
     status, _, errors = run("explain", "1.2", "--config", file)
     assert status == 70
-    assert "Traceback" not in errors
+    log, sentence, advice = errors.splitlines()
+    assert json.loads(log)["exception"] == "OperationalError"
+    assert "OperationalError, which nobody foresaw" in sentence
+    assert "report" in advice
+    assert "no such table" not in errors, "an error's text could quote a data set"
 
 
 def test_check_tells_a_caller_whose_address_nobody_knows(
@@ -115,7 +100,7 @@ def test_a_compressed_image_that_is_cut_off_is_unsuitable(tmp_path: Path, cut: i
     nifti.write(image, whole)
     part = tmp_path / "part.nii.gz"
     part.write_bytes(whole.read_bytes()[:cut])
-    assert gzip.decompress(whole.read_bytes())
+    assert nifti.read_volume(whole).array.shape == (8, 9, 10)
     with pytest.raises(Unsuitable):
         nifti.read_volume(part)
 

@@ -10,12 +10,13 @@ import pytest
 
 from kd import gates
 from kd.errors import BadRecipe
-from kd.intervals import difference, interval, ratio, words
+from kd.intervals import difference, interval, ratio
 from kd.measure import agreement
 from kd.plan import layout, patch_and_strides, plan_folder
 from kd.recipe import Gates, Recipe
 from node.imaging import Grid
 from node.imaging.intensity import Clip, Standardise
+from node.package.manifest import Interval
 from tests.kd_phantoms import data_set
 from tests.kd_phantoms import recipe as phantoms
 
@@ -86,10 +87,10 @@ def test_of_few_subjects_there_is_no_interval() -> None:
     values, names = [0.5, 0.6, 0.7, 0.8], ["a", "b", "c", "d"]
     few = interval(values * 8, names * 8)
     assert few.ci == (few.mean, few.mean)
-    assert words(few.mean, few.ci) == "0.6500"
+    assert few.words() == "0.6500"
     enough = interval([*values, 0.9], [*names, "e"])
     assert enough.ci[0] < enough.mean < enough.ci[1]
-    assert words(0.5, (0.4, 0.6), "+.1f") == "+0.5 (+0.4 to +0.6)"
+    assert Interval(mean=0.5, ci=(0.4, 0.6)).words("+.1f") == "+0.5 (+0.4 to +0.6)"
 
 
 def test_pairing_removes_what_both_share() -> None:
