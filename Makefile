@@ -41,7 +41,7 @@ $(STAMPS)/nnunet: $(STAMPS)/test requirements/nnunet.txt
 	@touch $@
 
 setup: $(STAMPS)/test $(STAMPS)/nnunet ## the node, the laboratory and the test tools, into .venv
-	@sh tests/system-packages.sh
+	@sh tests/support/system-packages.sh
 	@git config core.hooksPath .githooks 2>/dev/null || true
 
 demo: $(STAMPS)/node ## a real head arrives by C-STORE, a SEG comes back
@@ -57,7 +57,7 @@ test test-all: setup check ## everything: what CI runs
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 quick: $(STAMPS)/test ## unit tests and properties only
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/unit tests/properties tests/architecture
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/node tests/kd tests/properties tests/architecture
 
 bench: setup ## measure everything in docs/performance.md on this machine: half an hour, alone
 	@$(BIN)/python benchmarks/pipeline.py brain-mr --threads 1 2 --rounds 2 --nnunet-patches 1 --write

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import torch
 
-from kd.augment import Batch
-from kd.batches import Drawn
-from kd.cases import names_of, read_anatomy
-from kd.losses import deep_supervision
-from kd.network import UNet
-from kd.precision import autocast
-from kd.recipe import read_recipe
-from kd.runs import new_network
-from kd.train import pick_device
+from kd.data.augment import Batch
+from kd.data.batches import Drawn
+from kd.data.cases import names_of, read_anatomy
+from kd.networks.precision import autocast
+from kd.networks.unet import UNet
+from kd.recipe.read import read_recipe
+from kd.training.losses import deep_supervision
+from kd.training.runs import new_network
+from kd.training.trainer import pick_device
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def main() -> None:
     receivers = {"segnode": segnode, "Orthanc": orthanc, "storescp": storescp}
     for tool in ("Orthanc", "storescp", "storescu"):
         if shutil.which(tool) is None and not Path("/usr/sbin", tool).exists():
-            raise SystemExit(f"{tool} is not installed: see tests/system-packages.sh")
+            raise SystemExit(f"{tool} is not installed: see tests/support/system-packages.sh")
     rates: dict[tuple[str, int], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="segnode-flood-", dir=chosen.work) as name:
         sent = [_slices(Path(name, f"sent-{n}"), chosen.slices, n) for n in range(_most(chosen))]

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 import page
 
-from kd.export import export
-from kd.network import UNet, parameters_of
-from kd.recipe import Net, Recipe, read_recipe
-from kd.train import seeded
+from kd.networks.export import export
+from kd.networks.unet import UNet, parameters_of
+from kd.recipe.read import Net, Recipe, read_recipe
+from kd.training.trainer import seeded
 from node import engines
 from node.student import Student
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kd.commands import packages, plans, training
 from kd.commands.output import EXIT_UNFINISHED, EXIT_WRONG_INPUT
 from kd.errors import LabError
-from kd.typed import typed
+from kd.release.command import typed
 from node.errors import NodeError
 
 __all__ = ["main"]

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from kd.train import Progress
+from kd.training.trainer import Progress
 
 # argparse gives what add_subparsers returns no public name
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001

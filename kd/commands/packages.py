@@ -9,19 +9,19 @@ from pathlib import Path
 
 import msgspec
 
-from kd import card, plots
-from kd.cases import Pair, names_of, pairs_in, read_cases, read_pairs
 from kd.commands.output import EXIT_OK, Commands, say, show
-from kd.elsewhere import read_elsewhere
+from kd.data.cases import Pair, names_of, pairs_in, read_cases, read_pairs
+from kd.data.external import read_elsewhere
+from kd.data.ids import Ids, read_ids
 from kd.errors import BadRecipe
-from kd.evidence import Order
-from kd.ids import Ids, read_ids
-from kd.recipe import TEACHER, Recipe, read_recipe
-from kd.release import Others, release
-from kd.runs import released_runs
-from kd.typed import noted
-from kd.unlabelled import read_unlabelled
-from kd.validate import Score, Validation, report_of, rows, validate
+from kd.evaluation.unlabelled import read_unlabelled
+from kd.evaluation.validate import Score, Validation, report_of, rows, validate
+from kd.recipe.read import TEACHER, Recipe, read_recipe
+from kd.release import card, plots
+from kd.release.command import noted
+from kd.release.release import Others, release
+from kd.release.runs import Order
+from kd.training.runs import released_runs
 from node.package import SIZES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
 from node.pipeline import open_student, segment

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from kd.average import average
-from kd.cases import Pair, names_of, read_pair
 from kd.commands.output import EXIT_OK, Commands, say, show
-from kd.nnunet import import_folder, read_results
-from kd.plan import plan_folder
-from kd.recipe import UNKNOWN_CODE, read_recipe
+from kd.data.average import average
+from kd.data.cases import Pair, names_of, read_pair
+from kd.planning.nnunet import import_folder, read_results
+from kd.planning.plan import plan_folder
+from kd.recipe.read import UNKNOWN_CODE, read_recipe
 from node.imaging.nifti import write
 
 AIR_HU = -1000.0

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import msgspec
 
-from kd import lab
-from kd.cases import names_of
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
-from kd.lessons import SOFT, Lesson, student_lesson
-from kd.recipe import TEACHER, Distillation, Recipe, read_recipe
-from kd.runs import fold_run
-from kd.score import score
-from kd.train import Outcome, Slice
-from kd.typed import note
+from kd.data.cases import names_of
+from kd.evaluation.score import score
+from kd.recipe.read import TEACHER, Distillation, Recipe, read_recipe
+from kd.release.command import note
+from kd.training import steps as lab
+from kd.training.runs import fold_run
+from kd.training.tasks import SOFT, Lesson, student_lesson
+from kd.training.trainer import Outcome, Slice
 
 # what an ablation changes in the recipe's distillation
 TERMS: dict[str, dict[str, object]] = {

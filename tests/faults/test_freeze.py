@@ -21,11 +21,11 @@ from node.package import uses
 from node.package.folder import file_digest
 from node.states import Ending, Kind, State
 from node.tending import Sweep, upkeep
-from tests.packages import make_tiny_package
-from tests.phantoms import Phantom, make
-from tests.received import receive
-from tests.rows import T0
-from tests.running import Node, needs_dcmtk, started, storescu, wait_until
+from tests.support.packages import make_tiny_package
+from tests.support.phantoms import Phantom, make
+from tests.support.received import receive
+from tests.support.rows import T0
+from tests.support.running import Node, needs_dcmtk, started, storescu, wait_until
 
 WIDE = Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(64, 64, 64))  # some seconds of work
 

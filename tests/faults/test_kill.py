@@ -22,10 +22,10 @@ from node.imaging import Volume
 from node.inbox import Inbox
 from node.series.compose import Labelling, compose
 from node.states import Ending, Kind, State
-from tests.orthanc import Orthanc, needs_orthanc
-from tests.orthanc import started as orthanc_started
-from tests.packages import make_tiny_package, phantom
-from tests.running import Node, needs_dcmtk, started, storescu, wait_until
+from tests.support.orthanc import Orthanc, needs_orthanc
+from tests.support.orthanc import started as orthanc_started
+from tests.support.packages import make_tiny_package, phantom
+from tests.support.running import Node, needs_dcmtk, started, storescu, wait_until
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.dcmtk, pytest.mark.slow, needs_orthanc, needs_dcmtk]
 

@@ -15,7 +15,7 @@ from pydicom import dcmread
 
 from node.inbox import Inbox, read_markers, sop_key
 from node.listener import StoreStatus
-from tests.peers import (
+from tests.support.peers import (
     SERIES,
     ct,
     encode,
@@ -25,7 +25,7 @@ from tests.peers import (
     needs_dcmtk,
     write_slices,
 )
-from tests.rude import Peer
+from tests.support.rude import Peer
 
 
 def kept(root: Path) -> dict[str, Path]:

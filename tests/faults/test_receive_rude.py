@@ -11,8 +11,18 @@ import pytest
 from node.inbox import read_markers
 from node.listener import StoreStatus, spool, upper
 from node.listener.server import FIRST_BYTE
-from tests.peers import CT, EXPLICIT, SERIES, VERIFICATION, Listening, ct, encode, listening, soon
-from tests.rude import Peer
+from tests.support.peers import (
+    CT,
+    EXPLICIT,
+    SERIES,
+    VERIFICATION,
+    Listening,
+    ct,
+    encode,
+    listening,
+    soon,
+)
+from tests.support.rude import Peer
 
 WHOLE = encode(ct(1))
 UID = f"{SERIES}.1"
@@ -239,7 +249,7 @@ def test_offering_nothing_we_take_is_noted(node: Listening) -> None:
 def test_a_second_listener_is_refused(node: Listening) -> None:
     from node import listener  # noqa: PLC0415  only here
     from node.errors import Misconfigured  # noqa: PLC0415
-    from tests.peers import configuration  # noqa: PLC0415
+    from tests.support.peers import configuration  # noqa: PLC0415
 
     with pytest.raises(Misconfigured, match="another listener"):
         listener.run(configuration(node.root))

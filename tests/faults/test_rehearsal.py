@@ -16,7 +16,7 @@ from node.segmenter.loop import identity_of, task_of
 from node.segmenter.messages import Rehearsal
 from node.segmenter.rehearse import FOLDER, rehearsals, rehearse
 from node.segmenter.warm import Warm
-from tests.segmenting import Site, make_site
+from tests.support.segmenting import Site, make_site
 
 WITHIN_S = 60.0
 SLOW = {"patch_zyx": (32, 32, 32), "ballast": 1500}

@@ -18,8 +18,8 @@ from node import queue, segmenter
 from node.config.units import Bytes, Seconds
 from node.segmenter import loop
 from node.states import Kind, State
-from tests.phantoms import Phantom
-from tests.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
+from tests.support.phantoms import Phantom
+from tests.support.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
 
 LONG_S = 60.0
 # a network that takes long enough for something to happen meanwhile, and a few hundred MB

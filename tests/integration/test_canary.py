@@ -16,10 +16,10 @@ from pynetdicom.events import Event
 
 from node.inbox import Inbox
 from node.states import Ending
-from tests.packages import make_tiny_package
-from tests.phantoms import Phantom, make
-from tests.running import Node, needs_dcmtk, started, storescu
-from tests.targets import scripted_target
+from tests.support.packages import make_tiny_package
+from tests.support.phantoms import Phantom, make
+from tests.support.running import Node, needs_dcmtk, started, storescu
+from tests.support.targets import scripted_target
 
 pytestmark = [pytest.mark.dcmtk, needs_dcmtk]
 CANARIES: dict[str, Any] = {

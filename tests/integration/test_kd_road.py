@@ -12,7 +12,7 @@ import yaml
 from kd.commands import main
 from node.package import load
 from node.pipeline import golden_dice
-from tests.kd_phantoms import data_set
+from tests.support.kd_phantoms import data_set
 
 PAGE = Path(__file__).parents[2] / "docs" / "laboratory.md"
 TRAINING = ("teach", "distill", "family")

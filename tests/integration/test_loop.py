@@ -12,12 +12,12 @@ from node.commands.exits import NOT_RUNNING
 from node.imaging import Volume
 from node.series.compose import Labelling, compose
 from node.states import Ending
-from tests import postgres
-from tests.orthanc import Orthanc, needs_orthanc, started
-from tests.packages import expected_labels, make_tiny_package, phantom
-from tests.phantoms import Phantom, make
-from tests.running import Node, needs_dcmtk, storescu, wait_until
-from tests.running import started as node_started
+from tests.support import postgres
+from tests.support.orthanc import Orthanc, needs_orthanc, started
+from tests.support.packages import expected_labels, make_tiny_package, phantom
+from tests.support.phantoms import Phantom, make
+from tests.support.running import Node, needs_dcmtk, storescu, wait_until
+from tests.support.running import started as node_started
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.dcmtk, needs_orthanc, needs_dcmtk]
 

@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 
 from node import logs
 from node.inbox import read_markers, read_series
-from tests.peers import (
+from tests.support.peers import (
     SERIES,
     STUDY,
     Listening,

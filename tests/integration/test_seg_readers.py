@@ -14,9 +14,9 @@ import SimpleITK as sitk
 from node.report import encode_report
 from node.seg import Encoding, write
 from node.series import read
-from tests.enhanced import enhance
-from tests.phantoms import PLANES, Phantom
-from tests.segs import CREATED, Result, encode_again, result
+from tests.support.enhanced import enhance
+from tests.support.phantoms import PLANES, Phantom
+from tests.support.segs import CREATED, Result, encode_again, result
 
 KINDS = ["binary", "labelmap"]
 

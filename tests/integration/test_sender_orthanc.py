@@ -18,8 +18,8 @@ from node.errors import (
 from node.sender.peer import Peer
 from node.sender.store import deliver
 from node.states import State
-from tests.delivering import HASTY, an_object, at, make_post, states
-from tests.orthanc import Orthanc, needs_orthanc, started
+from tests.support.delivering import HASTY, an_object, at, make_post, states
+from tests.support.orthanc import Orthanc, needs_orthanc, started
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -23,9 +23,9 @@ from node.queue import DeliverResult
 from node.sender.peer import Peer, association
 from node.sender.store import EXPLICIT, FIND, deliver
 from node.states import State
-from tests.delivering import HASTY, an_object, at, make_post, states
-from tests.orthanc import free_port
-from tests.targets import SEG_BINARY, Scripted, scripted_target
+from tests.support.delivering import HASTY, an_object, at, make_post, states
+from tests.support.orthanc import free_port
+from tests.support.targets import SEG_BINARY, Scripted, scripted_target
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

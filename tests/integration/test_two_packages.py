@@ -10,10 +10,10 @@ import pytest
 from node.imaging import nifti
 from node.series.compose import Composed, Labelling, compose
 from node.states import Ending
-from tests.anatomy import MODELS, released
-from tests.orthanc import Orthanc, needs_orthanc, started
-from tests.running import Node, needs_dcmtk, storescu
-from tests.running import started as node_started
+from tests.support.anatomy import MODELS, released
+from tests.support.orthanc import Orthanc, needs_orthanc, started
+from tests.support.running import Node, needs_dcmtk, storescu
+from tests.support.running import started as node_started
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.dcmtk, needs_orthanc, needs_dcmtk]
 

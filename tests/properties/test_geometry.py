@@ -13,8 +13,8 @@ from node.imaging import Labels
 from node.imaging.orient import orient
 from node.seg import Encoding, to_bytes, verify
 from node.series import read, read_headers, survey
-from tests.phantoms import Phantom, make, package, rotation
-from tests.segs import encode_again
+from tests.support.phantoms import Phantom, make, package, rotation
+from tests.support.segs import encode_again
 
 ORDERS = [
     (axes, signs)

@@ -13,8 +13,8 @@ from pydicom import dcmread
 from node.inbox import InstanceFile, inputs_digest, is_uid, series_key, sop_key
 from node.listener.statuses import Unacceptable
 from node.listener.structure import identify
-from tests.peers import BIG, EXPLICIT, IMPLICIT, SERIES, Listening, ct, encode, listening
-from tests.rude import Peer
+from tests.support.peers import BIG, EXPLICIT, IMPLICIT, SERIES, Listening, ct, encode, listening
+from tests.support.rude import Peer
 
 WHOLE = {syntax: encode(ct(1, size=8), syntax) for syntax in (IMPLICIT, EXPLICIT, BIG)}
 Cuts = st.lists(

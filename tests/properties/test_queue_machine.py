@@ -19,7 +19,7 @@ from node import queue, schema
 from node.errors import Cancelled, Defect, LeaseLost, PeerBusy, Unsuitable
 from node.queue import Job, Outdated, Policy, SameWork
 from node.states import TRANSITIONS, Arrow, Ending, IllegalArrow, Kind, State
-from tests.rows import SEGMENTED, SENT, T0, a_delivery, a_segment_job, an_arrival
+from tests.support.rows import SEGMENTED, SENT, T0, a_delivery, a_segment_job, an_arrival
 
 LEASE_S, MOST_ATTEMPTS = 30.0, 3
 TARGETS = ("pacs", "viewer")

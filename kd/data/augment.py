@@ -1,0 +1,187 @@
+"""Random views of a batch, made on the batch's own device: nnU-Net's list, vectorised.
+
+Shapes: B batch, K classes, Z Y X voxels (head, back, left). Each case draws its own numbers, each
+effect with its own probability. Space is warped once, by one grid, for image, labels and soft
+targets alike, so that all three show the same view.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import msgspec
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Generator, Tensor
+
+from kd.networks.unet import Triple
+
+
+class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How strongly views differ; a probability of 0 switches an effect off."""
+
+    # flip left and right in half of the views, and in the teacher's maps: never where a structure
+    # has a side, so a person switches it on
+    mirror_left: bool = False
+    rotate_p: float = 0.4
+    rotate_degrees: float = 20.0
+    scale_p: float = 0.4
+    scale_share: float = 0.25  # up to 25 % larger or smaller
+    shift_voxels: float = 4.0
+    elastic_p: float = 0.3
+    elastic_voxels: float = 2.5  # standard deviation of the displacement at the control points
+    elastic_every: int = 12  # voxels between control points
+    noise_p: float = 0.25
+    noise_std: float = 0.15  # of a z-scored image
+    brightness_p: float = 0.3
+    brightness_share: float = 0.3
+    contrast_p: float = 0.3
+    contrast_share: float = 0.35
+    gamma_p: float = 0.3
+    gamma_log: float = 0.4  # natural logarithm of the strongest exponent
+    low_resolution_p: float = 0.2
+    low_resolution_least: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Cases that go through the network together."""
+
+    image_bczyx: Tensor
+    labels_bzyx: Tensor  # uint8
+    soft_bkzyx: Tensor | None = None  # the teacher's log-probabilities, where there is a teacher
+    unknown_bk: Tensor | None = None  # bool: classes that nobody has drawn in a case
+    # which of each 2 x 2 x 2 voxels of the image the labels and the teacher speak of; None: all
+    at_zyx: Triple | None = None
+
+
+def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Batch:
+    """Return another view of `batch`, cut to the middle `patch` of its windows."""
+    n, device = batch.image_bczyx.shape[0], batch.image_bczyx.device
+    draws = Draws(n, device, random)
+    grid = _warp(batch.image_bczyx.shape[2:], patch, choice, draws)
+    image = F.grid_sample(batch.image_bczyx, grid, "bilinear", "zeros", align_corners=False)
+    labels = batch.labels_bzyx[:, None].to(image.dtype)
+    labels = F.grid_sample(labels, grid, "nearest", "zeros", align_corners=False)
+    soft = batch.soft_bkzyx
+    if soft is not None:
+        # outside the window the teacher saw background: border values continue it
+        soft = F.grid_sample(soft.to(image.dtype), grid, "bilinear", "border", align_corners=False)
+    image = _intensity(image, choice, draws)
+    return Batch(image, labels[:, 0].to(torch.uint8), soft, batch.unknown_bk)
+
+
+def thinned(batch: Batch, at_zyx: Triple) -> Batch:
+    """Return the same images with every second label along each axis, from `at_zyx` on.
+
+    With many classes, half of a step goes into full-resolution scores and their loss; one voxel of
+    eight, another one at each step, teaches nearly as much.
+    """
+    part = tuple(slice(first, None, 2) for first in at_zyx)
+    soft = batch.soft_bkzyx
+    return replace(
+        batch,
+        labels_bzyx=batch.labels_bzyx[(slice(None), *part)],
+        soft_bkzyx=None if soft is None else soft[(slice(None), slice(None), *part)],
+        at_zyx=at_zyx,
+    )
+
+
+class Draws:
+    """Random numbers of one batch, from one generator."""
+
+    def __init__(self, n: int, device: torch.device, random: Generator) -> None:
+        """Draw for `n` cases on `device`."""
+        self.n, self.device, self.random = n, device, random
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """One draw per case, broadcastable over `shape` further axes."""
+        raw = torch.rand((self.n, *shape), generator=self.random, device=self.device)
+        return low + (high - low) * raw
+
+    def normal(self, *shape: int) -> Tensor:
+        """One standard normal draw per case and element of `shape`."""
+        return torch.randn((self.n, *shape), generator=self.random, device=self.device)
+
+    def happens(self, p: float, axes: int) -> Tensor:
+        """1 for cases in which an effect of probability `p` takes place, else 0."""
+        return (self.uniform(0, 1, *(1,) * axes) < p).float()
+
+
+def _warp(window: torch.Size, patch: Triple, choice: Augment, draws: Draws) -> Tensor:
+    """Return where each voxel of the patch is read from, [B, Z, Y, X, 3] in grid_sample's units.
+
+    grid_sample orders coordinates x, y, z and counts from -1 to 1 over the window.
+    """
+    angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
+    turn = rotation(angles * draws.happens(choice.rotate_p, 1))
+    scale = 1 + draws.uniform(-1, 1, 1) * choice.scale_share * draws.happens(choice.scale_p, 1)
+    flip = torch.ones(draws.n, 3, device=draws.device)
+    if choice.mirror_left:
+        flip[:, 0] = 1 - 2 * draws.happens(0.5, 1)[:, 0]
+    matrix = turn * (scale * flip)[:, None, :]
+    at = centred(patch, draws.device)  # [Z, Y, X, 3] in voxels from the middle, x first
+    where = torch.einsum("bij,zyxj->bzyxi", matrix, at)
+    where = where + draws.uniform(-1, 1, 1, 1, 1, 3) * choice.shift_voxels
+    if choice.elastic_p > 0:
+        knots = [max(2, round(p / choice.elastic_every) + 1) for p in patch]
+        field = draws.normal(3, *knots) * choice.elastic_voxels * draws.happens(choice.elastic_p, 4)
+        bent = F.interpolate(field, patch, mode="trilinear", align_corners=True)
+        where = where + bent.movedim(1, -1)
+    half = torch.tensor([n / 2 for n in reversed(window)], device=draws.device)
+    return where / half
+
+
+def centred(patch: Triple, device: torch.device) -> Tensor:
+    """Return the places of a patch's voxels from its middle, [Z, Y, X, 3], x first."""
+    axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in patch]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([x, y, z], dim=-1)
+
+
+def rotation(angles_b3: Tensor) -> Tensor:
+    """Return rotation matrices [B, 3, 3] about x, then y, then z."""
+    result = torch.eye(3, device=angles_b3.device).expand(len(angles_b3), 3, 3)
+    for axis in range(3):
+        c, s = angles_b3[:, axis].cos(), angles_b3[:, axis].sin()
+        i, j = [a for a in range(3) if a != axis]
+        one = torch.eye(3, device=angles_b3.device).repeat(len(angles_b3), 1, 1)
+        one[:, i, i], one[:, j, j], one[:, i, j], one[:, j, i] = c, c, -s, s
+        result = one @ result
+    return result
+
+
+def _intensity(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
+    """Noise, brightness, contrast, low resolution and gamma, in nnU-Net's order."""
+    if choice.noise_p > 0:
+        std = draws.uniform(0, choice.noise_std, 1, 1, 1, 1) * draws.happens(choice.noise_p, 4)
+        image = image + std * draws.normal(*image.shape[1:])
+    span = draws.uniform(-1, 1, 1, 1, 1, 1) * choice.brightness_share
+    image = image * (1 + span * draws.happens(choice.brightness_p, 4))
+    span = draws.uniform(-1, 1, 1, 1, 1, 1) * choice.contrast_share
+    mean = image.mean(dim=(2, 3, 4), keepdim=True)
+    image = (image - mean) * (1 + span * draws.happens(choice.contrast_p, 4)) + mean
+    image = _low_resolution(image, choice, draws)
+    return _gamma(image, choice, draws)
+
+
+def _low_resolution(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
+    """Shrink and grow again; one factor per batch, because shapes cannot differ within it."""
+    share = draws.uniform(choice.low_resolution_least, 1)[0].item()
+    chosen = draws.happens(choice.low_resolution_p, 4)
+    small = [max(1, round(n * share)) for n in image.shape[2:]]
+    coarse = F.interpolate(image, small, mode="nearest-exact")
+    coarse = F.interpolate(coarse, image.shape[2:], mode="trilinear")
+    return torch.lerp(image, coarse, chosen)
+
+
+def _gamma(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
+    """Raise to a power between the case's extremes; mean and deviation stay as they were."""
+    exponent = (draws.uniform(-1, 1, 1, 1, 1, 1) * choice.gamma_log).exp()
+    chosen = draws.happens(choice.gamma_p, 4)
+    axes = (1, 2, 3, 4)
+    low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
+    span = (high - low).clamp_min(1e-6)
+    bent = ((image - low) / span).pow(exponent)
+    mean, std = image.mean(axes, keepdim=True), image.std(axes, keepdim=True)
+    bent = (bent - bent.mean(axes, keepdim=True)) / bent.std(axes, keepdim=True).clamp_min(1e-6)
+    return torch.lerp(image, bent * std + mean, chosen)

@@ -1,0 +1,110 @@
+"""The average of a data set's training images, aligned by their labels: an image that shows nobody.
+
+A package carries one image that everybody may see, its golden case. Where no free image of the kind
+exists, the average of many patients is one.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+
+from kd.data.cases import Pair
+from kd.errors import BadRecipe
+from node.imaging import Grid, Volume
+from node.imaging.volume import Affine
+
+FEWEST = 3  # structures that every case has: fewer do not say how a body is turned
+Points = npt.NDArray[np.float64]  # [n, 3], mm, LPS
+
+
+def average(
+    read: Callable[[], Iterable[Pair]],
+    numbers: tuple[int, ...],
+    spacing_mm_zyx: tuple[float, float, float],
+    outside: float,
+) -> Volume:
+    """Return the voxel-wise median of all images, each turned, shifted and scaled onto the mean.
+
+    Centroids of the structures `numbers` are the landmarks, a similarity the fit (Umeyama 1991).
+
+    Args:
+        read: gives all cases, once more at each call, so that they need not fit into memory.
+        numbers: structures that every case has.
+        spacing_mm_zyx: of the result, whose axes run to head, back and left.
+        outside: what is beyond an image, such as air.
+
+    Raises:
+        BadRecipe: fewer than three such structures.
+    """
+    if len(numbers) < FEWEST:
+        message = f"{len(numbers)} segments are drawn in every case; {FEWEST} are needed to align"
+        raise BadRecipe(message, advice="Give kd release another golden image")
+    marks, boxes = [], []
+    for pair in read():
+        found = _centroids(pair, numbers)
+        marks.append(found)
+        boxes.append(_corners(pair.image.grid)[[0, -1]] - found.mean(0))
+    mean = np.mean([found - found.mean(0) for found in marks], axis=0)
+    low, high = np.median([np.sort(box, axis=0) for box in boxes], axis=0)
+    grid = _upright(low, high, spacing_mm_zyx)
+    seen = [
+        _sampled(pair.image, grid, _similarity(mean, found), outside)
+        for pair, found in zip(read(), marks, strict=True)
+    ]
+    return Volume(np.median(np.stack(seen), axis=0).round().astype(np.int16), grid)
+
+
+def _centroids(pair: Pair, numbers: tuple[int, ...]) -> Points:
+    found = []
+    for number in numbers:
+        middle = np.argwhere(pair.labels.array == number).mean(0)
+        found.append((pair.labels.grid.affine @ np.append(middle, 1))[:3])
+    return np.array(found)
+
+
+def _corners(grid: Grid) -> Points:
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape], indexing="ij")).reshape(3, 8)
+    corners: Points = (grid.affine @ np.vstack([ends, np.ones(8)]))[:3].T
+    return corners
+
+
+def _upright(low: Points, high: Points, spacing_zyx: tuple[float, float, float]) -> Grid:
+    """Return the grid between two corners in LPS."""
+    spacing_xyz = spacing_zyx[::-1]
+    n = [int((b - a) / s) + 1 for a, b, s in zip(low, high, spacing_xyz, strict=True)]  # x, y, z
+    affine: Affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2] = spacing_zyx
+    affine[:3, 3], affine[3, 3] = low, 1.0
+    return Grid((n[2], n[1], n[0]), affine)
+
+
+def _similarity(here: Points, there: Points) -> Affine:
+    """Return the turn, scale and shift that brings `here` nearest to `there` (4 x 4)."""
+    middle, target = here.mean(0), there.mean(0)
+    a, b = here - middle, there - target
+    u, s, v = np.linalg.svd(b.T @ a)
+    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ v))])  # a body is never mirrored
+    turn = u @ flip @ v
+    scale = float((s * np.diag(flip)).sum() / (a**2).sum())
+    result: Affine = np.eye(4)
+    result[:3, :3] = scale * turn
+    result[:3, 3] = target - result[:3, :3] @ middle
+    return result
+
+
+def _sampled(
+    image: Volume, grid: Grid, to_image: Affine, outside: float
+) -> npt.NDArray[np.float16]:
+    """Return the image's values, linearly, where the grid's voxels go."""
+    index = np.linalg.inv(image.grid.affine) @ to_image @ grid.affine
+    places = np.indices(grid.shape).reshape(3, -1)
+    found = index[:3, :3] @ places + index[:3, 3:]
+    edges = np.array(image.array.shape)[:, None] - 1
+    unit = torch.from_numpy((2 * found / edges - 1)[::-1].T.astype(np.float32).copy())
+    source = torch.from_numpy(image.array - outside)[None, None].float()
+    view = F.grid_sample(source, unit.reshape(1, *grid.shape, 3), align_corners=True)
+    result: npt.NDArray[np.float16] = (view[0, 0].numpy() + outside).astype(np.float16)
+    return result

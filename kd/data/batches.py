@@ -1,0 +1,236 @@
+"""From prepared cases to batches on a device: step number in, augmented patches out.
+
+Every draw depends on the seed and the step alone, so a training that was killed and resumed sees
+what it would have seen. All cases stay in the device's memory: a GPU is never starved.
+Shapes: B batch, K classes, Z Y X voxels (head, back, left).
+"""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from kd.data.augment import Augment, Batch, thinned, view
+from kd.data.cases import Case
+from kd.data.labelmaps import LabelMap
+from kd.data.soft_targets import LEAST_PROBABILITY
+from kd.data.synthesis import Generator, draw
+from kd.networks.precision import autocast
+from kd.networks.unet import Triple, UNet
+from kd.recipe.read import Training
+
+MARGIN = 0.15  # share of a patch's edge around it, so that a turned view reads image, not padding
+PICKED = 4000  # foreground voxels remembered per case
+
+
+class Source(Protocol):
+    """An endless, repeatable sequence of batches."""
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the batch of one step."""
+
+
+class Batches:
+    """Batches of labelled cases."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        patch_zyx: Triple,
+        choice: Training,
+        device: torch.device,
+        *,
+        soft: Sequence[npt.NDArray[np.float16]] | None = None,
+    ) -> None:
+        """Move `cases` to `device`; `soft` holds log-probabilities [K, Z, Y, X] per case."""
+        self.patch, self.device = patch_zyx, device
+        self.batch, self.seed = choice.batch, choice.seed
+        self.foreground_share, self.is_thin = choice.foreground_share, choice.is_thin
+        self._images = [torch.from_numpy(c.image.array).to(device) for c in cases]
+        self._labels = [torch.from_numpy(c.labels.array).to(device) for c in cases]
+        self._soft = None if soft is None else [torch.from_numpy(s).to(device) for s in soft]
+        self._unknown = _unknown(cases, device)
+        self._foreground = [_some_foreground(c.labels.array) for c in cases]
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the batch of one step; without `augment`, the plain patches."""
+        rng = np.random.default_rng((self.seed, step))
+        share = 0.0 if augment is None else MARGIN
+        z, y, x = (round(share * edge) for edge in self.patch)
+        margin = (z, y, x)
+        chosen = dealt(len(self._images), self.batch, self.seed, step)
+        places = [(c, self._origin(c, rng)) for c in chosen]
+        image = torch.stack([self._cut(self._images[c], o, margin, 0.0) for c, o in places])
+        labels = torch.stack([self._cut(self._labels[c], o, margin, 0.0) for c, o in places])
+        soft = None
+        if self._soft is not None:
+            soft = torch.stack([_cut_soft(self._soft[c], o, self.patch, margin) for c, o in places])
+        unknown = None if self._unknown is None else self._unknown[chosen]
+        batch = Batch(image[:, None], labels, soft, unknown)
+        if augment is not None:
+            random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+            batch = view(batch, self.patch, augment, random)
+        return thinned(batch, turn(self.seed, step)) if self.is_thin else batch
+
+    def _origin(self, case: int, rng: np.random.Generator) -> Triple:
+        """Return where a patch begins: centred along axes shorter than it, as in the node."""
+        shape = self._images[case].shape
+        near = None
+        if rng.random() < self.foreground_share and len(self._foreground[case]):
+            near = self._foreground[case][rng.integers(len(self._foreground[case]))]
+        origin = []
+        for axis, (n, p) in enumerate(zip(shape, self.patch, strict=True)):
+            if n <= p:
+                origin.append(-((p - n) // 2))
+            elif near is not None:
+                origin.append(int(np.clip(near[axis] - p // 2, 0, n - p)))
+            else:
+                origin.append(int(rng.integers(n - p + 1)))
+        return (origin[0], origin[1], origin[2])
+
+    def _cut(self, source: Tensor, origin: Triple, margin: Triple, fill: float) -> Tensor:
+        return cut(source, origin, self.patch, margin, fill)
+
+
+class Drawn:
+    """Batches whose images are drawn from label maps, new ones at every step."""
+
+    def __init__(
+        self,
+        maps: Sequence[LabelMap],
+        patch_zyx: Triple,
+        choice: Training,
+        generator: Generator,
+        device: torch.device,
+    ) -> None:
+        """Move `maps` to `device`, where views are drawn."""
+        self.patch, self.generator, self.device = patch_zyx, generator, device
+        self.batch, self.seed, self.is_thin = choice.batch, choice.seed, choice.is_thin
+        self._maps = [each.to(device) for each in maps]
+
+    def at(self, step: int, _augment: Augment | None) -> Batch:
+        """Return the batch of one step; the generator has its own augmentation."""
+        seed = int(np.random.default_rng((self.seed, step)).integers(2**62))
+        random = torch.Generator(self.device).manual_seed(seed)
+        chosen = dealt(len(self._maps), self.batch, self.seed, step)
+        views = [draw(self._maps[c], self.patch, self.generator, random) for c in chosen]
+        image = torch.cat([view.image_bczyx for view in views])
+        batch = Batch(image, torch.cat([view.labels_bzyx for view in views]))
+        return thinned(batch, turn(self.seed, step)) if self.is_thin else batch
+
+
+class Taught:
+    """Batches of another source, to which teachers say what they see at that very moment.
+
+    For drawn images there is nothing that could be asked beforehand.
+    """
+
+    def __init__(self, source: Source, teachers: Sequence[nn.Module], device: torch.device) -> None:
+        """Listen to the mean probability of `teachers`."""
+        self.source, self.teachers, self.device = source, teachers, device
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the source's batch with the teachers' log-probabilities."""
+        batch = self.source.at(step, augment)
+        with torch.no_grad(), autocast(self.device):
+            found = [_said(teacher, batch).float().softmax(1) for teacher in self.teachers]
+        mean = torch.stack(found).mean(0).clamp_min(LEAST_PROBABILITY)
+        return replace(batch, soft_bkzyx=mean.log())
+
+
+def _said(teacher: nn.Module, batch: Batch) -> Tensor:
+    """Return the logits of the voxels that the batch speaks of."""
+    if isinstance(teacher, UNet):
+        return teacher.finest(batch.image_bczyx, batch.at_zyx)
+    logits: Tensor = teacher(batch.image_bczyx)
+    if batch.at_zyx is None:
+        return logits
+    z, y, x = batch.at_zyx
+    return logits[:, :, z::2, y::2, x::2]
+
+
+class Ahead:
+    """Batches of another source, the next of which is made while the network learns from this."""
+
+    def __init__(self, source: Source) -> None:
+        """Keep one thread; torch's operators let go of Python's lock."""
+        self.source = source
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def at(self, step: int, augment: Augment | None) -> Batch:
+        """Return the batch of one step; the one after it is begun."""
+        if self._next is not None and self._next[0] == step:
+            batch = self._next[1].result()
+        else:
+            batch = self.source.at(step, augment)
+        self._next = (step + 1, self._thread.submit(self.source.at, step + 1, augment))
+        return batch
+
+    def close(self) -> None:
+        """Let the thread end after the batch that it makes."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def turn(seed: int, step: int) -> Triple:
+    """Return which voxel of each 2 x 2 x 2 is judged at `step`: each of the eight in turn."""
+    z, rest = divmod(dealt(8, 1, seed, step)[0], 4)
+    return (z, rest // 2, rest % 2)
+
+
+def _unknown(cases: Sequence[Case], device: torch.device) -> Tensor | None:
+    """Return which classes nobody has drawn in each case, [cases, K]; None if all are drawn."""
+    last = max((number for case in cases for number in case.unknown), default=0)
+    if not last:
+        return None
+    table = torch.zeros(len(cases), last + 1, dtype=torch.bool)
+    for row, case in enumerate(cases):
+        table[row, list(case.unknown)] = True
+    return table.to(device)
+
+
+def dealt(n: int, batch: int, seed: int, step: int) -> list[int]:
+    """Deal `n` cases like cards: all of them once before any comes twice."""
+    chosen = []
+    for k in range(step * batch, (step + 1) * batch):
+        order = np.random.default_rng((seed, 2**31, k // n)).permutation(n)
+        chosen.append(int(order[k % n]))
+    return chosen
+
+
+def cut(source_zyx: Tensor, origin: Triple, patch: Triple, margin: Triple, fill: float) -> Tensor:
+    """Copy the window of `patch` at `origin`, `margin` voxels wider on each side; pad outside."""
+    first = [o - m for o, m in zip(origin, margin, strict=True)]
+    sizes = [p + 2 * m for p, m in zip(patch, margin, strict=True)]
+    window = source_zyx.new_full(sizes, fill)
+    lows = [max(f, 0) for f in first]
+    highs = [min(f + s, n) for f, s, n in zip(first, sizes, source_zyx.shape, strict=True)]
+    if all(low < high for low, high in zip(lows, highs, strict=True)):
+        into = tuple(slice(lo - f, hi - f) for lo, hi, f in zip(lows, highs, first, strict=True))
+        window[into] = source_zyx[tuple(slice(a, b) for a, b in zip(lows, highs, strict=True))]
+    return window
+
+
+def _cut_soft(soft_kzyx: Tensor, origin: Triple, patch: Triple, margin: Triple) -> Tensor:
+    """Outside the image the soft target is background, as surely as a map can say it."""
+    channels = [
+        cut(channel, origin, patch, margin, 0.0 if k == 0 else math.log(LEAST_PROBABILITY))
+        for k, channel in enumerate(soft_kzyx)
+    ]
+    return torch.stack(channels).float()
+
+
+def _some_foreground(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return up to PICKED labelled voxels, evenly over the structures."""
+    found = []
+    for number in np.unique(labels[labels > 0]):
+        places = np.argwhere(labels == number)
+        every = max(1, len(places) * int(labels.max()) // PICKED)
+        found.append(places[::every])
+    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)

@@ -1,0 +1,307 @@
+"""Labelled cases on the model's grid, read and prepared by the node's own code.
+
+Promises: what a network is trained on went through the same orient, intensity and resample as
+what the hospital's node will give it. Leaves to `kd.data.batches`: patches and devices.
+"""
+
+import json
+import random
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.data.ids import LEFT_OUT, Ids, read_foreign_labels
+from kd.data.labelmaps import LabelMap, read_label_map
+from kd.data.synthesis import whole
+from kd.errors import BadCase, BadSplit
+from kd.recipe.read import Recipe
+from node.errors import NodeError
+from node.imaging import Labels, Volume, intensity
+from node.imaging.nifti import read_labels, read_volume
+from node.imaging.orient import orient, turned_grid
+from node.imaging.resample import along, axis_matrix, regrid, resample
+
+ENDINGS = (".nii", ".nii.gz")
+FOLD_SEED = 1
+DRAWINGS = 8  # of each label map that judges: one would be a throw of the dice
+
+Splits = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An image and its reference labels as they lie on disk, on one grid."""
+
+    name: str
+    image: Volume
+    labels: Labels
+    unknown: tuple[int, ...] = ()  # segments that nobody has drawn here: not the same as absent
+    subject: str = ""  # whom it shows; empty: somebody of whom there is no other case
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A pair on the model's grid: canonical order, resampled, intensities ready."""
+
+    name: str
+    image: Volume
+    labels: Labels
+    unknown: tuple[int, ...] = ()
+
+
+def read_splits(path: Path) -> Splits:
+    """Read a split file: JSON, split name to list of case names.
+
+    An optional key "subjects" maps case names to subjects: then no subject may be in two splits.
+
+    Raises:
+        BadSplit: not readable, or a case or subject is in two splits.
+    """
+    return _checked(*_read_split_file(path))
+
+
+def _checked(raw: Mapping[str, object], subjects: Mapping[str, str]) -> Splits:
+    splits = {key: tuple(value) for key, value in raw.items() if isinstance(value, list | tuple)}
+    owner: dict[str, tuple[str, str]] = {}
+    for split, names in splits.items():
+        if len(set(names)) != len(names):
+            message = f"split {split!r} names a case twice"
+            raise BadSplit(message)
+        for name in names:
+            subject = subjects.get(name, name)
+            other, first = owner.setdefault(subject, (split, name))
+            if other != split:
+                message = f"case {name} of {split!r} is in {other!r} too (as {first})"
+                raise BadSplit(message, advice="Test cases must be unknown to every training")
+    return splits
+
+
+def subjects_of(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Return the subject of each case that the split file knows one of.
+
+    Raises:
+        BadSplit: the split file cannot be read.
+    """
+    if recipe.data.cases:
+        return {}
+    return _read_split_file(folder / recipe.data.splits)[1]
+
+
+def _read_split_file(path: Path) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the split file as it is, and its subjects."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        message = f"split file {path.name} cannot be read"
+        raise BadSplit(message) from exc
+    if not isinstance(raw, dict) or not isinstance(raw.get("subjects", {}), dict):
+        message = f"split file {path.name} must be an object of lists: {{split: [case, ...]}}"
+        raise BadSplit(message)
+    return raw, raw.get("subjects", {})
+
+
+def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
+    """Return the case names of one split of the recipe's data set.
+
+    Raises:
+        BadSplit: the split file is wrong or has no such split.
+    """
+    said = recipe.data
+    splits = _checked(said.cases, {}) if said.cases else read_splits(folder / said.splits)
+    if not splits.get(split):
+        message = f"there is no split {split!r}, or it is empty"
+        raise BadSplit(message, advice=f"The split file has: {', '.join(splits)}")
+    return splits[split]
+
+
+def folds(
+    names: Sequence[str], count: int, subjects: Mapping[str, str] | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """Deal `names` into `count` folds of nearly equal size, the same ones at every call.
+
+    All cases of one subject go into one fold. Folds do not depend on the seed of a training: a
+    second seed is held against the same ones.
+
+    Raises:
+        BadSplit: fewer subjects than folds.
+    """
+    by_subject: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_subject.setdefault((subjects or {}).get(name, name), []).append(name)
+    if len(by_subject) < count:
+        message = f"{len(by_subject)} training subjects cannot be dealt into {count} folds"
+        raise BadSplit(message)
+    dealt = sorted(by_subject)
+    random.Random(FOLD_SEED).shuffle(dealt)  # noqa: S311 - a shuffle, not a secret
+    return tuple(
+        tuple(sorted(name for subject in dealt[i::count] for name in by_subject[subject]))
+        for i in range(count)
+    )
+
+
+def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
+    """Read one case as it lies on disk.
+
+    Raises:
+        BadCase: a file is missing or damaged, shapes or affines differ, values are not finite,
+            labels are empty or outside the recipe's list.
+    """
+    if recipe.generator is not None:
+        found = read_anatomy(recipe, folder, name)
+        return Pair(name, *whole(found, recipe.generator, zlib.crc32(name.encode())))
+    chosen = recipe.data
+    image = folder / chosen.images / f"{name}{chosen.image_ending}"
+    labels = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    pair = read_files(name, image, labels, recipe.n_classes)
+    present = set(np.unique(pair.labels.array).tolist())
+    return replace(pair, unknown=tuple(n for n in chosen.partial if n not in present))
+
+
+def read_pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
+    """Read cases to judge by, in the order of `names`; of a label map, several drawings.
+
+    The first drawing has the map's name and is what `read_pair` returns.
+
+    Raises:
+        BadCase: of the first case that cannot be used.
+        BadSplit: the split file cannot be read.
+    """
+    if recipe.generator is None:
+        subjects = subjects_of(recipe, folder)
+        pairs = [read_pair(recipe, folder, name) for name in names]
+        return [replace(pair, subject=subjects.get(pair.name, pair.name)) for pair in pairs]
+    drawn = []
+    for name in names:
+        anatomy = read_anatomy(recipe, folder, name)
+        for number in range(1, DRAWINGS + 1):
+            title = name if number == 1 else f"{name}-drawing-{number}"
+            views = whole(anatomy, recipe.generator, zlib.crc32(title.encode()))
+            drawn.append(Pair(title, *views, subject=name))
+    return drawn
+
+
+def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:
+    """Read the label map of one case, of a recipe whose images are drawn.
+
+    Raises:
+        BadCase: it cannot be used; the message names the case.
+    """
+    assert recipe.generator is not None  # what this is for
+    fine, chosen, grid = recipe.generator.fine, recipe.data, recipe.grid
+    spacing = [edge / fine for edge in grid.spacing_mm_zyx]
+    path = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    return read_label_map(name, path, recipe.generator.anatomy, spacing, grid.orientation)
+
+
+def pairs_in(images: Path, labels: Path, n_classes: int, ids: Ids | None = None) -> list[Pair]:
+    """Read all images of a folder with the labels of the same name in another.
+
+    Labels in other numbers than the package's are translated by `ids`.
+
+    Raises:
+        BadCase: there is no image, or a pair that cannot be used.
+    """
+    found = sorted(path for path in images.iterdir() if path.name.endswith(ENDINGS))
+    if not found:
+        message = f"there is no NIfTI image in {images.name}"
+        raise BadCase(message)
+    return [
+        read_files(path.name.split(".nii")[0], path, labels / path.name, n_classes, ids)
+        for path in found
+    ]
+
+
+def read_files(
+    name: str, image_path: Path, label_path: Path, n_classes: int, ids: Ids | None = None
+) -> Pair:
+    """Read one case from its two files.
+
+    Raises:
+        BadCase: as in `read_pair`.
+    """
+    for what, path in (("image", image_path), ("label", label_path)):
+        if not path.is_file():
+            message = f"case {name}: its {what} file {path.name} is missing"
+            raise BadCase(message)
+        if path.stat().st_size == 0:
+            message = f"case {name}: its {what} file {path.name} is empty"
+            raise BadCase(message)
+    try:
+        image = read_volume(image_path)
+        labels = read_labels(label_path) if ids is None else read_foreign_labels(label_path, ids)
+    except NodeError as exc:
+        message = f"case {name}: {exc.message}"
+        raise BadCase(message) from exc
+    check_pair(name, image, labels, n_classes, has_left_out=ids is not None)
+    return Pair(name, image, labels)
+
+
+def check_pair(
+    name: str, image: Volume, labels: Labels, n_classes: int, *, has_left_out: bool = False
+) -> None:
+    """Refuse a pair that would teach something wrong.
+
+    LEFT_OUT is a label like any other, unless a table of ids has put it there.
+
+    Raises:
+        BadCase: different shapes or affines, no labelled voxel, or a label outside the list.
+    """
+    if image.grid.shape != labels.grid.shape:
+        message = f"case {name}: image {image.grid.shape} and labels {labels.grid.shape} differ"
+        raise BadCase(message)
+    if not image.grid.is_close(labels.grid):
+        message = f"case {name}: image and labels have the same shape but lie at different places"
+        raise BadCase(message, advice="Write the labels with the image's affine")
+    judged = labels.array[labels.array != LEFT_OUT] if has_left_out else labels.array
+    top = int(judged.max(initial=0))
+    if top >= n_classes:
+        message = f"case {name}: label {top} is not in the list 0 to {n_classes - 1}"
+        raise BadCase(message)
+    if top == 0:
+        message = f"case {name}: no voxel is labelled"
+        raise BadCase(message)
+
+
+def prepare(recipe: Recipe, pair: Pair) -> Case:
+    """Bring a pair to the model's grid, as `node.pipeline.segment` does with an image."""
+    turned, turn = orient(pair.image, recipe.grid.orientation)
+    ready = Volume(intensity.apply(turned.array, recipe.intensity), turned.grid)
+    grid = regrid(turned.grid, recipe.grid.spacing_mm_zyx)
+    image = resample(ready, grid, recipe.grid.resample_order)
+    flat = np.ascontiguousarray(turn.apply(pair.labels.array))
+    source = Labels(flat, turned_grid(pair.labels.grid, turn))
+    array = _resample_labels(source.array, grid.shape, recipe.n_classes)
+    ready = Volume(np.ascontiguousarray(image.array), grid)
+    return Case(pair.name, ready, Labels(array, grid), pair.unknown)
+
+
+def read_cases(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Case]:
+    """Read and prepare cases, in the order of `names`.
+
+    Raises:
+        BadCase: of the first case that cannot be used.
+    """
+    return [prepare(recipe, read_pair(recipe, folder, name)) for name in names]
+
+
+def _resample_labels(
+    array: npt.NDArray[np.uint8], shape: tuple[int, int, int], n_classes: int
+) -> npt.NDArray[np.uint8]:
+    """Give each voxel of the new grid the class with the largest linear share (nnU-Net's way)."""
+    if array.shape == shape:
+        return array
+    best = np.full(shape, -1.0, np.float32)
+    result = np.zeros(shape, np.uint8)
+    for number in range(n_classes):
+        share = (array == number).astype(np.float32)
+        for axis in range(3):
+            if share.shape[axis] != shape[axis]:
+                matrix = axis_matrix(share.shape[axis], shape[axis], 1)
+                share = np.asarray(along(share, matrix, axis), np.float32)
+        result[share > best] = number
+        best = np.maximum(best, share)
+    return result

@@ -1,0 +1,62 @@
+"""Cases of another source than the data set: how a family does where it was not trained."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kd.data.cases import Pair, read_files
+from kd.data.ids import Ids, read_ids
+from kd.errors import BadCase
+from kd.recipe.read import Elsewhere, Recipe, Unlabelled
+from node.package.manifest import Manifest, restrict
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """The cases of one other source, and which segments its reference knows."""
+
+    said: Elsewhere
+    pairs: tuple[Pair, ...]
+    ids: Ids | None
+
+    def judged(self, manifest: Manifest) -> Manifest:
+        """Return the manifest with those segments alone that the reference knows."""
+        return manifest if self.ids is None else restrict(manifest, self.ids.judged)
+
+
+def read_elsewhere(recipe: Recipe, folder: Path, beside: Path) -> list[Foreign]:
+    """Read every other source that the recipe names.
+
+    Args:
+        recipe: names them under `elsewhere`.
+        folder: where their folders are.
+        beside: folder of the recipe, where its tables of ids are.
+
+    Raises:
+        BadCase: a source has no image, or a case that cannot be used.
+    """
+    return [_read(recipe, one, folder, beside) for one in recipe.elsewhere]
+
+
+def _read(recipe: Recipe, one: Elsewhere, folder: Path, beside: Path) -> Foreign:
+    numbers = tuple(part.number for part in recipe.segments)
+    ids = None if one.ids is None else read_ids(beside / one.ids, numbers)
+    pairs = []
+    for name, path in images_of(one, folder).items():
+        label = folder / one.labels / f"{name}{one.label_ending}"
+        pair = read_files(name, path, label, recipe.n_classes, ids)
+        pairs.append(replace(pair, subject=one.subjects.get(name, name)))
+    return Foreign(one, tuple(pairs), ids)
+
+
+def images_of(source: Elsewhere | Unlabelled, folder: Path) -> dict[str, Path]:
+    """Return the images of a source by the names of their cases; `folder` holds its folders.
+
+    Raises:
+        BadCase: there is none.
+    """
+    ending = source.image_ending
+    found = sorted((folder / source.images).glob(f"*{ending}"))
+    if not found:
+        message = f"{source.name}: {source.images} has no image that ends in {ending}"
+        raise BadCase(message)
+    return {path.name.removesuffix(ending): path for path in found}

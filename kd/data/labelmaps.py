@@ -1,0 +1,153 @@
+"""Label maps without images: anatomies from which `kd.data.synthesis` draws training views.
+
+Ids are those of whoever made the maps (FreeSurfer's, for the brain); here they become tissues, a
+dense count from 0, where 0 is air.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd.errors import BadCase, BadRecipe
+from kd.networks.unet import Triple
+from node.errors import NodeError
+from node.imaging import Grid
+from node.imaging.nifti import read_volume
+from node.imaging.orient import Orientation, orient
+
+AIR = 0  # id and tissue
+MOST_TISSUES = 256  # they are held as bytes
+SPACING_TOLERANCE = 0.02
+
+
+class Anatomy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the ids of the label maps mean."""
+
+    targets: dict[int, int]  # id -> segment; every other id is background in the target
+    # ids of left and right that are one tissue: they share an intensity, and change places when an
+    # anatomy is mirrored
+    sides: tuple[tuple[int, int], ...] = ()
+    # ids that look alike in most scans, such as grey matter: in a share of the images they do
+    alike: tuple[tuple[int, ...], ...] = ()
+    outside: tuple[int, ...] = ()  # ids that skull stripping removes
+    outside_from: int = 500  # and all ids from here on
+
+    def __post_init__(self) -> None:
+        """Refuse what would teach two structures at one place."""
+        paired = [number for pair in self.sides for number in pair]
+        if len(set(paired)) != len(paired):
+            message = "anatomy.sides names an id twice"
+            raise BadRecipe(message)
+        alike = [number for group in self.alike for number in group]
+        if len(set(alike)) != len(alike):
+            message = "anatomy.alike names an id twice"
+            raise BadRecipe(message)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """One anatomy in canonical order, as tissues, with what is known of each tissue."""
+
+    name: str
+    grid: Grid
+    tissue_zyx: Tensor  # uint8
+    counts: Tensor  # voxels of each tissue in the whole map, float
+    shared: Tensor  # tissue -> the tissue whose intensity it has: left for right
+    alike: Tensor  # tissue -> number of its group
+    is_outside: Tensor
+    targets: Tensor  # tissue -> segment, uint8
+    mirrored: Tensor  # the same, of an anatomy whose sides have changed places
+
+    @property
+    def shape(self) -> Triple:
+        """Fine voxels along each axis."""
+        z, y, x = self.tissue_zyx.shape
+        return (z, y, x)
+
+    @property
+    def n_tissues(self) -> int:
+        """Air and every id of the maps."""
+        return len(self.shared)
+
+    def target(self, tissue: Tensor, *, mirrored: bool = False) -> Tensor:
+        """Return the segment of each tissue."""
+        return (self.mirrored if mirrored else self.targets)[tissue.int()]
+
+    def to(self, device: torch.device) -> "LabelMap":
+        """Return the map in the memory of `device`."""
+        names = [key for key, value in vars(self).items() if isinstance(value, Tensor)]
+        return replace(self, **{key: getattr(self, key).to(device) for key in names})
+
+
+def read_label_map(
+    name: str, path: Path, anatomy: Anatomy, spacing_mm_zyx: Sequence[float], way: Orientation
+) -> LabelMap:
+    """Read one label map.
+
+    Args:
+        name: of the case.
+        path: a NIfTI file of whole numbers.
+        anatomy: what its ids mean.
+        spacing_mm_zyx: that the map must have: the model's grid over the generator's `fine`.
+        way: the model's orientation.
+
+    Raises:
+        BadCase: unreadable, other spacing, values that are no ids, or no target in it.
+    """
+    try:
+        volume = read_volume(path)
+    except NodeError as exc:
+        message = f"case {name}: {exc.message}"
+        raise BadCase(message) from exc
+    turned, _ = orient(volume, way)
+    found = turned.grid.spacing_mm
+    if any(abs(a / b - 1) > SPACING_TOLERANCE for a, b in zip(found, spacing_mm_zyx, strict=True)):
+        message = f"case {name}: its label map has spacing {found}, not {tuple(spacing_mm_zyx)} mm"
+        raise BadCase(message, advice="Change generator.fine or grid.spacing_mm_zyx, or resample")
+    numbers, index = np.unique(turned.array.round(), return_inverse=True)
+    ids = [int(number) for number in numbers]
+    if not np.array_equal(numbers[index].reshape(turned.array.shape), turned.array):
+        message = f"case {name}: its label map holds values that are not whole numbers"
+        raise BadCase(message)
+    if ids[0] < AIR:
+        message = f"case {name}: its label map holds a negative id, {ids[0]}"
+        raise BadCase(message)
+    if not set(ids) & set(anatomy.targets):
+        message = f"case {name}: no voxel of its label map is in generator.anatomy.targets"
+        raise BadCase(message)
+    if ids[0] != AIR:
+        ids, index = [AIR, *ids], index + 1
+    if len(ids) > MOST_TISSUES:
+        message = f"case {name}: its label map holds {len(ids)} ids, {MOST_TISSUES} at most can be"
+        raise BadCase(message)
+    tissue = np.ascontiguousarray(index.reshape(turned.array.shape).astype(np.uint8))
+    return _with_tables(name, turned.grid, torch.from_numpy(tissue), ids, anatomy)
+
+
+def _with_tables(
+    name: str, grid: Grid, tissue_zyx: Tensor, ids: list[int], anatomy: Anatomy
+) -> LabelMap:
+    other = {a: b for pair in anatomy.sides for a, b in (pair, pair[::-1])}
+    first = {right: left for left, right in anatomy.sides}
+    at = {number: tissue for tissue, number in enumerate(ids)}
+    groups = {number: group for group, members in enumerate(anatomy.alike) for number in members}
+    return LabelMap(
+        name=name,
+        grid=grid,
+        tissue_zyx=tissue_zyx,
+        counts=torch.bincount(tissue_zyx.flatten(), minlength=len(ids)).float(),
+        shared=torch.tensor([at.get(first.get(n, n), at[n]) for n in ids]),
+        alike=torch.tensor([groups.get(n, len(anatomy.alike) + at[n]) for n in ids]),
+        is_outside=torch.tensor([n in anatomy.outside or n >= anatomy.outside_from for n in ids]),
+        targets=_bytes([anatomy.targets.get(n, 0) for n in ids]),
+        mirrored=_bytes([anatomy.targets.get(other.get(n, n), 0) for n in ids]),
+    )
+
+
+def _bytes(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.uint8)

@@ -1,0 +1,196 @@
+"""Soft targets: what the teacher thinks of every training case, once, before students train.
+
+A teacher of several folds gives each labelled case the map of the fold that has not seen it, so
+that students learn what a teacher knows and not what it has memorised. Where the recipe mirrors
+left and right, maps are averaged over it: the students get its benefit without its cost.
+Shapes: K classes, Z Y X voxels of the prepared case.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from kd.data.cases import Case
+from kd.errors import BadTeacher
+from kd.networks.precision import autocast
+from kd.recipe.read import Recipe
+from node.imaging.patches import score_rows
+from node.imaging.volume import FloatArray
+
+MAKER = "maker.txt"  # in a folder of maps: which teacher made them
+SEEN = "seen.json"  # beside it: the cases that this teacher has seen
+SAID_EVERY = 10  # maps
+LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
+
+SoftMap = npt.NDArray[np.float16]  # log-probabilities [K, Z, Y, X]
+
+
+def soft_map(
+    case: Case, teachers: Sequence[nn.Module], recipe: Recipe, device: torch.device
+) -> SoftMap:
+    """Return the mean of the teachers' probabilities as logarithms."""
+
+    def network(patch_zyx: FloatArray) -> FloatArray:
+        image = torch.from_numpy(np.ascontiguousarray(patch_zyx)).to(device)[None, None]
+        views = torch.cat([image, image.flip(4)]) if recipe.augment.mirror_left else image
+        with torch.no_grad(), autocast(device):
+            found = [teacher(views).float().softmax(1) for teacher in teachers]
+        mean = torch.stack(found).mean(0)
+        if recipe.augment.mirror_left:
+            mean = (mean[:1] + mean[1:].flip(4)) / 2
+        result: FloatArray = mean[0].cpu().numpy()
+        return result
+
+    grid = recipe.grid
+    rows = list(score_rows(case.image.array, grid.patch_zyx, grid.overlap, network))
+    probabilities = np.stack(rows, axis=1)
+    return np.log(np.maximum(probabilities, LEAST_PROBABILITY)).astype(np.float16)
+
+
+@dataclass(frozen=True)
+class Makers:
+    """The networks that make maps, and what their students must not be judged on."""
+
+    of: Callable[[str], Sequence[nn.Module]]  # name of a case -> the mean of these is its map
+    has_seen: Sequence[str]  # cases that any of them has seen
+
+
+def write_maps(
+    cases: Sequence[Case],
+    makers: Makers,
+    recipe: Recipe,
+    device: torch.device,
+    folder: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Write `<case>.npy` for each case that has none yet; return how many were written.
+
+    Args:
+        cases: prepared cases.
+        makers: which networks may judge a case, and what they have seen.
+        recipe: patch, overlap, and whether left and right may be mirrored.
+        device: of the teachers.
+        folder: of the maps.
+        say: called with a sentence every few maps.
+
+    Raises:
+        BadTeacher: the folder holds maps of another teacher, or the disk is full.
+    """
+    maker = _maker(cases, makers.of, recipe)
+    written = 0
+    try:
+        _claim(folder, maker)
+        (folder / SEEN).write_bytes(msgspec.json.encode(makers.has_seen))
+        for case in cases:
+            path = folder / f"{case.name}.npy"
+            if not path.exists():
+                _save(soft_map(case, makers.of(case.name), recipe, device), path)
+                written += 1
+                if written % SAID_EVERY == 0:
+                    say(f"{written} soft targets written, of at most {len(cases)}")
+    except OSError as exc:
+        message = f"the soft targets in {folder.name} could not be saved: {exc.strerror}"
+        raise BadTeacher(message, advice="Make room; the same command goes on") from exc
+    return written
+
+
+def _save(found: SoftMap, path: Path) -> None:
+    fresh = path.with_suffix(".partial")
+    try:
+        with fresh.open("wb") as file:
+            np.save(file, found, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _claim(folder: Path, maker: str) -> None:
+    """Bind `folder` to one maker, so that maps of two teachers never mix."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MAKER
+    if path.exists() and path.read_text(encoding="utf-8") != maker:
+        message = f"the folder {folder.name} holds soft targets of another teacher"
+        raise BadTeacher(message, advice="Remove that folder, or give another one")
+    if not path.exists() and any(folder.glob("*.npy")):
+        message = f"nobody knows which teacher made the soft targets in {folder.name}"
+        raise BadTeacher(message, advice="Remove that folder, or give another one")
+    path.write_text(maker, encoding="utf-8")
+
+
+def _maker(
+    cases: Sequence[Case], teachers_of: Callable[[str], Sequence[nn.Module]], recipe: Recipe
+) -> str:
+    """Return the SHA-256 over all that a map depends on but the case itself."""
+    said = (recipe.grid, recipe.intensity, recipe.augment.mirror_left)
+    digest = hashlib.sha256(msgspec.json.encode(said))
+    known: dict[int, bytes] = {}  # by identity: the same network judges many cases
+    for case in cases:
+        for teacher in teachers_of(case.name):
+            if id(teacher) not in known:
+                known[id(teacher)] = weights_digest(teacher)
+            digest.update(case.name.encode() + known[id(teacher)])
+    return digest.hexdigest()
+
+
+def weights_digest(network: nn.Module) -> bytes:
+    """Return the SHA-256 of all weights and their names."""
+    digest = hashlib.sha256()
+    for name, weight in network.state_dict().items():
+        digest.update(name.encode() + weight.cpu().contiguous().numpy().tobytes())
+    return digest.digest()
+
+
+def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftMap]:
+    """Read the maps of `cases`.
+
+    Raises:
+        BadTeacher: a map is missing, damaged or has another shape; the message names the case.
+    """
+    maps = []
+    for case in cases:
+        try:
+            found = np.load(folder / f"{case.name}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as exc:
+            message = f"case {case.name} has no readable soft target"
+            raise BadTeacher(message, advice="Run kd teach to its end") from exc
+        if found.shape != (n_classes, *case.labels.array.shape) or found.dtype != np.float16:
+            message = f"the soft target of case {case.name} has another shape than the case"
+            raise BadTeacher(message, advice="It was made with another recipe: make it again")
+        maps.append(found)
+    return maps
+
+
+def makers_have_seen(folder: Path) -> tuple[str, ...] | None:
+    """Return the cases that the makers of the maps have seen; None: older maps do not tell.
+
+    Raises:
+        BadTeacher: the record is damaged.
+    """
+    path = folder / SEEN
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[str, ...])
+    except (OSError, msgspec.MsgspecError) as exc:
+        message = f"{folder.name}/{SEEN} cannot be read"
+        raise BadTeacher(message, advice="The command that wrote the maps writes it again") from exc
+
+
+def maps_digest(cases: Sequence[Case], folder: Path) -> str:
+    """Return the SHA-256 over the maps of `cases`: which teacher a student listens to."""
+    digest = hashlib.sha256()
+    for case in cases:
+        digest.update((folder / f"{case.name}.npy").read_bytes())
+    return digest.hexdigest()

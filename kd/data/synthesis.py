@@ -1,0 +1,237 @@
+"""Images drawn from label maps: every contrast, scanner and resolution, from a few anatomies.
+
+A network that sees a new random contrast at each step has to learn shape, not grey values
+(SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). All is done
+on the batch's own device. Shapes: B batch, Z Y X voxels (head, back, left); "fine" voxels are those
+of the label map, `fine` of them along each axis make one voxel of the model's grid.
+"""
+
+import math
+
+import msgspec
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Generator as Random
+from torch import Tensor
+
+from kd.data.augment import Batch, Draws, rotation
+from kd.data.labelmaps import AIR, Anatomy, LabelMap
+from kd.errors import BadRecipe
+from kd.networks.unet import Triple
+from node.imaging import Labels, Volume
+
+LEAST_STD = 1e-3  # of a whole head's intensities, which are of the order of 1
+
+
+class Contrast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a kind of scan makes of the tissues, roughly: T1, T2, FLAIR and the like."""
+
+    name: str
+    share: float  # of the images
+    means: tuple[float, ...]  # of each group of `anatomy.alike`, from 0 to 1
+
+
+class Generator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How anatomies and contrasts are drawn; a probability of 0 switches an effect off."""
+
+    anatomy: Anatomy
+    # voxels of the label maps along each axis that make one voxel of the model's grid
+    fine: int = 2
+
+    mirror_p: float = 0.5
+    rotate_degrees: float = 15.0
+    scale_share: float = 0.18
+    shear: float = 0.02
+    elastic_voxels: float = 4.0  # fine ones; largest standard deviation at the control points
+    elastic_every: int = 32  # fine voxels between control points
+
+    # kinds of scan that are drawn more often than chance would; the rest is any contrast at all
+    contrasts: tuple[Contrast, ...] = ()
+    contrast_spread: float = 0.06  # standard deviation of a group's mean between scans of a kind
+    alike_p: float = 0.6  # of the images of no kind: structures of a group look alike
+    alike_spread: float = 0.06  # standard deviation between structures that look alike
+    std_high: float = 0.10  # of intensities within a structure; means are from 0 to 1
+    air_p: float = 0.85  # dark air; otherwise any intensity, as after some filters
+    strip_p: float = 0.3
+    bias_log: float = 0.35
+    bias_knots: int = 4
+    thick_p: float = 0.5
+    thick_high: float = 3.2  # slice thickness in voxels of the model's grid
+    smooth_p: float = 0.5
+    smooth_high: float = 1.8  # in-plane resolution, likewise
+    noise_std: float = 0.04
+    crop_p: float = 0.2
+    crop_share: float = 0.35  # of the patch, from one side
+    # the node's statistics are those of a whole scan with its air, which a patch cannot know
+    air_share: float = 0.6
+    scale_jitter: float = 0.25
+    shift_jitter: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse contrasts that do not fit the groups, or are more than all images."""
+        for one in self.contrasts:
+            if len(one.means) != len(self.anatomy.alike):
+                groups = len(self.anatomy.alike)
+                message = f"contrast {one.name} has {len(one.means)} means for {groups} groups"
+                raise BadRecipe(message, advice="Give one for each group of anatomy.alike")
+        if sum(one.share for one in self.contrasts) > 1 + 1e-9:
+            message = "the shares of generator.contrasts are more than 1 together"
+            raise BadRecipe(message)
+
+
+def draw(label_map: LabelMap, patch: Triple, choice: Generator, random: Random) -> Batch:
+    """Return one random view of a random contrast, as a batch of one.
+
+    Args:
+        label_map: an anatomy on its own fine grid, on the device where to work.
+        patch: shape of the view on the model's grid.
+        choice: what may happen.
+        random: of the same device.
+    """
+    device = label_map.tissue_zyx.device
+    draws = Draws(1, device, random)
+    where = _where(label_map.shape, patch, choice, draws)
+    is_mirrored = bool(draws.happens(choice.mirror_p, 0)[0])
+    tissue = _sample(label_map, where, is_mirrored=is_mirrored)
+    middle = F.avg_pool3d(where[None], choice.fine)[0]
+    target = label_map.target(
+        _sample(label_map, middle, is_mirrored=is_mirrored), mirrored=is_mirrored
+    )
+    image = contrast(label_map, tissue, choice, draws)
+    image = F.avg_pool3d(image[None, None], choice.fine)
+    image, target = _resolution(image, choice, draws), target[None].to(torch.uint8)
+    image = image * (1 + draws.uniform(-1, 1, 1, 1, 1, 1) * choice.scale_jitter)
+    image = image + draws.uniform(-1, 1, 1, 1, 1, 1) * choice.shift_jitter
+    return _cropped(Batch(image, target), choice, draws)
+
+
+def whole(label_map: LabelMap, choice: Generator, seed: int) -> tuple[Volume, Labels]:
+    """Return an image of the whole label map on its own grid, and its target: a case to judge by.
+
+    The same for the same seed: anatomy and field of view as they are, one random contrast.
+    """
+    draws = Draws(1, torch.device("cpu"), Random().manual_seed(seed))
+    tissue = label_map.tissue_zyx
+    image = contrast(label_map, tissue, choice, draws).numpy()
+    target = label_map.target(tissue).numpy()
+    return Volume(image, label_map.grid), Labels(target, label_map.grid)
+
+
+def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: Draws) -> Tensor:
+    """Return intensities [Z, Y, X] of one random contrast for a map of tissues, standardised.
+
+    Mean and standard deviation are those of the whole label map with air around it, as the node
+    will see the whole scan, and not only a patch.
+    """
+    std = draws.uniform(0.01, choice.std_high, label_map.n_tissues)[0]
+    mean = _means(label_map, choice, draws)[label_map.shared]
+    std = std[label_map.shared]
+    if bool(draws.happens(choice.air_p, 0)[0]):
+        mean[AIR], std[AIR] = 0.0, draws.uniform(0, 0.02)[0]
+    if bool(draws.happens(choice.strip_p, 0)[0]):
+        mean = torch.where(label_map.is_outside, mean.new_zeros(()), mean)
+        std = torch.where(label_map.is_outside, std.new_zeros(()), std)
+    tissue = tissue_zyx.int()
+    image = mean[tissue] + std[tissue] * draws.normal(*tissue_zyx.shape)[0]
+    knots = (choice.bias_knots,) * 3
+    field = draws.normal(1, *knots) * draws.uniform(0, choice.bias_log, 1, 1, 1, 1)
+    bias = F.interpolate(field, tissue_zyx.shape, mode="trilinear", align_corners=True)
+    image = image.clamp_min(0) * bias[0, 0].exp()
+    counts = label_map.counts.clone()
+    counts[AIR] += counts.sum() * draws.uniform(0, choice.air_share)[0]
+    share = counts / counts.sum()
+    middle = (share * mean).sum()
+    spread = ((share * (mean.square() + std.square())).sum() - middle.square()).clamp_min(0).sqrt()
+    return (image - middle) / spread.clamp_min(LEAST_STD)
+
+
+def _means(label_map: LabelMap, choice: Generator, draws: Draws) -> Tensor:
+    """Return the mean intensity of each tissue: of a kind of scan, or of any contrast."""
+    n = label_map.n_tissues
+    dice = float(draws.uniform(0, 1)[0])
+    centres = draws.uniform(0, 1, int(label_map.alike.max()) + 1)[0]
+    for kind in choice.contrasts:
+        if dice < kind.share:
+            known = torch.tensor(kind.means, device=draws.device)
+            known = known + draws.normal(len(known))[0] * choice.contrast_spread
+            centres[: len(known)] = known
+            break
+        dice -= kind.share
+    else:
+        if not bool(draws.happens(choice.alike_p, 0)[0]):
+            return draws.uniform(0, 1, n)[0]
+    spread = draws.normal(n)[0] * choice.alike_spread
+    return (centres[label_map.alike] + spread).clamp(0, 1)
+
+
+def _where(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Tensor:
+    """Return the place in the map of each fine voxel of the patch, [3, Z, Y, X], in voxels."""
+    fine = [edge * choice.fine for edge in patch]
+    angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
+    scale = 1 + draws.uniform(-1, 1, 3) * choice.scale_share
+    shear = torch.eye(3, device=draws.device) + draws.normal(3, 3)[0] * choice.shear
+    matrix = rotation(angles)[0] @ shear @ torch.diag(scale[0])
+    room = [max(0, n - p) / 2 for n, p in zip(shape, fine, strict=True)]
+    middle = [(n - 1) / 2 for n in shape]
+    offset = draws.uniform(-1, 1, 3)[0] * torch.tensor(room, device=draws.device)
+    offset = offset + torch.tensor(middle, device=draws.device)
+    knots = [max(2, round(p / choice.elastic_every) + 1) for p in fine]
+    size = draws.uniform(0, choice.elastic_voxels, 1, 1, 1, 1)
+    where = F.interpolate(
+        draws.normal(3, *knots) * size, fine, mode="trilinear", align_corners=True
+    )[0]
+    z, y, x = (torch.arange(n, device=draws.device) - (n - 1) / 2 for n in fine)
+    for axis in range(3):
+        along_z, along_y, along_x = matrix[axis]
+        plane = (along_z * z + offset[axis])[:, None] + along_y * y
+        where[axis] += plane[:, :, None]
+        where[axis] += along_x * x
+    return where
+
+
+def _sample(label_map: LabelMap, where: Tensor, *, is_mirrored: bool) -> Tensor:
+    """Return the tissue [Z, Y, X] nearest to each place; air outside the map."""
+    padded = F.pad(label_map.tissue_zyx, (1,) * 6)  # a border of air, where all else ends
+    z, y, x = (
+        found.round().clamp(-1, n).to(torch.int32)
+        for found, n in zip(where, label_map.shape, strict=True)
+    )
+    if is_mirrored:
+        x = label_map.shape[2] - 1 - x
+    rows, columns = padded.shape[1:]
+    found: Tensor = padded.flatten()[((z + 1) * rows + y + 1) * columns + x + 1]
+    return found
+
+
+def _resolution(image: Tensor, choice: Generator, draws: Draws) -> Tensor:
+    """Acquire thick slices along one axis, and a coarser matrix; then come back to the grid."""
+    steps = torch.ones(3, device=draws.device)
+    if bool(draws.happens(choice.smooth_p, 0)[0]):
+        steps = steps * draws.uniform(1, choice.smooth_high)[0]
+    if bool(draws.happens(choice.thick_p, 0)[0]):
+        axis = int(draws.uniform(0, 3)[0].clamp_max(2.999))
+        steps[axis] = torch.maximum(steps[axis], draws.uniform(1, choice.thick_high)[0])
+    shape = image.shape[2:]
+    coarse = [max(2, round(n / float(s))) for n, s in zip(shape, steps, strict=True)]
+    if coarse != list(shape):
+        image = F.interpolate(image, coarse, mode="area")
+    std = draws.uniform(0, choice.noise_std)[0] * image.std()
+    image = image + std * torch.randn(image.shape, generator=draws.random, device=draws.device)
+    if coarse != list(shape):
+        image = F.interpolate(image, shape, mode="trilinear", align_corners=False)
+    return image
+
+
+def _cropped(batch: Batch, choice: Generator, draws: Draws) -> Batch:
+    """Cut the field of view from one side; beyond it is padding, as in the node: zeros."""
+    if not bool(draws.happens(choice.crop_p, 0)[0]):
+        return batch
+    axis = int(draws.uniform(0, 3)[0].clamp_max(2.999))
+    n = batch.labels_bzyx.shape[1 + axis]
+    gone = int(draws.uniform(0, choice.crop_share)[0] * n)
+    from_start = bool(draws.happens(0.5, 0)[0])
+    cut = slice(0, gone) if from_start else slice(n - gone, n)
+    image, labels = batch.image_bczyx.clone(), batch.labels_bzyx.clone()
+    image[(slice(None),) * (2 + axis) + (cut,)] = 0
+    labels[(slice(None),) * (1 + axis) + (cut,)] = 0
+    return Batch(image, labels)

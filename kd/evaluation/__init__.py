@@ -1,0 +1,1 @@
+"""Accuracy, intervals, baselines and gates of trained networks."""

@@ -1,0 +1,77 @@
+"""How good a run is on training cases it has not seen: for choosing, never for reporting.
+
+What a recipe leaves open is decided here, on one fold of the training cases, so that test cases
+stay unread until the release. Plain torch on the model's grid, without mirroring and regions;
+reported numbers come from `kd.evaluation.validate` alone, through the node's pipeline.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from kd.data.cases import prepare, read_pairs
+from kd.data.soft_targets import soft_map
+from kd.errors import BadSplit
+from kd.evaluation.intervals import interval
+from kd.recipe.read import Recipe
+from kd.training.runs import open_run
+from kd.training.steps import held_out
+from kd.training.tasks import seen_by
+from kd.training.trainer import pick_device
+from node.package.manifest import Interval
+from node.pipeline import dice
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Dice of one run on the cases of one fold."""
+
+    cases: int
+    dice: Interval  # mean over structures, interval over subjects
+    per_structure: dict[str, float]
+
+
+def score(
+    recipe: Recipe, folder: Path, size: str, run: Path, fold: int, *, device: str = "auto"
+) -> Standing:
+    """Measure the finished or interrupted run of one size on the cases of `fold`.
+
+    Raises:
+        BadSplit: there is no such fold, or the run, or its teacher, was trained on a case of it.
+        LabError: the run has no checkpoint, or a case cannot be read.
+    """
+    names = held_out(recipe, folder, fold)
+    on = pick_device(device)
+    network, story = open_run(recipe, size, run, on)
+    if seen := sorted(set(names) & seen_by(story)):
+        who = f"run {run.name}, or one that it learnt from,"
+        message = f"{who} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
+        advice = f"Train it with --without-fold {fold}, and its teacher too, or name its own fold"
+        raise BadSplit(message, advice=advice)
+    augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
+    plain = msgspec.structs.replace(recipe, augment=augment)
+    found, subjects = [], []
+    for pair in read_pairs(recipe, folder, names):
+        case = prepare(recipe, pair)
+        subjects.append(pair.subject)
+        labels = soft_map(case, [network], plain, on).argmax(0)
+        found.append(
+            [
+                dice(labels == s.number, case.labels.array == s.number)
+                if s.number not in case.unknown
+                else math.nan
+                for s in recipe.segments
+            ]
+        )
+    table = np.array(found)
+    return Standing(
+        cases=len(table),
+        dice=interval(np.nanmean(table, 1).tolist(), subjects),
+        per_structure={
+            part.label: float(mean)
+            for part, mean in zip(recipe.segments, np.nanmean(table, 0), strict=True)
+        },
+    )

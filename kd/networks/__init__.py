@@ -1,0 +1,1 @@
+"""The U-Net, its weights from elsewhere, and its export to ONNX."""

@@ -1,0 +1,59 @@
+"""A network that was trained in another axis order, made to take and give canonical volumes.
+
+nnU-Net works in the axis order of the files it was trained on. Permuting input and output inside
+the exported graph keeps the node's pipeline the same for every model. Directions are no matter of
+the graph but of the manifest's orientation: padding and patches must begin at the same ends.
+Shapes: B batch, K classes, Z Y X voxels (head, back, left); N the network's own order.
+"""
+
+from pathlib import Path
+
+import msgspec
+from torch import Tensor, nn
+
+from kd.errors import BadTeacher
+from kd.networks.unet import Topology, Triple, UNet
+
+DESCRIPTION = "network.json"  # in a run folder whose network is not one of the recipe's sizes
+
+
+class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A network that came from elsewhere, and the cases it has not seen."""
+
+    topology: Topology
+    n_classes: int
+    axes: Triple  # axis i of the network is canonical axis axes[i]
+    held: tuple[str, ...]  # cases of its validation fold; empty if unknown
+    source: str
+
+
+class Oriented(nn.Module):
+    """A U-Net behind a permutation of axes, and the permutation back after it."""
+
+    def __init__(self, network: UNet, axes: Triple) -> None:
+        """Axis i of the network is canonical axis `axes[i]`."""
+        super().__init__()
+        self.network = network
+        self.there = [0, 1, *(2 + a for a in axes)]
+        self.back = [0, 1, *(2 + axes.index(a) for a in range(3))]
+
+    def forward(self, x_bczyx: Tensor) -> Tensor:
+        """Return the logits [B, K, Z, Y, X] of a canonical image."""
+        logits_bkn = self.network(x_bczyx.permute(self.there))
+        return logits_bkn.permute(self.back)
+
+
+def read_foreign(run: Path) -> Foreign | None:
+    """Return the description of a run's network, or None where the recipe describes it.
+
+    Raises:
+        BadTeacher: the description is damaged.
+    """
+    path = run / DESCRIPTION
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Foreign)
+    except msgspec.MsgspecError as exc:
+        message = f"{run.name}/{DESCRIPTION}: {exc}"
+        raise BadTeacher(message, advice="Import the teacher again") from exc

@@ -1,0 +1,244 @@
+"""The 3D U-Net of nnU-Net (Isensee et al., Nat Methods 2021), plain, at any width.
+
+Shapes: B batch, C channels, K classes, Z Y X voxels (head, back, left). Stage i works on a grid
+divided by the product of the strides up to i. Leaves the weights to `kd.training.trainer`.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import msgspec
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor, nn
+
+from kd.errors import BadRecipe
+
+SLOPE = 0.01  # of LeakyReLU below zero, nnU-Net's
+WIDEST = 320  # channels; nnU-Net's limit for 3D
+
+Triple = tuple[int, int, int]
+
+
+class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that makes a network but its weights and its number of classes."""
+
+    widths: tuple[int, ...]  # channels of each stage, full resolution first
+    strides_zyx: tuple[Triple, ...]  # of the first convolution of each stage
+    kernels_zyx: tuple[Triple, ...]
+    convolutions: tuple[int, ...]  # of each encoder stage
+    decoder_convolutions: tuple[int, ...]  # of each decoder stage, lowest resolution first
+    norm: Literal["instance", "batch"] = "instance"
+    blocks: Literal["plain", "residual"] = "plain"
+    stem_stride: Literal[1, 2] = 1  # 2: everything happens at half resolution
+
+    def __post_init__(self) -> None:
+        """Refuse lists of different lengths."""
+        n = len(self.widths)
+        lengths = {n, len(self.strides_zyx), len(self.kernels_zyx), len(self.convolutions)}
+        if len(lengths) > 1 or len(self.decoder_convolutions) != n - 1 or n < 2:
+            message = "a topology has one width, stride, kernel and count for each of its stages"
+            raise BadRecipe(message)
+
+    @property
+    def divisor_zyx(self) -> Triple:
+        """A patch must be a multiple of this along each axis."""
+        product: list[int] = [self.stem_stride] * 3
+        for stride in self.strides_zyx:
+            product = [p * s for p, s in zip(product, stride, strict=True)]
+        return (product[0], product[1], product[2])
+
+
+def uniform(
+    base: int,
+    strides_zyx: tuple[Triple, ...],
+    *,
+    least_width: int = 1,
+    convolutions: int = 2,
+    norm: Literal["instance", "batch"] = "instance",
+    stem_stride: Literal[1, 2] = 1,
+) -> Topology:
+    """Return a plain topology whose width doubles from `base` with every stage, up to 320.
+
+    No stage is narrower than `least_width`, and the first ones are alike where the doubling is.
+    """
+    stages = len(strides_zyx)
+    return Topology(
+        widths=tuple(min(max(base << i, least_width), WIDEST) for i in range(stages)),
+        strides_zyx=strides_zyx,
+        kernels_zyx=((3, 3, 3),) * stages,
+        convolutions=(convolutions,) * stages,
+        decoder_convolutions=(convolutions,) * (stages - 1),
+        norm=norm,
+        stem_stride=stem_stride,
+    )
+
+
+class Convolution(nn.Sequential):
+    """Convolution, normalisation, LeakyReLU."""
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: Triple, stride: Triple, *, norm: str, act: bool = True
+    ) -> None:
+        """Keep the grid's size but for `stride`; the bias is nnU-Net's, useless but compatible."""
+        padding = tuple(k // 2 for k in kernel)
+        kind = nn.InstanceNorm3d if norm == "instance" else nn.BatchNorm3d
+        layers = [nn.Conv3d(c_in, c_out, kernel, stride, padding), kind(c_out, affine=True)]
+        super().__init__(*layers, *([nn.LeakyReLU(SLOPE, inplace=True)] if act else []))
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut (nnU-Net's ResidualEncoderUNet, basic block D)."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: Triple, stride: Triple, *, norm: str) -> None:
+        """Average-pool and project the shortcut only where shapes differ."""
+        super().__init__()
+        self.first = Convolution(c_in, c_out, kernel, stride, norm=norm)
+        self.second = Convolution(c_out, c_out, kernel, (1, 1, 1), norm=norm, act=False)
+        shortcut: list[nn.Module] = []
+        if max(stride) > 1:
+            shortcut.append(nn.AvgPool3d(stride, stride))
+        if c_in != c_out:
+            kind = nn.InstanceNorm3d if norm == "instance" else nn.BatchNorm3d
+            shortcut += [nn.Conv3d(c_in, c_out, 1, bias=False), kind(c_out, affine=True)]
+        self.shortcut = nn.Sequential(*shortcut)
+        self.act = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, x_bczyx: Tensor) -> Tensor:
+        """Add the shortcut before the last activation."""
+        return self.act(self.second(self.first(x_bczyx)) + self.shortcut(x_bczyx))
+
+
+class UNet(nn.Module):
+    """Encoder, decoder with skips, and one head per decoder stage (deep supervision)."""
+
+    def __init__(self, topology: Topology, n_classes: int, n_channels: int = 1) -> None:
+        """Build the layers; weights are He-initialised as in nnU-Net."""
+        super().__init__()
+        self.topology = topology
+        t, norm = topology, topology.norm
+        self.stem = nn.Identity()
+        entry = n_channels
+        if t.stem_stride == 2 or t.blocks == "residual":
+            halving = (t.stem_stride, t.stem_stride, t.stem_stride)
+            self.stem = Convolution(n_channels, t.widths[0], t.kernels_zyx[0], halving, norm=norm)
+            entry = t.widths[0]
+        self.encoder = nn.ModuleList(
+            _stage(t, entry if i == 0 else t.widths[i - 1], i) for i in range(len(t.widths))
+        )
+        self.ups, self.decoder, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for i, (low, high) in enumerate(pairwise(reversed(t.widths))):
+            at = len(t.widths) - 1 - i
+            stride, kernel = t.strides_zyx[at], t.kernels_zyx[at - 1]
+            self.ups.append(nn.ConvTranspose3d(low, high, stride, stride))
+            chain = [Convolution(2 * high, high, kernel, (1, 1, 1), norm=norm)]
+            chain += [
+                Convolution(high, high, kernel, (1, 1, 1), norm=norm)
+                for _ in range(t.decoder_convolutions[i] - 1)
+            ]
+            self.decoder.append(nn.Sequential(*chain))
+            self.heads.append(nn.Conv3d(high, n_classes, 1))
+        if t.stem_stride == 2:
+            # the finest head leaves the half-resolution grid by learned upsampling
+            self.heads[-1] = nn.ConvTranspose3d(t.widths[0], n_classes, 2, 2)
+        self.apply(_he)
+
+    def forward(self, x_bczyx: Tensor) -> Tensor:
+        """Return the logits [B, K, Z, Y, X] at full resolution."""
+        return self.heads[-1](self._decode(x_bczyx)[-1])
+
+    def deep(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> list[Tensor]:
+        """Return the logits of every decoder stage, full resolution first.
+
+        With `at_zyx` the finest are those of every second voxel along each axis, from there on.
+        """
+        features = self._decode(x_bczyx)
+        coarse = [h(f) for h, f in zip(self.heads[:-1], features[:-1], strict=True)]
+        return [self._head(features[-1], at_zyx), *coarse[::-1]]
+
+    def finest(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> Tensor:
+        """Return the first of what `deep` returns."""
+        return self._head(self._decode(x_bczyx)[-1], at_zyx)
+
+    def _head(self, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
+        head = self.heads[-1]
+        if at_zyx is None:
+            return head(x_bczyx)
+        z, y, x = at_zyx
+        if self.topology.stem_stride == 2:  # each voxel of a block of 8 has weights of its own
+            weight = head.weight[:, :, z, y, x].t()[..., None, None, None]
+            return F.conv3d(x_bczyx, weight, head.bias)
+        return head(x_bczyx)[:, :, z::2, y::2, x::2]
+
+    def _decode(self, x_bczyx: Tensor) -> list[Tensor]:
+        """Return the features of each decoder stage, lowest resolution first."""
+        x, skips = self.stem(x_bczyx), []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        skips.pop()
+        features = []
+        for up, convolve in zip(self.ups, self.decoder, strict=True):
+            x = convolve(torch.cat([up(x), skips.pop()], dim=1))
+            features.append(x)
+        return features
+
+
+class Ensemble(nn.Module):
+    """Several networks that answer as one: the mean of their logits, as in nnU-Net's predictor."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        """Take networks of the same classes and patch."""
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x_bczyx: Tensor) -> Tensor:
+        """Return the mean logits [B, K, Z, Y, X] at full resolution."""
+        return torch.stack([network(x_bczyx) for network in self.networks]).mean(0)
+
+
+def parameters_of(network: nn.Module) -> int:
+    """Count every trainable number."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def macs_of(network: nn.Module, patch_zyx: Triple, n_channels: int = 1) -> int:
+    """Count multiply-accumulates of all convolutions for one patch."""
+    total = 0
+
+    def count(layer: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
+        nonlocal total
+        weight = layer.weight
+        # a transposed convolution spends its kernel on each input voxel, which has no overlap here
+        taps = weight[0].numel() if isinstance(layer, nn.Conv3d) else weight.shape[0]
+        total += out[0].numel() * taps
+
+    kinds = (nn.Conv3d, nn.ConvTranspose3d)
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, kinds)]
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        network(torch.zeros(1, n_channels, *patch_zyx, device=device))
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def _stage(t: Topology, c_in: int, at: int) -> nn.Sequential:
+    kind = Convolution if t.blocks == "plain" else Residual
+    chain: list[nn.Module] = []
+    for i in range(t.convolutions[at]):
+        stride = t.strides_zyx[at] if i == 0 else (1, 1, 1)
+        source = c_in if i == 0 else t.widths[at]
+        chain.append(kind(source, t.widths[at], t.kernels_zyx[at], stride, norm=t.norm))
+    return nn.Sequential(*chain)
+
+
+def _he(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,1 @@
+"""Recipes proposed from a data set or an nnU-Net results folder."""

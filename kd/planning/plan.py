@@ -1,0 +1,282 @@
+"""From a labelled data set to a recipe, as nnU-Net plans: spacing, patch, strides, intensity.
+
+Promises: the recipe is a proposal that a person reads and edits; nothing is guessed that a patient
+depends on (codes stay "?" until a person fills them in, and a release refuses "?").
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import yaml
+
+from kd.data.cases import Pair, names_of, read_pair
+from kd.errors import BadCase, BadRecipe
+from kd.networks.unet import Triple
+from kd.recipe.read import UNKNOWN_CODE, Data, Net, Recipe
+from node.imaging import intensity
+from node.imaging.orient import orient
+from node.package.manifest import Code, Input, ModelGrid, Range, Segment, SizeName
+
+ANISOTROPIC = 3.0  # an axis with this many times the others' spacing is resampled more gently
+LARGEST_PATCH_VOXELS = 96**3  # what two CPU cores can train and serve
+SMALLEST_EDGE = 4  # voxels of the lowest grid, nnU-Net's
+MOST_STAGES = 6
+TEST_SHARE = 0.2
+COLOURS = ((230, 85, 60), (60, 140, 230), (90, 190, 90), (240, 190, 60), (160, 90, 200))
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """What the training cases have in common; axes in canonical order."""
+
+    spacings_mm_zyx: np.ndarray  # [cases, 3]
+    shapes_zyx: np.ndarray  # [cases, 3]
+    foreground: np.ndarray  # intensities of labelled voxels, a sample
+    labels: tuple[int, ...]
+
+
+def layout(folder: Path) -> tuple[Data, dict[int, str]]:
+    """Recognise how a data set lies on disk; return it with the names of its labels, if known.
+
+    Raises:
+        BadRecipe: neither nnU-Net's raw layout nor image and label folders.
+    """
+    described = folder / "dataset.json"
+    if described.is_file() and (folder / "imagesTr").is_dir():
+        raw = json.loads(described.read_text(encoding="utf-8"))
+        ending = raw.get("file_ending", ".nii.gz")
+        data = raw_data(ending)
+        if len(raw.get("channel_names", raw.get("modality", {"0": ""}))) != 1:
+            message = f"{folder.name} has several channels per case, and a series has one"
+            raise BadRecipe(message, advice="Leave one channel in imagesTr and in dataset.json")
+        if not all(isinstance(n, int) for n in raw["labels"].values()):
+            message = f"{folder.name} has regions as labels, and the node has one label per voxel"
+            raise BadRecipe(message, advice="Give each label one number in dataset.json")
+        return data, {int(n): name for name, n in raw["labels"].items() if int(n) > 0}
+    if (folder / "images").is_dir() and (folder / "labels").is_dir():
+        return Data(), {}
+    message = f"{folder.name} is no data set that is understood"
+    raise BadRecipe(
+        message, advice="Give images/ and labels/, or nnU-Net's imagesTr/ and labelsTr/"
+    )
+
+
+def raw_data(ending: str) -> Data:
+    """Return where cases lie in nnU-Net's raw layout, with files that end in `ending`."""
+    return Data(
+        images="imagesTr", labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
+    )
+
+
+def case_names(folder: Path, data: Data) -> list[str]:
+    """Return the name of every case that has an image, sorted."""
+    ending = data.image_ending
+    return sorted(p.name.removesuffix(ending) for p in (folder / data.images).glob(f"*{ending}"))
+
+
+def fingerprint(pairs: Sequence[Pair]) -> Fingerprint:
+    """Read what a plan depends on.
+
+    Raises:
+        BadCase: there is no case.
+    """
+    if not pairs:
+        message = "there is no training case"
+        raise BadCase(message)
+    rng = np.random.default_rng(0)
+    spacings, shapes, samples, labels = [], [], [], set[int]()
+    for pair in pairs:
+        turned, _ = orient(pair.image)
+        spacings.append(turned.grid.spacing_mm)
+        shapes.append(turned.grid.shape)
+        values = pair.image.array[pair.labels.array > 0]
+        samples.append(rng.choice(values, min(2000, len(values)), replace=False))
+        labels |= {int(n) for n in np.unique(pair.labels.array) if n}
+    return Fingerprint(
+        np.array(spacings), np.array(shapes), np.concatenate(samples), tuple(sorted(labels))
+    )
+
+
+def target_spacing(found: Fingerprint) -> tuple[float, float, float]:
+    """Return the median spacing; of a much coarser axis the 10th percentile (nnU-Net's rule)."""
+    spacing = np.median(found.spacings_mm_zyx, axis=0)
+    worst = int(np.argmax(spacing))
+    others = np.delete(spacing, worst)
+    if spacing[worst] > ANISOTROPIC * others.max():
+        tenth = float(np.percentile(found.spacings_mm_zyx[:, worst], 10))
+        spacing[worst] = max(tenth, float(others.max()))
+    z, y, x = (round(float(s), 3) for s in spacing)
+    return (z, y, x)
+
+
+def patch_and_strides(
+    median_shape: Sequence[float], spacing_mm: Sequence[float]
+) -> tuple[Triple, tuple[Triple, ...]]:
+    """Return a patch near the median shape, within the limit, and the strides that fit it.
+
+    An axis is halved while its edge stays at 4 or more and its spacing is not yet twice as coarse
+    as the finest axis that can still be halved.
+    """
+    edges = np.array(median_shape, float)
+    excess = edges.prod() / LARGEST_PATCH_VOXELS
+    if excess > 1:
+        edges = edges / excess ** (1 / 3)
+    strides: list[Triple] = [(1, 1, 1)]
+    now, spacing = edges.copy(), np.array(spacing_mm, float)
+    while len(strides) < MOST_STAGES:
+        able = now >= 2 * SMALLEST_EDGE
+        if not able.any():
+            break
+        finest = spacing[able].min()
+        halved = able & (spacing < 2 * finest)
+        step = np.where(halved, 2, 1)
+        strides.append((int(step[0]), int(step[1]), int(step[2])))
+        now, spacing = now / step, spacing * step
+    divisor = np.prod(np.array(strides), axis=0)
+    patch = np.maximum(np.ceil(edges / divisor), 1) * divisor
+    return (int(patch[0]), int(patch[1]), int(patch[2])), tuple(strides)
+
+
+def family(base: int, strides_zyx: Sequence[Triple]) -> dict[SizeName, Net]:
+    """Return the teacher and students of 1/2, 1/4 and 1/8 of its width; medium is latency-first.
+
+    Where slices are so thick that no stage halves all axes, nothing can stand for a stem of
+    stride 2, and there is no medium.
+    """
+    sizes: dict[SizeName, Net] = {
+        "teacher": Net(base=base, norm="batch"),
+        "large": Net(base=max(base // 2, 1), norm="batch"),
+        "medium": Net(base=base, norm="batch", stem_stride=2),
+        "small": Net(base=max(base // 4, 1), norm="batch"),
+        "tiny": Net(base=max(base // 8, 1), norm="batch"),
+    }
+    # a stage is needed besides the one that the stem replaces
+    if (2, 2, 2) not in strides_zyx[1:] or len(strides_zyx) < 3:
+        del sizes["medium"]
+    return sizes
+
+
+def uncoded(number: int, label: str) -> Segment:
+    """Return a segment with a colour of its own and codes that a person must fill in."""
+    unknown = Code(value=UNKNOWN_CODE, scheme="SCT", meaning=UNKNOWN_CODE)
+    colour = COLOURS[(number - 1) % len(COLOURS)]
+    return Segment(number=number, label=label, category=unknown, type=unknown, colour_rgb=colour)
+
+
+def plan(
+    task: str, modality: Literal["MR", "CT"], data: Data, found: Fingerprint, names: dict[int, str]
+) -> Recipe:
+    """Propose a recipe; codes, source and licence are left to a person.
+
+    Raises:
+        BadRecipe: the labels are not 1, 2, 3 … without a gap.
+    """
+    if found.labels != tuple(range(1, len(found.labels) + 1)):
+        message = f"labels must be 1, 2, 3 … without a gap, not {found.labels}"
+        raise BadRecipe(message, advice="Number them anew")
+    spacing = target_spacing(found)
+    shapes = found.shapes_zyx * found.spacings_mm_zyx / np.array(spacing)
+    patch, strides = patch_and_strides(np.median(shapes, axis=0), spacing)
+    extents = found.shapes_zyx * found.spacings_mm_zyx
+    return Recipe(
+        task=task,
+        title=task,
+        intended_use="?",
+        data=data,
+        input=Input(
+            modality=modality,
+            spacing_mm=_around(found.spacings_mm_zyx),
+            field_of_view_mm=_around(extents),
+            slices=Range(low=float(found.shapes_zyx.min()), high=2 * float(found.shapes_zyx.max())),
+        ),
+        grid=ModelGrid(spacing_mm_zyx=spacing, patch_zyx=patch),
+        intensity=_intensity(modality, found.foreground),
+        segments=tuple(uncoded(n, names.get(n, f"Structure {n}")) for n in found.labels),
+        strides_zyx=strides,
+        sizes=family(32, strides),
+        folds=5,
+    )
+
+
+def plan_folder(folder: Path, task: str, modality: Literal["MR", "CT"], out: Path) -> Recipe:
+    """Read a data set, write its recipe to `out` and return it.
+
+    Where the data set has no split file, one is made beside the recipe, by case and at random.
+
+    Raises:
+        LabError: of the case or layout that is wrong.
+    """
+    data, names = layout(folder)
+    if not (folder / data.splits).is_file():
+        data = msgspec.structs.replace(data, splits=write_splits(_deal(folder, data), out))
+    loose = _loose(data)
+    train = names_of(loose, folder, data.train)
+    recipe = plan(task, modality, data, fingerprint(_pairs(loose, folder, train)), names)
+    write_recipe(recipe, out)
+    return recipe
+
+
+def write_splits(splits: dict[str, list[str]], recipe: Path) -> str:
+    """Write a split file beside the recipe; return its path, as the recipe says it."""
+    path = recipe.with_suffix(".splits.json").resolve()
+    path.write_text(json.dumps(splits, indent=1), encoding="utf-8")
+    return str(path)
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe as YAML, in the order of its fields."""
+    head = f"# Planned by kd for {recipe.task}: read it, fill in every {UNKNOWN_CODE!r}, edit.\n"
+    content: Any = msgspec.to_builtins(recipe)
+    body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    path.write_text(head + body, encoding="utf-8")
+
+
+def _pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
+    return [read_pair(recipe, folder, name) for name in names]
+
+
+def _loose(data: Data) -> Recipe:
+    """Return a recipe that accepts every label, for reading before anything is known."""
+    segments = tuple(uncoded(n, f"Structure {n}") for n in range(1, 256))
+    limits = Range(low=0, high=1e9)
+    return Recipe(
+        task="unknown",
+        title="",
+        intended_use="",
+        data=data,
+        input=Input(modality="MR", spacing_mm=limits, field_of_view_mm=limits, slices=limits),
+        grid=ModelGrid(spacing_mm_zyx=(1.0, 1.0, 1.0), patch_zyx=(8, 8, 8)),
+        intensity=(),
+        segments=segments,
+        strides_zyx=((1, 1, 1),),
+        sizes={},
+    )
+
+
+def _deal(folder: Path, data: Data) -> dict[str, list[str]]:
+    names = case_names(folder, data)
+    random.Random(0).shuffle(names)  # noqa: S311 - a shuffle, not a secret
+    held = max(1, round(TEST_SHARE * len(names)))
+    return {data.train: sorted(names[held:]), data.test: sorted(names[:held])}
+
+
+def _around(values: np.ndarray) -> Range:
+    """Return the observed range, a fifth wider on both sides."""
+    return Range(low=round(float(values.min()) / 1.2, 2), high=round(float(values.max()) * 1.2, 2))
+
+
+def _intensity(modality: str, foreground: np.ndarray) -> tuple[intensity.Step, ...]:
+    if modality == "MR":
+        return (intensity.ZScore(),)
+    low, high = (float(v) for v in np.percentile(foreground, [0.5, 99.5]))
+    kept = np.clip(foreground, low, high)
+    return (
+        intensity.Clip(low, high),
+        intensity.Standardise(float(kept.mean()), float(kept.std())),
+    )

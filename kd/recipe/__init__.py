@@ -1,0 +1,1 @@
+"""The recipe: every choice of one family, read strictly."""

@@ -1,0 +1,290 @@
+"""The recipe: every choice of one family of networks, in one YAML file that a person edits.
+
+Strict: an unknown key or a wrong type is refused with its path. What the released package repeats
+(input range, grid, intensity, segments) is written in the package's own structs.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from kd.data.augment import Augment
+from kd.data.synthesis import Generator
+from kd.errors import BadRecipe
+from kd.networks.unet import Topology, Triple, uniform
+from kd.training.optimiser import Kind
+from node.imaging import intensity
+from node.imaging import regions as region_steps
+from node.package.manifest import SIZES, Expected, Input, ModelGrid, Segment, SizeName
+from node.yaml_strict import NotYaml, parse
+
+TEACHER: SizeName = "teacher"
+UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen and strict, like everything in a recipe."""
+
+
+class Data(_Strict, frozen=True, kw_only=True):
+    """Where the cases are, relative to the data folder given on the command line."""
+
+    images: str = "images"
+    labels: str = "labels"
+    image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
+    label_ending: str = ".nii.gz"
+    splits: str = "splits.json"
+    cases: dict[str, tuple[str, ...]] = {}  # the splits themselves, instead of a file
+    train: str = "train"
+    test: str = "val"
+    # segments that are not drawn in every case: where a case has none, nobody has looked for it
+    partial: tuple[int, ...] = ()
+    source: str = ""  # name, licence and citation, for the card
+    licence: str = ""
+
+
+class Elsewhere(_Strict, frozen=True, kw_only=True):
+    """Labelled images of another source, which no training has seen: for the release to report."""
+
+    name: str
+    images: str  # folder, relative to the one given on the command line
+    labels: str
+    image_ending: str = ".nii.gz"
+    label_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # case -> whom it shows, where somebody is there twice
+    ids: str | None = None  # CSV beside the recipe, where labels are in other numbers (kd.data.ids)
+    note: str = ""  # what the reference is, and what to make of it
+
+
+class Unlabelled(_Strict, frozen=True, kw_only=True):
+    """Real images without reference labels, for the release to report what is found in them."""
+
+    name: str
+    images: str  # folder, relative to the one given on the command line
+    image_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # as above
+    against: str | None = None  # folder of another contrast of the same people, by name
+    against_ending: str = ".nii.gz"
+    masks: str | None = None  # folder of lesions that somebody marked, on the images' grids
+    mask_ending: str = ".nii.gz"
+    note: str = ""
+
+
+class Net(_Strict, frozen=True, kw_only=True):
+    """One size of the family: the same stages for all, only width and norm differ."""
+
+    base: int  # channels at full resolution; doubled by each stage, up to 320
+    # no stage has fewer: few channels cannot tell many classes apart
+    least_width: int = 1
+    # the distilled student begins with the strongest channels of its teacher (`inherit`)
+    inherits: bool = False
+    norm: Literal["instance", "batch"] = "instance"
+    stem_stride: Literal[1, 2] = 1  # 2 is the latency-first variant
+    convolutions: int = 2
+    optimiser: Kind | None = None  # instead of training.optimiser
+    rate: float | None = None  # instead of training.rate: narrow networks bear a higher one
+    steps: int | None = None  # instead of training.steps, such as more for the teacher
+
+
+class Training(_Strict, frozen=True, kw_only=True):
+    """How one network is trained; the schedule runs over the share of the budget that is spent."""
+
+    batch: int = 4
+    optimiser: Kind = "adamw"
+    rate: float = 2e-3
+    warm_up: float = 0.03  # share of the budget
+    power: float = 0.9  # of the polynomial decay
+    weight_decay: float = 0.01
+    clip_norm: float = 12.0  # nnU-Net's
+    ema: float = 0.995
+    seed: int = 1
+    steps: int | None = 1000
+    minutes: float | None = None
+    foreground_share: float = 0.33  # of patches centred on a structure, in cases beyond the patch
+    balance: float = 0.0  # of small structures in the cross-entropy, at first; `losses.taught`
+    is_thin: bool = False  # judge one voxel of eight at each step: many classes become cheap
+    patch_zyx: Triple | None = None  # instead of grid.patch_zyx: smaller ones, more of them
+    checkpoint_every_s: float = 60.0
+
+
+class Distillation(_Strict, frozen=True, kw_only=True):
+    """What a student learns from its teacher besides the reference labels; formulas in `losses`.
+
+    A weight of 0 switches a term off.
+    """
+
+    labels: float = 1.0  # weight of the reference labels once the teacher has its full weight
+    temperature: float = 2.0
+    kl: float = 1.0
+    dice: float = 0.5
+    channel_wise: float = 0.5
+    channel_temperature: float = 4.0
+    boundary: float = 1.0  # extra weight of voxels within `band_voxels` of a boundary
+    band_voxels: int = 1
+    has_class_weights: bool = True  # each class weighs the same, whatever its volume
+    has_gate: bool = True  # no KL where the teacher contradicts the reference label
+    ramp: float = 0.12  # share of the budget over which the teacher's weight grows to 1
+    fade: float = 1.0  # share after which it falls, to 0 at the end; 1: never
+
+
+class Gates(_Strict, frozen=True, kw_only=True):
+    """What must hold before a package is released: on the test cases, or where it says so."""
+
+    dice: dict[SizeName, float] = {}  # least mean Dice of a size
+    retention: dict[SizeName, float] = {}  # least share of the teacher's mean Dice
+    non_inferior: tuple[SizeName, ...] = ()  # these lose no more than the margins, with 95 %
+    margin_dice: float = 0.005
+    margin_nsd: float = 0.01
+    margin_hd95_mm: float = 0.25
+    # least retention of a size on the cases of another source, by the source's name
+    elsewhere: dict[str, dict[SizeName, float]] = {}
+
+
+class Recipe(_Strict, frozen=True, kw_only=True):
+    """All choices of one family."""
+
+    task: str
+    title: str
+    intended_use: str
+    limits: tuple[str, ...] = ()  # what was not measured or may mislead, for the card
+    data: Data
+    input: Input
+    grid: ModelGrid
+    intensity: tuple[intensity.Step, ...]
+    segments: tuple[Segment, ...]
+    regions: tuple[region_steps.Step, ...] = ()
+    expect: tuple[Expected, ...] = ()  # volumes that any patient has
+    strides_zyx: tuple[Triple, ...]
+    sizes: dict[SizeName, Net]
+    training: Training = Training()
+    folds: int = 1  # of the ensemble; 1: one teacher, trained on every training case
+    fold_size: SizeName = TEACHER  # the ensemble's networks; a cheaper size buys longer training
+    # what a package calls teacher: one network more, which learns from the ensemble on every case,
+    # or the ensemble itself as one file
+    released_teacher: Literal["trained", "ensemble"] = "trained"
+    distillation: Distillation = Distillation()
+    gates: Gates = Gates()
+    elsewhere: tuple[Elsewhere, ...] = ()
+    unlabelled: tuple[Unlabelled, ...] = ()
+    augment: Augment = Augment()
+    # training images are drawn from label maps (data.labels) instead of read; cases to judge by too
+    generator: Generator | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what names a size, source or segment that does not exist."""
+        if self.fold_size not in self.sizes and self.fold_size != TEACHER:
+            message = f"fold_size {self.fold_size!r} is not among the sizes"
+            raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
+        if self.released_teacher == "ensemble" and self.fold_size != TEACHER:
+            message = "released_teacher: ensemble is made of networks of size teacher"
+            raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
+        sources = [one.name for one in self.elsewhere]
+        if unknown_sources := sorted(self.gates.elsewhere.keys() - set(sources)):
+            message = f"gates.elsewhere: there is no source {unknown_sources[0]!r} in elsewhere"
+            raise BadRecipe(message, advice=f"It has: {', '.join(sources) or 'none'}")
+        if self.generator is not None:
+            numbers = {part.number for part in self.segments}
+            if unknown := sorted(set(self.generator.anatomy.targets.values()) - numbers):
+                message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
+                raise BadRecipe(message)
+
+    @property
+    def n_classes(self) -> int:
+        """Background and every segment."""
+        return len(self.segments) + 1
+
+    @property
+    def by_accuracy(self) -> tuple[SizeName, ...]:
+        """The sizes, most accurate first, whatever their order in the file."""
+        return tuple(sorted(self.sizes, key=SIZES.index))
+
+    @property
+    def training_patch_zyx(self) -> Triple:
+        """What a network is trained on; it works on `grid.patch_zyx`."""
+        return self.training.patch_zyx or self.grid.patch_zyx
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all choices: a checkpoint of other choices is not continued."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+    def net(self, size: str) -> Net:
+        """Return the choices of one size.
+
+        Raises:
+            BadRecipe: the recipe has no such size.
+        """
+        for name, net in self.sizes.items():
+            if name == size:
+                return net
+        message = f"the recipe has no size {size!r}"
+        raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
+
+    def training_of(self, size: str) -> Training:
+        """Return the training of one size.
+
+        Raises:
+            BadRecipe: the recipe has no such size.
+        """
+        net, choice = self.net(size), self.training
+        if net.optimiser is not None:
+            choice = msgspec.structs.replace(choice, optimiser=net.optimiser)
+        if net.rate is not None:
+            choice = msgspec.structs.replace(choice, rate=net.rate)
+        if net.steps is not None and choice.minutes is None:
+            choice = msgspec.structs.replace(choice, steps=net.steps)
+        return choice
+
+    def topology(self, size: str) -> Topology:
+        """Return the network of one size.
+
+        Raises:
+            BadRecipe: no such size, or the patch does not fit its strides.
+        """
+        net = self.net(size)
+        strides = self.strides_zyx
+        if net.stem_stride == 2:
+            # the stem takes the place of one halving, so that the lowest grid is the same
+            if (2, 2, 2) not in strides[1:]:
+                message = (
+                    f"size {size}: no stage halves all axes, which stem_stride: 2 would replace"
+                )
+                raise BadRecipe(message, advice="Give this size stem_stride: 1")
+            at = strides.index((2, 2, 2), 1)
+            strides = strides[:at] + strides[at + 1 :]
+        topology = uniform(
+            net.base,
+            strides,
+            least_width=net.least_width,
+            convolutions=net.convolutions,
+            norm=net.norm,
+            stem_stride=net.stem_stride,
+        )
+        for patch in (self.grid.patch_zyx, self.training_patch_zyx):
+            if any(edge % d for edge, d in zip(patch, topology.divisor_zyx, strict=True)):
+                message = f"patch {patch} is no multiple of {topology.divisor_zyx}"
+                raise BadRecipe(message, advice="Change the patch or strides_zyx")
+        return topology
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        BadRecipe: the file is absent, no YAML, or a key is wrong; the message has its path.
+    """
+    try:
+        raw, _ = parse(path.read_text(encoding="utf-8"))
+        return msgspec.convert(raw, Recipe, strict=True)
+    except OSError as exc:
+        message = f"recipe {path.name} cannot be read"
+        raise BadRecipe(message) from exc
+    except NotYaml as exc:
+        where = "" if exc.line is None else f" line {exc.line}"
+        message = f"recipe {path.name}{where}: {exc}"
+        raise BadRecipe(message) from exc
+    except (UnicodeDecodeError, msgspec.ValidationError) as exc:
+        message = f"recipe {path.name}: {exc}"
+        raise BadRecipe(message) from exc

@@ -1,0 +1,101 @@
+"""Networks that learn side by side from the same batches, resumable after a kill at any line.
+
+What is read, bent or drawn for one step, and what a teacher says of it, serves all of them. Batches
+depend on seed and step alone, so each network becomes what it would have become by itself, and a
+training in steps that was resumed equals an uninterrupted one.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from kd.data.batches import Ahead, Source
+from kd.training.losses import Objective
+from kd.training.trainer import Outcome, Progress, Slice, Trainer
+
+REPORT_EVERY_STEPS = 20
+WHOLE = Slice()  # to the end of the budget
+
+
+@dataclass
+class Pupil:
+    """A network in training, what it minimises, where its checkpoint lies, and who is told."""
+
+    trainer: Trainer
+    objective: Objective
+    folder: Path
+    report: Callable[[Progress], None] = lambda _: None
+    losses: list[float] = field(default_factory=list)  # of the steps of this call
+
+    def tell(self) -> None:
+        """Report every few steps."""
+        trainer = self.trainer
+        if trainer.step % REPORT_EVERY_STEPS == 0:
+            recent = self.losses[-REPORT_EVERY_STEPS:]
+            mean = sum(recent) / len(recent)
+            self.report(Progress(trainer.step, trainer.share, mean, trainer.seconds))
+
+
+def learn(
+    pupils: Sequence[Pupil], batches: Source, *, limits: Slice = WHOLE
+) -> tuple[Outcome, ...]:
+    """Train until all budgets, or the slice, are spent; leave a checkpoint in each folder.
+
+    Raises:
+        BadCheckpoint: a folder's checkpoint is damaged or of another training, or a new one cannot
+            be saved.
+        Diverged: a loss is not finite.
+    """
+    for pupil in pupils:
+        pupil.trainer.open(pupil.folder)
+    begun = saved = time.monotonic()
+    steps = 0
+    with _ahead(batches, pupils[0].trainer.device) as source:
+        while going := [pupil for pupil in pupils if pupil.trainer.share < 1]:
+            if limits.is_over(steps, time.monotonic() - begun):
+                break
+            _step(going, source)
+            steps += 1
+            if time.monotonic() - saved > pupils[0].trainer.choice.checkpoint_every_s:
+                for pupil in going:
+                    pupil.trainer.save(pupil.folder)
+                saved = time.monotonic()
+    for pupil in pupils:
+        pupil.trainer.save(pupil.folder)
+    return tuple(
+        Outcome(p.trainer.step, p.trainer.seconds, p.trainer.share >= 1, tuple(p.losses))
+        for p in pupils
+    )
+
+
+def _step(going: Sequence[Pupil], source: Source) -> None:
+    """Take the next step; a kill between two checkpoints leaves some ahead, and these wait."""
+    step = min(pupil.trainer.step for pupil in going)
+    begun = time.monotonic()
+    batch = source.at(step, going[0].trainer.augment)
+    waited = time.monotonic() - begun
+    for pupil in going:
+        if pupil.trainer.step > step:
+            continue
+        begun = time.monotonic()
+        pupil.losses.append(pupil.trainer.learn(batch, pupil.objective))
+        # each counts the wait for the batch: about what it would have spent by itself
+        pupil.trainer.seconds += waited + time.monotonic() - begun
+        pupil.tell()
+
+
+@contextmanager
+def _ahead(batches: Source, device: torch.device) -> Iterator[Source]:
+    """Make batches beside the training where a second core can; a GPU draws its own in between."""
+    if device.type != "cpu":
+        yield batches
+        return
+    ahead = Ahead(batches)
+    try:
+        yield ahead
+    finally:
+        ahead.close()

@@ -1,0 +1,73 @@
+"""Where the runs of a recipe lie, and the networks in them, trained here or imported."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd.errors import BadTeacher
+from kd.networks.oriented import Oriented, read_foreign
+from kd.networks.unet import Ensemble, UNet
+from kd.recipe.read import TEACHER, Recipe
+from kd.training.trainer import averaged_network, seeded
+
+
+def fold_run(runs: Path, number: int) -> Path:
+    """Return the folder of one fold of the teacher."""
+    return runs / f"teacher_{number}"
+
+
+def new_network(recipe: Recipe, size: str) -> UNet:
+    """Return an untrained network of one size, the same for the same seed."""
+    with seeded(recipe.training.seed):
+        return UNet(recipe.topology(size), recipe.n_classes)
+
+
+def open_run(
+    recipe: Recipe, size: str, run: Path, device: torch.device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the finished network of a run, ours or imported, and the run's story.
+
+    Raises:
+        LabError: there is no checkpoint, or it does not fit.
+    """
+    foreign = read_foreign(run)
+    if foreign is None:
+        return averaged_network(new_network(recipe, size), run, device)
+    if foreign.n_classes != recipe.n_classes:
+        message = f"run {run.name} knows {foreign.n_classes} classes, the recipe {recipe.n_classes}"
+        raise BadTeacher(message)
+    network, story = averaged_network(UNet(foreign.topology, foreign.n_classes), run, device)
+    return Oriented(network, foreign.axes).to(device).eval(), story
+
+
+def open_runs(
+    recipe: Recipe, size: str, runs: Sequence[Path], device: torch.device
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Return the network of one run, or the ensemble of several, and the story of each.
+
+    Raises:
+        LabError: there is no checkpoint, or it does not fit.
+    """
+    opened = [open_run(recipe, size, run, device) for run in runs]
+    networks, stories = [network for network, _ in opened], [story for _, story in opened]
+    return (networks[0] if len(networks) == 1 else Ensemble(networks).eval()), stories
+
+
+def released_runs(recipe: Recipe, runs: Path, size: str) -> tuple[Path, ...]:
+    """Return the folders of what is released as one size: one run, or the teacher's folds."""
+    if size == TEACHER and recipe.released_teacher == "ensemble":
+        return tuple(fold_run(runs, number) for number in range(recipe.folds))
+    # a teacher of one fold is released as it is
+    is_only_fold = size == TEACHER and recipe.folds == 1 and not (runs / size).exists()
+    return (fold_run(runs, 0) if is_only_fold else runs / size,)
+
+
+def imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:
+    """Return what each imported fold has not seen; nothing if the teacher is trained here."""
+    found: list[tuple[str, ...]] = []
+    while (foreign := read_foreign(fold_run(runs, len(found)))) is not None:
+        found.append(foreign.held)
+    return tuple(found)

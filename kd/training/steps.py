@@ -1,0 +1,235 @@
+"""What the commands do, as functions: recipe and folders in, results out, no printing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from kd.data.cases import folds, names_of, read_cases, subjects_of
+from kd.data.soft_targets import Makers, write_maps
+from kd.errors import BadSplit, BadTeacher
+from kd.recipe.read import Recipe
+from kd.training.loop import Pupil, learn
+from kd.training.losses import distilled, taught
+from kd.training.runs import fold_run, imported_folds, new_network, open_run
+from kd.training.tasks import SOFT, Lesson, beginning, identity, seen_by_any, source
+from kd.training.trainer import Outcome, Progress, Slice, Trainer, pick_device
+
+Report = Callable[[Progress], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Folder of a teacher's folds, and the folder of others with whose weights they begin."""
+
+    folder: Path
+    start: Path | None = None
+
+
+def study(
+    recipe: Recipe, folder: Path, lesson: Lesson, run: Path, *, here: Slice, report: Report
+) -> Outcome:
+    """Train one network; resume where `run` has a checkpoint.
+
+    Args:
+        recipe: all choices; change its `training` for another budget or seed.
+        folder: the data set.
+        lesson: which size, on which cases, and whether it learns from a teacher's maps too.
+        run: folder of the checkpoint.
+        here: where this call runs, and when it stops before the budget is spent.
+        report: called every few steps.
+
+    Raises:
+        BadTeacher: a map is missing or does not fit its case.
+        LabError: of the case, split, recipe or checkpoint that is wrong.
+    """
+    return study_together(recipe, folder, {run: lesson}, here=here, report_of=lambda _: report)[run]
+
+
+def study_together(
+    recipe: Recipe,
+    folder: Path,
+    lessons: Mapping[Path, Lesson],
+    *,
+    here: Slice,
+    report_of: Callable[[Path], Report] = lambda _: lambda _: None,
+) -> dict[Path, Outcome]:
+    """Train several networks on the same batches; resume where their runs have checkpoints.
+
+    Args:
+        recipe: all choices; change its `training` for another budget or seed.
+        folder: the data set.
+        lessons: by the folder of the run; all on the same cases, and those with a teacher on the
+            same one.
+        here: where this call runs, and when it stops before the budgets are spent.
+        report_of: gives each run the function that is called every few steps.
+
+    Raises:
+        BadTeacher: a map is missing or does not fit its case.
+        LabError: of the case, split, recipe or checkpoint that is wrong.
+    """
+    device = pick_device(here.device)
+    hears = [lesson for lesson in lessons.values() if lesson.is_taught]
+    batches, teacher = source(recipe, folder, (hears or list(lessons.values()))[0], device)
+    pupils = []
+    for run, lesson in lessons.items():
+        network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
+        objective = taught(choice.balance)
+        if lesson.is_taught:
+            objective = distilled(recipe.distillation, choice.balance)
+        said = teacher if lesson.is_taught else None
+        begun = beginning(recipe, lesson, network)
+        bound = identity(recipe, lesson, said, begun)
+        older = identity(recipe, lesson, said and replace(said, has_seen=None), begun)
+        trainer = Trainer(network, choice, recipe.augment, bound, device, older=older)
+        pupils.append(Pupil(trainer, objective, run, report_of(run)))
+    return dict(zip(lessons, learn(pupils, batches, limits=here), strict=True))
+
+
+def lesson_names(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:
+    """Return the training cases, on request without those of one fold: they can then judge.
+
+    Raises:
+        BadSplit: there is no such fold or split.
+    """
+    names = names_of(recipe, folder, recipe.data.train)
+    if without_fold is None:
+        return names
+    held = held_out(recipe, folder, without_fold)
+    return tuple(name for name in names if name not in held)
+
+
+def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
+    """Return the cases of one fold, numbered from 0.
+
+    Raises:
+        BadSplit: there is no such fold, or the split file is wrong.
+    """
+    if recipe.folds == 1:
+        message = "there is no fold to hold out: the recipe has folds: 1"
+        raise BadSplit(message, advice="Give the recipe two folds or more")
+    return _fold(recipe, folder, fold)
+
+
+def teach_fold(
+    recipe: Recipe, folder: Path, runs: Runs, number: int, *, here: Slice, report: Report
+) -> Outcome:
+    """Train one fold of the teacher; resume where it has a checkpoint.
+
+    Raises:
+        BadSplit: there is no such fold.
+        LabError: of the case, split, recipe or checkpoint that is wrong.
+    """
+    held = _fold(recipe, folder, number)
+    names = names_of(recipe, folder, recipe.data.train)
+    seen = tuple(name for name in names if name not in held)
+    start = None if runs.start is None else fold_run(runs.start, number)
+    lesson = Lesson(recipe.fold_size, seen, start=start)
+    return study(recipe, folder, lesson, fold_run(runs.folder, number), here=here, report=report)
+
+
+def teach(
+    recipe: Recipe,
+    folder: Path,
+    runs: Runs,
+    *,
+    here: Slice,
+    report_of: Callable[[int], Report] = lambda _: lambda _: None,
+    say: Say = lambda _: None,
+) -> bool:
+    """Train every fold of the teacher, then write its maps of the training cases.
+
+    A limit of time in `here` holds for each fold. Folds that are finished are not trained again.
+
+    Args:
+        recipe: all choices.
+        folder: the data set.
+        runs: where the folds and the maps are written, and where they start.
+        here: where this call runs, and when it stops before a fold's budget is spent.
+        report_of: gives each fold, by number, the function that is called every few steps.
+        say: called with a sentence as maps are written.
+
+    Returns:
+        Whether everything is finished; if not, the same call goes on.
+
+    Raises:
+        LabError: of the case, split, recipe or checkpoint that is wrong.
+    """
+    names = names_of(recipe, folder, recipe.data.train)
+    imported = imported_folds(runs.folder)
+    parts = imported or fold_names(recipe, folder)
+    for number in range(0 if imported else len(parts)):
+        report = report_of(number)
+        if not teach_fold(recipe, folder, runs, number, here=here, report=report).finished:
+            return False
+    if recipe.generator is not None:
+        return True  # no case comes twice: the teacher is asked while its students learn
+    device = pick_device(here.device)
+    opened = [
+        open_run(recipe, recipe.fold_size, fold_run(runs.folder, number), device)
+        for number in range(len(parts))
+    ]
+    teachers = [network for network, _ in opened]
+    has_seen = seen_by_any(story for _, story in opened)
+
+    def teachers_of(name: str) -> list[nn.Module]:
+        unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
+        return unseen or teachers  # one fold alone has seen every case
+
+    known = {name for held in parts for name in held}
+    if seen := [name for name in names if name not in known] if len(parts) > 1 else []:
+        say(f"{len(seen)} cases, such as {seen[0]}, were seen by every fold: their maps are surer")
+    cases = read_cases(recipe, folder, names)
+    soft = runs.folder / SOFT
+    write_maps(cases, Makers(teachers_of, has_seen), recipe, device, soft, say=say)
+    return True
+
+
+def soften(
+    recipe: Recipe,
+    folder: Path,
+    lesson: Lesson,
+    runs: Sequence[Path],
+    *,
+    here: Slice,
+    say: Say = lambda _: None,
+) -> int:
+    """Write the maps of finished runs of one size to `lesson.soft`; return how many were missing.
+
+    Several runs are averaged. This is one rung of a ladder: a large student teaches a smaller one.
+
+    Raises:
+        LabError: of the case or checkpoint that is wrong.
+    """
+    assert lesson.soft is not None  # what this is for
+    if recipe.generator is not None:
+        message = "images of this recipe are drawn: its teacher has no soft targets to keep"
+        raise BadTeacher(message, advice="kd distill --runs asks the teacher at every step")
+    device = pick_device(here.device)
+    opened = [open_run(recipe, lesson.size, run, device) for run in runs]
+    teachers = [network for network, _ in opened]
+    makers = Makers(lambda _: teachers, seen_by_any(story for _, story in opened))
+    cases = read_cases(recipe, folder, lesson.names)
+    return write_maps(cases, makers, recipe, device, lesson.soft, say=say)
+
+
+def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the cases that each fold of the teacher does not see; none for a single teacher.
+
+    Raises:
+        BadSplit: fewer subjects than folds, or the split file is wrong.
+    """
+    if recipe.folds == 1:
+        return ((),)
+    names = names_of(recipe, folder, recipe.data.train)
+    return folds(names, recipe.folds, subjects_of(recipe, folder))
+
+
+def _fold(recipe: Recipe, folder: Path, number: int) -> tuple[str, ...]:
+    parts = fold_names(recipe, folder)
+    if not 0 <= number < len(parts):
+        message = f"there is no fold {number}: the recipe has folds: {recipe.folds}"
+        raise BadSplit(message, advice="Folds are numbered from 0")
+    return parts[number]

@@ -1,0 +1,100 @@
+"""Fixtures that several unit tests share: commands in process, a database, a real inbox."""
+
+import logging
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from node import schema
+from node.commands import main
+from tests.support import postgres
+from tests.support.commanding import Run, configure
+from tests.support.packages import make_tiny_package
+from tests.support.phantoms import Made, Phantom, make
+from tests.support.tended import Site
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Give what runs a command and returns its exit status, output and errors.
+
+    A command sets up logging and the interpreter's hooks; they are left as they were.
+    """
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
+    handlers, level = root.handlers[:], root.level
+    yield command
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(capture=False)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let the tests of the queue run on each kind of database that a node may have."""
+    is_of_queue = metafunc.module.__name__.startswith("tests.node.queue.")
+    if "engine" in metafunc.fixturenames and is_of_queue:
+        kinds = ["sqlite", pytest.param("postgresql", marks=postgres.needs_postgresql)]
+        metafunc.parametrize("engine", kinds, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Give the URL of a running PostgreSQL."""
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture
+def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    """Give an empty database: SQLite, where a test does not ask for each kind."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield schema.open_database(tmp_path / "a.sqlite")
+        return
+    url = request.getfixturevalue("postgresql")
+    name = f"test_{uuid.uuid4().hex}"  # a schema of its own instead of a database: far quicker
+    server = sa.create_engine(url)
+    with server.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {name}"))
+    opened = schema.open_database(f"{url}&options=-csearch_path%3D{name}")
+    yield opened
+    opened.dispose()
+    with server.begin() as connection:
+        connection.execute(sa.text(f"DROP SCHEMA {name} CASCADE"))
+    server.dispose()
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of packages that holds tiny-mr."""
+    folder = tmp_path_factory.mktemp("tiny") / "models"
+    make_tiny_package(folder)
+    return folder
+
+
+@pytest.fixture
+def configured(tmp_path: Path, tiny_models: Path) -> Path:
+    """Return the configuration of a node that uses tiny-mr."""
+    return configure(tmp_path / "node.yaml", tiny_models)
+
+
+@pytest.fixture
+def site(tmp_path: Path, tiny_models: Path) -> Site:
+    """Return a data folder without any series."""
+    return Site(tmp_path, tiny_models.parent)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Made:
+    """Return a series whose files lie in the order of their slices."""
+    return make(tmp_path / "head", Phantom(shuffle=False))

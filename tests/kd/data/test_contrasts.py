@@ -1,0 +1,58 @@
+"""Kinds of scan among the drawn images: as often as the recipe says, and any contrast besides."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kd.data.cases import read_anatomy
+from kd.data.synthesis import Contrast, whole
+from kd.errors import BadRecipe
+from tests.kd.data.test_synthesis import ANATOMY, FLUID, LEFT, RIGHT, changed, drawing, head
+
+KINDS = (
+    Contrast(name="bright", share=0.5, means=(0.9, 0.1)),
+    Contrast(name="dark", share=0.5, means=(0.2, 0.6)),
+)
+GROUPED = msgspec.structs.replace(ANATOMY, alike=((LEFT, RIGHT), (FLUID,)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One head."""
+    made = tmp_path_factory.mktemp("heads")
+    head(made)
+    return made
+
+
+def test_kinds_of_scan_are_drawn_as_often_as_they_should(folder: Path) -> None:
+    choice = changed(anatomy=GROUPED, contrasts=KINDS, contrast_spread=0.01, alike_spread=0.01)
+    anatomy = read_anatomy(drawing(choice), folder, "head_0")
+    labels = anatomy.targets[anatomy.tissue_zyx.int()]
+    fluid = anatomy.alike[anatomy.tissue_zyx.int()] == 1
+    brighter = 0
+    for seed in range(60):
+        image, _ = whole(anatomy, choice, seed)
+        brain, water = (float(image.array[m.numpy()].mean()) for m in (labels > 0, fluid))
+        brighter += brain > water
+    assert 15 <= brighter <= 45
+    assert len({float(whole(anatomy, choice, seed)[0].array.max()) for seed in (1, 2, 3)}) == 3
+
+
+def test_images_of_no_kind_have_any_contrast(folder: Path) -> None:
+    only_one = (Contrast(name="bright", share=0.0, means=(0.9, 0.1)),)
+    choice = changed(anatomy=GROUPED, contrasts=only_one, alike_p=1.0, alike_spread=0.0)
+    anatomy = read_anatomy(drawing(choice), folder, "head_0")
+    found = [whole(anatomy, choice, seed)[0].array for seed in range(20)]
+    labels = anatomy.targets[anatomy.tissue_zyx.int()].numpy()
+    fluid = (anatomy.alike[anatomy.tissue_zyx.int()] == 1).numpy()
+    signs = {bool(a[labels > 0].mean() > a[fluid].mean()) for a in found}
+    assert signs == {True, False}
+
+
+def test_contrasts_must_fit_the_groups_and_leave_no_image_twice() -> None:
+    with pytest.raises(BadRecipe, match="contrast bright has 2 means for 0 groups"):
+        changed(contrasts=KINDS)
+    twice = tuple(msgspec.structs.replace(kind, share=0.6) for kind in KINDS)
+    with pytest.raises(BadRecipe, match="more than 1 together"):
+        changed(anatomy=GROUPED, contrasts=twice)

@@ -1,0 +1,316 @@
+"""Images drawn from label maps: repeatable, sides kept apart, statistics of the whole head."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from kd.data.cases import DRAWINGS, read_anatomy, read_pair, read_pairs
+from kd.data.labelmaps import AIR, Anatomy, LabelMap
+from kd.data.synthesis import Generator, draw, whole
+from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
+from kd.recipe.read import Recipe
+from kd.training import steps as lab
+from kd.training.runs import fold_run, open_run
+from kd.training.tasks import Lesson, seen_by, student_lesson
+from kd.training.trainer import Progress, Slice
+from node.imaging import Grid, Volume
+from node.imaging.nifti import write
+from tests.support.kd_phantoms import RECIPE
+
+SHAPE, PATCH = (32, 36, 40), (16, 16, 16)
+LEFT, RIGHT, FLUID, SKIN = 2, 41, 24, 506
+ANATOMY = Anatomy(targets={LEFT: 1, RIGHT: 2}, sides=((LEFT, RIGHT),), outside=(FLUID,))
+STILL = Generator(
+    anatomy=ANATOMY,
+    mirror_p=0,
+    rotate_degrees=0,
+    scale_share=0,
+    shear=0,
+    elastic_voxels=0,
+    alike_p=0,
+    std_high=0.01,
+    air_p=1,
+    strip_p=0,
+    bias_log=0,
+    thick_p=0,
+    smooth_p=0,
+    noise_std=0,
+    crop_p=0,
+    air_share=0,
+    scale_jitter=0,
+    shift_jitter=0,
+)
+
+
+def head(folder: Path, name: str = "head_0", *, spacing: float = 1.0, add: float = 0.0) -> Path:
+    """Write a round head: skin around fluid around two half brains, the left one larger."""
+    z, y, x = np.indices(SHAPE)
+    distance = np.sqrt((z - 16) ** 2 + (y - 18) ** 2 + (x - 20) ** 2)
+    ids = np.where(distance < 15, SKIN, AIR)
+    ids[distance < 12] = FLUID
+    ids[distance < 10] = np.where(x >= 16, LEFT, RIGHT)[distance < 10]
+    array = ids.astype(np.float32) + np.float32(add)
+    affine = np.array([[0, 0, spacing, 0], [0, spacing, 0, 0], [spacing, 0, 0, 0], [0, 0, 0, 1.0]])
+    path = folder / f"{name}.nii.gz"
+    write(Volume(array, Grid(SHAPE, affine)), path)
+    return path
+
+
+def drawing(generator: Generator = STILL, **training: object) -> Recipe:
+    """Return the phantoms' recipe with images drawn from label maps, at 2 mm."""
+    chosen = RECIPE | {
+        "training": RECIPE["training"] | training,  # type: ignore[operator]
+        "data": {"labels": ".", "cases": {"train": ["head_0", "head_1"], "val": ["head_2"]}},
+        "grid": {"spacing_mm_zyx": [2.0, 2.0, 2.0], "patch_zyx": list(PATCH), "overlap": 0.5},
+        "folds": 1,
+        "generator": msgspec.to_builtins(generator),
+    }
+    return msgspec.convert(chosen, Recipe)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three heads."""
+    made = tmp_path_factory.mktemp("heads")
+    for number in range(3):
+        head(made, f"head_{number}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def anatomy(folder: Path) -> LabelMap:
+    return read_anatomy(drawing(), folder, "head_0")
+
+
+def changed(**choices: object) -> Generator:
+    """Return the still generator with some effects."""
+    return msgspec.structs.replace(STILL, **choices)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_one_seed_is_one_view_and_another_seed_another(anatomy: LabelMap) -> None:
+    lively = Generator(anatomy=ANATOMY)
+    first, again, other = (draw(anatomy, PATCH, lively, seeded(s)) for s in (1, 1, 2))
+    assert torch.equal(first.image_bczyx, again.image_bczyx)
+    assert torch.equal(first.labels_bzyx, again.labels_bzyx)
+    assert not torch.equal(first.image_bczyx, other.image_bczyx)
+    assert first.image_bczyx.shape == (1, 1, *PATCH)
+    assert first.labels_bzyx.dtype == torch.uint8
+    assert torch.isfinite(first.image_bczyx).all()
+
+
+def test_left_stays_left_when_an_anatomy_is_mirrored(anatomy: LabelMap) -> None:
+    """The larger half changes sides; its label does not go with it."""
+    sizes = []
+    for mirror_p in (0.0, 1.0):
+        labels = draw(anatomy, PATCH, changed(mirror_p=mirror_p), seeded(3)).labels_bzyx[0]
+        left, right = (torch.nonzero(labels == n)[:, 2].float() for n in (1, 2))
+        assert left.mean() > right.mean()  # the last axis runs to the left
+        sizes.append((len(left), len(right)))
+    (left, right), (left_mirrored, right_mirrored) = sizes
+    assert left > 1.5 * right
+    assert right_mirrored > 1.5 * left_mirrored
+
+
+def test_skin_and_fluid_have_intensities_but_no_label(anatomy: LabelMap) -> None:
+    image, labels = whole(anatomy, changed(strip_p=0.0), 5)
+    ids = anatomy.tissue_zyx.numpy()
+    skin, fluid, air = ids == 4, ids == 2, ids == AIR
+    assert not labels.array[skin | fluid | air].any()
+    assert abs(image.array[skin].mean() - image.array[air].mean()) > 0.1
+    stripped, _ = whole(anatomy, changed(strip_p=1.0), 5)
+    assert stripped.array[skin | fluid].std() < 1e-5
+    assert stripped.array[skin].mean() == pytest.approx(stripped.array[air].mean(), abs=0.1)
+
+
+def test_both_sides_have_one_intensity_and_groups_nearly_one(anatomy: LabelMap) -> None:
+    for seed in range(4):
+        image, labels = whole(anatomy, STILL, seed)
+        left, right = (image.array[labels.array == n].mean() for n in (1, 2))
+        assert left == pytest.approx(right, abs=0.02)
+    grouped = msgspec.structs.replace(ANATOMY, alike=((LEFT, RIGHT, FLUID),))
+    gaps = {}
+    for name, means in (("apart", ANATOMY), ("alike", grouped)):
+        chosen = msgspec.structs.replace(
+            STILL, anatomy=means, alike_p=1.0, alike_spread=0.01, std_high=0.011
+        )
+        tables = _tables(anatomy, means)
+        found = []
+        for seed in range(8):
+            image, labels = whole(tables, chosen, seed)
+            fluid = tables.tissue_zyx.numpy() == 2
+            found.append(abs(image.array[labels.array == 1].mean() - image.array[fluid].mean()))
+        gaps[name] = float(np.median(found))
+    assert gaps["alike"] < gaps["apart"] / 3
+
+
+def _tables(anatomy: LabelMap, means: Anatomy) -> LabelMap:
+    from kd.data.labelmaps import _with_tables  # noqa: PLC0415 - the same voxels, other meanings
+
+    ids = [AIR, LEFT, FLUID, RIGHT, SKIN]
+    return _with_tables("head", anatomy.grid, anatomy.tissue_zyx, ids, means)
+
+
+def test_statistics_are_those_that_the_node_will_compute(anatomy: LabelMap) -> None:
+    for seed in range(4):
+        image, _ = whole(anatomy, changed(std_high=0.08), seed)
+        assert image.array.mean() == pytest.approx(0, abs=0.05)
+        assert image.array.std() == pytest.approx(1, abs=0.05)
+
+
+def test_a_voxel_of_the_model_is_the_mean_of_the_fine_ones_in_it(anatomy: LabelMap) -> None:
+    found = draw(anatomy, (16, 18, 20), STILL, seeded(7))
+    # levels are read from the view itself: deep inside, in a corner, and in between at a surface
+    image, labels = found.image_bczyx[0, 0], found.labels_bzyx[0]
+    inside = image[8, 9, 10]
+    assert torch.isclose(image[8, 9, 8:12], inside, atol=0.2).all()
+    air = image[0, 0, 0]
+    between = (image - air).abs() / (inside - air).abs().clamp_min(1e-6)
+    assert ((between > 0.1) & (between < 0.9)).sum() > 50
+    # and the label is that of the anatomy in the middle of the voxel
+    expected = np.zeros((16, 18, 20), np.uint8)
+    fine = anatomy.target(anatomy.tissue_zyx).numpy()
+    expected[:] = fine[::2, ::2, ::2]
+    assert (labels.numpy() == expected).mean() > 0.97
+
+
+def test_a_cropped_field_of_view_is_padding_without_labels(anatomy: LabelMap) -> None:
+    seen = 0
+    for seed in range(6):
+        found = draw(anatomy, PATCH, changed(crop_p=1.0, crop_share=0.5), seeded(seed))
+        gone = (found.image_bczyx[0] == 0).all(0)
+        seen += int(gone.any())
+        assert not found.labels_bzyx[0][gone].any()
+    assert seen >= 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"spacing": 1.5}, "has spacing"),
+        ({"add": 0.5}, "not whole numbers"),
+        ({"add": 1000}, "no voxel of its label map"),
+        ({"add": -1}, "holds a negative id"),
+        ({"add": float("nan")}, "not finite"),
+    ],
+)
+def test_a_wrong_label_map_is_refused_by_name(
+    tmp_path: Path, changes: dict[str, float], said: str
+) -> None:
+    head(tmp_path, spacing=changes.get("spacing", 1.0), add=changes.get("add", 0.0))
+    with pytest.raises(BadCase, match=f"head_0: .*{said}"):
+        read_anatomy(drawing(), tmp_path, "head_0")
+
+
+def test_a_missing_label_map_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(BadCase, match="head_0"):
+        read_anatomy(drawing(), tmp_path, "head_0")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"targets": {2: 1}, "sides": [[2, 41], [41, 3]]},
+        {"targets": {2: 1}, "alike": [[2, 3], [3, 4]]},
+        {"targets": {2: 9}},
+    ],
+)
+def test_an_anatomy_that_contradicts_itself_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises((BadRecipe, msgspec.ValidationError)):
+        drawing(msgspec.structs.replace(STILL, anatomy=msgspec.convert(wrong, Anatomy)))
+
+
+def test_a_case_to_judge_by_is_the_same_at_every_reading(folder: Path) -> None:
+    first, again = (read_pair(drawing(), folder, "head_2") for _ in range(2))
+    assert np.array_equal(first.image.array, again.image.array)
+    assert set(np.unique(first.labels.array)) == {0, 1, 2}
+    assert not np.array_equal(first.image.array, read_pair(drawing(), folder, "head_1").image.array)
+
+
+def silent(_: Progress) -> None:
+    """Say nothing."""
+
+
+def test_a_resumed_training_on_drawn_images_equals_an_uninterrupted_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen = drawing(Generator(anatomy=ANATOMY), steps=4)
+    lesson = Lesson("small", ("head_0", "head_1"))
+
+    def train(run: str, stop: int | None) -> tuple[float, ...]:
+        here = Slice("cpu", stop_after_steps=stop)
+        return lab.study(chosen, folder, lesson, tmp_path / run, here=here, report=silent).losses
+
+    assert train("killed", 2) + train("killed", None) == train("whole", None)
+
+
+def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen = drawing(Generator(anatomy=ANATOMY), steps=3)
+    here = Slice("cpu")
+    assert lab.teach(chosen, folder, lab.Runs(tmp_path), here=here)
+    assert fold_run(tmp_path, 0).is_dir()
+    lesson = student_lesson(chosen, "small", ("head_0", "head_1"), tmp_path, None)
+    taught = lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+    alone = Lesson("small", lesson.names)
+    plain = lab.study(chosen, folder, alone, tmp_path / "alone", here=here, report=silent)
+    assert taught.losses[0] == plain.losses[0]  # the teacher's weight is ramped in from 0
+    assert taught.losses[1:] != plain.losses[1:]
+    # another teacher is another training: its checkpoint is not gone on with
+    other = msgspec.structs.replace(
+        chosen, training=msgspec.structs.replace(chosen.training, seed=2)
+    )
+    assert lab.teach(other, folder, lab.Runs(tmp_path / "other"), here=here)
+    lesson = student_lesson(chosen, "small", lesson.names, tmp_path / "other", None)
+    with pytest.raises(BadCheckpoint):
+        lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+
+
+def test_a_student_of_drawn_images_tells_what_its_teachers_have_seen(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen, here = drawing(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
+    assert lab.teach(chosen, folder, lab.Runs(tmp_path), here=here)
+    lesson = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
+    lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+    story = open_run(chosen, "small", tmp_path / "small", torch.device("cpu"))[1]
+    assert story["choices"]["names"] == ["head_0"]
+    assert seen_by(story) == {"head_0", "head_1"}
+
+
+def test_a_student_to_be_judged_on_a_fold_asks_the_network_without_it(tmp_path: Path) -> None:
+    chosen = msgspec.structs.replace(drawing(), folds=2)
+    all_of_them = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
+    assert all_of_them.teachers == (fold_run(tmp_path, 0), fold_run(tmp_path, 1))
+    one = student_lesson(chosen, "small", ("head_0",), tmp_path, None, without_fold=1)
+    assert one.teachers == (fold_run(tmp_path, 1),)
+
+
+def test_every_held_out_map_judges_by_several_drawings(folder: Path) -> None:
+    chosen = drawing(Generator(anatomy=ANATOMY))
+    drawn = read_pairs(chosen, folder, ["head_2", "head_1"])
+    assert len(drawn) == len({pair.name for pair in drawn}) == 2 * DRAWINGS
+    assert [pair.subject for pair in drawn] == ["head_2"] * DRAWINGS + ["head_1"] * DRAWINGS
+    first = read_pair(chosen, folder, "head_2")
+    assert drawn[0].name == "head_2"
+    assert np.array_equal(drawn[0].image.array, first.image.array)
+    for other in drawn[1:DRAWINGS]:
+        assert not np.array_equal(other.image.array, first.image.array)
+    again = read_pairs(chosen, folder, ["head_2"])
+    assert np.array_equal(again[5].image.array, drawn[5].image.array)
+
+
+def test_there_are_no_soft_targets_of_drawn_images(folder: Path, tmp_path: Path) -> None:
+    chosen = drawing(steps=2)
+    with pytest.raises(BadTeacher, match="drawn"):
+        student_lesson(chosen, "small", ("head_0",), None, tmp_path)
+    lesson = Lesson("teacher", ("head_0",), tmp_path)
+    with pytest.raises(BadTeacher, match="drawn"):
+        lab.soften(chosen, folder, lesson, [tmp_path], here=Slice("cpu"))

@@ -1,0 +1,177 @@
+"""How long images, results and stories stay; time is an argument."""
+
+from pathlib import Path
+
+import pytest
+
+from node import queue
+from node.inbox import Note, SeriesFolder
+from node.tending import upkeep
+from tests.support.phantoms import REFUSED, Made, Phantom, make
+from tests.support.received import receive
+from tests.support.rows import T0
+from tests.support.tended import DAY_S, HOUR_S, QUIET, SETTLED, Site, other
+
+
+def folders(site: Site) -> list[SeriesFolder]:
+    return site.inbox.series_folders()
+
+
+def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + HOUR_S)
+    assert site.prune(T0 + HOUR_S + 48 * HOUR_S - 1) == 0
+    assert len(folders(site)) == 1
+    assert site.prune(T0 + HOUR_S + 48 * HOUR_S + 1) == 1
+    assert folders(site) == []
+    assert len(queue.stories(site.engine)) == 1, "the story outlives the images"
+
+
+@pytest.mark.parametrize(("code", "days"), [("missing-slice", 14), ("no-rule", 2)])
+def test_images_without_a_result_stay_by_the_kind_of_their_end(
+    site: Site, tmp_path: Path, code: str, days: int
+) -> None:
+    phantom = REFUSED[code] if code in REFUSED else Phantom(modality="CT")
+    receive(site.inbox, make(tmp_path / "x", phantom).paths, T0)
+    site.sweep.run(QUIET)
+    assert [found for _, found in site.ends()] == [code]
+    assert site.prune(QUIET + days * DAY_S - 1) == 0
+    assert site.prune(QUIET + days * DAY_S + 1) == 1
+
+
+def test_an_unfinished_series_stays_for_ever_and_is_never_decided_again(
+    site: Site, head: Made
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(QUIET)
+    before = site.ends()
+    for years in range(1, 4):
+        assert site.prune(T0 + years * 365 * DAY_S) == 0
+    assert len(folders(site)) == 1
+    assert site.fresh().run(T0 + 5 * 365 * DAY_S) == 0
+    assert site.ends() == before
+
+
+def test_a_held_series_waits_for_a_person_as_long_as_failed_ones_are_kept(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, twin], T0)
+    site.sweep.run(QUIET)
+    assert site.prune(QUIET + 14 * DAY_S - 1) == 0
+    assert len(folders(site)) == 1
+    assert site.prune(QUIET + 14 * DAY_S + 1) == 1
+    assert folders(site) == []
+    site.prune(QUIET + 31 * DAY_S)
+    assert queue.stories(site.engine) == []
+
+
+def test_undecided_late_images_are_never_deleted_with_an_old_story(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths[:-2], T0)
+    site.sweep.run(QUIET)
+    site.segment(QUIET + 1, "pacs")
+    site.deliver(QUIET + 2)
+    late = T0 + 60 * DAY_S
+    receive(site.inbox, head.paths[-2:], late, ends="open")
+    assert site.prune(late + 1) == 1, "the result of sixty days ago"
+    assert len(folders(site)) == 1
+    assert site.sweep.run(late + 61) == 1
+    assert queue.stories(site.engine)[-1].arrival.instances == len(head.paths)
+
+
+def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
+    site: Site, head: Made
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    late = T0 + 40 * DAY_S  # the archive was away for longer than anything is kept
+    site.deliver(late)
+    site.prune(late + 60)
+    assert len(folders(site)) == 1
+    assert site.fresh().run(late + 120) == 0, "decided a second time"
+    site.prune(late + 3 * DAY_S)
+    assert folders(site) == []
+    assert site.prune(late + 4 * DAY_S) == 0
+    assert queue.stories(site.engine) == []
+
+
+def repeats(site: Site) -> list[tuple[float, str]]:
+    return [(e.at, e.detail) for e in queue.events_of(site.engine) if e.what == "again"]
+
+
+@pytest.mark.parametrize("days", [1, 10], ids=["before they were deleted", "after"])
+def test_images_that_come_again_are_kept_anew_and_the_story_tells(
+    site: Site, head: Made, days: int
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + 20)
+    again = T0 + days * DAY_S
+    site.prune(again)
+    assert site.sweep.run(again) == 0
+    assert repeats(site) == []
+    receive(site.inbox, head.paths, again)
+    assert site.sweep.run(again + 100) == 0, "it is the same work"
+    advice = "the same images came again; for another result: `segnode jobs resend 1`"
+    assert repeats(site) == [(again, advice)]
+    site.prune(again + 2 * DAY_S - 1)
+    assert len(folders(site)) == 1
+    receive(site.inbox, head.paths[:1], again + HOUR_S)
+    assert site.fresh().run(again + 2 * HOUR_S) == 0
+    assert repeats(site) == [(again + HOUR_S, advice)], "told once, with the newest time"
+    site.prune(again + HOUR_S + 2 * DAY_S + 1)
+    assert folders(site) == []
+
+
+def test_images_without_a_job_that_come_again_can_be_planned_anew(
+    site: Site, tmp_path: Path
+) -> None:
+    paths = make(tmp_path / "ct", Phantom(modality="CT")).paths
+    receive(site.inbox, paths, T0)
+    site.sweep.run(QUIET)
+    receive(site.inbox, paths, QUIET + DAY_S)
+    site.sweep.run(QUIET + DAY_S + 5)
+    ((_, said),) = repeats(site)
+    assert f"segnode jobs replan {queue.stories(site.engine)[0].arrival.series_uid}" in said
+    site.prune(QUIET + 3 * DAY_S - 1)
+    assert len(folders(site)) == 1
+
+
+def outbox(site: Site) -> list[str]:
+    return sorted(path.name for path in (site.config.data.dir / "outbox").iterdir())
+
+
+def test_results_stay_while_a_delivery_awaits_them(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs", "viewer")
+    site.deliver(T0 + 20)
+    site.prune(T0 + 90 * DAY_S)
+    assert len(outbox(site)) == 1
+    site.deliver(T0 + 90 * DAY_S, "viewer")
+    assert site.prune(T0 + 90 * DAY_S + 1) == 1
+    assert outbox(site) == []
+
+
+def test_results_stay_as_long_as_they_are_kept(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + 20)
+    site.prune(T0 + 10 + 30 * DAY_S - 1)
+    assert len(outbox(site)) == 1
+    site.prune(T0 + 10 + 30 * DAY_S + 1)
+    assert outbox(site) == []
+
+
+def test_what_the_listener_turned_away_is_forgotten_in_time(site: Site) -> None:
+    note = Note(kind="rejected-association", message="STRANGER may not send")
+    for day in (0, 10):
+        site.inbox.note(note, T0 + day * DAY_S)
+        upkeep.record_notes(site.engine, site.inbox, T0 + day * DAY_S)
+    site.prune(T0 + 31 * DAY_S)
+    assert [event.at for event in queue.remarks(site.engine)] == [T0 + 10 * DAY_S]

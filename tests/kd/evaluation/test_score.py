@@ -1,0 +1,71 @@
+"""Choosing on a fold: only runs that have not seen it may be judged."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kd.commands import main
+from kd.errors import BadSplit
+from kd.evaluation.score import score
+from kd.training.steps import held_out, lesson_names
+from tests.support.kd_phantoms import data_set, recipe, write_recipe
+
+BUDGET = ["--steps", "60", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, and one run that has not seen fold 0."""
+    root = tmp_path_factory.mktemp("score")
+    data_set(root / "balls", 4, 2)
+    write_recipe(root / "recipe.yaml")
+    assert main(_words(root, "train", "--without-fold", "0", *BUDGET)) == 0
+    return root
+
+
+def _words(root: Path, command: str, *more: str) -> list[str]:
+    words = [command, str(root / "recipe.yaml"), "--data", str(root / "balls")]
+    return [*words, "--size", "small", "--run", str(root / "run"), *more]
+
+
+def test_a_run_is_judged_on_the_fold_it_was_kept_from(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_words(world, "score", "--fold", "0", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cases"] == 2
+    assert found["dice"]["ci"][0] <= found["dice"]["mean"] <= found["dice"]["ci"][1]
+    assert found["dice"]["mean"] == pytest.approx(sum(found["per_structure"].values()) / 2)
+    assert found["dice"]["mean"] > 0.3, "it has learned something"
+    assert main(_words(world, "score", "--fold", "0")) == 0
+    assert capsys.readouterr().out.startswith("2 cases: Dice 0.")
+
+
+def test_a_fold_that_the_run_has_seen_is_refused(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadSplit, match="was trained on case ball_"):
+        score(recipe(), world / "balls", "small", world / "run", 1, device="cpu")
+    assert main(_words(world, "score", "--fold", "1")) == 1
+    assert "--without-fold 1" in capsys.readouterr().err
+
+
+def test_leaving_out_a_fold_leaves_the_others(world: Path) -> None:
+    chosen, folder = recipe(), world / "balls"
+    names = lesson_names(chosen, folder, None)
+    kept = lesson_names(chosen, folder, 0)
+    assert sorted((*kept, *held_out(chosen, folder, 0))) == sorted(names)
+    assert kept == lesson_names(recipe(seed=9), folder, 0), "a seed deals no other folds"
+
+
+@pytest.mark.parametrize("fold", [-1, 2])
+def test_a_fold_that_does_not_exist_is_refused(world: Path, fold: int) -> None:
+    with pytest.raises(BadSplit, match=f"there is no fold {fold}"):
+        lesson_names(recipe(), world / "balls", fold)
+
+
+def test_a_refused_command_leaves_the_note_of_the_true_one(world: Path) -> None:
+    before = (world / "run" / "command.txt").read_text(encoding="utf-8")
+    assert main(_words(world, "train", "--without-fold", "0", "--seed", "9", *BUDGET)) == 1
+    assert (world / "run" / "command.txt").read_text(encoding="utf-8") == before

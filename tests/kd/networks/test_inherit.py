@@ -1,0 +1,150 @@
+"""Students that begin with their teacher's channels: the right ones, in the right places."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from kd.commands import main
+from kd.errors import BadRecipe
+from kd.networks import checkpoint
+from kd.networks.inherit import inherit
+from kd.networks.unet import Ensemble, UNet, uniform
+from kd.recipe.read import read_recipe
+from kd.training.runs import new_network, open_run
+from kd.training.steps import lesson_names
+from kd.training.tasks import seen_by
+from kd.training.trainer import CHECKPOINT, seeded
+from tests.support.kd_phantoms import data_set, write_recipe
+
+STRIDES = ((1, 1, 1), (2, 2, 2), (2, 2, 2))
+CPU = torch.device("cpu")
+
+
+def network(base: int, seed: int, **choices: Any) -> UNet:
+    with seeded(seed):
+        return UNet(uniform(base, STRIDES, **choices), 3).eval()
+
+
+def silence(wide: UNet, share: int) -> None:
+    """Switch off all but one in `share` channels of every layer, which ones by chance."""
+    with torch.no_grad():
+        for module in wide.modules():
+            if isinstance(module, nn.InstanceNorm3d | nn.BatchNorm3d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.1, 0.1)
+                off = torch.randperm(module.num_features)[module.num_features // share :]
+                module.weight[off] = 0
+                module.bias[off] = 0
+            if isinstance(module, nn.ConvTranspose3d) and module.out_channels > 3:
+                off = torch.randperm(module.out_channels)[module.out_channels // share :]
+                module.weight[:, off] = 0
+                module.bias[off] = 0
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("stem_stride", [1, 2])
+@pytest.mark.parametrize("share", [1, 2, 4])
+def test_what_is_left_of_a_teacher_gives_its_answer(
+    norm: str, stem_stride: int, share: int
+) -> None:
+    wide = network(8, 1, norm=norm, stem_stride=stem_stride)
+    with seeded(2):
+        silence(wide, share)
+    narrow = network(8 // share, 3, norm=norm, stem_stride=stem_stride)
+    x = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        assert not torch.allclose(narrow(x), wide(x), atol=0.01)
+        inherit(narrow, wide)
+        for mine, theirs in zip(narrow.deep(x), wide.deep(x), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_stages_that_are_as_wide_as_the_teachers_are_kept_whole() -> None:
+    wide = network(8, 1)
+    narrow = network(4, 2, least_width=8)
+    assert narrow.topology.widths == (8, 8, 16)
+    inherit(narrow, wide)
+    assert torch.equal(narrow.encoder[0][0][0].weight, wide.encoder[0][0][0].weight)
+
+
+@pytest.mark.parametrize(
+    ("choices", "named"),
+    [
+        ({"base": 16}, "widths"),
+        ({"base": 4, "stem_stride": 2}, "stem_stride"),
+        ({"base": 4, "convolutions": 1}, "convolutions"),
+    ],
+)
+def test_a_network_of_another_build_inherits_nothing(choices: dict[str, Any], named: str) -> None:
+    base = choices.pop("base")
+    with pytest.raises(BadRecipe, match=named):
+        inherit(network(base, 1, **choices), network(8, 2))
+
+
+def test_an_ensemble_has_no_channels_to_inherit() -> None:
+    with pytest.raises(BadRecipe, match="one network"):
+        inherit(network(4, 1), Ensemble([network(8, 2), network(8, 3)]))
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a recipe whose small size inherits, beside its taught folds, and a data set."""
+    root = tmp_path_factory.mktemp("inherit")
+    folder = data_set(root / "balls", 4, 1)
+    said = yaml.safe_load(write_recipe(root / "recipe.yaml").read_text(encoding="utf-8"))
+    said["sizes"]["small"] |= {"inherits": True, "norm": "instance"}
+    (root / "recipe.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    words = ["teach", str(root / "recipe.yaml"), "--data", str(folder)]
+    assert main([*words, "--runs", str(root), "--device", "cpu"]) == 0
+    return root, folder
+
+
+def test_the_distilled_student_inherits_and_its_twin_does_not(taught: tuple[Path, Path]) -> None:
+    root, folder = taught
+    words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
+    slow = ["--steps", "1", "--into", str(root / "one")]  # warming up: hardly moved
+    assert main(["family", *words, "--runs", str(root), *slow]) == 0
+    chosen = read_recipe(root / "recipe.yaml")
+    wide, _ = open_run(chosen, "teacher", root / "teacher_0", CPU)
+    expected = new_network(chosen, "small")
+    drawn = expected.encoder[0][0][0].weight.detach().clone()
+    inherit(expected, wide)
+    stories = {}
+    for run, like in (("small", expected.encoder[0][0][0].weight), ("small-labels", drawn)):
+        found, stories[run] = open_run(chosen, "small", root / "one" / run, CPU)
+        assert (found.encoder[0][0][0].weight - like).abs().max() < 0.02
+    begun = stories["small"]["choices"]["inherits"]
+    assert begun["step"] == 6
+    assert "inherits" not in stories["small-labels"]["choices"]
+
+
+def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path]) -> None:
+    root, folder = taught
+    words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
+    soft = ["--soft", str(root / "soft-1")]
+    teacher = ["--size", "teacher", "--run", str(root / "teacher_1")]
+    assert main(["soften", str(root / "recipe.yaml"), "--data", str(folder), *teacher, *soft]) == 0
+    run = ["--size", "small", "--no-twins", "--into", str(root / "held"), "--without-fold", "1"]
+    assert main(["family", *words, "--runs", str(root), *soft, *run]) == 0
+    state = checkpoint.load(root / "held" / "small" / CHECKPOINT, CPU)
+    story = {"choices": msgspec.json.decode(state["identity"])}
+    # it inherits from the network of fold 1, which has not seen that fold
+    assert seen_by(story) == set(lesson_names(read_recipe(root / "recipe.yaml"), folder, 1))
+    choices = story["choices"]
+    choices["inherits"]["choices"]["names"] = ["another"]
+    assert seen_by(story) == {*choices["names"], "another"}
+
+
+def test_maps_alone_have_no_channels(
+    taught: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, folder = taught
+    words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
+    run = ["--size", "small", "--run", str(root / "other")]
+    assert main(["distill", *words, "--soft", str(root / "soft"), *run]) != 0
+    assert "inherits from the teacher's network" in capsys.readouterr().err

@@ -1,0 +1,261 @@
+"""Taking over an nnU-Net results folder, without nnU-Net: its files are written here by hand."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+
+from kd.data.cases import names_of
+from kd.errors import BadSplit, BadTeacher
+from kd.networks.nnunet_weights import _decoder_names, _encoder_names
+from kd.networks.oriented import Oriented
+from kd.networks.unet import Topology, UNet
+from kd.planning.nnunet import import_folder, intensity_of, read_results, topology_of
+from kd.recipe.read import TEACHER, Recipe
+from kd.training.runs import imported_folds, open_run, open_runs, released_runs
+from node.imaging import Grid, Volume
+from node.imaging.intensity import Clip, Standardise, ZScore
+from node.imaging.nifti import write
+
+CPU = torch.device("cpu")
+STRIDES = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
+
+
+def _plans(blocks: str = "plain") -> dict[str, Any]:
+    counts = {"plain": "n_conv_per_stage", "residual": "n_blocks_per_stage"}
+    name = {"plain": "PlainConvUNet", "residual": "ResidualEncoderUNet"}[blocks]
+    kwargs = {
+        "n_stages": 3,
+        "features_per_stage": [4, 8, 8],
+        "conv_op": "torch.nn.modules.conv.Conv3d",
+        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+        "strides": STRIDES,
+        counts[blocks]: [2, 1, 2],
+        "n_conv_per_stage_decoder": [1, 2],
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "dropout_op": None,
+    }
+    return {
+        "transpose_forward": [0, 1, 2],
+        "original_median_shape_after_transp": [20, 24, 20],
+        "original_median_spacing_after_transp": [1.5, 1.0, 1.0],
+        "foreground_intensity_properties_per_channel": {
+            "0": {"mean": 100.0, "std": 20.0, "percentile_00_5": 10.0, "percentile_99_5": 200.0}
+        },
+        "configurations": {
+            "3d_fullres": {
+                "patch_size": [8, 16, 16],
+                "spacing": [1.5, 1.0, 1.0],
+                "normalization_schemes": ["ZScoreNormalization"],
+                "use_mask_for_norm": [False],
+                "architecture": {
+                    "network_class_name": f"dynamic_network_architectures.x.{name}",
+                    "arch_kwargs": kwargs,
+                },
+            }
+        },
+    }
+
+
+def _folder(root: Path, plans: dict[str, Any]) -> Path:
+    folder = root / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (folder / "fold_0" / "validation").mkdir(parents=True)
+    (folder / "fold_0" / "validation" / "case_7.nii.gz").touch()
+    (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    described = {"labels": {"background": 0, "a": 1, "b": 2}, "channel_names": {"0": "MRI"}}
+    (folder / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+    return folder
+
+
+def _trained(topology: Topology, path: Path) -> UNet:
+    """Write a checkpoint as nnU-Net does, numpy number included, of a network drawn at random."""
+    torch.manual_seed(0)
+    network = UNet(topology, 3)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    names = _encoder_names(topology) | _decoder_names(topology)
+    theirs = {names[ours]: weight for ours, weight in network.state_dict().items()}
+    torch.save({"network_weights": theirs, "_best_ema": np.float64(0.5)}, path)
+    return network.eval()
+
+
+def _data(root: Path, affine: np.ndarray, *names: str) -> Path:
+    """Return a raw data set of small images, without labels."""
+    folder = root / "Dataset901_Small"
+    (folder / "imagesTr").mkdir(parents=True)
+    for name in names or ("case_1", "case_7"):
+        image = Volume(np.ones((6, 7, 8), np.float32), Grid((6, 7, 8), affine))
+        write(image, folder / "imagesTr" / f"{name}_0000.nii.gz")
+    return folder
+
+
+def _imported(folder: Path, data: Path, root: Path) -> Recipe:
+    words: tuple[Literal["MR"], str] = ("MR", "taken-over")
+    return import_folder(read_results(folder), data, words, root / "runs", root / "taken.yaml")
+
+
+LPS = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+RAS = np.array([[0, 0, -1.0, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+SAGITTAL = np.array([[1, 0, 0.0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("blocks", ["plain", "residual"])
+def test_every_weight_finds_its_place(tmp_path: Path, blocks: str) -> None:
+    folder = _folder(tmp_path, _plans(blocks))
+    results = read_results(folder)
+    network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
+    data = _data(tmp_path, LPS)
+    recipe = _imported(folder, data, tmp_path)
+    taken, _ = open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    image = torch.randn(1, 1, 8, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(taken(image), network(image))
+    assert imported_folds(tmp_path / "runs") == (("case_7",),)
+    assert recipe.grid.patch_zyx == (8, 16, 16)
+    assert recipe.strides_zyx == ((1, 1, 1), (1, 2, 2), (2, 2, 2))
+
+
+@pytest.mark.parametrize("affine", [RAS, SAGITTAL], ids=["ras", "sagittal"])
+def test_the_network_sees_its_own_axis_order(tmp_path: Path, affine: np.ndarray) -> None:
+    folder = _folder(tmp_path, _plans())
+    results = read_results(folder)
+    network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
+    data = _data(tmp_path, affine)
+    recipe = _imported(folder, data, tmp_path)
+    taken, _ = open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    own = torch.randn(1, 1, 8, 16, 16)  # in the order of its files
+    if affine is RAS:
+        given, back = own, (0, 1, 2, 3, 4)
+        assert recipe.grid.orientation == "RAS"
+    else:
+        # file axes: left, down, back; the node gives: down, back, left
+        given, back = own.permute(0, 1, 3, 4, 2), (0, 1, 4, 2, 3)
+        assert recipe.grid.orientation == "LPI"
+        assert recipe.grid.patch_zyx == (16, 16, 8)
+        assert recipe.grid.spacing_mm_zyx == (1.0, 1.0, 1.5)
+    with torch.no_grad():
+        torch.testing.assert_close(taken(given).permute(back), network(own))
+
+
+def test_no_turn_changes_nothing() -> None:
+    network = UNet(
+        Topology(
+            widths=(2, 4),
+            strides_zyx=((1, 1, 1), (2, 2, 2)),
+            kernels_zyx=((3, 3, 3), (3, 3, 3)),
+            convolutions=(1, 1),
+            decoder_convolutions=(1,),
+        ),
+        2,
+    )
+    image = torch.randn(1, 1, 4, 4, 4)
+    still = Oriented(network, (0, 1, 2))
+    assert torch.equal(still(image), network(image))
+
+
+def test_normalisation_comes_from_the_closed_list(tmp_path: Path) -> None:
+    plans = _plans()
+    chosen = plans["configurations"]["3d_fullres"]
+    chosen["use_mask_for_norm"] = [True]
+    folder = _folder(tmp_path / "a", plans)
+    assert intensity_of(read_results(folder)) == (ZScore(nonzero_only=True, nonzero_box=True),)
+    chosen["normalization_schemes"] = ["CTNormalization"]
+    folder = _folder(tmp_path / "b", plans)
+    expected = (Clip(10.0, 200.0), Standardise(100.0, 20.0))
+    assert intensity_of(read_results(folder)) == expected
+    chosen["normalization_schemes"] = ["RGBTo01Normalization"]
+    with pytest.raises(BadTeacher, match="RGBTo01"):
+        intensity_of(read_results(_folder(tmp_path / "c", plans)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("norm_op", "torch.nn.BatchNorm3d", "InstanceNorm"),
+        ("dropout_op", "torch.nn.Dropout3d", "dropout"),
+        ("nonlin", "torch.nn.ReLU", "ReLU"),
+        ("norm_op_kwargs", {"eps": 1e-2, "affine": True}, "eps"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused(
+    tmp_path: Path, key: str, value: object, complaint: str
+) -> None:
+    plans = _plans()
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"][key] = value
+    with pytest.raises(BadTeacher, match=complaint):
+        topology_of(read_results(_folder(tmp_path, plans)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("resampling_fn_data", "resample_torch_fornnunet"),
+        ("resampling_fn_data_kwargs", {"is_seg": False, "order": 1}),
+    ],
+)
+def test_another_way_of_resampling_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    plans = _plans()
+    plans["configurations"]["3d_fullres"][key] = value
+    folder = _folder(tmp_path, plans)
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    data = _data(tmp_path, LPS)
+    with pytest.raises(BadTeacher, match="default resampling, cubic"):
+        _imported(folder, data, tmp_path)
+
+
+def test_every_fold_becomes_one_network_of_the_released_teacher(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    topology = topology_of(read_results(folder))
+    (folder / "fold_1" / "validation").mkdir(parents=True)
+    (folder / "fold_1" / "validation" / "case_1.nii.gz").touch()
+    for number in range(2):
+        _trained(topology, folder / f"fold_{number}" / "checkpoint_final.pth")
+    recipe = _imported(folder, data, tmp_path)
+    assert (recipe.folds, recipe.released_teacher) == (2, "ensemble")
+    runs = released_runs(recipe, tmp_path / "runs", TEACHER)
+    assert [run.name for run in runs] == ["teacher_0", "teacher_1"]
+    whole, stories = open_runs(recipe, TEACHER, runs, CPU)
+    assert [story["choices"]["names"] for story in stories] == [["case_1"], ["case_7"]]
+    image = torch.randn(1, 1, 8, 16, 16)
+    with torch.no_grad():
+        parts = [open_run(recipe, TEACHER, run, CPU)[0](image) for run in runs]
+        torch.testing.assert_close(whole(image), (parts[0] + parts[1]) / 2)
+
+
+def test_its_cases_are_training_cases_until_a_person_names_others(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    recipe = _imported(folder, data, tmp_path)
+    assert names_of(recipe, data, recipe.data.train) == ("case_1", "case_7")
+    with pytest.raises(BadSplit, match="empty"):
+        names_of(recipe, data, recipe.data.test)
+
+
+def test_another_data_set_than_its_own_is_refused(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS, "case_1")
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    with pytest.raises(BadTeacher, match="case_7, which Dataset901_Small lacks"):
+        _imported(folder, data, tmp_path)
+
+
+def test_a_checkpoint_that_is_a_program_is_refused(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, _plans())
+    torch.save({"network_weights": Path}, folder / "fold_0" / "checkpoint_final.pth")
+    data = _data(tmp_path, LPS)
+    with pytest.raises(BadTeacher, match=r"fold_0/checkpoint_final\.pth"):
+        _imported(folder, data, tmp_path)
+
+
+def test_a_folder_without_a_finished_fold_is_refused(tmp_path: Path) -> None:
+    data = _data(tmp_path, LPS)
+    with pytest.raises(BadTeacher, match="no fold is finished"):
+        _imported(_folder(tmp_path, _plans()), data, tmp_path)
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadTeacher, match=r"no nnU-Net v2 results folder"):
+        read_results(tmp_path)

@@ -1,0 +1,139 @@
+"""A family on the same batches: each network becomes what it becomes by itself."""
+
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from kd.commands import main
+from kd.networks import checkpoint
+from kd.release.command import noted
+from kd.training.steps import lesson_names, study, study_together
+from kd.training.tasks import Lesson
+from kd.training.trainer import CHECKPOINT, Progress, Slice
+from tests.support.kd_phantoms import data_set, recipe, write_recipe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return data_set(tmp_path_factory.mktemp("family") / "balls", 4, 1)
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a teacher's folds and soft targets."""
+    root = tmp_path_factory.mktemp("taught")
+    words = ["teach", str(write_recipe(root / "recipe.yaml")), "--data", str(folder)]
+    assert main([*words, "--runs", str(root), "--device", "cpu"]) == 0
+    return root
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = checkpoint.load(run / CHECKPOINT, CPU)["averaged"]
+    return found
+
+
+def same(a: Path, b: Path) -> bool:
+    mine, theirs = weights(a), weights(b)
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def silent(_: Progress) -> None:
+    """Say nothing."""
+
+
+def test_each_becomes_what_it_becomes_by_itself(folder: Path, runs: Path, tmp_path: Path) -> None:
+    words = [str(runs / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
+    together = [*words, "--runs", str(runs), "--into", str(tmp_path)]
+    assert main(["family", *together]) == 0
+    alone = tmp_path / "alone"
+    run = ["--size", "small", "--run"]
+    assert main(["distill", *words, "--runs", str(runs), *run, str(alone)]) == 0
+    assert same(tmp_path / "small", alone)
+    assert main(["train", *words, *run, str(tmp_path / "plain")]) == 0
+    assert same(tmp_path / "small-labels", tmp_path / "plain")
+    assert not same(tmp_path / "small-labels", alone)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["alone", "plain", "small", "small-labels"]
+    assert noted(tmp_path / "small") == (
+        f"kd family recipe.yaml --data DATA --runs RUNS --into RUNS/{tmp_path.name}"
+    )
+
+
+def test_sizes_seed_and_twins_are_chosen(
+    folder: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["family", str(runs / "recipe.yaml"), "--data", str(folder), "--runs", str(runs)]
+    chosen = ["--into", str(tmp_path), "--device", "cpu", "--seed", "2", "--size", "teacher"]
+    assert main([*words, *chosen, "--size", "small", "--no-twins", "--steps", "20", "--json"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small-seed2", "teacher-seed2"]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["name"] for line in lines] == ["teacher-seed2", "small-seed2"]
+    assert all(line["step"] == 20 for line in lines)
+
+
+def test_finished_runs_go_on(folder: Path, runs: Path, tmp_path: Path) -> None:
+    words = [
+        str(runs / "recipe.yaml"),
+        "--data",
+        str(folder),
+        "--device",
+        "cpu",
+        "--runs",
+        str(runs),
+    ]
+    first, then = tmp_path / "first", tmp_path / "then"
+    assert main(["family", *words, "--into", str(first)]) == 0
+    further = [*words, "--steps", "3", "--seed", "2"]
+    assert main(["family", *further, "--start", str(first), "--into", str(then)]) == 0
+    alone = ["--size", "small", "--run", str(tmp_path / "alone"), "--start", str(first / "small")]
+    assert main(["distill", *further, *alone]) == 0
+    assert same(then / "small-seed2", tmp_path / "alone")
+    begun = {name: _start(then / f"{name}-seed2") for name in ("small", "small-labels")}
+    assert begun["small"] != begun["small-labels"]
+
+    shutil.rmtree(first / "small-labels")  # then a twin begins where its distilled run does
+    assert main(["family", *further, "--start", str(first), "--into", str(tmp_path / "x")]) == 0
+    assert _start(tmp_path / "x" / "small-labels-seed2") == begun["small"]
+
+
+def _start(run: Path) -> str:
+    """Return the digest of the weights that a run began with."""
+    identity = json.loads(checkpoint.load(run / CHECKPOINT, CPU)["identity"])
+    digest: str = identity["start"]["weights"]
+    return digest
+
+
+def test_those_ahead_wait_after_a_kill_between_two_checkpoints(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen = recipe()
+    lesson = Lesson("small", lesson_names(chosen, folder, None))
+    whole, ahead, behind = (tmp_path / name for name in ("whole", "ahead", "behind"))
+    study(chosen, folder, lesson, whole, here=Slice("cpu"), report=silent)
+    for run, steps in ((ahead, 3), (behind, 1)):
+        here = Slice("cpu", stop_after_steps=steps)
+        study(chosen, folder, lesson, run, here=here, report=silent)
+    lessons = {ahead: lesson, behind: lesson}
+    found = study_together(chosen, folder, lessons, here=Slice("cpu"))
+    assert [len(found[run].losses) for run in (ahead, behind)] == [3, 5]
+    assert same(whole, ahead)
+    assert same(whole, behind)
+
+
+def test_budgets_may_differ_and_a_slice_ends_all(folder: Path, tmp_path: Path) -> None:
+    chosen = recipe()
+    sizes = chosen.sizes | {"small": msgspec.structs.replace(chosen.sizes["small"], steps=3)}
+    chosen = msgspec.structs.replace(chosen, sizes=sizes)
+    lessons = {
+        tmp_path / size: Lesson(size, lesson_names(chosen, folder, None))
+        for size in ("teacher", "small")
+    }
+    begun = study_together(chosen, folder, lessons, here=Slice("cpu", stop_after_steps=2))
+    assert [(o.step, o.finished) for o in begun.values()] == [(2, False)] * 2
+    rest = study_together(chosen, folder, lessons, here=Slice("cpu"))
+    assert [(o.step, o.finished) for o in rest.values()] == [(6, True), (3, True)]

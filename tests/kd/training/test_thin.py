@@ -1,0 +1,156 @@
+"""One voxel of eight at each step: the same scores, fewer of them; and batches made ahead."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from torch import Tensor
+
+from kd.data.augment import Augment, Batch, thinned
+from kd.data.batches import Ahead, Batches, Drawn, Taught, turn
+from kd.data.cases import read_anatomy, read_cases
+from kd.data.soft_targets import LEAST_PROBABILITY
+from kd.networks.unet import UNet, uniform
+from kd.training.steps import lesson_names, study
+from kd.training.tasks import Lesson
+from kd.training.trainer import Progress, Slice
+from tests.kd.data.test_synthesis import changed, drawing, head
+from tests.support.kd_phantoms import data_set, recipe
+
+CPU = torch.device("cpu")
+EIGHT = [(z, y, x) for z in (0, 1) for y in (0, 1) for x in (0, 1)]
+
+
+def some_network(stem_stride: int) -> UNet:
+    torch.manual_seed(3)
+    topology = uniform(4, ((1, 1, 1), (2, 2, 2)), stem_stride=stem_stride)  # type: ignore[arg-type]
+    return UNet(topology, 3).eval()
+
+
+@pytest.mark.parametrize("stem_stride", [1, 2])
+@pytest.mark.parametrize("at", EIGHT)
+def test_thin_scores_are_those_of_the_whole_at_their_places(
+    stem_stride: int, at: tuple[int, int, int]
+) -> None:
+    network = some_network(stem_stride)
+    image = torch.randn(2, 1, 8, 12, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole, thin = network.deep(image), network.deep(image, at)
+        assert torch.equal(network.finest(image), whole[0])
+    z, y, x = at
+    torch.testing.assert_close(thin[0], whole[0][:, :, z::2, y::2, x::2])
+    assert [tuple(t.shape) for t in thin[1:]] == [tuple(w.shape) for w in whole[1:]]
+    assert all(torch.equal(t, w) for t, w in zip(thin[1:], whole[1:], strict=True))
+
+
+def test_labels_and_teacher_are_thinned_alike_and_the_image_is_not() -> None:
+    labels = torch.arange(64, dtype=torch.uint8).reshape(1, 4, 4, 4)
+    soft = torch.stack([labels.float(), -labels.float()], 1)
+    thin = thinned(Batch(torch.zeros(1, 1, 4, 4, 4), labels, soft), (1, 0, 1))
+    assert thin.image_bczyx.shape == (1, 1, 4, 4, 4)
+    assert thin.labels_bzyx.tolist() == [[[[17, 19], [25, 27]], [[49, 51], [57, 59]]]]
+    assert thin.soft_bkzyx is not None
+    assert torch.equal(thin.soft_bkzyx[0, 0], thin.labels_bzyx[0].float())
+
+
+def test_every_voxel_of_eight_has_its_turn_before_any_comes_again() -> None:
+    for begin in (0, 8, 16):
+        assert sorted(turn(1, step) for step in range(begin, begin + 8)) == EIGHT
+    assert [turn(1, s) for s in range(16)] != [turn(2, s) for s in range(16)]
+
+
+@pytest.fixture(scope="module")
+def balls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return data_set(tmp_path_factory.mktemp("thin") / "balls", 2, 1)
+
+
+def test_read_batches_are_thinned_after_their_augmentation(balls: Path) -> None:
+    sources = []
+    for is_thin in (False, True):
+        chosen = recipe(is_thin=is_thin)
+        cases = read_cases(chosen, balls, lesson_names(chosen, balls, None))
+        sources.append(Batches(cases, (16, 16, 16), chosen.training, CPU))
+    for augment in (None, Augment()):
+        whole, thin = (source.at(5, augment) for source in sources)
+        assert torch.equal(whole.image_bczyx, thin.image_bczyx)
+        z, y, x = thin.at_zyx or (9, 9, 9)
+        assert torch.equal(whole.labels_bzyx[:, z::2, y::2, x::2], thin.labels_bzyx)
+
+
+def test_a_teacher_speaks_of_the_thin_voxels_alone(tmp_path: Path) -> None:
+    head(tmp_path)
+    chosen = drawing(is_thin=True)
+    anatomy = read_anatomy(chosen, tmp_path, "head_0")
+    drawn = Drawn([anatomy], (16, 16, 16), chosen.training, changed(), CPU)
+    network = some_network(2)
+
+    class Foreign(torch.nn.Module):
+        """A teacher of another making: all it can do is answer as a whole."""
+
+        def forward(self, image: Tensor) -> Tensor:
+            return network(image)
+
+    ours, theirs = (Taught(drawn, [t], CPU).at(3, None).soft_bkzyx for t in (network, Foreign()))
+    assert ours is not None
+    assert theirs is not None
+    assert ours.shape == (2, 3, 8, 8, 8)
+    torch.testing.assert_close(ours, theirs)
+    assert float(ours.exp().amin()) >= 0.99 * LEAST_PROBABILITY
+
+
+def test_a_thin_training_learns_and_resumes(balls: Path, tmp_path: Path) -> None:
+    chosen = recipe(steps=100, is_thin=True)
+    net = msgspec.structs.replace(chosen.sizes["small"], stem_stride=2)
+    strides = ((1, 1, 1), (2, 2, 2), (2, 2, 2))
+    sizes = chosen.sizes | {"small": net}
+    chosen = msgspec.structs.replace(chosen, sizes=sizes, strides_zyx=strides)
+    lesson = Lesson("small", lesson_names(chosen, balls, None))
+
+    def train(run: str, stop: int | None = None) -> tuple[float, ...]:
+        here = Slice("cpu", stop_after_steps=stop)
+        return study(chosen, balls, lesson, tmp_path / run, here=here, report=silent).losses
+
+    losses = train("whole")
+    assert train("parts", 25) + train("parts") == losses
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def silent(_: Progress) -> None:
+    """Say nothing."""
+
+
+class Counting:
+    """A source that tells which steps were asked for, and fails at one of them."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.asked: list[int] = []
+        self.fails_at = fails_at
+
+    def at(self, step: int, _augment: Augment | None) -> Batch:
+        self.asked.append(step)
+        if step == self.fails_at:
+            message = "no such batch"
+            raise LookupError(message)
+        return Batch(torch.full((1, 1, 2, 2, 2), float(step)), torch.zeros(1, 2, 2, 2))
+
+
+def test_batches_made_ahead_are_those_of_their_steps() -> None:
+    source = Counting()
+    ahead = Ahead(source)
+    for step in (0, 1, 2, 3):
+        assert float(ahead.at(step, None).image_bczyx[0, 0, 0, 0, 0]) == step
+    for step in (7, 3):  # as when a training is resumed
+        assert float(ahead.at(step, None).image_bczyx[0, 0, 0, 0, 0]) == step
+    ahead.close()
+    assert source.asked[:4] == [0, 1, 2, 3], "each once"
+    # the one ahead of a jump, and the one ahead of the end, may or may not have been begun
+    assert {0, 1, 2, 3, 7} <= set(source.asked) <= {0, 1, 2, 3, 4, 7, 8}
+
+
+def test_what_goes_wrong_ahead_is_told_when_its_step_comes() -> None:
+    ahead = Ahead(Counting(fails_at=1))
+    ahead.at(0, None)
+    with pytest.raises(LookupError, match="no such batch"):
+        ahead.at(1, None)
+    ahead.close()

@@ -1,0 +1,135 @@
+"""What a teacher has seen, its students know of: they are not judged on it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kd.commands import main
+from kd.data.soft_targets import SEEN
+from kd.networks import checkpoint
+from kd.training.tasks import seen_by
+from kd.training.trainer import CHECKPOINT
+from tests.support.kd_phantoms import data_set, write_recipe
+
+CPU = torch.device("cpu")
+ALL = {"ball_0", "ball_1", "ball_2", "ball_3"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, a teacher of two folds and its maps, and those of the network without fold 0."""
+    root = tmp_path_factory.mktemp("heard")
+    data_set(root / "balls", 4, 2)
+    write_recipe(root / "recipe.yaml")
+    assert main(_words(root, "teach", "--runs", str(root / "runs"))) == 0
+    alone = ["--size", "teacher", "--run", str(root / "runs" / "teacher_0")]
+    assert main(_words(root, "soften", *alone, "--soft", str(root / "soft-0"))) == 0
+    return root
+
+
+def _words(root: Path, command: str, *more: str) -> list[str]:
+    """Return a command line that trains on the CPU."""
+    words = [command, str(root / "recipe.yaml"), "--data", str(root / "balls")]
+    return [*words, *more, "--device", "cpu"]
+
+
+def _distill(root: Path, run: str, *more: str) -> int:
+    return main(_words(root, "distill", "--size", "small", "--run", str(root / run), *more))
+
+
+def _score(root: Path, run: str, fold: str) -> int:
+    words = ["--size", "small", "--run", str(root / run), "--fold", fold]
+    return main(_words(root, "score", *words))
+
+
+def _story(run: Path) -> dict[str, Any]:
+    state = checkpoint.load(run / CHECKPOINT, CPU)
+    return {"choices": json.loads(state["identity"])}
+
+
+def test_a_student_of_one_network_may_be_judged_on_what_neither_has_seen(world: Path) -> None:
+    soft = ["--soft", str(world / "soft-0"), "--without-fold", "0"]
+    assert _distill(world, "fair", *soft) == 0
+    story = _story(world / "fair")
+    assert seen_by(story) == set(story["choices"]["names"]) < ALL
+    assert _score(world, "fair", "0") == 0
+
+
+def test_a_student_of_all_folds_is_judged_on_no_fold(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soft = ["--soft", str(world / "runs" / "soft"), "--without-fold", "0"]
+    assert _distill(world, "unfair", *soft) == 0
+    assert seen_by(_story(world / "unfair")) == ALL
+    assert _score(world, "unfair", "0") == 1
+    assert "or one that it learnt from, was trained on case ball_" in capsys.readouterr().err
+
+
+def test_leaving_out_a_fold_with_the_maps_of_the_others_is_refused_before_training(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _distill(world, "refused", "--runs", str(world / "runs"), "--without-fold", "0") == 1
+    said = capsys.readouterr().err
+    assert "by networks that have seen fold 0" in said
+    assert f"kd soften with --size teacher --run {world / 'runs' / 'teacher_0'}" in said
+    assert not (world / "refused").exists()
+    family = ["--runs", str(world / "runs"), "--into", str(world / "refused")]
+    assert main(_words(world, "family", *family, "--without-fold", "0")) == 1
+
+
+def test_the_knowledge_of_a_teacher_is_handed_down(world: Path, tmp_path: Path) -> None:
+    """A student that is taught by a student knows of what the first teacher has seen."""
+    soft = ["--soft", str(world / "runs" / "soft"), "--without-fold", "0"]
+    assert _distill(world, "first", *soft) == 0
+    first = ["--size", "small", "--run", str(world / "first"), "--soft", str(tmp_path / "soft")]
+    assert main(_words(world, "soften", *first)) == 0
+    assert set(json.loads((tmp_path / "soft" / SEEN).read_text(encoding="utf-8"))) == ALL
+
+
+def test_a_student_whose_teacher_saw_a_test_case_is_not_released(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = world / "balls" / "splits.json"
+    before = splits.read_text(encoding="utf-8")
+    now = {"train": ["ball_1", "ball_2", "ball_3"], "val": ["ball_0", "ball_4", "ball_5"]}
+    splits.write_text(json.dumps(now), encoding="utf-8")
+    try:
+        teacher = ["--size", "teacher", "--run", str(tmp_path / "teacher")]
+        assert main(_words(world, "train", *teacher)) == 0
+        student = ["--size", "small", "--run", str(tmp_path / "small")]
+        soft = ["--soft", str(world / "runs" / "soft")]
+        assert main(_words(world, "distill", *student, *soft)) == 0
+        (tmp_path / "notice.txt").write_text("drawn by the tests", encoding="utf-8")
+        image = world / "balls" / "images" / "ball_0.nii.gz"
+        words = ["release", str(world / "recipe.yaml"), "--data", str(world / "balls")]
+        words += ["--runs", str(tmp_path), "--version", "0.1", "--models", str(tmp_path / "models")]
+        words += ["--golden", str(image), "--notice", str(tmp_path / "notice.txt")]
+        assert main(words) == 1
+    finally:
+        splits.write_text(before, encoding="utf-8")
+    said = capsys.readouterr().err
+    assert "run small, or one that it learnt from, was trained on test case ball_0" in said
+
+
+def test_a_checkpoint_of_older_code_goes_on_and_now_tells(world: Path) -> None:
+    soft = ["--soft", str(world / "soft-0"), "--without-fold", "0"]
+    assert _distill(world, "older", *soft, "--slice-minutes", "0") == 3
+    path = world / "older" / CHECKPOINT
+    state = checkpoint.load(path, CPU)
+    choices = json.loads(state["identity"])
+    del choices["taught_by_cases"]
+    text = json.dumps(choices, separators=(",", ":"), ensure_ascii=False)
+    checkpoint.save(state | {"identity": text}, path)
+    assert seen_by(_story(world / "older")) == set(choices["names"])
+    assert _distill(world, "older", *soft) == 0
+    assert "taught_by_cases" in _story(world / "older")["choices"]
+
+
+def test_maps_of_older_code_tell_nothing(world: Path, tmp_path: Path) -> None:
+    for path in (world / "runs" / "soft").glob("*.npy"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert _distill(world, "untold", "--soft", str(tmp_path)) == 0
+    assert "taught_by_cases" not in _story(world / "untold")["choices"]

@@ -1,0 +1,65 @@
+"""`segnode check` of a target: only what it did is said, and what it would refuse is found."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.support.commanding import Run, configure
+from tests.support.targets import SEG_BINARY, scripted_target
+
+REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def checked(run: Run, tmp_path: Path, port: int, **target: Any) -> dict[str, Any]:
+    """Return the finding about a target."""
+    pacs = {"ae": "PEER", "host": "127.0.0.1", "port": port, **target}
+    file = configure(tmp_path / "a.yaml", tmp_path, targets={"pacs": pacs}, rules=[])
+    said = run("check", "--config", file, "--json")[1]
+    (finding,) = [found for found in json.loads(said) if found["what"] == "target pacs"]
+    return dict(finding)
+
+
+def test_a_target_that_answers_is_said_to_answer(run: Run, tmp_path: Path) -> None:
+    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+        found = checked(run, tmp_path, peer.port)
+    assert found["ok"], found
+    assert "answered C-ECHO" in found["said"]
+    assert "takes binary, answers no queries" in found["said"]
+
+
+def test_a_target_without_echo_is_not_said_to_answer(run: Run, tmp_path: Path) -> None:
+    with scripted_target(contexts=(SEG_BINARY,), echo=None) as peer:
+        found = checked(run, tmp_path, peer.port)
+    assert found["ok"], "results reach it all the same"
+    assert "answered" not in found["said"]
+    assert "offers no C-ECHO" in found["said"]
+
+
+def test_a_refused_echo_fails(run: Run, tmp_path: Path) -> None:
+    with scripted_target(echo=0x0122) as peer:
+        found = checked(run, tmp_path, peer.port)
+    assert not found["ok"]
+    assert "answered C-ECHO with" in found["said"]
+    assert "0x0122" in found["said"]
+    assert found["advice"]
+
+
+def test_a_report_is_tried_where_it_was_promised(run: Run, tmp_path: Path) -> None:
+    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+        found = checked(run, tmp_path, peer.port, report=True)
+        assert not found["ok"]
+        assert "Comprehensive 3D SR" in found["said"]
+        assert "targets.pacs.report" in found["advice"]
+        assert checked(run, tmp_path, peer.port)["ok"], "nobody promised one"
+    with scripted_target(contexts=(SEG_BINARY, REPORT)) as peer:
+        found = checked(run, tmp_path, peer.port, report=True)
+    assert found["ok"], found
+    assert "takes binary and the report" in found["said"]
+
+
+def test_the_form_of_segmentation_that_was_chosen_is_tried(run: Run, tmp_path: Path) -> None:
+    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+        found = checked(run, tmp_path, peer.port, seg="labelmap")
+    assert not found["ok"]
+    assert "labelmap" in found["said"]
+    assert "targets.pacs.seg" in found["advice"]

@@ -1,0 +1,207 @@
+"""`segnode jobs`, `explain` and `status`, in this process, on a real inbox and database."""
+
+import json
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from node import queue, schema
+from node.config import load
+from node.inbox import Inbox
+from node.package import uses
+from node.states import Kind, State
+from node.tending import Sweep
+from tests.support.commanding import Run, configure
+from tests.support.phantoms import Phantom, make
+from tests.support.received import receive
+from tests.support.rows import T0, a_segment_job, an_arrival
+
+
+@pytest.fixture
+def stored(configured: Path, tmp_path: Path) -> tuple[Path, str]:
+    """Return a configuration whose inbox holds one series with a job, and the study's UID."""
+    config = load(configured)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    made = make(tmp_path / "head", Phantom(shuffle=False))
+    receive(inbox, made.paths, T0)
+    Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    engine.dispose()  # else the collector closes it at any time, and the log of SQLite goes then
+    return configured, str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+
+
+def test_jobs_are_listed_shown_cancelled_and_retried(run: Run, stored: tuple[Path, str]) -> None:
+    options = ["--config", str(stored[0])]
+    (job,) = json.loads(run("jobs", "list", *options, "--json")[1])
+    assert (job["kind"], job["state"], job["payload"]["size"]) == ("segment", "queued", "small")
+    assert json.loads(run("jobs", "list", "--state", "done", *options, "--json")[1]) == []
+    assert "segment" in run("jobs", "list", "--kind", "segment", *options)[1]
+    shown = json.loads(run("jobs", "show", job["id"], *options, "--json")[1])
+    assert [event["what"] for event in shown["events"]]
+    assert "queued" in run("jobs", "show", job["id"], *options)[1]
+    assert run("jobs", "retry", job["id"], *options)[0] == 1, "it waits already"
+    status, said, _ = run("jobs", "cancel", job["id"], *options)
+    assert (status, said) == (0, f"job {job['id']} cancelled\n")
+    status, said, _ = run("jobs", "retry", job["id"], *options)
+    assert (status, said) == (0, f"job {job['id']} queued again\n")
+    engine = schema.open_configured(load(stored[0]).data)
+    assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
+
+
+def test_a_running_job_is_asked_to_stop(run: Run, stored: tuple[Path, str]) -> None:
+    engine = schema.open_configured(load(stored[0]).data)
+    job = queue.claim(engine, Kind.SEGMENT, "w", time.time(), 30.0)
+    assert job is not None
+    assert "asked to stop" in run("jobs", "cancel", job.id, "--config", stored[0])[1]
+
+
+def test_what_is_unknown_ends_with_one(run: Run, stored: tuple[Path, str]) -> None:
+    for arguments in (
+        ["explain", "1.2.3"],
+        ["jobs", "show", "99"],
+        ["jobs", "retry", "99"],
+        ["jobs", "cancel", "99"],
+        ["jobs", "replan", "1.2.3"],
+    ):
+        status, said, errors = run(*arguments, "--config", stored[0])
+        assert (status, said) == (1, "")
+        assert errors.startswith("segnode ")
+        assert "Traceback" not in errors
+
+
+def test_explain_tells_the_story(run: Run, stored: tuple[Path, str]) -> None:
+    status, said, _ = run("explain", stored[1], "--config", stored[0])
+    assert status == 0
+    for part in ("12 MR images from CT01", "rule all: tiny-mr/1.0, size small", "in-progress"):
+        assert part in said
+    told = json.loads(run("explain", stored[1], "--config", stored[0], "--json")[1])
+    assert told["series"][0]["ending"] == "in-progress"
+    assert told["events"][0]["what"] == "received"
+
+
+def test_what_still_arrives_is_told(run: Run, configured: Path, tmp_path: Path) -> None:
+    inbox = Inbox(load(configured).data.dir / "inbox")
+    made = make(tmp_path / "head", Phantom(shuffle=False))
+    receive(inbox, made.paths[:5], time.time(), ends="open")
+    study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+    assert "still arriving: 5 images" in run("explain", study, "--config", configured)[1]
+    assert "an association is still open" in run("status", "--config", configured)[1]
+    told = json.loads(run("status", "--config", configured, "--json")[1])
+    assert [w["instances"] for w in told["arriving"]] == [5]
+
+
+def test_status_is_for_people_too(run: Run, stored: tuple[Path, str]) -> None:
+    status, said, _ = run("status", "--config", stored[0])
+    assert status == 69
+    assert "listener   NOT RUNNING" in said
+    assert "in-progress" in said
+
+
+@pytest.mark.parametrize("command", [["status"], ["jobs", "list"], ["explain", "1.2.3"]])
+def test_looking_at_a_node_that_never_ran_makes_nothing(
+    run: Run, configured: Path, command: list[str]
+) -> None:
+    before = set(configured.parent.rglob("*"))
+    run(*command, "--config", configured)
+    assert set(configured.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", [["status"], ["jobs", "list"], ["jobs", "show", "1"]])
+def test_looking_at_a_node_that_stands_changes_nothing(
+    run: Run, stored: tuple[Path, str], command: list[str]
+) -> None:
+    data = load(stored[0]).data
+    schema.open_configured(data).dispose()  # the last to close it takes SQLite's log with it
+    before = state_of(data.dir)
+    status, said, _ = run(*command, "--config", stored[0])
+    assert status in (0, 69)
+    assert said
+    assert state_of(data.dir) == before
+
+
+def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    }
+
+
+def test_status_names_the_loops_that_are_down(run: Run, stored: tuple[Path, str]) -> None:
+    config = load(stored[0])
+    engine = schema.open_configured(config.data)
+    for process in ("segmenter", "sender", "tending"):
+        queue.heartbeat(engine, process, os.getpid(), time.time())
+    inbox = Inbox(config.data.dir / "inbox")
+    inbox.recover(T0)
+    assert run("status", "--config", stored[0])[0] == 0
+    queue.heartbeat(engine, "sender", os.getpid(), time.time() - 300)
+    status, said, _ = run("status", "--config", stored[0], "--json")
+    assert (status, json.loads(said)["not_running"]) == (69, ["sender"])
+    status, said, _ = run("status", "--config", stored[0])
+    assert status == 69
+    assert "sender     NOT RUNNING, last seen 5 min ago" in said
+    inbox.release()
+
+
+def test_status_refuses_a_database_of_another_version(run: Run, stored: tuple[Path, str]) -> None:
+    engine = schema.open_configured(load(stored[0]).data)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+    status, _, said = run("status", "--config", stored[0])
+    assert status == 78
+    assert "version 99" in said
+
+
+def test_status_refuses_what_is_no_database(run: Run, configured: Path) -> None:
+    data = load(configured).data
+    data.dir.mkdir()
+    (data.dir / schema.FILE_NAME).write_bytes(b"no database" * 1000)
+    status, _, said = run("status", "--config", configured)
+    assert status == 78
+    assert "cannot be read" in said
+
+
+def test_status_of_a_locked_database_is_asked_again_later(
+    run: Run, stored: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
+    file = load(stored[0]).data.dir / schema.FILE_NAME
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")  # a copy or a repair by hand: the node itself never does this
+    status, _, said = run("status", "--config", stored[0])
+    other.close()
+    assert status == 75
+    assert "cannot be read" in said
+    assert run("status", "--config", stored[0])[0] == 69
+
+
+def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+    file = configure(tmp_path / "a.yaml", tiny_models, rules=[])
+    config = load(file)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    made = make(tmp_path / "head", Phantom(shuffle=False))
+    study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+    receive(inbox, made.paths, T0)
+    Sweep(config, engine, inbox, ()).run(T0 + 100)
+    assert "no job" in run("jobs", "replan", study, "--config", file)[1]
+    configure(file, tiny_models)
+    (told,) = json.loads(run("jobs", "replan", study, "--config", file, "--json")[1])
+    assert told["job"] == 1
+    assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
+
+
+def test_nothing_that_a_peer_said_moves_the_cursor(run: Run, configured: Path) -> None:
+    engine = schema.open_configured(load(configured).data)
+    said = "STRANGER\x1b[2J\x1b]0;gone\x07\x9b1A\r\n\u202eend"
+    queue.note(engine, "rejected-association", said, T0, study_uid="1.2.3")
+    queue.record_arrival(engine, an_arrival(modality="\x1b[2JOT"), a_segment_job(), T0)
+    for command in (["status"], ["explain", "1.2.3"], ["jobs", "list"], ["jobs", "show", 1]):
+        shown = run(*command, "--config", configured)[1]
+        assert all(line.isprintable() for line in shown.splitlines()), command
+        assert "gone" not in shown or "STRANGER?[2J?]0;gone??1A???end" in shown
+    assert "STRANGER" in run("status", "--config", configured)[1]
+    assert "?[2JOT images" in run("explain", "1.2.3", "--config", configured)[1]

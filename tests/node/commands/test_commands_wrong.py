@@ -1,0 +1,108 @@
+"""What nobody foresaw, or nobody can mend by trying again, is told in a sentence all the same."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from node.commands import main
+from node.commands.options import LARGEST
+from node.errors import Unsuitable
+from node.imaging import Grid, Volume, nifti
+from tests.support.commanding import Run, configure
+from tests.support.packages import make_tiny_package
+
+
+def findings(run: Run, file: Path) -> dict[str, dict[str, str]]:
+    """Return what `check` finds wrong, by what it looked at."""
+    found = json.loads(run("check", "--config", file, "--json")[1])
+    return {one["what"]: one for one in found if not one["ok"]}
+
+
+@pytest.mark.parametrize("number", ["0", "1.5", str(LARGEST), "9" * 30, "seven"])
+def test_a_number_that_no_job_has_is_wrong_usage(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["jobs", "show", number], ["jobs", "list", "--limit", number]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+        assert "no whole number from 1 on" in capsys.readouterr().err
+
+
+def test_a_damaged_database_is_found_before_the_node_starts(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
+    file = configure(tmp_path / "a.yaml", tiny_models, targets={}, rules=[])
+    assert "database" not in findings(run, file), "there is none yet"
+    (tmp_path / "data" / "segnode.sqlite").write_bytes(b"garbage, and plenty of it " * 100)
+    found = findings(run, file)
+    assert "damaged" in found["database"]["advice"]
+    for words in (["status"], ["jobs", "list"], ["jobs", "retry", "1"], ["explain", "1.2"]):
+        status, said, errors = run(*words, "--config", file)
+        assert (status, said) == (78, "")
+        assert "damaged" in errors
+
+
+def test_an_error_that_nobody_foresaw_is_a_defect_told_without_its_text(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
+    file = configure(tmp_path / "a.yaml", tiny_models, targets={}, rules=[])
+    assert run("jobs", "retry", "1", "--config", file)[0] == 1, "it makes the database"
+    with sqlite3.connect(tmp_path / "data" / "segnode.sqlite") as database:
+        database.execute("DROP TABLE events")
+    status, _, errors = run("explain", "1.2", "--config", file)
+    assert status == 70
+    log, sentence, advice = errors.splitlines()
+    assert json.loads(log)["exception"] == "OperationalError"
+    assert "OperationalError, which nobody foresaw" in sentence
+    assert "report" in advice
+    assert "no such table" not in errors, "an error's text could quote a data set"
+
+
+def test_check_tells_a_caller_whose_address_nobody_knows(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
+    callers = [{"ae": "CT01", "host": "no-such-host.invalid"}, {"ae": "CT02", "host": "10.0.0.0/8"}]
+    file = configure(tmp_path / "a.yaml", tiny_models, callers=callers, targets={}, rules=[])
+    found = findings(run, file)
+    assert found.keys() == {"caller CT01"}
+    assert "no-such-host.invalid" in found["caller CT01"]["said"]
+
+
+def test_check_tells_an_address_that_is_not_ours_from_a_taken_port(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
+    node = {"host": "192.0.2.7", "port": 11112}  # TEST-NET-1, RFC 5737
+    file = configure(tmp_path / "a.yaml", tiny_models, node=node, targets={}, rules=[])
+    assert "Correct node.host" in findings(run, file)["port"]["advice"]
+
+
+def test_verify_goes_on_after_a_golden_case_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    bad = make_tiny_package(tmp_path, task="a-mr", sizes=("small",))
+    make_tiny_package(tmp_path, task="b-mr", sizes=("small",))
+    golden = bad.folder / bad.manifest.golden.image
+    golden.write_bytes(golden.read_bytes()[:-40])
+    status, said, _ = run("models", "verify", "--models", tmp_path, "--json")
+    assert status == 1
+    assert {one["package"]: one["ok"] for one in json.loads(said)} == {
+        "a-mr/1.0": False,
+        "b-mr/1.0": True,
+    }
+
+
+@pytest.mark.parametrize("cut", [-1, -20, 200])
+def test_a_compressed_image_that_is_cut_off_is_unsuitable(tmp_path: Path, cut: int) -> None:
+    image = Volume(np.random.default_rng(1).normal(size=(8, 9, 10)).astype(np.float32), _GRID)
+    whole = tmp_path / "whole.nii.gz"
+    nifti.write(image, whole)
+    part = tmp_path / "part.nii.gz"
+    part.write_bytes(whole.read_bytes()[:cut])
+    assert nifti.read_volume(whole).array.shape == (8, 9, 10)
+    with pytest.raises(Unsuitable):
+        nifti.read_volume(part)
+
+
+_GRID = Grid((8, 9, 10), np.eye(4)[[2, 1, 0, 3]])

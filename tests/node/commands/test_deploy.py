@@ -1,0 +1,67 @@
+"""What runs the node for good asks it the right question: is every loop alive?"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from node.commands import parser
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+CONFIG = Path("/etc/segnode/node.yaml")
+
+
+def test_the_container_is_healthy_only_while_all_loops_run() -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (check,) = re.findall(r"^HEALTHCHECK .* CMD (.*)$", text, re.MULTILINE)
+    command, otherwise = check.split("||")  # Docker defines the statuses 0 and 1 only
+    assert otherwise.split() == ["exit", "1"]
+    asks_for_status(shlex.split(command))
+
+
+def test_kubernetes_asks_the_same() -> None:
+    text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
+    (pod,) = [d for d in yaml.safe_load_all(text) if d["kind"] == "StatefulSet"]
+    (container,) = pod["spec"]["template"]["spec"]["containers"]
+    asks_for_status(container["livenessProbe"]["exec"]["command"])
+
+
+def test_systemd_does_not_repeat_a_start_that_cannot_work() -> None:
+    unit = (DEPLOY / "segnode.service").read_text(encoding="utf-8")
+    assert "RestartPreventExitStatus=78" in unit
+    # that is of the main process alone: what fails before it is repeated for ever
+    assert not [line for line in unit.splitlines() if line.startswith("ExecStartPre")]
+
+
+def test_a_service_of_kubernetes_shows_who_calls() -> None:
+    """`callers` names hosts: the address of a sender must survive the load balancer."""
+    text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
+    (service,) = [d for d in yaml.safe_load_all(text) if d["kind"] == "Service"]
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert service["spec"]["externalTrafficPolicy"] == "Local"
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("compose.yaml", "data:/var/lib/segnode"),
+        ("kubernetes.yaml", "mountPath: /var/lib/segnode"),
+        ("segnode.service", "StateDirectory=segnode"),  # below /var/lib, as systemd has it
+    ],
+)
+def test_folders_that_can_be_written_are_those_that_the_guide_names(file: str, says: str) -> None:
+    guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ *(segnode init .*)$", guide, re.MULTILINE)
+    chosen = parser().parse_args(shlex.split(command)[1:])
+    assert chosen.file == CONFIG
+    assert chosen.data == Path("/var/lib/segnode")
+    assert says in (DEPLOY / file).read_text(encoding="utf-8")
+    assert str(chosen.models) in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+
+
+def asks_for_status(command: list[str]) -> None:
+    assert command[0] == "segnode"
+    chosen = parser().parse_args(command[1:])
+    assert (chosen.command, chosen.config) == ("status", CONFIG)

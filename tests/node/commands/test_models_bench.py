@@ -1,0 +1,169 @@
+"""`segnode models bench`, and what status, check and explain say of sizes and engines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from node import measured, queue, schema
+from node.config import Config, load
+from node.engines import versions
+from node.inbox import Inbox
+from node.measured import here
+from node.package import Package, uses
+from node.package import load as load_package
+from node.segmenter import run as run_segmenter
+from node.tending import Sweep
+from tests.support.commanding import Run, configure
+from tests.support.measuring import a_measurement
+from tests.support.phantoms import Phantom, make
+from tests.support.received import receive
+from tests.support.rows import T0
+
+FAST_S, SLOW_S = 0.01, 1.0  # per patch
+
+
+@pytest.fixture
+def package(tiny_models: Path) -> Package:
+    return load_package(tiny_models / "tiny-mr/1.0")
+
+
+def with_auto(folder: Path, models: Path, **model: Any) -> Path:
+    """Write a configuration in which measurements choose the size."""
+    wanted = {"dir": str(models), "size": "auto", "engine": "onnxruntime"} | model
+    return configure(folder / "node.yaml", models, model=wanted, limits={"threads": 1})
+
+
+def measure(config: Config, package: Package, size: str, **changes: Any) -> None:
+    """Write what this machine might have measured."""
+    host = here(config.limits.threads)
+    found = msgspec.structs.replace(
+        a_measurement(package, size), cpu=host.cpu, threads=host.threads,
+        version=host.versions["onnxruntime"], **changes,
+    )  # fmt: skip
+    measured.write(config.data, found)
+
+
+def planned(file: Path, folder: Path) -> tuple[queue.Job, str]:
+    """Receive a phantom and let it be planned; return its job and its study."""
+    config = load(file)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    receive(inbox, make(folder / "head", Phantom(shuffle=False)).paths, T0)
+    Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    (job,) = queue.list_jobs(engine)
+    engine.dispose()
+    return job, job.study_uid
+
+
+def test_bench_measures_every_size_and_engine_and_keeps_it(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
+    file = with_auto(tmp_path, tiny_models)
+    status, said, _ = run("models", "bench", "--config", file, "--json")
+    found = json.loads(said)
+    assert status == 0
+    assert {(one["size"], one["engine"]) for one in found} == {
+        (size, engine) for size in ("teacher", "small") for engine in versions()
+    }
+    config = load(file)
+    assert len(measured.known(config.data, here(1))) == len(found)
+    said = run("status", "--config", file)[1]
+    assert "tiny-mr/1.0 small    onnxruntime, golden case" in said
+
+
+def test_bench_without_a_configuration_prints_a_table_and_its_progress(
+    run: Run, tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--models", str(tiny_models), "--size", "small", "--threads", "1"]
+    status, said, progress = run("models", "bench", *options)
+    assert (status, said.count("tiny-mr/1.0  small")) == (0, len(versions()))
+    assert said.count("fastest") == 1
+    assert "measuring tiny-mr/1.0, size small, onnxruntime" in progress
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("deadline", "size"), [("30 s", "teacher"), ("2 s", "small")])
+def test_the_deadline_chooses_the_size_and_explain_says_why(
+    run: Run, tmp_path: Path, tiny_models: Path, package: Package, deadline: str, size: str
+) -> None:
+    file = with_auto(tmp_path, tiny_models, deadline=deadline)
+    config = load(file)
+    measure(config, package, "teacher", patch_s=SLOW_S)
+    measure(config, package, "small", patch_s=FAST_S)
+    job, study = planned(file, tmp_path)
+    assert job.segment_payload().size == size
+    said = run("explain", study, "--config", file)[1]
+    assert f"rule all: tiny-mr/1.0, size {size}" in said
+    assert f"the most accurate size that fits {deadline} and" in said
+
+
+def test_a_series_that_cannot_wait_for_measurements_gets_the_smallest_size(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
+    file = with_auto(tmp_path, tiny_models)
+    assert "nothing is measured yet" in run("status", "--config", file)[1]
+    job, study = planned(file, tmp_path)
+    assert job.segment_payload().size == "small"
+    run_segmenter(load(file), once=True)
+    said = run("explain", study, "--config", file)[1]
+    assert "chosen: nothing is measured on this machine yet, so the smallest size runs" in said
+    assert "computed by onnxruntime" in said
+
+
+def test_sizes_have_jobs_of_their_own(tmp_path: Path, tiny_models: Path, package: Package) -> None:
+    keys = set()
+    for deadline in ("30 s", "2 s"):
+        folder = tmp_path / deadline.partition(" ")[0]
+        folder.mkdir()
+        file = with_auto(folder, tiny_models, deadline=deadline)
+        measure(load(file), package, "teacher", patch_s=SLOW_S)
+        measure(load(file), package, "small", patch_s=FAST_S)
+        keys.add(planned(file, folder)[0].dedup_key)
+    assert len(keys) == 2
+
+
+def findings(run: Run, file: Path) -> dict[str, dict[str, Any]]:
+    return {one["what"]: one for one in json.loads(run("check", "--config", file, "--json")[1])}
+
+
+def test_check_refuses_what_cannot_fit_before_any_series_comes(
+    run: Run, tmp_path: Path, tiny_models: Path, package: Package
+) -> None:
+    file = with_auto(tmp_path, tiny_models, size="small", memory="2 GiB")
+    assert "not measured yet" in findings(run, file)["rule all, memory"]["said"]
+    measure(load(file), package, "small", peak_mb=3000.0)
+    found = findings(run, file)["rule all, memory"]
+    assert not found["ok"]
+    assert "MiB at size small, 2048 MiB are allowed" in found["said"]
+    assert "model.memory" in found["advice"]
+    assert run("check", "--config", file)[0] == 1
+
+
+def test_check_says_which_engines_there_are(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+    found = findings(run, with_auto(tmp_path, tiny_models, engine="auto"))["engine"]
+    assert found["ok"]
+    assert f"onnxruntime {versions()['onnxruntime']}" in found["said"]
+
+
+@pytest.mark.skipif("openvino" in versions(), reason="openvino is installed")
+def test_an_engine_that_is_not_installed_stops_the_start(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
+    file = with_auto(tmp_path, tiny_models, engine="openvino")
+    for command in ("check", "serve"):
+        status, said, errors = run(command, "--config", file)
+        assert status == (1 if command == "check" else 78)
+        assert "engine openvino: the package openvino is not installed" in said + errors
+        assert "pip install 'segnode[fast]'" in said + errors
+
+
+def test_a_size_that_no_engine_reproduces_is_told_by_bench_and_status(
+    run: Run, tmp_path: Path, tiny_models: Path, package: Package
+) -> None:
+    file = with_auto(tmp_path, tiny_models)
+    measure(load(file), package, "teacher", problem="the golden case reaches Dice 0.9")
+    said = run("status", "--config", file)[1]
+    assert "tiny-mr/1.0 teacher  the golden case reaches Dice 0.9" in said

@@ -1,0 +1,210 @@
+"""`segnode serve`: how a loop ends, and when the whole node ends with it. Real processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from node import segmenter
+from node.commands.serve import LONGEST_PAUSE_S, LOOPS, STEADY_S, after
+from node.segmenter import messages
+from node.segmenter.messages import Bounds
+from tests.support.commanding import configure
+from tests.support.running import segnode, wait_until
+
+LISTEN = ("--only", "listener")
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """Return the configuration of a node whose port another program holds, and that port."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = int(other.getsockname()[1])
+        node = {"host": "127.0.0.1", "port": port}
+        yield configure(tmp_path / "a.yaml", tmp_path, node=node, rules=[]), port
+
+
+@pytest.fixture
+def free(tmp_path: Path) -> Path:
+    return configure(tmp_path / "a.yaml", tmp_path, rules=[])
+
+
+def serve(file: Path, *options: str, stdin: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "node", "serve", "--config", str(file), *options]
+    return subprocess.Popen(command, stdin=stdin, stderr=subprocess.PIPE)
+
+
+def ended(process: "subprocess.Popen[bytes]", within_s: float = 90.0) -> tuple[int, str]:
+    """Return status and errors of a process that ends while its input is still open."""
+    try:
+        process.wait(within_s)
+    finally:
+        process.kill()
+    assert process.stderr is not None
+    said = process.stderr.read().decode()
+    process.communicate()
+    return process.returncode, said
+
+
+def test_a_loop_that_cannot_start_says_so_in_one_line_of_the_log(taken: tuple[Path, int]) -> None:
+    file, port = taken
+    status, said = ended(serve(file, *LISTEN, "--lifeline"))
+    assert status == 78, said
+    (line,) = [json.loads(text) for text in said.splitlines()]
+    assert (line["process"], line["level"], line["code"]) == (
+        "listener",
+        "critical",
+        "misconfigured",
+    )
+    assert f"port {port}" in line["message"]
+    assert line["advice"]
+
+
+@pytest.mark.timeout(180)
+def test_a_taken_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> None:
+    file, port = taken
+    node = serve(file)
+    status, said = ended(node)
+    lines = [json.loads(text) for text in said.splitlines()]
+    assert status == 78, said
+    assert any(f"port {port}" in line["message"] for line in lines)
+    assert "listener" in lines[-1]["message"]
+    started = [line["pid"] for line in lines if line["message"] == "started"]
+    assert started
+    assert not [pid for pid in started if psutil.pid_exists(pid)]
+
+
+def test_a_data_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    file = configure(tmp_path / "a.yaml", tmp_path, data={"dir": "file/data"}, rules=[])
+    status, said = ended(serve(file))
+    assert status == 74
+    assert said.splitlines()[0].startswith(f"segnode serve: {tmp_path}/file/data: Not a directory")
+    status, said = ended(serve(file, *LISTEN))
+    (line,) = [json.loads(text) for text in said.splitlines()]
+    assert (status, line["code"], line["process"]) == (74, "no-access", "listener")
+    assert line["advice"]
+
+
+def test_a_loop_started_by_hand_needs_no_standard_input(free: Path) -> None:
+    process = serve(free, *LISTEN, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: b"listening" in read(process), 60, lambda: "it does not listen", 0)
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+def test_a_loop_ends_with_whoever_holds_its_lifeline(free: Path) -> None:
+    process = serve(free, *LISTEN, "--lifeline")
+    wait_until(lambda: b"listening" in read(process), 60, lambda: "it does not listen", 0)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+def test_the_node_ends_with_whoever_holds_its_lifeline(free: Path) -> None:
+    node = serve(free, "--lifeline")
+    started: list[int] = []
+    while len(started) < len(LOOPS):
+        line = json.loads(read(node))
+        started += [line["pid"]] if line["message"] == "started" else []
+    assert node.stdin is not None
+    node.stdin.close()
+    assert node.wait(60) == 0
+    wait_until(lambda: not any(map(is_there, started)), 60, lambda: "its loops outlive it")
+    assert node.stderr is not None
+    node.stderr.close()
+
+
+def test_status_is_fine_only_while_the_node_runs(free: Path) -> None:
+    node = serve(free, "--log-level", "warning")
+
+    def told() -> tuple[int, list[str]]:
+        done = segnode("status", "--json", "--config", str(free))
+        return done.returncode, json.loads(done.stdout)["not_running"]
+
+    try:
+        wait_until(lambda: told() == (0, []), 90, lambda: str(told()))
+    finally:
+        node.terminate()
+        node.communicate(timeout=60)
+    assert told() == (69, list(LOOPS))
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def read(process: "subprocess.Popen[bytes]") -> bytes:
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line, "it ended"
+    return line
+
+
+@pytest.mark.parametrize(
+    ("status", "ran_s", "pause_s", "was_steady", "is_fatal"),
+    [
+        (78, 1.0, 1.0, False, True),
+        (78, STEADY_S - 1, 4.0, False, True),
+        (78, 1.0, 0.0, False, False),  # a predecessor that is dying may hold the port just now
+        (78, STEADY_S + 1, 4.0, False, False),  # it worked: what is wrong now may pass
+        (78, 1.0, 4.0, True, False),
+        (1, 1.0, 4.0, False, False),
+        (-9, 1.0, 4.0, False, False),
+        (75, 1.0, 4.0, False, False),
+    ],
+)
+def test_only_a_start_that_is_misconfigured_twice_is_final(
+    status: int, ran_s: float, pause_s: float, was_steady: bool, is_fatal: bool
+) -> None:
+    assert after(status, ran_s, pause_s, was_steady=was_steady).is_fatal is is_fatal
+
+
+def test_a_steady_loop_that_is_misconfigured_later_waits_longer_and_longer() -> None:
+    sequels = [after(78, STEADY_S + 1, 0.0, was_steady=False)]
+    for _ in range(3):
+        sequels.append(after(78, 1.0, sequels[-1].next_pause_s, was_steady=True))
+    assert not any(sequel.is_fatal for sequel in sequels)
+    assert [sequel.pause_s for sequel in sequels] == [0.0, 1.0, 2.0, 4.0]
+
+
+def test_the_pause_doubles_up_to_its_limit_and_a_steady_loop_starts_at_once() -> None:
+    pauses = [0.0]
+    for _ in range(8):
+        pauses.append(after(1, 1.0, pauses[-1], was_steady=False).next_pause_s)
+    assert pauses[:4] == [0.0, 1.0, 2.0, 4.0]
+    assert pauses[-1] == LONGEST_PAUSE_S
+    assert after(1, STEADY_S + 1, 16.0, was_steady=True).pause_s == 0.0
+
+
+def test_a_child_that_nobody_listens_to_ends_without_aborting() -> None:
+    """Its answers cannot be written, while its other thread still reads tasks."""
+    bounds = Bounds(memory_bytes=1 << 32, niceness=0, threads=1, log_level="INFO")
+    gone, kept = os.pipe()
+    os.close(gone)  # before it says that it is ready
+    module = f"{segmenter.__name__}.child"
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, messages.encode(bounds).decode()],
+        stdin=subprocess.PIPE, stdout=kept, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(kept)
+    status, said = ended(process)
+    assert status == 1, said
+    assert "Fatal Python error" not in said

@@ -1,0 +1,218 @@
+"""Engines: the same scores from each, and what is said where one is not there."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from node import engines
+from node.engines import OPENVINO, OPENVINO_BF16, cpu
+from node.errors import BadPackage, Misconfigured
+from node.package import Package
+from node.pipeline import golden_dice, open_student
+from node.student import Student
+from tests.support.measuring import ENGINES_HERE
+from tests.support.packages import make_tiny_package
+
+needs_openvino = pytest.mark.skipif(
+    OPENVINO not in engines.versions(), reason="openvino is not installed"
+)
+# bfloat16 keeps 8 bits: the intensities of the phantom, up to 900, are rounded to steps of 4
+TOLERANCE = {OPENVINO_BF16: 2e-2}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    return make_tiny_package(tmp_path / "models")
+
+
+@pytest.fixture
+def patch() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 900, (16, 16, 16)).astype(np.float32)
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_every_engine_gives_the_scores_of_onnxruntime(
+    package: Package, patch: np.ndarray, engine: str
+) -> None:
+    mine, theirs = (open_student(package, "small", 1, name) for name in (engine, "onnxruntime"))
+    assert mine.engine == engine
+    assert (mine.patch_zyx, mine.n_classes) == (theirs.patch_zyx, theirs.n_classes)
+    wanted = theirs(patch)
+    assert np.abs(mine(patch) - wanted).max() <= TOLERANCE.get(engine, 1e-5) * np.abs(wanted).max()
+
+
+@needs_openvino
+def test_openvino_leaves_the_classes_of_a_voxel_side_by_side(
+    package: Package, patch: np.ndarray
+) -> None:
+    """Turning them, on one thread, took most of the time of a network with many classes."""
+    scores = open_student(package, "small", 1, OPENVINO)(patch)
+    assert np.moveaxis(scores, 0, -1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_every_engine_reproduces_the_golden_case(package: Package, engine: str) -> None:
+    assert golden_dice(package, "small", 1, engine) == 1.0
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_rubbish_is_no_network(tmp_path: Path, engine: str) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"not a network")
+    with pytest.raises(BadPackage, match=r"x\.onnx is not a network that"):
+        Student(tmp_path / "x.onnx", 1, engine)
+
+
+def test_an_absent_library_is_named_with_the_key_and_the_remedy() -> None:
+    code = (
+        "import sys; sys.modules['openvino'] = None\n"
+        "from node import engines\n"
+        "assert list(engines.versions()) == ['onnxruntime']\n"
+        "engines.import_library('openvino')\n"
+        "engines.require('onnxruntime')\n"
+        "engines.require('openvino')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (
+        "node.errors.Misconfigured: engine openvino: the package openvino is not installed"
+        in done.stderr
+    )
+    assert "pip install 'segnode[fast]'" in done.stderr
+
+
+def test_a_library_that_is_broken_stops_nobody_else(package: Package, tmp_path: Path) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino/__init__.py").write_text("raise ImportError('libtbb.so is missing')")
+    (tmp_path / "openvino-9.9.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: openvino\nVersion: 9.9\n"
+    (tmp_path / "openvino-9.9.dist-info/METADATA").write_text(metadata)
+    code = (
+        "from pathlib import Path\n"
+        "from node import engines\n"
+        "assert engines.versions()['openvino'] == '9.9'\n"
+        "engines.import_library('openvino')\n"
+        f"file = Path({str(package.network_file('small'))!r})\n"
+        "engines.open_network('onnxruntime', file, 1)\n"
+        "engines.open_network('openvino', file, 1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join([str(tmp_path), *sys.path])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Misconfigured: engine openvino: openvino 9.9 cannot be loaded" in done.stderr
+
+
+@needs_openvino
+@pytest.mark.skipif(cpu.has_bf16(), reason="this CPU computes in bfloat16")
+def test_a_precision_that_the_cpu_lacks_is_refused(package: Package) -> None:
+    assert OPENVINO_BF16 not in engines.versions()
+    with pytest.raises(Misconfigured, match="does not compute in bfloat16"):
+        open_student(package, "small", 1, OPENVINO_BF16)
+
+
+@needs_openvino
+@pytest.mark.skipif(cpu.has_bf16(), reason="this CPU computes in bfloat16")
+def test_the_library_is_asked_for_the_precision_too(package: Package) -> None:
+    from node.engines.open_vino import OpenVino  # noqa: PLC0415  optional
+
+    with pytest.raises(Misconfigured, match="bf16"):
+        OpenVino(package.network_file("small"), 1, "bf16", None)
+
+
+@needs_openvino
+def test_a_compiled_network_is_kept_and_used_again(
+    package: Package, patch: np.ndarray, tmp_path: Path
+) -> None:
+    first = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
+    (kept,) = (tmp_path / "kept").iterdir()
+    written = kept.stat().st_mtime_ns
+    package.network_file("small").write_bytes(b"")  # nothing is compiled: nothing is read
+    again = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
+    np.testing.assert_array_equal(first(patch), again(patch))
+    assert kept.stat().st_mtime_ns == written
+
+
+@needs_openvino
+@pytest.mark.parametrize("damage", ["weights", "cut", "empty"])
+def test_a_damaged_compiled_network_is_compiled_again(
+    package: Package, patch: np.ndarray, tmp_path: Path, damage: str
+) -> None:
+    wanted = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
+    (kept,) = (tmp_path / "kept").iterdir()
+    whole = kept.read_bytes()
+    altered = whole[:32] + compiled_with_other_weights(package, tmp_path)
+    kept.write_bytes({"weights": altered, "cut": whole[: len(whole) // 2], "empty": b""}[damage])
+    got = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
+    np.testing.assert_array_equal(got, wanted)
+    mended = kept.read_bytes()
+    assert hashlib.sha256(mended[32:]).digest() == mended[:32]
+
+
+def compiled_with_other_weights(package: Package, folder: Path) -> bytes:
+    """Return what OpenVINO would take for the network: only the numbers in it are others."""
+    model = onnx.load(package.network_file("small"))
+    for constant in model.graph.initializer:
+        other = numpy_helper.to_array(constant) * np.float32(0.5)
+        constant.CopyFrom(numpy_helper.from_array(other, constant.name))
+    onnx.save(model, folder / "other.onnx")
+    Student(folder / "other.onnx", 1, OPENVINO, folder / "other" / "x")
+    (file,) = (folder / "other").iterdir()
+    return file.read_bytes()[32:]
+
+
+@needs_openvino
+def test_another_package_or_size_has_another_compiled_network(
+    package: Package, tmp_path: Path
+) -> None:
+    for size in ("small", "teacher"):
+        open_student(package, size, 1, OPENVINO, tmp_path / "kept")
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+@needs_openvino
+def test_a_compiled_network_of_an_earlier_library_makes_room(
+    package: Package, tmp_path: Path
+) -> None:
+    open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
+    (kept,) = (tmp_path / "kept").iterdir()
+    family, _, _ = kept.name.rpartition("-")
+    old = kept.with_name(f"{family}-0123456789abcdef.openvino")
+    kept.rename(old)
+    open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_no_engine_tells_anybody(package: Package, tmp_path: Path, engine: str) -> None:
+    """As they come, both libraries look for a statistics server, and write into the home.
+
+    onnxruntime speaks below Python, where only its traces in the home can be seen.
+    """
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "heard = []\n"
+        "def hear(event, _):\n"
+        "    if event.startswith('socket.') or event == 'subprocess.Popen': heard.append(event)\n"
+        "sys.addaudithook(hear)\n"
+        "from node.student import Student\n"
+        f"Student(Path({str(package.network_file('small'))!r}), 1, {engine!r})\n"
+        "assert not sys.modules.get('openvino_telemetry')\n"
+        "time.sleep(1)\n"
+        "assert not heard, heard"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HOME": str(home), "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not list(home.iterdir())

@@ -1,0 +1,133 @@
+"""What the sweep believes, and for how long: clocks that tick slowly, disks in trouble."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from node import queue
+from node.config import load_text
+from node.inbox import SeriesFolder
+from node.states import Ending
+from node.tending.recall import LONGEST_PAUSE_S, RECHECK_S, TICK_S
+from tests.support.phantoms import Made, Phantom, make
+from tests.support.received import receive
+from tests.support.rows import T0
+from tests.support.tended import QUIET, RULES, SETTLED, Site
+
+FAILS = Path("/proc/self/mem")  # can be opened, and answers each read of its beginning with EIO
+
+
+def receive_unseen(site: Site, paths: Sequence[Path], folder: SeriesFolder) -> None:
+    """Receive more images in the same tick of the file system's clock."""
+    receive(site.inbox, paths, T0 + 0.1)
+    os.utime(folder.path, ns=(folder.mtime_ns, folder.mtime_ns))
+
+
+def put_trouble(folder: SeriesFolder, image: Path) -> bytes:
+    content = image.read_bytes()
+    image.unlink()
+    image.symlink_to(FAILS)
+    os.utime(folder.path, (T0, T0))
+    return content
+
+
+def mend(folder: SeriesFolder, image: Path, content: bytes) -> None:
+    image.unlink()
+    image.write_bytes(content)
+    os.utime(folder.path, (T0, T0))
+
+
+def test_images_of_the_same_tick_are_seen_before_the_decision(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths[:-2], T0)
+    assert site.sweep.run(T0 + 0.5) == 0
+    receive_unseen(site, head.paths[-2:], folder)
+    assert site.sweep.run(SETTLED) == 1
+    assert [story.arrival.instances for story in queue.stories(site.engine)] == [12]
+
+
+def test_images_of_the_same_tick_are_seen_soon_after_the_decision(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths[:-2], T0)
+    assert site.sweep.run(T0 + 1) == 1
+    receive_unseen(site, head.paths[-2:], folder)
+    assert site.sweep.run(T0 + 1 + TICK_S) == 0, "late images wait for quiet"
+    assert site.sweep.run(QUIET) == 1
+    assert [story.arrival.instances for story in queue.stories(site.engine)] == [10, 12]
+
+
+def test_images_that_no_clock_shows_are_found_some_time(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths[:-2], T0)
+    assert site.sweep.run(QUIET) == 1
+    receive_unseen(site, head.paths[-2:], folder)
+    assert site.sweep.run(QUIET + 1) == 0
+    assert site.sweep.run(QUIET + RECHECK_S) == 1
+    assert [story.arrival.instances for story in queue.stories(site.engine)] == [10, 12]
+
+
+def test_a_clock_of_the_disk_that_runs_ahead_makes_no_haste(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    ahead = msgspec.structs.replace(folder, mtime_ns=int((T0 + 3600) * 1e9))
+    site.sweep._settled.add(ahead, T0)
+    assert site.sweep._settled.holds(ahead, T0 + TICK_S)
+    assert not site.sweep._settled.holds(ahead, T0 + RECHECK_S)
+
+
+def test_a_disk_in_trouble_decides_nothing_and_is_asked_again(
+    site: Site, head: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    image = site.inbox.instances(folder)[3].path
+    content = put_trouble(folder, image)
+    for second in range(120):
+        assert site.sweep.run(QUIET + second) == 0
+    assert queue.stories(site.engine) == []
+    assert 5 < len(caplog.records) < 12, "ever more rarely"
+    assert "Input/output error" in caplog.records[0].message
+    (waiting,) = site.sweep.waiting(QUIET + 120)
+    assert waiting.why == "its images cannot be read for now: Input/output error; it is tried again"
+    mend(folder, image, content)
+    assert site.sweep.run(QUIET + 120 + LONGEST_PAUSE_S) == 1
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+
+
+def test_a_disk_in_trouble_keeps_no_other_series_waiting(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    put_trouble(folder, site.inbox.instances(folder)[0].path)
+    receive(site.inbox, make(tmp_path / "well", Phantom(seed=2)).paths, T0)
+    assert site.sweep.run(QUIET) == 1
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+
+
+# -- who sent it
+
+
+@pytest.mark.parametrize("lost", ["gone", "damaged"])
+def test_a_lost_marker_does_not_lose_the_caller(site: Site, head: Made, lost: str) -> None:
+    folder = receive(site.inbox, head.paths, T0, ae="MR01")
+    (marker,) = folder.path.glob("*.released")
+    if lost == "gone":
+        marker.unlink()
+    else:
+        marker.write_bytes(b"")
+    os.utime(folder.path, (T0, T0))
+    text = RULES.replace("modality: MR", "caller: MR01")
+    sweep = site.fresh(load_text(text, base=site.config.model.dir.parent))
+    assert sweep.run(QUIET) == 1
+    (story,) = queue.stories(site.engine)
+    assert (story.ending, story.arrival.caller_ae) == (Ending.IN_PROGRESS, "MR01")
+
+
+def test_two_senders_in_the_files_are_no_caller(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths[:6], T0, ae="MR01")
+    folder = receive(site.inbox, head.paths[6:], T0 + 0.1, ae="MR02")
+    for marker in folder.path.glob("*.released"):
+        marker.unlink()
+    os.utime(folder.path, (T0, T0))
+    assert site.sweep.run(QUIET) == 1
+    (story,) = queue.stories(site.engine)
+    assert story.arrival.caller_ae == ""

@@ -1,0 +1,304 @@
+"""The periodic work on a real inbox and a real database; time is an argument."""
+
+import os
+import time
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from node import queue, tending
+from node.config import load_text
+from node.errors import Defect
+from node.inbox import Note
+from node.package import uses
+from node.queue import Destination
+from node.states import Ending, Kind, State
+from node.tending import Sweep, upkeep
+from tests.support.enhanced import enhance
+from tests.support.phantoms import REFUSED, Made, Phantom, make
+from tests.support.received import receive
+from tests.support.rows import T0
+from tests.support.running import wait_until
+from tests.support.tended import QUIET, RULES, SETTLED, Site, other
+
+# -- the sweep
+
+
+def test_a_complete_series_is_decided_exactly_once(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    assert site.sweep.run(T0 + 0.5) == 0
+    assert site.sweep.run(SETTLED) == 1
+    assert [site.sweep.run(SETTLED + n) for n in range(5)] == [0] * 5
+    (story,) = queue.stories(site.engine)
+    assert story.arrival.instances == len(head.paths)
+    assert (story.arrival.caller_ae, story.arrival.modality) == ("CT01", "MR")
+    assert story.segment is not None
+    payload = story.segment.segment_payload()
+    assert len(payload.files) == len(head.paths)
+    assert payload.targets == (Destination(name="pacs"),)
+
+
+def test_one_enhanced_image_is_a_whole_series(site: Site, head: Made, tmp_path: Path) -> None:
+    folder = receive(site.inbox, [enhance(head, tmp_path / "enhanced.dcm")], T0)
+    assert site.sweep.run(T0 + 0.5) == 0
+    assert site.sweep.run(SETTLED) == 1, "its release says that it is complete"
+    (story,) = queue.stories(site.engine)
+    assert story.arrival.instances == 1
+    assert story.segment is not None
+    (file,) = site.inbox.instances(folder)
+    assert story.segment.segment_payload().files == (file.path.name,)
+
+
+def test_an_enhanced_image_with_a_gap_waits_for_more(site: Site, tmp_path: Path) -> None:
+    gap = make(tmp_path / "gap", Phantom(drop=(5,)))
+    receive(site.inbox, [enhance(gap, tmp_path / "enhanced.dcm")], T0)
+    assert site.sweep.run(SETTLED) == 0
+    assert site.sweep.run(QUIET) == 1
+    assert site.ends() == [(Ending.REFUSED, "missing-slice")]
+
+
+def test_a_restart_decides_nothing_a_second_time(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    again = site.fresh()
+    assert again.run(QUIET) == 0
+    assert len(queue.list_jobs(site.engine)) == 1
+
+
+def test_a_restart_reads_no_header_of_a_decided_series(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    for file in site.inbox.instances(folder):
+        file.path.write_bytes(b"spoilt")  # whoever reads it finds no image
+    again = site.fresh()
+    assert again.waiting(QUIET) == []
+    assert again.run(QUIET) == 0
+    assert again._headers == {}
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+
+
+def test_the_same_images_again_change_nothing(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    receive(site.inbox, head.paths[::-1], QUIET, ae="OTHER")
+    assert site.sweep.run(QUIET + 100) == 0
+    assert len(queue.stories(site.engine)) == 1
+
+
+def test_late_images_are_another_arrival_and_supersede_the_waiting_job(
+    site: Site, head: Made
+) -> None:
+    receive(site.inbox, head.paths[:-2], T0)
+    site.sweep.run(QUIET)
+    receive(site.inbox, head.paths[-2:], QUIET + 10)
+    assert site.sweep.run(QUIET + 12) == 0, "late images wait for quiet"
+    assert site.sweep.run(QUIET + 71) == 1
+    first, second = queue.stories(site.engine)
+    assert [s.arrival.instances for s in (first, second)] == [10, 12]
+    assert first.segment is not None
+    assert first.segment.code == "superseded"
+    assert second.ending is Ending.IN_PROGRESS
+
+
+def test_two_contents_under_one_uid_are_held(site: Site, head: Made, tmp_path: Path) -> None:
+    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, twin], T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+
+
+def test_two_patients_in_one_series_are_held(site: Site, head: Made, tmp_path: Path) -> None:
+    stranger = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
+    receive(site.inbox, [stranger, *head.paths[1:]], T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+
+
+def test_an_unreadable_instance_refuses_the_series(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.inbox.instances(folder)[0].path.write_bytes(b"no DICOM at all")
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.REFUSED, "not-an-image")]
+
+
+@pytest.mark.parametrize("code", sorted(REFUSED.keys() - {"not-an-image"}))
+def test_every_bad_geometry_ends_refused_by_its_name(site: Site, tmp_path: Path, code: str) -> None:
+    made = make(tmp_path / "bad", REFUSED[code])
+    receive(site.inbox, made.paths, T0)
+    assert site.sweep.run(QUIET) == 1
+    assert site.ends() == [(Ending.REFUSED, code)]
+
+
+def test_nothing_matches_and_the_reason_is_recorded(site: Site, tmp_path: Path) -> None:
+    receive(site.inbox, make(tmp_path / "ct", Phantom(modality="CT")).paths, T0)
+    site.sweep.run(QUIET)
+    (story,) = queue.stories(site.engine)
+    assert (story.ending, story.arrival.code) == (Ending.NO_RULE, "no-rule")
+    assert "modality is CT, not MR" in story.arrival.reason
+
+
+def test_a_defect_in_one_series_holds_that_one_and_no_other(site: Site, tmp_path: Path) -> None:
+    sick = make(tmp_path / "sick", Phantom(seed=2, tags={"SeriesDescription": "sick"}))
+    well = make(tmp_path / "well", Phantom(seed=3, tags={"SeriesDescription": "well"}))
+    receive(site.inbox, sick.paths, T0)
+    receive(site.inbox, well.paths, T0)
+    rule = "- {name: lost, when: {description: sick}, use: tiny-mr, send_to: [pacs]}\n- {name"
+    config = load_text(RULES.replace("- {name", rule), base=site.config.model.dir.parent)
+    usable = [use for use in uses(config) if use.rule != "lost"]  # its package is nowhere
+    sweep = Sweep(config, site.engine, site.inbox, usable)
+    assert sweep.run(SETTLED) == 1, "the sound series is decided at once"
+    assert sweep.run(SETTLED + 1) == 0
+    assert sweep.run(QUIET) == 1, "the other one when no more images come"
+    assert sweep.run(QUIET + 1) == 0
+    assert sorted(site.ends()) == [(Ending.HELD, "defect"), (Ending.IN_PROGRESS, "")]
+    assert site.fresh().run(QUIET + 2) == 0
+
+
+def test_after_a_defect_was_mended_a_person_replans(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    broken = Sweep(site.config, site.engine, site.inbox, ())  # a rule without its package
+    broken.run(QUIET)
+    assert site.ends() == [(Ending.HELD, "defect")]
+    with pytest.raises(Defect, match="planning this series failed"):  # not mended yet
+        broken.decide_again(folder, QUIET + 1)
+    assert site.ends() == [(Ending.HELD, "defect")]
+    recorded = site.fresh().decide_again(folder, QUIET + 1)
+    assert recorded is not None
+    assert recorded.job_id is not None
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+
+
+def test_new_rules_decide_again_only_what_has_no_job(site: Site, tmp_path: Path) -> None:
+    made = make(tmp_path / "ct", Phantom(modality="CT"))
+    folder = receive(site.inbox, made.paths, T0)
+    site.sweep.run(QUIET)
+    text = RULES.replace("modality: MR", "modality: CT").replace("use: tiny-mr", "use: none")
+    config = load_text(text.replace(", send_to: [pacs]", ""), base=site.config.model.dir.parent)
+    assert site.fresh(config).decide_again(folder, QUIET + 5) is not None
+    (story,) = queue.stories(site.engine)
+    assert (story.arrival.code, story.arrival.planned_at) == ("rule-says-none", QUIET + 5)
+
+
+def test_deciding_again_leaves_a_job_alone(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    before = queue.list_jobs(site.engine)
+    recorded = site.fresh().decide_again(folder, QUIET)
+    assert recorded is not None
+    assert not recorded.is_new
+    assert queue.list_jobs(site.engine) == before
+
+
+def test_deciding_again_an_empty_folder_says_so(site: Site, head: Made) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    for file in site.inbox.instances(folder):
+        file.path.unlink()
+    assert site.sweep.decide_again(folder, QUIET) is None
+    assert site.sweep.run(QUIET) == 0
+
+
+def test_what_still_arrives_says_what_it_waits_for(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths[:5], T0, ends="open")
+    (waiting,) = site.sweep.waiting(T0 + 1)
+    assert (waiting.instances, waiting.caller_ae) == (5, "CT01")
+    assert waiting.why == "an association is still open"
+    assert waiting.until == T0 + 60
+    assert site.sweep.run(T0 + 59) == 0
+    assert site.sweep.run(T0 + 60) == 1
+    assert site.sweep.waiting(T0 + 60) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "ends", "after_s", "why"),
+    [
+        ((), "released", 0.1, "released, settling"),
+        ((), "aborted", 0.1, "waiting for quiet"),
+        ((5,), "released", 1.5, "more images may come"),
+        ((5,), "released", 60.0, "no image for 60 s"),
+    ],
+)
+def test_the_sign_for_completion_is_said(
+    site: Site, head: Made, missing: tuple[int, ...], ends: Any, after_s: float, why: str
+) -> None:
+    came = [path for z, path in enumerate(head.paths) if z not in missing]
+    receive(site.inbox, came, T0, ends=ends)
+    (waiting,) = site.sweep.waiting(T0 + after_s)
+    assert waiting.why.startswith(why)
+
+
+def test_a_broken_database_stops_the_sweep_and_not_the_series(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    with site.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE arrivals RENAME TO hidden"))
+    with pytest.raises(sa.exc.OperationalError):
+        site.sweep.run(SETTLED)
+    with site.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE hidden RENAME TO arrivals"))
+    assert site.sweep.run(SETTLED) == 1
+
+
+# -- notes, leases, signs of life
+
+
+def test_notes_are_recorded_and_then_dropped(site: Site) -> None:
+    note = Note(kind="rejected-association", message="STRANGER may not send", advice="Add it.")
+    for _ in range(3):
+        site.inbox.note(note, T0)
+    upkeep.record_notes(site.engine, site.inbox, T0 + 5)
+    upkeep.record_notes(site.engine, site.inbox, T0 + 6)
+    (event,) = queue.remarks(site.engine)
+    assert event.what == "rejected-association"
+    assert event.detail == "STRANGER may not send (3 times) Add it."
+    assert event.at == T0
+    assert site.inbox.read_notes() == []
+
+
+def test_a_note_about_a_series_is_a_line_of_its_story(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    (story,) = queue.stories(site.engine)
+    site.inbox.note(
+        Note(kind="refused-instance", message="too large", study=story.arrival.study_uid), T0 + 9
+    )
+    upkeep.record_notes(site.engine, site.inbox, T0 + 10)
+    told = queue.events_of(site.engine, study_uid=story.arrival.study_uid)
+    assert told[-1].what == "refused-instance"
+
+
+def test_a_silent_worker_loses_its_job_to_the_next_one(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    assert queue.claim(site.engine, Kind.SEGMENT, "w", T0 + 5, 30.0) is not None
+    upkeep.expire_leases(site.engine, site.config, T0 + 34)
+    assert queue.counts(site.engine)[Kind.SEGMENT, State.RUNNING] == 1
+    upkeep.expire_leases(site.engine, site.config, T0 + 36)
+    assert queue.counts(site.engine)[Kind.SEGMENT, State.QUEUED] == 1
+
+
+def test_the_heart_beats(site: Site) -> None:
+    upkeep.beat(site.engine, T0)
+    upkeep.beat(site.engine, T0 + 10)
+    (beat,) = queue.beats(site.engine)
+    assert (beat.process, beat.pid, beat.at) == ("tending", os.getpid(), T0 + 10)
+
+
+def test_the_loop_calls_everything_and_stops(site: Site, head: Made) -> None:
+    receive(site.inbox, head.paths, time.time() - 100)
+    site.inbox.note(Note(kind="no-context", message="nothing fits"), T0)
+    stop = Event()
+    loop = Thread(target=tending.run, args=(site.config, stop))
+    loop.start()
+    try:
+        wait_until(
+            lambda: bool(queue.stories(site.engine) and queue.remarks(site.engine)),
+            20,
+            lambda: "the loop did not sweep",
+        )
+    finally:
+        stop.set()
+        loop.join(20)
+    assert not loop.is_alive()
+    assert [beat.process for beat in queue.beats(site.engine)] == ["tending"]

@@ -1,0 +1,256 @@
+"""The inbox keeps bytes: once, whole, beside each other, and under names of its own."""
+
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from node.errors import DiskLow, Misconfigured
+from node.inbox import (
+    IMPLEMENTATION_UID,
+    Association,
+    Inbox,
+    Incoming,
+    Kept,
+    Note,
+    inputs_digest,
+    instances,
+    is_uid,
+    read_markers,
+    read_series,
+    series_key,
+)
+from node.inbox import markers as markers_module
+from node.inbox import notes as notes_module
+from tests.support.peers import CT, EXPLICIT, SERIES, STUDY, ct, encode
+
+
+def incoming(number: int = 1, value: int = 0, **other: str) -> Incoming:
+    facts = {
+        "study": STUDY,
+        "series": SERIES,
+        "sop_class": CT,
+        "sop_instance": f"{SERIES}.{number}",
+        "transfer_syntax": EXPLICIT,
+    }
+    return Incoming(**facts | other, data=encode(ct(number, value=value)), received=100.0)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Inbox:
+    return Inbox(tmp_path / "inbox")
+
+
+@pytest.fixture
+def visit(inbox: Inbox) -> Association:
+    return inbox.open("CT01", "10.1.2.3", 99.0)
+
+
+def test_a_kept_instance_is_a_dicom_file_with_the_data_set_untouched(
+    inbox: Inbox, visit: Association
+) -> None:
+    assert inbox.keep(incoming(), visit) is Kept.new
+    (folder,) = inbox.series_folders()
+    (file,) = inbox.instances(folder)
+    found = pydicom.dcmread(file.path)
+    assert found.file_meta.SourceApplicationEntityTitle == "CT01"
+    assert found.file_meta.TransferSyntaxUID == EXPLICIT
+    assert found.file_meta.MediaStorageSOPInstanceUID == f"{SERIES}.1"
+    assert found.file_meta.ImplementationClassUID == IMPLEMENTATION_UID
+    assert file.path.read_bytes().endswith(encode(ct(1)))
+    assert file.bytes == file.path.stat().st_size
+    assert list(inbox.passing.iterdir()) == []
+
+
+def test_the_same_bytes_again_write_nothing(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(), visit)
+    (folder,) = inbox.series_folders()
+    (before,) = inbox.instances(folder)
+    written = before.path.stat()
+    assert inbox.keep(incoming(), inbox.open("PACS", "10.1.2.4", 100.0)) is Kept.identical
+    assert before.path.stat() == written
+
+
+def test_other_content_under_the_same_uid_is_kept_beside(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(), visit)
+    assert inbox.keep(incoming(value=7), visit) is Kept.conflicting
+    assert inbox.keep(incoming(value=7), visit) is Kept.identical
+    assert inbox.keep(incoming(value=8), inbox.open("B", "h", 1.0)) is Kept.conflicting
+    (folder,) = inbox.series_folders()
+    files = inbox.instances(folder)
+    assert len(files) == 3
+    assert len({file.sop_key for file in files}) == 1
+
+
+def test_a_folder_says_whose_it_is_without_decoding(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(), visit)
+    (folder,) = inbox.series_folders()
+    record = read_series(folder.path)
+    assert record is not None
+    assert (record.study, record.series, record.first_seen) == (STUDY, SERIES, 100.0)
+    assert folder.key == series_key(STUDY, SERIES)
+    assert read_series(inbox.root) is None
+
+
+def test_the_inputs_digest_knows_neither_order_nor_repetition_but_content(
+    inbox: Inbox, visit: Association
+) -> None:
+    for number in (1, 2, 1):
+        inbox.keep(incoming(number), visit)
+    (folder,) = inbox.series_folders()
+    files = inbox.instances(folder)
+    assert inputs_digest(files) == inputs_digest(reversed(files))
+    before = inputs_digest(files)
+    inbox.keep(incoming(2, value=9), visit)
+    assert inputs_digest(inbox.instances(folder)) != before
+
+
+@pytest.mark.parametrize("text", ["", "../x", "1.2/3", "1.2\n", "1." * 40, ".1", "１", "1.2 "])
+def test_what_is_no_uid_is_none(text: str) -> None:
+    assert not is_uid(text)
+
+
+def test_leading_zeros_are_forgiven() -> None:
+    assert is_uid("1.2.03.004")
+
+
+def test_a_marker_follows_its_association(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(1), visit)
+    inbox.keep(incoming(2), visit)
+    (folder,) = inbox.series_folders()
+    (marker,) = read_markers(folder.path)
+    assert (marker.state, marker.calling_ae, marker.host) == ("open", "CT01", "10.1.2.3")
+    inbox.close(visit, 105.0, released=True)
+    inbox.close(visit, 106.0, released=False)
+    (marker,) = read_markers(folder.path)
+    assert (marker.state, marker.instances) == ("released", 2)
+    assert (marker.opened, marker.closed) == (99.0, 105.0)
+
+
+def test_an_aborted_association_says_so(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(), visit)
+    inbox.close(visit, 105.0, released=False)
+    (folder,) = inbox.series_folders()
+    assert [marker.state for marker in read_markers(folder.path)] == ["aborted"]
+
+
+def test_a_restart_aborts_what_was_open_and_sweeps_what_was_half_written(
+    inbox: Inbox, visit: Association
+) -> None:
+    inbox.keep(incoming(), visit)
+    (inbox.passing / "half.part").write_bytes(b"DICM")
+    (inbox.passing / "gone.pruned").mkdir()
+    again = Inbox(inbox.root)
+    assert again.recover(200.0) == 1
+    assert list(inbox.passing.iterdir()) == []
+    (folder,) = again.series_folders()
+    (marker,) = read_markers(folder.path)
+    assert (marker.state, marker.calling_ae, marker.closed) == ("aborted", "CT01", 200.0)
+    assert len(again.instances(folder)) == 1
+
+
+def test_a_restart_believes_a_release_that_was_written(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(), visit)
+    (folder,) = inbox.series_folders()
+    inbox.close(visit, 105.0, released=True)
+    (folder.path / f"{visit.id}.open").write_bytes(b"")
+    inbox.recover(200.0)
+    assert [marker.state for marker in read_markers(folder.path)] == ["released"]
+
+
+def test_a_damaged_marker_still_has_a_state(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(), visit)
+    (folder,) = inbox.series_folders()
+    (folder.path / "x.released").write_bytes(b"{")
+    assert {marker.state for marker in read_markers(folder.path)} == {"open", "released"}
+
+
+def test_markers_do_not_pile_up(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markers_module, "KEPT_MARKERS", 3)
+    for number in range(6):
+        visit = inbox.open("CT01", "h", float(number))
+        inbox.keep(incoming(), visit)
+        inbox.close(visit, number + 0.5, released=True)
+    (folder,) = inbox.series_folders()
+    assert [marker.opened for marker in read_markers(folder.path)] == [3.0, 4.0, 5.0]
+
+
+def test_two_listeners_cannot_share_an_inbox(inbox: Inbox) -> None:
+    inbox.recover(1.0)
+    other = Inbox(inbox.root)
+    with pytest.raises(Misconfigured, match="another listener"):
+        other.recover(2.0)
+    inbox.release()
+    assert other.recover(3.0) == 0
+
+
+def test_too_little_space_is_transient(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox", stop_below_bytes=1 << 60)
+    with pytest.raises(DiskLow):
+        inbox.keep(incoming(), inbox.open("CT01", "h", 1.0))
+    assert inbox.series_folders() == []
+    assert inbox.free_bytes() > 0
+
+
+def test_an_instance_may_not_eat_what_is_to_stay_free(tmp_path: Path) -> None:
+    free = Inbox(tmp_path / "inbox").free_bytes()
+    inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free // 2)
+    inbox.check_space(free // 4)
+    with pytest.raises(DiskLow):
+        inbox.check_space(free)
+
+
+def test_a_series_is_pruned_only_as_it_was_seen(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(1), visit)
+    (seen,) = inbox.series_folders()
+    inbox.keep(incoming(2), visit)
+    assert not inbox.prune(seen)
+    (seen,) = inbox.series_folders()
+    assert len(inbox.instances(seen)) == 2
+    assert inbox.prune(seen)
+    assert inbox.series_folders() == []
+    assert inbox.prune(seen)
+
+
+def test_a_pruned_series_can_come_again(inbox: Inbox, visit: Association) -> None:
+    inbox.keep(incoming(1), visit)
+    (seen,) = inbox.series_folders()
+    assert Inbox(inbox.root).prune(seen)
+    assert inbox.keep(incoming(1), inbox.open("CT01", "h", 5.0)) is Kept.new
+    (folder,) = inbox.series_folders()
+    assert read_series(folder.path) is not None
+    assert len(instances(folder.path)) == 1
+
+
+def test_a_note_is_counted_not_repeated(inbox: Inbox) -> None:
+    for now in (1.0, 2.0, 3.0):
+        inbox.note(Note(kind="rejected-association", message="m", calling_ae="X"), now)
+    inbox.note(Note(kind="rejected-association", message="m", calling_ae="Y"), 4.0)
+    first, second = inbox.read_notes()
+    assert (first.count, first.first, first.last) == (3, 1.0, 3.0)
+    assert second.calling_ae == "Y"
+
+
+def test_a_note_comes_until_it_is_dropped(inbox: Inbox) -> None:
+    note = Note(kind="refused-instance", message="m", series="1.2")
+    inbox.note(note, 1.0)
+    (taken,) = inbox.read_notes()
+    inbox.note(note, 2.0)  # while the first is being recorded
+    again = inbox.read_notes()
+    assert [found.count for found in again] == [1, 1]
+    assert taken.name in {found.name for found in again}
+    for found in again:
+        inbox.drop_note(found)
+    assert inbox.read_notes() == []
+
+
+def test_notes_are_bounded_and_damaged_ones_go(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes_module, "MOST_NOTES", 5)
+    for number in range(20):
+        inbox.note(Note(kind="rejected-association", message="m", host=str(number)), 1.0)
+    (inbox.root / "notes" / "bad.json").write_bytes(b"{")
+    notes = inbox.read_notes()
+    assert len(notes) == 6
+    assert [note.count for note in notes if note.kind == "notes-full"] == [15]

@@ -1,0 +1,163 @@
+"""The pure parts of the listener: statuses, callers, contexts, spool."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pynetdicom.presentation import build_context
+from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
+
+from node.errors import DiskLow
+from node.inbox import Inbox
+from node.listener import StoreStatus, contexts, spool
+from node.listener.callers import Slots, plain_host, rejection, yaml_line
+from node.listener.contexts import TRANSFER_SYNTAXES, supported
+from node.listener.spool import Spool
+from tests.support.peers import (
+    CT,
+    EXPLICIT,
+    IMPLICIT,
+    VERIFICATION,
+    configuration,
+    known,
+)
+
+J2K = "1.2.840.10008.1.2.4.90"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (StoreStatus.SUCCESS, 0x0000),
+        (StoreStatus.CLASS_NOT_SUPPORTED, 0x0122),
+        (StoreStatus.OUT_OF_RESOURCES, 0xA700),
+        (StoreStatus.DATA_SET_MISMATCH, 0xA900),
+        (StoreStatus.CANNOT_UNDERSTAND, 0xC000),
+        (StoreStatus.TOO_LARGE, 0xC001),
+        (StoreStatus.UNEXPECTED, 0xC0FF),
+    ],
+)
+def test_a_status_is_the_standards(status: StoreStatus, code: int) -> None:
+    assert status == code
+    category = STORAGE_SERVICE_CLASS_STATUS[code][0]
+    assert category == ("Success" if status == 0 else "Failure")
+    assert len(StoreStatus) == 7
+
+
+def test_a_wrong_called_title_is_named(tmp_path: Path) -> None:
+    no = rejection(configuration(tmp_path), "OTHER", "CT01", "10.1.2.3")
+    assert no is not None
+    assert (no.result, no.source, no.diagnostic) == (1, 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_welcome"),
+    [("10.1.2.3", True), ("", True), ("10.1.2.0/24", True), ("10.1.2.4", False)],
+)
+def test_a_caller_is_title_and_host(tmp_path: Path, host: str, is_welcome: bool) -> None:
+    config = configuration(tmp_path, callers=known("CT01", host))
+    no = rejection(config, "SEGNODE", "CT01 ", "10.1.2.3")
+    assert (no is None) == is_welcome
+    assert rejection(config, "SEGNODE", "ct01", "10.1.2.3") is not None
+
+
+def test_a_caller_by_name_is_resolved(tmp_path: Path) -> None:
+    config = configuration(tmp_path, callers=known("CT01", "localhost"))
+    assert rejection(config, "SEGNODE", "CT01", "127.0.0.1") is None
+    nowhere = configuration(tmp_path, callers=known("CT01", "nowhere.invalid"))
+    assert rejection(nowhere, "SEGNODE", "CT01", "127.0.0.1") is not None
+
+
+def test_a_rejection_contains_the_line_to_add(tmp_path: Path) -> None:
+    no = rejection(configuration(tmp_path, callers=()), "SEGNODE", "CT01", "10.1.2.3")
+    assert no is not None
+    assert "- {ae: CT01, host: 10.1.2.3}" in no.advice
+    assert (no.result, no.source, no.diagnostic) == (1, 1, 3)
+
+
+@pytest.mark.parametrize("ae", ["CT01", "NO", "1234", "A: B", "{X}", "PACS_STORE", "#1", '"'])
+@pytest.mark.parametrize("host", ["10.1.2.3", "::1", "fe80::1"])
+def test_the_line_to_add_is_yaml_for_any_title(ae: str, host: str) -> None:
+    assert yaml.safe_load(yaml_line(ae, host)) == [{"ae": ae, "host": host}]
+
+
+def test_an_address_is_written_as_people_do() -> None:
+    assert plain_host("::ffff:10.1.2.3") == "10.1.2.3"
+    assert plain_host("fe80::1%eth0") == "fe80::1"
+
+
+def test_slots_are_limited_in_all_and_by_host() -> None:
+    slots = Slots(3, 2)
+    assert [bool(slots.take("a")) for _ in range(3)] == [False, False, True]
+    assert slots.take("b") == ""
+    assert "max_associations" in slots.take("c")
+    slots.give_back("a")
+    assert slots.take("c") == ""
+
+
+def test_of_several_syntaxes_the_senders_first_is_taken() -> None:
+    proposed = [build_context(CT, [J2K, EXPLICIT, IMPLICIT]), build_context("1.2.3", [EXPLICIT])]
+    (context,) = supported(proposed)
+    assert [str(syntax) for syntax in context.transfer_syntax] == [J2K, EXPLICIT, IMPLICIT]
+
+
+def test_deflated_is_never_taken() -> None:
+    deflated = "1.2.840.10008.1.2.1.99"
+    assert supported([build_context(CT, [deflated])]) == []
+    assert deflated not in TRANSFER_SYNTAXES
+
+
+def test_verification_and_labelmaps_are_taken() -> None:
+    proposed = [build_context(contexts.LABELMAP_SEGMENTATION), build_context(VERIFICATION)]
+    assert len(supported(proposed)) == 2
+
+
+def test_a_spool_moves_to_disk_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "IN_MEMORY_BYTES", 100)
+    for pieces in (3, 50):
+        data = Spool(tmp_path, 10_000)
+        for number in range(pieces):
+            data.write(bytes([number]) * 10)
+        with data.view() as view:
+            assert bytes(view) == b"".join(bytes([number]) * 10 for number in range(pieces))
+        data.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spool_leaves_free_what_is_to_stay_free(tmp_path: Path) -> None:
+    free = Inbox(tmp_path / "inbox").free_bytes()
+    inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free - (64 << 20))
+    data = Spool(inbox.passing, 1 << 30, inbox.check_space)
+    for _ in range(256):
+        data.write(bytes(1 << 20))
+        if data.problem:
+            break
+    assert isinstance(data.problem, DiskLow)
+    assert data.received_bytes < 128 << 20, "it stops while it comes, not after"
+    with pytest.raises(DiskLow, match="are wanted"):
+        data.view()
+    data.write(bytes(100))
+    assert data.getbuffer().nbytes == 0
+    data.close()
+
+
+def test_a_spool_asks_for_room_before_it_writes_anything(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox", stop_below_bytes=1 << 60)
+    data = Spool(inbox.passing, 1 << 30, inbox.check_space)
+    data.write(bytes(spool.IN_MEMORY_BYTES))
+    with data.view() as view:  # memory is not the disk: the inbox asks when it keeps this
+        assert view.nbytes == spool.IN_MEMORY_BYTES
+    data.write(bytes(1))
+    assert isinstance(data.problem, DiskLow)
+    assert data.getbuffer().nbytes == 0
+    data.close()
+
+
+def test_a_spool_that_is_too_large_keeps_nothing(tmp_path: Path) -> None:
+    data = Spool(tmp_path, 1000)
+    for _ in range(100):
+        data.write(bytes(100))
+    assert data.is_too_large
+    assert data.received_bytes == 10_000
+    assert data.getbuffer().nbytes == 0
+    data.close()

@@ -1,0 +1,172 @@
+"""A data set is followed to its end: what is cut, absent or contradictory is named."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+
+from node.listener import StoreStatus
+from node.listener.statuses import Unacceptable
+from node.listener.structure import identify
+from tests.support.peers import BIG, CT, EXPLICIT, IMPLICIT, SERIES, STUDY, ct, encode
+
+J2K = "1.2.840.10008.1.2.4.90"
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
+def test_a_whole_data_set_is_identified(syntax: str) -> None:
+    found = identify(memoryview(encode(ct(1), syntax)), syntax)
+    assert (found.sop_class, found.sop_instance) == (CT, f"{SERIES}.1")
+    assert (found.study, found.series) == (STUDY, SERIES)
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
+def test_each_truncation_is_noticed(syntax: str) -> None:
+    whole = encode(ct(1, size=4), syntax)
+    for length in range(len(whole)):
+        with pytest.raises(Unacceptable):
+            identify(memoryview(whole)[:length], syntax)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CT_small.dcm",
+        "MR_small.dcm",
+        "MR_small_bigendian.dcm",
+        "MR_small_implicit.dcm",
+        "JPEG2000.dcm",
+        "MR_small_RLE.dcm",
+        "MR_small_jpeg_ls_lossless.dcm",
+        "rtdose.dcm",
+        "rtplan.dcm",
+        "reportsi.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
+        "liver_1frame.dcm",
+        "JPEG-lossy.dcm",
+        "examples_rgb_color.dcm",
+        "examples_ybr_color.dcm",
+        "waveform_ecg.dcm",
+        "test-SR.dcm",
+    ],
+)
+def test_real_files_pass(name: str) -> None:
+    path = get_testdata_file(name)
+    assert path is not None
+    meta = dcmread(path, stop_before_pixels=True).file_meta
+    raw = Path(path).read_bytes()
+    data = raw[144 + meta.FileMetaInformationGroupLength :]
+    whole = dcmread(path)
+    found = identify(memoryview(data), str(meta.TransferSyntaxUID))
+    assert found.sop_instance == whole.SOPInstanceUID
+
+
+def without(*keywords: str) -> Dataset:
+    dataset = ct(1)
+    for keyword in keywords:
+        del dataset[keyword]
+    return dataset
+
+
+def changed(**values: object) -> Dataset:
+    dataset = ct(1)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reason"),
+    [
+        (without("SOPInstanceUID"), "no SOP Instance UID"),
+        (without("StudyInstanceUID"), "no Study Instance UID"),
+        (without("SeriesInstanceUID"), "no Series Instance UID"),
+        (without("PixelData"), "without pixel data"),
+        (changed(PixelData=bytes(100)), "less pixel data"),
+        (changed(NumberOfFrames=2), "less pixel data"),
+        (changed(PixelData=b""), "less pixel data"),
+    ],
+)
+def test_what_is_missing_is_said(dataset: Dataset, reason: str) -> None:
+    with pytest.raises(Unacceptable, match=reason) as caught:
+        identify(memoryview(encode(dataset)), EXPLICIT)
+    assert caught.value.status is StoreStatus.CANNOT_UNDERSTAND
+    assert caught.value.study in (STUDY, "")
+
+
+def test_a_path_is_not_a_uid() -> None:
+    raw = encode(ct(1)).replace(f"{SERIES}.1".encode(), b"../" * 9 + b"tx")
+    with pytest.raises(Unacceptable, match="not a UID"):
+        identify(memoryview(raw), EXPLICIT)
+
+
+def compressed(fragments: bytes, frames: int = 1) -> bytes:
+    dataset = ct(1)
+    dataset.NumberOfFrames = frames
+    dataset.PixelData = fragments
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, dataset)
+    return bytes(buffer.getvalue())
+
+
+def test_encapsulated_frames_are_counted() -> None:
+    whole = compressed(encapsulate([b"ab" * 50] * 3), frames=3)
+    assert identify(memoryview(whole), J2K).series == SERIES
+    with pytest.raises(Unacceptable, match="fewer fragments"):
+        identify(memoryview(compressed(encapsulate([b"ab" * 50] * 2), frames=3)), J2K)
+    for length in range(len(whole)):
+        with pytest.raises(Unacceptable):
+            identify(memoryview(whole)[:length], J2K)
+
+
+def test_pixel_data_must_be_encoded_as_the_syntax_says() -> None:
+    with pytest.raises(Unacceptable, match="transfer syntax"):
+        identify(memoryview(encode(ct(1))), J2K)
+    with pytest.raises(Unacceptable, match="transfer syntax"):
+        identify(memoryview(compressed(encapsulate([b"ab"]))), EXPLICIT)
+
+
+def element(tag: int, vr: bytes, length: int, value: bytes = b"") -> bytes:
+    return struct.pack("<HH2s2xI", tag >> 16, tag & 0xFFFF, vr, length) + value
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        element(0x7FE10010, b"OB", 0xFFFFFFF0, b"ab"),
+        element(0x7FE10010, b"OB", 0xFFFFFFFF, b"ab"),
+        element(0x7FE10010, b"SQ", 0xFFFFFFFF) + bytes.fromhex("feff00e0ffffffff") * 3,
+        b"\xe1\x7f\x10\x00??\x00\x00",
+        bytes.fromhex("feff0de000000000"),
+        bytes.fromhex("0200100055490000"),
+        b"\0",
+    ],
+)
+def test_nonsense_at_the_end_is_not_swallowed(tail: bytes) -> None:
+    with pytest.raises(Unacceptable):
+        identify(memoryview(encode(ct(1)) + tail), EXPLICIT)
+
+
+def test_deep_nesting_ends_without_recursion() -> None:
+    deep = (
+        element(0x7FE10010, b"SQ", 0xFFFFFFFF)
+        + (bytes.fromhex("feff00e0ffffffff") + element(0x7FE10010, b"SQ", 0xFFFFFFFF)) * 5000
+    )
+    with pytest.raises(Unacceptable, match="nested"):
+        identify(memoryview(encode(ct(1)) + deep), EXPLICIT)
+
+
+def test_the_same_uid_twice_is_refused() -> None:
+    dataset = encode(ct(1))
+    again = struct.pack("<HH2sH", 0x0008, 0x0018, b"UI", 4) + b"1.2\0"
+    with pytest.raises(Unacceptable, match="twice"):
+        identify(memoryview(again + dataset), EXPLICIT)

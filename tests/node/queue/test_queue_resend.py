@@ -1,0 +1,89 @@
+"""A result that is sent once more, and made once more where its file is gone."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from node import queue, schema
+from node.commands.again import NothingFound, resend
+from node.config import load
+from node.inbox import Inbox
+from node.package import uses
+from node.queue import Job, Outdated
+from node.states import Ending, IllegalArrow, Kind, State
+from node.tending import Sweep
+from tests.support.commanding import Run
+from tests.support.delivering import an_object
+from tests.support.phantoms import Made
+from tests.support.received import receive
+from tests.support.rows import LEASE_S, SEGMENTED, SENT, T0, a_delivery, claim, record, told
+
+
+def deliver(engine: sa.Engine, now: float) -> Job:
+    job = queue.claim(engine, Kind.DELIVER, "s", now, LEASE_S, "pacs")
+    assert job is not None
+    queue.finish_delivery(engine, job, SENT, now)
+    return job
+
+
+def test_a_delivery_that_is_done_can_be_sent_once_more(engine: sa.Engine) -> None:
+    record(engine)
+    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
+    job = deliver(engine, T0 + 3)
+    again = queue.resend(engine, job.id, T0 + 9)
+    assert (again.state, again.attempts, again.result) == (State.QUEUED, 0, "")
+    with pytest.raises(IllegalArrow):
+        queue.resend(engine, job.id, T0 + 10)
+    assert deliver(engine, T0 + 11).deliver_payload() == job.deliver_payload()
+    assert told(engine, job.id)[-3:] == ["resend", "claim", "finish"]
+
+
+def test_a_segmentation_makes_its_objects_again_and_sends_the_same_ones(engine: sa.Engine) -> None:
+    job_id = record(engine)
+    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
+    first = deliver(engine, T0 + 3)
+    queue.resend(engine, job_id, T0 + 9)
+    assert queue.stories(engine)[0].ending is Ending.IN_PROGRESS
+    other = a_delivery(sha256="1" * 64)  # as another version of the node writes it
+    (made,) = queue.finish_segment(engine, claim(engine, now=T0 + 10), SEGMENTED, [other], T0 + 11)
+    assert (made.id, made.state) == (first.id, State.QUEUED)
+    assert deliver(engine, T0 + 12).deliver_payload().sha256 == "1" * 64
+    assert queue.stories(engine)[0].ending is Ending.DELIVERED
+
+
+def test_an_older_result_is_not_sent_again_after_a_newer_one(engine: sa.Engine) -> None:
+    record(engine, inputs="a")
+    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
+    older = deliver(engine, T0 + 3)
+    record(engine, inputs="b")
+    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 4)
+    with pytest.raises(Outdated):
+        queue.resend(engine, older.id, T0 + 5)
+
+
+def test_the_command_sends_again_what_is_there_and_makes_again_what_is_not(
+    run: Run, configured: Path, head: Made
+) -> None:
+    config = load(configured)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    folder = receive(inbox, head.paths, T0)
+    Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    payload = an_object(config.data.dir, "pacs")
+    wanted = [queue.NewDelivery(target="pacs", payload=payload)]
+    (job,) = queue.finish_segment(engine, claim(engine, now=T0 + 101), SEGMENTED, wanted, T0 + 102)
+    deliver(engine, T0 + 103)
+    options = ["--config", str(configured)]
+    assert run("jobs", "resend", job.id, *options)[1] == f"job {job.id} queued again\n"
+    deliver(engine, 2e9)
+    (config.data.dir / payload.file).unlink()
+    for file in inbox.instances(folder):
+        file.path.rename(file.path.with_suffix(".gone"))
+    with pytest.raises(NothingFound, match="12 of the 12 images"):
+        resend(config, engine, job.id, T0 + 105)
+    assert queue.stories(engine)[0].ending is Ending.DELIVERED, "nothing was changed"
+    for path in folder.path.glob("*.gone"):
+        path.rename(path.with_suffix(".dcm"))
+    status, said, _ = run("jobs", "resend", job.id, *options)
+    assert status == 0
+    assert said.startswith(f"job {job.parent_id} queued again; it makes its objects again")

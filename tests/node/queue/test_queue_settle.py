@@ -1,0 +1,133 @@
+"""The class of an error decides what becomes of a job, as a table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from node import errors, queue, schema
+from node.errors import NodeError
+from node.queue import Job, Policy
+from node.states import Arrow, Kind, State
+from tests.support.rows import T0, a_segment_job, an_arrival
+
+POLICY = Policy(give_up_after_s=3600.0)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> sa.Engine:
+    return schema.open_database(tmp_path / "a.sqlite")
+
+
+@pytest.fixture
+def job(engine: sa.Engine) -> Job:
+    queue.record_arrival(engine, an_arrival(), a_segment_job(), T0)
+    found = queue.claim(engine, Kind.SEGMENT, "w", T0, 30.0)
+    assert found is not None
+    return found
+
+
+REJECT, FAIL, RETRY = Arrow.REJECT, Arrow.FAIL, Arrow.RETRY
+TABLE = {
+    errors.NodeError: FAIL,
+    errors.Misconfigured: FAIL,
+    errors.BadPackage: FAIL,
+    errors.Unsuitable: REJECT,
+    errors.MissingSlice: REJECT,
+    errors.OutsideModelRange: REJECT,
+    errors.Superseded: REJECT,
+    errors.Cancelled: REJECT,
+    errors.Transient: RETRY,
+    errors.PeerUnreachable: RETRY,
+    errors.NoResponse: RETRY,
+    errors.PeerBusy: RETRY,
+    errors.NotConfirmed: RETRY,
+    errors.DiskLow: RETRY,
+    errors.LeaseLost: Arrow.EXPIRE,
+    errors.Refused: FAIL,
+    errors.Defect: FAIL,
+    errors.ChildKilled: RETRY,  # once: see below
+    errors.TimedOut: FAIL,
+    errors.OutOfMemory: FAIL,
+    errors.VerificationFailed: FAIL,
+}
+
+
+@pytest.mark.parametrize(("kind", "arrow"), TABLE.items(), ids=lambda x: getattr(x, "__name__", x))
+def test_the_class_of_an_error_decides(job: Job, kind: type[NodeError], arrow: Arrow) -> None:
+    assert queue.decide(job, kind("x"), T0, POLICY).arrow is arrow
+
+
+@pytest.mark.parametrize("kind", errors.known().values(), ids=lambda kind: kind.__name__)
+def test_every_known_error_has_an_arrow(job: Job, kind: type[NodeError]) -> None:
+    arrow = queue.decide(job, kind("x"), T0, POLICY).arrow
+    by_class = {
+        errors.LeaseLost: Arrow.EXPIRE,
+        errors.Unsuitable: REJECT,
+        errors.Transient: RETRY,
+        errors.ChildKilled: RETRY,
+    }
+    assert arrow is next((a for base, a in by_class.items() if issubclass(kind, base)), FAIL)
+
+
+def test_a_killed_child_gets_one_more_attempt(job: Job) -> None:
+    killed = errors.ChildKilled("signal 9")
+    assert queue.decide(replace(job, attempts=1), killed, T0, POLICY).arrow is RETRY
+    assert queue.decide(replace(job, attempts=2), killed, T0, POLICY).arrow is FAIL
+
+
+def test_what_may_pass_is_given_up_in_time(job: Job) -> None:
+    busy = errors.PeerBusy("x")
+    assert queue.decide(job, busy, T0 + 3500, POLICY).arrow is RETRY
+    assert queue.decide(job, busy, T0 + 3599, POLICY).arrow is FAIL
+    again = replace(job, queued_at=T0 + 3599)  # an operator gave it a fresh start
+    assert queue.decide(again, busy, T0 + 3599, POLICY).arrow is RETRY
+
+
+def test_delays_double_up_to_a_limit_with_a_steady_jitter(job: Job) -> None:
+    delays = [queue.backoff_s(replace(job, attempts=n), POLICY) for n in range(1, 40)]
+    for n, delay in enumerate(delays):
+        middle = min(5.0 * 2**n, 600.0)
+        assert 0.79 * middle < delay < 1.21 * middle
+    assert delays == [queue.backoff_s(replace(job, attempts=n), POLICY) for n in range(1, 40)]
+    others = {queue.backoff_s(replace(job, dedup_key=str(n)), POLICY) for n in range(50)}
+    assert len(others) > 30
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "code"),
+    [
+        (errors.GantryTilt("tilted by 12 degrees"), State.REJECTED, "gantry-tilt"),
+        (errors.DiskLow("full"), State.QUEUED, "disk-low"),
+        (errors.BadPackage("altered"), State.FAILED, "bad-package"),
+        (ZeroDivisionError("CANARY^NAME"), State.FAILED, "defect"),
+    ],
+)
+def test_settling_keeps_the_reason(
+    engine: sa.Engine, job: Job, error: Exception, state: State, code: str
+) -> None:
+    assert queue.settle(engine, job, error, T0 + 1, POLICY) is state
+    found = queue.get(engine, job.id)
+    assert (found.state, found.code) == (state, code)
+    assert (found.not_before > T0 + 1) == (state is State.QUEUED)
+    assert "CANARY" not in repr((found, queue.events_of(engine)))
+
+
+def test_settling_what_another_worker_holds_changes_nothing(engine: sa.Engine, job: Job) -> None:
+    queue.expire_leases(engine, T0 + 40, 3)
+    other = queue.claim(engine, Kind.SEGMENT, "other", T0 + 41, 30.0)
+    for error in (errors.LeaseLost("x"), errors.Defect("x"), errors.PeerBusy("x")):
+        assert queue.settle(engine, job, error, T0 + 42, POLICY) is None
+    assert queue.get(engine, job.id) == other
+
+
+def test_an_unexpected_error_tells_its_place_but_not_its_text() -> None:
+    try:
+        int("CANARY^NAME")
+    except ValueError as exc:
+        found = queue.as_node_error(exc)
+    assert found.code == "defect"
+    assert found.message.startswith("unexpected ValueError at test_queue_settle.py:")
+    known = errors.PeerBusy("x")
+    assert queue.as_node_error(known) is known

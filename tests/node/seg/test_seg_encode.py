@@ -1,0 +1,232 @@
+"""What a SEG says besides its voxels."""
+
+import copy
+import datetime
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pydicom
+import pytest
+from highdicom.color import CIELabColor
+
+from node.imaging import Grid, Labels
+from node.package import Package
+from node.report import encode_report
+from node.seg import Encoding, encode, to_bytes, verify, write
+from tests.support.phantoms import PLANES, Phantom
+from tests.support.segs import CREATED, IDENTITY, encode_again, result
+
+ENCODINGS = [
+    Encoding(kind=kind, omit_empty_frames=omit)
+    for kind in ("binary", "labelmap")
+    for omit in (True, False)
+]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_plane_and_encoding_verifies(tmp_path: Path, plane: str, encoding: Encoding) -> None:
+    r = result(tmp_path, Phantom(plane=plane), encoding)
+    verify(to_bytes(r.seg), r.series, r.labels, r.package.manifest.segments)
+    assert r.repairs == ()
+
+
+def test_it_belongs_to_the_study_of_its_source(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    source = pydicom.dcmread(r.made.paths[0])
+    for keyword in (
+        "StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName", "PatientBirthDate",
+        "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "Rows", "Columns",
+        "StudyDescription", "BodyPartExamined",
+    ):  # fmt: skip
+        assert r.seg[keyword].value == source[keyword].value, keyword
+    assert [q.SeriesInstanceUID for q in r.seg.ReferencedSeriesSequence] == [
+        source.SeriesInstanceUID
+    ]
+
+
+def test_it_says_what_it_is(tmp_path: Path) -> None:
+    seg = result(tmp_path, Phantom(tags={"TimezoneOffsetFromUTC": "+0000"})).seg
+    assert seg.SeriesDescription == "AI SEG phantom-mr 0.1 small - not for diagnosis"
+    assert seg.SeriesDescription.isascii()
+    assert seg.SegmentationType == "BINARY"
+    assert seg.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert seg.SpecificCharacterSet == "ISO_IR 192"
+    assert (seg.SeriesNumber, seg.InstanceNumber) == (9001, 1)
+    assert (str(seg.SeriesDate), str(seg.SeriesTime)) == ("20260102", "030405")
+    assert seg.TimezoneOffsetFromUTC == "+0000"
+    assert list(seg.SoftwareVersions) == ["segnode 0.1.0", "phantom-mr/0.1 small"]
+    ours = seg.ContributingEquipmentSequence[1]
+    assert ours.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
+    assert "ab" * 32 in ours.ContributionDescription
+
+
+def test_each_segment_is_coded_coloured_and_tracked(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    first, second = r.seg.SegmentSequence
+    assert [first.SegmentNumber, second.SegmentNumber] == [1, 2]
+    assert first.SegmentLabel == "Anterior hippocampus"
+    kind = first.SegmentedPropertyTypeCodeSequence[0]
+    assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("5366008", "SCT")
+    assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
+    assert (
+        "SegmentedPropertyTypeModifierCodeSequence"
+        not in (second.SegmentedPropertyTypeCodeSequence[0])
+    )
+    colour = CIELabColor.from_dicom_value(tuple(first.RecommendedDisplayCIELabValue)).to_rgb()
+    assert np.abs(np.array(colour) - (220, 60, 40)).max() <= 1
+    assert first.SegmentAlgorithmType == "AUTOMATIC"
+    algorithm = first.SegmentationAlgorithmIdentificationSequence[0]
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("phantom-mr small", "0.1")
+    assert first.TrackingUID != second.TrackingUID
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    again, _ = encode_again(r.series, r.labels, r.package)
+    assert to_bytes(again) == to_bytes(r.seg)
+
+
+def test_uids_change_with_what_they_are_made_from(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    other_labels = r.labels.array.copy()
+    other_labels[0, 0, 0] = 1
+    changed, _ = encode_again(r.series, Labels(other_labels, r.labels.grid), r.package)
+    assert changed.SeriesInstanceUID == r.seg.SeriesInstanceUID
+    assert changed.SOPInstanceUID != r.seg.SOPInstanceUID
+    repackaged = Package(r.package.manifest, r.package.folder, "cd" * 32)
+    other_model, _ = encode_again(r.series, r.labels, repackaged)
+    assert other_model.SeriesInstanceUID != r.seg.SeriesInstanceUID
+    labelmap, _ = encode_again(r.series, r.labels, r.package, Encoding(kind="labelmap"))
+    assert labelmap.SeriesInstanceUID != r.seg.SeriesInstanceUID
+    rooted = msgspec.structs.replace(IDENTITY, uid_root="1.2.826.0.1.3680043.10.1")
+    own, _ = encode_again(r.series, r.labels, r.package, identity=rooted)
+    assert own.SOPInstanceUID.startswith("1.2.826.0.1.3680043.10.1.")
+
+
+def test_an_empty_mask_is_a_result(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    nothing = Labels(np.zeros_like(r.labels.array), r.labels.grid)
+    for encoding in ENCODINGS:
+        seg, _ = encode_again(r.series, nothing, r.package, encoding)
+        verify(to_bytes(seg), r.series, nothing, r.package.manifest.segments)
+        assert "nothing found" in seg.ContentDescription
+
+
+def test_an_absent_segment_is_still_described(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    only_second = Labels(np.where(r.labels.array == 2, 2, 0).astype(np.uint8), r.labels.grid)
+    seg, _ = encode_again(r.series, only_second, r.package)
+    assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2]
+    numbers = {
+        frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        for frame in seg.PerFrameFunctionalGroupsSequence
+    }
+    assert numbers == {2}
+    verify(to_bytes(seg), r.series, only_second, r.package.manifest.segments)
+
+
+def test_one_segment_alone_verifies(tmp_path: Path) -> None:
+    r = result(tmp_path, Phantom(segments=1))
+    verify(to_bytes(r.seg), r.series, r.labels, r.package.manifest.segments)
+
+
+def test_all_frames_are_there_when_asked(tmp_path: Path) -> None:
+    r = result(tmp_path, encoding=Encoding(omit_empty_frames=False))
+    assert r.seg.NumberOfFrames == 2 * 12
+
+
+def test_the_source_is_never_touched(tmp_path: Path) -> None:
+    r = result(tmp_path, Phantom(tags={"PatientSex": "X", "StudyDate": ""}))
+    before = copy.deepcopy(r.series.datasets)
+    seg, repairs = encode_again(r.series, r.labels, r.package)
+    seg.PatientName = "Other"
+    seg.ContributingEquipmentSequence[0].Manufacturer = "Other"
+    assert repairs
+    assert list(before) == list(r.series.datasets)
+
+
+@pytest.mark.parametrize("offset", ["+0530", "-0800"])
+def test_times_are_in_the_zone_of_the_source(tmp_path: Path, offset: str) -> None:
+    seg = result(tmp_path, Phantom(tags={"TimezoneOffsetFromUTC": offset})).seg
+    assert seg.TimezoneOffsetFromUTC == offset
+    local = datetime.datetime.strptime(
+        f"{seg.ContentDate}{seg.ContentTime}{offset}", "%Y%m%d%H%M%S%z"
+    )
+    assert local == CREATED
+
+
+@pytest.fixture
+def in_kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_kolkata")
+@pytest.mark.parametrize("offset", [None, "", "CET", "+9900"])
+def test_without_a_zone_of_the_source_times_are_local_and_no_zone_is_claimed(
+    tmp_path: Path, offset: str | None
+) -> None:
+    r = result(tmp_path, Phantom(tags={} if offset is None else {"TimezoneOffsetFromUTC": offset}))
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    for made in (r.seg, report):
+        assert "TimezoneOffsetFromUTC" not in made, "it would date the study too"
+        for what in ("Series", "Content", "InstanceCreation"):
+            found = (str(made[f"{what}Date"].value), str(made[f"{what}Time"].value))
+            assert found == ("20260102", "083405")
+        for item in made.ContributingEquipmentSequence[1:]:  # the first is the scanner
+            assert str(item.ContributionDateTime) == "20260102083405+0530", "an instant"
+    verify(to_bytes(r.seg), r.series, r.labels)
+
+
+@pytest.mark.usefixtures("in_kolkata")
+def test_uids_do_not_depend_on_the_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    r = result(tmp_path)
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    again, _ = encode_again(r.series, r.labels, r.package)
+    assert again.ContentDate != r.seg.ContentDate
+    assert again.SOPInstanceUID == r.seg.SOPInstanceUID
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    shifted = r.labels.grid.affine.copy()
+    shifted[0, 3] += 1
+    elsewhere = Labels(r.labels.array, Grid(r.labels.grid.shape, shifted))
+    with pytest.raises(ValueError, match="do not lie"):
+        encode_again(r.series, elsewhere, r.package)
+    strange = Labels(r.labels.array + np.uint8(1), r.labels.grid)
+    with pytest.raises(ValueError, match="label 3"):
+        encode_again(r.series, strange, r.package)
+    with pytest.raises(ValueError, match="time zone"):
+        encode(
+            r.series, r.labels, r.package, "small", inputs_digest="", identity=IDENTITY,
+            encoding=Encoding(), created=CREATED.replace(tzinfo=None),
+        )  # fmt: skip
+
+
+def test_a_long_name_still_fits_its_description(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    manifest = msgspec.structs.replace(r.package.manifest, task="a" * 200)
+    seg, _ = encode_again(r.series, r.labels, Package(manifest, tmp_path, "ab" * 32))
+    assert len(seg.SeriesDescription) == 64
+    assert seg.SeriesDescription.endswith("not for diagnosis")
+    assert len(seg.ContentDescription) <= 64
+    verify(to_bytes(seg), r.series, r.labels)
+
+
+def test_writing_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    path = tmp_path / "out" / "seg.dcm"
+    path.parent.mkdir()
+    write(r.seg, path)
+    assert path.read_bytes() == to_bytes(r.seg)
+    assert list(path.parent.iterdir()) == [path]
+    verify(path, r.series, r.labels)

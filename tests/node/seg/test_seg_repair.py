@@ -1,0 +1,156 @@
+"""Odd headers: mended in a copy, told without the value, and the result is valid all the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.valuerep import PersonName
+
+from node.seg import to_bytes, verify
+from node.series import read
+from tests.support.phantoms import Phantom, package
+from tests.support.segs import encode_again, result
+
+Change = Callable[[Dataset, int], None]
+
+
+def odd(keyword: str, value: object) -> Change:
+    def change(dataset: Dataset, _z: int) -> None:
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "expected", "said"),
+    [
+        ("PatientSex", "MALE", "", "PatientSex had a value"),
+        ("PatientSex", None, "", "PatientSex was absent"),
+        ("PatientBirthDate", "19601399", "", "PatientBirthDate had a value"),
+        ("PatientBirthDate", "1960.02.29", "19600229", "PatientBirthDate was written"),
+        ("StudyDate", "***", "", "StudyDate had a value"),
+        ("StudyDate", None, "", "StudyDate was absent"),
+        ("StudyTime", "10:11:12", "101112", "StudyTime was written"),
+        ("StudyTime", "2500", "", "StudyTime had a value"),
+        ("StudyTime", "101112.123456", "101112.123456", None),
+        ("StudyTime", "1011", "1011", None),
+        ("PatientID", None, "", "PatientID was absent"),
+        ("PatientName", None, "", "PatientName was absent"),
+        ("PatientName", "A\\B^C", "A B^C", "PatientName was written"),
+        ("PatientID", "A\\B", "['A', 'B']", None),
+        ("AccessionNumber", None, "", "AccessionNumber was absent"),
+        ("AccessionNumber", "A" * 20, "A" * 20, None),  # an identifier is never changed
+        ("StudyID", None, "", "StudyID was absent"),
+        ("ReferringPhysicianName", None, "", "ReferringPhysicianName was absent"),
+        ("PatientAge", "45", None, "PatientAge had a value"),
+        ("PatientAge", "045Y", "045Y", None),
+        ("BodyPartExamined", "head and neck", None, "BodyPartExamined had a value"),
+        ("SliceThickness", None, None, "SliceThickness was absent"),
+        ("Manufacturer", None, "Test", None),
+        ("InstitutionName", "I" * 80, "absent", "InstitutionName had a value"),
+        ("TimezoneOffsetFromUTC", "CET", None, None),
+        ("LossyImageCompression", "maybe", "00", "LossyImageCompression had a value"),
+        ("PatientSize", "tall", None, "PatientSize"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_odd_values_are_repaired_and_told(
+    tmp_path: Path, keyword: str, value: object, expected: str | None, said: str | None
+) -> None:
+    with pydicom.config.disable_value_validation():
+        change = odd(keyword, value)
+        if keyword == "PatientSize":
+
+            def change(dataset: Dataset, _z: int) -> None:
+                dataset.add_new(0x00101020, "LO", "tall")
+
+        r = result(tmp_path, Phantom(change=change))
+    verify(to_bytes(r.seg), r.series, r.labels, r.package.manifest.segments)
+    if expected != "absent":
+        found = r.seg.get(keyword)
+        assert (None if found is None else str(found)) == expected
+    if said is None:
+        assert r.repairs == ()
+    else:
+        assert any(repair.startswith(said) for repair in r.repairs), r.repairs
+    assert not any(str(value) in repair for repair in r.repairs if value is not None)
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Wünsch^Zoë"),
+        ("ISO_IR 6", "Plain^Name"),
+        ("", "Plain^Name"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO_IR 144", "Люкceмбypг"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR_100", "Wünsch^Zoë"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_names_survive_in_unicode(tmp_path: Path, charset: str | list[str], name: str) -> None:
+    def change(dataset: Dataset, _z: int) -> None:
+        dataset.SpecificCharacterSet = charset
+        dataset.PatientName = PersonName(name)
+
+    r = result(tmp_path, Phantom(change=change))
+    assert r.seg.SpecificCharacterSet == "ISO_IR 192"
+    assert str(r.seg.PatientName) == name
+    raw = to_bytes(r.seg)
+    assert name.encode() in raw
+    verify(raw, r.series, r.labels)
+
+
+def test_an_unknown_character_set_is_told(tmp_path: Path) -> None:
+    made = result(tmp_path / "a").made
+    for path in made.paths:
+        path.write_bytes(path.read_bytes().replace(b"ISO_IR 192", b"ISO_IR 999"))
+
+    series = read(made.paths)
+    _, repairs = encode_again(series, made.truth, package(tmp_path))
+    assert any("SpecificCharacterSet" in repair for repair in repairs)
+
+
+def test_nothing_private_is_inherited(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _z: int) -> None:
+        block = dataset.private_block(0x0011, "SOMEBODY", create=True)
+        block.add_new(1, "LO", "secret")
+
+    assert b"secret" not in to_bytes(result(tmp_path, Phantom(change=change)).seg)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_no_warning_log_or_repair_quotes_a_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    def change(dataset: Dataset, _z: int) -> None:
+        dataset.PatientBirthDate, dataset.PatientSex = "CANARY8", "CANARY9"
+        dataset.PatientID, dataset.AccessionNumber = "CANARY" * 20, "CANARY" * 5
+        dataset.PatientAge, dataset.StudyTime = "CANARY", "CANARY"
+
+    with caplog.at_level("DEBUG"):
+        r = result(tmp_path, Phantom(change=change))
+        verify(to_bytes(r.seg), r.series, r.labels)
+    said = [*caplog.messages, *map(str, recwarn), *r.repairs]
+    assert len(r.repairs) == 4
+    assert not any("CANARY" in line for line in said)
+
+
+def test_an_unreadable_value_is_left_empty_and_told(tmp_path: Path) -> None:
+    made = result(tmp_path).made
+    for path in made.paths:
+        raw = path.read_bytes()
+        at = raw.index(b"\x20\x00\x10\x00SH") + 4  # StudyID, with a VR that does not exist
+        path.write_bytes(raw[:at] + b"AH" + raw[at + 2 :])
+    series = read(made.paths)
+    seg, repairs = encode_again(series, made.truth, package(tmp_path))
+    assert "StudyID could not be read, and was left out" in repairs
+    assert not seg.StudyID
+    verify(to_bytes(seg), series, made.truth)

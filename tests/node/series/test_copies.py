@@ -1,0 +1,227 @@
+"""One SOP Instance UID in two encodings is one image; in two contents it is a contradiction."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
+
+from node import queue
+from node.inbox import SeriesFolder
+from node.series import same_image
+from node.states import Ending, State
+from node.tending import Content
+from node.tending.copies import MOST_CONTENTS, Copies
+from tests.support.phantoms import Made, Phantom, make
+from tests.support.received import receive
+from tests.support.rows import T0
+from tests.support.tended import QUIET, SETTLED, Site, other
+
+SYNTAXES = (ImplicitVRLittleEndian, RLELossless, JPEG2000Lossless)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Made:
+    """Return a series whose images are large enough for JPEG 2000."""
+    return make(tmp_path / "head", Phantom(shuffle=False, shape=(12, 40, 36)))
+
+
+def forwarded(
+    path: Path, folder: Path, syntax: UID = ImplicitVRLittleEndian, **changes: Any
+) -> Path:
+    """Write the instance as an archive would forward it."""
+    dataset = pydicom.dcmread(path)
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    folder.mkdir(exist_ok=True)
+    if syntax.is_compressed:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(
+        folder / path.name, dataset, implicit_vr=syntax.is_implicit_VR, little_endian=True
+    )
+    return folder / path.name
+
+
+def kept(site: Site, folder: SeriesFolder) -> set[str]:
+    return {file.path.name for file in site.inbox.instances(folder)}
+
+
+def sweep(site: Site, folder: SeriesFolder, now: float) -> None:
+    """Sweep until nothing is set aside any more; the disk's clock follows the test's."""
+    for _ in range(4):
+        site.sweep.run(now)
+        os.utime(folder.path, (T0 + 9, T0 + 9))
+    site.sweep.run(now)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
+def test_another_encoding_is_the_same_image(head: Made, tmp_path: Path, syntax: UID) -> None:
+    assert same_image(head.paths[0], forwarded(head.paths[0], tmp_path / "f", syntax))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"PatientID": "SOMEBODY-ELSE"}, id="patient"),
+        pytest.param({"RescaleIntercept": "-1024"}, id="an element more"),
+        pytest.param({"ImagePositionPatient": [0, 0, 1]}, id="position"),
+        pytest.param({"ReferencedImageSequence": [pydicom.Dataset()]}, id="a sequence more"),
+        pytest.param({"PixelData": bytes(40 * 36 * 2)}, id="pixels"),
+        pytest.param({"Rows": 10, "PixelData": bytes(10 * 36 * 2)}, id="size"),
+    ],
+)
+def test_whatever_differs_is_another_image(
+    head: Made, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    copy = forwarded(head.paths[0], tmp_path / "f", **changes)
+    assert not same_image(head.paths[0], copy)
+    assert not same_image(copy, head.paths[0])
+
+
+def test_one_changed_value_of_a_compressed_image_shows(head: Made, tmp_path: Path) -> None:
+    values = np.frombuffer(pydicom.dcmread(head.paths[0]).PixelData, "<u2").copy()
+    values[7] ^= 1
+    changed = other(head.paths[0], tmp_path / "x", PixelData=values.tobytes())
+    assert not same_image(head.paths[0], forwarded(changed, tmp_path / "f", JPEG2000Lossless))
+
+
+def test_what_cannot_be_decoded_is_never_the_same(head: Made, tmp_path: Path) -> None:
+    copy = forwarded(head.paths[0], tmp_path / "f", RLELossless)
+    copy.write_bytes(copy.read_bytes()[:-200])
+    assert not same_image(head.paths[0], copy)
+    assert not same_image(copy, head.paths[0])
+    copy.write_bytes(b"no DICOM at all")
+    assert not same_image(head.paths[0], copy)
+
+
+def test_sequences_are_compared_item_by_item(tmp_path: Path) -> None:
+    item = pydicom.Dataset()
+    item.ReferencedSOPInstanceUID = "1.2.3"
+    made = make(tmp_path / "s", Phantom(tags={"ReferencedImageSequence": [item]}))
+    assert same_image(made.paths[0], forwarded(made.paths[0], tmp_path / "f"))
+    item.ReferencedSOPInstanceUID = "1.2.4"
+    copy = forwarded(made.paths[0], tmp_path / "g", ReferencedImageSequence=[item])
+    assert not same_image(made.paths[0], copy)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
+def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
+    site: Site, head: Made, tmp_path: Path, syntax: UID
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    first = kept(site, folder)
+    again = [forwarded(path, tmp_path / "f", syntax) for path in head.paths]
+    receive(site.inbox, again, T0 + 5, ae="ARCHIVE")
+    sweep(site, folder, QUIET)
+    (story,) = queue.stories(site.engine)
+    assert story.segment is not None
+    assert story.segment.state is State.QUEUED
+    assert kept(site, folder) == first, "a job names them"
+    assert len(list(folder.path.glob("*.same"))) == len(head.paths), "what came is kept"
+    assert site.fresh().run(QUIET + 9) == 0
+    site.segment(QUIET + 10, "pacs")
+    site.deliver(QUIET + 11)
+    receive(site.inbox, again, QUIET + 20, ae="ARCHIVE")
+    sweep(site, folder, QUIET + 90)
+    assert site.ends() == [(Ending.DELIVERED, "")], "delivered once"
+    assert len(queue.list_jobs(site.engine)) == 2
+
+
+def test_a_series_that_comes_in_two_encodings_at_once_is_planned_from_what_came_first(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    folder = receive(site.inbox, head.paths[:7], T0, ends="open")
+    first = kept(site, folder)
+    receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 1)
+    sweep(site, folder, QUIET + 20)
+    (story,) = queue.stories(site.engine)
+    assert story.segment is not None
+    named = set(story.segment.segment_payload().files)
+    assert len(named) == len(head.paths)
+    assert first < named
+
+
+def test_one_copy_that_differs_holds_the_series_and_leaves_the_job_alone(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    copies = [forwarded(path, tmp_path / "f") for path in head.paths[:-1]]
+    copies.append(forwarded(head.paths[-1], tmp_path / "f", PatientID="SOMEBODY-ELSE"))
+    receive(site.inbox, copies, T0 + 5, ae="ARCHIVE")
+    sweep(site, folder, QUIET + 20)
+    planned, held = queue.stories(site.engine)
+    assert held.ending is Ending.HELD
+    assert held.arrival.instances == len(head.paths) + 1
+    assert planned.segment is not None
+    assert planned.segment.state is State.QUEUED
+    assert site.fresh().run(QUIET + 99) == 0
+
+
+def test_a_forwarded_image_that_came_after_a_wrong_one_is_the_last(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    right = kept(site, folder)
+    wrong = other(head.paths[3], tmp_path / "w", PatientID="SOMEBODY-ELSE")
+    receive(site.inbox, [wrong], T0 + 1)
+    receive(site.inbox, [forwarded(head.paths[3], tmp_path / "f")], T0 + 2)
+    sweep(site, folder, QUIET + 20)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+    site.fresh().decide_again(folder, QUIET + 30, Content.LAST)
+    planned = queue.stories(site.engine)[-1]
+    assert planned.segment is not None
+    assert set(planned.segment.segment_payload().files) == right
+
+
+def test_a_long_series_is_compared_in_parts(site: Site, head: Made, tmp_path: Path) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 5)
+    copies = Copies(site.inbox, most_bytes=0)
+    for done in range(1, len(head.paths) + 1):
+        assert copies.set_aside(site.inbox.instances(folder))
+        assert len(kept(site, folder)) == 2 * len(head.paths) - done
+    assert not copies.set_aside(site.inbox.instances(folder))
+
+
+def test_copies_that_differ_are_compared_once(site: Site, head: Made, tmp_path: Path) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    receive(site.inbox, [forwarded(head.paths[0], tmp_path / "f", PatientID="X")], T0 + 5)
+    files, copies = site.inbox.instances(folder), Copies(site.inbox)
+    assert not copies.set_aside(files)
+    content = head.paths[0].read_bytes()
+    for file in files:
+        file.path.write_bytes(content)  # whoever compares again finds them equal
+    assert not copies.set_aside(files)
+    copies.forget(folder.path)
+    assert copies.set_aside(files)
+
+
+def test_a_sender_that_invents_contents_without_end_keeps_nobody_busy(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    for number in range(MOST_CONTENTS):
+        changed = other(head.paths[0], tmp_path / "x", InstanceNumber=100 + number)
+        receive(site.inbox, [changed], T0 + 1 + number)
+    copies = Copies(site.inbox)
+    assert not copies.set_aside(site.inbox.instances(folder))
+    assert not copies._differ, "nothing was compared"
+    site.sweep.run(QUIET + 60)
+    assert site.ends() == [(Ending.HELD, "conflicting-instances")]
+
+
+def test_explicit_is_the_phantoms_syntax(head: Made) -> None:
+    syntax = pydicom.dcmread(head.paths[0]).file_meta.TransferSyntaxUID
+    assert syntax == ExplicitVRLittleEndian, "or the tests above compare equal files"

@@ -1,0 +1,30 @@
+"""Images that came with a series and are no slice of it decide nothing about it."""
+
+from pathlib import Path
+
+import pytest
+from pydicom.uid import generate_uid
+
+from node import queue
+from node.inbox import sop_key
+from node.states import Ending
+from tests.support.phantoms import Made
+from tests.support.received import receive
+from tests.support.rows import T0
+from tests.support.tended import QUIET, Site, other
+
+SCREENSHOT = {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "Modality": "OT"}
+
+
+@pytest.mark.parametrize("at", [0, -1], ids=["first", "last"])
+def test_a_screenshot_listed_anywhere_leaves_the_series_its_rule(
+    site: Site, head: Made, tmp_path: Path, at: int
+) -> None:
+    """Files lie in the order of digests, so the screenshot gets a UID that comes first or last."""
+    candidates = sorted((generate_uid() for _ in range(500)), key=sop_key)
+    shot = other(head.paths[0], tmp_path / "x", SOPInstanceUID=candidates[at], **SCREENSHOT)
+    folder = receive(site.inbox, [*head.paths, shot], T0)
+    assert site.inbox.instances(folder)[at].sop_key == sop_key(candidates[at])
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+    assert queue.stories(site.engine)[0].arrival.modality == "MR"

@@ -1,0 +1,161 @@
+"""Headers: what is read, what is absent, and what never shows."""
+
+import contextlib
+import random
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from node.errors import NotAnImage
+from node.series import read_headers
+from node.series.header import header_of
+from tests.support.phantoms import CANARY, Phantom, make
+
+
+def test_a_header_says_what_the_instance_says(tmp_path: Path) -> None:
+    made = make(tmp_path, Phantom(tags={"ImagesInAcquisition": 12, "EchoTime": "3.5"}))
+    header = read_headers(made.paths[0])[0]
+    assert (header.modality, header.rows, header.columns) == ("MR", 20, 16)
+    assert header.pixel_spacing_mm == (1.25, 1.5)
+    assert header.expected_instances == 12
+    assert header.echo_time_ms == 3.5
+    assert header.image_type == ("ORIGINAL", "PRIMARY", "M")
+    assert header.sop_instance_uid in made.uids
+    assert header.transfer_syntax_uid == "1.2.840.10008.1.2.1"
+
+
+def test_the_series_count_wins_over_the_acquisition_count(tmp_path: Path) -> None:
+    made = make(
+        tmp_path, Phantom(tags={"ImagesInAcquisition": 7, "NumberOfSeriesRelatedInstances": 12})
+    )
+    assert read_headers(made.paths[0])[0].expected_instances == 12
+
+
+def test_the_patient_shows_as_a_digest_only(tmp_path: Path) -> None:
+    header = read_headers(make(tmp_path).paths[0])[0]
+    assert CANARY not in repr(header)
+    assert "CANARY" not in repr(header)
+    assert len(header.patient_digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "field"),
+    [
+        ("ImagePositionPatient", ["1", "2"], "position_mm"),
+        ("ImageOrientationPatient", ["1", "0", "0"], "orientation"),
+        ("PixelSpacing", ["1"], "pixel_spacing_mm"),
+    ],
+)
+def test_a_vector_of_another_length_is_absent(keyword: str, value: list[str], field: str) -> None:
+    assert getattr(header_of(_minimal(**{keyword: value}), Path("x")), field) is None
+
+
+def test_letters_in_a_number_are_absent(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    raw = made.paths[0].read_bytes()
+    at = raw.index(b"\x18\x00\x50\x00DS") + 8  # SliceThickness, explicit VR
+    made.paths[0].write_bytes(raw[:at] + b"x.".ljust(2) + raw[at + 2 :])
+    assert read_headers(made.paths[0])[0].slice_thickness_mm is None
+
+
+def test_infinity_is_no_position() -> None:
+    dataset = _minimal()
+    dataset.add_new(0x00200032, "LO", ["1", "inf", "2"])
+    assert header_of(dataset, Path("x")).position_mm is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("MR", "MR"),
+        ("mr ", "MR"),
+        ("", ""),
+        (None, ""),
+        ("\x1b[2JMR", ""),
+        ("M\x9bR", ""),
+        ("MR\nCT", ""),
+        (["MR", "CT"], ""),
+        ("CANARY^WÜNSCH", ""),
+        ("A" * 16, "A" * 16),
+        ("A" * 17, ""),
+    ],
+)
+def test_a_modality_is_a_code_or_absent(said: object, kept: str) -> None:
+    dataset = _minimal()
+    with pydicom.config.disable_value_validation():
+        dataset.Modality = said
+    assert header_of(dataset, Path("x")).modality == kept
+
+
+@pytest.mark.parametrize(
+    "keyword", ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
+)
+def test_an_instance_without_its_uids_is_refused(keyword: str) -> None:
+    dataset = _minimal()
+    delattr(dataset, keyword)
+    with pytest.raises(NotAnImage, match=keyword):
+        header_of(dataset, Path("x"))
+
+
+@pytest.mark.parametrize("uid", ["1", "1.2\\3.4", "1.2.x", "../../x", "1.2 3", "1." + "2" * 63])
+def test_an_instance_with_an_invalid_uid_is_refused(uid: str) -> None:
+    with pytest.raises(NotAnImage, match="invalid SOPInstanceUID"):
+        header_of(_minimal(SOPInstanceUID=uid), Path("x"))
+
+
+def test_an_invalid_frame_of_reference_is_none() -> None:
+    assert header_of(_minimal(FrameOfReferenceUID="x"), Path("x")).frame_of_reference_uid is None
+
+
+def test_damage_anywhere_before_the_pixels_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = make(tmp_path).paths[0]
+    raw = path.read_bytes()
+    rng = random.Random(1)
+    for _ in range(300):
+        damaged = bytearray(raw)
+        for _ in range(3):
+            damaged[rng.randrange(132, len(raw) - 640)] = rng.randrange(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(NotAnImage):
+            read_headers(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICMxy"])
+def test_rubbish_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(content)
+    with pytest.raises(NotAnImage):
+        read_headers(path)
+
+
+def test_an_absent_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(NotAnImage):
+        read_headers(tmp_path / "absent")
+
+
+def test_a_b_value_comes_from_the_standard_or_a_vendor() -> None:
+    standard, siemens, ge = _minimal(), _minimal(), _minimal()
+    standard.DiffusionBValue = 700.0
+    siemens.add_new(0x0019100C, "IS", "1000")
+    ge.add_new(0x00431039, "IS", ["1000000800", "8", "0", "0"])
+    assert [header_of(d, Path("x")).b_value for d in (standard, siemens, ge)] == [700, 1000, 800]
+
+
+def test_reading_an_odd_value_warns_nobody(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    dataset = pydicom.dcmread(made.paths[0])
+    with pydicom.config.disable_value_validation():
+        dataset.PatientBirthDate = "29/02/1960"
+        dataset.save_as(made.paths[0])
+    read_headers(made.paths[0])  # warnings are errors in these tests
+
+
+def _minimal(**values: object) -> Dataset:
+    dataset = Dataset()
+    for keyword in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(dataset, keyword, "1.2.3")
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    return dataset

@@ -1,0 +1,188 @@
+"""Pixels: rescale, padding, odd bits, compressed syntaxes, damage."""
+
+import datetime
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from node.errors import Conflicting, UndecodablePixels
+from node.imaging import Volume
+from node.series import read
+from node.series.compose import Labelling, compose
+from tests.support.packages import phantom
+from tests.support.phantoms import PLANES, Phantom, make
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_volume_has_the_values_and_the_place_of_the_phantom(tmp_path: Path, plane: str) -> None:
+    made = make(tmp_path, Phantom(plane=plane))
+    series = read(made.paths)
+    assert series.volume.array.dtype == np.float32
+    np.testing.assert_array_equal(series.volume.array, made.values)
+    assert series.volume.grid.is_close(made.grid, 1e-6)
+    assert [d.SOPInstanceUID for d in series.datasets] == made.uids
+    assert all("PixelData" not in dataset for dataset in series.datasets)
+
+
+def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
+    made = make(tmp_path, Phantom(rescale=((2.0, -50.0), (0.5, 10.0), (1.0, 0.0))))
+    np.testing.assert_allclose(read(made.paths).volume.array, made.values)
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLSLossless],
+)
+def test_lossless_syntaxes_give_the_same_volume(tmp_path: Path, syntax: UID) -> None:
+    made = make(tmp_path, Phantom(shape=(3, 40, 32), syntax=syntax))
+    np.testing.assert_array_equal(read(made.paths).volume.array, made.values)
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_monochrome1_changes_no_value(tmp_path: Path, modality: str) -> None:
+    tags = {"PhotometricInterpretation": "MONOCHROME1"}
+    made = make(tmp_path, Phantom(modality=modality, tags=tags))
+    np.testing.assert_array_equal(read(made.paths).volume.array, made.values)
+
+
+def _signed(dataset: Dataset, _z: int) -> None:
+    values = np.frombuffer(dataset.PixelData, np.uint16).astype(np.int16) - 1000
+    values[:16] = -2000  # the first row lies outside the scanner's circle
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 15, 1
+    dataset.PixelData = values.tobytes()
+
+
+@pytest.mark.parametrize("padding", [-2000, 63536])
+def test_padding_of_a_ct_takes_the_lowest_measured_value(tmp_path: Path, padding: int) -> None:
+    def change(dataset: Dataset, z: int) -> None:
+        _signed(dataset, z)
+        dataset.add_new(0x00280120, "SS" if padding < 0 else "US", padding)
+
+    made = make(tmp_path, Phantom(modality="CT", change=change))
+    array = read(made.paths).volume.array
+    np.testing.assert_array_equal(array[:, 1:], made.values[:, 1:] - 1000)
+    assert (array[:, 0] == array[:, 1:].min()).all()
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("representation", [0, 1], ids=["unsigned", "signed"])
+def test_padding_outside_the_stored_bits_is_padding(
+    tmp_path: Path, modality: str, representation: int
+) -> None:
+    def change(dataset: Dataset, _z: int) -> None:
+        values = np.frombuffer(dataset.PixelData, np.uint16).copy()
+        values[:16] = 60536  # of 16 bits; the lower 12 of them alone would be 3192, or -904
+        dataset.PixelData = values.tobytes()
+        dataset.PixelRepresentation = representation
+        vr, padding = ("SS", -5000) if representation else ("US", 60536)
+        dataset.add_new(0x00280120, vr, padding)
+
+    made = make(tmp_path, Phantom(modality=modality, change=change))
+    array = read(made.paths).volume.array
+    np.testing.assert_array_equal(array[:, 1:], made.values[:, 1:])
+    assert (array[:, 0] == array[:, 1:].min()).all()
+
+
+def test_padding_of_zero_stays_zero_in_mr(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _z: int) -> None:
+        values = np.frombuffer(dataset.PixelData, np.uint16).copy()
+        values[:16] = 0
+        dataset.PixelData = values.tobytes()
+        dataset.PixelPaddingValue = 0
+
+    array = read(make(tmp_path, Phantom(change=change)).paths).volume.array
+    assert (array[:, 0] == 0).all()
+
+
+def test_bits_above_the_stored_ones_are_cleared(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _z: int) -> None:
+        values = np.frombuffer(dataset.PixelData, np.uint16) | 0x8000  # an overlay, as of old
+        dataset.PixelData = values.tobytes()
+
+    made = make(tmp_path, Phantom(change=change))
+    np.testing.assert_array_equal(read(made.paths).volume.array, made.values)
+
+
+def test_truncated_pixels_are_refused_with_their_syntax(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    path = made.paths[4]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UndecodablePixels, match="Explicit VR Little Endian") as caught:
+        read(made.paths)
+    assert "CANARY" not in str(caught.value)
+
+
+def test_damaged_frames_are_refused_with_their_syntax(tmp_path: Path) -> None:
+    made = make(tmp_path, Phantom(shape=(4, 40, 32), syntax=JPEG2000Lossless))
+    path = made.paths[2]
+    raw = bytearray(path.read_bytes())
+    raw[-200:] = b"\xaa" * 200
+    path.write_bytes(raw)
+    with pytest.raises(UndecodablePixels, match="JPEG 2000"):
+        read(made.paths)
+
+
+def test_a_syntax_that_nobody_decodes_is_refused(tmp_path: Path) -> None:
+    made = make(tmp_path, Phantom(syntax=RLELossless))
+    for path in made.paths:
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"  # MPEG-4
+        dataset.save_as(path)
+    with pytest.raises(UndecodablePixels, match="MPEG-4"):
+        read(made.paths)
+
+
+@pytest.mark.parametrize("slope", ["0", "1e400"])
+def test_a_senseless_rescale_is_refused(tmp_path: Path, slope: str) -> None:
+    made = make(tmp_path, Phantom(modality="CT", tags={"RescaleSlope": slope}))
+    with pytest.raises(UndecodablePixels):
+        read(made.paths)
+
+
+def test_a_copy_of_a_file_counts_once(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    copy = Path(shutil.copy(made.paths[0], tmp_path / "copy.dcm"))
+    np.testing.assert_array_equal(read([copy, *made.paths]).volume.array, made.values)
+
+
+def test_one_uid_on_two_contents_is_refused(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    raw = bytearray(made.paths[0].read_bytes())
+    raw[-1] ^= 1  # a pixel: the headers stay equal
+    other = tmp_path / "other.dcm"
+    other.write_bytes(raw)
+    with pytest.raises(Conflicting, match="different content"):
+        read([other, *made.paths])
+
+
+def test_a_composed_series_says_in_which_zone_it_is_dated(tmp_path: Path) -> None:
+    noon_in_tokyo = datetime.datetime(
+        2026, 1, 2, 12, tzinfo=datetime.timezone(datetime.timedelta(hours=9))
+    )
+    composed = compose(phantom(), tmp_path, Labelling(), noon_in_tokyo)
+    dataset = pydicom.dcmread(composed.files[0])
+    assert (dataset.StudyTime, dataset.TimezoneOffsetFromUTC) == ("030000", "+0000")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 4095), (-1000, 766), (3000, 7000), (-5000, -3000)])
+def test_whole_numbers_survive_the_way_through_dicom(tmp_path: Path, low: int, high: int) -> None:
+    """A golden case is compared voxel by voxel: a rounded one decides ties otherwise."""
+    grid = phantom().grid
+    values = np.random.default_rng(0).integers(low, high, grid.shape, endpoint=True)
+    values[0, 0, :2] = low, high
+    volume = Volume(values.astype(np.float32), grid)
+    now = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    files = compose(volume, tmp_path, Labelling(modality="CT"), now).files
+    np.testing.assert_array_equal(read(list(files)).volume.array, volume.array)

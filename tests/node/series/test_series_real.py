@@ -1,0 +1,161 @@
+"""Real series of many vendors: each is read, or ends in a refusal by name.
+
+The archives lie beside the project and not in it; without them these tests are skipped.
+"""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import JPEGLosslessSV1
+
+from node import errors
+from node.imaging import Labels
+from node.imaging.orient import orient
+from node.seg import to_bytes, verify
+from node.series import read
+from tests.support.enhanced import enhance
+from tests.support.phantoms import Made, chiral, package
+from tests.support.segs import encode_again
+
+ARCHIVES = Path(__file__).parents[4] / "shared" / "data" / "dicom_series"
+
+READABLE = {
+    "mr_siemens_skyra_mprage": ((192, 256, 256), (0.9, 0.859, 0.859)),
+    "mr_siemens_prisma_t1_2d_HFS": ((35, 256, 256), (4.8, 1.016, 1.016)),
+    "mr_siemens_prisma_t1_2d_HFDR": ((35, 256, 256), (4.8, 1.016, 1.016)),
+    "mr_ge_mr750_t1post_pgbm002": ((22, 512, 512), (6.5, 0.43, 0.43)),
+    "mr_ge_pioneer_grid_phantom": ((130, 256, 256), (1.2, 0.938, 0.938)),
+    "mr_hippocrop_1": ((32, 51, 35), (1.0, 1.0, 1.0)),
+    "mr_hippocrop_2": ((35, 48, 36), (1.0, 1.0, 1.0)),
+    "mr_siemens_xa30_enhanced_t1": ((96, 128, 128), (2.0, 2.0, 2.0)),
+    "mr_philips_enhanced_asl": ((40, 96, 96), (4.0, 2.5, 2.5)),
+}
+REFUSED: dict[str, type[errors.Unsuitable]] = {
+    "ct_ge_hispeed_head_tilt_irregular": errors.GantryTilt,
+    "ct_siemens_body_j2k": errors.NotAnImage,  # was stripped of all UIDs
+    "mr_canon_galan_dti_classic": errors.FourDimensional,
+    "mr_canon_galan_dti_enhanced": errors.FourDimensional,
+    "mr_philips_enhanced_fieldmap": errors.FourDimensional,
+    "mr_enhanced_minis": errors.FourDimensional,
+    "mr_uih_dti_multiframe_like": errors.FourDimensional,
+    "mr_siemens_compressed_epi": errors.FourDimensional,
+}
+FAILING: dict[str, type[errors.Unsuitable]] = {
+    "gantrytilting/001": errors.GantryTilt,
+    "notavolume/001": errors.FourDimensional,
+    "slicecount/001": errors.NoFrameOfReference,
+    "sliceincrement/001": errors.MissingSlice,
+    "sliceincrement/002": errors.GantryTilt,
+    "sliceorientation/001": errors.MixedOrientation,
+    # readable shapes, but no frame of reference to place a result in
+    "../siemens/anatomical/001": errors.NoFrameOfReference,
+    "../generic/rgb/001": errors.NotAnImage,
+    "../philips_enhanced/dti/001": errors.FourDimensional,
+    "../philips_enhanced/anatomical/001": errors.NoFrameOfReference,
+    "../hyperfine/anatomical/001": errors.NoFrameOfReference,
+    "../ge/dti/001": errors.FourDimensional,
+}
+
+
+def unpack(name: str, folder: Path) -> Path:
+    archive = ARCHIVES / f"{name}.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"{archive.name} is not there")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / name
+
+
+def files_by_folder(root: Path) -> list[list[Path]]:
+    folders = sorted({path.parent for path in root.rglob("*") if path.is_file()})
+    return [sorted(p for p in folder.iterdir() if p.is_file()) for folder in folders]
+
+
+@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_good_series_is_read_and_its_seg_verifies(tmp_path: Path, name: str) -> None:
+    shape, spacing = READABLE[name]
+    series = read(files_by_folder(unpack(name, tmp_path))[0])
+    assert series.volume.array.shape == shape
+    np.testing.assert_allclose(series.volume.grid.spacing_mm, spacing, atol=0.001)
+    assert series.survey.dropped == ()
+    labels = Labels(chiral(shape), series.survey.grid)
+    model = package(tmp_path)
+    seg, _ = encode_again(series, labels, model)
+    verify(to_bytes(seg), series, labels, model.manifest.segments)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_stacked_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    for paths in files_by_folder(unpack(name, tmp_path)):
+        with pytest.raises(REFUSED[name]) as caught:
+            read(paths)
+        assert type(caught.value) is REFUSED[name]
+
+
+def test_the_failing_minis_are_refused_by_name(tmp_path: Path) -> None:
+    root = unpack("mr_ct_vendor_minis", tmp_path) / "failing"
+    found = {}
+    for folder in FAILING:
+        with pytest.raises(errors.Unsuitable) as caught:
+            read(sorted(p for p in (root / folder).iterdir() if p.is_file()))
+        found[folder] = type(caught.value)
+    assert found == FAILING
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_enhanced_head_has_its_anatomy_in_place(tmp_path: Path) -> None:
+    (paths,) = files_by_folder(unpack("mr_siemens_xa30_enhanced_t1", tmp_path))
+    volume = read(paths).volume
+    assert (volume.array.min(), volume.array.max()) == (0, 2927)
+    canonical, _ = orient(volume)
+    bright = canonical.array > 200
+    head = np.flatnonzero(bright.mean(axis=(1, 2)) > 0.02)
+    assert head[-1] < len(bright) - 1, "there is air above the head"
+    # the neck leaves the image at the feet; the skull closes below the upper edge
+    assert bright[0].mean() > 10 * bright[-1].mean()
+
+
+def test_frames_of_jpeg_lossless_and_their_single_images_are_the_same_volume(
+    tmp_path: Path,
+) -> None:
+    folder = unpack("mr_ct_vendor_minis", tmp_path) / "generic" / "compressed_jpeg" / "001"
+    paths = sorted(p for p in folder.iterdir() if p.is_file())
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        dataset.FrameOfReferenceUID = "1.2.3"
+        dataset.save_as(path)
+    single = read(paths)
+    uids = [header.sop_instance_uid for header in single.survey.headers]
+    made = Made(paths, np.zeros(0, np.uint8), single.volume.array, single.volume.grid.affine, uids)
+    path = enhance(made, tmp_path / "enhanced.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1  # its frames are encoded already
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.save_as(path)
+    multi = read([path])
+    np.testing.assert_array_equal(multi.volume.array, single.volume.array)
+    np.testing.assert_array_equal(multi.volume.grid.affine, single.volume.grid.affine)
+
+
+@pytest.mark.parametrize(
+    "syntax", ["compressed_j2k", "compressed_jpeg", "compressed_jpegls", "compressed_rle"]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_vendors_compressed_series_decode_to_the_same_volume(tmp_path: Path, syntax: str) -> None:
+
+    root = unpack("mr_ct_vendor_minis", tmp_path) / "generic"
+
+    def placed(folder: Path) -> np.ndarray:
+        paths = sorted(p for p in folder.iterdir() if p.is_file())
+        for path in paths:
+            dataset = pydicom.dcmread(path)
+            dataset.FrameOfReferenceUID = "1.2.3"
+            dataset.save_as(path)
+        return read(paths).volume.array
+
+    reference = placed(root / "compressed" / "001")
+    np.testing.assert_array_equal(placed(root / syntax / "001"), reference)

@@ -1,0 +1,232 @@
+"""Geometry without pixels: what makes a volume, and every refusal by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from node import errors
+from node.series import Header, Survey, read_headers, survey
+from tests.support.phantoms import PLANES, REFUSED, Made, Phantom, make
+
+
+def headers(made: Made) -> list[Header]:
+    return [header for path in made.paths for header in read_headers(path)]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_grid_is_that_of_the_phantom(tmp_path: Path, plane: str, reverse: bool) -> None:
+    made = make(tmp_path, Phantom(plane=plane, reverse=reverse, shuffle=not reverse))
+    found = survey(headers(made))
+    assert found.grid.is_close(made.grid, 1e-6)
+    assert [h.sop_instance_uid for h in found.headers] == made.uids
+    assert found.dropped == ()
+
+
+def test_slice_thickness_and_claimed_spacing_do_not_matter(tmp_path: Path) -> None:
+    made = make(tmp_path, Phantom(tags={"SliceThickness": "9", "SpacingBetweenSlices": "7"}))
+    assert survey(headers(made)).grid.is_close(made.grid, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("phantom", "error", "said"),
+    [
+        (Phantom(drop=(5,)), errors.MissingSlice, "1 slice is missing.* 6.00 mm.* 3.00 mm"),
+        (Phantom(drop=(3, 7, 8)), errors.MissingSlice, "3 slices are missing"),
+        (Phantom(shape=(3, 20, 16), drop=(1,)), None, ""),  # two slices are simply far apart
+        (Phantom(tilt_deg=12), errors.GantryTilt, "12.0 degrees"),
+        (Phantom(tilt_deg=-3), errors.GantryTilt, "3.0 degrees"),
+        (Phantom(tilt_deg=0.05), None, ""),
+        (
+            Phantom(shape=(5, 20, 16), at_mm=(0, 3, 6, 10.2, 13)),
+            errors.UnevenSpacing,
+            "from 2.80 to 4.20 mm",
+        ),
+        (Phantom(shape=(5, 20, 16), at_mm=(0, 0.6, 1.3, 1.9, 2.5)), None, ""),  # 0.1 mm rounding
+        (Phantom(shape=(4, 20, 16), at_mm=(0, 3, 3, 6)), errors.DuplicatePositions, "43.00 mm"),
+        (
+            Phantom(shape=(6, 20, 16), at_mm=(0, 0, 3, 3, 6, 6)),
+            errors.FourDimensional,
+            "6 images at 3 places",
+        ),
+        (Phantom(shape=(1, 20, 16)), errors.TooFewSlices, "1 slice"),
+        (Phantom(tags={"FrameOfReferenceUID": ""}), errors.NoFrameOfReference, "Frame of"),
+        (Phantom(tags={"NumberOfFrames": 12}), errors.EnhancedMultiFrame, "12 frames"),
+        (
+            Phantom(tags={"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4.1"}),
+            errors.EnhancedMultiFrame,
+            "1 frame, and its functional groups describe 0",
+        ),
+        (
+            Phantom(tags={"ImageType": "ORIGINAL\\PRIMARY\\M\\ND\\MOSAIC"}),
+            errors.FourDimensional,
+            "mosaic",
+        ),
+        (
+            Phantom(tags={"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}),
+            errors.NotAnImage,
+            "12 × loc",
+        ),
+        (Phantom(tags={"PixelSpacing": ["0", "0"]}), errors.NotAnImage, "no pixel spacing"),
+        (
+            Phantom(tags={"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}),
+            errors.NotAnImage,
+            "secondary capture",
+        ),
+    ],
+)
+def test_every_refusal_has_its_name_and_numbers(
+    tmp_path: Path, phantom: Phantom, error: type[errors.Unsuitable] | None, said: str
+) -> None:
+    # PixelSpacing and ImageType as lists are DICOM sequences to `tags`; strings split by themselves
+    made = make(tmp_path, phantom if "PixelSpacing" not in phantom.tags else _no_spacing())
+    if error is None:
+        survey(headers(made))
+        return
+    with pytest.raises(error, match=said) as caught:
+        survey(headers(made))
+    assert type(caught.value) is error
+    assert caught.value.advice
+    assert "CANARY" not in str(caught.value)
+
+
+def _no_spacing() -> Phantom:
+    def change(dataset: Dataset, _z: int) -> None:
+        dataset.PixelSpacing = ["0", "0"]
+
+    return Phantom(change=change)
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_every_named_phantom_is_refused_by_its_code(tmp_path: Path, code: str) -> None:
+    made = make(tmp_path, REFUSED[code])
+    with pytest.raises(errors.Unsuitable) as caught:
+        survey(headers(made))
+    assert caught.value.code == code
+
+
+def test_no_instances_at_all_are_refused() -> None:
+    with pytest.raises(errors.NotAnImage):
+        survey([])
+
+
+def test_echoes_at_the_same_places_are_four_dimensional(tmp_path: Path) -> None:
+    one = headers(make(tmp_path))
+    two = [
+        msgspec.structs.replace(h, sop_instance_uid=h.sop_instance_uid + ".1", echo_time_ms=9.0)
+        for h in one[:-2]
+    ]
+    with pytest.raises(errors.FourDimensional, match="echo times"):
+        survey(one + two)
+
+
+Doubt = Callable[[Header], Header]
+
+
+@pytest.mark.parametrize(
+    ("what", "field"),
+    [
+        ("patients", "patient_digest"),
+        ("studies", "study_uid"),
+        ("series", "series_uid"),
+        ("frames of reference", "frame_of_reference_uid"),
+    ],
+)
+def test_contradicting_identities_are_refused(tmp_path: Path, what: str, field: str) -> None:
+    found = headers(make(tmp_path))
+    found[3] = msgspec.structs.replace(found[3], **{field: "1.2.3"})
+    with pytest.raises(errors.Conflicting, match=what):
+        survey(found)
+
+
+def test_one_uid_with_two_geometries_is_refused(tmp_path: Path) -> None:
+    found = headers(make(tmp_path))
+    twin = msgspec.structs.replace(found[0], position_mm=(9.0, 9.0, 9.0))
+    with pytest.raises(errors.Conflicting, match="two different images"):
+        survey([*found, twin])
+
+
+def test_the_same_instance_twice_counts_once(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    found = survey([*headers(made), *read_headers(made.paths[0])])
+    assert found.grid.is_close(made.grid, 1e-6)
+    assert [d.reason for d in found.dropped] == ["the same instance a second time"]
+
+
+def stray(made: Made, folder: Path, **values: object) -> Header:
+    def change(dataset: Dataset, _z: int) -> None:
+        dataset.SOPInstanceUID = generate_uid()
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+
+    (header,) = headers(make(folder, Phantom(shape=(1, 20, 16), change=change)))
+    return header
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "secondary capture"),
+        ({"SamplesPerPixel": 3}, "colour image"),
+        ({"ImageOrientationPatient": ["1", "0", "0", "0", "0", "-1"]}, "another size or direction"),
+        ({"Rows": 10}, "another size or direction"),
+        ({"ImagePositionPatient": None}, "no position"),
+        ({"ImageOrientationPatient": ["1", "0", "0", "1", "0", "0"]}, "not perpendicular"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.67", "Rows": None}, "no image"),
+    ],
+)
+def test_a_stray_object_is_left_out_and_told(
+    tmp_path: Path, values: dict[str, object], reason: str
+) -> None:
+    made = make(tmp_path / "series")
+    other = stray(made, tmp_path / "stray", **values)
+    found = survey([other, *headers(made)])
+    assert found.grid.is_close(made.grid, 1e-6)
+    assert [d.sop_instance_uid for d in found.dropped] == [other.sop_instance_uid]
+    assert reason in found.dropped[0].reason
+
+
+def test_two_stacks_in_one_series_are_refused(tmp_path: Path) -> None:
+    def turn(dataset: Dataset, z: int) -> None:
+        if z % 3 == 0:
+            dataset.ImageOrientationPatient = ["1", "0", "0", "0", "0", "-1"]
+
+    with pytest.raises(errors.MixedOrientation, match="2 different sizes or directions: 8 ×"):
+        survey(headers(make(tmp_path, Phantom(change=turn))))
+
+
+def test_of_thousands_of_directions_only_a_few_are_told_apart(tmp_path: Path) -> None:
+    one = headers(make(tmp_path, Phantom(shape=(2, 20, 16))))[0]
+    turned = [
+        msgspec.structs.replace(
+            one,
+            sop_instance_uid=f"1.2.{n}",
+            orientation=(np.cos(n), np.sin(n), 0.0, -np.sin(n), np.cos(n), 0.0),
+        )
+        for n in range(2000)
+    ]
+    # comparing each with each would take minutes
+    with pytest.raises(errors.MixedOrientation, match="more than 5 different sizes or directions"):
+        survey(turned)
+
+
+def test_a_left_out_slice_in_the_middle_leaves_a_gap_that_is_noticed(tmp_path: Path) -> None:
+    def change(dataset: Dataset, z: int) -> None:
+        if z == 5:
+            dataset.Rows, dataset.PixelData = 10, dataset.PixelData[: 10 * 16 * 2]
+
+    with pytest.raises(errors.MissingSlice):
+        survey(headers(make(tmp_path, Phantom(change=change))))
+
+
+def test_the_order_of_headers_does_not_matter(tmp_path: Path) -> None:
+    found = headers(make(tmp_path, Phantom(plane="oblique")))
+    rng = np.random.default_rng(0)
+    results: list[Survey] = [survey([found[i] for i in rng.permutation(12)]) for _ in range(5)]
+    assert all(result.headers == results[0].headers for result in results)

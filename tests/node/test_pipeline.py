@@ -1,0 +1,90 @@
+"""The pipeline with a network whose answer anybody can predict."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from node.errors import BadPackage
+from node.imaging import Grid, Volume
+from node.package import Package
+from node.pipeline import dice, golden_dice, open_student, segment
+from tests.support.packages import expected_labels, make_tiny_package, phantom
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    return make_tiny_package(tmp_path)
+
+
+def test_labels_come_back_on_the_source_grid(package: Package) -> None:
+    volume = phantom()
+    found = segment(volume, package, open_student(package, "small"))
+    assert found.labels.grid.is_close(volume.grid)
+    np.testing.assert_array_equal(found.labels.array, expected_labels(volume).array)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (0, 2, 1)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
+def test_any_axis_order_gives_the_same_labels(
+    package: Package, axes: tuple[int, int, int], flips: tuple[int, int, int]
+) -> None:
+    source = phantom((30, 24, 20))
+    array = source.array.transpose(axes)[tuple(slice(None, None, f) for f in flips)]
+    to_source = np.zeros((4, 4))
+    to_source[3, 3] = 1
+    for i, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
+        to_source[axis, i] = flip
+        to_source[axis, 3] = 0 if flip > 0 else source.grid.shape[axis] - 1
+    shape = (array.shape[0], array.shape[1], array.shape[2])
+    volume = Volume(array, Grid(shape, source.grid.affine @ to_source))
+    found = segment(volume, package, open_student(package, "small")).labels
+    np.testing.assert_array_equal(found.array, expected_labels(volume).array)
+
+
+def test_a_finer_source_gets_labels_at_its_own_resolution(package: Package) -> None:
+    coarse = phantom((24, 26, 28))
+    fine = Grid((48, 52, 56), coarse.grid.affine @ np.diag([0.5, 0.5, 0.5, 1]))
+    array = coarse.array.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    found = segment(Volume(array, fine), package, open_student(package, "small")).labels
+    assert found.array.shape == (48, 52, 56)
+    wanted = expected_labels(Volume(array, fine)).array
+    assert dice(found.array == 2, wanted == 2) > 0.85
+
+
+def test_progress_ends_at_one_and_never_falls(package: Package) -> None:
+    shares: list[float] = []
+    segment(phantom(), package, open_student(package, "small"), shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_every_stage_is_timed(package: Package) -> None:
+    seconds = segment(phantom(), package, open_student(package, "small")).seconds
+    assert set(seconds) == {"intensity", "resample", "network", "back", "regions"}
+    assert min(seconds.values()) >= 0
+
+
+def test_the_golden_case_is_reproduced(package: Package) -> None:
+    assert golden_dice(package, "small") == 1.0
+
+
+def test_a_network_that_does_not_fit_the_manifest_is_refused(package: Package) -> None:
+    grid = msgspec.structs.replace(package.manifest.grid, patch_zyx=(8, 8, 8))
+    other = replace(package, manifest=msgspec.structs.replace(package.manifest, grid=grid))
+    with pytest.raises(BadPackage, match=r"patch \(16, 16, 16\)"):
+        open_student(other, "small")
+
+
+def test_rubbish_is_no_network(package: Package) -> None:
+    (package.folder / "small.onnx").write_bytes(b"not a network")
+    with pytest.raises(BadPackage, match="onnxruntime"):
+        open_student(package, "small")
+
+
+def test_two_empty_masks_agree() -> None:
+    empty = np.zeros(3, bool)
+    assert dice(empty, empty) == 1.0
+    assert dice(empty, ~empty) == 0.0

@@ -1,0 +1,121 @@
+"""The picture: same for every orientation, true proportions, right sides."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from node.imaging import Grid, Labels, Volume
+from node.preview import MARGIN_PX, PANEL_PX, preview
+from tests.support.phantoms import chiral, package
+
+COLOURS = {1: (220, 60, 40), 2: (220, 120, 40)}
+
+
+def canonical() -> tuple[Volume, Labels]:
+    shape, spacing = (20, 40, 30), (4.0, 1.0, 2.0)
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2] = spacing
+    affine[:, 3] = (-30, -20, 10, 1)
+    labels = chiral(shape)
+    grid = Grid(shape, affine)
+    return Volume(100 + 50 * labels.astype(np.float32), grid), Labels(labels, grid)
+
+
+def draw(volume: Volume, labels: Labels, path: Path) -> np.ndarray:
+    preview(volume, labels, package(path.parent).manifest.segments, path)
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def outline(picture: np.ndarray, number: int) -> np.ndarray:
+    """Return where the outline of a segment is, in the three planes only."""
+    planes = picture[: PANEL_PX + 2 * MARGIN_PX]
+    return np.argwhere((planes == COLOURS[number]).all(axis=2))
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (1, -1, -1), (-1, -1, -1)])
+def test_every_orientation_gives_the_same_picture(
+    tmp_path: Path, axes: tuple[int, int, int], flips: tuple[int, int, int]
+) -> None:
+    volume, labels = canonical()
+    turn = np.zeros((4, 4))
+    turn[3, 3] = 1
+    steps = tuple(slice(None, None, f) for f in flips)
+    for new, (old, flip) in enumerate(zip(axes, flips, strict=True)):
+        turn[old, new] = flip
+        turn[old, 3] = 0 if flip > 0 else volume.grid.shape[old] - 1
+    values, numbers = volume.array.transpose(axes)[steps], labels.array.transpose(axes)[steps]
+    shape = values.shape
+    grid = Grid((shape[0], shape[1], shape[2]), volume.grid.affine @ turn)
+    expected = draw(volume, labels, tmp_path / "a.png")
+    found = draw(Volume(values, grid), Labels(numbers, grid), tmp_path / "b.png")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_right_side_of_the_patient_is_on_the_left(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    only = np.zeros_like(labels.array)
+    only[8:12, 5:15, 2:8] = 1  # low x is the patient's right, low y the front, in the middle of z
+    picture = draw(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    axial = outline(picture[:, : PANEL_PX + 2 * MARGIN_PX], 1)
+    middle = PANEL_PX // 2 + MARGIN_PX
+    assert (axial[:, 1] < middle).all()
+    assert (axial[:, 0] < middle).all()
+
+
+def test_the_head_is_at_the_top(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    only = np.zeros_like(labels.array)
+    only[15:18, 15:25, 10:20] = 1
+    picture = draw(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    panel = PANEL_PX + 2 * MARGIN_PX
+    for left in (panel, 2 * panel):
+        assert (outline(picture[:, left : left + panel], 1)[:, 0] < panel // 2).all()
+
+
+def test_proportions_are_true(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    only = np.zeros_like(labels.array)
+    only[5:15, 10:30, 10:20] = 1  # 40 mm high, 20 mm deep, 20 mm wide
+    picture = draw(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    panel = PANEL_PX + 2 * MARGIN_PX
+    size = [np.ptp(outline(picture[:, k * panel : (k + 1) * panel], 1), axis=0) + 1 for k in (0, 1)]
+    scale = PANEL_PX / 80
+    assert size[0] == pytest.approx(np.array([20, 20]) * scale, abs=2)
+    assert size[1] == pytest.approx(np.array([40, 20]) * scale, abs=2)
+
+
+def test_an_empty_result_and_a_flat_image_are_drawn(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    flat = Volume(np.zeros_like(volume.array), volume.grid)
+    nothing = Labels(np.zeros_like(labels.array), labels.grid)
+    assert draw(flat, nothing, tmp_path / "a.png").shape[2] == 3
+
+
+def test_the_file_holds_a_picture_and_no_text(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    path = tmp_path / "a.png"
+    draw(volume, labels, path)
+    with Image.open(path) as picture:
+        assert picture.info == {}
+
+
+def test_a_long_legend_stands_in_columns_and_is_whole(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    (one, _) = package(tmp_path).manifest.segments
+    many = [
+        msgspec.structs.replace(one, number=n, label=f"Structure {n}", colour_rgb=(7 * n, 255, n))
+        for n in range(1, 33)
+    ]
+    preview(volume, labels, many, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        picture = np.asarray(opened)
+    legend = picture[PANEL_PX + 2 * MARGIN_PX :]
+    squares = [np.argwhere((legend == part.colour_rgb).all(axis=2)) for part in many]
+    assert all(len(square) >= 15 * 15 for square in squares)
+    assert len({int(square[:, 1].min()) for square in squares}) == 3
+    assert picture.shape[0] < 2 * picture.shape[1] / 3

@@ -1,0 +1,86 @@
+"""The measurement report: the same study, one group per segment, volumes that add up."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from node.imaging import Labels
+from node.report import encode_report
+from node.seg import Encoding, to_bytes
+from tests.support.phantoms import Phantom
+from tests.support.segs import CREATED, encode_again, result
+
+
+def groups(item: Dataset) -> list[Dataset]:
+    found = []
+    for child in item.get("ContentSequence", []):
+        name = child.get("ConceptNameCodeSequence", [None])[0]
+        if name is not None and name.CodeValue == "125007":
+            found.append(child)
+        found += groups(child)
+    return found
+
+
+def content(group: Dataset, code: str) -> Any:
+    for child in group.ContentSequence:
+        if child.ConceptNameCodeSequence[0].CodeValue == code:
+            return child
+    raise AssertionError(code)
+
+
+@pytest.mark.parametrize("phantom", [Phantom(), Phantom(segments=1)])
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_every_segment_has_its_volume(tmp_path: Path, phantom: Phantom, kind: str) -> None:
+    r = result(tmp_path, phantom, Encoding(kind="labelmap" if kind == "labelmap" else "binary"))
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    found = groups(report)
+    assert len(found) == len(r.package.manifest.segments)
+    for group, segment in zip(found, r.package.manifest.segments, strict=True):
+        measured = content(group, "118565006").MeasuredValueSequence[0]
+        voxels = int((r.labels.array == segment.number).sum())
+        assert float(measured.NumericValue) == pytest.approx(voxels * 3.0 * 1.25 * 1.5 / 1000)
+        assert measured.MeasurementUnitsCodeSequence[0].CodeValue == "mL"
+        reference = content(group, "121191").ReferencedSOPSequence[0]
+        assert reference.ReferencedSOPInstanceUID == r.seg.SOPInstanceUID
+        assert reference.ReferencedSegmentNumber == segment.number
+        described = next(s for s in r.seg.SegmentSequence if s.SegmentNumber == segment.number)
+        assert described.TrackingUID == content(group, "112040").UID
+
+
+def test_it_belongs_to_the_study_and_says_that_nobody_looked(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "StudyDate", "Manufacturer"):
+        assert report[keyword].value == r.seg[keyword].value
+    assert (report.VerificationFlag, report.CompletionFlag) == ("UNVERIFIED", "COMPLETE")
+    assert report.SeriesInstanceUID != r.seg.SeriesInstanceUID
+    assert report.SeriesNumber == r.seg.SeriesNumber + 1
+    assert report.SeriesDescription == "AI volumes phantom-mr 0.1 small - not for diagnosis"
+    assert report.SpecificCharacterSet == "ISO_IR 192"
+
+
+def test_nothing_found_is_reported_as_zero(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    nothing = Labels(np.zeros_like(r.labels.array), r.labels.grid)
+    seg, _ = encode_again(r.series, nothing, r.package)
+    report = encode_report(r.series, seg, nothing, r.package, created=CREATED)
+    values = [content(g, "118565006").MeasuredValueSequence[0].NumericValue for g in groups(report)]
+    assert values == [0, 0]
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    a, b = (
+        to_bytes(encode_report(r.series, r.seg, r.labels, r.package, created=CREATED))
+        for _ in range(2)
+    )
+    assert a == b
+
+
+def test_a_time_without_zone_is_refused(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    with pytest.raises(ValueError, match="time zone"):
+        encode_report(r.series, r.seg, r.labels, r.package, created=CREATED.replace(tzinfo=None))

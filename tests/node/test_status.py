@@ -1,0 +1,125 @@
+"""What an operator sees, and that looking changes nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from node import queue, schema, status
+from node.config import Config, Data, Target
+from node.config.units import Bytes
+from node.errors import DatabaseBusy, PeerUnreachable
+from node.inbox import Inbox
+from node.queue import Policy
+from node.states import Ending, Kind
+from tests.support.postgres import needs_postgresql
+from tests.support.rows import SEGMENTED, T0, a_delivery, claim, record
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    target = Target(ae="PACS", host="10.0.0.9", port=104)
+    return Config(data=Data(dir=tmp_path / "data"), targets={"pacs": target})
+
+
+def alive(config: Config, now: float = T0) -> dict[str, bool]:
+    seen = status.snapshot(config, schema.open_configured(config.data), now)
+    return {process.name: process.alive for process in seen.processes}
+
+
+def test_a_node_that_never_ran_has_nothing_to_show(config: Config) -> None:
+    seen = status.snapshot(config, schema.open_configured(config.data), T0)
+    assert not any(process.alive for process in seen.processes)
+    assert seen.jobs["segment"] == dict.fromkeys(seen.jobs["segment"], 0)
+    assert (seen.series, seen.notes) == ((), ())
+    (target,) = seen.targets
+    assert (target.address, target.waiting, target.oldest_s) == ("10.0.0.9:104", 0, None)
+
+
+@needs_postgresql
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) -> None:
+    place = engine.url.render_as_string(hide_password=False)
+    config = Config(data=Data(dir=tmp_path / "data", database=place))
+    queue.heartbeat(engine, "sender", 1, T0)
+    looking = status.look(config.data)
+    found = {process.name: process for process in status.snapshot(config, looking, T0).processes}
+    looking.dispose()
+    assert found["sender"].alive, "its beat must do: it may run on another machine"
+    assert not found["segmenter"].alive
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_database_server_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
+    place = f"postgresql+psycopg://nobody@/node?host={tmp_path}"
+    with pytest.raises(DatabaseBusy, match="cannot be read"):
+        status.look(Data(dir=tmp_path, database=place))
+    with pytest.raises(DatabaseBusy, match="cannot be opened"):
+        schema.open_database(place)
+
+
+def test_a_beat_counts_for_a_minute(config: Config) -> None:
+    engine = schema.open_configured(config.data)
+    queue.heartbeat(engine, "sender", os.getpid(), T0)
+    assert alive(config, T0 + 59)["sender"]
+    assert not alive(config, T0 + 61)["sender"]
+
+
+def test_a_killed_process_is_seen_before_its_minute_is_over(config: Config) -> None:
+    engine = schema.open_configured(config.data)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    queue.heartbeat(engine, "segmenter", process.pid, T0)
+    assert not alive(config)["segmenter"]
+
+
+def test_the_listener_is_known_by_its_lock(config: Config) -> None:
+    assert not alive(config)["listener"]
+    inbox = Inbox(config.data.dir / "inbox")
+    inbox.recover(T0)
+    assert alive(config)["listener"]
+    inbox.release()
+    assert not alive(config)["listener"]
+
+
+def test_a_dead_target_shows_what_waits_and_why(config: Config) -> None:
+    engine = schema.open_configured(config.data)
+    record(engine)
+    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
+    job = queue.claim(engine, Kind.DELIVER, "s", T0 + 3, 30.0, "pacs")
+    assert job is not None
+    error = PeerUnreachable("10.0.0.9:104 does not answer")
+    queue.settle(engine, job, error, T0 + 4, Policy(give_up_after_s=3600.0))
+    (target,) = status.snapshot(config, engine, T0 + 100).targets
+    assert target.waiting == 1
+    assert target.oldest_s == pytest.approx(98.0)
+    assert target.last_problem == "10.0.0.9:104 does not answer"
+
+
+def test_the_newest_series_come_last(config: Config) -> None:
+    engine = schema.open_configured(config.data)
+    for number in range(5):
+        record(engine, series=number)
+    seen = status.snapshot(config, engine, T0, series=3)
+    assert [story.arrival.series_uid for story in seen.series] == ["1.2.3.2", "1.2.3.3", "1.2.3.4"]
+    assert {story.ending for story in seen.series} == {Ending.IN_PROGRESS}
+    assert seen.jobs["segment"]["queued"] == 5
+
+
+def test_low_space_is_said(config: Config) -> None:
+    engine = schema.open_configured(config.data)
+    greedy = msgspec.structs.replace(config.data, stop_accepting_below=Bytes(1 << 60))
+    assert not status.snapshot(msgspec.structs.replace(config, data=greedy), engine, T0).accepting
+
+
+def test_looking_changes_nothing(config: Config) -> None:
+    engine = schema.open_configured(config.data)
+    record(engine)
+    before = queue.stories(engine), queue.events_of(engine)
+    status.snapshot(config, engine, T0)
+    assert (queue.stories(engine), queue.events_of(engine)) == before
+    assert not (config.data.dir / "inbox").exists()

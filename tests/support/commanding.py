@@ -1,0 +1,26 @@
+"""A configuration for commands that run in process; fixtures are in tests/unit/conftest.py."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.orthanc import free_port
+
+Run = Callable[..., tuple[int, str, str]]  # exit status, output, errors
+
+
+def configure(path: Path, models: Path, **changes: Any) -> Path:
+    sections: dict[str, Any] = {
+        "node": {"host": "127.0.0.1", "port": free_port()},
+        "data": {"dir": "data", "stop_accepting_below": "1 MiB"},
+        "callers": "any",
+        "targets": {"pacs": {"ae": "PEER", "host": "127.0.0.1", "port": free_port()}},
+        "model": {"dir": str(models), "size": "small"},
+        "rules": [
+            {"name": "all", "when": {"modality": "MR"}, "use": "tiny-mr", "send_to": ["pacs"]}
+        ],
+    }
+    path.write_text(yaml.safe_dump(sections | changes), encoding="utf-8")
+    return path

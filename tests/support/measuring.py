@@ -1,0 +1,60 @@
+"""Measurements that no machine made, for tests of what is chosen from them, in the real files."""
+
+import importlib.util
+from typing import Any
+
+import msgspec
+import pytest
+
+from node import measured
+from node.config import Data
+from node.engines import ENGINES, versions
+from node.imaging import Grid
+from node.measured import Host, Measurement, workload
+from node.package import Package
+from tests.support.packages import phantom
+
+ENGINES_HERE = [
+    pytest.param(
+        engine,
+        marks=pytest.mark.skipif(
+            engine not in versions(),
+            reason="openvino is not installed"
+            if importlib.util.find_spec("openvino") is None
+            else "this CPU does not compute in bfloat16",
+        ),
+    )
+    for engine in ENGINES
+]
+HOST = Host("a CPU", 2, {"onnxruntime": "1.0", "openvino": "2.0"})
+
+
+def a_measurement(
+    package: Package, size: str, engine: str = "onnxruntime", **changes: Any
+) -> Measurement:
+    """Return what was measured on `HOST`."""
+    grid: Grid = phantom().grid
+    found = Measurement(
+        digest=package.digest,
+        package=package.name,
+        size=size,
+        engine=engine,
+        version=HOST.versions[engine],
+        cpu=HOST.cpu,
+        threads=HOST.threads,
+        at=1_700_000_000.0,
+        dice=1.0,
+        seconds=1.0,
+        patch_s=0.1,
+        voxel_s=1e-6,
+        peak_mb=300.0,
+        arrays_mb=workload(package, grid).arrays_mb,
+    )
+    return msgspec.structs.replace(found, **changes)
+
+
+def kept(data: Data, *found: Measurement) -> list[Measurement]:
+    """Write measurements and return what is read of them."""
+    for one in found:
+        measured.write(data, one)
+    return measured.known(data, HOST)

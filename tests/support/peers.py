@@ -1,0 +1,197 @@
+"""Peers for the listener: its own processes, real DCMTK, and slices to send."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+
+from node import listener
+from node.config import Caller, Config, Data, Node
+from node.config.units import Bytes
+from node.inbox import Inbox, InstanceFile
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+VERIFICATION = "1.2.840.10008.1.1"
+IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
+CANARY = "CANARY^Zzyzx"
+
+needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+
+
+def ct(number: int = 1, *, size: int = 32, series: str = SERIES, value: int = 0) -> Dataset:
+    """Return a small CT slice of a canary patient."""
+    slice_ = Dataset()
+    slice_.SOPClassUID = CT
+    slice_.SOPInstanceUID = f"{series}.{number}"
+    slice_.StudyInstanceUID, slice_.SeriesInstanceUID = STUDY, series
+    slice_.PatientName, slice_.PatientID = CANARY, "CANARY-4711"
+    slice_.Modality = "CT"
+    slice_.ReferencedStudySequence = [Dataset()]
+    slice_.ReferencedStudySequence[0].ReferencedSOPInstanceUID = "1.2.3"
+    slice_.Rows = slice_.Columns = size
+    slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
+    slice_.BitsAllocated = slice_.BitsStored = 16
+    slice_.HighBit, slice_.PixelRepresentation = 15, 0
+    slice_.ImagePositionPatient = [0, 0, number]
+    slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    slice_.PixelSpacing = [1, 1]
+    pixels = np.full((size, size), number + value, dtype=np.uint16)
+    slice_.PixelData = pixels.tobytes()
+    slice_["PixelData"].VR = "OW"
+    return slice_
+
+
+def encode(dataset: Dataset, syntax: str = EXPLICIT) -> bytes:
+    """Return the data set as it goes over the wire."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian = syntax != BIG
+    buffer.is_implicit_VR = syntax == IMPLICIT
+    write_dataset(buffer, dataset)
+    return bytes(buffer.getvalue())
+
+
+def write_slices(folder: Path, count: int, *, size: int = 32, series: str = SERIES) -> list[str]:
+    """Write CT slices as files; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number in range(1, count + 1):
+        dataset = ct(number, size=size, series=series)
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = EXPLICIT
+        path = folder / f"{number:04}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        paths.append(str(path))
+    return paths
+
+
+@dataclass
+class Listening:
+    """A listener that runs in a thread."""
+
+    port: int
+    root: Path
+
+    @property
+    def inbox(self) -> Inbox:
+        return Inbox(self.root / "inbox")
+
+    def instances(self) -> list[InstanceFile]:
+        """Return every kept instance."""
+        inbox = self.inbox
+        return [file for folder in inbox.series_folders() for file in inbox.instances(folder)]
+
+
+def configuration(
+    root: Path,
+    callers: Any = "any",
+    stop_below: int = 1,
+    **node: Any,
+) -> Config:
+    """Return what a listener on a free port of loopback needs."""
+    return Config(
+        node=msgspec.structs.replace(Node(host="127.0.0.1", port=0), **node),
+        data=Data(dir=root, stop_accepting_below=Bytes(stop_below)),
+        callers=callers,
+    )
+
+
+@contextmanager
+def listening(root: Path, **choices: Any) -> Iterator[Listening]:
+    """Run a listener in a thread; see that it leaves no thread behind."""
+    stop, ready = threading.Event(), threading.Event()
+    ports: list[int] = []
+
+    def is_ready(port: int) -> None:
+        ports.append(port)
+        ready.set()
+
+    thread = threading.Thread(
+        target=listener.run, args=(configuration(root, **choices), stop, is_ready)
+    )
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield Listening(ports[0], root)
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def listener_process(root: Path, script: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a listener in a process of its own; `script` runs in it first."""
+    program = f"""
+import sys
+from pathlib import Path
+from node import listener, logs
+from tests.support.peers import configuration
+logs.start("listener", "info")
+{script}
+listener.run(configuration(Path(sys.argv[1])), ready=lambda port: print(port, flush=True))
+"""
+    log = (root / "listener.log").open("a")
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(root)],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    log.close()
+    try:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def dcmtk(tool: str, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of DCMTK's tools against a listener on loopback."""
+    command = [tool, "-v", *_options(arguments), "127.0.0.1", str(port), *_files(arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment()
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which Debian's DCMTK does not wait 40 ms for each answer."""
+    return dict(os.environ, TCP_NODELAY="1")
+
+
+def _files(arguments: tuple[str, ...]) -> list[str]:
+    return [argument for argument in arguments if argument.startswith("/")]
+
+
+def _options(arguments: tuple[str, ...]) -> list[str]:
+    own = [argument for argument in arguments if not argument.startswith("/")]
+    return own if "-aec" in own else [*own, "-aec", "SEGNODE"]
+
+
+def known(ae: str, host: str = "") -> tuple[Caller, ...]:
+    """Return a list of one caller."""
+    return (Caller(ae=ae, host=host),)
+
+
+def soon(is_so: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Wait until it is so: a marker is written just after the peer has been answered."""
+    until = time.monotonic() + seconds
+    while not (found := is_so()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found

@@ -1,0 +1,66 @@
+"""A phantom, its series and its SEG in one call, for the tests of results."""
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from node.imaging import Labels
+from node.package import Package
+from node.seg import Encoding, Identity, encode
+from node.series import Series, read
+from tests.support.phantoms import Made, Phantom, make, package
+
+CREATED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+IDENTITY = Identity(manufacturer="Test", model_name="segnode", serial="1", software_version="0.1.0")
+BINARY = Encoding()
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that a test of a SEG asks for."""
+
+    made: Made
+    series: Series
+    labels: Labels
+    package: Package
+    seg: Dataset
+    repairs: tuple[str, ...]
+
+
+def result(
+    folder: Path,
+    phantom: Phantom | None = None,
+    encoding: Encoding = BINARY,
+    labels: Labels | None = None,
+) -> Result:
+    """Make, read and encode a phantom with its true labels, or with others."""
+    made = make(folder / "series", phantom)
+    series = read(made.paths)
+    chosen = labels or Labels(made.labels, series.survey.grid)
+    model = package(folder)
+    if phantom is not None and phantom.segments == 1:
+        model = package(folder, model.manifest.segments[:1])
+    seg, repairs = encode_again(series, chosen, model, encoding)
+    return Result(made, series, chosen, model, seg, repairs)
+
+
+def encode_again(
+    series: Series,
+    labels: Labels,
+    model: Package,
+    encoding: Encoding = BINARY,
+    identity: Identity = IDENTITY,
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Encode with everything else fixed."""
+    return encode(
+        series,
+        labels,
+        model,
+        "small",
+        inputs_digest="cd" * 32,
+        identity=identity,
+        encoding=encoding,
+        created=CREATED,
+    )

@@ -1,0 +1,74 @@
+"""A scripted target on loopback: an SCP that answers C-STORE and C-FIND as it is told."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
+
+from tests.support.orthanc import free_port
+
+SEG_BINARY = "1.2.840.10008.5.1.4.1.1.66.4"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+@dataclass
+class Scripted:
+    """Where the target is, and the instances that it was sent and asked for."""
+
+    port: int = field(default_factory=free_port)
+    stored: list[str] = field(default_factory=list)
+    queried: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def scripted_target(
+    *,
+    store: int | Callable[[Any], int] = 0x0000,
+    finds: bool = True,
+    find_status: int = 0x0000,
+    echo: int | None = 0x0000,
+    contexts: tuple[str, ...] = (SEG_BINARY, StudyRootQueryRetrieveInformationModelFind),
+    **settings: Any,
+) -> Iterator[Scripted]:
+    """Run the target.
+
+    Args:
+        store: the status of each C-STORE, or what makes it of the event.
+        finds: whether a query finds what was stored.
+        find_status: a refusal of queries.
+        echo: the status of each C-ECHO; None: it does not offer C-ECHO.
+        contexts: what it accepts beside C-ECHO.
+        settings: attributes of pynetdicom's AE, such as `require_calling_aet`.
+    """
+    ae = AE(ae_title="PEER")
+    for uid in (*([] if echo is None else [Verification]), *contexts):
+        ae.add_supported_context(uid, [EXPLICIT])
+    for name, value in settings.items():
+        setattr(ae, name, value)
+    seen = Scripted()
+
+    def on_store(event: Any) -> int:
+        seen.stored.append(str(event.request.AffectedSOPInstanceUID))
+        return store(event) if callable(store) else store
+
+    def on_find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        wanted = str(event.identifier.SOPInstanceUID)
+        seen.queried.append(wanted)
+        if find_status:
+            yield find_status, None
+        elif finds and wanted in seen.stored:
+            match = Dataset()
+            match.QueryRetrieveLevel, match.SOPInstanceUID = "IMAGE", wanted
+            yield 0xFF00, match
+
+    handlers: list[Any] = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_FIND, on_find)]
+    handlers.append((evt.EVT_C_ECHO, lambda _: echo))
+    server = ae.start_server(("127.0.0.1", seen.port), block=False, evt_handlers=handlers)
+    try:
+        yield seen
+    finally:
+        server.shutdown()

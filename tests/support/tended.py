@@ -1,0 +1,76 @@
+"""A data folder with a real inbox and database, before any of the node's processes runs."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pydicom
+
+from node import queue, schema
+from node.config import Config, load_text
+from node.inbox import Inbox
+from node.package import uses
+from node.states import Ending, Kind
+from node.tending import Sweep, upkeep
+from tests.support.rows import SEGMENTED, SENT, T0, a_delivery
+
+SETTLED = T0 + 2.0  # after the settle time of one second
+QUIET = T0 + 61.0
+HOUR_S, DAY_S = 3600.0, 86400.0
+
+RULES = """
+targets: {pacs: {ae: PACS, host: h}}
+model: {size: small}
+rules:
+- {name: heads, when: {modality: MR}, use: tiny-mr, send_to: [pacs]}
+"""
+
+
+class Site:
+    """A data folder and what tends it."""
+
+    def __init__(self, folder: Path, base: Path) -> None:
+        config = load_text(RULES, base=base)
+        data = msgspec.structs.replace(config.data, dir=folder / "data")
+        self.config = msgspec.structs.replace(config, data=data)
+        self.engine = schema.open_configured(data)
+        self.inbox = Inbox(folder / "data/inbox")
+        self.sweep = self.fresh()
+
+    def fresh(self, config: Config | None = None) -> Sweep:
+        """Return a sweep without memory, as after a restart."""
+        chosen = config or self.config
+        return Sweep(chosen, self.engine, self.inbox, uses(chosen))
+
+    def ends(self) -> list[tuple[Ending, str]]:
+        return [(s.ending, s.arrival.code) for s in queue.stories(self.engine)]
+
+    def segment(self, now: float, *targets: str) -> None:
+        """Play the segmenter that finishes one job, with a delivery for each target."""
+        job = queue.claim(self.engine, Kind.SEGMENT, "w", now, 30.0)
+        assert job is not None
+        wanted = [a_delivery(target, file=f"outbox/{job.id}/seg.dcm") for target in targets]
+        folder = self.config.data.dir / f"outbox/{job.id}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (now, now))
+        queue.finish_segment(self.engine, job, SEGMENTED, wanted, now)
+
+    def deliver(self, now: float, target: str = "pacs") -> None:
+        """Play the sender that delivers one object."""
+        job = queue.claim(self.engine, Kind.DELIVER, "s", now, 30.0, target)
+        assert job is not None
+        queue.finish_delivery(self.engine, job, SENT, now)
+
+    def prune(self, now: float) -> int:
+        return upkeep.prune(self.engine, self.config, self.inbox, now)
+
+
+def other(path: Path, folder: Path, **changes: Any) -> Path:
+    """Write a changed copy of an instance."""
+    dataset = pydicom.dcmread(path)
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    folder.mkdir(exist_ok=True)
+    dataset.save_as(folder / path.name)
+    return folder / path.name
