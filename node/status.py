@@ -179,7 +179,7 @@ def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, 
     pids = {beat.process: beat.pid for beat in found}
     listener = Process("listener", alive=listens(config.data.dir / "inbox"), last_seen_s=None)
     others = []
-    for name in ("segmenter", "sender", "tending"):
+    for name in ("segmenter", "sender", "housekeeping"):
         ago = beats.get(name)
         alive = ago is not None and ago < SILENT_AFTER_S and _exists(config, pids[name])
         others.append(Process(name, alive=alive, last_seen_s=ago))

@@ -14,9 +14,9 @@ from node import schema
 from node.commands import main
 from tests.support import postgres
 from tests.support.commanding import Run, configure
+from tests.support.housekeeping import Site
 from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Made, Phantom, make
-from tests.support.tended import Site
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from node import queue, tending
+from node import housekeeping, queue
 from node.config import Config
 from node.errors import NodeError
 from node.inbox import Inbox, SeriesRecord, read_series
@@ -19,7 +19,7 @@ class NothingFound(NodeError):
 
 
 def replan(
-    config: Config, engine: sa.Engine, uid: str, content: tending.Content | None, now: float
+    config: Config, engine: sa.Engine, uid: str, content: housekeeping.Content | None, now: float
 ) -> list[tuple[str, int | None]]:
     """Apply today's rules to each series of a study; return its UID and job.
 
@@ -27,7 +27,7 @@ def replan(
         NothingFound: no image of it is in the inbox.
     """
     inbox = Inbox(config.data.dir / "inbox")
-    sweep = tending.Sweep(config, engine, inbox, uses(config))
+    sweep = housekeeping.Sweep(config, engine, inbox, uses(config))
     told: list[tuple[str, int | None]] = []
     for folder in inbox.series_folders():
         record = read_series(folder.path)
@@ -45,7 +45,7 @@ def replan(
 
 
 def _note_choice(
-    engine: sa.Engine, record: SeriesRecord, content: tending.Content | None, now: float
+    engine: sa.Engine, record: SeriesRecord, content: housekeeping.Content | None, now: float
 ) -> None:
     """Tell in the story that a person, not the node, said which images are right."""
     if content is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from node import queue, schema, status, tending
+from node import housekeeping, queue, schema, status
 from node.commands import again
 from node.commands.again import NothingFound
 from node.commands.exits import NOT_RUNNING, OK
@@ -65,7 +65,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     replan.add_argument("study", help="Study or Series Instance UID")
     replan.add_argument(
         "--use",
-        choices=[content.value for content in tending.Content],
+        choices=[content.value for content in housekeeping.Content],
         help="for a series that is held: which of the contents of an instance is right",
     )
     replan.set_defaults(run=_jobs_replan)
@@ -120,7 +120,7 @@ def _print_models(seen: status.Snapshot) -> None:
     say()
 
 
-def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
+def _print_work(seen: status.Snapshot, waiting: list[housekeeping.Waiting]) -> None:
     states = [state.value for state in State]
     print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
     say()
@@ -150,12 +150,12 @@ def _print_work(seen: status.Snapshot, waiting: list[tending.Waiting]) -> None:
         say(f"{_clock(note.at)} {note.what}: {note.detail}")
 
 
-def _waiting(config: Config, engine: sa.Engine) -> list[tending.Waiting]:
+def _waiting(config: Config, engine: sa.Engine) -> list[housekeeping.Waiting]:
     """Return what is still arriving; decided series are told by their stories."""
     inbox = config.data.dir / "inbox"
     if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would make them
         return []
-    return tending.Sweep(config, engine, Inbox(inbox), ()).waiting(time.time())
+    return housekeeping.Sweep(config, engine, Inbox(inbox), ()).waiting(time.time())
 
 
 def _explain(chosen: argparse.Namespace) -> int:
@@ -239,7 +239,7 @@ def _jobs_cancel(chosen: argparse.Namespace) -> int:
 
 def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
-    content = tending.Content(chosen.use) if chosen.use else None
+    content = housekeeping.Content(chosen.use) if chosen.use else None
     told = again.replan(config, engine, chosen.study, content, time.time())
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in told])

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node import listener, segmenter, sender, tending
+from node import housekeeping, listener, segmenter, sender
 from node.commands.exits import DEFECT, MISCONFIGURED, OK, explained, status_of
 from node.commands.options import add_config, load_config
 from node.commands.trust import open_packages
@@ -28,7 +28,7 @@ LOOPS: dict[str, Callable[[Config], None]] = {
     "listener": listener.run,
     "segmenter": segmenter.run,
     "sender": sender.run,
-    "tending": tending.run,
+    "housekeeping": housekeeping.run,
 }
 POLL_S = 0.2
 LONGEST_PAUSE_S = 30.0  # between two starts of a loop that keeps dying

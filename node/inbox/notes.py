@@ -1,7 +1,7 @@
 """Facts that an operator must see later, left for the process that has the database.
 
 Promises: one small file per distinct fact, counted when it happens again, a thousand at most.
-Leaves to tending: to record what it takes, and then to drop it.
+Leaves to housekeeping: to record what it takes, and then to drop it.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 FULL = Note(
     kind="notes-full",
     message=f"more than {MOST_NOTES} different facts wait to be recorded",
-    advice="See whether the tending process of `segnode serve` runs.",
+    advice="See whether the housekeeping process of `segnode serve` runs.",
 )
 
 

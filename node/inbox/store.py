@@ -175,7 +175,7 @@ class Inbox:
             if os.fstat(descriptor).st_mtime_ns != folder.mtime_ns:
                 return False
             gone = self.passing / f"{uuid.uuid4().hex}.pruned"
-            folder.path.rename(gone)  # at once: a killed tending must not leave half a series
+            folder.path.rename(gone)  # at once: a killed process must not leave half a series
             shutil.rmtree(gone, ignore_errors=True)
         except BlockingIOError:
             return False

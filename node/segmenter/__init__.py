@@ -1,7 +1,7 @@
 """Segmentation jobs, each done by a child process that may hang or die without touching anyone.
 
 Promises: a job is committed only after its objects are verified, durable and digested.
-Leaves to `sender`: delivery. Leaves to `tending`: leases of segmenters that went away.
+Leaves to `sender`: delivery. Leaves to `housekeeping`: leases of segmenters that went away.
 """
 
 from node.segmenter.loop import identity_of, run

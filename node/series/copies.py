@@ -2,7 +2,7 @@
 
 A modality sends Explicit VR, the archive forwards the same study in Implicit VR or compressed.
 Promises: what differs, or cannot be decoded, is never called the same; one frame of each file is
-held at a time. Leaves to `tending`: what follows.
+held at a time. Leaves to `housekeeping`: what follows.
 """
 
 from itertools import zip_longest

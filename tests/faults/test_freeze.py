@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from node import queue, schema, segmenter
 from node.config import Config
+from node.housekeeping import Sweep, upkeep
 from node.inbox import Inbox
 from node.package import uses
 from node.package.folder import file_digest
 from node.states import Ending, Kind, State
-from node.tending import Sweep, upkeep
 from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Phantom, make
 from tests.support.received import receive

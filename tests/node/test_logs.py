@@ -110,7 +110,7 @@ def test_what_nobody_caught_is_told_without_its_text(where: str) -> None:
     program = f"""
 import threading
 from node import logs
-logs.start("tending")
+logs.start("housekeeping")
 def break_down():
     raise ValueError("{CANARY}")
 {"break_down()" if where == "main" else "threading.Thread(target=break_down).start()"}

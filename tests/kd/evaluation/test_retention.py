@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from node import queue
+from node.housekeeping import upkeep
 from node.inbox import Note, SeriesFolder
-from node.tending import upkeep
+from tests.support.housekeeping import DAY_S, HOUR_S, QUIET, SETTLED, Site, other
 from tests.support.phantoms import REFUSED, Made, Phantom, make
 from tests.support.received import receive
 from tests.support.rows import T0
-from tests.support.tended import DAY_S, HOUR_S, QUIET, SETTLED, Site, other
 
 
 def folders(site: Site) -> list[SeriesFolder]:

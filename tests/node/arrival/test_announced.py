@@ -7,10 +7,10 @@ import pydicom
 from node import queue
 from node.states import Ending
 from tests.support.enhanced import enhance
+from tests.support.housekeeping import QUIET, SETTLED, Site
 from tests.support.phantoms import Made, Phantom, make
 from tests.support.received import receive
 from tests.support.rows import T0
-from tests.support.tended import QUIET, SETTLED, Site
 
 
 def test_fewer_images_than_announced_wait_for_quiet_and_the_story_says_so(

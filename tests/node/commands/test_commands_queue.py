@@ -11,10 +11,10 @@ import pytest
 
 from node import queue, schema
 from node.config import load
+from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.package import uses
 from node.states import Kind, State
-from node.tending import Sweep
 from tests.support.commanding import Run, configure
 from tests.support.phantoms import Phantom, make
 from tests.support.received import receive
@@ -132,7 +132,7 @@ def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
 def test_status_names_the_loops_that_are_down(run: Run, stored: tuple[Path, str]) -> None:
     config = load(stored[0])
     engine = schema.open_configured(config.data)
-    for process in ("segmenter", "sender", "tending"):
+    for process in ("segmenter", "sender", "housekeeping"):
         queue.heartbeat(engine, process, os.getpid(), time.time())
     inbox = Inbox(config.data.dir / "inbox")
     inbox.recover(T0)

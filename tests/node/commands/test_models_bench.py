@@ -10,12 +10,12 @@ import pytest
 from node import measured, queue, schema
 from node.config import Config, load
 from node.engines import versions
+from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.measured import here
 from node.package import Package, uses
 from node.package import load as load_package
 from node.segmenter import run as run_segmenter
-from node.tending import Sweep
 from tests.support.commanding import Run, configure
 from tests.support.measuring import a_measurement
 from tests.support.phantoms import Phantom, make

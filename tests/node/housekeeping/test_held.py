@@ -7,16 +7,16 @@ import pytest
 
 from node import queue, schema
 from node.config import load
+from node.housekeeping import Content, Sweep
+from node.housekeeping.choice import choose
 from node.inbox import Inbox
 from node.package import uses
 from node.states import Ending, State
-from node.tending import Content, Sweep
-from node.tending.choice import choose
 from tests.support.commanding import Run
+from tests.support.housekeeping import QUIET, SETTLED, Site, other
 from tests.support.phantoms import Made
 from tests.support.received import receive
 from tests.support.rows import T0
-from tests.support.tended import QUIET, SETTLED, Site, other
 
 
 def contents(site: Site) -> list[str]:

@@ -9,13 +9,13 @@ import pytest
 
 from node import queue
 from node.config import load_text
+from node.housekeeping.recall import LONGEST_PAUSE_S, RECHECK_S, TICK_S
 from node.inbox import SeriesFolder
 from node.states import Ending
-from node.tending.recall import LONGEST_PAUSE_S, RECHECK_S, TICK_S
+from tests.support.housekeeping import QUIET, RULES, SETTLED, Site
 from tests.support.phantoms import Made, Phantom, make
 from tests.support.received import receive
 from tests.support.rows import T0
-from tests.support.tended import QUIET, RULES, SETTLED, Site
 
 FAILS = Path("/proc/self/mem")  # can be opened, and answers each read of its beginning with EIO
 

@@ -1,4 +1,4 @@
-"""Every function of the queue that a worker or tending calls, on a real SQLite."""
+"""Every function of the queue that a worker or housekeeping calls, on a real SQLite."""
 
 from collections.abc import Callable
 

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from node import queue, schema
 from node.commands.again import NothingFound, resend
 from node.config import load
+from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.package import uses
 from node.queue import Job, Outdated
 from node.states import Ending, IllegalArrow, Kind, State
-from node.tending import Sweep
 from tests.support.commanding import Run
 from tests.support.delivering import an_object
 from tests.support.phantoms import Made

@@ -16,15 +16,15 @@ from pydicom.uid import (
 )
 
 from node import queue
+from node.housekeeping import Content
+from node.housekeeping.copies import MOST_CONTENTS, Copies
 from node.inbox import SeriesFolder
 from node.series import same_image
 from node.states import Ending, State
-from node.tending import Content
-from node.tending.copies import MOST_CONTENTS, Copies
+from tests.support.housekeeping import QUIET, SETTLED, Site, other
 from tests.support.phantoms import Made, Phantom, make
 from tests.support.received import receive
 from tests.support.rows import T0
-from tests.support.tended import QUIET, SETTLED, Site, other
 
 SYNTAXES = (ImplicitVRLittleEndian, RLELossless, JPEG2000Lossless)
 

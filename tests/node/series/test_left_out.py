@@ -8,10 +8,10 @@ from pydicom.uid import generate_uid
 from node import queue
 from node.inbox import sop_key
 from node.states import Ending
+from tests.support.housekeeping import QUIET, Site, other
 from tests.support.phantoms import Made
 from tests.support.received import receive
 from tests.support.rows import T0
-from tests.support.tended import QUIET, Site, other
 
 SCREENSHOT = {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "Modality": "OT"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from node import queue, schema, tending
+from node import housekeeping, queue, schema
 from node.config import load
 from node.inbox import Inbox
 from tests.support.commanding import Run, configure
@@ -104,7 +104,7 @@ def told(
     config = load(file)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
     stop = threading.Event()
-    loop = threading.Thread(target=tending.run, args=(config, stop))
+    loop = threading.Thread(target=housekeeping.run, args=(config, stop))
     loop.start()
     try:
         studies = {}

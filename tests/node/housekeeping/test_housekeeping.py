@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from node import queue, tending
+from node import housekeeping, queue
 from node.config import load_text
 from node.errors import Defect
+from node.housekeeping import Sweep, upkeep
 from node.inbox import Note
 from node.package import uses
 from node.queue import Destination
 from node.states import Ending, Kind, State
-from node.tending import Sweep, upkeep
 from tests.support.enhanced import enhance
+from tests.support.housekeeping import QUIET, RULES, SETTLED, Site, other
 from tests.support.phantoms import REFUSED, Made, Phantom, make
 from tests.support.received import receive
 from tests.support.rows import T0
 from tests.support.running import wait_until
-from tests.support.tended import QUIET, RULES, SETTLED, Site, other
 
 # -- the sweep
 
@@ -282,14 +282,14 @@ def test_the_heart_beats(site: Site) -> None:
     upkeep.beat(site.engine, T0)
     upkeep.beat(site.engine, T0 + 10)
     (beat,) = queue.beats(site.engine)
-    assert (beat.process, beat.pid, beat.at) == ("tending", os.getpid(), T0 + 10)
+    assert (beat.process, beat.pid, beat.at) == ("housekeeping", os.getpid(), T0 + 10)
 
 
 def test_the_loop_calls_everything_and_stops(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, time.time() - 100)
     site.inbox.note(Note(kind="no-context", message="nothing fits"), T0)
     stop = Event()
-    loop = Thread(target=tending.run, args=(site.config, stop))
+    loop = Thread(target=housekeeping.run, args=(site.config, stop))
     loop.start()
     try:
         wait_until(
@@ -301,4 +301,4 @@ def test_the_loop_calls_everything_and_stops(site: Site, head: Made) -> None:
         stop.set()
         loop.join(20)
     assert not loop.is_alive()
-    assert [beat.process for beat in queue.beats(site.engine)] == ["tending"]
+    assert [beat.process for beat in queue.beats(site.engine)] == ["housekeeping"]

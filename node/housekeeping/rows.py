@@ -5,9 +5,9 @@ import hashlib
 from node import queue
 from node.arrival import Decision
 from node.config import Config
+from node.housekeeping.look import Look
 from node.inbox import read_series
 from node.states import Outcome
-from node.tending.look import Look
 
 
 def rows(

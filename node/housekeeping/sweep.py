@@ -16,6 +16,11 @@ from node import measured, queue
 from node.arrival import Association, Decision, Seen, completion, leading, plan, refusal, try_survey
 from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
+from node.housekeeping.choice import Content, choose
+from node.housekeeping.copies import Copies
+from node.housekeeping.look import Look, announced, caller_of, repeated, shortfall
+from node.housekeeping.recall import PASSING, Settled, Troubles, in_words, shows_changes
+from node.housekeeping.rows import rows
 from node.inbox import (
     Inbox,
     InstanceFile,
@@ -28,15 +33,10 @@ from node.inbox import (
 from node.package import Use
 from node.series import Header, read_headers
 from node.states import Kind, Outcome, State
-from node.tending.choice import Content, choose
-from node.tending.copies import Copies
-from node.tending.look import Look, announced, caller_of, repeated, shortfall
-from node.tending.recall import PASSING, Settled, Troubles, in_words, shows_changes
-from node.tending.rows import rows
 
 UNPLANNED = "planning this series failed"
 
-log = logging.getLogger("node.tending")
+log = logging.getLogger("node.housekeeping")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from node.config import Config
 from node.inbox import Inbox, Note, SeriesFolder, inputs_digest
 from node.states import Ending
 
-log = logging.getLogger("node.tending")
+log = logging.getLogger("node.housekeeping")
 
 
 def expire_leases(engine: sa.Engine, config: Config, now: float) -> None:
@@ -94,4 +94,4 @@ def _prune_outbox(engine: sa.Engine, config: Config, now: float) -> int:
 
 def beat(engine: sa.Engine, now: float) -> None:
     """Say that this process is alive."""
-    queue.heartbeat(engine, "tending", os.getpid(), now)
+    queue.heartbeat(engine, "housekeeping", os.getpid(), now)

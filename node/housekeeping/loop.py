@@ -13,17 +13,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from node import schema
 from node.config import Config
+from node.housekeeping import upkeep
+from node.housekeeping.sweep import Sweep
 from node.inbox import Inbox
 from node.package import uses
-from node.tending import upkeep
-from node.tending.sweep import Sweep
 
 SWEEP_S = 0.25  # a complete series waits half of this on average
 LEASES_S = 5.0
 NOTES_S = 2.0
 PRUNE_S = 600.0
 BEAT_S = 10.0
-log = logging.getLogger("node.tending")
+log = logging.getLogger("node.housekeeping")
 
 
 def run(config: Config, stop: threading.Event | None = None) -> None:

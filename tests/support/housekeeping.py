@@ -9,10 +9,10 @@ import pydicom
 
 from node import queue, schema
 from node.config import Config, load_text
+from node.housekeeping import Sweep, upkeep
 from node.inbox import Inbox
 from node.package import uses
 from node.states import Ending, Kind
-from node.tending import Sweep, upkeep
 from tests.support.rows import SEGMENTED, SENT, T0, a_delivery
 
 SETTLED = T0 + 2.0  # after the settle time of one second
@@ -28,7 +28,7 @@ rules:
 
 
 class Site:
-    """A data folder and what tends it."""
+    """A data folder and its housekeeping."""
 
     def __init__(self, folder: Path, base: Path) -> None:
         config = load_text(RULES, base=base)
