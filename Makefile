@@ -59,7 +59,7 @@ test test-all: setup check ## everything: what CI runs
 quick: $(STAMPS)/test ## unit tests and properties only
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/node tests/kd tests/properties tests/architecture
 
-bench: setup ## measure everything in docs/performance.md on this machine: half an hour, alone
+bench: setup ## measure everything in docs/reference/performance.md on this machine: half an hour, alone
 	@$(BIN)/python benchmarks/pipeline.py brain-mr --threads 1 2 --rounds 2 --nnunet-patches 1 --write
 	@$(BIN)/python benchmarks/pipeline.py headneck-ct --threads 2 --rounds 2 --nnunet-patches 1 --write
 	@$(BIN)/python benchmarks/pipeline.py headneck-ct --shape 300 512 512 --sizes small --threads 2 --rounds 2 --nnunet none --write

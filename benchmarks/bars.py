@@ -1,6 +1,6 @@
 """Where the seconds of each size and engine go: a picture of a table that `pipeline.py` wrote.
 
-    python benchmarks/bars.py                  # draws those of docs/performance.md again
+    python benchmarks/bars.py                  # draws those of docs/reference/performance.md again
 
 The table is all that it needs, so a picture can change without measuring again.
 """

@@ -1,4 +1,4 @@
-"""docs/performance.md: where every benchmark writes its table, between marks, with its machine."""
+"""docs/reference/performance.md: where every benchmark writes its table, between marks, with its machine."""
 
 import os
 import platform
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "performance.md"
-PLOTS = ROOT / "docs" / "plots"
+PAGE = ROOT / "docs" / "reference" / "performance.md"
+PLOTS = ROOT / "docs" / "reference" / "plots"
 
 
 def write(name: str, text: str) -> None:

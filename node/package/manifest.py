@@ -1,6 +1,6 @@
 """The manifest of a model package, as strict structs: unknown fields and wrong types are refused.
 
-Data only: no expressions, no class names, no paths that leave the folder. `docs/package-format.md`
+Data only: no expressions, no class names, no paths that leave the folder. `docs/reference/package-format.md`
 describes every field for people.
 """
 

@@ -93,7 +93,7 @@ def test_every_command_has_help_and_stands_in_the_readme() -> None:
 
 
 def test_every_error_code_stands_in_the_runbook() -> None:
-    runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    runbook = (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8")
     runbook = runbook.partition("## Every code")[2].partition("\n## ")[0]
     written = set(re.findall(r"^\| `([a-z-]+)` \|", runbook, re.MULTILINE))
     known = {c for c, kind in errors.known().items() if kind.__module__.startswith("node.")}
@@ -101,7 +101,7 @@ def test_every_error_code_stands_in_the_runbook() -> None:
 
 
 def test_every_transfer_syntax_stands_in_the_conformance_page() -> None:
-    page = (ROOT / "docs/conformance.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/conformance.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([^|]+) \| (1\.2\.[0-9.]+) \|$", page, re.MULTILINE)
     assert {uid: name for name, uid in rows} == TRANSFER_SYNTAXES
 
@@ -115,17 +115,25 @@ def test_every_error_code_is_used_once() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / link).exists(), f"{path.name} links to {link}"
 
 
-def test_decisions_are_numbered_and_short() -> None:
-    pages = sorted((ROOT / "docs/decisions").glob("*.md"))
-    numbers = [int(page.name[:4]) for page in pages]
-    assert numbers == list(range(1, len(numbers) + 1))
+def test_decisions_are_indexed_and_short() -> None:
+    """A number is never used twice: a page that became a record keeps its row in the index."""
+    folder = ROOT / "docs/decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| \[([^\]]+)\]\(([^)]+)\) \| (.+) \|$", index, re.MULTILINE)
+    assert [int(number) for number, *_ in rows] == list(range(1, len(rows) + 1))
+    status_of = {link: (number, title, status) for number, title, link, status in rows}
+    pages = sorted(page for page in folder.glob("*.md") if page.name != "README.md")
+    assert {page.name for page in pages} == {link for link in status_of if "/" not in link}
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        assert len(text.splitlines()) < 60
+        number, title, status = status_of[page.name]
+        assert text.startswith(f"# {number}. {title}\n\nStatus: {status}\n"), page.name
+        assert int(page.name[:4]) == int(number)
+        assert len(text.splitlines()) < 60, page.name
         for part in ("## Context", "## Choice", "## What would change our mind"):
             assert part in text, f"{page.name} lacks {part}"
