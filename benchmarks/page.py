@@ -1,4 +1,4 @@
-"""docs/reference/performance.md: where every benchmark writes its table, between marks, with its machine."""
+"""Write each benchmark table, with its machine, between marks of docs/reference/performance.md."""
 
 import os
 import platform

@@ -4,8 +4,8 @@
 
 The case is the package's golden one as a DICOM series, or a folder of yours. Every run is a process
 of its own; rows take turns, so that a noisy minute hits all of them; the table has medians. With
-`--write` it goes into docs/reference/performance.md. `make setup` makes an interpreter for nnU-Net, which
-needs minutes for a whole head: let it compute a few patches only (`--nnunet-patches 1`).
+`--write` it goes into docs/reference/performance.md. `make setup` makes an interpreter for nnU-Net,
+which needs minutes for a whole head: let it compute a few patches only (`--nnunet-patches 1`).
 """
 
 import argparse

@@ -64,7 +64,7 @@ def on_accepted(event: Any, reception: Reception) -> None:
             Note(
                 kind="no-context",
                 message="none of its presentation contexts can be accepted",
-                advice="See docs/reference/conformance.md for the SOP classes and transfer syntaxes we take.",
+                advice="docs/reference/conformance.md lists the SOP classes and transfer syntaxes.",
                 calling_ae=visit.calling_ae,
                 host=visit.host,
             ),

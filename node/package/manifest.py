@@ -1,7 +1,7 @@
 """The manifest of a model package, as strict structs: unknown fields and wrong types are refused.
 
-Data only: no expressions, no class names, no paths that leave the folder. `docs/reference/package-format.md`
-describes every field for people.
+Data only: no expressions, no class names, no paths that leave the folder.
+`docs/reference/package-format.md` describes every field for people.
 """
 
 from typing import Annotated, Any, Literal
