@@ -20,7 +20,8 @@ import page
 
 from kd.networks.export import export
 from kd.networks.unet import UNet, parameters_of
-from kd.recipe.read import Net, Recipe, read_recipe
+from kd.recipe.choices import Net
+from kd.recipe.read import Recipe, read_recipe
 from kd.training.trainer import seeded
 from node import engines
 from node.student import Student

@@ -9,7 +9,8 @@ import msgspec
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
 from kd.data.cases import names_of
 from kd.evaluation.score import score
-from kd.recipe.read import TEACHER, Distillation, Recipe, read_recipe
+from kd.recipe.choices import Distillation
+from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.release.command import note
 from kd.training import steps as lab
 from kd.training.runs import fold_run

@@ -8,38 +8,11 @@ targets alike, so that all three show the same view.
 import math
 from dataclasses import dataclass, replace
 
-import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Generator, Tensor
 
-from kd.networks.unet import Triple
-
-
-class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How strongly views differ; a probability of 0 switches an effect off."""
-
-    # flip left and right in half of the views, and in the teacher's maps: never where a structure
-    # has a side, so a person switches it on
-    mirror_left: bool = False
-    rotate_p: float = 0.4
-    rotate_degrees: float = 20.0
-    scale_p: float = 0.4
-    scale_share: float = 0.25  # up to 25 % larger or smaller
-    shift_voxels: float = 4.0
-    elastic_p: float = 0.3
-    elastic_voxels: float = 2.5  # standard deviation of the displacement at the control points
-    elastic_every: int = 12  # voxels between control points
-    noise_p: float = 0.25
-    noise_std: float = 0.15  # of a z-scored image
-    brightness_p: float = 0.3
-    brightness_share: float = 0.3
-    contrast_p: float = 0.3
-    contrast_share: float = 0.35
-    gamma_p: float = 0.3
-    gamma_log: float = 0.4  # natural logarithm of the strongest exponent
-    low_resolution_p: float = 0.2
-    low_resolution_least: float = 0.5
+from kd.recipe.choices import Augment, Triple
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,14 +16,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kd.data.augment import Augment, Batch, thinned, view
+from kd.data.augment import Batch, thinned, view
 from kd.data.cases import Case
 from kd.data.labelmaps import LabelMap
 from kd.data.soft_targets import LEAST_PROBABILITY
-from kd.data.synthesis import Generator, draw
+from kd.data.synthesis import draw
 from kd.networks.precision import autocast
-from kd.networks.unet import Triple, UNet
-from kd.recipe.read import Training
+from kd.networks.unet import UNet
+from kd.recipe.choices import Augment, Generator, Training, Triple
 
 MARGIN = 0.15  # share of a patch's edge around it, so that a turned view reads image, not padding
 PICKED = 4000  # foreground voxels remembered per case

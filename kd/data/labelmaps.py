@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
-from kd.errors import BadCase, BadRecipe
-from kd.networks.unet import Triple
+from kd.errors import BadCase
+from kd.recipe.choices import Anatomy, Triple
 from node.errors import NodeError
 from node.imaging import Grid
 from node.imaging.nifti import read_volume
@@ -23,30 +22,6 @@ from node.imaging.orient import Orientation, orient
 AIR = 0  # id and tissue
 MOST_TISSUES = 256  # they are held as bytes
 SPACING_TOLERANCE = 0.02
-
-
-class Anatomy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the ids of the label maps mean."""
-
-    targets: dict[int, int]  # id -> segment; every other id is background in the target
-    # ids of left and right that are one tissue: they share an intensity, and change places when an
-    # anatomy is mirrored
-    sides: tuple[tuple[int, int], ...] = ()
-    # ids that look alike in most scans, such as grey matter: in a share of the images they do
-    alike: tuple[tuple[int, ...], ...] = ()
-    outside: tuple[int, ...] = ()  # ids that skull stripping removes
-    outside_from: int = 500  # and all ids from here on
-
-    def __post_init__(self) -> None:
-        """Refuse what would teach two structures at one place."""
-        paired = [number for pair in self.sides for number in pair]
-        if len(set(paired)) != len(paired):
-            message = "anatomy.sides names an id twice"
-            raise BadRecipe(message)
-        alike = [number for group in self.alike for number in group]
-        if len(set(alike)) != len(alike):
-            message = "anatomy.alike names an id twice"
-            raise BadRecipe(message)
 
 
 @dataclass(frozen=True, eq=False)

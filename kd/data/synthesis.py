@@ -8,75 +8,17 @@ of the label map, `fine` of them along each axis make one voxel of the model's g
 
 import math
 
-import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Generator as Random
 from torch import Tensor
 
 from kd.data.augment import Batch, Draws, rotation
-from kd.data.labelmaps import AIR, Anatomy, LabelMap
-from kd.errors import BadRecipe
-from kd.networks.unet import Triple
+from kd.data.labelmaps import AIR, LabelMap
+from kd.recipe.choices import Generator, Triple
 from node.imaging import Labels, Volume
 
 LEAST_STD = 1e-3  # of a whole head's intensities, which are of the order of 1
-
-
-class Contrast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a kind of scan makes of the tissues, roughly: T1, T2, FLAIR and the like."""
-
-    name: str
-    share: float  # of the images
-    means: tuple[float, ...]  # of each group of `anatomy.alike`, from 0 to 1
-
-
-class Generator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How anatomies and contrasts are drawn; a probability of 0 switches an effect off."""
-
-    anatomy: Anatomy
-    # voxels of the label maps along each axis that make one voxel of the model's grid
-    fine: int = 2
-
-    mirror_p: float = 0.5
-    rotate_degrees: float = 15.0
-    scale_share: float = 0.18
-    shear: float = 0.02
-    elastic_voxels: float = 4.0  # fine ones; largest standard deviation at the control points
-    elastic_every: int = 32  # fine voxels between control points
-
-    # kinds of scan that are drawn more often than chance would; the rest is any contrast at all
-    contrasts: tuple[Contrast, ...] = ()
-    contrast_spread: float = 0.06  # standard deviation of a group's mean between scans of a kind
-    alike_p: float = 0.6  # of the images of no kind: structures of a group look alike
-    alike_spread: float = 0.06  # standard deviation between structures that look alike
-    std_high: float = 0.10  # of intensities within a structure; means are from 0 to 1
-    air_p: float = 0.85  # dark air; otherwise any intensity, as after some filters
-    strip_p: float = 0.3
-    bias_log: float = 0.35
-    bias_knots: int = 4
-    thick_p: float = 0.5
-    thick_high: float = 3.2  # slice thickness in voxels of the model's grid
-    smooth_p: float = 0.5
-    smooth_high: float = 1.8  # in-plane resolution, likewise
-    noise_std: float = 0.04
-    crop_p: float = 0.2
-    crop_share: float = 0.35  # of the patch, from one side
-    # the node's statistics are those of a whole scan with its air, which a patch cannot know
-    air_share: float = 0.6
-    scale_jitter: float = 0.25
-    shift_jitter: float = 0.25
-
-    def __post_init__(self) -> None:
-        """Refuse contrasts that do not fit the groups, or are more than all images."""
-        for one in self.contrasts:
-            if len(one.means) != len(self.anatomy.alike):
-                groups = len(self.anatomy.alike)
-                message = f"contrast {one.name} has {len(one.means)} means for {groups} groups"
-                raise BadRecipe(message, advice="Give one for each group of anatomy.alike")
-        if sum(one.share for one in self.contrasts) > 1 + 1e-9:
-            message = "the shares of generator.contrasts are more than 1 together"
-            raise BadRecipe(message)
 
 
 def draw(label_map: LabelMap, patch: Triple, choice: Generator, random: Random) -> Batch:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kd.evaluation.intervals import LEAST_SUBJECTS
-from kd.recipe.read import Gates
+from kd.recipe.choices import Gates
 from node.package.manifest import SizeName
 
 

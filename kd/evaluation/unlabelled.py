@@ -15,7 +15,8 @@ import numpy as np
 from kd.data.external import images_of
 from kd.errors import BadCase
 from kd.evaluation.intervals import interval
-from kd.recipe.read import TEACHER, Recipe, Unlabelled
+from kd.recipe.choices import Unlabelled
+from kd.recipe.read import TEACHER, Recipe
 from node.errors import ImplausibleResult
 from node.imaging import Labels, Volume
 from node.imaging.nifti import read_labels, read_volume

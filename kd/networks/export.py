@@ -19,9 +19,9 @@ from onnx import helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from kd.data.cases import Case
 from kd.errors import GateFailed
-from kd.networks.unet import Convolution, Triple, macs_of, parameters_of
+from kd.networks.unet import Convolution, macs_of, parameters_of
+from kd.recipe.choices import Triple
 from node.imaging.volume import FloatArray
 from node.student import Student
 
@@ -76,19 +76,6 @@ def export(
         largest_difference=max(differences),
         changed_share=changed if is_half else 0.0,
     )
-
-
-def real_patches(cases: Sequence[Case], patch: Triple, count: int = 4) -> list[FloatArray]:
-    """Return the middle patch of `count` cases, padded as the pipeline pads."""
-    patches = []
-    for case in cases[:count]:
-        starts = [max(0, (n - p) // 2) for n, p in zip(case.image.array.shape, patch, strict=True)]
-        window = case.image.array[
-            tuple(slice(s, s + p) for s, p in zip(starts, patch, strict=True))
-        ]
-        missing = [p - n for p, n in zip(patch, window.shape, strict=True)]
-        patches.append(np.pad(window, [(m // 2, m - m // 2) for m in missing]))
-    return patches
 
 
 def _in_torch(network: nn.Module, patch_zyx: FloatArray) -> FloatArray:

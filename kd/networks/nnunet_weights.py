@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kd.errors import BadCheckpoint, BadTeacher
 from kd.networks import checkpoint
-from kd.networks.unet import Topology
+from kd.recipe.choices import Topology
 
 Weights = dict[str, Tensor]
 

@@ -12,7 +12,8 @@ import msgspec
 from torch import Tensor, nn
 
 from kd.errors import BadTeacher
-from kd.networks.unet import Topology, Triple, UNet
+from kd.networks.unet import UNet
+from kd.recipe.choices import Topology, Triple
 
 DESCRIPTION = "network.json"  # in a run folder whose network is not one of the recipe's sizes
 

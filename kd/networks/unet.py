@@ -6,73 +6,14 @@ divided by the product of the strides up to i. Leaves the weights to `kd.trainin
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
-import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from kd.errors import BadRecipe
+from kd.recipe.choices import Topology, Triple
 
 SLOPE = 0.01  # of LeakyReLU below zero, nnU-Net's
-WIDEST = 320  # channels; nnU-Net's limit for 3D
-
-Triple = tuple[int, int, int]
-
-
-class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that makes a network but its weights and its number of classes."""
-
-    widths: tuple[int, ...]  # channels of each stage, full resolution first
-    strides_zyx: tuple[Triple, ...]  # of the first convolution of each stage
-    kernels_zyx: tuple[Triple, ...]
-    convolutions: tuple[int, ...]  # of each encoder stage
-    decoder_convolutions: tuple[int, ...]  # of each decoder stage, lowest resolution first
-    norm: Literal["instance", "batch"] = "instance"
-    blocks: Literal["plain", "residual"] = "plain"
-    stem_stride: Literal[1, 2] = 1  # 2: everything happens at half resolution
-
-    def __post_init__(self) -> None:
-        """Refuse lists of different lengths."""
-        n = len(self.widths)
-        lengths = {n, len(self.strides_zyx), len(self.kernels_zyx), len(self.convolutions)}
-        if len(lengths) > 1 or len(self.decoder_convolutions) != n - 1 or n < 2:
-            message = "a topology has one width, stride, kernel and count for each of its stages"
-            raise BadRecipe(message)
-
-    @property
-    def divisor_zyx(self) -> Triple:
-        """A patch must be a multiple of this along each axis."""
-        product: list[int] = [self.stem_stride] * 3
-        for stride in self.strides_zyx:
-            product = [p * s for p, s in zip(product, stride, strict=True)]
-        return (product[0], product[1], product[2])
-
-
-def uniform(
-    base: int,
-    strides_zyx: tuple[Triple, ...],
-    *,
-    least_width: int = 1,
-    convolutions: int = 2,
-    norm: Literal["instance", "batch"] = "instance",
-    stem_stride: Literal[1, 2] = 1,
-) -> Topology:
-    """Return a plain topology whose width doubles from `base` with every stage, up to 320.
-
-    No stage is narrower than `least_width`, and the first ones are alike where the doubling is.
-    """
-    stages = len(strides_zyx)
-    return Topology(
-        widths=tuple(min(max(base << i, least_width), WIDEST) for i in range(stages)),
-        strides_zyx=strides_zyx,
-        kernels_zyx=((3, 3, 3),) * stages,
-        convolutions=(convolutions,) * stages,
-        decoder_convolutions=(convolutions,) * (stages - 1),
-        norm=norm,
-        stem_stride=stem_stride,
-    )
 
 
 class Convolution(nn.Sequential):

@@ -17,7 +17,7 @@ from kd.errors import BadTeacher
 from kd.networks import checkpoint
 from kd.networks.nnunet_weights import weights_of
 from kd.networks.oriented import DESCRIPTION, Foreign
-from kd.networks.unet import Topology, Triple, UNet
+from kd.networks.unet import UNet
 from kd.planning.plan import (
     ANISOTROPIC,
     case_names,
@@ -27,7 +27,8 @@ from kd.planning.plan import (
     write_recipe,
     write_splits,
 )
-from kd.recipe.read import UNKNOWN_CODE, Distillation, Recipe
+from kd.recipe.choices import Distillation, Topology, Triple
+from kd.recipe.read import UNKNOWN_CODE, Recipe
 from kd.training.runs import fold_run
 from kd.training.trainer import CHECKPOINT, FORMAT
 from node.errors import NodeError

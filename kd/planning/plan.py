@@ -17,8 +17,8 @@ import yaml
 
 from kd.data.cases import Pair, names_of, read_pair
 from kd.errors import BadCase, BadRecipe
-from kd.networks.unet import Triple
-from kd.recipe.read import UNKNOWN_CODE, Data, Net, Recipe
+from kd.recipe.choices import Data, Net, Triple
+from kd.recipe.read import UNKNOWN_CODE, Recipe
 from node.imaging import intensity
 from node.imaging.orient import orient
 from node.package.manifest import Code, Input, ModelGrid, Range, Segment, SizeName

@@ -10,11 +10,22 @@ from typing import Literal
 
 import msgspec
 
-from kd.data.augment import Augment
-from kd.data.synthesis import Generator
 from kd.errors import BadRecipe
-from kd.networks.unet import Topology, Triple, uniform
-from kd.training.optimiser import Kind
+from kd.recipe.choices import (
+    Augment,
+    Data,
+    Distillation,
+    Elsewhere,
+    Gates,
+    Generator,
+    Net,
+    Strict,
+    Topology,
+    Training,
+    Triple,
+    Unlabelled,
+    uniform,
+)
 from node.imaging import intensity
 from node.imaging import regions as region_steps
 from node.package.manifest import SIZES, Expected, Input, ModelGrid, Segment, SizeName
@@ -24,125 +35,7 @@ TEACHER: SizeName = "teacher"
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Frozen and strict, like everything in a recipe."""
-
-
-class Data(_Strict, frozen=True, kw_only=True):
-    """Where the cases are, relative to the data folder given on the command line."""
-
-    images: str = "images"
-    labels: str = "labels"
-    image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
-    label_ending: str = ".nii.gz"
-    splits: str = "splits.json"
-    cases: dict[str, tuple[str, ...]] = {}  # the splits themselves, instead of a file
-    train: str = "train"
-    test: str = "val"
-    # segments that are not drawn in every case: where a case has none, nobody has looked for it
-    partial: tuple[int, ...] = ()
-    source: str = ""  # name, licence and citation, for the card
-    licence: str = ""
-
-
-class Elsewhere(_Strict, frozen=True, kw_only=True):
-    """Labelled images of another source, which no training has seen: for the release to report."""
-
-    name: str
-    images: str  # folder, relative to the one given on the command line
-    labels: str
-    image_ending: str = ".nii.gz"
-    label_ending: str = ".nii.gz"
-    subjects: dict[str, str] = {}  # case -> whom it shows, where somebody is there twice
-    ids: str | None = None  # CSV beside the recipe, where labels are in other numbers (kd.data.ids)
-    note: str = ""  # what the reference is, and what to make of it
-
-
-class Unlabelled(_Strict, frozen=True, kw_only=True):
-    """Real images without reference labels, for the release to report what is found in them."""
-
-    name: str
-    images: str  # folder, relative to the one given on the command line
-    image_ending: str = ".nii.gz"
-    subjects: dict[str, str] = {}  # as above
-    against: str | None = None  # folder of another contrast of the same people, by name
-    against_ending: str = ".nii.gz"
-    masks: str | None = None  # folder of lesions that somebody marked, on the images' grids
-    mask_ending: str = ".nii.gz"
-    note: str = ""
-
-
-class Net(_Strict, frozen=True, kw_only=True):
-    """One size of the family: the same stages for all, only width and norm differ."""
-
-    base: int  # channels at full resolution; doubled by each stage, up to 320
-    # no stage has fewer: few channels cannot tell many classes apart
-    least_width: int = 1
-    # the distilled student begins with the strongest channels of its teacher (`inherit`)
-    inherits: bool = False
-    norm: Literal["instance", "batch"] = "instance"
-    stem_stride: Literal[1, 2] = 1  # 2 is the latency-first variant
-    convolutions: int = 2
-    optimiser: Kind | None = None  # instead of training.optimiser
-    rate: float | None = None  # instead of training.rate: narrow networks bear a higher one
-    steps: int | None = None  # instead of training.steps, such as more for the teacher
-
-
-class Training(_Strict, frozen=True, kw_only=True):
-    """How one network is trained; the schedule runs over the share of the budget that is spent."""
-
-    batch: int = 4
-    optimiser: Kind = "adamw"
-    rate: float = 2e-3
-    warm_up: float = 0.03  # share of the budget
-    power: float = 0.9  # of the polynomial decay
-    weight_decay: float = 0.01
-    clip_norm: float = 12.0  # nnU-Net's
-    ema: float = 0.995
-    seed: int = 1
-    steps: int | None = 1000
-    minutes: float | None = None
-    foreground_share: float = 0.33  # of patches centred on a structure, in cases beyond the patch
-    balance: float = 0.0  # of small structures in the cross-entropy, at first; `losses.taught`
-    is_thin: bool = False  # judge one voxel of eight at each step: many classes become cheap
-    patch_zyx: Triple | None = None  # instead of grid.patch_zyx: smaller ones, more of them
-    checkpoint_every_s: float = 60.0
-
-
-class Distillation(_Strict, frozen=True, kw_only=True):
-    """What a student learns from its teacher besides the reference labels; formulas in `losses`.
-
-    A weight of 0 switches a term off.
-    """
-
-    labels: float = 1.0  # weight of the reference labels once the teacher has its full weight
-    temperature: float = 2.0
-    kl: float = 1.0
-    dice: float = 0.5
-    channel_wise: float = 0.5
-    channel_temperature: float = 4.0
-    boundary: float = 1.0  # extra weight of voxels within `band_voxels` of a boundary
-    band_voxels: int = 1
-    has_class_weights: bool = True  # each class weighs the same, whatever its volume
-    has_gate: bool = True  # no KL where the teacher contradicts the reference label
-    ramp: float = 0.12  # share of the budget over which the teacher's weight grows to 1
-    fade: float = 1.0  # share after which it falls, to 0 at the end; 1: never
-
-
-class Gates(_Strict, frozen=True, kw_only=True):
-    """What must hold before a package is released: on the test cases, or where it says so."""
-
-    dice: dict[SizeName, float] = {}  # least mean Dice of a size
-    retention: dict[SizeName, float] = {}  # least share of the teacher's mean Dice
-    non_inferior: tuple[SizeName, ...] = ()  # these lose no more than the margins, with 95 %
-    margin_dice: float = 0.005
-    margin_nsd: float = 0.01
-    margin_hd95_mm: float = 0.25
-    # least retention of a size on the cases of another source, by the source's name
-    elsewhere: dict[str, dict[SizeName, float]] = {}
-
-
-class Recipe(_Strict, frozen=True, kw_only=True):
+class Recipe(Strict, frozen=True, kw_only=True):
     """All choices of one family."""
 
     task: str

@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from kd.data.cases import Case, Pair
 from kd.errors import BadCheckpoint
 from kd.evaluation.validate import Score, Validation, compare
-from kd.networks.export import Exported, export, real_patches
+from kd.networks.export import Exported, export
+from kd.recipe.choices import Triple
 from kd.recipe.read import Recipe
 from kd.release.command import noted
 from kd.training.runs import fold_run, open_run, open_runs
 from kd.training.steps import Say
 from kd.training.tasks import agree, binding, lineage, seen_by
 from kd.training.trainer import CHECKPOINT, is_finished
+from node.imaging.volume import FloatArray
 from node.package import Package
 from node.package.manifest import Segment, SizeName
 
@@ -213,3 +216,16 @@ def told_of(story: dict[str, Any], command: str) -> dict[str, Any]:
 def _budget(training: Mapping[str, Any]) -> dict[str, Any]:
     """Return seed and budget of one run; an imported one has neither."""
     return {key: training.get(key) for key in ("seed", "steps", "minutes")}
+
+
+def real_patches(cases: Sequence[Case], patch: Triple, count: int = 4) -> list[FloatArray]:
+    """Return the middle patch of the first `count` cases, padded as the pipeline pads."""
+    patches = []
+    for case in cases[:count]:
+        starts = [max(0, (n - p) // 2) for n, p in zip(case.image.array.shape, patch, strict=True)]
+        window = case.image.array[
+            tuple(slice(s, s + p) for s, p in zip(starts, patch, strict=True))
+        ]
+        missing = [p - n for p, n in zip(patch, window.shape, strict=True)]
+        patches.append(np.pad(window, [(m // 2, m - m // 2) for m in missing]))
+    return patches

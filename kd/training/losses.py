@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kd.data.augment import Batch
 from kd.data.soft_targets import LEAST_PROBABILITY
-from kd.recipe.read import Distillation
+from kd.recipe.choices import Distillation
 
 # outputs of the network (full resolution first), batch, share of the budget spent -> loss
 Objective = Callable[[list[Tensor], Batch, float], Tensor]

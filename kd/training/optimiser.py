@@ -6,12 +6,12 @@ scale of Liu et al. 2025 (arXiv 2502.16982) it takes the rates of AdamW.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-Kind = Literal["adamw", "muon"]
+from kd.recipe.choices import Kind
 
 
 class Optimiser:

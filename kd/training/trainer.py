@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from kd.data.augment import Augment, Batch
+from kd.data.augment import Batch
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
 from kd.networks import checkpoint
 from kd.networks.precision import autocast
 from kd.networks.unet import UNet
-from kd.recipe.read import Training
+from kd.recipe.choices import Augment, Training
 from kd.training.losses import Objective
 from kd.training.optimiser import Optimiser
 

@@ -19,8 +19,9 @@ import torch
 from kd.commands import main
 from kd.data.cases import read_cases
 from kd.data.soft_targets import read_maps
-from kd.networks.export import export, real_patches
+from kd.networks.export import export
 from kd.recipe.read import Recipe, read_recipe
+from kd.release.runs import real_patches
 from kd.training import steps as lab
 from kd.training.runs import open_run
 from kd.training.tasks import SOFT

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from kd.data.cases import read_anatomy
-from kd.data.synthesis import Contrast, whole
+from kd.data.synthesis import whole
 from kd.errors import BadRecipe
+from kd.recipe.choices import Contrast
 from tests.kd.data.test_synthesis import ANATOMY, FLUID, LEFT, RIGHT, changed, drawing, head
 
 KINDS = (

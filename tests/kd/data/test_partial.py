@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from kd.data.augment import Augment
 from kd.data.batches import Batches
 from kd.data.cases import Pair, prepare, read_cases, read_pair
 from kd.evaluation.measure import Agreement
 from kd.evaluation.validate import Score
-from kd.recipe.read import Distillation, Recipe
+from kd.recipe.choices import Augment, Distillation
+from kd.recipe.read import Recipe
 from kd.training.losses import deep_supervision, merged, voxel_weights
 from kd.training.runs import new_network
 from kd.training.steps import study

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from kd.data.cases import DRAWINGS, read_anatomy, read_pair, read_pairs
-from kd.data.labelmaps import AIR, Anatomy, LabelMap
-from kd.data.synthesis import Generator, draw, whole
+from kd.data.labelmaps import AIR, LabelMap
+from kd.data.synthesis import draw, whole
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
+from kd.recipe.choices import Anatomy, Generator
 from kd.recipe.read import Recipe
 from kd.training import steps as lab
 from kd.training.runs import fold_run, open_run

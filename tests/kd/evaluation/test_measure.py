@@ -13,7 +13,8 @@ from kd.evaluation import gates
 from kd.evaluation.intervals import difference, interval, ratio
 from kd.evaluation.measure import agreement
 from kd.planning.plan import layout, patch_and_strides, plan_folder
-from kd.recipe.read import Gates, Recipe
+from kd.recipe.choices import Gates
+from kd.recipe.read import Recipe
 from node.imaging import Grid
 from node.imaging.intensity import Clip, Standardise
 from node.package.manifest import Interval

@@ -13,7 +13,8 @@ from kd.commands import main
 from kd.errors import BadRecipe
 from kd.networks import checkpoint
 from kd.networks.inherit import inherit
-from kd.networks.unet import Ensemble, UNet, uniform
+from kd.networks.unet import Ensemble, UNet
+from kd.recipe.choices import uniform
 from kd.recipe.read import read_recipe
 from kd.training.runs import new_network, open_run
 from kd.training.steps import lesson_names

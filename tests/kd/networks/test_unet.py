@@ -4,9 +4,10 @@ import msgspec
 import pytest
 import torch
 
-from kd.data.augment import Augment, Batch, view
+from kd.data.augment import Batch, view
 from kd.errors import BadRecipe
-from kd.networks.unet import Topology, UNet, macs_of, parameters_of, uniform
+from kd.networks.unet import UNet, macs_of, parameters_of
+from kd.recipe.choices import Augment, Topology, uniform
 from tests.support.kd_phantoms import RECIPE, recipe
 
 STRIDES = ((1, 1, 1), (2, 2, 2), (1, 2, 2))

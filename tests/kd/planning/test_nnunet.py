@@ -12,8 +12,9 @@ from kd.data.cases import names_of
 from kd.errors import BadSplit, BadTeacher
 from kd.networks.nnunet_weights import _decoder_names, _encoder_names
 from kd.networks.oriented import Oriented
-from kd.networks.unet import Topology, UNet
+from kd.networks.unet import UNet
 from kd.planning.nnunet import import_folder, intensity_of, read_results, topology_of
+from kd.recipe.choices import Topology
 from kd.recipe.read import TEACHER, Recipe
 from kd.training.runs import imported_folds, open_run, open_runs, released_runs
 from node.imaging import Grid, Volume

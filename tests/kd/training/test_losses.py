@@ -8,7 +8,7 @@ import torch
 
 from kd.data.augment import Batch
 from kd.data.soft_targets import LEAST_PROBABILITY
-from kd.recipe.read import Distillation
+from kd.recipe.choices import Distillation
 from kd.training.losses import (
     channel_wise,
     deep_supervision,

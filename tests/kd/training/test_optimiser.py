@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from kd.networks.unet import UNet, uniform
-from kd.training.optimiser import Kind, Optimiser
+from kd.networks.unet import UNet
+from kd.recipe.choices import Kind, uniform
+from kd.training.optimiser import Optimiser
 from kd.training.trainer import seeded
 
 STRIDES = ((1, 1, 1), (2, 2, 2))

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd.data.augment import Augment, Batch, thinned
+from kd.data.augment import Batch, thinned
 from kd.data.batches import Ahead, Batches, Drawn, Taught, turn
 from kd.data.cases import read_anatomy, read_cases
 from kd.data.soft_targets import LEAST_PROBABILITY
-from kd.networks.unet import UNet, uniform
+from kd.networks.unet import UNet
+from kd.recipe.choices import Augment, uniform
 from kd.training.steps import lesson_names, study
 from kd.training.tasks import Lesson
 from kd.training.trainer import Progress, Slice

@@ -9,13 +9,13 @@ import torch
 import yaml
 
 from kd.commands import main
-from kd.data.augment import Augment
 from kd.data.batches import Batches
 from kd.data.cases import names_of, read_cases
 from kd.errors import BadCheckpoint, BadRecipe, BadSplit, Diverged
 from kd.evaluation.score import score
 from kd.networks import checkpoint
 from kd.networks.precision import autocast
+from kd.recipe.choices import Augment
 from kd.recipe.read import read_recipe
 from kd.training.loop import Pupil, learn
 from kd.training.runs import new_network

@@ -1,0 +1,293 @@
+"""Define the parts of a recipe: data, networks, training, augmentation, synthesis and gates.
+
+Each part is a frozen struct that refuses unknown keys. `kd.recipe.read` puts them together.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from kd.errors import BadRecipe
+from node.package.manifest import SizeName
+
+WIDEST = 320  # channels; nnU-Net's limit for 3D
+
+Triple = tuple[int, int, int]
+Kind = Literal["adamw", "muon"]
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all parts of a recipe: frozen, and an unknown key is an error."""
+
+
+class Data(Strict, frozen=True, kw_only=True):
+    """Where the cases are, relative to the data folder given on the command line."""
+
+    images: str = "images"
+    labels: str = "labels"
+    image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
+    label_ending: str = ".nii.gz"
+    splits: str = "splits.json"
+    cases: dict[str, tuple[str, ...]] = {}  # the splits themselves, instead of a file
+    train: str = "train"
+    test: str = "val"
+    # segments that are not labelled in every case: absent from a case means unknown, not background
+    partial: tuple[int, ...] = ()
+    source: str = ""  # name, licence and citation, for the card
+    licence: str = ""
+
+
+class Elsewhere(Strict, frozen=True, kw_only=True):
+    """A labelled data set of another source, never used in training, for external validation."""
+
+    name: str
+    images: str  # folder, relative to the one given on the command line
+    labels: str
+    image_ending: str = ".nii.gz"
+    label_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # case -> subject, where a subject has several cases
+    ids: str | None = None  # CSV beside the recipe that translates label ids (kd.data.ids)
+    note: str = ""  # what the reference is, and how to interpret the result
+
+
+class Unlabelled(Strict, frozen=True, kw_only=True):
+    """Real images without reference labels; the release reports the segmented volumes."""
+
+    name: str
+    images: str  # folder, relative to the one given on the command line
+    image_ending: str = ".nii.gz"
+    subjects: dict[str, str] = {}  # case -> subject, where a subject has several cases
+    against: str | None = None  # folder with another contrast of the same subjects, by case name
+    against_ending: str = ".nii.gz"
+    masks: str | None = None  # folder of lesion masks on the images' grids
+    mask_ending: str = ".nii.gz"
+    note: str = ""
+
+
+class Topology(Strict, frozen=True, kw_only=True):
+    """The architecture of a network, apart from its weights and its number of classes."""
+
+    widths: tuple[int, ...]  # channels of each stage, full resolution first
+    strides_zyx: tuple[Triple, ...]  # of the first convolution of each stage
+    kernels_zyx: tuple[Triple, ...]
+    convolutions: tuple[int, ...]  # of each encoder stage
+    decoder_convolutions: tuple[int, ...]  # of each decoder stage, lowest resolution first
+    norm: Literal["instance", "batch"] = "instance"
+    blocks: Literal["plain", "residual"] = "plain"
+    stem_stride: Literal[1, 2] = 1  # 2: all stages work at half resolution
+
+    def __post_init__(self) -> None:
+        """Refuse lists of different lengths."""
+        n = len(self.widths)
+        lengths = {n, len(self.strides_zyx), len(self.kernels_zyx), len(self.convolutions)}
+        if len(lengths) > 1 or len(self.decoder_convolutions) != n - 1 or n < 2:
+            message = "a topology has one width, stride, kernel and count for each of its stages"
+            raise BadRecipe(message)
+
+    @property
+    def divisor_zyx(self) -> Triple:
+        """Product of all strides; a patch must be a multiple of it along each axis."""
+        product: list[int] = [self.stem_stride] * 3
+        for stride in self.strides_zyx:
+            product = [p * s for p, s in zip(product, stride, strict=True)]
+        return (product[0], product[1], product[2])
+
+
+def uniform(
+    base: int,
+    strides_zyx: tuple[Triple, ...],
+    *,
+    least_width: int = 1,
+    convolutions: int = 2,
+    norm: Literal["instance", "batch"] = "instance",
+    stem_stride: Literal[1, 2] = 1,
+) -> Topology:
+    """Return a plain topology whose width doubles from `base` with every stage, up to 320.
+
+    Stages that would be narrower than `least_width` get that width.
+    """
+    stages = len(strides_zyx)
+    return Topology(
+        widths=tuple(min(max(base << i, least_width), WIDEST) for i in range(stages)),
+        strides_zyx=strides_zyx,
+        kernels_zyx=((3, 3, 3),) * stages,
+        convolutions=(convolutions,) * stages,
+        decoder_convolutions=(convolutions,) * (stages - 1),
+        norm=norm,
+        stem_stride=stem_stride,
+    )
+
+
+class Net(Strict, frozen=True, kw_only=True):
+    """One size of the family: all sizes have the same stages; width, norm and stem may differ."""
+
+    base: int  # channels at full resolution; doubled by each stage, up to 320
+    least_width: int = 1  # of every stage: few channels cannot separate many classes
+    # the distilled student is initialised from its teacher's strongest channels (kd.networks)
+    inherits: bool = False
+    norm: Literal["instance", "batch"] = "instance"
+    stem_stride: Literal[1, 2] = 1  # 2: faster, works at half resolution
+    convolutions: int = 2
+    optimiser: Kind | None = None  # instead of training.optimiser
+    rate: float | None = None  # instead of training.rate: narrow networks tolerate a higher one
+    steps: int | None = None  # instead of training.steps, such as more for the teacher
+
+
+class Training(Strict, frozen=True, kw_only=True):
+    """How one network is trained; the schedule runs over the share of the budget that is spent."""
+
+    batch: int = 4
+    optimiser: Kind = "adamw"
+    rate: float = 2e-3
+    warm_up: float = 0.03  # share of the budget
+    power: float = 0.9  # of the polynomial decay
+    weight_decay: float = 0.01
+    clip_norm: float = 12.0  # nnU-Net's
+    ema: float = 0.995
+    seed: int = 1
+    steps: int | None = 1000
+    minutes: float | None = None
+    foreground_share: float = 0.33  # of patches centred on a structure, in cases beyond the patch
+    balance: float = 0.0  # initial class balance of the cross-entropy (kd.training.losses)
+    is_thin: bool = False  # compute the loss at one voxel of eight: cheap with many classes
+    patch_zyx: Triple | None = None  # instead of grid.patch_zyx: smaller patches, more steps
+    checkpoint_every_s: float = 60.0
+
+
+class Distillation(Strict, frozen=True, kw_only=True):
+    """What a student learns from its teacher besides the reference labels.
+
+    `kd.training.losses` has the formulas. A weight of 0 switches a term off.
+    """
+
+    labels: float = 1.0  # weight of the reference labels once the teacher has its full weight
+    temperature: float = 2.0
+    kl: float = 1.0
+    dice: float = 0.5
+    channel_wise: float = 0.5
+    channel_temperature: float = 4.0
+    boundary: float = 1.0  # extra weight of voxels within `band_voxels` of a boundary
+    band_voxels: int = 1
+    has_class_weights: bool = True  # each class weighs the same, whatever its volume
+    has_gate: bool = True  # no KL where the teacher contradicts the reference label
+    ramp: float = 0.12  # share of the budget over which the teacher's weight grows to 1
+    fade: float = 1.0  # share after which it falls, to 0 at the end; 1: never
+
+
+class Gates(Strict, frozen=True, kw_only=True):
+    """Minimum results of a release, on the test cases unless stated otherwise."""
+
+    dice: dict[SizeName, float] = {}  # minimum mean Dice of a size
+    retention: dict[SizeName, float] = {}  # minimum share of the teacher's mean Dice
+    non_inferior: tuple[SizeName, ...] = ()  # sizes that must be non-inferior, at 95 %
+    margin_dice: float = 0.005
+    margin_nsd: float = 0.01
+    margin_hd95_mm: float = 0.25
+    # minimum retention of a size on the cases of another source, by the source's name
+    elsewhere: dict[str, dict[SizeName, float]] = {}
+
+
+class Augment(Strict, frozen=True, kw_only=True):
+    """How strongly augmented views differ; a probability of 0 switches an effect off."""
+
+    # flip left and right in half of the views, and average the teacher's soft targets over both.
+    # Off by default: it is wrong wherever a structure has a side
+    mirror_left: bool = False
+    rotate_p: float = 0.4
+    rotate_degrees: float = 20.0
+    scale_p: float = 0.4
+    scale_share: float = 0.25  # up to 25 % larger or smaller
+    shift_voxels: float = 4.0
+    elastic_p: float = 0.3
+    elastic_voxels: float = 2.5  # standard deviation of the displacement at the control points
+    elastic_every: int = 12  # voxels between control points
+    noise_p: float = 0.25
+    noise_std: float = 0.15  # of a z-scored image
+    brightness_p: float = 0.3
+    brightness_share: float = 0.3
+    contrast_p: float = 0.3
+    contrast_share: float = 0.35
+    gamma_p: float = 0.3
+    gamma_log: float = 0.4  # natural logarithm of the strongest exponent
+    low_resolution_p: float = 0.2
+    low_resolution_least: float = 0.5
+
+
+class Anatomy(Strict, frozen=True, kw_only=True):
+    """What the ids of the label maps mean."""
+
+    targets: dict[int, int]  # id -> segment; every other id is background in the target
+    # pairs of a left and a right id of the same tissue: they share an intensity, and are swapped
+    # when an anatomy is mirrored
+    sides: tuple[tuple[int, int], ...] = ()
+    # groups of ids that look alike in most scans, such as grey matter
+    alike: tuple[tuple[int, ...], ...] = ()
+    outside: tuple[int, ...] = ()  # ids that skull stripping removes
+    outside_from: int = 500  # and all ids from here on
+
+    def __post_init__(self) -> None:
+        """Refuse an id that is in two pairs or two groups."""
+        paired = [number for pair in self.sides for number in pair]
+        if len(set(paired)) != len(paired):
+            message = "anatomy.sides names an id twice"
+            raise BadRecipe(message)
+        alike = [number for group in self.alike for number in group]
+        if len(set(alike)) != len(alike):
+            message = "anatomy.alike names an id twice"
+            raise BadRecipe(message)
+
+
+class Contrast(Strict, frozen=True, kw_only=True):
+    """Approximate tissue intensities of one kind of scan: T1, T2, FLAIR and the like."""
+
+    name: str
+    share: float  # of the synthetic images
+    means: tuple[float, ...]  # of each group of `anatomy.alike`, from 0 to 1
+
+
+class Generator(Strict, frozen=True, kw_only=True):
+    """How images are synthesised from label maps; a probability of 0 switches an effect off."""
+
+    anatomy: Anatomy
+    # voxels of the label maps along each axis that make one voxel of the model's grid
+    fine: int = 2
+
+    mirror_p: float = 0.5
+    rotate_degrees: float = 15.0
+    scale_share: float = 0.18
+    shear: float = 0.02
+    elastic_voxels: float = 4.0  # fine ones; largest standard deviation at the control points
+    elastic_every: int = 32  # fine voxels between control points
+
+    # kinds of scan with a fixed share of the images; the remaining images have a random contrast
+    contrasts: tuple[Contrast, ...] = ()
+    contrast_spread: float = 0.06  # standard deviation of a group's mean between scans of a kind
+    alike_p: float = 0.6  # of images with a random contrast: structures of a group look alike
+    alike_spread: float = 0.06  # standard deviation between structures that look alike
+    std_high: float = 0.10  # of intensities within a structure; means are from 0 to 1
+    air_p: float = 0.85  # dark air; otherwise any intensity, as after some filters
+    strip_p: float = 0.3
+    bias_log: float = 0.35
+    bias_knots: int = 4
+    thick_p: float = 0.5
+    thick_high: float = 3.2  # slice thickness in voxels of the model's grid
+    smooth_p: float = 0.5
+    smooth_high: float = 1.8  # in-plane resolution, likewise
+    noise_std: float = 0.04
+    crop_p: float = 0.2
+    crop_share: float = 0.35  # of the patch, from one side
+    # the node normalises by the statistics of a whole scan with its air, unknown to a patch
+    air_share: float = 0.6
+    scale_jitter: float = 0.25
+    shift_jitter: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse contrasts that do not fit the groups, and shares that exceed 1 in sum."""
+        for one in self.contrasts:
+            if len(one.means) != len(self.anatomy.alike):
+                groups = len(self.anatomy.alike)
+                message = f"contrast {one.name} has {len(one.means)} means for {groups} groups"
+                raise BadRecipe(message, advice="Give one for each group of anatomy.alike")
+        if sum(one.share for one in self.contrasts) > 1 + 1e-9:
+            message = "the shares of generator.contrasts are more than 1 together"
+            raise BadRecipe(message)
