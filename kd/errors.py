@@ -2,7 +2,7 @@
 
 These are not the node's errors: nothing here decides what happens to a job.
 
-    LabError
+    KdError
     ├── BadRecipe       a choice that is missing, unknown or contradicts another
     ├── BadCase         one case of the data set; the message names it
     ├── BadSplit        cases or subjects shared between splits, or an unknown split
@@ -13,7 +13,7 @@ These are not the node's errors: nothing here decides what happens to a job.
 """
 
 
-class LabError(Exception):
+class KdError(Exception):
     """The root of everything that the laboratory raises on purpose."""
 
     def __init__(self, message: str, *, advice: str = "") -> None:
@@ -23,29 +23,29 @@ class LabError(Exception):
         self.advice = advice
 
 
-class BadRecipe(LabError):
+class BadRecipe(KdError):
     """A choice is missing, unknown or contradicts another."""
 
 
-class BadCase(LabError):
+class BadCase(KdError):
     """One case of the data set cannot be used; the message names it."""
 
 
-class BadSplit(LabError):
+class BadSplit(KdError):
     """The same case or subject is in two splits, or a split does not exist."""
 
 
-class BadCheckpoint(LabError):
+class BadCheckpoint(KdError):
     """A checkpoint is damaged, or belongs to another training."""
 
 
-class Diverged(LabError):
+class Diverged(KdError):
     """The loss is no number any more; the last checkpoint is intact."""
 
 
-class BadTeacher(LabError):
+class BadTeacher(KdError):
     """An nnU-Net results folder cannot be taken over as a teacher."""
 
 
-class GateFailed(LabError):
+class GateFailed(KdError):
     """A measured number is outside what the recipe demands of a release."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kd.commands import packages, plans, training
 from kd.commands.output import EXIT_UNFINISHED, EXIT_WRONG_INPUT
-from kd.errors import LabError
+from kd.errors import KdError
 from kd.release.command import typed
 from node.errors import NodeError
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.typed = typed(words)
     try:
         return int(chosen.run_command(chosen))
-    except (LabError, NodeError) as exc:
+    except (KdError, NodeError) as exc:
         sys.stderr.write(f"kd: {exc}\n")
         return EXIT_WRONG_INPUT
     except OSError as exc:

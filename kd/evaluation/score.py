@@ -41,7 +41,7 @@ def score(
 
     Raises:
         BadSplit: there is no such fold, or the run, or its teacher, was trained on a case of it.
-        LabError: the run has no checkpoint, or a case cannot be read.
+        KdError: the run has no checkpoint, or a case cannot be read.
     """
     names = held_out(recipe, folder, fold)
     on = pick_device(device)

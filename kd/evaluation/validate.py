@@ -16,7 +16,7 @@ import numpy as np
 
 from kd.data.cases import Pair
 from kd.data.ids import LEFT_OUT
-from kd.errors import BadCase, LabError
+from kd.errors import BadCase, KdError
 from kd.evaluation.intervals import difference, interval, ratio
 from kd.evaluation.measure import TOLERANCE_MM, Agreement, agreement
 from kd.recipe.read import TEACHER
@@ -88,7 +88,7 @@ def validate(
     Raises:
         BadPackage: a network does not fit the manifest.
         BadCase: a structure is drawn in no case.
-        LabError: a size could not be measured.
+        KdError: a size could not be measured.
     """
     scores = score_all(package, pairs, sizes, segments=segments, threads=threads, say=say)
     return Validation(scores, {size: footprint(package, size, threads) for size in sizes})
@@ -229,7 +229,7 @@ def footprint(package: Package, size: str, threads: int) -> Footprint:
     """Measure in a fresh process, which has loaded neither torch nor any other case.
 
     Raises:
-        LabError: the process failed.
+        KdError: the process failed.
     """
     command = [
         sys.executable,
@@ -242,7 +242,7 @@ def footprint(package: Package, size: str, threads: int) -> Footprint:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"size {size} could not be measured: {done.stderr.strip()[-200:]}"
-        raise LabError(message)
+        raise KdError(message)
     measured = json.loads(done.stdout)
     return Footprint(measured["seconds"], measured["peak_mb"], threads)
 

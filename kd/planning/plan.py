@@ -210,7 +210,7 @@ def plan_folder(folder: Path, task: str, modality: Literal["MR", "CT"], out: Pat
     Where the data set has no split file, one is made beside the recipe, by case and at random.
 
     Raises:
-        LabError: of the case or layout that is wrong.
+        KdError: of the case or layout that is wrong.
     """
     data, names = layout(folder)
     if not (folder / data.splits).is_file():

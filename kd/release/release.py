@@ -16,7 +16,7 @@ import msgspec
 
 from kd.data.cases import Case, Pair
 from kd.data.external import Foreign
-from kd.errors import BadRecipe, GateFailed, LabError
+from kd.errors import BadRecipe, GateFailed, KdError
 from kd.evaluation import gates
 from kd.evaluation.baselines import twins
 from kd.evaluation.unlabelled import Crowd, look
@@ -73,7 +73,7 @@ def release(
     Raises:
         GateFailed: a measured number is outside what the recipe demands; the unfinished folder
             stays for reading.
-        LabError: the version exists, a run is missing, a network does not survive its export, the
+        KdError: the version exists, a run is missing, a network does not survive its export, the
             golden case does not come out again, or the package is too large.
     """
     final = models / order.recipe.task / order.version
@@ -119,11 +119,11 @@ def release(
     for size in finished.manifest.sizes:
         if golden_dice(finished, size) < finished.manifest.golden.least_dice:
             message = f"size {size} does not reproduce its golden case"
-            raise LabError(message)
+            raise KdError(message)
     total = sum(path.stat().st_size for path in draft.rglob("*") if path.is_file())
     if total > LARGEST_PACKAGE_BYTES:
         message = f"the package has {total / 1e6:.1f} MB, more than {LARGEST_PACKAGE_BYTES / 1e6}"
-        raise LabError(message, advice="Release fewer or smaller sizes")
+        raise KdError(message, advice="Release fewer or smaller sizes")
     draft.rename(final)
     return Package(finished.manifest, final, finished.digest)
 
@@ -150,7 +150,7 @@ def _elsewhere(package: Package, foreign: Foreign, abroad: Abroad) -> dict[str, 
 def _refuse_early(order: Order, final: Path) -> None:
     if final.exists():
         message = f"package {order.recipe.task}/{order.version} exists; releases are immutable"
-        raise LabError(message, advice="Choose the next version, or remove an unpublished one")
+        raise KdError(message, advice="Choose the next version, or remove an unpublished one")
     said = {
         "title": order.recipe.title,
         "intended_use": order.recipe.intended_use,
@@ -165,7 +165,7 @@ def _refuse_early(order: Order, final: Path) -> None:
         order.recipe.net(size)
         if name in order.runs:
             message = f"a compared run is called {name}, and so is a released one"
-            raise LabError(message, advice="Give it another NAME in --compare NAME=SIZE:RUN")
+            raise KdError(message, advice="Give it another NAME in --compare NAME=SIZE:RUN")
     for part in order.recipe.segments:
         if UNKNOWN_CODE in (part.type.value, part.category.value):
             message = f"segment {part.number} ({part.label}) has no code"

@@ -76,7 +76,7 @@ def stories_of(order: Order) -> dict[str, list[dict[str, Any]]]:
     """Return what is known of the networks of every run, released or compared, by its name.
 
     Raises:
-        LabError: a run has no checkpoint, or one that does not fit.
+        KdError: a run has no checkpoint, or one that does not fit.
     """
     return {
         name: [open_run(order.recipe, size, run, torch.device("cpu"))[1] for run in folders]

@@ -31,7 +31,7 @@ def open_run(
     """Return the finished network of a run, ours or imported, and the run's story.
 
     Raises:
-        LabError: there is no checkpoint, or it does not fit.
+        KdError: there is no checkpoint, or it does not fit.
     """
     foreign = read_foreign(run)
     if foreign is None:
@@ -49,7 +49,7 @@ def open_runs(
     """Return the network of one run, or the ensemble of several, and the story of each.
 
     Raises:
-        LabError: there is no checkpoint, or it does not fit.
+        KdError: there is no checkpoint, or it does not fit.
     """
     opened = [open_run(recipe, size, run, device) for run in runs]
     networks, stories = [network for network, _ in opened], [story for _, story in opened]

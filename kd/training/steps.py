@@ -43,7 +43,7 @@ def study(
 
     Raises:
         BadTeacher: a map is missing or does not fit its case.
-        LabError: of the case, split, recipe or checkpoint that is wrong.
+        KdError: of the case, split, recipe or checkpoint that is wrong.
     """
     return study_together(recipe, folder, {run: lesson}, here=here, report_of=lambda _: report)[run]
 
@@ -68,7 +68,7 @@ def study_together(
 
     Raises:
         BadTeacher: a map is missing or does not fit its case.
-        LabError: of the case, split, recipe or checkpoint that is wrong.
+        KdError: of the case, split, recipe or checkpoint that is wrong.
     """
     device = pick_device(here.device)
     hears = [lesson for lesson in lessons.values() if lesson.is_taught]
@@ -120,7 +120,7 @@ def teach_fold(
 
     Raises:
         BadSplit: there is no such fold.
-        LabError: of the case, split, recipe or checkpoint that is wrong.
+        KdError: of the case, split, recipe or checkpoint that is wrong.
     """
     held = _fold(recipe, folder, number)
     names = names_of(recipe, folder, recipe.data.train)
@@ -155,7 +155,7 @@ def teach(
         Whether everything is finished; if not, the same call goes on.
 
     Raises:
-        LabError: of the case, split, recipe or checkpoint that is wrong.
+        KdError: of the case, split, recipe or checkpoint that is wrong.
     """
     names = names_of(recipe, folder, recipe.data.train)
     imported = imported_folds(runs.folder)
@@ -201,7 +201,7 @@ def soften(
     Several runs are averaged. This is one rung of a ladder: a large student teaches a smaller one.
 
     Raises:
-        LabError: of the case or checkpoint that is wrong.
+        KdError: of the case or checkpoint that is wrong.
     """
     assert lesson.soft is not None  # what this is for
     if recipe.generator is not None:
