@@ -116,7 +116,7 @@ def topology_of(results: Results) -> Topology:
     )
 
 
-def intensity_of(results: Results) -> tuple[intensity.Step, ...]:
+def intensity_of(results: Results) -> tuple[intensity.IntensityStep, ...]:
     """Express nnU-Net's normalisation in the package's closed list.
 
     Raises:

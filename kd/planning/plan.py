@@ -271,7 +271,7 @@ def _around(values: np.ndarray) -> Range:
     return Range(low=round(float(values.min()) / 1.2, 2), high=round(float(values.max()) * 1.2, 2))
 
 
-def _intensity(modality: str, foreground: np.ndarray) -> tuple[intensity.Step, ...]:
+def _intensity(modality: str, foreground: np.ndarray) -> tuple[intensity.IntensityStep, ...]:
     if modality == "MR":
         return (intensity.ZScore(),)
     low, high = (float(v) for v in np.percentile(foreground, [0.5, 99.5]))

@@ -45,9 +45,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
     data: Data
     input: Input
     grid: ModelGrid
-    intensity: tuple[intensity.Step, ...]
+    intensity: tuple[intensity.IntensityStep, ...]
     segments: tuple[Segment, ...]
-    regions: tuple[region_steps.Step, ...] = ()
+    regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()  # volumes that any patient has
     strides_zyx: tuple[Triple, ...]
     sizes: dict[SizeName, Net]

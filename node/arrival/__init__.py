@@ -3,19 +3,27 @@
 Pure: no files, no clock.
 """
 
-from node.arrival.completion import Association, Completion, Seen, completion
-from node.arrival.planning import Decision, Facts, facts_of, leading, plan, refusal, try_survey
+from node.arrival.completion import AssociationSummary, Completion, CompletionSigns, completion
+from node.arrival.planning import (
+    Decision,
+    Facts,
+    decision_for,
+    facts_of,
+    leading_header,
+    plan,
+    try_survey,
+)
 
 __all__ = [
-    "Association",
+    "AssociationSummary",
     "Completion",
+    "CompletionSigns",
     "Decision",
     "Facts",
-    "Seen",
     "completion",
+    "decision_for",
     "facts_of",
-    "leading",
+    "leading_header",
     "plan",
-    "refusal",
     "try_survey",
 ]

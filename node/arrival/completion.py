@@ -21,7 +21,7 @@ LEAST_INSTANCES_PER_ASSOCIATION = 2
 
 
 @dataclass(frozen=True)
-class Association:
+class AssociationSummary:
     """What one association brought to the series, and how it ended."""
 
     state: Literal["open", "released", "aborted"]
@@ -43,13 +43,13 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Seen:
+class CompletionSigns:
     """A series as it lies in the inbox now."""
 
     instances: int
     frames: int  # more than instances for a multi-frame object
     expected: int | None  # as its headers announce, if they do
-    associations: Sequence[Association]
+    associations: Sequence[AssociationSummary]
     last_at: float  # when the newest image was stored
     problem: NodeError | None  # why the geometry cannot be used, if so
     extends_earlier: bool  # images came after the series had been taken to be complete
@@ -60,7 +60,7 @@ class Seen:
         return self.expected is not None and self.instances < self.expected
 
 
-def completion(seen: Seen, settings: Complete, now: float) -> Completion:
+def completion(seen: CompletionSigns, settings: Complete, now: float) -> Completion:
     """Weigh the signs at time `now` (seconds since 1970)."""
     curable = isinstance(seen.problem, CURABLE)
     if seen.expected is not None and seen.instances == seen.expected and not curable:
@@ -81,7 +81,7 @@ def completion(seen: Seen, settings: Complete, now: float) -> Completion:
     return Completion(_waiting_for(seen, curable=curable), ready)
 
 
-def _orderly(seen: Seen) -> bool:
+def _orderly(seen: CompletionSigns) -> bool:
     if not seen.associations or any(a.state != "released" for a in seen.associations):
         return False
     whole_object = seen.frames > seen.instances or seen.instances == seen.expected == 1
@@ -89,7 +89,7 @@ def _orderly(seen: Seen) -> bool:
     return all(a.instances >= least for a in seen.associations)
 
 
-def _waiting_for(seen: Seen, *, curable: bool) -> str:
+def _waiting_for(seen: CompletionSigns, *, curable: bool) -> str:
     if any(a.state == "open" for a in seen.associations):
         return "an association is still open"
     if curable and seen.problem is not None:

@@ -74,7 +74,7 @@ class Decision:
 
 def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Facts:
     """Collect what rules look at from the headers and, where it is sound, the geometry."""
-    first = leading(headers, found)
+    first = leading_header(headers, found)
     plane = _plane(first.orientation) if first.orientation else None
     spacing = found.grid.spacing_mm if found else None
     pixel = first.pixel_spacing_mm
@@ -90,7 +90,7 @@ def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Fa
     )
 
 
-def leading(headers: Sequence[Header], found: Survey | None) -> Header:
+def leading_header(headers: Sequence[Header], found: Survey | None) -> Header:
     """Return the header that speaks for the series: a slice, never what is left out of the volume.
 
     Where nothing is a slice, any header does.
@@ -134,7 +134,7 @@ def plan(
     return Decision(Outcome.NO_RULE, "no-rule", f"no rule matched ({reason})", advice)
 
 
-def refusal(problem: NodeError) -> Decision:
+def decision_for(problem: NodeError) -> Decision:
     """Decide about a series that cannot be used; one that contradicts itself waits for a person."""
     if problem.code != Conflicting.code:
         return Decision(Outcome.REFUSED, problem.code, problem.message, problem.advice)
@@ -167,7 +167,7 @@ def _apply(
             check_input(package.manifest.input, found.grid, facts.modality)
         except Unsuitable as exc:
             problem = exc
-    decision = Decision(Outcome.PLANNED) if problem is None else refusal(problem)
+    decision = Decision(Outcome.PLANNED) if problem is None else decision_for(problem)
     return replace(
         decision,
         rule=rule.name,

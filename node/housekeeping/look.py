@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.arrival import Seen
+from node.arrival import CompletionSigns
 from node.errors import Conflicting, Unsuitable
 from node.inbox import InstanceFile, Marker, SeriesFolder
 from node.series import Header
@@ -21,7 +21,7 @@ class Look:
     modality: str  # of the slices; empty where no header was read
     problem: Unsuitable | None  # an instance that cannot be read, or contradicts another
     caller: str
-    seen: Seen
+    signs: CompletionSigns
 
 
 def repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:
@@ -39,8 +39,10 @@ def announced(headers: Sequence[Header]) -> int | None:
 
 def shortfall(look: Look) -> str:
     """Say how many images are there when headers announced more; empty if none is missed."""
-    seen = look.seen
-    return f"{seen.instances} of {seen.expected} announced images" if seen.lacks_announced else ""
+    signs = look.signs
+    return (
+        f"{signs.instances} of {signs.expected} announced images" if signs.lacks_announced else ""
+    )
 
 
 def caller_of(markers: Sequence[Marker], headers: Sequence[Header]) -> str:

@@ -25,7 +25,7 @@ def rows(
         instances=len(look.files),
         outcome=decision.outcome,
         first_at=record.first_seen,
-        last_at=look.seen.last_at,
+        last_at=look.signs.last_at,
         modality=look.modality,
         caller_ae=look.caller,
         code=decision.code,

@@ -13,7 +13,16 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from node import measured, queue
-from node.arrival import Association, Decision, Seen, completion, leading, plan, refusal, try_survey
+from node.arrival import (
+    AssociationSummary,
+    CompletionSigns,
+    Decision,
+    completion,
+    decision_for,
+    leading_header,
+    plan,
+    try_survey,
+)
 from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
 from node.housekeeping.choice import Content, choose
@@ -124,7 +133,7 @@ class Sweep:
         look = self._look(folder, now)
         if look is None:
             return None
-        verdict = completion(look.seen, self._config.complete, now)
+        verdict = completion(look.signs, self._config.complete, now)
         return Waiting(
             study_uid=record.study,
             series_uid=record.series,
@@ -188,7 +197,7 @@ class Sweep:
             if look is None:
                 return False
             self._looks[folder.key] = look
-        if not completion(look.seen, self._config.complete, now).complete:
+        if not completion(look.signs, self._config.complete, now).complete:
             return False
         self._record(look, self._plan(look), now)
         return True
@@ -219,14 +228,14 @@ class Sweep:
             files=files,
             digest=inputs_digest(files),
             headers=headers,
-            modality=leading(headers, found).modality if headers else "",
+            modality=leading_header(headers, found).modality if headers else "",
             problem=problem,
             caller=caller_of(markers, headers),
-            seen=Seen(
+            signs=CompletionSigns(
                 instances=len(files),
                 frames=sum({h.sop_instance_uid: h.number_of_frames for h in headers}.values()),
                 expected=announced(headers),
-                associations=[Association(m.state, m.instances, m.closed) for m in markers],
+                associations=[AssociationSummary(m.state, m.instances, m.closed) for m in markers],
                 last_at=folder.mtime_ns / 1e9,
                 problem=problem or survey_problem,
                 extends_earlier=bool(earlier),
@@ -264,7 +273,7 @@ class Sweep:
 
     def _plan(self, look: Look) -> Decision:
         if look.problem is not None:
-            return refusal(look.problem)
+            return decision_for(look.problem)
         known = measured.known(self._config.data, self._host)
         waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
         return plan(look.headers, look.caller, self._config.rules, self._uses, known, waiting)

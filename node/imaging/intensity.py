@@ -57,10 +57,10 @@ class ToUnitRange(
     """Map the image's minimum to 0 and its maximum to 1."""
 
 
-Step = Clip | ClipPercentiles | Standardise | ZScore | ToUnitRange
+IntensityStep = Clip | ClipPercentiles | Standardise | ZScore | ToUnitRange
 
 
-def apply(array: FloatArray, steps: tuple[Step, ...]) -> FloatArray:
+def apply(array: FloatArray, steps: tuple[IntensityStep, ...]) -> FloatArray:
     """Return `array` as float32 after `steps`, in their order; the input is not changed."""
     result: FloatArray = array.astype(np.float32)
     for step in steps:
@@ -68,7 +68,7 @@ def apply(array: FloatArray, steps: tuple[Step, ...]) -> FloatArray:
     return result
 
 
-def _one(array: FloatArray, step: Step) -> FloatArray:
+def _one(array: FloatArray, step: IntensityStep) -> FloatArray:
     match step:
         case Clip():
             return np.clip(array, np.float32(step.low), np.float32(step.high))

@@ -42,10 +42,10 @@ class RemoveSmall(
     ml: float
 
 
-Step = KeepLargest | KeepLargestEach | RemoveSmall
+RegionStep = KeepLargest | KeepLargestEach | RemoveSmall
 
 
-def apply(labels: Labels, steps: tuple[Step, ...]) -> Labels:
+def apply(labels: Labels, steps: tuple[RegionStep, ...]) -> Labels:
     """Return `labels` after `steps`, in their order; pieces connect across voxel faces."""
     array = labels.array
     for step in steps:
@@ -53,7 +53,7 @@ def apply(labels: Labels, steps: tuple[Step, ...]) -> Labels:
     return Labels(array, labels.grid)
 
 
-def _one(array: npt.NDArray[np.uint8], step: Step, voxel_ml: float) -> npt.NDArray[np.uint8]:
+def _one(array: npt.NDArray[np.uint8], step: RegionStep, voxel_ml: float) -> npt.NDArray[np.uint8]:
     result = array.copy()
     match step:
         case KeepLargest():

@@ -148,9 +148,9 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     intended_use: str
     input: Input
     grid: ModelGrid
-    intensity: tuple[intensity.Step, ...]
+    intensity: tuple[intensity.IntensityStep, ...]
     segments: Annotated[tuple[Segment, ...], Meta(min_length=1)]
-    regions: tuple[region_steps.Step, ...] = ()
+    regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()
     sizes: Annotated[dict[SizeName, Size], Meta(min_length=1)]
     metrics: dict[SizeName, Metrics]

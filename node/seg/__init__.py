@@ -6,14 +6,14 @@ Leaves to `sender`: delivery. Leaves to `report`: volumes.
 """
 
 from node.seg.encode import encode
-from node.seg.identity import Encoding, Identity
+from node.seg.identity import Encoding, SegIdentity
 from node.seg.verify import read_labels, verify
 from node.seg.write import to_bytes, write
 from node.series.uid import derive_uid
 
 __all__ = [
     "Encoding",
-    "Identity",
+    "SegIdentity",
     "derive_uid",
     "encode",
     "read_labels",

@@ -19,7 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from node.imaging import Labels
 from node.package import Code, Package, Segment
-from node.seg.identity import Encoding, Identity
+from node.seg.identity import Encoding, SegIdentity
 from node.seg.repair import UTF_8
 from node.seg.source import refer, slim_copies
 from node.series import Series
@@ -55,7 +55,7 @@ def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
     size: str,
     *,
     inputs_digest: str,
-    identity: Identity,
+    identity: SegIdentity,
     encoding: Encoding,
     created: datetime.datetime,
 ) -> tuple[Dataset, tuple[str, ...]]:
@@ -135,13 +135,13 @@ def _refuse_strangers(series: Series, labels: Labels, package: Package) -> None:
         raise ValueError(message)
 
 
-def _content_digest(labels: Labels, identity: Identity, encoding: Encoding) -> str:
+def _content_digest(labels: Labels, identity: SegIdentity, encoding: Encoding) -> str:
     digest = hashlib.sha256(labels.array.tobytes())
     digest.update(repr((labels.grid.shape, identity, encoding)).encode())
     return digest.hexdigest()
 
 
-def _versions(package: Package, size: str, identity: Identity) -> tuple[str, str]:
+def _versions(package: Package, size: str, identity: SegIdentity) -> tuple[str, str]:
     node = f"{identity.model_name} {identity.software_version}"
     return (node[:LONGEST_TEXT], f"{package.name} {size}"[-LONGEST_TEXT:])
 
@@ -153,7 +153,7 @@ def _description(package: Package, size: str, labels: Labels) -> str:
 
 
 def _descriptions(
-    package: Package, size: str, identity: Identity, series_uid: str
+    package: Package, size: str, identity: SegIdentity, series_uid: str
 ) -> list[hd.seg.SegmentDescription]:
     manifest = package.manifest
     algorithm = hd.AlgorithmIdentificationSequence(
@@ -203,7 +203,7 @@ def _concept(code: Code) -> hd.sr.CodedConcept:
 
 
 def _equipment(
-    package: Package, size: str, identity: Identity, when: datetime.datetime
+    package: Package, size: str, identity: SegIdentity, when: datetime.datetime
 ) -> hd.ContributingEquipment:
     return hd.ContributingEquipment(
         manufacturer=identity.manufacturer,

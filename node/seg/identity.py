@@ -7,7 +7,7 @@ import msgspec
 SEG_SERIES_NUMBER = 9001  # a fixed block above what scanners use, and never random
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class SegIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """The equipment that a result names as its maker."""
 
     manufacturer: str

@@ -25,7 +25,7 @@ from node.queue import (
     SegmentPayload,
     SegmentResult,
 )
-from node.seg import Encoding, Identity
+from node.seg import Encoding, SegIdentity
 from node.segmenter.measuring import COMPILED, Background
 from node.segmenter.messages import Done, MadeObject, Rehearsal, Stage, Task
 from node.segmenter.rehearse import rehearsals
@@ -172,9 +172,9 @@ def libraries_of(config: Config) -> tuple[str, ...]:
     return (config.model.engine,)
 
 
-def identity_of(config: Config) -> Identity:
+def identity_of(config: Config) -> SegIdentity:
     """Return the maker that results name: this node."""
-    return Identity(
+    return SegIdentity(
         manufacturer="segnode",
         model_name="segnode",
         serial=config.node.ae_title,

@@ -3,7 +3,7 @@
 import msgspec
 
 from node.engines import ONNXRUNTIME
-from node.seg import Encoding, Identity
+from node.seg import Encoding, SegIdentity
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class Task(msgspec.Struct, frozen=True, tag="task", kw_only=True):
     size: str
     encodings: tuple[Encoding, ...]
     reports: tuple[Encoding, ...] = ()  # of the SEGs in these encodings
-    identity: Identity
+    identity: SegIdentity
     created_at: float  # Unix seconds
     outbox: str  # folder where the objects go
     engine: str = ONNXRUNTIME
@@ -43,7 +43,7 @@ class Rehearsal(msgspec.Struct, frozen=True, tag="rehearsal", kw_only=True):
     size: str
     engine: str
     compiled: str  # folder of compiled networks; empty: none are kept
-    identity: Identity
+    identity: SegIdentity
     folder: str  # is made, and removed
 
 

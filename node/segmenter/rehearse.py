@@ -19,7 +19,7 @@ from node.imaging import nifti
 from node.measured import choose
 from node.package import uses
 from node.package.folder import file_digest
-from node.seg import Encoding, Identity
+from node.seg import Encoding, SegIdentity
 from node.segmenter.messages import Rehearsal, Rehearsed, Task
 from node.segmenter.work import work
 from node.series.compose import Labelling, compose
@@ -28,7 +28,7 @@ MOST = 2  # networks that stay open, see `node.segmenter.work`
 FOLDER = "rehearsal"  # below the data folder
 
 
-def rehearsals(config: Config, compiled: Path, identity: Identity) -> Iterator[Rehearsal]:
+def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterator[Rehearsal]:
     """Yield what the first rules with a model would run on their golden cases.
 
     Raises:

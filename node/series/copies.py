@@ -16,7 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from node.errors import NotAnImage
-from node.series.header import PASSING, read_dataset
+from node.series.header import TRANSIENT_ERRNOS, read_dataset
 from node.series.values import UNREADABLE, b_value
 
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
@@ -34,7 +34,7 @@ def same_image(one: Path, other: Path) -> bool:
     uses the b-value alone, which is compared.
 
     Raises:
-        OSError: of `header.PASSING`; trying again may work.
+        OSError: of `header.TRANSIENT_ERRNOS`; trying again may work.
     """
     try:
         first, second = read_dataset(one), read_dataset(other)
@@ -44,7 +44,7 @@ def same_image(one: Path, other: Path) -> bool:
     except NotAnImage:
         return False
     except UNDECODABLE as exc:
-        if isinstance(exc, OSError) and exc.errno in PASSING:
+        if isinstance(exc, OSError) and exc.errno in TRANSIENT_ERRNOS:
             raise
         return False
 

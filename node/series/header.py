@@ -24,7 +24,7 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 # say something about this machine, not about the image: a disk or share in trouble, wrong rights
-PASSING = (
+TRANSIENT_ERRNOS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ESTALE,
     errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
 )  # fmt: skip
@@ -79,12 +79,12 @@ def read_dataset(path: Path) -> Dataset:
 
     Raises:
         NotAnImage: the file is no DICOM object, or is cut off.
-        OSError: of `PASSING`; trying again may work.
+        OSError: of `TRANSIENT_ERRNOS`; trying again may work.
     """
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)
     except UNREADABLE as exc:
-        if isinstance(exc, OSError) and exc.errno in PASSING:
+        if isinstance(exc, OSError) and exc.errno in TRANSIENT_ERRNOS:
             raise
         message = f"a file is no readable DICOM object ({type(exc).__name__})"
         raise NotAnImage(message, advice="Send the image again from its source.") from exc

@@ -8,12 +8,14 @@ from pydicom.dataset import Dataset
 
 from node.imaging import Labels
 from node.package import Package
-from node.seg import Encoding, Identity, encode
+from node.seg import Encoding, SegIdentity, encode
 from node.series import Series, read
 from tests.support.phantoms import Made, Phantom, make, package
 
 CREATED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-IDENTITY = Identity(manufacturer="Test", model_name="segnode", serial="1", software_version="0.1.0")
+IDENTITY = SegIdentity(
+    manufacturer="Test", model_name="segnode", serial="1", software_version="0.1.0"
+)
 BINARY = Encoding()
 
 
@@ -51,7 +53,7 @@ def encode_again(
     labels: Labels,
     model: Package,
     encoding: Encoding = BINARY,
-    identity: Identity = IDENTITY,
+    identity: SegIdentity = IDENTITY,
 ) -> tuple[Dataset, tuple[str, ...]]:
     """Encode with everything else fixed."""
     return encode(

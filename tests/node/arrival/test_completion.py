@@ -4,28 +4,28 @@ from collections.abc import Sequence
 
 import pytest
 
-from node.arrival import Association, Seen, completion
+from node.arrival import AssociationSummary, CompletionSigns, completion
 from node.config import Complete
 from node.config.units import Seconds
 from node.errors import GantryTilt, MissingSlice, NodeError
 
 SETTINGS = Complete(settle=Seconds(1), quiet=Seconds(60))
 LAST = 1000.0
-RELEASED = Association("released", 20, LAST)
-OPEN = Association("open", 20, None)
-ONE = Association("released", 1, LAST)
+RELEASED = AssociationSummary("released", 20, LAST)
+OPEN = AssociationSummary("open", 20, None)
+ONE = AssociationSummary("released", 1, LAST)
 
 
 def seen(
-    associations: Sequence[Association] = (RELEASED,),
+    associations: Sequence[AssociationSummary] = (RELEASED,),
     *,
     expected: int | None = None,
     problem: NodeError | None = None,
     instances: int = 20,
     frames: int | None = None,
     extends_earlier: bool = False,
-) -> Seen:
-    return Seen(
+) -> CompletionSigns:
+    return CompletionSigns(
         instances, frames or instances, expected, associations, LAST, problem, extends_earlier
     )
 
@@ -34,10 +34,10 @@ def seen(
     ("series", "ready_after"),
     [
         pytest.param(seen(), 1, id="released and whole: after settling"),
-        pytest.param(seen([Association("open", 20, None)]), 60, id="open: quiet"),
-        pytest.param(seen([Association("aborted", 20, LAST)]), 60, id="aborted: quiet"),
+        pytest.param(seen([AssociationSummary("open", 20, None)]), 60, id="open: quiet"),
+        pytest.param(seen([AssociationSummary("aborted", 20, LAST)]), 60, id="aborted: quiet"),
         pytest.param(seen([]), 60, id="nobody knows: quiet"),
-        pytest.param(seen([RELEASED, Association("open", 3, None)]), 60, id="one still open"),
+        pytest.param(seen([RELEASED, AssociationSummary("open", 3, None)]), 60, id="one still open"),
         pytest.param(seen([ONE] * 20), 60, id="an association each"),
         pytest.param(seen([OPEN], expected=20), 1, id="all announced"),
         pytest.param(seen([OPEN], expected=30), 60, id="fewer than announced"),
@@ -51,7 +51,7 @@ def seen(
         pytest.param(seen([ONE], instances=1, frames=96), 1, id="one multi-frame"),
     ],
 )  # fmt: skip
-def test_ready_when(series: Seen, ready_after: float) -> None:
+def test_ready_when(series: CompletionSigns, ready_after: float) -> None:
     before = completion(series, SETTINGS, LAST + ready_after - 0.01)
     assert not before.complete
     assert before.wait_until == LAST + ready_after
@@ -61,7 +61,7 @@ def test_ready_when(series: Seen, ready_after: float) -> None:
 def test_what_is_waited_for_is_said() -> None:
     gap = seen(problem=MissingSlice("no slice at 12 mm"))
     assert "no slice at 12 mm" in completion(gap, SETTINGS, LAST).why
-    still_open = seen([Association("open", 20, None)])
+    still_open = seen([AssociationSummary("open", 20, None)])
     assert "open" in completion(still_open, SETTINGS, LAST).why
     fewer = completion(seen(expected=30), SETTINGS, LAST).why
     assert fewer == "20 of 30 announced images; waiting for quiet"

@@ -123,7 +123,7 @@ def test_going_back_equals_interpolated_scores_of_all_classes() -> None:
         (intensity.ClipPercentiles(low=0, high=50), [1, 2, 2.5, 2.5]),
     ],
 )
-def test_intensity_steps(step: intensity.Step, expected: list[float]) -> None:
+def test_intensity_steps(step: intensity.IntensityStep, expected: list[float]) -> None:
     array = np.arange(1.0, 5.0).reshape(1, 2, 2)
     np.testing.assert_allclose(intensity.apply(array, (step,)).ravel(), expected, rtol=1e-6)
 
