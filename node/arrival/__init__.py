@@ -1,6 +1,6 @@
-"""When a series is complete, and which series gets which model, or why not.
+"""Decide when a series is complete, and which model it gets or why it gets none.
 
-Pure: no files, no clock.
+Pure functions: no files, no clock.
 """
 
 from node.arrival.completion import AssociationSummary, Completion, CompletionSigns, completion

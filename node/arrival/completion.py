@@ -1,9 +1,9 @@
-"""When a series is complete.
+"""Decide when a series is complete.
 
-DICOM has no "that was all". Three signs are weighed, the surest first: the number of images that
-the headers announce, the orderly release of every association that brought images while the
-geometry has no gap, and at last silence. Fewer images than announced only make it wait for silence:
-some scanners count an acquisition that makes several series.
+DICOM has no message for "the series is complete". The node weighs three signs, the most reliable
+first: the number of images that the headers announce; the orderly release of every association that
+brought images, if the slice positions have no gap; silence. If fewer images arrived than announced,
+the node waits for silence, because some scanners announce an acquisition that makes several series.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from typing import Literal
 from node.config import Complete
 from node.errors import MissingSlice, NodeError, TooFewSlices, UnevenSpacing
 
-# More images can cure these; any other refusal stays whatever else arrives.
+# More images can cure these problems; every other problem stays whatever else arrives.
 CURABLE = (MissingSlice, UnevenSpacing, TooFewSlices)
 
-# Some senders open one association per image: its release then says nothing about the series.
+# Some senders open one association per image; its release then means nothing for the series.
 LEAST_INSTANCES_PER_ASSOCIATION = 2
 
 
 @dataclass(frozen=True)
 class AssociationSummary:
-    """What one association brought to the series, and how it ended."""
+    """How many images one association brought to the series, and how the association ended."""
 
     state: Literal["open", "released", "aborted"]
     instances: int
@@ -31,28 +31,28 @@ class AssociationSummary:
 
 @dataclass(frozen=True)
 class Completion:
-    """Whether the series is complete, and the sign for or against it in words."""
+    """Whether the series is complete, and the deciding sign in words."""
 
     why: str
     wait_until: float | None = None  # None: complete
 
     @property
     def complete(self) -> bool:
-        """Whether there is nothing left to wait for."""
+        """Whether the series is complete now."""
         return self.wait_until is None
 
 
 @dataclass(frozen=True)
 class CompletionSigns:
-    """A series as it lies in the inbox now."""
+    """The signs for or against completeness that a series in the inbox shows now."""
 
     instances: int
-    frames: int  # more than instances for a multi-frame object
-    expected: int | None  # as its headers announce, if they do
+    frames: int  # more than `instances` if there are multi-frame objects
+    expected: int | None  # the number of images that the headers announce
     associations: Sequence[AssociationSummary]
     last_at: float  # when the newest image was stored
-    problem: NodeError | None  # why the geometry cannot be used, if so
-    extends_earlier: bool  # images came after the series had been taken to be complete
+    problem: NodeError | None  # why the geometry cannot be used
+    extends_earlier: bool  # images arrived after a decision about the series
 
     @property
     def lacks_announced(self) -> bool:
@@ -60,42 +60,44 @@ class CompletionSigns:
         return self.expected is not None and self.instances < self.expected
 
 
-def completion(seen: CompletionSigns, settings: Complete, now: float) -> Completion:
+def completion(signs: CompletionSigns, settings: Complete, now: float) -> Completion:
     """Weigh the signs at time `now` (seconds since 1970)."""
-    curable = isinstance(seen.problem, CURABLE)
-    if seen.expected is not None and seen.instances == seen.expected and not curable:
-        # some scanners announce one acquisition of several: images that still flow tell
-        ready = seen.last_at + settings.settle
+    curable = isinstance(signs.problem, CURABLE)
+    if signs.expected is not None and signs.instances == signs.expected and not curable:
+        # some scanners announce one acquisition of several, so images may still arrive
+        ready = signs.last_at + settings.settle
         if now >= ready:
-            return Completion(f"all {seen.expected} announced images arrived")
+            return Completion(f"all {signs.expected} announced images arrived")
         return Completion("all announced images arrived, settling", ready)
-    if not curable and not seen.extends_earlier and not seen.lacks_announced and _orderly(seen):
-        released = max(a.closed_at or 0.0 for a in seen.associations)
-        ready = max(released, seen.last_at) + settings.settle
+    is_orderly = not signs.extends_earlier and not signs.lacks_announced and _released(signs)
+    if is_orderly and not curable:
+        released = max(a.closed_at or 0.0 for a in signs.associations)
+        ready = max(released, signs.last_at) + settings.settle
         if now >= ready:
-            return Completion(f"{seen.instances} images, association released, no gap")
+            return Completion(f"{signs.instances} images, association released, no gap")
         return Completion("released, settling", ready)
-    ready = seen.last_at + settings.quiet
+    ready = signs.last_at + settings.quiet
     if now >= ready:
         return Completion(f"no image for {settings.quiet:g} s")
-    return Completion(_waiting_for(seen, curable=curable), ready)
+    return Completion(_waiting_for(signs, curable=curable), ready)
 
 
-def _orderly(seen: CompletionSigns) -> bool:
-    if not seen.associations or any(a.state != "released" for a in seen.associations):
+def _released(signs: CompletionSigns) -> bool:
+    """Check that every association was released and brought more than a single image."""
+    if not signs.associations or any(a.state != "released" for a in signs.associations):
         return False
-    whole_object = seen.frames > seen.instances or seen.instances == seen.expected == 1
+    whole_object = signs.frames > signs.instances or signs.instances == signs.expected == 1
     least = 1 if whole_object else LEAST_INSTANCES_PER_ASSOCIATION
-    return all(a.instances >= least for a in seen.associations)
+    return all(a.instances >= least for a in signs.associations)
 
 
-def _waiting_for(seen: CompletionSigns, *, curable: bool) -> str:
-    if any(a.state == "open" for a in seen.associations):
+def _waiting_for(signs: CompletionSigns, *, curable: bool) -> str:
+    if any(a.state == "open" for a in signs.associations):
         return "an association is still open"
-    if curable and seen.problem is not None:
-        return f"more images may come: {seen.problem.message}"
-    if seen.lacks_announced:
-        return f"{seen.instances} of {seen.expected} announced images; waiting for quiet"
-    if seen.extends_earlier:
+    if curable and signs.problem is not None:
+        return f"more images may come: {signs.problem.message}"
+    if signs.lacks_announced:
+        return f"{signs.instances} of {signs.expected} announced images; waiting for quiet"
+    if signs.extends_earlier:
         return "images came late; waiting for quiet"
     return "waiting for quiet"

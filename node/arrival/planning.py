@@ -1,8 +1,8 @@
-"""Which series gets which model, or why not.
+"""Decide which model a series gets, or why it gets none.
 
-Rules are read from the top and the first match wins. A property that cannot be known because the
-geometry is broken does not exclude a rule: the refusal then names the broken geometry, which helps
-more than "no rule".
+Rules are read from the top and the first match wins. A property that is unknown because the
+geometry is broken does not exclude a rule. The series is then unsuitable because of its geometry,
+and that reason helps more than "no rule matched".
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from node.package import Package, Use, check_input
 from node.series import Header, Survey, is_slice, survey
 from node.states import Outcome
 
-# Results and notes of others and of ourselves: never the input of a model
+# Modalities of results and documents, ours and those of others: never the input of a model
 NO_IMAGES = {
     "SEG",
     "SR",
@@ -33,16 +33,16 @@ NO_IMAGES = {
     "ECG",
 }
 HELD_ADVICE = (
-    "Ask the sender what is right; it may send corrected images. Then "
-    "`segnode jobs replan UID --use last` goes on with what came last of each instance, "
-    "`--use first` with what came first."
+    "Ask the sender which version is right, or let it send corrected images. Then "
+    "`segnode jobs replan UID --use last` uses the last received version of each image, and "
+    "`--use first` uses the first."
 )
 PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plane
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What rules look at; None where it cannot be known."""
+    """The properties of a series that rules compare; None if a property is unknown."""
 
     modality: str
     description: str
@@ -56,7 +56,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a series."""
+    """The decision about one series: planned, held, unsuitable or no rule, with the reason."""
 
     outcome: Outcome
     code: str = ""
@@ -66,14 +66,14 @@ class Decision:
     package: Package | None = None
     size: str = ""
     engine: str = ""
-    why: str = ""  # this size and this engine
+    why: str = ""  # the reason for this size and this engine
     send_to: tuple[str, ...] = ()
     priority: int = 5
     survey: Survey | None = None
 
 
 def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Facts:
-    """Collect what rules look at from the headers and, where it is sound, the geometry."""
+    """Collect the properties that rules compare from the headers and from a sound geometry."""
     first = leading_header(headers, found)
     plane = _plane(first.orientation) if first.orientation else None
     spacing = found.grid.spacing_mm if found else None
@@ -91,9 +91,9 @@ def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Fa
 
 
 def leading_header(headers: Sequence[Header], found: Survey | None) -> Header:
-    """Return the header that speaks for the series: a slice, never what is left out of the volume.
+    """Return the header that represents the series: of a slice, never of an image left out.
 
-    Where nothing is a slice, any header does.
+    If no instance is a slice, any header is returned.
     """
     slices = found.headers if found else (header for header in headers if is_slice(header))
     return next(iter(slices), headers[0])
@@ -107,15 +107,15 @@ def plan(
     measured: Sequence[Measurement] = (),
     waiting: int = 0,
 ) -> Decision:
-    """Decide what becomes of the series that `headers` describe.
+    """Decide about the series that `headers` describe.
 
     Args:
         headers: every instance of the series, in any order.
         caller: AE title of the sender.
         rules: of the configuration.
-        uses: package and size of each rule with a model, by the rule's name.
-        measured: what sizes and engines cost on this machine.
-        waiting: segmentations that wait for their turn.
+        uses: package and size of each rule with a model, by the name of the rule.
+        measured: time and memory of sizes and engines on this machine.
+        waiting: number of segmentations in the queue.
     """
     if all(header.modality in NO_IMAGES for header in headers):
         kind = headers[0].modality
@@ -135,7 +135,7 @@ def plan(
 
 
 def decision_for(problem: NodeError) -> Decision:
-    """Decide about a series that cannot be used; one that contradicts itself waits for a person."""
+    """Return the decision for `problem`: contradicting instances are held, others unsuitable."""
     if problem.code != Conflicting.code:
         return Decision(Outcome.REFUSED, problem.code, problem.message, problem.advice)
     advice = " ".join(part for part in (problem.advice, HELD_ADVICE) if part)
@@ -143,7 +143,7 @@ def decision_for(problem: NodeError) -> Decision:
 
 
 def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | None]:
-    """Return the geometry, or why it cannot be used."""
+    """Return the survey, or the reason why there is none."""
     try:
         return survey(headers), None
     except Unsuitable as exc:
@@ -185,7 +185,7 @@ def _chosen(
     measured: Sequence[Measurement],
     waiting: int,
 ) -> Decision:
-    """Settle size and engine of a planned series: a job names them, and `auto` is not one."""
+    """Replace `auto` by a size and an engine: a job names both."""
     if decision.outcome is not Outcome.PLANNED or decision.survey is None:
         return decision
     choice = choose(uses[decision.rule], decision.survey.grid, measured, waiting)
@@ -193,12 +193,12 @@ def _chosen(
 
 
 def _mismatch(when: When, facts: Facts) -> str | None:
-    """Return in words why the rule does not apply, or None when it does."""
+    """Return why the rule does not match, or None if it matches."""
     if when.modality and facts.modality != when.modality:
         return f"modality is {facts.modality or 'absent'}, not {when.modality}"
     if when.caller and facts.caller != when.caller:
         return f"sent by {facts.caller}, not {when.caller}"
-    # descriptions may name a patient, so a mismatch does not repeat them
+    # a description may name a patient, so the reason does not repeat it
     if when.description and not when.description.matches(facts.description):
         return f"description does not match /{when.description.text}/"
     if when.body_part and not when.body_part.matches(facts.body_part):

@@ -1,8 +1,8 @@
-"""DICOM instances to a checked `Series` with a `Volume`, or an `Unsuitable` in words.
+"""Read DICOM instances as a checked `Series` with a `Volume`, or raise `Unsuitable`.
 
-Promises: the affine comes from ImagePositionPatient and ImageOrientationPatient alone; any order of
-the files gives the same volume; nothing is interpolated, stacked or left out in silence.
-Leaves to `arrival`: which series gets which model. Leaves to `pipeline`: everything after voxels.
+Guarantees: the affine depends on ImagePositionPatient and ImageOrientationPatient only; the order
+of the files does not matter; nothing is interpolated; each image left out is listed.
+`node.arrival` decides which series gets which model; `node.pipeline` segments the volume.
 """
 
 from node.series.copies import same_image

@@ -1,7 +1,7 @@
-"""A volume to a classic DICOM series on disk, for the demo, the self-test and NIfTI input.
+"""Write a volume as a classic DICOM series, for the demo, the self-test and NIfTI input.
 
-Promises: reading the series back gives the volume's values (to 16 bits) at the same places.
-The objects say that they are synthetic: nobody must mistake them for a scan.
+Guarantee: reading the series gives the values of the volume (to 12 bits) at the same places.
+The objects are marked as derived and secondary, so that nobody mistakes them for a scan.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _SOP_CLASS = {"MR": MRImageStorage, "CT": CTImageStorage}
 
 @dataclass(frozen=True)
 class Composed:
-    """Where the series lies, and the UIDs it was given."""
+    """The files and UIDs of a composed series."""
 
     files: tuple[Path, ...]
     study_uid: str
@@ -29,7 +29,7 @@ class Composed:
 
 @dataclass(frozen=True)
 class Labelling:
-    """What the headers say beside the geometry."""
+    """The header values that do not follow from the geometry."""
 
     modality: str = "MR"
     patient_id: str = "SEGNODE-DEMO"
@@ -46,10 +46,10 @@ def compose(volume: Volume, folder: Path, labelling: Labelling, now: datetime) -
     """Write one file per slice (array axis 0) of `volume` into `folder`.
 
     Args:
-        volume: any grid with orthogonal axes; its slices stay its slices.
-        folder: made if absent.
+        volume: any grid with orthogonal axes; array axis 0 becomes the slices.
+        folder: created if absent.
         labelling: identity and descriptions.
-        now: becomes the study date and time, in UTC.
+        now: the study date and time, written in UTC.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shared = _shared(volume, labelling, now)
@@ -72,7 +72,7 @@ def compose(volume: Volume, folder: Path, labelling: Labelling, now: datetime) -
 
 
 def _stored(volume: Volume) -> tuple[float, float, np.ndarray]:
-    """Return slope, intercept and 12-bit values; whole numbers in range are kept as they are."""
+    """Return slope, intercept and 12-bit values; whole numbers in range get a slope of 1."""
     array = np.asarray(volume.array, np.float64)
     low, high = float(array.min()), float(array.max())
     if high - low <= LARGEST_VALUE and np.array_equal(array, np.rint(array)):
@@ -91,7 +91,7 @@ def _shared(volume: Volume, labelling: Labelling, now: datetime) -> Dataset:
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     dataset.SOPClassUID = _SOP_CLASS[labelling.modality]
     moment = now.astimezone(UTC)
-    dataset.TimezoneOffsetFromUTC = f"{moment:%z}"  # unstated, it would be taken for local time
+    dataset.TimezoneOffsetFromUTC = f"{moment:%z}"  # without it, readers assume local time
     dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = f"{moment:%Y%m%d}"
     dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = f"{moment:%H%M%S}"
     dataset.AccessionNumber = ""
@@ -125,7 +125,7 @@ def _shared(volume: Volume, labelling: Labelling, now: datetime) -> Dataset:
 
 
 def _modality_attributes(dataset: Dataset) -> None:
-    """Add what the MR and CT modules require and nobody knows: empty, never invented."""
+    """Add the attributes that the MR and CT modules require; unknown ones stay empty."""
     if dataset.Modality == "MR":
         dataset.ScanningSequence, dataset.SequenceVariant = "RM", "NONE"
         dataset.ScanOptions = dataset.MRAcquisitionType = ""

@@ -1,8 +1,8 @@
-"""Whether two files that carry one SOP Instance UID hold the same image, encoded in two ways.
+"""Compare two files with one SOP Instance UID: the same image in two encodings, or two images.
 
-A modality sends Explicit VR, the archive forwards the same study in Implicit VR or compressed.
-Promises: what differs, or cannot be decoded, is never called the same; one frame of each file is
-held at a time. Leaves to `housekeeping`: what follows.
+A modality sends Explicit VR, and the archive forwards the same study in Implicit VR or compressed.
+Guarantees: files that differ, or cannot be decoded, are never called the same; one frame of each
+file is in memory at a time. `node.housekeeping` decides what follows.
 """
 
 from itertools import zip_longest
@@ -21,20 +21,20 @@ from node.series.values import UNREADABLE, b_value
 
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
 
-# say how and where the object is kept, not what it shows
-KEEPING = frozenset({0x00080001, 0x00080054, 0x00080056, 0xFFFCFFFC})
-# a lossless codec changes how colours are stored; what is decoded is compared instead
+# how and where an object is stored: LengthToEnd, RetrieveAETitle, InstanceAvailability, padding
+STORAGE_TAGS = frozenset({0x00080001, 0x00080054, 0x00080056, 0xFFFCFFFC})
+# a lossless codec changes how colours are stored; the decoded pixels are compared instead
 COLOUR_ENCODING = frozenset({0x00280004, 0x00280006})
 
 
 def same_image(one: Path, other: Path) -> bool:
-    """Compare two files: elements that the node or a viewer relies on, then decoded pixels.
+    """Compare the standard elements of two files, then their decoded pixels.
 
-    Private elements are not compared, for in Implicit VR nobody knows their type; of them the node
-    uses the b-value alone, which is compared.
+    Private elements are not compared, because Implicit VR does not state their type. The only
+    private value that the node uses, the b-value, is compared.
 
     Raises:
-        OSError: of `header.TRANSIENT_ERRNOS`; trying again may work.
+        OSError: with an errno of `header.TRANSIENT_ERRNOS`; trying again may work.
     """
     try:
         first, second = read_dataset(one), read_dataset(other)
@@ -50,15 +50,15 @@ def same_image(one: Path, other: Path) -> bool:
 
 
 def _agree(one: Dataset, other: Dataset, *, is_whole: bool = False) -> bool:
-    """Compare the standard elements; of a whole image, the decoded pixels speak for its colours."""
+    """Compare the standard elements; colour encodings of a whole image are left to the pixels."""
     is_colour = is_whole and one.get("SamplesPerPixel") == other.get("SamplesPerPixel") == 3
-    ignored = KEEPING | COLOUR_ENCODING if is_colour else KEEPING
+    ignored = STORAGE_TAGS | COLOUR_ENCODING if is_colour else STORAGE_TAGS
     tags, others = _tags(one) - ignored, _tags(other) - ignored
     return tags == others and all(_equal(one[tag], other[tag]) for tag in tags)
 
 
 def _tags(dataset: Dataset) -> set[BaseTag]:
-    """Return the standard elements, without the lengths of groups."""
+    """Return the tags of the standard elements, without group lengths."""
     return {tag for tag in tuple(dataset.keys()) if tag.element and not tag.is_private}
 
 

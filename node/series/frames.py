@@ -1,8 +1,8 @@
-"""The frames of a multi-frame instance as headers, as if each slice had come by itself.
+"""Read each frame of a multi-frame instance as a header, like that of a single-frame instance.
 
-Promises: what an object may say once for all frames or for each frame apart (functional groups,
-PS3.3 C.7.6.16) is found in either place; an object whose groups do not fit its frames says so.
-Leaves to `survey`: whether the frames make one volume.
+Guarantees: a value is found in the shared and in the per-frame functional groups (PS3.3
+C.7.6.16); if the groups do not fit the frames, the header has a `frames_problem`.
+`survey` decides whether the frames make one volume.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ from pydicom.uid import (
 from node.series.header import Header, header_of, read_dataset
 from node.series.values import UNREADABLE, b_value, codes, number, text, vector, whole_number
 
-SINGLE_FRAME_CLASSES: dict[str, str] = {  # of each class whose frames are read
+SINGLE_FRAME_CLASSES: dict[str, str] = {  # multi-frame SOP class -> single-frame SOP class
     EnhancedCTImageStorage: CTImageStorage,
     LegacyConvertedEnhancedCTImageStorage: CTImageStorage,
     EnhancedMRImageStorage: MRImageStorage,
@@ -33,23 +33,23 @@ FRAME_TYPES = {
     CTImageStorage: "CTImageFrameTypeSequence",
     MRImageStorage: "MRImageFrameTypeSequence",
 }
-MOST_FRAMES = 10_000  # far more than any volume has; each costs a header
+MOST_FRAMES = 10_000  # far more than any volume has; bounds the memory for headers
 
 
 def read_headers(path: Path) -> tuple[Header, ...]:
-    """Read the header of each slice that one Part 10 file holds.
+    """Read the header of each slice in one Part 10 file.
 
     Raises:
-        NotAnImage: the file is no DICOM object, is cut off, or lacks one of its four UIDs.
+        NotAnImage: the file is no DICOM object, is truncated, or lacks one of its four UIDs.
     """
     return headers_of(read_dataset(path), path)
 
 
 def headers_of(dataset: Dataset, path: Path) -> tuple[Header, ...]:
-    """Return a header for each frame of an Enhanced CT or MR image, or the one of the instance.
+    """Return a header for each frame of an Enhanced CT or MR image, else one for the instance.
 
     Raises:
-        NotAnImage: it lacks one of its four UIDs.
+        NotAnImage: the instance lacks one of its four UIDs.
     """
     whole = header_of(dataset, path)
     problem = _problem(whole, dataset)
@@ -61,7 +61,7 @@ def headers_of(dataset: Dataset, path: Path) -> tuple[Header, ...]:
 
 
 def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset:
-    """Return a functional group of a frame (from 1): its own, else the shared one, else nothing."""
+    """Return a functional group of a frame (from 1): per-frame, else shared, else empty."""
     own = _items(dataset, "PerFrameFunctionalGroupsSequence")[frame - 1]
     for groups in (own, *_items(dataset, "SharedFunctionalGroupsSequence")[:1]):
         for group in _items(groups, keyword)[:1]:
@@ -94,7 +94,7 @@ def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
         orientation=vector(directions, "ImageOrientationPatient", 6),
         pixel_spacing_mm=vector(measures, "PixelSpacing", 2),
         slice_thickness_mm=number(measures, "SliceThickness"),
-        # a projection or localizer may be called so in any of the three
+        # any of the three may name a projection or a localizer
         image_type=(*codes(kind, "FrameType"), *whole.image_type, *technique),
         complex_component=component or whole.complex_component,
         echo_time_ms=number(group("MREchoSequence"), "EffectiveEchoTime"),
@@ -106,7 +106,7 @@ def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
 
 
 def _items(dataset: Dataset, keyword: str) -> Sequence:
-    """Return the items of a sequence; none where it is absent, damaged or no sequence."""
+    """Return the items of a sequence; no items if it is absent, damaged or no sequence."""
     try:
         value = dataset.get(keyword)
     except UNREADABLE:

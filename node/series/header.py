@@ -1,9 +1,8 @@
-"""What one instance says about itself, without its pixels.
+"""Read the header of one instance, without its pixels.
 
-Promises: a header is read from any Part 10 file, however odd its values; what cannot be understood
-is absent, never guessed. Of the patient only a digest is kept.
-Leaves to `frames`: what each frame of a multi-frame instance says. Leaves to `survey`: whether they
-make a volume.
+Guarantees: any Part 10 file gives a header, however odd its values; a value that cannot be
+understood is absent, never guessed; of the patient's identity only a digest is kept.
+`frames` reads the frames of multi-frame instances; `survey` decides whether they make a volume.
 """
 
 import errno
@@ -18,24 +17,24 @@ from pydicom.dataset import Dataset
 from node.errors import NotAnImage
 from node.series.values import UNREADABLE, b_value, code, codes, number, text, vector, whole_number
 
-# pydicom's warnings about odd values quote the value, which may be a patient's name or birth date;
-# `node.seg.repair` validates what a result inherits by itself
+# pydicom's warnings quote odd values, which may be a patient's name or birth date;
+# `node.seg.repair` validates the values that a result inherits
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
-# say something about this machine, not about the image: a disk or share in trouble, wrong rights
+# problems of this machine, not of the image: a failing disk or share, missing permissions
 TRANSIENT_ERRNOS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ESTALE,
     errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
 )  # fmt: skip
 
-UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")  # zeros in front are wrong, common and harmless
+UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")  # leading zeros are invalid, but common and harmless
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """One slice without its pixels; lengths in mm, `orientation` as row then column cosines.
+    """The header of one slice: a single-frame instance, or one frame of a multi-frame instance.
 
-    A single-frame instance is one slice; of a multi-frame instance each frame is one.
+    Lengths are in mm; `orientation` holds the cosines of the row, then those of the column.
     """
 
     path: Path
@@ -55,31 +54,31 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     orientation: tuple[float, float, float, float, float, float] | None = None
     pixel_spacing_mm: tuple[float, float] | None = None  # between rows, between columns
     slice_thickness_mm: float | None = None
-    image_type: tuple[str, ...] = ()  # of a frame: its own, the instance's, how it was computed
+    image_type: tuple[str, ...] = ()  # of a frame: frame type, image type, calculation technique
     complex_component: str = ""  # such as MAGNITUDE or PHASE
-    source_ae: str = ""  # who sent it to the node that stored it; of the file, not of the image
+    source_ae: str = ""  # AE title of the sender, from the file meta
     series_description: str = ""
     protocol_name: str = ""
     body_part: str = ""
     series_number: int | None = None
     instance_number: int | None = None
     number_of_frames: int = 1  # of the whole instance
-    frames_problem: str = ""  # why the frames of a multi-frame instance are not told apart
-    expected_instances: int | None = None  # of the whole series, where the sender says so
+    frames_problem: str = ""  # why the frames of a multi-frame instance cannot be told apart
+    expected_instances: int | None = None  # of the whole series, if the sender states it
     echo_time_ms: float | None = None
     acquisition_number: int | None = None
     temporal_position: int | None = None
     stack_id: str = ""
     b_value: float | None = None  # s/mm²
-    patient_digest: str  # SHA-256 of PatientID and its issuer: shows conflicts, not identities
+    patient_digest: str  # SHA-256 of PatientID and its issuer: compares patients without names
 
 
 def read_dataset(path: Path) -> Dataset:
-    """Read everything before the pixels.
+    """Read all elements before the pixels.
 
     Raises:
-        NotAnImage: the file is no DICOM object, or is cut off.
-        OSError: of `TRANSIENT_ERRNOS`; trying again may work.
+        NotAnImage: the file is no DICOM object, or is truncated.
+        OSError: with an errno of `TRANSIENT_ERRNOS`; trying again may work.
     """
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)
@@ -91,10 +90,10 @@ def read_dataset(path: Path) -> Dataset:
 
 
 def header_of(dataset: Dataset, path: Path) -> Header:
-    """Return what `dataset`, which came from `path`, says of the instance as a whole.
+    """Return the header of `dataset`, which was read from `path`, as one instance.
 
     Raises:
-        NotAnImage: it lacks one of its four UIDs.
+        NotAnImage: the instance lacks one of its four UIDs.
     """
     return Header(
         path=path,
@@ -145,10 +144,10 @@ def _frame_of_reference(dataset: Dataset) -> str | None:
 
 
 def _expected(dataset: Dataset) -> int | None:
-    """How many instances the series has, if its sender says so; 0 and less say nothing.
+    """Return the number of instances that the header announces for the series, if above 0.
 
-    The parts of a concatenation are instances that together are one multi-frame image. Frames of
-    such an image may be what its ImagesInAcquisition counts.
+    ImagesInAcquisition of a multi-frame image may count its frames, so it is ignored there. The
+    parts of a concatenation are instances that together make one multi-frame image.
     """
     keywords = ["NumberOfSeriesRelatedInstances", "InConcatenationTotalNumber"]
     if (whole_number(dataset, "NumberOfFrames") or 1) == 1:

@@ -1,9 +1,9 @@
-"""Pixels of a surveyed series as one float32 volume.
+"""Read the pixels of a surveyed series as one float32 volume.
 
-Promises: each slice gets its own rescale; the values are those of the modality (HU, MR signal);
-each file is opened once, each frame decoded once, and one file's stored pixels at a time are held.
-MONOCHROME1 tells a screen to show low values bright (PS3.3 C.7.6.3.1.2); it says nothing about the
-values, so nothing is inverted, neither HU nor MR signal.
+Guarantees: each slice gets its own rescale; the values are those of the modality (HU, MR signal);
+each file is opened once, each frame is decoded once, and memory holds the stored pixels of one file
+at a time. MONOCHROME1 makes a screen show low values bright (PS3.3 C.7.6.3.1.2). It does not change
+the values, so neither HU nor MR signal is inverted.
 """
 
 from collections import defaultdict
@@ -28,9 +28,9 @@ from node.series.values import UNREADABLE
 
 FloatArray = npt.NDArray[np.float32]
 Stored = npt.NDArray[np.integer]
-Slice = tuple[FloatArray, npt.NDArray[np.bool_] | None]  # values, and which of them are padding
+Slice = tuple[FloatArray, npt.NDArray[np.bool_] | None]  # values, mask of padding pixels
 
-# what pydicom and its decoders raise for damaged or unknown pixel data
+# exceptions of pydicom and its decoders for damaged or unknown pixel data
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
 
 PIXEL_TAGS = [
@@ -43,18 +43,18 @@ PIXEL_TAGS = [
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A volume, where it came from, and the headers to build results upon."""
+    """A volume, its survey, and the source datasets from which results inherit."""
 
     volume: Volume
     survey: Survey
-    datasets: tuple[Dataset, ...]  # of each slice, without pixels; copy before you change one
+    datasets: tuple[Dataset, ...]  # one per slice, without pixels; copy before changing one
 
 
 def read(paths: Sequence[Path]) -> Series:
     """Read the instances of one series, in any order, as one volume.
 
     Raises:
-        Unsuitable: what `survey` raises, and `UndecodablePixels` naming the transfer syntax.
+        Unsuitable: as `survey` does, or `UndecodablePixels` with the transfer syntax.
     """
     read_once = {path: read_dataset(path) for path in paths}
     headers = [
@@ -68,19 +68,20 @@ def read(paths: Sequence[Path]) -> Series:
 
 
 def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
-    """Compare the bytes of files that carry the same instance UID; equal headers prove little."""
+    """Compare the bytes of files with one instance UID; equal headers may have other pixels."""
     kept = {header.sop_instance_uid: header.path for header in found.headers}
     for uid, path in {(header.sop_instance_uid, header.path) for header in headers}:
-        twin = kept.get(uid, path)
-        if twin != path and twin.read_bytes() != path.read_bytes():
-            message = "one SOP Instance UID stands on two files with different content"
-            raise Conflicting(message, advice="Ask which of them is right, and send it alone.")
+        first = kept.get(uid, path)
+        if first != path and first.read_bytes() != path.read_bytes():
+            message = "two files with different content have one SOP Instance UID"
+            advice = "Find out which file is right, and send that one alone."
+            raise Conflicting(message, advice=advice)
 
 
 def _pixels(found: Survey, datasets: Mapping[Path, Dataset]) -> FloatArray:
     slices = _slices(found, datasets)
     first = next(slices)
-    # only now: a header can claim a size that its pixels do not have
+    # allocated after the first slice: a header may claim a size that its pixels do not have
     array = np.empty(found.grid.shape, np.float32)
     padding: dict[int, npt.NDArray[np.bool_]] = {}
     for at, (values, padded) in chain((first,), slices):
@@ -93,8 +94,8 @@ def _pixels(found: Survey, datasets: Mapping[Path, Dataset]) -> FloatArray:
 
 
 def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, Slice]]:
-    """Return each slice with its place in the volume, file by file."""
-    files: dict[Path, dict[int, int]] = defaultdict(dict)  # frame number -> place in the volume
+    """Yield each slice with its index in the volume, file by file."""
+    files: dict[Path, dict[int, int]] = defaultdict(dict)  # frame number -> index in the volume
     for at, header in enumerate(found.headers):
         files[header.path][header.frame or 1] = at
     for path, places in files.items():
@@ -105,12 +106,12 @@ def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[i
 
 
 def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator[tuple[int, Slice]]:
-    """Return the slices of one file by frame number; `dataset` is what stands before the pixels."""
+    """Yield the slices of one file by frame number; `dataset` holds the elements before them."""
     number, last = 1, max(headers)
     try:
         image = pydicom.dcmread(headers[last].path, specific_tags=PIXEL_TAGS)
         decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
-        # unused bits are cleared here: padding may need them
+        # unused bits are cleared below, because padding values may need them
         for stored, _ in decoder.iter_array(image, correct_unused_bits=False):
             if number in headers:
                 yield number, _one_slice(headers[number], stored, image, dataset)
@@ -123,7 +124,7 @@ def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator
 
 
 def _one_slice(header: Header, stored: Stored, image: Dataset, dataset: Dataset) -> Slice:
-    """Return the modality values of one slice, and which of its pixels are padding."""
+    """Return the modality values of one slice, and the mask of its padding pixels."""
     raw, stored = stored, _without_unused_bits(stored, image)
     transformation = (
         image
@@ -136,7 +137,7 @@ def _one_slice(header: Header, stored: Stored, image: Dataset, dataset: Dataset)
         raise _undecodable(header, f"{values.shape} values for another size")
     if not np.isfinite(values).all():
         raise _undecodable(header, "values that are not finite")
-    # zero is no signal in MR, as it is around the head; z-scores of nonzero voxels rely on it
+    # in MR, zero means no signal, as around the head; z-scores of nonzero voxels rely on that
     if padded is not None and header.modality != "CT" and not values[padded].any():
         padded = None
     return values, padded
@@ -151,7 +152,7 @@ def _undecodable(header: Header, why: str) -> UndecodablePixels:
 
 
 def _without_unused_bits(stored: Stored, dataset: Dataset) -> Stored:
-    """Clear what old scanners keep above the stored bits, such as overlays."""
+    """Clear the bits above the stored ones, where old scanners keep overlays."""
     bits = int(dataset.BitsStored)
     if bits == int(dataset.BitsAllocated):
         return stored
@@ -177,9 +178,9 @@ def _rescaled(stored: Stored, dataset: Dataset) -> FloatArray:
 
 
 def _padded(samples: Sequence[Stored], dataset: Dataset) -> npt.NDArray[np.bool_] | None:
-    """Mark padding pixels (PS3.3 C.7.5.1.1.2); the value may come with the wrong sign.
+    """Mark padding pixels (PS3.3 C.7.5.1.1.2); the padding value may have the wrong sign.
 
-    It may also need more bits than are stored, so the samples as they came are looked at too.
+    It may also need more bits than are stored, so the unmasked samples are compared too.
     """
     value = dataset.get("PixelPaddingValue")
     if value is None or value == "":
@@ -198,7 +199,7 @@ def _as_stored(value: int, dataset: Dataset) -> int:
 
 
 def _fill(array: FloatArray, padding: dict[int, npt.NDArray[np.bool_]]) -> None:
-    """Give padding the lowest value that was measured: it lies outside the patient."""
+    """Set padding to the lowest value of all other pixels: padding lies outside the patient."""
     lowest = min(
         (
             float(values[~padding[at]].min() if at in padding else values.min())

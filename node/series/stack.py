@@ -1,6 +1,6 @@
-"""From parallel slices to an ordered stack and its affine, or the reason why there is none.
+"""Sort parallel slices into a stack with an affine, or raise the reason why there is none.
 
-Lengths in mm, directions in LPS. `at_mm` is the place of a slice along the slice normal.
+Lengths are in mm, directions in LPS. `at_mm` is the place of a slice along the slice normal.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ FloatArray = npt.NDArray[np.float64]
 
 SAME_PLACE_MM = 0.01  # scanners round positions to this; no scanner makes slices this thin
 PLACE_TOLERANCE = 0.05  # share of the slice distance that a slice may lie off the even grid
-PLACE_TOLERANCE_MM = 0.051  # always accepted: scanners that write positions to 0.1 mm
+PLACE_TOLERANCE_MM = 0.051  # always accepted: some scanners round positions to 0.1 mm
 SHIFT_TOLERANCE_MM = 0.2  # sideways over the whole stack: rounding, and far below a voxel
-TILT_TOLERANCE_DEG = 0.1  # rounded direction cosines give 0.006
+TILT_TOLERANCE_DEG = 0.1  # rounded direction cosines cause 0.006 degrees
 GAP_RATIO = 1.5  # a distance this many times the usual one has room for another slice
 
 DISCRIMINATORS = {
@@ -41,14 +41,14 @@ DISCRIMINATORS = {
 def stack(headers: Sequence[Header]) -> tuple[tuple[Header, ...], Grid]:
     """Sort parallel slices along their normal and return their grid.
 
-    Slices share directions and pixel spacing within tolerances only; those of the grid are those of
-    the first slice in the result, and its slice step runs from the first position to the last.
+    Slices share directions and pixel spacing within tolerances. The grid takes both from the first
+    slice of the result; its slice step is the mean step from the first position to the last.
 
     Raises:
         FourDimensional, DuplicatePositions, GantryTilt, MissingSlice, UnevenSpacing, TooFewSlices.
     """
     ordered = _along(headers, _directions(headers[0])[2])
-    # results take directions and pixel spacing from this slice too: one whose place decides
+    # the place decides which slice is first, so the order of arrival does not change the grid
     first = ordered[0]
     row, column, normal = _directions(first)
     positions = np.array([h.position_mm for h in ordered], float)
@@ -68,7 +68,7 @@ def stack(headers: Sequence[Header]) -> tuple[tuple[Header, ...], Grid]:
 
 
 def _along(headers: Sequence[Header], normal: FloatArray) -> tuple[Header, ...]:
-    """Sort by place along `normal`; UID and frame break ties, so that arrival never shows."""
+    """Sort by place along `normal`; UID and frame break ties, whatever the order of arrival."""
     places = [float(np.array(h.position_mm) @ normal) for h in headers]
     names = [(h.sop_instance_uid, h.frame or 0) for h in headers]
     return tuple(
@@ -77,7 +77,7 @@ def _along(headers: Sequence[Header], normal: FloatArray) -> tuple[Header, ...]:
 
 
 def _directions(header: Header) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Unit vectors along a row, along a column, and along the slice normal."""
+    """Return unit vectors along a row, along a column, and along the slice normal."""
     cosines = np.array(header.orientation, float)
     row = cosines[:3] / np.linalg.norm(cosines[:3])
     normal = np.cross(row, cosines[3:])
@@ -86,7 +86,7 @@ def _directions(header: Header) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def _refuse_doubles(ordered: Sequence[Header], at_mm: FloatArray) -> None:
-    """Every place may be taken once; several volumes in one series are told from stray doubles."""
+    """Refuse two slices at one place; tell several volumes from single repeated slices."""
     new = np.concatenate([[True], np.diff(at_mm) > SAME_PLACE_MM])
     if new.all():
         return
@@ -131,7 +131,7 @@ def _refuse_tilt(offsets: FloatArray, normal: FloatArray) -> None:
 def _refuse_gaps(at_mm: FloatArray, positions: FloatArray) -> None:
     steps = np.diff(at_mm)
     if len(steps) == 0:
-        message = "one slice makes no volume"
+        message = "one slice is not a volume"
         raise TooFewSlices(message)
     usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # the lower median: gaps are never usual
     allowed = max(PLACE_TOLERANCE * usual, PLACE_TOLERANCE_MM)

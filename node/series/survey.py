@@ -1,8 +1,8 @@
-"""Which instances make one volume, and where it lies: geometry without pixels.
+"""Decide which instances make one volume and where it lies, from headers without pixels.
 
-Promises: the answer does not depend on the order of the headers; whatever is left out is listed
-with its reason; what cannot be stacked is refused by name, with the numbers.
-Leaves to `read`: decoding. Leaves to `arrival`: modality, description, range of the model.
+Guarantees: the order of the headers does not matter; each image left out is listed with its reason;
+a series that cannot be stacked raises a named error with the numbers.
+`read` decodes the pixels; `node.arrival` compares modality, description and range of the model.
 """
 
 from collections import Counter
@@ -27,16 +27,16 @@ from node.series.frames import SINGLE_FRAME_CLASSES
 from node.series.header import Header
 from node.series.stack import stack
 
-LEAST_SLICES = 2  # with one there is no slice direction and no spacing
+LEAST_SLICES = 2  # one slice has neither a slice direction nor a spacing
 
 ORIENTATION_TOLERANCE = 1e-3  # of a direction cosine: 0.06 degrees, 0.2 mm at the edge of a head
 SPACING_TOLERANCE = 1e-3  # share of the pixel spacing: half a pixel over 512
 UNIT_TOLERANCE = 1e-2  # how far orientation vectors may be from unit length and from perpendicular
-STRAY_SHARE = 0.1  # up to this share of other images is left out; more means a mixed series
+STRAY_SHARE = 0.1  # up to this share of stray images is left out; more means a mixed series
 MOST_STRAYS = 3
-MOST_KINDS = MOST_STRAYS + 2  # of size or direction: one more than a volume with its strays has
+MOST_KINDS = MOST_STRAYS + 2  # of size or direction: one more than a volume with strays has
 
-# objects whose job is a picture for people, never a slice of a volume
+# SOP classes of pictures for people, never slices of a volume
 PICTURE_CLASSES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its multi-frame variants
 SLICE_CLASSES = frozenset(
     {CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, *SINGLE_FRAME_CLASSES}
@@ -49,7 +49,7 @@ PICTURE_TYPES = (
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """An instance, or a frame of one, that came with the series and is not part of the volume."""
+    """An instance or frame of the series that is not part of the volume."""
 
     sop_instance_uid: str
     reason: str
@@ -58,9 +58,9 @@ class Dropped(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """The slices of one volume in the order of the array, and where they lie."""
+    """The slices of one volume in the order of the array, their grid, and the images left out."""
 
-    headers: tuple[Header, ...]  # along the slice normal; the first gives the grid its directions
+    headers: tuple[Header, ...]  # along the slice normal; the first defines the grid's directions
     grid: Grid
     dropped: tuple[Dropped, ...]
 
@@ -69,11 +69,11 @@ def survey(headers: Sequence[Header]) -> Survey:
     """Sort and check the slices of one series: instances, or their frames.
 
     Raises:
-        Conflicting: several patients, studies, series or frames of reference, or one instance UID
-            with two contents.
+        Conflicting: several patients, studies, series or frames of reference, or two different
+            images with one instance UID.
         NotAnImage, EnhancedMultiFrame, FourDimensional, DuplicatePositions, MixedOrientation,
         TooFewSlices, GantryTilt, MissingSlice, UnevenSpacing, NoFrameOfReference: see
-            `node.errors`; the messages give the numbers.
+            `node.errors`; the messages state the numbers.
     """
     _refuse_conflicts(headers)
     once, dropped = _without_repeats(headers)
@@ -85,7 +85,7 @@ def survey(headers: Sequence[Header]) -> Survey:
         message = f"the series has {len(chosen)} slice, and a volume needs {LEAST_SLICES} or more"
         raise TooFewSlices(message, advice="Send the whole series.")
     ordered, grid = stack(chosen)
-    _refuse_unplaced(ordered)  # last: what is wrong with the slices themselves says more
+    _refuse_unplaced(ordered)  # last, because a problem of the slices themselves helps more
     return Survey(ordered, grid, (*dropped, *not_slices, *strays))
 
 
@@ -97,11 +97,12 @@ def _refuse_conflicts(headers: Sequence[Header]) -> None:
     ):
         if len(values) > 1:
             message = f"the instances belong to {len(values)} different {what}"
-            raise Conflicting(message, advice="Correct the identities at the source, send again.")
+            advice = "Correct the identities at the source, then send the series again."
+            raise Conflicting(message, advice=advice)
 
 
 def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
-    """Keep each instance and frame once; which copy does not matter when both say the same."""
+    """Keep each instance and frame once; copies must have equal headers."""
     seen: dict[tuple[str, int | None], Header] = {}
     dropped = []
     for header in sorted(headers, key=lambda h: (h.sop_instance_uid, h.frame or 0, str(h.path))):
@@ -109,10 +110,11 @@ def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Drop
         if first is header:
             continue
         if msgspec.structs.replace(header, path=first.path, source_ae=first.source_ae) != first:
-            message = "one SOP Instance UID stands on two different images"
-            raise Conflicting(message, advice="Ask which of them is right, and send it alone.")
-        if header.frame in (None, 1):  # told once of an instance, not of each of its frames
-            dropped.append(Dropped(header.sop_instance_uid, "the same instance a second time"))
+            message = "two different images have one SOP Instance UID"
+            advice = "Find out which image is right, and send that one alone."
+            raise Conflicting(message, advice=advice)
+        if header.frame in (None, 1):  # listed once per instance, not once per frame
+            dropped.append(Dropped(header.sop_instance_uid, "duplicate instance"))
     return list(seen.values()), dropped
 
 
@@ -146,7 +148,7 @@ def _slices(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
 
 
 def _refuse_stacks(headers: Sequence[Header]) -> None:
-    """Refuse frames of several stacks: what their object tells apart is not one volume."""
+    """Refuse frames with several Stack IDs: their object declares them as several volumes."""
     stacks = Counter(header.stack_id for header in headers)
     if len(stacks) > 1:
         sizes = ", ".join(str(count) for count in list(stacks.values())[:MOST_KINDS])
@@ -155,7 +157,7 @@ def _refuse_stacks(headers: Sequence[Header]) -> None:
 
 
 def is_slice(header: Header) -> bool:
-    """Say whether this may be a slice of a volume: no picture for people, and with a place."""
+    """Check that an image may be a slice of a volume: a CT, MR or PET image with a position."""
     return _unwanted(header) is None
 
 
@@ -165,7 +167,7 @@ def _is_picture(header: Header) -> bool:
 
 
 def _unwanted(header: Header) -> str | None:
-    """Say why this instance is no slice of a volume, if it is none."""
+    """Return why this image is not a slice of a volume, or None if it may be one."""
     reason = None
     if not header.rows or not header.columns:
         reason = "no image"
@@ -192,11 +194,11 @@ def _is_perpendicular(orientation: tuple[float, ...]) -> bool:
 
 
 def _one_direction(headers: list[Header]) -> tuple[list[Header], list[Dropped]]:
-    """Keep the images that share size, spacing and orientation; a few others are left out."""
+    """Keep the images that share size, spacing and orientation; leave out a few stray images."""
     groups, more = _kinds(headers)
     chosen, others = groups[0], [header for group in groups[1:] for header in group]
     if more + len(others) > min(MOST_STRAYS, STRAY_SHARE * len(headers)):
-        kinds = "; ".join(f"{len(group)} × {_looks(group[0])}" for group in groups[:4])
+        kinds = "; ".join(f"{len(group)} × {_described(group[0])}" for group in groups[:4])
         count = f"more than {len(groups)}" if more else str(len(groups))
         message = f"the images have {count} different sizes or directions: {kinds}"
         raise MixedOrientation(message, advice="Send each stack of slices as its own series.")
@@ -205,10 +207,10 @@ def _one_direction(headers: list[Header]) -> tuple[list[Header], list[Dropped]]:
 
 
 def _kinds(headers: list[Header]) -> tuple[list[list[Header]], int]:
-    """Group parallel images, the largest group first; return how many found no place in a group.
+    """Group parallel images, the largest group first; also return the number of ungrouped images.
 
-    Each image is compared with `MOST_KINDS` groups at most: a rotating projection of thousands has
-    as many directions, and one volume with strays never has so many.
+    At most `MOST_KINDS` groups are made, because a rotating projection has thousands of directions,
+    and comparing each image with each would take minutes.
     """
     groups: list[list[Header]] = []
     more = 0
@@ -232,7 +234,7 @@ def _is_parallel(a: Header, b: Header) -> bool:
     return bool(turned <= ORIENTATION_TOLERANCE and scaled <= SPACING_TOLERANCE)
 
 
-def _looks(header: Header) -> str:
+def _described(header: Header) -> str:
     assert header.orientation is not None
     assert header.pixel_spacing_mm is not None
     cosines = ", ".join(f"{value:.2f}" for value in header.orientation)
@@ -244,7 +246,7 @@ def _refuse_unplaced(headers: Sequence[Header]) -> None:
     frames = {header.frame_of_reference_uid for header in headers}
     if None in frames:
         message = "the images have no Frame of Reference UID"
-        advice = "A segmentation could not be placed on them; send the original series."
+        advice = "A segmentation cannot be placed on them. Send the original series."
         raise NoFrameOfReference(message, advice=advice)
     if len(frames) > 1:
         message = f"the slices belong to {len(frames)} different frames of reference"

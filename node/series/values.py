@@ -1,6 +1,6 @@
-"""Single values of a dataset, however odd they were written.
+"""Read single values of a dataset, however oddly they were written.
 
-Promises: what cannot be understood is absent, never guessed; nothing here raises.
+Guarantees: a value that cannot be understood is absent, never guessed; no function raises.
 """
 
 import math
@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
 
-# what pydicom raises for values and files that are damaged, or no DICOM at all
+# exceptions of pydicom for damaged values, damaged files and files that are not DICOM
 UNREADABLE = (
     ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError,
     BytesLengthException, InvalidDicomError, OSError, EOFError, struct.error,
@@ -21,7 +21,7 @@ UNREADABLE = (
 # standard, Siemens and GE: PS3.3 C.8.13.5.9; the private ones are documented by the vendors
 B_VALUE_TAGS = (Tag(0x0018, 0x9087), Tag(0x0019, 0x100C), Tag(0x0043, 0x1039))
 GE_B_VALUE_OFFSET = 1e9  # GE adds this to b-values of some software versions
-LARGEST_B_VALUE = 1e5  # s/mm²; what is larger is some other number in a private element
+LARGEST_B_VALUE = 1e5  # s/mm²; a larger number in a private element has another meaning
 
 CODE = re.compile("[A-Z0-9 _]{1,16}")  # a Code String (PS3.5 6.2)
 
@@ -29,7 +29,7 @@ Vector = tuple[float, ...]
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """Return the value as text; several values keep the backslash between them."""
+    """Return the value as text; a backslash separates several values."""
     return "\\".join(texts(dataset, keyword)).strip(" \0")
 
 
@@ -44,18 +44,18 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def codes(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """Return the values of a Code String, which some write in lower case."""
+    """Return the values of a Code String in upper case; some devices write lower case."""
     return tuple(part.strip().upper() for part in texts(dataset, keyword))
 
 
 def code(dataset: Dataset, keyword: str) -> str:
-    """Return one Code String; empty where the value is none, for reasons and tables repeat it."""
+    """Return one Code String; empty if invalid, because messages and tables repeat the value."""
     found = codes(dataset, keyword)
     return found[0] if len(found) == 1 and CODE.fullmatch(found[0]) else ""
 
 
 def vector(dataset: Dataset, keyword: str, length: int) -> Vector | None:
-    """Return `length` finite numbers, or nothing."""
+    """Return `length` finite numbers, else None."""
     try:
         numbers = tuple(float(part) for part in texts(dataset, keyword))
     except ValueError:
@@ -65,19 +65,19 @@ def vector(dataset: Dataset, keyword: str, length: int) -> Vector | None:
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """Return one finite number, or nothing."""
+    """Return one finite number, else None."""
     found = vector(dataset, keyword, 1)
     return found[0] if found else None
 
 
 def whole_number(dataset: Dataset, keyword: str) -> int | None:
-    """Return one whole number, or nothing."""
+    """Return one whole number, else None."""
     found = number(dataset, keyword)
     return int(found) if found is not None and found == int(found) else None
 
 
 def b_value(dataset: Dataset) -> float | None:
-    """Return the diffusion weighting in s/mm², from the standard's element or a vendor's."""
+    """Return the diffusion b-value in s/mm², from the standard element or that of a vendor."""
     for tag in B_VALUE_TAGS:
         try:
             value = dataset[tag].value if tag in dataset else None

@@ -140,20 +140,20 @@ def test_a_mirrored_head_has_its_sides_by_its_header(
     check(see(written(mirrored, tmp_path / "series"), package, size, tmp_path / "out"))
 
 
-REFUSED: dict[str, tuple[slice, type[NodeError], str]] = {
+UNSUITABLE: dict[str, tuple[slice, type[NodeError], str]] = {
     "slices far apart": (slice(0, 178, 11), OutsideModelRange, "voxel spacing of 11 mm"),
     "few slices": (slice(80, 95), TooFewSlices, "15 slices"),
     "a slab": (slice(60, 110), OutsideModelRange, "field of view of 50 mm"),
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", UNSUITABLE)
 def test_a_part_of_a_head_is_refused_by_name(
     tmp_path: Path, package: Package, size: str, head: Volume, what: str
 ) -> None:
-    slices, kind, said = REFUSED[what]
+    slices, kind, message = UNSUITABLE[what]
     files = written(part(head, slices), tmp_path / "series")
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=message):
         see(files, package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 

@@ -116,13 +116,13 @@ def test_a_head_that_ends_at_the_upper_jaw_is_refused(
     assert not list(tmp_path.glob("out/*.dcm"))
 
 
-REFUSED: dict[str, tuple[type[NodeError], ...]] = {
+UNSUITABLE: dict[str, tuple[type[NodeError], ...]] = {
     "ct_ge_hispeed_head_tilt_irregular": (GantryTilt, UnevenSpacing),
     "ct_siemens_body_j2k": (NotAnImage,),  # its source has stripped it of all UIDs
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", UNSUITABLE)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_real_series_that_is_no_neck_is_refused_by_name(
     tmp_path: Path, package: Package, size: str, name: str
@@ -132,7 +132,7 @@ def test_a_real_series_that_is_no_neck_is_refused_by_name(
         pytest.skip(f"{archive.name} is not there")
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path, filter="data")
-    with pytest.raises(REFUSED[name]):
+    with pytest.raises(UNSUITABLE[name]):
         segmented(series_files(tmp_path / name, None), package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 

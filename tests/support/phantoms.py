@@ -259,7 +259,7 @@ def _every_third_turned(dataset: Dataset, z: int) -> None:
         dataset.ImageOrientationPatient = ["1", "0", "0", "0", "0", "-1"]
 
 
-REFUSED: dict[str, Phantom] = {  # by the code of the error that names the reason
+UNSUITABLE_PHANTOMS: dict[str, Phantom] = {  # by the code of the error that names the reason
     "missing-slice": Phantom(drop=(5,)),
     "gantry-tilt": Phantom(tilt_deg=12),
     "uneven-spacing": Phantom(shape=(5, 20, 16), at_mm=(0, 3, 6, 10.2, 13)),

@@ -8,7 +8,7 @@ from node import queue
 from node.housekeeping import upkeep
 from node.inbox import Note, SeriesFolder
 from tests.support.housekeeping import DAY_S, HOUR_S, QUIET, SETTLED, Site, other
-from tests.support.phantoms import REFUSED, Made, Phantom, make
+from tests.support.phantoms import UNSUITABLE_PHANTOMS, Made, Phantom, make
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -33,7 +33,7 @@ def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Mad
 def test_images_without_a_result_stay_by_the_kind_of_their_end(
     site: Site, tmp_path: Path, code: str, days: int
 ) -> None:
-    phantom = REFUSED[code] if code in REFUSED else Phantom(modality="CT")
+    phantom = UNSUITABLE_PHANTOMS[code] if code in UNSUITABLE_PHANTOMS else Phantom(modality="CT")
     receive(site.inbox, make(tmp_path / "x", phantom).paths, T0)
     site.sweep.run(QUIET)
     assert [found for _, found in site.ends()] == [code]

@@ -1,4 +1,4 @@
-"""When a series is complete: each sign, and what outweighs it."""
+"""When a series is complete: each sign, and which sign outweighs which."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,11 @@ SETTINGS = Complete(settle=Seconds(1), quiet=Seconds(60))
 LAST = 1000.0
 RELEASED = AssociationSummary("released", 20, LAST)
 OPEN = AssociationSummary("open", 20, None)
+ABORTED = AssociationSummary("aborted", 20, LAST)
 ONE = AssociationSummary("released", 1, LAST)
 
 
-def seen(
+def signs(
     associations: Sequence[AssociationSummary] = (RELEASED,),
     *,
     expected: int | None = None,
@@ -33,36 +34,36 @@ def seen(
 @pytest.mark.parametrize(
     ("series", "ready_after"),
     [
-        pytest.param(seen(), 1, id="released and whole: after settling"),
-        pytest.param(seen([AssociationSummary("open", 20, None)]), 60, id="open: quiet"),
-        pytest.param(seen([AssociationSummary("aborted", 20, LAST)]), 60, id="aborted: quiet"),
-        pytest.param(seen([]), 60, id="nobody knows: quiet"),
-        pytest.param(seen([RELEASED, AssociationSummary("open", 3, None)]), 60, id="one still open"),
-        pytest.param(seen([ONE] * 20), 60, id="an association each"),
-        pytest.param(seen([OPEN], expected=20), 1, id="all announced"),
-        pytest.param(seen([OPEN], expected=30), 60, id="fewer than announced"),
-        pytest.param(seen(expected=30), 60, id="fewer than announced, released and whole"),
-        pytest.param(seen(expected=15), 1, id="more than announced, released and whole"),
-        pytest.param(seen([ONE], expected=3, instances=1, frames=96), 60, id="one part of three"),
-        pytest.param(seen(problem=MissingSlice("")), 60, id="a gap may be filled yet"),
-        pytest.param(seen(problem=MissingSlice(""), expected=20), 60, id="a gap says more"),
-        pytest.param(seen(problem=GantryTilt("")), 1, id="more images cure no tilt"),
-        pytest.param(seen(extends_earlier=True), 60, id="late images come in drops"),
-        pytest.param(seen([ONE], instances=1, frames=96), 1, id="one multi-frame"),
+        pytest.param(signs(), 1, id="released and whole: after settling"),
+        pytest.param(signs([OPEN]), 60, id="open: quiet"),
+        pytest.param(signs([ABORTED]), 60, id="aborted: quiet"),
+        pytest.param(signs([]), 60, id="no association known: quiet"),
+        pytest.param(signs([RELEASED, OPEN]), 60, id="one still open"),
+        pytest.param(signs([ONE] * 20), 60, id="an association each"),
+        pytest.param(signs([OPEN], expected=20), 1, id="all announced"),
+        pytest.param(signs([OPEN], expected=30), 60, id="fewer than announced"),
+        pytest.param(signs(expected=30), 60, id="fewer than announced, released and whole"),
+        pytest.param(signs(expected=15), 1, id="more than announced, released and whole"),
+        pytest.param(signs([ONE], expected=3, instances=1, frames=96), 60, id="one part of three"),
+        pytest.param(signs(problem=MissingSlice("")), 60, id="a gap may be filled yet"),
+        pytest.param(signs(problem=MissingSlice(""), expected=20), 60, id="a gap outweighs the number"),
+        pytest.param(signs(problem=GantryTilt("")), 1, id="more images cure no tilt"),
+        pytest.param(signs(extends_earlier=True), 60, id="late images arrive one by one"),
+        pytest.param(signs([ONE], instances=1, frames=96), 1, id="one multi-frame object"),
     ],
 )  # fmt: skip
-def test_ready_when(series: CompletionSigns, ready_after: float) -> None:
+def test_a_series_is_complete_after(series: CompletionSigns, ready_after: float) -> None:
     before = completion(series, SETTINGS, LAST + ready_after - 0.01)
     assert not before.complete
     assert before.wait_until == LAST + ready_after
     assert completion(series, SETTINGS, LAST + ready_after).complete
 
 
-def test_what_is_waited_for_is_said() -> None:
-    gap = seen(problem=MissingSlice("no slice at 12 mm"))
+def test_the_reason_for_waiting_is_stated() -> None:
+    gap = signs(problem=MissingSlice("no slice at 12 mm"))
     assert "no slice at 12 mm" in completion(gap, SETTINGS, LAST).why
-    still_open = seen([AssociationSummary("open", 20, None)])
+    still_open = signs([OPEN])
     assert "open" in completion(still_open, SETTINGS, LAST).why
-    fewer = completion(seen(expected=30), SETTINGS, LAST).why
+    fewer = completion(signs(expected=30), SETTINGS, LAST).why
     assert fewer == "20 of 30 announced images; waiting for quiet"
-    assert "20 announced" in completion(seen(expected=20), SETTINGS, LAST + 9).why
+    assert "20 announced" in completion(signs(expected=20), SETTINGS, LAST + 9).why

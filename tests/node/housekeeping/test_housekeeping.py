@@ -19,7 +19,7 @@ from node.queue import Destination
 from node.states import Ending, Kind, State
 from tests.support.enhanced import enhance
 from tests.support.housekeeping import QUIET, RULES, SETTLED, Site, other
-from tests.support.phantoms import REFUSED, Made, Phantom, make
+from tests.support.phantoms import UNSUITABLE_PHANTOMS, Made, Phantom, make
 from tests.support.received import receive
 from tests.support.rows import T0
 from tests.support.running import wait_until
@@ -124,9 +124,9 @@ def test_an_unreadable_instance_refuses_the_series(site: Site, head: Made) -> No
     assert site.ends() == [(Ending.REFUSED, "not-an-image")]
 
 
-@pytest.mark.parametrize("code", sorted(REFUSED.keys() - {"not-an-image"}))
+@pytest.mark.parametrize("code", sorted(UNSUITABLE_PHANTOMS.keys() - {"not-an-image"}))
 def test_every_bad_geometry_ends_refused_by_its_name(site: Site, tmp_path: Path, code: str) -> None:
-    made = make(tmp_path / "bad", REFUSED[code])
+    made = make(tmp_path / "bad", UNSUITABLE_PHANTOMS[code])
     receive(site.inbox, made.paths, T0)
     assert site.sweep.run(QUIET) == 1
     assert site.ends() == [(Ending.REFUSED, code)]

@@ -1,4 +1,4 @@
-"""One SOP Instance UID in two encodings is one image; in two contents it is a contradiction."""
+"""Two encodings with one SOP Instance UID are one image; two contents are a conflict."""
 
 import os
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_another_encoding_is_the_same_image(head: Made, tmp_path: Path, syntax: 
         pytest.param({"Rows": 10, "PixelData": bytes(10 * 36 * 2)}, id="size"),
     ],
 )
-def test_whatever_differs_is_another_image(
+def test_a_difference_makes_another_image(
     head: Made, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     copy = forwarded(head.paths[0], tmp_path / "f", **changes)
@@ -88,19 +88,21 @@ def test_whatever_differs_is_another_image(
     assert not same_image(copy, head.paths[0])
 
 
-def test_one_changed_value_of_a_compressed_image_shows(head: Made, tmp_path: Path) -> None:
+def test_one_changed_pixel_of_a_compressed_image_makes_another_image(
+    head: Made, tmp_path: Path
+) -> None:
     values = np.frombuffer(pydicom.dcmread(head.paths[0]).PixelData, "<u2").copy()
     values[7] ^= 1
     changed = other(head.paths[0], tmp_path / "x", PixelData=values.tobytes())
     assert not same_image(head.paths[0], forwarded(changed, tmp_path / "f", JPEG2000Lossless))
 
 
-def test_what_cannot_be_decoded_is_never_the_same(head: Made, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_never_the_same(head: Made, tmp_path: Path) -> None:
     copy = forwarded(head.paths[0], tmp_path / "f", RLELossless)
     copy.write_bytes(copy.read_bytes()[:-200])
     assert not same_image(head.paths[0], copy)
     assert not same_image(copy, head.paths[0])
-    copy.write_bytes(b"no DICOM at all")
+    copy.write_bytes(b"not a DICOM file")
     assert not same_image(head.paths[0], copy)
 
 
@@ -127,8 +129,8 @@ def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
     (story,) = queue.stories(site.engine)
     assert story.segment is not None
     assert story.segment.state is State.QUEUED
-    assert kept(site, folder) == first, "a job names them"
-    assert len(list(folder.path.glob("*.same"))) == len(head.paths), "what came is kept"
+    assert kept(site, folder) == first, "the job names these files"
+    assert len(list(folder.path.glob("*.same"))) == len(head.paths), "the copies are kept"
     assert site.fresh().run(QUIET + 9) == 0
     site.segment(QUIET + 10, "pacs")
     site.deliver(QUIET + 11)
@@ -138,7 +140,7 @@ def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
     assert len(queue.list_jobs(site.engine)) == 2
 
 
-def test_a_series_that_comes_in_two_encodings_at_once_is_planned_from_what_came_first(
+def test_a_series_received_in_two_encodings_at_once_is_planned_from_the_first_files(
     site: Site, head: Made, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths[:7], T0, ends="open")
@@ -169,7 +171,7 @@ def test_one_copy_that_differs_holds_the_series_and_leaves_the_job_alone(
     assert site.fresh().run(QUIET + 99) == 0
 
 
-def test_a_forwarded_image_that_came_after_a_wrong_one_is_the_last(
+def test_a_forwarded_image_received_after_a_wrong_one_is_the_last(
     site: Site, head: Made, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
@@ -202,13 +204,13 @@ def test_copies_that_differ_are_compared_once(site: Site, head: Made, tmp_path: 
     assert not copies.set_aside(files)
     content = head.paths[0].read_bytes()
     for file in files:
-        file.path.write_bytes(content)  # whoever compares again finds them equal
+        file.path.write_bytes(content)  # a second comparison would find them equal
     assert not copies.set_aside(files)
     copies.forget(folder.path)
     assert copies.set_aside(files)
 
 
-def test_a_sender_that_invents_contents_without_end_keeps_nobody_busy(
+def test_more_contents_of_one_instance_than_the_limit_are_not_compared(
     site: Site, head: Made, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
@@ -222,6 +224,6 @@ def test_a_sender_that_invents_contents_without_end_keeps_nobody_busy(
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
 
 
-def test_explicit_is_the_phantoms_syntax(head: Made) -> None:
+def test_the_phantom_has_explicit_vr(head: Made) -> None:
     syntax = pydicom.dcmread(head.paths[0]).file_meta.TransferSyntaxUID
-    assert syntax == ExplicitVRLittleEndian, "or the tests above compare equal files"
+    assert syntax == ExplicitVRLittleEndian, "else the tests above compare equal files"

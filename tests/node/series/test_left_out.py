@@ -1,4 +1,4 @@
-"""Images that came with a series and are no slice of it decide nothing about it."""
+"""Images of a series that are not slices do not influence the decision about it."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ SCREENSHOT = {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "Modality": 
 
 
 @pytest.mark.parametrize("at", [0, -1], ids=["first", "last"])
-def test_a_screenshot_listed_anywhere_leaves_the_series_its_rule(
+def test_a_screenshot_listed_first_or_last_does_not_change_the_rule(
     site: Site, head: Made, tmp_path: Path, at: int
 ) -> None:
-    """Files lie in the order of digests, so the screenshot gets a UID that comes first or last."""
+    """Files are sorted by digests, so the screenshot gets a UID whose digest is first or last."""
     candidates = sorted((generate_uid() for _ in range(500)), key=sop_key)
     shot = other(head.paths[0], tmp_path / "x", SOPInstanceUID=candidates[at], **SCREENSHOT)
     folder = receive(site.inbox, [*head.paths, shot], T0)

@@ -1,4 +1,4 @@
-"""Each refusal as an admin meets it: a series arrives, is decided, and `explain` says why."""
+"""Each kind of unsuitable series as an administrator meets it: received, decided, explained."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from node import housekeeping, queue, schema
 from node.config import load
 from node.inbox import Inbox
 from tests.support.commanding import Run, configure
-from tests.support.phantoms import CANARY, REFUSED, Phantom, make
+from tests.support.phantoms import CANARY, UNSUITABLE_PHANTOMS, Phantom, make
 from tests.support.received import receive
 from tests.support.running import wait_until
 
@@ -21,8 +21,8 @@ SMALL = (6, 20, 16)
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """What arrives, and what must be told about it."""
+class Unsuitable:
+    """A series, and the code, reason and advice that `explain` must give for it."""
 
     code: str
     phantom: Phantom
@@ -30,8 +30,8 @@ class Refusal:
     advice: str
 
 
-REFUSALS = {
-    name: Refusal(code, phantom, reason, advice)
+UNSUITABLE = {
+    name: Unsuitable(code, phantom, reason, advice)
     for name, code, phantom, reason, advice in (
         ("missing slice", "missing-slice", None, "1 slice is missing", "Send the missing images"),
         ("uneven spacing", "uneven-spacing", None, "2.80 to 4.20 mm", "even slice distances"),
@@ -85,15 +85,15 @@ REFUSALS = {
         ),
         ("no frame", "no-frame-of-reference", None, "no Frame of Reference", "original series"),
     )
-    for phantom in [phantom or REFUSED[code]]
+    for phantom in [phantom or UNSUITABLE_PHANTOMS[code]]
 }
 
 
 @pytest.fixture(scope="module")
-def told(
+def explained(
     tmp_path_factory: pytest.TempPathFactory, tiny_models: Path
 ) -> tuple[Path, dict[str, str]]:
-    """Return the configuration of a node that all of them went through, and their studies' UIDs."""
+    """Return the configuration of a node that received all of them, and their study UIDs."""
     folder = tmp_path_factory.mktemp("refusals")
     file = configure(
         folder / "node.yaml",
@@ -108,14 +108,14 @@ def told(
     loop.start()
     try:
         studies = {}
-        for seed, (name, refusal) in enumerate(REFUSALS.items()):
-            made = make(folder / name, replace(refusal.phantom, seed=seed))
+        for seed, (name, case) in enumerate(UNSUITABLE.items()):
+            made = make(folder / name, replace(case.phantom, seed=seed))
             studies[name] = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
             receive(inbox, made.paths, time.time())
         wait_until(
-            lambda: len(queue.stories(engine)) == len(REFUSALS),
+            lambda: len(queue.stories(engine)) == len(UNSUITABLE),
             120,
-            lambda: f"{len(queue.stories(engine))} of {len(REFUSALS)} are decided",
+            lambda: f"{len(queue.stories(engine))} of {len(UNSUITABLE)} are decided",
         )
     finally:
         stop.set()
@@ -123,25 +123,25 @@ def told(
     return file, studies
 
 
-@pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_is_told_by_name_with_what_to_do(
-    run: Run, told: tuple[Path, dict[str, str]], name: str
+@pytest.mark.parametrize("name", UNSUITABLE)
+def test_an_unsuitable_series_is_explained_with_code_reason_and_advice(
+    run: Run, explained: tuple[Path, dict[str, str]], name: str
 ) -> None:
-    file, studies = told
-    wanted = REFUSALS[name]
-    status, said, errors = run("explain", studies[name], "--config", file, "--json")
+    file, studies = explained
+    expected = UNSUITABLE[name]
+    status, output, errors = run("explain", studies[name], "--config", file, "--json")
     assert (status, errors) == (0, "")
-    (story,) = json.loads(said)["series"]
+    (story,) = json.loads(output)["series"]
     arrival = story["arrival"]
-    assert (story["ending"], arrival["code"]) == ("refused", wanted.code)
-    assert wanted.reason in arrival["reason"]
-    assert wanted.advice in arrival["advice"]
-    assert story["segment"] is None, "nothing was tried"
-    assert CANARY.split("^")[0] not in said
+    assert (story["ending"], arrival["code"]) == ("refused", expected.code)
+    assert expected.reason in arrival["reason"]
+    assert expected.advice in arrival["advice"]
+    assert story["segment"] is None, "no job was made"
+    assert CANARY.split("^")[0] not in output
     shown = run("explain", studies[name], "--config", file)[1]
-    assert wanted.reason in shown
-    assert wanted.advice in shown
+    assert expected.reason in shown
+    assert expected.advice in shown
 
 
-def test_no_named_phantom_is_left_out() -> None:
-    assert REFUSED.keys() <= {refusal.code for refusal in REFUSALS.values()}
+def test_each_unsuitable_phantom_is_in_the_table() -> None:
+    assert UNSUITABLE_PHANTOMS.keys() <= {case.code for case in UNSUITABLE.values()}

@@ -1,4 +1,4 @@
-"""Enhanced multi-frame images: exactly the volume of their frames as single images."""
+"""Enhanced multi-frame images give exactly the volume of their frames as single images."""
 
 import copy
 import shutil
@@ -48,7 +48,7 @@ def test_one_file_gives_exactly_the_volume_of_its_single_frames(
     np.testing.assert_allclose(read([path]).volume.array, made.values)
 
 
-def test_frames_are_known_by_their_number_in_the_file(tmp_path: Path) -> None:
+def test_a_frame_keeps_its_number_in_the_file(tmp_path: Path) -> None:
     path = one_file(tmp_path)
     places = [
         f.FrameContentSequence[0].InStackPositionNumber for f in frames(pydicom.dcmread(path))
@@ -76,7 +76,7 @@ def test_converted_images_are_read_the_same_way(
     same_volume(enhance(made, tmp_path / "enhanced.dcm", change=change), made)
 
 
-def test_what_is_shared_may_stand_in_every_frame_instead(tmp_path: Path) -> None:
+def test_shared_groups_may_be_per_frame_groups(tmp_path: Path) -> None:
     def change(dataset: Dataset) -> None:
         for one in frames(dataset):
             one.update(shared(dataset))
@@ -111,7 +111,7 @@ def test_compressed_frames_are_decoded(tmp_path: Path, syntax: UID, has_offsets:
     same_volume(path, made)
 
 
-def test_padding_is_found_in_frames_too(tmp_path: Path) -> None:
+def test_padding_in_frames_is_replaced(tmp_path: Path) -> None:
     def change(dataset: Dataset) -> None:
         values = np.frombuffer(dataset.PixelData, np.uint16).reshape(12, 20, 16).copy()
         values[:, 0] = 4095
@@ -133,25 +133,23 @@ def test_one_volume_may_come_in_several_files(tmp_path: Path) -> None:
     assert both.volume.grid.is_close(made.grid, 1e-6)
 
 
-def test_the_same_file_twice_counts_once_and_is_told_once(tmp_path: Path) -> None:
+def test_the_same_file_twice_counts_once_and_is_listed_once(tmp_path: Path) -> None:
     path = one_file(tmp_path)
     copy = Path(shutil.copy(path, tmp_path / "copy.dcm"))
-    assert [d.reason for d in read([copy, path]).survey.dropped] == [
-        "the same instance a second time"
-    ]
+    assert [d.reason for d in read([copy, path]).survey.dropped] == ["duplicate instance"]
 
 
-def test_one_uid_on_two_contents_is_refused(tmp_path: Path) -> None:
+def test_two_contents_with_one_uid_are_a_conflict(tmp_path: Path) -> None:
     path = one_file(tmp_path)
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     other = tmp_path / "other.dcm"
     other.write_bytes(raw)
-    with pytest.raises(errors.Conflicting, match="different content"):
+    with pytest.raises(errors.Conflicting):
         read([other, path])
 
 
-def test_a_localizer_among_the_frames_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_localizer_among_the_frames_is_left_out_and_listed(tmp_path: Path) -> None:
     def change(dataset: Dataset) -> None:
         last = frames(dataset)[-1]
         kind = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]

@@ -1,4 +1,4 @@
-"""Multi-frame images that are no volume, or are damaged: each ends in a refusal by name."""
+"""Multi-frame images that are not a volume, or are damaged: each is unsuitable with its error."""
 
 import copy
 import random
@@ -85,7 +85,7 @@ def technique(name: str) -> Change:
     return change
 
 
-REFUSED: dict[str, tuple[Change, type[errors.Unsuitable], str]] = {
+UNSUITABLE: dict[str, tuple[Change, type[errors.Unsuitable], str]] = {
     "no groups": (without_groups, errors.EnhancedMultiFrame, "12 frames.* groups describe 0"),
     "groups are missing": (without_last_group, errors.EnhancedMultiFrame, "describe 11"),
     "no count": (sets(NumberOfFrames=None), errors.EnhancedMultiFrame, r"1 frame, .* describe 12"),
@@ -206,21 +206,21 @@ REFUSED: dict[str, tuple[Change, type[errors.Unsuitable], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_every_refusal_has_its_name_and_numbers(tmp_path: Path, name: str) -> None:
-    change, error, said = REFUSED[name]
+@pytest.mark.parametrize("name", UNSUITABLE)
+def test_each_problem_has_its_error_and_its_numbers(tmp_path: Path, name: str) -> None:
+    change, error, message = UNSUITABLE[name]
     path = enhance(make(tmp_path / "classic"), tmp_path / "enhanced.dcm", change=change)
     with pytest.raises(error) as caught:
         survey(read_headers(path))
     assert type(caught.value) is error
-    assert re.search(said, caught.value.message), caught.value.message
+    assert re.search(message, caught.value.message), caught.value.message
     assert caught.value.advice
     assert "CANARY" not in str(caught.value)
     with pytest.raises(error):
         read([path])
 
 
-def test_groups_that_are_no_sequences_are_refused(tmp_path: Path) -> None:
+def test_groups_that_are_not_sequences_are_unsuitable(tmp_path: Path) -> None:
     path = enhance(make(tmp_path / "classic"), tmp_path / "enhanced.dcm")
     written, damaged = b"\x20\x00\x13\x91SQ", b"\x20\x00\x13\x91OB"  # Plane Position Sequence
     path.write_bytes(path.read_bytes().replace(written, damaged))
@@ -228,7 +228,7 @@ def test_groups_that_are_no_sequences_are_refused(tmp_path: Path) -> None:
         read([path])
 
 
-def test_time_points_in_files_of_their_own_are_four_dimensional(tmp_path: Path) -> None:
+def test_time_points_in_separate_files_are_four_dimensional(tmp_path: Path) -> None:
     def second(dataset: Dataset) -> None:
         another(dataset)
         for one in frames(dataset):
@@ -244,7 +244,7 @@ def test_time_points_in_files_of_their_own_are_four_dimensional(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
-def test_pixels_that_end_early_are_refused(tmp_path: Path, syntax: UID) -> None:
+def test_truncated_pixels_cannot_be_decoded(tmp_path: Path, syntax: UID) -> None:
     made = make(tmp_path, Phantom(shape=(5, 40, 32)))
     path = enhance(made, tmp_path / "enhanced.dcm", syntax=syntax)
     path.write_bytes(path.read_bytes()[:-2000])
@@ -252,7 +252,7 @@ def test_pixels_that_end_early_are_refused(tmp_path: Path, syntax: UID) -> None:
         read([path])
 
 
-def test_a_frame_too_few_is_refused(tmp_path: Path) -> None:
+def test_pixels_with_a_frame_too_few_cannot_be_decoded(tmp_path: Path) -> None:
     def change(dataset: Dataset) -> None:
         dataset.PixelData = dataset.PixelData[: 11 * 20 * 16 * 2]
 
@@ -261,7 +261,7 @@ def test_a_frame_too_few_is_refused(tmp_path: Path) -> None:
         read([path])
 
 
-def test_a_compressed_frame_too_few_is_refused(tmp_path: Path) -> None:
+def test_compressed_pixels_with_a_frame_too_few_cannot_be_decoded(tmp_path: Path) -> None:
     made = make(tmp_path, Phantom(shape=(5, 40, 32)))
     path = enhance(made, tmp_path / "enhanced.dcm", part=slice(4), syntax=RLELossless)
     dataset = pydicom.dcmread(path)
@@ -270,7 +270,7 @@ def test_a_compressed_frame_too_few_is_refused(tmp_path: Path) -> None:
     place = ["-31.5", "12.25", "52"]
     group(frames(dataset)[4], "PlanePositionSequence", ImagePositionPatient=place)
     dataset.save_as(path)
-    assert len(survey(read_headers(path)).headers) == 5, "by its header it is whole"
+    assert len(survey(read_headers(path)).headers) == 5, "the header shows nothing wrong"
     with pytest.raises(errors.UndecodablePixels, match="RLE"):
         read([path])
 
@@ -287,7 +287,7 @@ def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slope", ["0", "1e400"])
-def test_a_senseless_rescale_of_one_frame_is_refused(tmp_path: Path, slope: str) -> None:
+def test_an_invalid_rescale_of_one_frame_is_unsuitable(tmp_path: Path, slope: str) -> None:
     def change(dataset: Dataset) -> None:
         group(frames(dataset)[7], "PixelValueTransformationSequence", RescaleSlope=slope)
 
@@ -296,11 +296,11 @@ def test_a_senseless_rescale_of_one_frame_is_refused(tmp_path: Path, slope: str)
         read([path])
 
 
-def test_whatever_bytes_arrive_nothing_but_a_refusal_is_raised(tmp_path: Path) -> None:
+def test_random_damage_raises_unsuitable_and_nothing_else(tmp_path: Path) -> None:
     made = make(tmp_path / "classic", Phantom(shape=(3, 8, 8)))
     whole = enhance(made, tmp_path / "enhanced.dcm").read_bytes()
     chance = random.Random(5)
-    path, refused = tmp_path / "damaged.dcm", 0
+    path, unsuitable = tmp_path / "damaged.dcm", 0
     for _ in range(300):
         raw = bytearray(whole)
         for _ in range(chance.randint(1, 4)):
@@ -309,5 +309,5 @@ def test_whatever_bytes_arrive_nothing_but_a_refusal_is_raised(tmp_path: Path) -
         try:
             read([path])
         except errors.Unsuitable:
-            refused += 1
-    assert refused > 50
+            unsuitable += 1
+    assert unsuitable > 50

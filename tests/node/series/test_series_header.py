@@ -1,4 +1,4 @@
-"""Headers: what is read, what is absent, and what never shows."""
+"""Headers: which values are read, which are absent, and which never appear."""
 
 import contextlib
 import random
@@ -14,7 +14,7 @@ from node.series.header import header_of
 from tests.support.phantoms import CANARY, Phantom, make
 
 
-def test_a_header_says_what_the_instance_says(tmp_path: Path) -> None:
+def test_a_header_holds_the_values_of_the_instance(tmp_path: Path) -> None:
     made = make(tmp_path, Phantom(tags={"ImagesInAcquisition": 12, "EchoTime": "3.5"}))
     header = read_headers(made.paths[0])[0]
     assert (header.modality, header.rows, header.columns) == ("MR", 20, 16)
@@ -33,7 +33,7 @@ def test_the_series_count_wins_over_the_acquisition_count(tmp_path: Path) -> Non
     assert read_headers(made.paths[0])[0].expected_instances == 12
 
 
-def test_the_patient_shows_as_a_digest_only(tmp_path: Path) -> None:
+def test_of_the_patient_only_a_digest_appears(tmp_path: Path) -> None:
     header = read_headers(make(tmp_path).paths[0])[0]
     assert CANARY not in repr(header)
     assert "CANARY" not in repr(header)
@@ -60,14 +60,14 @@ def test_letters_in_a_number_are_absent(tmp_path: Path) -> None:
     assert read_headers(made.paths[0])[0].slice_thickness_mm is None
 
 
-def test_infinity_is_no_position() -> None:
+def test_infinity_is_not_a_position() -> None:
     dataset = _minimal()
     dataset.add_new(0x00200032, "LO", ["1", "inf", "2"])
     assert header_of(dataset, Path("x")).position_mm is None
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("value", "expected"),
     [
         ("MR", "MR"),
         ("mr ", "MR"),
@@ -82,17 +82,17 @@ def test_infinity_is_no_position() -> None:
         ("A" * 17, ""),
     ],
 )
-def test_a_modality_is_a_code_or_absent(said: object, kept: str) -> None:
+def test_a_modality_is_a_code_or_absent(value: object, expected: str) -> None:
     dataset = _minimal()
     with pydicom.config.disable_value_validation():
-        dataset.Modality = said
-    assert header_of(dataset, Path("x")).modality == kept
+        dataset.Modality = value
+    assert header_of(dataset, Path("x")).modality == expected
 
 
 @pytest.mark.parametrize(
     "keyword", ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
 )
-def test_an_instance_without_its_uids_is_refused(keyword: str) -> None:
+def test_an_instance_without_one_of_its_uids_is_not_an_image(keyword: str) -> None:
     dataset = _minimal()
     delattr(dataset, keyword)
     with pytest.raises(NotAnImage, match=keyword):
@@ -100,16 +100,16 @@ def test_an_instance_without_its_uids_is_refused(keyword: str) -> None:
 
 
 @pytest.mark.parametrize("uid", ["1", "1.2\\3.4", "1.2.x", "../../x", "1.2 3", "1." + "2" * 63])
-def test_an_instance_with_an_invalid_uid_is_refused(uid: str) -> None:
+def test_an_instance_with_an_invalid_uid_is_not_an_image(uid: str) -> None:
     with pytest.raises(NotAnImage, match="invalid SOPInstanceUID"):
         header_of(_minimal(SOPInstanceUID=uid), Path("x"))
 
 
-def test_an_invalid_frame_of_reference_is_none() -> None:
+def test_an_invalid_frame_of_reference_is_absent() -> None:
     assert header_of(_minimal(FrameOfReferenceUID="x"), Path("x")).frame_of_reference_uid is None
 
 
-def test_damage_anywhere_before_the_pixels_is_refused_or_harmless(tmp_path: Path) -> None:
+def test_damage_before_the_pixels_is_not_an_image_or_harmless(tmp_path: Path) -> None:
     path = make(tmp_path).paths[0]
     raw = path.read_bytes()
     rng = random.Random(1)
@@ -123,14 +123,14 @@ def test_damage_anywhere_before_the_pixels_is_refused_or_harmless(tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICMxy"])
-def test_rubbish_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_dicom_is_not_an_image(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(content)
     with pytest.raises(NotAnImage):
         read_headers(path)
 
 
-def test_an_absent_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_absent_file_is_not_an_image(tmp_path: Path) -> None:
     with pytest.raises(NotAnImage):
         read_headers(tmp_path / "absent")
 
@@ -143,7 +143,7 @@ def test_a_b_value_comes_from_the_standard_or_a_vendor() -> None:
     assert [header_of(d, Path("x")).b_value for d in (standard, siemens, ge)] == [700, 1000, 800]
 
 
-def test_reading_an_odd_value_warns_nobody(tmp_path: Path) -> None:
+def test_reading_an_odd_value_gives_no_warning(tmp_path: Path) -> None:
     made = make(tmp_path)
     dataset = pydicom.dcmread(made.paths[0])
     with pydicom.config.disable_value_validation():

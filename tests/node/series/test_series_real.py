@@ -1,6 +1,6 @@
-"""Real series of many vendors: each is read, or ends in a refusal by name.
+"""Real series of many vendors: each is read, or is unsuitable with its error.
 
-The archives lie beside the project and not in it; without them these tests are skipped.
+The archives are not part of the project; without them these tests are skipped.
 """
 
 import tarfile
@@ -33,9 +33,9 @@ READABLE = {
     "mr_siemens_xa30_enhanced_t1": ((96, 128, 128), (2.0, 2.0, 2.0)),
     "mr_philips_enhanced_asl": ((40, 96, 96), (4.0, 2.5, 2.5)),
 }
-REFUSED: dict[str, type[errors.Unsuitable]] = {
+UNSUITABLE: dict[str, type[errors.Unsuitable]] = {
     "ct_ge_hispeed_head_tilt_irregular": errors.GantryTilt,
-    "ct_siemens_body_j2k": errors.NotAnImage,  # was stripped of all UIDs
+    "ct_siemens_body_j2k": errors.NotAnImage,  # all UIDs were removed
     "mr_canon_galan_dti_classic": errors.FourDimensional,
     "mr_canon_galan_dti_enhanced": errors.FourDimensional,
     "mr_philips_enhanced_fieldmap": errors.FourDimensional,
@@ -50,7 +50,7 @@ FAILING: dict[str, type[errors.Unsuitable]] = {
     "sliceincrement/001": errors.MissingSlice,
     "sliceincrement/002": errors.GantryTilt,
     "sliceorientation/001": errors.MixedOrientation,
-    # readable shapes, but no frame of reference to place a result in
+    # readable geometry, but no frame of reference for a result
     "../siemens/anatomical/001": errors.NoFrameOfReference,
     "../generic/rgb/001": errors.NotAnImage,
     "../philips_enhanced/dti/001": errors.FourDimensional,
@@ -63,7 +63,7 @@ FAILING: dict[str, type[errors.Unsuitable]] = {
 def unpack(name: str, folder: Path) -> Path:
     archive = ARCHIVES / f"{name}.tar.xz"
     if not archive.is_file():
-        pytest.skip(f"{archive.name} is not there")
+        pytest.skip(f"{archive.name} is absent")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return folder / name
@@ -88,15 +88,15 @@ def test_a_good_series_is_read_and_its_seg_verifies(tmp_path: Path, name: str) -
     verify(to_bytes(seg), series, labels, model.manifest.segments)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_stacked_is_refused_by_name(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", UNSUITABLE)
+def test_a_series_that_is_not_a_volume_is_unsuitable(tmp_path: Path, name: str) -> None:
     for paths in files_by_folder(unpack(name, tmp_path)):
-        with pytest.raises(REFUSED[name]) as caught:
+        with pytest.raises(UNSUITABLE[name]) as caught:
             read(paths)
-        assert type(caught.value) is REFUSED[name]
+        assert type(caught.value) is UNSUITABLE[name]
 
 
-def test_the_failing_minis_are_refused_by_name(tmp_path: Path) -> None:
+def test_the_failing_minis_are_unsuitable(tmp_path: Path) -> None:
     root = unpack("mr_ct_vendor_minis", tmp_path) / "failing"
     found = {}
     for folder in FAILING:
@@ -115,7 +115,7 @@ def test_an_enhanced_head_has_its_anatomy_in_place(tmp_path: Path) -> None:
     bright = canonical.array > 200
     head = np.flatnonzero(bright.mean(axis=(1, 2)) > 0.02)
     assert head[-1] < len(bright) - 1, "there is air above the head"
-    # the neck leaves the image at the feet; the skull closes below the upper edge
+    # the neck reaches the lower edge of the image; the skull ends below the upper edge
     assert bright[0].mean() > 10 * bright[-1].mean()
 
 

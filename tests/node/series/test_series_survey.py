@@ -1,6 +1,5 @@
-"""Geometry without pixels: what makes a volume, and every refusal by name."""
+"""Geometry without pixels: which images make a volume, and the code of each problem."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,7 +10,7 @@ from pydicom.uid import generate_uid
 
 from node import errors
 from node.series import Header, Survey, read_headers, survey
-from tests.support.phantoms import PLANES, REFUSED, Made, Phantom, make
+from tests.support.phantoms import PLANES, UNSUITABLE_PHANTOMS, Made, Phantom, make
 
 
 def headers(made: Made) -> list[Header]:
@@ -34,11 +33,11 @@ def test_slice_thickness_and_claimed_spacing_do_not_matter(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("phantom", "error", "said"),
+    ("phantom", "error", "message"),
     [
         (Phantom(drop=(5,)), errors.MissingSlice, "1 slice is missing.* 6.00 mm.* 3.00 mm"),
         (Phantom(drop=(3, 7, 8)), errors.MissingSlice, "3 slices are missing"),
-        (Phantom(shape=(3, 20, 16), drop=(1,)), None, ""),  # two slices are simply far apart
+        (Phantom(shape=(3, 20, 16), drop=(1,)), None, ""),  # of two slices, none can be missing
         (Phantom(tilt_deg=12), errors.GantryTilt, "12.0 degrees"),
         (Phantom(tilt_deg=-3), errors.GantryTilt, "3.0 degrees"),
         (Phantom(tilt_deg=0.05), None, ""),
@@ -80,15 +79,15 @@ def test_slice_thickness_and_claimed_spacing_do_not_matter(tmp_path: Path) -> No
         ),
     ],
 )
-def test_every_refusal_has_its_name_and_numbers(
-    tmp_path: Path, phantom: Phantom, error: type[errors.Unsuitable] | None, said: str
+def test_each_problem_has_its_error_and_its_numbers(
+    tmp_path: Path, phantom: Phantom, error: type[errors.Unsuitable] | None, message: str
 ) -> None:
-    # PixelSpacing and ImageType as lists are DICOM sequences to `tags`; strings split by themselves
+    # `tags` turns lists into DICOM sequences; strings with a backslash become several values
     made = make(tmp_path, phantom if "PixelSpacing" not in phantom.tags else _no_spacing())
     if error is None:
         survey(headers(made))
         return
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=message) as caught:
         survey(headers(made))
     assert type(caught.value) is error
     assert caught.value.advice
@@ -102,15 +101,15 @@ def _no_spacing() -> Phantom:
     return Phantom(change=change)
 
 
-@pytest.mark.parametrize("code", REFUSED)
-def test_every_named_phantom_is_refused_by_its_code(tmp_path: Path, code: str) -> None:
-    made = make(tmp_path, REFUSED[code])
+@pytest.mark.parametrize("code", UNSUITABLE_PHANTOMS)
+def test_each_unsuitable_phantom_has_its_code(tmp_path: Path, code: str) -> None:
+    made = make(tmp_path, UNSUITABLE_PHANTOMS[code])
     with pytest.raises(errors.Unsuitable) as caught:
         survey(headers(made))
     assert caught.value.code == code
 
 
-def test_no_instances_at_all_are_refused() -> None:
+def test_a_series_without_instances_is_unsuitable() -> None:
     with pytest.raises(errors.NotAnImage):
         survey([])
 
@@ -125,9 +124,6 @@ def test_echoes_at_the_same_places_are_four_dimensional(tmp_path: Path) -> None:
         survey(one + two)
 
 
-Doubt = Callable[[Header], Header]
-
-
 @pytest.mark.parametrize(
     ("what", "field"),
     [
@@ -137,25 +133,25 @@ Doubt = Callable[[Header], Header]
         ("frames of reference", "frame_of_reference_uid"),
     ],
 )
-def test_contradicting_identities_are_refused(tmp_path: Path, what: str, field: str) -> None:
+def test_contradicting_identities_are_conflicts(tmp_path: Path, what: str, field: str) -> None:
     found = headers(make(tmp_path))
     found[3] = msgspec.structs.replace(found[3], **{field: "1.2.3"})
     with pytest.raises(errors.Conflicting, match=what):
         survey(found)
 
 
-def test_one_uid_with_two_geometries_is_refused(tmp_path: Path) -> None:
+def test_one_uid_with_two_geometries_is_a_conflict(tmp_path: Path) -> None:
     found = headers(make(tmp_path))
-    twin = msgspec.structs.replace(found[0], position_mm=(9.0, 9.0, 9.0))
-    with pytest.raises(errors.Conflicting, match="two different images"):
-        survey([*found, twin])
+    moved = msgspec.structs.replace(found[0], position_mm=(9.0, 9.0, 9.0))
+    with pytest.raises(errors.Conflicting):
+        survey([*found, moved])
 
 
 def test_the_same_instance_twice_counts_once(tmp_path: Path) -> None:
     made = make(tmp_path)
     found = survey([*headers(made), *read_headers(made.paths[0])])
     assert found.grid.is_close(made.grid, 1e-6)
-    assert [d.reason for d in found.dropped] == ["the same instance a second time"]
+    assert [d.reason for d in found.dropped] == ["duplicate instance"]
 
 
 def stray(made: Made, folder: Path, **values: object) -> Header:
@@ -181,7 +177,7 @@ def stray(made: Made, folder: Path, **values: object) -> Header:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.67", "Rows": None}, "no image"),
     ],
 )
-def test_a_stray_object_is_left_out_and_told(
+def test_a_stray_object_is_left_out_and_listed(
     tmp_path: Path, values: dict[str, object], reason: str
 ) -> None:
     made = make(tmp_path / "series")
@@ -192,7 +188,7 @@ def test_a_stray_object_is_left_out_and_told(
     assert reason in found.dropped[0].reason
 
 
-def test_two_stacks_in_one_series_are_refused(tmp_path: Path) -> None:
+def test_two_directions_in_one_series_are_unsuitable(tmp_path: Path) -> None:
     def turn(dataset: Dataset, z: int) -> None:
         if z % 3 == 0:
             dataset.ImageOrientationPatient = ["1", "0", "0", "0", "0", "-1"]
@@ -201,7 +197,7 @@ def test_two_stacks_in_one_series_are_refused(tmp_path: Path) -> None:
         survey(headers(make(tmp_path, Phantom(change=turn))))
 
 
-def test_of_thousands_of_directions_only_a_few_are_told_apart(tmp_path: Path) -> None:
+def test_at_most_a_few_directions_are_told_apart(tmp_path: Path) -> None:
     one = headers(make(tmp_path, Phantom(shape=(2, 20, 16))))[0]
     turned = [
         msgspec.structs.replace(
@@ -216,7 +212,7 @@ def test_of_thousands_of_directions_only_a_few_are_told_apart(tmp_path: Path) ->
         survey(turned)
 
 
-def test_a_left_out_slice_in_the_middle_leaves_a_gap_that_is_noticed(tmp_path: Path) -> None:
+def test_a_stray_image_in_the_middle_leaves_a_missing_slice(tmp_path: Path) -> None:
     def change(dataset: Dataset, z: int) -> None:
         if z == 5:
             dataset.Rows, dataset.PixelData = 10, dataset.PixelData[: 10 * 16 * 2]
