@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from kd.data.augment import Batch
-from kd.data.batches import Drawn
+from kd.data.batches import SyntheticBatches
 from kd.data.cases import names_of, read_anatomy
 from kd.networks.precision import autocast
 from kd.networks.unet import UNet
@@ -39,7 +39,7 @@ def main() -> None:
     name = names_of(recipe, chosen.data, recipe.data.train)[0]
     patch, choice = recipe.training_patch_zyx, recipe.training
     maps = [read_anatomy(recipe, chosen.data, name)]
-    source = Drawn(maps, patch, choice, recipe.generator, device)
+    source = SyntheticBatches(maps, patch, choice, recipe.generator, device)
     print(f"patch {patch}, batch {choice.batch}, {chosen.threads} threads, {device}")
     for size in recipe.sizes:
         network = new_network(recipe, size).to(device, memory_format=torch.channels_last_3d)

@@ -11,7 +11,7 @@ import msgspec
 
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.data.cases import Pair, names_of, pairs_in, read_cases, read_pairs
-from kd.data.external import read_elsewhere
+from kd.data.external import read_external
 from kd.data.ids import Ids, read_ids
 from kd.errors import BadRecipe
 from kd.evaluation.unlabelled import read_unlabelled
@@ -69,7 +69,7 @@ def add_to(commands: Commands) -> None:
     out.add_argument("--version", required=True, help="such as 1.0")
     out.add_argument("--models", type=Path, default=Path("models"), help="default: models")
     out.add_argument(
-        "--elsewhere", type=Path, help="folder of the other sources that the recipe names"
+        "--external", type=Path, help="folder of the other sources that the recipe names"
     )
     out.add_argument("--golden", type=Path, required=True, help="image of the golden case")
     out.add_argument("--notice", type=Path, required=True, help="licence of that image")
@@ -187,13 +187,13 @@ def _release(chosen: argparse.Namespace) -> int:
 
 
 def _others(recipe: Recipe, chosen: argparse.Namespace) -> Others:
-    folder = chosen.elsewhere
+    folder = chosen.external
     if folder is None:
-        if recipe.elsewhere or recipe.unlabelled:
+        if recipe.external or recipe.unlabelled:
             message = "the recipe names other sources, and nothing says where they are"
-            raise BadRecipe(message, advice="Give --elsewhere, the folder that holds their folders")
+            raise BadRecipe(message, advice="Give --external, the folder that holds their folders")
         return Others()
-    labelled = read_elsewhere(recipe, folder, chosen.recipe.parent)
+    labelled = read_external(recipe, folder, chosen.recipe.parent)
     return Others(labelled, read_unlabelled(recipe, folder))
 
 

@@ -12,9 +12,9 @@ from kd.evaluation.score import score
 from kd.recipe.choices import Distillation
 from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.release.command import note
-from kd.training import steps as lab
+from kd.training import steps
 from kd.training.runs import fold_run
-from kd.training.tasks import SOFT, Lesson, student_lesson
+from kd.training.tasks import SOFT, TrainingTask, student_task
 from kd.training.trainer import Outcome, Slice
 
 # what an ablation changes in the recipe's distillation
@@ -160,22 +160,24 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _train(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
-    names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
-    return _studied(chosen, recipe, Lesson(chosen.size, names, start=chosen.start))
+    names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
+    return _studied(chosen, recipe, TrainingTask(chosen.size, names, start=chosen.start))
 
 
 def _teach(chosen: argparse.Namespace) -> int:
     recipe, here = _recipe(chosen), _here(chosen)
-    runs = lab.Runs(chosen.runs, chosen.start)
+    runs = steps.Runs(chosen.runs, chosen.start)
 
-    def report_of(fold: int) -> lab.Report:
+    def report_of(fold: int) -> steps.Report:
         return progress_lines(fold_run(chosen.runs, fold).name, as_json=chosen.json)
 
     if chosen.fold is not None:
         report = report_of(chosen.fold)
-        outcome = lab.teach_fold(recipe, chosen.data, runs, chosen.fold, here=here, report=report)
+        outcome = steps.train_fold(recipe, chosen.data, runs, chosen.fold, here=here, report=report)
         return _told(fold_run(chosen.runs, chosen.fold).name, outcome)
-    finished = lab.teach(recipe, chosen.data, runs, here=here, report_of=report_of, say=say)
+    finished = steps.train_teacher(
+        recipe, chosen.data, runs, here=here, report_of=report_of, say=say
+    )
     if finished:
         folds = [fold_run(chosen.runs, number) for number in range(recipe.folds)]
         for folder in (chosen.runs / SOFT, *folds):
@@ -187,9 +189,9 @@ def _teach(chosen: argparse.Namespace) -> int:
 def _soften(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     names = names_of(recipe, chosen.data, recipe.data.train)
-    lesson = Lesson(chosen.size, names, chosen.soft)
+    task = TrainingTask(chosen.size, names, chosen.soft)
     here = Slice(chosen.device)
-    written = lab.soften(recipe, chosen.data, lesson, chosen.run, here=here, say=say)
+    written = steps.soften(recipe, chosen.data, task, chosen.run, here=here, say=say)
     note(chosen.soft, chosen.typed)
     say(f"{written} soft targets written to {chosen.soft.name}, {len(names)} are there")
     return EXIT_OK
@@ -199,33 +201,33 @@ def _distill(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
     terms = recipe.distillation
     recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
-    names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
+    names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
     fold = chosen.without_fold
-    lesson = student_lesson(recipe, chosen.size, names, chosen.runs, chosen.soft, without_fold=fold)
-    lesson = replace(lesson, start=chosen.start)
-    return _studied(chosen, recipe, lesson)
+    task = student_task(recipe, chosen.size, names, chosen.runs, chosen.soft, without_fold=fold)
+    task = replace(task, start=chosen.start)
+    return _studied(chosen, recipe, task)
 
 
 def _family(chosen: argparse.Namespace) -> int:
     recipe, into = _recipe(chosen), chosen.into or chosen.runs
-    names = lab.lesson_names(recipe, chosen.data, chosen.without_fold)
+    names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
     sizes = chosen.size or [size for size in recipe.by_accuracy if size != TEACHER]
     ending = "" if chosen.seed is None else f"-seed{chosen.seed}"
-    lessons = {}
+    tasks = {}
     for size in sizes:
         start, plain = _starts(chosen.start, size)
-        lesson = student_lesson(
+        task = student_task(
             recipe, size, names, chosen.runs, chosen.soft, without_fold=chosen.without_fold
         )
-        lessons[into / f"{size}{ending}"] = replace(lesson, start=start)
+        tasks[into / f"{size}{ending}"] = replace(task, start=start)
         if not chosen.no_twins:
-            lessons[into / f"{size}-labels{ending}"] = Lesson(size, names, start=plain)
+            tasks[into / f"{size}-labels{ending}"] = TrainingTask(size, names, start=plain)
 
-    def report_of(run: Path) -> lab.Report:
+    def report_of(run: Path) -> steps.Report:
         return progress_lines(run.name, as_json=chosen.json)
 
     here = _here(chosen)
-    found = lab.study_together(recipe, chosen.data, lessons, here=here, report_of=report_of)
+    found = steps.train_all(recipe, chosen.data, tasks, here=here, report_of=report_of)
     for run in found:
         note(run, chosen.typed)
     return max(_told(run.name, outcome) for run, outcome in found.items())
@@ -239,9 +241,9 @@ def _starts(runs: Path | None, size: str) -> tuple[Path | None, Path | None]:
     return runs / size, twin if twin.exists() else runs / size
 
 
-def _studied(chosen: argparse.Namespace, recipe: Recipe, lesson: Lesson) -> int:
+def _studied(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
-    outcome = lab.study(recipe, chosen.data, lesson, chosen.run, here=_here(chosen), report=report)
+    outcome = steps.train(recipe, chosen.data, task, chosen.run, here=_here(chosen), report=report)
     note(chosen.run, chosen.typed)  # not before: a refused command leaves the true one
     return _told(chosen.size, outcome)
 

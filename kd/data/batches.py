@@ -98,7 +98,7 @@ class Batches:
         return cut(source, origin, self.patch, margin, fill)
 
 
-class Drawn:
+class SyntheticBatches:
     """Batches whose images are drawn from label maps, new ones at every step."""
 
     def __init__(
@@ -125,7 +125,7 @@ class Drawn:
         return thinned(batch, turn(self.seed, step)) if self.is_thin else batch
 
 
-class Taught:
+class DistillationBatches:
     """Batches of another source, to which teachers say what they see at that very moment.
 
     For drawn images there is nothing that could be asked beforehand.
@@ -155,7 +155,7 @@ def _said(teacher: nn.Module, batch: Batch) -> Tensor:
     return logits[:, :, z::2, y::2, x::2]
 
 
-class Ahead:
+class PrefetchedBatches:
     """Batches of another source, the next of which is made while the network learns from this."""
 
     def __init__(self, source: Source) -> None:

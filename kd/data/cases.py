@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kd.data.ids import LEFT_OUT, Ids, read_foreign_labels
+from kd.data.ids import LEFT_OUT, Ids, read_external_labels
 from kd.data.labelmaps import LabelMap, read_label_map
 from kd.data.synthesis import whole
 from kd.errors import BadCase, BadSplit
@@ -232,7 +232,7 @@ def read_files(
             raise BadCase(message)
     try:
         image = read_volume(image_path)
-        labels = read_labels(label_path) if ids is None else read_foreign_labels(label_path, ids)
+        labels = read_labels(label_path) if ids is None else read_external_labels(label_path, ids)
     except NodeError as exc:
         message = f"case {name}: {exc.message}"
         raise BadCase(message) from exc

@@ -6,16 +6,16 @@ from pathlib import Path
 from kd.data.cases import Pair, read_files
 from kd.data.ids import Ids, read_ids
 from kd.errors import BadCase
-from kd.recipe.choices import Elsewhere, Unlabelled
+from kd.recipe.choices import External, Unlabelled
 from kd.recipe.read import Recipe
 from node.package.manifest import Manifest, restrict
 
 
 @dataclass(frozen=True, eq=False)
-class Foreign:
+class ExternalSet:
     """The cases of one other source, and which segments its reference knows."""
 
-    said: Elsewhere
+    said: External
     pairs: tuple[Pair, ...]
     ids: Ids | None
 
@@ -24,21 +24,21 @@ class Foreign:
         return manifest if self.ids is None else restrict(manifest, self.ids.judged)
 
 
-def read_elsewhere(recipe: Recipe, folder: Path, beside: Path) -> list[Foreign]:
+def read_external(recipe: Recipe, folder: Path, beside: Path) -> list[ExternalSet]:
     """Read every other source that the recipe names.
 
     Args:
-        recipe: names them under `elsewhere`.
+        recipe: names them under `external`.
         folder: where their folders are.
         beside: folder of the recipe, where its tables of ids are.
 
     Raises:
         BadCase: a source has no image, or a case that cannot be used.
     """
-    return [_read(recipe, one, folder, beside) for one in recipe.elsewhere]
+    return [_read(recipe, one, folder, beside) for one in recipe.external]
 
 
-def _read(recipe: Recipe, one: Elsewhere, folder: Path, beside: Path) -> Foreign:
+def _read(recipe: Recipe, one: External, folder: Path, beside: Path) -> ExternalSet:
     numbers = tuple(part.number for part in recipe.segments)
     ids = None if one.ids is None else read_ids(beside / one.ids, numbers)
     pairs = []
@@ -46,10 +46,10 @@ def _read(recipe: Recipe, one: Elsewhere, folder: Path, beside: Path) -> Foreign
         label = folder / one.labels / f"{name}{one.label_ending}"
         pair = read_files(name, path, label, recipe.n_classes, ids)
         pairs.append(replace(pair, subject=one.subjects.get(name, name)))
-    return Foreign(one, tuple(pairs), ids)
+    return ExternalSet(one, tuple(pairs), ids)
 
 
-def images_of(source: Elsewhere | Unlabelled, folder: Path) -> dict[str, Path]:
+def images_of(source: External | Unlabelled, folder: Path) -> dict[str, Path]:
     """Return the images of a source by the names of their cases; `folder` holds its folders.
 
     Raises:

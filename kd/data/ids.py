@@ -61,7 +61,7 @@ def read_ids(path: Path, numbers: tuple[int, ...]) -> Ids:
     return Ids(segments, tuple(number for number, segment in pairs if not segment))
 
 
-def read_foreign_labels(path: Path, ids: Ids) -> Labels:
+def read_external_labels(path: Path, ids: Ids) -> Labels:
     """Read reference labels and return them in the package's numbers, LEFT_OUT where unjudged.
 
     Raises:

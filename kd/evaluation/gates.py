@@ -29,7 +29,7 @@ def failures(gates: Gates, report: dict[str, Any]) -> list[str]:
         ):
             found += _least(sizes, size, (key, "ci", 0), -margin, what)
         found += _most(sizes, size, ("hd95_mm_difference", "ci", 1), gates.margin_hd95_mm)
-    for source, demands in gates.elsewhere.items():
+    for source, demands in gates.external.items():
         found += _elsewhere(source, demands, report)
     return found
 
@@ -38,7 +38,7 @@ def _elsewhere(source: str, demands: Mapping[SizeName, float], report: dict[str,
     """Return the demands on one other source that do not hold."""
     there = [one for one in report.get("elsewhere", []) if one["name"] == source]
     if not there:
-        return [f"{source} was not measured: give --elsewhere, the folder that holds its images"]
+        return [f"{source} was not measured: give --external, the folder that holds its images"]
     return [
         sentence
         for size, least in demands.items()

@@ -18,8 +18,8 @@ from kd.recipe.choices import Topology, Triple
 DESCRIPTION = "network.json"  # in a run folder whose network is not one of the recipe's sizes
 
 
-class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A network that came from elsewhere, and the cases it has not seen."""
+class ImportedNetwork(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An nnU-Net network that was imported, and the cases held out of its training."""
 
     topology: Topology
     n_classes: int
@@ -44,7 +44,7 @@ class Oriented(nn.Module):
         return logits_bkn.permute(self.back)
 
 
-def read_foreign(run: Path) -> Foreign | None:
+def read_imported_network(run: Path) -> ImportedNetwork | None:
     """Return the description of a run's network, or None where the recipe describes it.
 
     Raises:
@@ -54,7 +54,7 @@ def read_foreign(run: Path) -> Foreign | None:
     if not path.exists():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Foreign)
+        return msgspec.json.decode(path.read_bytes(), type=ImportedNetwork)
     except msgspec.MsgspecError as exc:
         message = f"{run.name}/{DESCRIPTION}: {exc}"
         raise BadTeacher(message, advice="Import the teacher again") from exc

@@ -16,7 +16,7 @@ import torch
 from kd.errors import BadTeacher
 from kd.networks import checkpoint
 from kd.networks.nnunet_weights import weights_of
-from kd.networks.oriented import DESCRIPTION, Foreign
+from kd.networks.oriented import DESCRIPTION, ImportedNetwork
 from kd.networks.unet import UNet
 from kd.planning.plan import (
     ANISOTROPIC,
@@ -175,7 +175,7 @@ def import_folder(
         if strange := sorted(held - set(names)):
             message = f"{path.parent.name} was validated on {strange[0]}, which {data.name} lacks"
             raise BadTeacher(message, advice="Give --data the data set that it was trained on")
-        foreign = Foreign(
+        imported = ImportedNetwork(
             topology=topology,
             n_classes=len(results.labels) + 1,
             axes=(axes[0], axes[1], axes[2]),
@@ -183,8 +183,8 @@ def import_folder(
             source=f"{results.folder.name}/{path.parent.name}",
         )
         seen = [name for name in names if name not in held]
-        _write_run(foreign, seen, path, fold_run(runs, number))
-    recipe = _recipe(results, foreign, _orientation(turn), words)
+        _write_run(imported, seen, path, fold_run(runs, number))
+    recipe = _recipe(results, imported, _orientation(turn), words)
     chosen = msgspec.structs.replace(
         recipe.data, splits=write_splits({recipe.data.train: names, recipe.data.test: []}, out)
     )
@@ -207,35 +207,35 @@ def _cases(results: Results, data: Path) -> list[str]:
     return names
 
 
-def _write_run(foreign: Foreign, seen: list[str], path: Path, run: Path) -> None:
-    network = UNet(foreign.topology, foreign.n_classes)
+def _write_run(imported: ImportedNetwork, seen: list[str], path: Path, run: Path) -> None:
+    network = UNet(imported.topology, imported.n_classes)
     weights = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if "bias" in k}
-    weights |= weights_of(path, foreign.topology)  # a convolution may have no bias: then it is 0
+    weights |= weights_of(path, imported.topology)  # a convolution may have no bias: then it is 0
     try:
         network.load_state_dict(weights)
     except RuntimeError as exc:
-        message = f"{foreign.source} does not fit the plan beside it"
+        message = f"{imported.source} does not fit the plan beside it"
         raise BadTeacher(message) from exc
     run.mkdir(parents=True, exist_ok=True)
-    (run / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(foreign)) + b"\n")
+    (run / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(imported)) + b"\n")
     state = {"format": FORMAT, "step": 0, "seconds": 0.0, "averaged": network.state_dict()}
-    choices = {"source": foreign.source, "distillation": None, "training": None, "names": seen}
+    choices = {"source": imported.source, "distillation": None, "training": None, "names": seen}
     checkpoint.save(state | {"identity": json.dumps(choices)}, run / CHECKPOINT)
 
 
 def _recipe(
     results: Results,
-    foreign: Foreign,
+    imported: ImportedNetwork,
     orientation: Orientation,
     words: tuple[Literal["MR", "CT"], str],
 ) -> Recipe:
     modality, task = words
     spacing, patch, strides = (
-        _canonical(values, foreign.axes)
+        _canonical(values, imported.axes)
         for values in (
             results.configuration["spacing"],
             results.configuration["patch_size"],
-            list(zip(*foreign.topology.strides_zyx, strict=True)),
+            list(zip(*imported.topology.strides_zyx, strict=True)),
         )
     )
     said = results.configuration.get("resampling_fn_data_kwargs") or {}
@@ -267,7 +267,7 @@ def _recipe(
         segments=tuple(uncoded(n, name) for n, name in sorted(results.labels.items())),
         strides_zyx=tuple(_triple(s) for s in zip(*strides, strict=True)),
         sizes=family(
-            foreign.topology.widths[0], tuple(_triple(s) for s in zip(*strides, strict=True))
+            imported.topology.widths[0], tuple(_triple(s) for s in zip(*strides, strict=True))
         ),
         distillation=Distillation(),
     )

@@ -37,7 +37,7 @@ class Data(Strict, frozen=True, kw_only=True):
     licence: str = ""
 
 
-class Elsewhere(Strict, frozen=True, kw_only=True):
+class External(Strict, frozen=True, kw_only=True):
     """A labelled data set of another source, never used in training, for external validation."""
 
     name: str
@@ -184,7 +184,7 @@ class Gates(Strict, frozen=True, kw_only=True):
     margin_nsd: float = 0.01
     margin_hd95_mm: float = 0.25
     # minimum retention of a size on the cases of another source, by the source's name
-    elsewhere: dict[str, dict[SizeName, float]] = {}
+    external: dict[str, dict[SizeName, float]] = {}
 
 
 class Augment(Strict, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from kd.recipe.choices import (
     Augment,
     Data,
     Distillation,
-    Elsewhere,
+    External,
     Gates,
     Generator,
     Net,
@@ -59,7 +59,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     released_teacher: Literal["trained", "ensemble"] = "trained"
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
-    elsewhere: tuple[Elsewhere, ...] = ()
+    external: tuple[External, ...] = ()
     unlabelled: tuple[Unlabelled, ...] = ()
     augment: Augment = Augment()
     # training images are drawn from label maps (data.labels) instead of read; cases to judge by too
@@ -73,9 +73,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
         if self.released_teacher == "ensemble" and self.fold_size != TEACHER:
             message = "released_teacher: ensemble is made of networks of size teacher"
             raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
-        sources = [one.name for one in self.elsewhere]
-        if unknown_sources := sorted(self.gates.elsewhere.keys() - set(sources)):
-            message = f"gates.elsewhere: there is no source {unknown_sources[0]!r} in elsewhere"
+        sources = [one.name for one in self.external]
+        if unknown_sources := sorted(self.gates.external.keys() - set(sources)):
+            message = f"gates.external: there is no source {unknown_sources[0]!r} in external"
             raise BadRecipe(message, advice=f"It has: {', '.join(sources) or 'none'}")
         if self.generator is not None:
             numbers = {part.number for part in self.segments}

@@ -1,7 +1,7 @@
 """The command that made a run, as another person would type it: kept beside what it made.
 
 A card repeats it, so paths of this machine are replaced: DATA is the data set, RUNS the folder of
-all runs, ELSEWHERE that of other sources. Words that change no number (device, slices, output) are
+all runs, EXTERNAL that of other sources. Words that change no number (device, slices, output) are
 left out.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 NOTE = "command.txt"
-PLACES = {"--data": "DATA", "--runs": "RUNS", "--elsewhere": "ELSEWHERE"}
+PLACES = {"--data": "DATA", "--runs": "RUNS", "--external": "EXTERNAL"}
 RUNS = ("--run", "--soft", "--start", "--into")
 FILES = ("--golden", "--notice")
 WITHOUT_EFFECT = ("--device", "--slice-minutes", "--models")

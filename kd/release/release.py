@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from kd.data.cases import Case, Pair
-from kd.data.external import Foreign
+from kd.data.external import ExternalSet
 from kd.errors import BadRecipe, GateFailed, KdError
 from kd.evaluation import gates
 from kd.evaluation.baselines import twins
@@ -24,7 +24,7 @@ from kd.evaluation.validate import Validation, metrics_of, report_of, rows, scor
 from kd.recipe.read import TEACHER, UNKNOWN_CODE
 from kd.release import card, plots
 from kd.release.runs import (
-    Abroad,
+    ExternalScores,
     Made,
     Order,
     compared_runs,
@@ -47,7 +47,7 @@ LARGEST_PACKAGE_BYTES = 40_000_000  # every release is paid for in each clone, f
 class Others:
     """Images of other sources than the data set."""
 
-    labelled: Sequence[Foreign] = ()
+    labelled: Sequence[ExternalSet] = ()
     unlabelled: Sequence[Crowd] = ()
 
 
@@ -128,16 +128,16 @@ def release(
     return Package(finished.manifest, final, finished.digest)
 
 
-def _abroad(package: Package, foreign: Foreign, say: Say) -> Abroad:
+def _abroad(package: Package, foreign: ExternalSet, say: Say) -> ExternalScores:
     """Measure every size on the cases of another source."""
     say(f"{foreign.said.name}: {len(foreign.pairs)} cases")
     segments = foreign.judged(package.manifest).segments
     sizes = list(package.manifest.sizes)
     scores = score_all(package, foreign.pairs, sizes, segments=segments, say=say)
-    return Abroad(foreign.pairs, segments, Validation(scores, {}))
+    return ExternalScores(foreign.pairs, segments, Validation(scores, {}))
 
 
-def _elsewhere(package: Package, foreign: Foreign, abroad: Abroad) -> dict[str, Any]:
+def _elsewhere(package: Package, foreign: ExternalSet, abroad: ExternalScores) -> dict[str, Any]:
     """Return the report's part about that source."""
     told = {"name": foreign.said.name, "note": foreign.said.note}
     return (

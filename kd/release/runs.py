@@ -22,7 +22,7 @@ from kd.recipe.read import Recipe
 from kd.release.command import noted
 from kd.training.runs import fold_run, open_run, open_runs
 from kd.training.steps import Say
-from kd.training.tasks import agree, binding, lineage, seen_by
+from kd.training.tasks import agree, binding, cases_used_by, lineage
 from kd.training.trainer import CHECKPOINT, is_finished
 from node.imaging.volume import FloatArray
 from node.package import Package
@@ -56,7 +56,7 @@ class Order:
 
 
 @dataclass(frozen=True, eq=False)
-class Abroad:
+class ExternalScores:
     """Cases of another source, the segments that its reference knows, and the sizes' scores."""
 
     pairs: Sequence[Pair]
@@ -99,7 +99,7 @@ def refuse_foreign(
     ]
     for name, size, run, story in runs:
         choices = story["choices"]
-        if seen := sorted(set(tested) & seen_by(story)):
+        if seen := sorted(set(tested) & cases_used_by(story)):
             who = f"run {run.name}, or one that it learnt from,"
             message = f"{who} was trained on test case {seen[0]} and {len(seen) - 1} more"
             raise BadCheckpoint(message, advice="Train them again, with today's split file")
@@ -163,7 +163,7 @@ def compared_runs(
     package: Package,
     found: Validation,
     cases: tuple[Sequence[Case], Sequence[Pair]],
-    abroad: Mapping[str, Abroad],
+    abroad: Mapping[str, ExternalScores],
     say: Say,
 ) -> tuple[dict[str, Any], dict[str, list[Score]]]:
     """Measure the runs that are not released, such as undistilled twins, on the same cases.

@@ -74,7 +74,7 @@ def elsewhere(numbers: dict[str, Any]) -> list[str]:
             "",
             *_not_released(numbers, found["name"]),
         ]
-    return ["## Elsewhere", "", *lines] if lines else []
+    return ["## External validation", "", *lines] if lines else []
 
 
 def _not_released(numbers: dict[str, Any], source: str) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from kd.data.batches import Ahead, Source
+from kd.data.batches import PrefetchedBatches, Source
 from kd.training.losses import Objective
 from kd.training.trainer import Outcome, Progress, Slice, Trainer
 
@@ -22,7 +22,7 @@ WHOLE = Slice()  # to the end of the budget
 
 
 @dataclass
-class Pupil:
+class TrainingRun:
     """A network in training, what it minimises, where its checkpoint lies, and who is told."""
 
     trainer: Trainer
@@ -41,7 +41,7 @@ class Pupil:
 
 
 def learn(
-    pupils: Sequence[Pupil], batches: Source, *, limits: Slice = WHOLE
+    runs: Sequence[TrainingRun], batches: Source, *, limits: Slice = WHOLE
 ) -> tuple[Outcome, ...]:
     """Train until all budgets, or the slice, are spent; leave a checkpoint in each folder.
 
@@ -50,42 +50,42 @@ def learn(
             be saved.
         Diverged: a loss is not finite.
     """
-    for pupil in pupils:
-        pupil.trainer.open(pupil.folder)
+    for run in runs:
+        run.trainer.open(run.folder)
     begun = saved = time.monotonic()
     steps = 0
-    with _ahead(batches, pupils[0].trainer.device) as source:
-        while going := [pupil for pupil in pupils if pupil.trainer.share < 1]:
+    with _ahead(batches, runs[0].trainer.device) as source:
+        while going := [run for run in runs if run.trainer.share < 1]:
             if limits.is_over(steps, time.monotonic() - begun):
                 break
             _step(going, source)
             steps += 1
-            if time.monotonic() - saved > pupils[0].trainer.choice.checkpoint_every_s:
-                for pupil in going:
-                    pupil.trainer.save(pupil.folder)
+            if time.monotonic() - saved > runs[0].trainer.choice.checkpoint_every_s:
+                for run in going:
+                    run.trainer.save(run.folder)
                 saved = time.monotonic()
-    for pupil in pupils:
-        pupil.trainer.save(pupil.folder)
+    for run in runs:
+        run.trainer.save(run.folder)
     return tuple(
-        Outcome(p.trainer.step, p.trainer.seconds, p.trainer.share >= 1, tuple(p.losses))
-        for p in pupils
+        Outcome(run.trainer.step, run.trainer.seconds, run.trainer.share >= 1, tuple(run.losses))
+        for run in runs
     )
 
 
-def _step(going: Sequence[Pupil], source: Source) -> None:
+def _step(going: Sequence[TrainingRun], source: Source) -> None:
     """Take the next step; a kill between two checkpoints leaves some ahead, and these wait."""
-    step = min(pupil.trainer.step for pupil in going)
+    step = min(run.trainer.step for run in going)
     begun = time.monotonic()
     batch = source.at(step, going[0].trainer.augment)
     waited = time.monotonic() - begun
-    for pupil in going:
-        if pupil.trainer.step > step:
+    for run in going:
+        if run.trainer.step > step:
             continue
         begun = time.monotonic()
-        pupil.losses.append(pupil.trainer.learn(batch, pupil.objective))
+        run.losses.append(run.trainer.learn(batch, run.objective))
         # each counts the wait for the batch: about what it would have spent by itself
-        pupil.trainer.seconds += waited + time.monotonic() - begun
-        pupil.tell()
+        run.trainer.seconds += waited + time.monotonic() - begun
+        run.tell()
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def _ahead(batches: Source, device: torch.device) -> Iterator[Source]:
     if device.type != "cpu":
         yield batches
         return
-    ahead = Ahead(batches)
+    ahead = PrefetchedBatches(batches)
     try:
         yield ahead
     finally:

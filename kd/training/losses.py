@@ -199,7 +199,7 @@ def _spread(labels_bzyx: Tensor, reach: int, pick: Callable[[Tensor, Tensor], Te
     return labels_bzyx
 
 
-def taught(balance: float = 0.0) -> Objective:
+def supervised(balance: float = 0.0) -> Objective:
     """Return the objective of reference labels alone: Dice + cross-entropy, deep supervision.
 
     Small structures have next to no share of a plain cross-entropy, and Dice says little about what
@@ -221,7 +221,7 @@ def distilled(choice: Distillation, balance: float = 0.0) -> Objective:
     w(t) = min(1, t / ramp, (1 - t) / (1 - fade)) over the share t of the budget; l is the weight of
     the labels. With `fade` below 1 the labels have the last word.
     """
-    by_labels = taught(balance)
+    by_labels = supervised(balance)
 
     def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
         loss = by_labels(outputs, batch, share)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kd.errors import BadTeacher
-from kd.networks.oriented import Oriented, read_foreign
+from kd.networks.oriented import Oriented, read_imported_network
 from kd.networks.unet import Ensemble, UNet
 from kd.recipe.read import TEACHER, Recipe
 from kd.training.trainer import averaged_network, seeded
@@ -33,14 +33,16 @@ def open_run(
     Raises:
         KdError: there is no checkpoint, or it does not fit.
     """
-    foreign = read_foreign(run)
-    if foreign is None:
+    imported = read_imported_network(run)
+    if imported is None:
         return averaged_network(new_network(recipe, size), run, device)
-    if foreign.n_classes != recipe.n_classes:
-        message = f"run {run.name} knows {foreign.n_classes} classes, the recipe {recipe.n_classes}"
+    if imported.n_classes != recipe.n_classes:
+        message = (
+            f"run {run.name} has {imported.n_classes} classes, the recipe {recipe.n_classes}"
+        )
         raise BadTeacher(message)
-    network, story = averaged_network(UNet(foreign.topology, foreign.n_classes), run, device)
-    return Oriented(network, foreign.axes).to(device).eval(), story
+    network, story = averaged_network(UNet(imported.topology, imported.n_classes), run, device)
+    return Oriented(network, imported.axes).to(device).eval(), story
 
 
 def open_runs(
@@ -68,6 +70,6 @@ def released_runs(recipe: Recipe, runs: Path, size: str) -> tuple[Path, ...]:
 def imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:
     """Return what each imported fold has not seen; nothing if the teacher is trained here."""
     found: list[tuple[str, ...]] = []
-    while (foreign := read_foreign(fold_run(runs, len(found)))) is not None:
-        found.append(foreign.held)
+    while (imported := read_imported_network(fold_run(runs, len(found)))) is not None:
+        found.append(imported.held)
     return tuple(found)

@@ -10,10 +10,10 @@ from kd.data.cases import folds, names_of, read_cases, subjects_of
 from kd.data.soft_targets import Makers, write_maps
 from kd.errors import BadSplit, BadTeacher
 from kd.recipe.read import Recipe
-from kd.training.loop import Pupil, learn
-from kd.training.losses import distilled, taught
+from kd.training.loop import TrainingRun, learn
+from kd.training.losses import distilled, supervised
 from kd.training.runs import fold_run, imported_folds, new_network, open_run
-from kd.training.tasks import SOFT, Lesson, beginning, identity, seen_by_any, source
+from kd.training.tasks import SOFT, TrainingTask, beginning, cases_used_by_any, identity, source
 from kd.training.trainer import Outcome, Progress, Slice, Trainer, pick_device
 
 Report = Callable[[Progress], None]
@@ -28,15 +28,15 @@ class Runs:
     start: Path | None = None
 
 
-def study(
-    recipe: Recipe, folder: Path, lesson: Lesson, run: Path, *, here: Slice, report: Report
+def train(
+    recipe: Recipe, folder: Path, task: TrainingTask, run: Path, *, here: Slice, report: Report
 ) -> Outcome:
     """Train one network; resume where `run` has a checkpoint.
 
     Args:
         recipe: all choices; change its `training` for another budget or seed.
         folder: the data set.
-        lesson: which size, on which cases, and whether it learns from a teacher's maps too.
+        task: which size, on which cases, and whether it learns from a teacher's maps too.
         run: folder of the checkpoint.
         here: where this call runs, and when it stops before the budget is spent.
         report: called every few steps.
@@ -45,13 +45,13 @@ def study(
         BadTeacher: a map is missing or does not fit its case.
         KdError: of the case, split, recipe or checkpoint that is wrong.
     """
-    return study_together(recipe, folder, {run: lesson}, here=here, report_of=lambda _: report)[run]
+    return train_all(recipe, folder, {run: task}, here=here, report_of=lambda _: report)[run]
 
 
-def study_together(
+def train_all(
     recipe: Recipe,
     folder: Path,
-    lessons: Mapping[Path, Lesson],
+    tasks: Mapping[Path, TrainingTask],
     *,
     here: Slice,
     report_of: Callable[[Path], Report] = lambda _: lambda _: None,
@@ -61,7 +61,7 @@ def study_together(
     Args:
         recipe: all choices; change its `training` for another budget or seed.
         folder: the data set.
-        lessons: by the folder of the run; all on the same cases, and those with a teacher on the
+        tasks: by the folder of the run; all on the same cases, and those with a teacher on the
             same one.
         here: where this call runs, and when it stops before the budgets are spent.
         report_of: gives each run the function that is called every few steps.
@@ -71,24 +71,24 @@ def study_together(
         KdError: of the case, split, recipe or checkpoint that is wrong.
     """
     device = pick_device(here.device)
-    hears = [lesson for lesson in lessons.values() if lesson.is_taught]
-    batches, teacher = source(recipe, folder, (hears or list(lessons.values()))[0], device)
-    pupils = []
-    for run, lesson in lessons.items():
-        network, choice = new_network(recipe, lesson.size), recipe.training_of(lesson.size)
-        objective = taught(choice.balance)
-        if lesson.is_taught:
+    hears = [task for task in tasks.values() if task.is_distilled]
+    batches, teacher = source(recipe, folder, (hears or list(tasks.values()))[0], device)
+    training_runs = []
+    for run, task in tasks.items():
+        network, choice = new_network(recipe, task.size), recipe.training_of(task.size)
+        objective = supervised(choice.balance)
+        if task.is_distilled:
             objective = distilled(recipe.distillation, choice.balance)
-        said = teacher if lesson.is_taught else None
-        begun = beginning(recipe, lesson, network)
-        bound = identity(recipe, lesson, said, begun)
-        older = identity(recipe, lesson, said and replace(said, has_seen=None), begun)
+        said = teacher if task.is_distilled else None
+        begun = beginning(recipe, task, network)
+        bound = identity(recipe, task, said, begun)
+        older = identity(recipe, task, said and replace(said, has_seen=None), begun)
         trainer = Trainer(network, choice, recipe.augment, bound, device, older=older)
-        pupils.append(Pupil(trainer, objective, run, report_of(run)))
-    return dict(zip(lessons, learn(pupils, batches, limits=here), strict=True))
+        training_runs.append(TrainingRun(trainer, objective, run, report_of(run)))
+    return dict(zip(tasks, learn(training_runs, batches, limits=here), strict=True))
 
 
-def lesson_names(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:
+def training_cases(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:
     """Return the training cases, on request without those of one fold: they can then judge.
 
     Raises:
@@ -113,7 +113,7 @@ def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
     return _fold(recipe, folder, fold)
 
 
-def teach_fold(
+def train_fold(
     recipe: Recipe, folder: Path, runs: Runs, number: int, *, here: Slice, report: Report
 ) -> Outcome:
     """Train one fold of the teacher; resume where it has a checkpoint.
@@ -126,11 +126,11 @@ def teach_fold(
     names = names_of(recipe, folder, recipe.data.train)
     seen = tuple(name for name in names if name not in held)
     start = None if runs.start is None else fold_run(runs.start, number)
-    lesson = Lesson(recipe.fold_size, seen, start=start)
-    return study(recipe, folder, lesson, fold_run(runs.folder, number), here=here, report=report)
+    task = TrainingTask(recipe.fold_size, seen, start=start)
+    return train(recipe, folder, task, fold_run(runs.folder, number), here=here, report=report)
 
 
-def teach(
+def train_teacher(
     recipe: Recipe,
     folder: Path,
     runs: Runs,
@@ -162,7 +162,7 @@ def teach(
     parts = imported or fold_names(recipe, folder)
     for number in range(0 if imported else len(parts)):
         report = report_of(number)
-        if not teach_fold(recipe, folder, runs, number, here=here, report=report).finished:
+        if not train_fold(recipe, folder, runs, number, here=here, report=report).finished:
             return False
     if recipe.generator is not None:
         return True  # no case comes twice: the teacher is asked while its students learn
@@ -172,7 +172,7 @@ def teach(
         for number in range(len(parts))
     ]
     teachers = [network for network, _ in opened]
-    has_seen = seen_by_any(story for _, story in opened)
+    has_seen = cases_used_by_any(story for _, story in opened)
 
     def teachers_of(name: str) -> list[nn.Module]:
         unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
@@ -190,29 +190,29 @@ def teach(
 def soften(
     recipe: Recipe,
     folder: Path,
-    lesson: Lesson,
+    task: TrainingTask,
     runs: Sequence[Path],
     *,
     here: Slice,
     say: Say = lambda _: None,
 ) -> int:
-    """Write the maps of finished runs of one size to `lesson.soft`; return how many were missing.
+    """Write the maps of finished runs of one size to `task.soft`; return how many were missing.
 
     Several runs are averaged. This is one rung of a ladder: a large student teaches a smaller one.
 
     Raises:
         KdError: of the case or checkpoint that is wrong.
     """
-    assert lesson.soft is not None  # what this is for
+    assert task.soft is not None  # what this is for
     if recipe.generator is not None:
         message = "images of this recipe are drawn: its teacher has no soft targets to keep"
         raise BadTeacher(message, advice="kd distill --runs asks the teacher at every step")
     device = pick_device(here.device)
-    opened = [open_run(recipe, lesson.size, run, device) for run in runs]
+    opened = [open_run(recipe, task.size, run, device) for run in runs]
     teachers = [network for network, _ in opened]
-    makers = Makers(lambda _: teachers, seen_by_any(story for _, story in opened))
-    cases = read_cases(recipe, folder, lesson.names)
-    return write_maps(cases, makers, recipe, device, lesson.soft, say=say)
+    makers = Makers(lambda _: teachers, cases_used_by_any(story for _, story in opened))
+    cases = read_cases(recipe, folder, task.names)
+    return write_maps(cases, makers, recipe, device, task.soft, say=say)
 
 
 def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:

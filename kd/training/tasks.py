@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import torch
 
-from kd.data.batches import Batches, Drawn, Source, Taught
+from kd.data.batches import Batches, DistillationBatches, Source, SyntheticBatches
 from kd.data.cases import read_anatomy, read_cases
 from kd.data.soft_targets import makers_have_seen, maps_digest, read_maps, weights_digest
 from kd.errors import BadCheckpoint, BadTeacher
@@ -23,7 +23,7 @@ SOFT = "soft"  # folder of the teacher's maps, beside the runs of its folds
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What one network is taught: which size, on which cases, from whom."""
 
     size: str
@@ -35,20 +35,20 @@ class Lesson:
     ancestor: Path | None = None  # run of a wider network, whose strongest channels it begins with
 
     @property
-    def is_taught(self) -> bool:
+    def is_distilled(self) -> bool:
         """Whether a teacher speaks in it."""
         return self.soft is not None or bool(self.teachers)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The teacher that speaks in a lesson."""
+class TeacherSignal:
+    """The teacher that speaks in a task."""
 
     digest: str  # of its maps or weights
     has_seen: tuple[str, ...] | None  # cases; None: its maps are older than the record of them
 
 
-def student_lesson(
+def student_task(
     recipe: Recipe,
     size: str,
     names: tuple[str, ...],
@@ -56,8 +56,8 @@ def student_lesson(
     soft: Path | None,
     *,
     without_fold: int | None = None,
-) -> Lesson:
-    """Return the lesson of a student: from the folds in `runs`, or from the maps in `soft`.
+) -> TrainingTask:
+    """Return the task of a student: from the folds in `runs`, or from the maps in `soft`.
 
     Of a student that is to be judged on a fold, only the teacher's network without that fold may
     know more than it.
@@ -83,40 +83,40 @@ def student_lesson(
         ancestor = fold_run(runs, fold or 0)
     if recipe.generator is None:
         assert soft is not None or runs is not None  # the command has asked for one
-        return Lesson(size, names, soft or Path(runs or "", SOFT), ancestor=ancestor)
+        return TrainingTask(size, names, soft or Path(runs or "", SOFT), ancestor=ancestor)
     if runs is None:
         message = "images of this recipe are drawn: there are no soft targets to read"
         raise BadTeacher(message, advice="Give --runs, the folder of the teacher's folds")
     speaks = range(recipe.folds) if fold is None else (fold,)
     teachers = tuple(fold_run(runs, n) for n in speaks)
-    return Lesson(size, names, teachers=teachers, ancestor=ancestor)
+    return TrainingTask(size, names, teachers=teachers, ancestor=ancestor)
 
 
 def source(
-    recipe: Recipe, folder: Path, lesson: Lesson, device: torch.device
-) -> tuple[Source, Heard | None]:
+    recipe: Recipe, folder: Path, task: TrainingTask, device: torch.device
+) -> tuple[Source, TeacherSignal | None]:
     """Return where batches come from, and the teacher that speaks in them."""
     patch, choice = recipe.training_patch_zyx, recipe.training
     if recipe.generator is None:
-        cases = read_cases(recipe, folder, lesson.names)
-        if lesson.soft is None:
+        cases = read_cases(recipe, folder, task.names)
+        if task.soft is None:
             return Batches(cases, patch, choice, device), None
-        soft = read_maps(cases, recipe.n_classes, lesson.soft)
-        heard = Heard(maps_digest(cases, lesson.soft), makers_have_seen(lesson.soft))
+        soft = read_maps(cases, recipe.n_classes, task.soft)
+        heard = TeacherSignal(maps_digest(cases, task.soft), makers_have_seen(task.soft))
         return Batches(cases, patch, choice, device, soft=soft), heard
-    maps = [read_anatomy(recipe, folder, name) for name in lesson.names]
-    drawn = Drawn(maps, patch, choice, recipe.generator, device)
-    if not lesson.teachers:
+    maps = [read_anatomy(recipe, folder, name) for name in task.names]
+    drawn = SyntheticBatches(maps, patch, choice, recipe.generator, device)
+    if not task.teachers:
         return drawn, None
-    opened = [open_run(recipe, recipe.fold_size, run, device) for run in lesson.teachers]
+    opened = [open_run(recipe, recipe.fold_size, run, device) for run in task.teachers]
     networks = [network for network, _ in opened]
     digest = hashlib.sha256(b"".join(weights_digest(network) for network in networks))
-    has_seen = seen_by_any(story for _, story in opened)
-    return Taught(drawn, networks, device), Heard(digest.hexdigest(), has_seen)
+    has_seen = cases_used_by_any(story for _, story in opened)
+    return DistillationBatches(drawn, networks, device), TeacherSignal(digest.hexdigest(), has_seen)
 
 
-def beginning(recipe: Recipe, lesson: Lesson, network: UNet) -> dict[str, Any]:
-    """Give `network` the weights that the lesson begins with, if it does not draw them.
+def beginning(recipe: Recipe, task: TrainingTask, network: UNet) -> dict[str, Any]:
+    """Give `network` the weights that the task begins with, if it does not draw them.
 
     Returns:
         What this adds to the choices of the training: the story of the run that they are from.
@@ -125,31 +125,33 @@ def beginning(recipe: Recipe, lesson: Lesson, network: UNet) -> dict[str, Any]:
         BadCheckpoint: the run has no checkpoint, is not finished, or is of another network.
         BadRecipe: the network cannot inherit from the run's.
     """
-    if lesson.start is None:
-        if lesson.ancestor is None:
+    if task.start is None:
+        if task.ancestor is None:
             return {}
-        wide, story = open_run(recipe, recipe.fold_size, lesson.ancestor, torch.device("cpu"))
+        wide, story = open_run(recipe, recipe.fold_size, task.ancestor, torch.device("cpu"))
         inherit(network, wide)
         return {"inherits": story | {"weights": weights_digest(wide).hex()}}
-    _, story = averaged_network(network, lesson.start, torch.device("cpu"))
+    _, story = averaged_network(network, task.start, torch.device("cpu"))
     network.train()
     if not is_finished(story):
-        message = f"run {lesson.start.name} stopped at step {story['step']}, before its end"
+        message = f"run {task.start.name} stopped at step {story['step']}, before its end"
         raise BadCheckpoint(message, advice="The command that began it finishes it")
-    if story["choices"]["topology"] != binding(recipe, lesson.size)["topology"]:
-        message = f"run {lesson.start.name} is of another network"
+    if story["choices"]["topology"] != binding(recipe, task.size)["topology"]:
+        message = f"run {task.start.name} is of another network"
         raise BadCheckpoint(message)
     return {"start": story | {"weights": weights_digest(network).hex()}}
 
 
-def identity(recipe: Recipe, lesson: Lesson, teacher: Heard | None, begun: dict[str, Any]) -> str:
+def identity(
+    recipe: Recipe, task: TrainingTask, teacher: TeacherSignal | None, begun: dict[str, Any]
+) -> str:
     """Return what a checkpoint is bound to: every choice that changes this training.
 
     Texts for the card, metadata of the package and other sizes may change without harm; `teacher`
     is whom a student listens to, `begun` what `beginning` returned.
     """
-    choices = binding(recipe, lesson.size) | {
-        "names": lesson.names,
+    choices = binding(recipe, task.size) | {
+        "names": task.names,
         "distillation": None if teacher is None else recipe.distillation,
         "teacher": None if teacher is None else teacher.digest,
     }
@@ -166,7 +168,7 @@ def lineage(story: dict[str, Any]) -> list[dict[str, Any]]:
     return stories
 
 
-def seen_by(story: dict[str, Any]) -> set[str]:
+def cases_used_by(story: dict[str, Any]) -> set[str]:
     """Return the cases that a run has seen, and all from which it has any knowledge.
 
     These are the runs that it started from, inherits from, and listens to, as far as recorded.
@@ -176,13 +178,13 @@ def seen_by(story: dict[str, Any]) -> set[str]:
         for key in ("names", "taught_by_cases"):
             found.update(one["choices"].get(key, ()))
         if (wide := one["choices"].get("inherits")) is not None:
-            found |= seen_by(wide)
+            found |= cases_used_by(wide)
     return found
 
 
-def seen_by_any(stories: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+def cases_used_by_any(stories: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """Return the cases that any of several runs has seen, in order."""
-    return tuple(sorted(set[str]().union(*(seen_by(story) for story in stories))))
+    return tuple(sorted(set[str]().union(*(cases_used_by(story) for story in stories))))
 
 
 def binding(recipe: Recipe, size: str) -> dict[str, Any]:

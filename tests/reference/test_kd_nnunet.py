@@ -22,7 +22,7 @@ from kd.data.soft_targets import read_maps
 from kd.networks.export import export
 from kd.recipe.read import Recipe, read_recipe
 from kd.release.runs import real_patches
-from kd.training import steps as lab
+from kd.training import steps
 from kd.training.runs import open_run
 from kd.training.tasks import SOFT
 from kd.training.trainer import CHECKPOINT, Slice, pick_device
@@ -206,7 +206,7 @@ def test_each_case_gets_the_map_of_the_fold_that_has_not_seen_it(
 ) -> None:
     data = world / "raw" / DATASET
     names = tuple(p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir()))
-    assert lab.teach(recipe, data, lab.Runs(world / "runs"), here=Slice("cpu"))
+    assert steps.train_teacher(recipe, data, steps.Runs(world / "runs"), here=Slice("cpu"))
     cases = read_cases(recipe, data, names)
     assert len(read_maps(cases, recipe.n_classes, world / "runs" / SOFT)) == N_TRAIN
 

@@ -33,7 +33,7 @@ def make_world(root: Path) -> Path:
     data_set(root / "other", 2, 1)
     (root / "ids.csv").write_text("id,segment\n1,1\n2,\n", encoding="utf-8")
     recipe = yaml.safe_load(write_recipe(root / "recipe.yaml").read_text(encoding="utf-8"))
-    recipe["elsewhere"] = [OTHER]
+    recipe["external"] = [OTHER]
     recipe["unlabelled"] = [TWICE]
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     (root / "notice.txt").write_text("drawn by the tests", encoding="utf-8")
@@ -56,7 +56,7 @@ def release_words(root: Path, version: str, recipe: str = "recipe.yaml") -> list
     words += ["--compare", f"undistilled=small:{root / 'runs' / 'small-alone'}"]
     image = root / "balls" / "images" / "ball_0.nii.gz"
     words += ["--golden", str(image), "--notice", str(root / "notice.txt")]
-    return [*words, "--elsewhere", str(root), "--models", str(root / "models")]
+    return [*words, "--external", str(root), "--models", str(root / "models")]
 
 
 def package_of(world: Path) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 import kd
 from kd.data.cases import pairs_in
-from kd.data.ids import LEFT_OUT, read_foreign_labels, read_ids
+from kd.data.ids import LEFT_OUT, read_external_labels, read_ids
 from kd.errors import BadCase
 from node.imaging import Grid, Volume
 from node.imaging.nifti import write
@@ -30,7 +30,7 @@ def test_ids_become_segments_and_some_voxels_are_not_judged(tmp_path: Path) -> N
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
         write(Volume(reference, GRID), tmp_path / folder / "a.nii.gz")
-    found = read_foreign_labels(tmp_path / "labels" / "a.nii.gz", ids)
+    found = read_external_labels(tmp_path / "labels" / "a.nii.gz", ids)
     expected = np.array([1, 3, 3, LEFT_OUT, 0, 0] * 2, np.uint8).reshape(GRID.shape)
     assert np.array_equal(found.array, expected)
     pair = pairs_in(tmp_path / "images", tmp_path / "labels", 4, ids)[0]

@@ -16,8 +16,8 @@ from kd.recipe.choices import Augment, Distillation
 from kd.recipe.read import Recipe
 from kd.training.losses import deep_supervision, merged, voxel_weights
 from kd.training.runs import new_network
-from kd.training.steps import study
-from kd.training.tasks import Lesson
+from kd.training.steps import train
+from kd.training.tasks import TrainingTask
 from kd.training.trainer import Progress, Slice, averaged_network
 from node.imaging import Labels
 from node.imaging.nifti import read_labels, write
@@ -101,8 +101,8 @@ def silent(_: Progress) -> None:
 
 def _dark_probability(chosen: Recipe, folder: Path, run: Path) -> float:
     """Train on all cases; return how sure the network is of a dark ball nobody drew."""
-    lesson = Lesson("teacher", ("ball_0", "ball_1", "ball_2", "ball_3"))
-    study(chosen, folder, lesson, run, here=Slice("cpu"), report=silent)
+    task = TrainingTask("teacher", ("ball_0", "ball_1", "ball_2", "ball_3"))
+    train(chosen, folder, task, run, here=Slice("cpu"), report=silent)
     network, _ = averaged_network(new_network(chosen, "teacher"), run, CPU)
     pair = read_pair(chosen, folder, "ball_1")
     whole = Pair("ball_1", pair.image, read_labels(folder / "whole_ball_1.nii.gz"))

@@ -13,9 +13,9 @@ from kd.data.synthesis import draw, whole
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
 from kd.recipe.choices import Anatomy, Generator
 from kd.recipe.read import Recipe
-from kd.training import steps as lab
+from kd.training import steps
 from kd.training.runs import fold_run, open_run
-from kd.training.tasks import Lesson, seen_by, student_lesson
+from kd.training.tasks import TrainingTask, cases_used_by, student_task
 from kd.training.trainer import Progress, Slice
 from node.imaging import Grid, Volume
 from node.imaging.nifti import write
@@ -242,11 +242,11 @@ def test_a_resumed_training_on_drawn_images_equals_an_uninterrupted_one(
     folder: Path, tmp_path: Path
 ) -> None:
     chosen = drawing(Generator(anatomy=ANATOMY), steps=4)
-    lesson = Lesson("small", ("head_0", "head_1"))
+    task = TrainingTask("small", ("head_0", "head_1"))
 
     def train(run: str, stop: int | None) -> tuple[float, ...]:
         here = Slice("cpu", stop_after_steps=stop)
-        return lab.study(chosen, folder, lesson, tmp_path / run, here=here, report=silent).losses
+        return steps.train(chosen, folder, task, tmp_path / run, here=here, report=silent).losses
 
     assert train("killed", 2) + train("killed", None) == train("whole", None)
 
@@ -256,41 +256,41 @@ def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
 ) -> None:
     chosen = drawing(Generator(anatomy=ANATOMY), steps=3)
     here = Slice("cpu")
-    assert lab.teach(chosen, folder, lab.Runs(tmp_path), here=here)
+    assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), here=here)
     assert fold_run(tmp_path, 0).is_dir()
-    lesson = student_lesson(chosen, "small", ("head_0", "head_1"), tmp_path, None)
-    taught = lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
-    alone = Lesson("small", lesson.names)
-    plain = lab.study(chosen, folder, alone, tmp_path / "alone", here=here, report=silent)
+    task = student_task(chosen, "small", ("head_0", "head_1"), tmp_path, None)
+    taught = steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
+    alone = TrainingTask("small", task.names)
+    plain = steps.train(chosen, folder, alone, tmp_path / "alone", here=here, report=silent)
     assert taught.losses[0] == plain.losses[0]  # the teacher's weight is ramped in from 0
     assert taught.losses[1:] != plain.losses[1:]
     # another teacher is another training: its checkpoint is not gone on with
     other = msgspec.structs.replace(
         chosen, training=msgspec.structs.replace(chosen.training, seed=2)
     )
-    assert lab.teach(other, folder, lab.Runs(tmp_path / "other"), here=here)
-    lesson = student_lesson(chosen, "small", lesson.names, tmp_path / "other", None)
+    assert steps.train_teacher(other, folder, steps.Runs(tmp_path / "other"), here=here)
+    task = student_task(chosen, "small", task.names, tmp_path / "other", None)
     with pytest.raises(BadCheckpoint):
-        lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+        steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
 
 
 def test_a_student_of_drawn_images_tells_what_its_teachers_have_seen(
     folder: Path, tmp_path: Path
 ) -> None:
     chosen, here = drawing(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
-    assert lab.teach(chosen, folder, lab.Runs(tmp_path), here=here)
-    lesson = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
-    lab.study(chosen, folder, lesson, tmp_path / "small", here=here, report=silent)
+    assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), here=here)
+    task = student_task(chosen, "small", ("head_0",), tmp_path, None)
+    steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
     story = open_run(chosen, "small", tmp_path / "small", torch.device("cpu"))[1]
     assert story["choices"]["names"] == ["head_0"]
-    assert seen_by(story) == {"head_0", "head_1"}
+    assert cases_used_by(story) == {"head_0", "head_1"}
 
 
 def test_a_student_to_be_judged_on_a_fold_asks_the_network_without_it(tmp_path: Path) -> None:
     chosen = msgspec.structs.replace(drawing(), folds=2)
-    all_of_them = student_lesson(chosen, "small", ("head_0",), tmp_path, None)
+    all_of_them = student_task(chosen, "small", ("head_0",), tmp_path, None)
     assert all_of_them.teachers == (fold_run(tmp_path, 0), fold_run(tmp_path, 1))
-    one = student_lesson(chosen, "small", ("head_0",), tmp_path, None, without_fold=1)
+    one = student_task(chosen, "small", ("head_0",), tmp_path, None, without_fold=1)
     assert one.teachers == (fold_run(tmp_path, 1),)
 
 
@@ -311,7 +311,7 @@ def test_every_held_out_map_judges_by_several_drawings(folder: Path) -> None:
 def test_there_are_no_soft_targets_of_drawn_images(folder: Path, tmp_path: Path) -> None:
     chosen = drawing(steps=2)
     with pytest.raises(BadTeacher, match="drawn"):
-        student_lesson(chosen, "small", ("head_0",), None, tmp_path)
-    lesson = Lesson("teacher", ("head_0",), tmp_path)
+        student_task(chosen, "small", ("head_0",), None, tmp_path)
+    task = TrainingTask("teacher", ("head_0",), tmp_path)
     with pytest.raises(BadTeacher, match="drawn"):
-        lab.soften(chosen, folder, lesson, [tmp_path], here=Slice("cpu"))
+        steps.soften(chosen, folder, task, [tmp_path], here=Slice("cpu"))

@@ -127,7 +127,7 @@ def test_a_worsened_student_fails_every_gate_by_name() -> None:
     assert all(sentence.startswith("small: ") for sentence in failed)
 
 
-AWAY = Gates(elsewhere={"Another scanner": {"small": 0.97, "tiny": 0.9}})
+AWAY = Gates(external={"Another scanner": {"small": 0.97, "tiny": 0.9}})
 
 
 def _away(**retention: float) -> dict[str, Any]:
@@ -147,18 +147,18 @@ def test_a_gate_looks_where_the_claim_is() -> None:
 
 
 def test_a_source_that_was_not_measured_opens_no_gate() -> None:
-    wanted = "Another scanner was not measured: give --elsewhere, the folder that holds its images"
+    wanted = "Another scanner was not measured: give --external, the folder that holds its images"
     assert gates.failures(AWAY, _report(lost=0.0)) == [wanted]
     assert gates.failures(AWAY, _report(lost=0.0) | {"elsewhere": []}) == [wanted]
 
 
 def test_a_gate_on_an_unknown_source_is_refused_with_the_recipe() -> None:
     chosen = msgspec.to_builtins(phantoms())
-    chosen["gates"]["elsewhere"] = {"Mars": {"small": 0.9}}
-    with pytest.raises(BadRecipe, match="there is no source 'Mars' in elsewhere"):
+    chosen["gates"]["external"] = {"Mars": {"small": 0.9}}
+    with pytest.raises(BadRecipe, match="there is no source 'Mars' in external"):
         msgspec.convert(chosen, Recipe)
-    chosen["elsewhere"] = [{"name": "Mars", "images": "i", "labels": "l"}]
-    assert msgspec.convert(chosen, Recipe).gates.elsewhere["Mars"] == {"small": 0.9}
+    chosen["external"] = [{"name": "Mars", "images": "i", "labels": "l"}]
+    assert msgspec.convert(chosen, Recipe).gates.external["Mars"] == {"small": 0.9}
 
 
 def test_of_few_subjects_nothing_is_told_to_be_not_inferior() -> None:

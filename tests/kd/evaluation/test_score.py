@@ -8,7 +8,7 @@ import pytest
 from kd.commands import main
 from kd.errors import BadSplit
 from kd.evaluation.score import score
-from kd.training.steps import held_out, lesson_names
+from kd.training.steps import held_out, training_cases
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
 
 BUDGET = ["--steps", "60", "--device", "cpu"]
@@ -53,16 +53,16 @@ def test_a_fold_that_the_run_has_seen_is_refused(
 
 def test_leaving_out_a_fold_leaves_the_others(world: Path) -> None:
     chosen, folder = recipe(), world / "balls"
-    names = lesson_names(chosen, folder, None)
-    kept = lesson_names(chosen, folder, 0)
+    names = training_cases(chosen, folder, None)
+    kept = training_cases(chosen, folder, 0)
     assert sorted((*kept, *held_out(chosen, folder, 0))) == sorted(names)
-    assert kept == lesson_names(recipe(seed=9), folder, 0), "a seed deals no other folds"
+    assert kept == training_cases(recipe(seed=9), folder, 0), "a seed deals no other folds"
 
 
 @pytest.mark.parametrize("fold", [-1, 2])
 def test_a_fold_that_does_not_exist_is_refused(world: Path, fold: int) -> None:
     with pytest.raises(BadSplit, match=f"there is no fold {fold}"):
-        lesson_names(recipe(), world / "balls", fold)
+        training_cases(recipe(), world / "balls", fold)
 
 
 def test_a_refused_command_leaves_the_note_of_the_true_one(world: Path) -> None:

@@ -17,8 +17,8 @@ from kd.networks.unet import Ensemble, UNet
 from kd.recipe.choices import uniform
 from kd.recipe.read import read_recipe
 from kd.training.runs import new_network, open_run
-from kd.training.steps import lesson_names
-from kd.training.tasks import seen_by
+from kd.training.steps import training_cases
+from kd.training.tasks import cases_used_by
 from kd.training.trainer import CHECKPOINT, seeded
 from tests.support.kd_phantoms import data_set, write_recipe
 
@@ -135,10 +135,10 @@ def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path])
     state = checkpoint.load(root / "held" / "small" / CHECKPOINT, CPU)
     story = {"choices": msgspec.json.decode(state["identity"])}
     # it inherits from the network of fold 1, which has not seen that fold
-    assert seen_by(story) == set(lesson_names(read_recipe(root / "recipe.yaml"), folder, 1))
+    assert cases_used_by(story) == set(training_cases(read_recipe(root / "recipe.yaml"), folder, 1))
     choices = story["choices"]
     choices["inherits"]["choices"]["names"] = ["another"]
-    assert seen_by(story) == {*choices["names"], "another"}
+    assert cases_used_by(story) == {*choices["names"], "another"}
 
 
 def test_maps_alone_have_no_channels(

@@ -92,9 +92,9 @@ def test_other_sources_must_be_where_they_are_said_to_be(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = release_words(world, "0.9")
-    at = words.index("--elsewhere")
+    at = words.index("--external")
     assert main([*words[:at], *words[at + 2 :]]) == 1
-    assert "--elsewhere" in capsys.readouterr().err
+    assert "--external" in capsys.readouterr().err
     words[at + 1] = str(tmp_path)
     assert main(words) == 1
     assert "Another scanner: other/images has no image" in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_a_gate_that_does_not_hold_stops_the_release(
 def test_a_gate_on_another_source_stops_the_release(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = _other(world, "away.yaml", gates={"elsewhere": {"Another scanner": {"small": 9.0}}})
+    other = _other(world, "away.yaml", gates={"external": {"Another scanner": {"small": 9.0}}})
     assert "small: retention on Another scanner is" in _refused(world, other, capsys)
 
 

@@ -11,8 +11,8 @@ import torch
 from kd.commands import main
 from kd.networks import checkpoint
 from kd.release.command import noted
-from kd.training.steps import lesson_names, study, study_together
-from kd.training.tasks import Lesson
+from kd.training.steps import train, train_all, training_cases
+from kd.training.tasks import TrainingTask
 from kd.training.trainer import CHECKPOINT, Progress, Slice
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
 
@@ -112,14 +112,14 @@ def test_those_ahead_wait_after_a_kill_between_two_checkpoints(
     folder: Path, tmp_path: Path
 ) -> None:
     chosen = recipe()
-    lesson = Lesson("small", lesson_names(chosen, folder, None))
+    task = TrainingTask("small", training_cases(chosen, folder, None))
     whole, ahead, behind = (tmp_path / name for name in ("whole", "ahead", "behind"))
-    study(chosen, folder, lesson, whole, here=Slice("cpu"), report=silent)
+    train(chosen, folder, task, whole, here=Slice("cpu"), report=silent)
     for run, steps in ((ahead, 3), (behind, 1)):
         here = Slice("cpu", stop_after_steps=steps)
-        study(chosen, folder, lesson, run, here=here, report=silent)
-    lessons = {ahead: lesson, behind: lesson}
-    found = study_together(chosen, folder, lessons, here=Slice("cpu"))
+        train(chosen, folder, task, run, here=here, report=silent)
+    tasks = {ahead: task, behind: task}
+    found = train_all(chosen, folder, tasks, here=Slice("cpu"))
     assert [len(found[run].losses) for run in (ahead, behind)] == [3, 5]
     assert same(whole, ahead)
     assert same(whole, behind)
@@ -129,11 +129,11 @@ def test_budgets_may_differ_and_a_slice_ends_all(folder: Path, tmp_path: Path) -
     chosen = recipe()
     sizes = chosen.sizes | {"small": msgspec.structs.replace(chosen.sizes["small"], steps=3)}
     chosen = msgspec.structs.replace(chosen, sizes=sizes)
-    lessons = {
-        tmp_path / size: Lesson(size, lesson_names(chosen, folder, None))
+    tasks = {
+        tmp_path / size: TrainingTask(size, training_cases(chosen, folder, None))
         for size in ("teacher", "small")
     }
-    begun = study_together(chosen, folder, lessons, here=Slice("cpu", stop_after_steps=2))
+    begun = train_all(chosen, folder, tasks, here=Slice("cpu", stop_after_steps=2))
     assert [(o.step, o.finished) for o in begun.values()] == [(2, False)] * 2
-    rest = study_together(chosen, folder, lessons, here=Slice("cpu"))
+    rest = train_all(chosen, folder, tasks, here=Slice("cpu"))
     assert [(o.step, o.finished) for o in rest.values()] == [(6, True), (3, True)]

@@ -17,7 +17,7 @@ from kd.training.losses import (
     kl,
     soft_dice,
     squared_dice,
-    taught,
+    supervised,
     voxel_weights,
 )
 
@@ -250,7 +250,10 @@ def test_balance_falls_to_nothing_over_the_budget() -> None:
     batch = Batch(torch.zeros(1, 1, 1, 1, 4), labels)
     for share, balance in ((0.0, 0.8), (0.5, 0.4), (1.0, 0.0)):
         expected = deep_supervision([_logits(P1)], labels, None, balance)
-        for objective in (taught(0.8), distilled(Distillation(kl=0, dice=0, channel_wise=0), 0.8)):
+        for objective in (
+            supervised(0.8),
+            distilled(Distillation(kl=0, dice=0, channel_wise=0), 0.8),
+        ):
             with_teacher = replace(batch, soft_bkzyx=_logits(T1))
             assert float(objective([_logits(P1)], with_teacher, share)) == pytest.approx(
                 float(expected), abs=1e-6

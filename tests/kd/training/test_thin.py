@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from kd.data.augment import Batch, thinned
-from kd.data.batches import Ahead, Batches, Drawn, Taught, turn
+from kd.data.batches import Batches, DistillationBatches, PrefetchedBatches, SyntheticBatches, turn
 from kd.data.cases import read_anatomy, read_cases
 from kd.data.soft_targets import LEAST_PROBABILITY
 from kd.networks.unet import UNet
 from kd.recipe.choices import Augment, uniform
-from kd.training.steps import lesson_names, study
-from kd.training.tasks import Lesson
+from kd.training.steps import train, training_cases
+from kd.training.tasks import TrainingTask
 from kd.training.trainer import Progress, Slice
 from tests.kd.data.test_synthesis import changed, drawing, head
 from tests.support.kd_phantoms import data_set, recipe
@@ -70,7 +70,7 @@ def test_read_batches_are_thinned_after_their_augmentation(balls: Path) -> None:
     sources = []
     for is_thin in (False, True):
         chosen = recipe(is_thin=is_thin)
-        cases = read_cases(chosen, balls, lesson_names(chosen, balls, None))
+        cases = read_cases(chosen, balls, training_cases(chosen, balls, None))
         sources.append(Batches(cases, (16, 16, 16), chosen.training, CPU))
     for augment in (None, Augment()):
         whole, thin = (source.at(5, augment) for source in sources)
@@ -83,7 +83,7 @@ def test_a_teacher_speaks_of_the_thin_voxels_alone(tmp_path: Path) -> None:
     head(tmp_path)
     chosen = drawing(is_thin=True)
     anatomy = read_anatomy(chosen, tmp_path, "head_0")
-    drawn = Drawn([anatomy], (16, 16, 16), chosen.training, changed(), CPU)
+    drawn = SyntheticBatches([anatomy], (16, 16, 16), chosen.training, changed(), CPU)
     network = some_network(2)
 
     class Foreign(torch.nn.Module):
@@ -92,7 +92,9 @@ def test_a_teacher_speaks_of_the_thin_voxels_alone(tmp_path: Path) -> None:
         def forward(self, image: Tensor) -> Tensor:
             return network(image)
 
-    ours, theirs = (Taught(drawn, [t], CPU).at(3, None).soft_bkzyx for t in (network, Foreign()))
+    ours, theirs = (
+        DistillationBatches(drawn, [t], CPU).at(3, None).soft_bkzyx for t in (network, Foreign())
+    )
     assert ours is not None
     assert theirs is not None
     assert ours.shape == (2, 3, 8, 8, 8)
@@ -106,14 +108,14 @@ def test_a_thin_training_learns_and_resumes(balls: Path, tmp_path: Path) -> None
     strides = ((1, 1, 1), (2, 2, 2), (2, 2, 2))
     sizes = chosen.sizes | {"small": net}
     chosen = msgspec.structs.replace(chosen, sizes=sizes, strides_zyx=strides)
-    lesson = Lesson("small", lesson_names(chosen, balls, None))
+    task = TrainingTask("small", training_cases(chosen, balls, None))
 
-    def train(run: str, stop: int | None = None) -> tuple[float, ...]:
+    def losses_of(run: str, stop: int | None = None) -> tuple[float, ...]:
         here = Slice("cpu", stop_after_steps=stop)
-        return study(chosen, balls, lesson, tmp_path / run, here=here, report=silent).losses
+        return train(chosen, balls, task, tmp_path / run, here=here, report=silent).losses
 
-    losses = train("whole")
-    assert train("parts", 25) + train("parts") == losses
+    losses = losses_of("whole")
+    assert losses_of("parts", 25) + losses_of("parts") == losses
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
@@ -138,7 +140,7 @@ class Counting:
 
 def test_batches_made_ahead_are_those_of_their_steps() -> None:
     source = Counting()
-    ahead = Ahead(source)
+    ahead = PrefetchedBatches(source)
     for step in (0, 1, 2, 3):
         assert float(ahead.at(step, None).image_bczyx[0, 0, 0, 0, 0]) == step
     for step in (7, 3):  # as when a training is resumed
@@ -150,7 +152,7 @@ def test_batches_made_ahead_are_those_of_their_steps() -> None:
 
 
 def test_what_goes_wrong_ahead_is_told_when_its_step_comes() -> None:
-    ahead = Ahead(Counting(fails_at=1))
+    ahead = PrefetchedBatches(Counting(fails_at=1))
     ahead.at(0, None)
     with pytest.raises(LookupError, match="no such batch"):
         ahead.at(1, None)

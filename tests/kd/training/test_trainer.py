@@ -17,10 +17,10 @@ from kd.networks import checkpoint
 from kd.networks.precision import autocast
 from kd.recipe.choices import Augment
 from kd.recipe.read import read_recipe
-from kd.training.loop import Pupil, learn
+from kd.training.loop import TrainingRun, learn
 from kd.training.runs import new_network
-from kd.training.steps import held_out, lesson_names, study
-from kd.training.tasks import Lesson, identity, lineage
+from kd.training.steps import held_out, train, training_cases
+from kd.training.tasks import TrainingTask, identity, lineage
 from kd.training.trainer import (
     CHECKPOINT,
     Outcome,
@@ -51,15 +51,15 @@ def _train(
 ) -> Outcome:
     here = Slice("cpu", stop_after_steps=stop_after)
     chosen = recipe(**training)
-    lesson = Lesson("small", lesson_names(chosen, folder, None))
-    return study(chosen, folder, lesson, run, here=here, report=silent)
+    task = TrainingTask("small", training_cases(chosen, folder, None))
+    return train(chosen, folder, task, run, here=here, report=silent)
 
 
 def test_two_small_cases_are_learned_by_heart(folder: Path, tmp_path: Path) -> None:
     still = Augment(**dict.fromkeys(EFFECTS, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]
     chosen = msgspec.structs.replace(recipe(steps=200), augment=still)
-    lesson = Lesson("teacher", lesson_names(chosen, folder, None))
-    study(chosen, folder, lesson, tmp_path, here=Slice("cpu"), report=silent)
+    task = TrainingTask("teacher", training_cases(chosen, folder, None))
+    train(chosen, folder, task, tmp_path, here=Slice("cpu"), report=silent)
     network, story = averaged_network(new_network(chosen, "teacher"), tmp_path, CPU)
     assert story["step"] == 200
     cases = read_cases(chosen, folder, ["ball_0", "ball_1"])
@@ -118,10 +118,10 @@ def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> Non
         return outputs[0].square().mean()
 
     chosen = recipe(steps=1, patch_zyx=[8, 12, 8])
-    cases = read_cases(chosen, folder, lesson_names(chosen, folder, None))
+    cases = read_cases(chosen, folder, training_cases(chosen, folder, None))
     batches = Batches(cases, chosen.training_patch_zyx, chosen.training, CPU)
     trainer = Trainer(new_network(chosen, "small"), chosen.training, chosen.augment, "x", CPU)
-    learn([Pupil(trainer, objective, tmp_path)], batches)
+    learn([TrainingRun(trainer, objective, tmp_path)], batches)
     assert seen == [(8, 12, 8)]
     small = _train(folder, tmp_path / "small", patch_zyx=[8, 12, 8])
     assert small.losses != _train(folder, tmp_path / "whole").losses, "study takes it too"
@@ -199,10 +199,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     batches = Batches(cases, (16, 16, 16), chosen.training, CPU)
     network = new_network(chosen, "small")
     names = names_of(chosen, folder, "train")
-    bound = identity(chosen, Lesson("small", names), None, {})
+    bound = identity(chosen, TrainingTask("small", names), None, {})
     trainer = Trainer(network, chosen.training, None, bound, CPU)
     with pytest.raises(Diverged, match="step 2"):
-        learn([Pupil(trainer, lambda out, *_: out[0].sum() * math.nan, tmp_path)], batches)
+        learn([TrainingRun(trainer, lambda out, *_: out[0].sum() * math.nan, tmp_path)], batches)
     assert checkpoint.load(tmp_path / CHECKPOINT, CPU)["step"] == 2
 
 
@@ -215,7 +215,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(
     trainer = Trainer(network, chosen.training, None, "gradient", CPU)
     with pytest.raises(Diverged, match="gradient is nan at step 0"):
         # finite itself, but its slope at zero is not
-        learn([Pupil(trainer, lambda out, *_: (out[0] * 0).sum().sqrt(), tmp_path)], batches)
+        learn([TrainingRun(trainer, lambda out, *_: (out[0] * 0).sum().sqrt(), tmp_path)], batches)
     assert all(bool(weight.isfinite().all()) for weight in network.parameters())
 
 
@@ -244,23 +244,23 @@ def test_a_recipe_comes_back_from_yaml_as_it_was(tmp_path: Path) -> None:
 def test_a_training_may_begin_with_the_weights_of_another(folder: Path, tmp_path: Path) -> None:
     _train(folder, tmp_path / "first")
     chosen = recipe(steps=4)
-    names = lesson_names(chosen, folder, None)
-    lesson = Lesson("small", names, start=tmp_path / "first")
+    names = training_cases(chosen, folder, None)
+    task = TrainingTask("small", names, start=tmp_path / "first")
 
     def go_on(run: str, stop: int | None = None) -> Outcome:
         here = Slice("cpu", stop_after_steps=stop)
-        return study(chosen, folder, lesson, tmp_path / run, here=here, report=silent)
+        return train(chosen, folder, task, tmp_path / run, here=here, report=silent)
 
     whole = go_on("whole")
-    plain = Lesson("small", names)
+    plain = TrainingTask("small", names)
     here = Slice("cpu")
-    from_nothing = study(chosen, folder, plain, tmp_path / "x", here=here, report=silent)
+    from_nothing = train(chosen, folder, plain, tmp_path / "x", here=here, report=silent)
     assert whole.losses[0] < from_nothing.losses[0], "it knows something already"
     assert go_on("parts", 2).losses + go_on("parts").losses == whole.losses
     _, story = averaged_network(new_network(chosen, "small"), tmp_path / "whole", CPU)
     assert [one["step"] for one in lineage(story)] == [4, 6]
     with pytest.raises(BadCheckpoint, match="another training"):
-        study(chosen, folder, plain, tmp_path / "parts", here=here, report=silent)
+        train(chosen, folder, plain, tmp_path / "parts", here=here, report=silent)
 
 
 def test_only_a_finished_run_of_the_same_network_is_begun_with(
@@ -282,11 +282,11 @@ def test_only_a_finished_run_of_the_same_network_is_begun_with(
 
 def test_a_case_that_an_earlier_run_has_seen_cannot_judge(folder: Path, tmp_path: Path) -> None:
     chosen = recipe(steps=2)
-    first = Lesson("small", ("ball_0", "ball_1"))
-    study(chosen, folder, first, tmp_path / "first", here=Slice("cpu"), report=silent)
+    first = TrainingTask("small", ("ball_0", "ball_1"))
+    train(chosen, folder, first, tmp_path / "first", here=Slice("cpu"), report=silent)
     held = held_out(chosen, folder, 0)
     rest = tuple(name for name in first.names if name not in held)
-    lesson = Lesson("small", rest, start=tmp_path / "first")
-    study(chosen, folder, lesson, tmp_path / "then", here=Slice("cpu"), report=silent)
+    task = TrainingTask("small", rest, start=tmp_path / "first")
+    train(chosen, folder, task, tmp_path / "then", here=Slice("cpu"), report=silent)
     with pytest.raises(BadSplit, match=f"was trained on case {held[0]}"):
         score(chosen, folder, "small", tmp_path / "then", 0, device="cpu")

@@ -10,7 +10,7 @@ import torch
 from kd.commands import main
 from kd.data.soft_targets import SEEN
 from kd.networks import checkpoint
-from kd.training.tasks import seen_by
+from kd.training.tasks import cases_used_by
 from kd.training.trainer import CHECKPOINT
 from tests.support.kd_phantoms import data_set, write_recipe
 
@@ -54,7 +54,7 @@ def test_a_student_of_one_network_may_be_judged_on_what_neither_has_seen(world: 
     soft = ["--soft", str(world / "soft-0"), "--without-fold", "0"]
     assert _distill(world, "fair", *soft) == 0
     story = _story(world / "fair")
-    assert seen_by(story) == set(story["choices"]["names"]) < ALL
+    assert cases_used_by(story) == set(story["choices"]["names"]) < ALL
     assert _score(world, "fair", "0") == 0
 
 
@@ -63,7 +63,7 @@ def test_a_student_of_all_folds_is_judged_on_no_fold(
 ) -> None:
     soft = ["--soft", str(world / "runs" / "soft"), "--without-fold", "0"]
     assert _distill(world, "unfair", *soft) == 0
-    assert seen_by(_story(world / "unfair")) == ALL
+    assert cases_used_by(_story(world / "unfair")) == ALL
     assert _score(world, "unfair", "0") == 1
     assert "or one that it learnt from, was trained on case ball_" in capsys.readouterr().err
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_older_code_goes_on_and_now_tells(world: Path) -> None:
     del choices["taught_by_cases"]
     text = json.dumps(choices, separators=(",", ":"), ensure_ascii=False)
     checkpoint.save(state | {"identity": text}, path)
-    assert seen_by(_story(world / "older")) == set(choices["names"])
+    assert cases_used_by(_story(world / "older")) == set(choices["names"])
     assert _distill(world, "older", *soft) == 0
     assert "taught_by_cases" in _story(world / "older")["choices"]
 
