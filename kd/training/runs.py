@@ -37,9 +37,7 @@ def open_run(
     if imported is None:
         return averaged_network(new_network(recipe, size), run, device)
     if imported.n_classes != recipe.n_classes:
-        message = (
-            f"run {run.name} has {imported.n_classes} classes, the recipe {recipe.n_classes}"
-        )
+        message = f"run {run.name} has {imported.n_classes} classes, the recipe {recipe.n_classes}"
         raise BadTeacher(message)
     network, story = averaged_network(UNet(imported.topology, imported.n_classes), run, device)
     return Oriented(network, imported.axes).to(device).eval(), story
