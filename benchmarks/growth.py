@@ -36,7 +36,7 @@ from node.queue import (
     SegmentPayload,
     SegmentResult,
 )
-from node.states import Kind, Outcome
+from node.states import ArrivalOutcome, Kind
 
 BEGIN = 1_700_000_000.0  # of the simulated day, Unix seconds
 DAY_S = 86_400.0
@@ -169,7 +169,7 @@ def _arrive(engine: Engine, number: int, now: float) -> None:
         instances=200,
         modality="CT",
         caller_ae="SCANNER",
-        outcome=Outcome.PLANNED,
+        outcome=ArrivalOutcome.PLANNED,
         rule="all",
         package="bench/1.0",
         size="small",

@@ -7,10 +7,12 @@ Leaves to the callers: which state follows (`node.states` and `node.queue` hold 
     NodeError
     ├── Misconfigured     never starts; exit status 78
     │   └── BadPackage    a model package that cannot be trusted
-    ├── Unsuitable        an honest "not this series"            -> rejected
-    ├── Transient         may pass by itself                     -> queued again, with back-off
-    ├── Refused           the peer said no, by status name       -> failed
-    └── Defect            a bug, a killed child, a failed check  -> failed, alarm
+    ├── Unsuitable        the model cannot segment this series   -> unsuitable
+    ├── Superseded        a newer job or result replaces this    -> superseded
+    ├── Cancelled         an operator cancelled the job          -> cancelled
+    ├── Transient         a later attempt may work               -> queued again, with back-off
+    ├── RefusedByTarget   the target rejects the object for good -> failed
+    └── Defect            a bug, a killed child, a failed check  -> failed
 """
 
 from typing import ClassVar
@@ -140,13 +142,13 @@ class Conflicting(Unsuitable):
     code = "conflicting-instances"
 
 
-class Superseded(Unsuitable):
+class Superseded(NodeError):
     """Images that arrived later made a newer job for the same series."""
 
     code = "superseded"
 
 
-class Cancelled(Unsuitable):
+class Cancelled(NodeError):
     """An operator cancelled the job."""
 
     code = "cancelled"
@@ -200,10 +202,10 @@ class LeaseLost(Transient):
     code = "lease-lost"
 
 
-class Refused(NodeError):
+class RefusedByTarget(NodeError):
     """The peer said no, and will say no again."""
 
-    code = "refused"
+    code = "refused-by-target"
 
 
 class Defect(NodeError):

@@ -5,8 +5,9 @@ write lock from its first statement; times are Unix seconds that callers pass in
 Leaves to `node.queue`: every row. It is the only writer of these tables.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import CheckConstraint, Column, Engine, Float, ForeignKey, Index
 
 from node.config import Data
 from node.errors import DatabaseBusy, Misconfigured
-from node.states import Kind, Outcome, State
+from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 
 FILE_NAME = "segnode.sqlite"
 PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
@@ -23,7 +24,7 @@ UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # what a wrong or damag
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
 
 
-def _one_of(column: str, values: type[State] | type[Kind] | type[Outcome]) -> str:
+def _one_of(column: str, values: Iterable[StrEnum]) -> str:
     listed = ", ".join(f"'{value}'" for value in values)
     return f"{column} IN ({listed})"
 
@@ -59,7 +60,7 @@ arrivals = sa.Table(
     Column("first_at", Float, nullable=False),  # first instance received
     Column("last_at", Float, nullable=False),  # last instance received
     Column("planned_at", Float, nullable=False),
-    CheckConstraint(_one_of("outcome", Outcome), name="outcome"),
+    CheckConstraint(_one_of("outcome", ArrivalOutcome), name="outcome"),
     CheckConstraint("outcome = 'planned' OR job_id IS NULL", name="job_if_planned"),
     CheckConstraint("outcome = 'planned' OR code <> ''", name="code_if_not"),
     Index("ix_arrivals_once", "series_key", "inputs_digest", unique=True),
@@ -103,9 +104,11 @@ jobs = sa.Table(
     CheckConstraint("(state = 'running') = (worker IS NOT NULL)", name="worker_if_running"),
     CheckConstraint("state = 'running' OR cancel_at IS NULL", name="cancel_if_running"),
     CheckConstraint(
-        "(state IN ('done', 'rejected', 'failed')) = (finished_at IS NOT NULL)", name="finished"
+        f"({_one_of('state', sorted(ENDED))}) = (finished_at IS NOT NULL)", name="finished"
     ),
-    CheckConstraint("state NOT IN ('rejected', 'failed') OR code <> ''", name="code_if_not_done"),
+    CheckConstraint(
+        f"{_one_of('state', (State.DONE, *sorted(LIVE)))} OR code <> ''", name="code_if_not_done"
+    ),
     CheckConstraint("(kind = 'deliver') = (target <> '')", name="target_if_deliver"),
     CheckConstraint("(kind = 'deliver') = (parent_id IS NOT NULL)", name="parent_if_deliver"),
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),

@@ -1,6 +1,6 @@
-"""The states of a job and the only arrows between them, as data.
+"""The states of a job, the transitions between them as data, and the ending of a series.
 
-Promises: a pair (state, arrow) that is not in `TRANSITIONS` raises, everywhere.
+Promises: a pair (state, transition) that is not in `TRANSITIONS` raises, everywhere.
 Leaves to `node.queue`: the rows. Leaves to `node.schema`: the same rules as database constraints.
 """
 
@@ -17,49 +17,57 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
-    QUEUED = "queued"  # waits for its time and a worker
+    QUEUED = "queued"  # waits until it is due and a worker is free
     RUNNING = "running"  # a worker holds it, under a lease
     DONE = "done"
-    REJECTED = "rejected"  # an honest no: not ours to do, and nothing is broken
-    FAILED = "failed"  # something is broken: needs a person
+    UNSUITABLE = "unsuitable"  # the model cannot segment this series; nothing is broken
+    SUPERSEDED = "superseded"  # later images of the series, or their result, replace it
+    CANCELLED = "cancelled"  # by an operator
+    FAILED = "failed"  # needs a person
 
 
-class Arrow(StrEnum):
-    """Everything that can happen to a job."""
+class Transition(StrEnum):
+    """Everything that can happen to a job; the value is also the name of its event."""
 
     CLAIM = "claim"
     FINISH = "finish"
-    RETRY = "retry"  # the worker asks for another attempt, later
-    EXPIRE = "expire"  # the worker fell silent; another may claim
-    EXHAUST = "exhaust"  # the worker fell silent once too often
-    REJECT = "reject"
+    RETRY = "retry"  # a transient error: the worker queues another attempt
+    EXPIRE = "expire"  # the lease ran out; another worker may claim the job
+    EXHAUST = "exhaust"  # the lease ran out at the last allowed attempt
+    MARK_UNSUITABLE = "mark-unsuitable"
     FAIL = "fail"
-    SUPERSEDE = "supersede"  # images that came later made a newer job
-    CANCEL = "cancel"  # an operator took it from the queue
-    ASK_CANCEL = "ask-cancel"  # an operator asked the worker to stop
-    REQUEUE = "requeue"  # an operator wants another try
-    RESEND = "resend"  # an operator wants the result to be sent once more
+    SUPERSEDE = "supersede"  # later images made a newer job or result
+    CANCEL = "cancel"  # an operator cancelled it
+    REQUEST_CANCEL = "request-cancel"  # an operator cancels a running job; its worker will stop
+    REQUEUE = "requeue"  # an operator requests another attempt
+    RESEND = "resend"  # an operator requests that the result is sent once more
 
 
-TRANSITIONS: Mapping[tuple[State, Arrow], State] = MappingProxyType(
+TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
     {
-        (State.QUEUED, Arrow.CLAIM): State.RUNNING,
-        (State.QUEUED, Arrow.SUPERSEDE): State.REJECTED,
-        (State.QUEUED, Arrow.CANCEL): State.REJECTED,
-        (State.RUNNING, Arrow.FINISH): State.DONE,
-        (State.RUNNING, Arrow.RETRY): State.QUEUED,
-        (State.RUNNING, Arrow.EXPIRE): State.QUEUED,
-        (State.RUNNING, Arrow.EXHAUST): State.FAILED,
-        (State.RUNNING, Arrow.REJECT): State.REJECTED,
-        (State.RUNNING, Arrow.FAIL): State.FAILED,
-        (State.RUNNING, Arrow.ASK_CANCEL): State.RUNNING,
-        (State.REJECTED, Arrow.REQUEUE): State.QUEUED,
-        (State.FAILED, Arrow.REQUEUE): State.QUEUED,
-        (State.DONE, Arrow.RESEND): State.QUEUED,
-        (State.REJECTED, Arrow.RESEND): State.QUEUED,
-        (State.FAILED, Arrow.RESEND): State.QUEUED,
+        (State.QUEUED, Transition.CLAIM): State.RUNNING,
+        (State.QUEUED, Transition.SUPERSEDE): State.SUPERSEDED,
+        (State.QUEUED, Transition.CANCEL): State.CANCELLED,
+        (State.RUNNING, Transition.FINISH): State.DONE,
+        (State.RUNNING, Transition.RETRY): State.QUEUED,
+        (State.RUNNING, Transition.EXPIRE): State.QUEUED,
+        (State.RUNNING, Transition.EXHAUST): State.FAILED,
+        (State.RUNNING, Transition.MARK_UNSUITABLE): State.UNSUITABLE,
+        (State.RUNNING, Transition.FAIL): State.FAILED,
+        (State.RUNNING, Transition.SUPERSEDE): State.SUPERSEDED,
+        (State.RUNNING, Transition.REQUEST_CANCEL): State.RUNNING,
+        (State.RUNNING, Transition.CANCEL): State.CANCELLED,
+        (State.UNSUITABLE, Transition.REQUEUE): State.QUEUED,
+        (State.SUPERSEDED, Transition.REQUEUE): State.QUEUED,
+        (State.CANCELLED, Transition.REQUEUE): State.QUEUED,
+        (State.FAILED, Transition.REQUEUE): State.QUEUED,
+        (State.DONE, Transition.RESEND): State.QUEUED,
+        (State.UNSUITABLE, Transition.RESEND): State.QUEUED,
+        (State.SUPERSEDED, Transition.RESEND): State.QUEUED,
+        (State.CANCELLED, Transition.RESEND): State.QUEUED,
+        (State.FAILED, Transition.RESEND): State.QUEUED,
     }
 )
 
@@ -67,78 +75,85 @@ LIVE = frozenset({State.QUEUED, State.RUNNING})
 ENDED = frozenset(State) - LIVE
 
 
-class IllegalArrow(ValueError):
-    """This arrow does not leave that state."""
+class IllegalTransition(ValueError):
+    """This transition does not start from that state."""
 
-    def __init__(self, state: State, arrow: Arrow) -> None:
-        """Name both, for the operator who asked for it."""
-        super().__init__(f"a job that is {state} cannot {arrow.replace('-', ' ')}")
-        self.state, self.arrow = state, arrow
+    def __init__(self, state: State, transition: Transition) -> None:
+        """Name both, for the operator who requested it."""
+        super().__init__(f"a job that is {state} cannot {transition.replace('-', ' ')}")
+        self.state, self.transition = state, transition
 
 
-def follow(state: State, arrow: Arrow) -> State:
-    """Return the state at the end of `arrow`.
+def follow(state: State, transition: Transition) -> State:
+    """Return the state to which `transition` leads from `state`.
 
     Raises:
-        IllegalArrow: there is no such arrow from `state`.
+        IllegalTransition: there is no such transition from `state`.
     """
     try:
-        return TRANSITIONS[state, arrow]
+        return TRANSITIONS[state, transition]
     except KeyError:
-        raise IllegalArrow(state, arrow) from None
+        raise IllegalTransition(state, transition) from None
 
 
-def sources(arrow: Arrow) -> tuple[State, ...]:
-    """Return the states that `arrow` may leave."""
-    return tuple(state for state, known in TRANSITIONS if known is arrow)
+def sources(transition: Transition) -> tuple[State, ...]:
+    """Return the states from which `transition` starts."""
+    return tuple(state for state, known in TRANSITIONS if known is transition)
 
 
-class Outcome(StrEnum):
-    """What was decided about a series that arrived."""
+class ArrivalOutcome(StrEnum):
+    """The decision about a series that arrived."""
 
     PLANNED = "planned"  # a job exists
     NO_RULE = "no-rule"  # no rule matches, or one says `use: none`
-    REFUSED = "refused"  # a rule matches, but the series is unsuitable
-    HELD = "held"  # contradictory: waits for a person
+    UNSUITABLE = "unsuitable"  # a rule matches, but the model cannot segment the series
+    HELD = "held"  # the images contradict each other: waits for a person
 
 
 class Ending(StrEnum):
-    """What became of a series, as its sender would ask."""
+    """What became of a series, for its sender."""
 
     IN_PROGRESS = "in-progress"
     DELIVERED = "delivered"
     NO_RULE = "no-rule"
-    REFUSED = "refused"
+    UNSUITABLE = "unsuitable"
     FAILED = "failed"
     HELD = "held"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
 
 
 _WITHOUT_JOB = {
-    Outcome.NO_RULE: Ending.NO_RULE,
-    Outcome.REFUSED: Ending.REFUSED,
-    Outcome.HELD: Ending.HELD,
+    ArrivalOutcome.NO_RULE: Ending.NO_RULE,
+    ArrivalOutcome.UNSUITABLE: Ending.UNSUITABLE,
+    ArrivalOutcome.HELD: Ending.HELD,
+}
+_WORST_FIRST = {
+    State.FAILED: Ending.FAILED,
+    State.UNSUITABLE: Ending.UNSUITABLE,
+    State.CANCELLED: Ending.CANCELLED,
+    State.SUPERSEDED: Ending.SUPERSEDED,
 }
 
 
 def ending(
-    outcome: Outcome, segment: State | None = None, deliveries: Iterable[State] = ()
+    outcome: ArrivalOutcome, segment: State | None = None, deliveries: Iterable[State] = ()
 ) -> Ending:
     """Derive the ending of a series from its arrival and the states of its jobs.
 
-    It stays in progress until the last delivery has ended; then the worst delivery names it, so
-    that a result which one of two targets lacks is never shown as delivered.
+    The series stays in progress until its last delivery has ended. Then the worst job names the
+    ending: a result that one of two targets lacks is never shown as delivered.
 
     Raises:
-        ValueError: it was planned, yet there is no job: the rows contradict each other.
+        ValueError: the arrival is planned, but it has no job: the rows contradict each other.
     """
-    if outcome is not Outcome.PLANNED:
+    if outcome is not ArrivalOutcome.PLANNED:
         return _WITHOUT_JOB[outcome]
     if segment is None:
-        message = "a planned arrival has a job"
+        message = "a planned arrival has no job"
         raise ValueError(message)
     states = {segment, *deliveries}
     if states & LIVE:
         return Ending.IN_PROGRESS
-    if State.FAILED in states:
-        return Ending.FAILED
-    return Ending.REFUSED if State.REJECTED in states else Ending.DELIVERED
+    worst = (end for state, end in _WORST_FIRST.items() if state in states)
+    return next(worst, Ending.DELIVERED)

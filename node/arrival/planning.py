@@ -15,7 +15,7 @@ from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
 from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
 from node.series import Header, Survey, is_slice, survey
-from node.states import Outcome
+from node.states import ArrivalOutcome
 
 # Modalities of results and documents, ours and those of others: never the input of a model
 NO_IMAGES = {
@@ -58,7 +58,7 @@ class Facts:
 class Decision:
     """The decision about one series: planned, held, unsuitable or no rule, with the reason."""
 
-    outcome: Outcome
+    outcome: ArrivalOutcome
     code: str = ""
     reason: str = ""
     advice: str = ""
@@ -119,7 +119,9 @@ def plan(
     """
     if all(header.modality in NO_IMAGES for header in headers):
         kind = headers[0].modality
-        return Decision(Outcome.NO_RULE, NotAnImage.code, f"{kind} objects are results, not images")
+        return Decision(
+            ArrivalOutcome.NO_RULE, NotAnImage.code, f"{kind} objects are results, not images"
+        )
     found, problem = try_survey(headers)
     facts = facts_of(headers, found, caller)
     mismatches = []
@@ -131,15 +133,15 @@ def plan(
         mismatches.append(f"{rule.name}: {mismatch}")
     reason = "; ".join(mismatches) or "there are no rules"
     advice = "Add or widen a rule in the configuration if this series should be segmented."
-    return Decision(Outcome.NO_RULE, "no-rule", f"no rule matched ({reason})", advice)
+    return Decision(ArrivalOutcome.NO_RULE, "no-rule", f"no rule matched ({reason})", advice)
 
 
 def decision_for(problem: NodeError) -> Decision:
     """Return the decision for `problem`: contradicting instances are held, others unsuitable."""
     if problem.code != Conflicting.code:
-        return Decision(Outcome.REFUSED, problem.code, problem.message, problem.advice)
+        return Decision(ArrivalOutcome.UNSUITABLE, problem.code, problem.message, problem.advice)
     advice = " ".join(part for part in (problem.advice, HELD_ADVICE) if part)
-    return Decision(Outcome.HELD, problem.code, problem.message, advice)
+    return Decision(ArrivalOutcome.HELD, problem.code, problem.message, advice)
 
 
 def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | None]:
@@ -159,7 +161,11 @@ def _apply(
 ) -> Decision:
     if rule.use == "none":
         return Decision(
-            Outcome.NO_RULE, "rule-says-none", f"rule {rule.name} uses no model", "", rule.name
+            ArrivalOutcome.NO_RULE,
+            "rule-says-none",
+            f"rule {rule.name} uses no model",
+            "",
+            rule.name,
         )
     package = uses[rule.name].package
     if problem is None and found is not None:
@@ -167,7 +173,7 @@ def _apply(
             check_input(package.manifest.input, found.grid, facts.modality)
         except Unsuitable as exc:
             problem = exc
-    decision = Decision(Outcome.PLANNED) if problem is None else decision_for(problem)
+    decision = Decision(ArrivalOutcome.PLANNED) if problem is None else decision_for(problem)
     return replace(
         decision,
         rule=rule.name,
@@ -186,7 +192,7 @@ def _chosen(
     waiting: int,
 ) -> Decision:
     """Replace `auto` by a size and an engine: a job names both."""
-    if decision.outcome is not Outcome.PLANNED or decision.survey is None:
+    if decision.outcome is not ArrivalOutcome.PLANNED or decision.survey is None:
         return decision
     choice = choose(uses[decision.rule], decision.survey.grid, measured, waiting)
     return replace(decision, size=choice.size, engine=choice.engine, why=choice.why)

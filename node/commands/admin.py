@@ -18,7 +18,7 @@ from node.commands.exits import explained
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.trust import engine_said, golden_checks, memory_said
 from node.config import Caller, Config, Target, is_network, load_text
-from node.errors import Misconfigured, NodeError, Refused
+from node.errors import Misconfigured, NodeError, RefusedByTarget
 from node.package import uses
 from node.sender import send_echo
 
@@ -138,11 +138,11 @@ def _echo(config: Config, name: str, target: Target) -> str:
     if not takes[target.seg]:
         message = f"{target.ae} does not accept a {target.seg} segmentation"
         advice = f"Register the SOP class there, or change targets.{name}.seg."
-        raise Refused(message, advice=advice)
+        raise RefusedByTarget(message, advice=advice)
     if target.report and not answer.takes_report:
         message = f"{target.ae} does not accept a report (Comprehensive 3D SR Storage)"
         advice = f"Register the SOP class there, or set targets.{name}.report to false."
-        raise Refused(message, advice=advice)
+        raise RefusedByTarget(message, advice=advice)
     echo = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
     report = " and the report" if target.report else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"

@@ -23,7 +23,7 @@ from node.commands.options import (
 from node.commands.story import because, print_story
 from node.config import AUTO, Config
 from node.inbox import Inbox
-from node.states import IllegalArrow, Kind, State
+from node.states import ENDED, IllegalTransition, Kind, State
 
 INBOX_FOLDERS = ("tmp", "series", "notes")
 
@@ -50,7 +50,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     listed.add_argument("--limit", type=whole, default=30, help="how many (default: 30)")
     listed.set_defaults(run=_jobs_list)
     show = actions.add_parser("show", help="everything about one job")
-    retry = actions.add_parser("retry", help="queue a failed or rejected job again")
+    retry = actions.add_parser("retry", help="queue a job again that ended without a result")
     cancel = actions.add_parser("cancel", help="take a job from the queue, or stop it")
     resend = actions.add_parser("resend", help="send a result again; make it again if it is gone")
     for action, run in (
@@ -233,7 +233,7 @@ def _jobs_retry(chosen: argparse.Namespace) -> int:
 def _jobs_cancel(chosen: argparse.Namespace) -> int:
     _, engine = _open(chosen)
     job = _guarded(lambda: queue.cancel(engine, chosen.job, time.time()))
-    said = "cancelled" if job.state is State.REJECTED else "asked to stop"
+    said = "cancelled" if job.state is State.CANCELLED else "will be stopped by its worker"
     return _tell(chosen, job, said)
 
 
@@ -259,7 +259,7 @@ def _became(engine: sa.Engine, job_id: int | None) -> str:
     if job_id is None:
         return "no job; `segnode explain` says why"
     state = queue.get(engine, job_id).state
-    ended_badly = state in (State.REJECTED, State.FAILED)
+    ended_badly = state in ENDED - {State.DONE}
     more = f"; `segnode jobs retry {job_id}` queues it again" if ended_badly else ""
     return f"job {job_id} is {state}{more}"
 
@@ -268,7 +268,7 @@ def _guarded(act: Any) -> queue.Job:
     """Turn the queue's refusals into sentences for a person."""
     try:
         job: queue.Job = act()
-    except (LookupError, IllegalArrow, queue.SameWork, queue.Outdated) as exc:
+    except (LookupError, IllegalTransition, queue.SameWork, queue.Outdated) as exc:
         raise NothingFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
     return job
 

@@ -7,7 +7,7 @@ from node.arrival import Decision
 from node.config import Config
 from node.housekeeping.look import Look
 from node.inbox import read_series
-from node.states import Outcome
+from node.states import ArrivalOutcome
 
 
 def rows(
@@ -35,7 +35,7 @@ def rows(
         package=package.name if package else "",
         size=decision.size,
     )
-    job = _job(look, decision, config, now) if decision.outcome is Outcome.PLANNED else None
+    job = _job(look, decision, config, now) if decision.outcome is ArrivalOutcome.PLANNED else None
     return arrival, job
 
 

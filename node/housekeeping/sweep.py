@@ -41,7 +41,7 @@ from node.inbox import (
 )
 from node.package import Use
 from node.series import Header, read_headers
-from node.states import Kind, Outcome, State
+from node.states import ArrivalOutcome, Kind, State
 
 UNPLANNED = "planning this series failed"
 
@@ -178,7 +178,7 @@ class Sweep:
             return False
         advice = "Report it with the log; when it is mended, `segnode jobs replan UID` goes on."
         error = Defect(UNPLANNED, advice=advice)
-        held = Decision(Outcome.HELD, error.code, error.message, error.advice)
+        held = Decision(ArrivalOutcome.HELD, error.code, error.message, error.advice)
         self._record(self._look_at(folder, files, (), None, now), held, now)
         return True
 

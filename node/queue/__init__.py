@@ -1,16 +1,6 @@
-"""The queue: the only writer of the database, whose functions are the only arrows."""
+"""The queue: the only writer of the database, whose functions are the only transitions."""
 
 from node.queue.arrive import Recorded, decide_again, record_arrival
-from node.queue.arrows import (
-    claim,
-    expire_leases,
-    extend,
-    fail,
-    finish_delivery,
-    finish_segment,
-    reject,
-    retry_later,
-)
 from node.queue.operate import NoSuchJob, Outdated, SameWork, cancel, requeue, resend
 from node.queue.payloads import (
     DeliverPayload,
@@ -37,13 +27,22 @@ from node.queue.read import (
     waiting_for,
 )
 from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
-from node.queue.settle import Decision, Policy, as_node_error, backoff_s, decide, settle
+from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
+from node.queue.transitions import (
+    claim,
+    end,
+    expire_leases,
+    extend,
+    fail,
+    finish_delivery,
+    finish_segment,
+    retry_later,
+)
 from node.queue.upkeep import came_again, forget, forget_remarks, heartbeat, note
 
 __all__ = [
     "Arrival",
     "Beat",
-    "Decision",
     "DeliverPayload",
     "DeliverResult",
     "Destination",
@@ -53,6 +52,7 @@ __all__ = [
     "NewArrival",
     "NewDelivery",
     "NewSegmentJob",
+    "NextTransition",
     "NoSuchJob",
     "Outdated",
     "Policy",
@@ -73,6 +73,7 @@ __all__ = [
     "counts",
     "decide",
     "decide_again",
+    "end",
     "events_of",
     "expire_leases",
     "extend",
@@ -87,7 +88,6 @@ __all__ = [
     "note",
     "oldest_queued_at",
     "record_arrival",
-    "reject",
     "remarks",
     "requeue",
     "resend",

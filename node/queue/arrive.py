@@ -12,7 +12,7 @@ from node.queue import payloads
 from node.queue.moves import error_values, insert_job, move
 from node.queue.rows import NewArrival, NewSegmentJob
 from node.schema import arrivals, events, jobs
-from node.states import Arrow, Kind, Outcome, State
+from node.states import ArrivalOutcome, Kind, State, Transition
 
 
 class Recorded(NamedTuple):
@@ -33,7 +33,7 @@ def record_arrival(
     The same work under another arrival is not queued again; the arrival points to that job. What
     `remark` says of the images becomes part of the story.
     """
-    assert (job is not None) == (arrival.outcome is Outcome.PLANNED)
+    assert (job is not None) == (arrival.outcome is ArrivalOutcome.PLANNED)
     with engine.begin() as connection:
         known = connection.execute(
             sa.select(arrivals.c.id, arrivals.c.job_id).where(_same(arrival))
@@ -59,7 +59,7 @@ def decide_again(
     with engine.begin() as connection:
         made = connection.execute(
             sa.update(arrivals)
-            .where(_same(arrival), arrivals.c.outcome != Outcome.PLANNED.value)
+            .where(_same(arrival), arrivals.c.outcome != ArrivalOutcome.PLANNED.value)
             .values(**_values(arrival), planned_at=now)
             .returning(arrivals.c.id)
         ).scalar_one_or_none()
@@ -83,11 +83,10 @@ def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
 
 def _that_gave_way(arrival: NewArrival) -> sa.Select[int]:
     """Select the recorded arrival if its job was superseded."""
-    ended = sa.and_(jobs.c.state == State.REJECTED.value, jobs.c.code == Superseded.code)
     return (
         sa.select(arrivals.c.id)
         .join(jobs, jobs.c.id == arrivals.c.job_id)
-        .where(_same(arrival), ended)
+        .where(_same(arrival), jobs.c.state == State.SUPERSEDED.value)
     )
 
 
@@ -141,9 +140,10 @@ def _give_job(
     error = Superseded("a newer job was made for the same series")
     move(
         connection,
-        Arrow.SUPERSEDE,
+        Transition.SUPERSEDE,
         now,
         sa.and_(
+            schema.QUEUED,  # a running segmentation ends first
             jobs.c.kind == Kind.SEGMENT.value,
             jobs.c.study_uid == arrival.study_uid,  # some devices reuse series UIDs
             jobs.c.series_uid == arrival.series_uid,

@@ -1,4 +1,4 @@
-"""The one way in which a job changes state: an arrow, its row and its event, in one transaction."""
+"""Move a job from state to state: the row and its event change in one transaction."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from node import schema
 from node.errors import Cancelled, NodeError
 from node.queue import rows
 from node.queue.rows import Job
-from node.states import ENDED, Arrow, Kind, State, follow, sources
+from node.states import ENDED, Kind, State, Transition, follow, sources
 
 NO_ERROR = {"code": "", "reason": "", "advice": ""}
 _NOBODY: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
@@ -17,15 +17,15 @@ _NOBODY: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": Non
 
 def move(
     connection: sa.Connection,
-    arrow: Arrow,
+    transition: Transition,
     now: float,
     where: sa.ColumnElement[bool],
     values: dict[str, Any] | None = None,
     detail: str | Callable[[Job], str] = "",
 ) -> list[Job]:
-    """Take every job that matches `where` along `arrow`; return them as they are afterwards."""
-    starts = sources(arrow)
-    end = follow(starts[0], arrow)
+    """Apply `transition` to every job that matches `where`; return them as they are afterwards."""
+    starts = sources(transition)
+    end = follow(starts[0], transition)
     changes: dict[str, Any] = {"state": end.value, "updated_at": now}
     if end is not State.RUNNING:
         changes |= _NOBODY
@@ -38,7 +38,7 @@ def move(
     )
     moved = [rows.job(row) for row in found.mappings().all()]
     for job in moved:
-        tell(connection, job, arrow.value, now, detail(job) if callable(detail) else detail)
+        tell(connection, job, transition.value, now, detail(job) if callable(detail) else detail)
     return moved
 
 

@@ -7,8 +7,8 @@ from node.queue import rows
 from node.queue.moves import cancelled, error_values, fresh, move
 from node.queue.precedence import give_way, outdated
 from node.queue.rows import Job
-from node.schema import jobs
-from node.states import TRANSITIONS, Arrow, IllegalArrow
+from node.schema import QUEUED, jobs
+from node.states import TRANSITIONS, IllegalTransition, Transition
 
 
 class NoSuchJob(LookupError):
@@ -36,15 +36,15 @@ class Outdated(ValueError):
 
 
 def requeue(engine: Engine, job_id: int, now: float) -> Job:
-    """Give a failed or rejected job a fresh start, for an operator.
+    """Give a job that ended without a result a fresh start, for an operator.
 
     Raises:
         NoSuchJob: no job has this number.
-        IllegalArrow: the job has not ended, or is done.
+        IllegalTransition: the job has not ended, or is done.
         SameWork: the same work waits, runs or is done under another number.
         Outdated: a delivery whose target gets, or has, a newer result of the series.
     """
-    return _again(engine, job_id, Arrow.REQUEUE, now)
+    return _again(engine, job_id, Transition.REQUEUE, now)
 
 
 def resend(engine: Engine, job_id: int, now: float) -> Job:
@@ -55,18 +55,18 @@ def resend(engine: Engine, job_id: int, now: float) -> Job:
 
     Raises:
         NoSuchJob, SameWork, Outdated: as `requeue`.
-        IllegalArrow: the job has not ended.
+        IllegalTransition: the job has not ended.
     """
-    return _again(engine, job_id, Arrow.RESEND, now)
+    return _again(engine, job_id, Transition.RESEND, now)
 
 
-def _again(engine: Engine, job_id: int, arrow: Arrow, now: float) -> Job:
+def _again(engine: Engine, job_id: int, transition: Transition, now: float) -> Job:
     wanted = sa.and_(jobs.c.id == job_id, ~outdated())
     try:
         with engine.begin() as connection:
-            moved = move(connection, arrow, now, wanted, fresh(now), "by an operator")
+            moved = move(connection, transition, now, wanted, fresh(now), "by an operator")
             if not moved:
-                return _illegal(connection, job_id, arrow)
+                return _illegal(connection, job_id, transition)
             give_way(connection, moved[0], now)
             return moved[0]
     except sa.exc.IntegrityError:
@@ -78,21 +78,22 @@ def cancel(engine: Engine, job_id: int, now: float) -> Job:
 
     Raises:
         NoSuchJob: no job has this number.
-        IllegalArrow: the job has ended.
+        IllegalTransition: the job has ended.
     """
     this = jobs.c.id == job_id
     with engine.begin() as connection:
-        moved = move(
-            connection, Arrow.CANCEL, now, this, error_values(cancelled()), "by an operator"
-        ) or move(connection, Arrow.ASK_CANCEL, now, this, {"cancel_at": now}, "by an operator")
-        return moved[0] if moved else _illegal(connection, job_id, Arrow.CANCEL)
+        values, by = error_values(cancelled()), "by an operator"
+        moved = move(connection, Transition.CANCEL, now, sa.and_(this, QUEUED), values, by) or move(
+            connection, Transition.REQUEST_CANCEL, now, this, {"cancel_at": now}, by
+        )
+        return moved[0] if moved else _illegal(connection, job_id, Transition.CANCEL)
 
 
-def _illegal(connection: sa.Connection, job_id: int, arrow: Arrow) -> Job:
+def _illegal(connection: sa.Connection, job_id: int, transition: Transition) -> Job:
     found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
     if found is None:
         raise NoSuchJob(job_id)
     state = rows.job(found).state
-    if (state, arrow) in TRANSITIONS:  # the arrow is legal, so it was held back
+    if (state, transition) in TRANSITIONS:  # the transition is legal, so it was held back
         raise Outdated(job_id)
-    raise IllegalArrow(state, arrow)
+    raise IllegalTransition(state, transition)

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from node.errors import Superseded
 from node.queue.moves import error_values, move
 from node.queue.rows import Job
-from node.schema import jobs
-from node.states import Arrow, Kind
+from node.schema import QUEUED, jobs
+from node.states import Kind, Transition
 
 _newer = jobs.alias("newer")
 
@@ -46,7 +46,9 @@ def superseded() -> Superseded:
 def give_way(connection: sa.Connection, job: Job, now: float) -> list[Job]:
     """End the waiting deliveries of the job's series that are outdated by now; return them."""
     of_series = sa.and_(
-        jobs.c.study_uid == job.study_uid, jobs.c.series_uid == job.series_uid, outdated()
+        QUEUED, jobs.c.study_uid == job.study_uid, jobs.c.series_uid == job.series_uid, outdated()
     )
     error = superseded()
-    return move(connection, Arrow.SUPERSEDE, now, of_series, error_values(error), error.message)
+    return move(
+        connection, Transition.SUPERSEDE, now, of_series, error_values(error), error.message
+    )

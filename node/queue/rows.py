@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from node.queue.payloads import DeliverPayload, SegmentPayload, decode
-from node.states import Kind, Outcome, State
+from node.states import ArrivalOutcome, Kind, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class NewArrival:
     series_key: str  # name of the folder in the inbox
     inputs_digest: str
     instances: int
-    outcome: Outcome
+    outcome: ArrivalOutcome
     first_at: float
     last_at: float
     modality: str = ""
@@ -128,7 +128,7 @@ def job(row: sa.RowMapping) -> Job:
 
 def arrival(row: sa.RowMapping) -> Arrival:
     """Make an `Arrival` of a row of `arrivals`."""
-    return Arrival(**{**_only(row, Arrival), "outcome": Outcome(row["outcome"])})
+    return Arrival(**{**_only(row, Arrival), "outcome": ArrivalOutcome(row["outcome"])})
 
 
 def event(row: sa.RowMapping) -> Event:

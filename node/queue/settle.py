@@ -1,86 +1,97 @@
-"""The class of an error decides what happens to its job: one `match`, and nowhere else."""
+"""Decide from the class of an error what happens to its job: one table, and nowhere else."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from node.errors import (
+    Cancelled,
     ChildKilled,
     Defect,
     LeaseLost,
-    Misconfigured,
     NodeError,
+    Superseded,
     Transient,
     Unsuitable,
 )
-from node.errors import Refused as PeerSaidNo
-from node.queue.arrows import fail, reject, retry_later
 from node.queue.rows import Job
-from node.states import Arrow, State
+from node.queue.transitions import end, retry_later
+from node.states import State, Transition
 
 JITTER_SHARE = 0.2  # of the delay, up or down: jobs that failed together do not return together
+TRANSITION_OF: Mapping[type[NodeError], Transition] = MappingProxyType(  # the first class that fits
+    {
+        LeaseLost: Transition.EXPIRE,  # as if this worker had stopped to extend its lease
+        Unsuitable: Transition.MARK_UNSUITABLE,
+        Superseded: Transition.SUPERSEDE,
+        Cancelled: Transition.CANCEL,
+        Transient: Transition.RETRY,
+        NodeError: Transition.FAIL,  # all others: an operator mends the cause and requeues the job
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How long one kind of work is tried again."""
+    """How long one kind of work is retried."""
 
-    give_up_after_s: float  # what may pass by itself gets so long
-    killed_attempts: int = 2  # a child that was killed may have met a busy machine, once
+    give_up_after_s: float  # transient errors are retried for so long
+    killed_attempts: int = 2  # one killed child may be due to a busy machine
     first_delay_s: float = 5.0
     longest_delay_s: float = 600.0
 
 
-class Decision(NamedTuple):
-    """Which arrow to take; for RETRY, how long to wait."""
+class NextTransition(NamedTuple):
+    """The transition that follows an error; for RETRY also the delay before the next attempt."""
 
-    arrow: Arrow
+    transition: Transition
     delay_s: float = 0.0
 
 
 def settle(engine: Engine, job: Job, error: Exception, now: float, policy: Policy) -> State | None:
-    """Let `error` end the job or queue it again; return its state, or None if it is not ours.
+    """End the job with `error` or queue it again; return its state.
 
-    A lost lease changes nothing: whoever holds the job now decides.
+    Return None and change nothing where this worker no longer holds the job: the worker that holds
+    it now decides.
     """
-    said = as_node_error(error)
-    decision = decide(job, said, now, policy)
+    known = as_node_error(error)
+    transition, delay_s = decide(job, known, now, policy)
     try:
-        match decision.arrow:
-            case Arrow.REJECT:
-                return reject(engine, job, said, now).state
-            case Arrow.RETRY:
-                return retry_later(engine, job, said, now + decision.delay_s, now).state
-            case Arrow.FAIL:
-                return fail(engine, job, said, now).state
-            case _:
+        match transition:
+            case Transition.EXPIRE:
                 return None
+            case Transition.RETRY:
+                return retry_later(engine, job, known, now + delay_s, now).state
+            case _:
+                return end(engine, job, transition, known, now).state
     except LeaseLost:
         return None
 
 
-def decide(job: Job, error: NodeError, now: float, policy: Policy) -> Decision:
-    """Return what `error` means for `job`, without touching it."""
-    match error:
-        case LeaseLost():
-            return Decision(Arrow.EXPIRE)  # as if this worker had fallen silent
-        case Unsuitable():
-            return Decision(Arrow.REJECT)
-        case Transient():
-            delay_s = backoff_s(job, policy)
-            is_over = now + delay_s - job.queued_at > policy.give_up_after_s
-            return Decision(Arrow.FAIL) if is_over else Decision(Arrow.RETRY, delay_s)
-        case ChildKilled() if job.attempts < policy.killed_attempts:
-            return Decision(Arrow.RETRY, backoff_s(job, policy))
-        case PeerSaidNo() | Misconfigured() | Defect() | NodeError():
-            # a wrong configuration is not retried: an operator mends it and asks for another try
-            return Decision(Arrow.FAIL)
+def decide(job: Job, error: NodeError, now: float, policy: Policy) -> NextTransition:
+    """Return the transition that `error` causes for `job`; change nothing."""
+    classes = (kind for kind in TRANSITION_OF if isinstance(error, kind))
+    transition = TRANSITION_OF[next(classes, NodeError)]
+    if isinstance(error, ChildKilled) and job.attempts < policy.killed_attempts:
+        transition = Transition.RETRY
+    if transition is not Transition.RETRY:
+        return NextTransition(transition)
+    delay_s = backoff_s(job, policy)
+    if now + delay_s - job.queued_at > policy.give_up_after_s and isinstance(error, Transient):
+        return NextTransition(Transition.FAIL)
+    return NextTransition(Transition.RETRY, delay_s)
 
 
 def backoff_s(job: Job, policy: Policy) -> float:
-    """Return the delay before the next attempt: doubling, with a jitter that is the job's own."""
+    """Return the delay before the next attempt, in seconds.
+
+    It doubles with each attempt up to the policy's longest delay. The jitter is derived from the
+    job and the attempt, so that it is reproducible.
+    """
     doubled = policy.first_delay_s * 2.0 ** min(max(job.attempts, 1) - 1, 30)
     seed = hashlib.sha256(f"{job.dedup_key}/{job.attempts}".encode()).digest()
     share = 1.0 + JITTER_SHARE * (seed[0] / 127.5 - 1.0)
@@ -88,9 +99,9 @@ def backoff_s(job: Job, policy: Policy) -> float:
 
 
 def as_node_error(error: Exception) -> NodeError:
-    """Return `error`, or a `Defect` that tells its type and place.
+    """Return `error`, or a `Defect` with the type and place of an unexpected exception.
 
-    An unexpected exception's text may hold values of a header, so it is not kept.
+    The exception's text may quote values of a header, so it is not kept.
     """
     if isinstance(error, NodeError):
         return error

@@ -31,7 +31,7 @@ def note(  # noqa: PLR0913  an event has this many columns
     series_uid: str = "",
     job_id: int | None = None,
 ) -> None:
-    """Add a line to a story that is no arrow: a repaired header, a series that was pruned."""
+    """Add a line to a story that is no transition: a repaired header, a series that was pruned."""
     with engine.begin() as connection:
         connection.execute(
             sa.insert(events).values(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 
 from node.config import Target
-from node.errors import NoResponse, Refused
+from node.errors import NoResponse, RefusedByTarget
 from node.sender import statuses
 from node.sender.peer import Context, Patience, Peer, association, gone
 
@@ -19,7 +19,7 @@ def send_files(target: Target, calling_ae: str, files: Sequence[Path]) -> None:
     """Send `files` in their order and release.
 
     Raises:
-        PeerUnreachable, PeerBusy, NoResponse, Refused: at the first that is not stored.
+        PeerUnreachable, PeerBusy, NoResponse, RefusedByTarget: at the first that is not stored.
     """
     peer = Peer(target.ae, target, calling_ae, Patience(answer_s=ANSWER_S))
     kinds: dict[str, set[str]] = {}
@@ -42,4 +42,4 @@ def _send(peer: Peer, contexts: Sequence[Context], files: Sequence[Path]) -> Non
                 raise gone(peer, "C-STORE")
             if answer.Status != 0:
                 message = f"{peer.place} answered {statuses.name(int(answer.Status))}"
-                raise Refused(message, advice="See its log.")
+                raise RefusedByTarget(message, advice="See its log.")

@@ -7,7 +7,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
 from node.config import Target
-from node.errors import Refused
+from node.errors import RefusedByTarget
 from node.sender import statuses
 from node.sender.peer import Patience, Peer, accepts, association, gone
 from node.sender.store import EXPLICIT, FIND, IMPLICIT
@@ -37,7 +37,7 @@ def send_echo(
 
     Raises:
         PeerUnreachable, PeerBusy, NoResponse: not now.
-        Refused: not with this AE title, or C-ECHO itself is refused.
+        RefusedByTarget: not with this AE title, or C-ECHO itself is refused.
     """
     peer = Peer(name, target, calling_ae, patience or Patience())
     begun = time.monotonic()
@@ -71,4 +71,6 @@ def _echo(peer: Peer, opened: Association) -> None:
         raise gone(peer, "C-ECHO")
     if answer.Status != 0:
         message = f"{peer.place} answered C-ECHO with {statuses.name(int(answer.Status))}"
-        raise Refused(message, advice="Ask its administrator what our AE title may do there.")
+        raise RefusedByTarget(
+            message, advice="Ask its administrator what our AE title may do there."
+        )

@@ -12,7 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from node.config import Target
-from node.errors import NodeError, NoResponse, PeerBusy, PeerUnreachable, Refused
+from node.errors import NodeError, NoResponse, PeerBusy, PeerUnreachable, RefusedByTarget
 from node.inbox import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 MAX_PDU_BYTES = 131072
@@ -61,7 +61,7 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
     Raises:
         PeerUnreachable: nobody answers.
         PeerBusy: rejected for now.
-        Refused: rejected for good, or none of the contexts is accepted.
+        RefusedByTarget: rejected for good, or none of the contexts is accepted.
     """
     ae = AE(ae_title=peer.calling_ae)
     ae.implementation_class_uid = UID(IMPLEMENTATION_UID)
@@ -117,7 +117,7 @@ def _why_not(peer: Peer, opened: Association) -> NodeError:
     if opened.rejected_contexts:
         refused = ", ".join(sorted({cx.abstract_syntax.name for cx in opened.rejected_contexts}))
         advice = f"Ask whether it can store this object, or change targets.{peer.name}.seg."
-        return Refused(f"{peer.place} does not accept {refused}", advice=advice)
+        return RefusedByTarget(f"{peer.place} does not accept {refused}", advice=advice)
     return _unreachable(peer, "no association could be opened")
 
 
@@ -130,7 +130,7 @@ def _rejected(peer: Peer, answer: Any) -> NodeError:
     what, _, advice = why.partition(": ")
     number = f"source {answer.result_source}, reason {answer.diagnostic}"
     said = f"{peer.place} {what} ({number})"
-    return Refused(said, advice=f"{advice[:1].upper()}{advice[1:]}." if advice else "")
+    return RefusedByTarget(said, advice=f"{advice[:1].upper()}{advice[1:]}." if advice else "")
 
 
 def _unreachable(peer: Peer, why: str) -> PeerUnreachable:

@@ -2,7 +2,7 @@
 
 from enum import IntEnum, StrEnum
 
-from node.errors import NodeError, PeerBusy, Refused
+from node.errors import NodeError, PeerBusy, RefusedByTarget
 
 
 class StoreStatus(IntEnum):
@@ -83,4 +83,4 @@ def error(target: str, code: int) -> NodeError:
         return PeerBusy(said)
     status = known(code)
     advice = "" if status is None else _ADVICE.get(status, "")
-    return Refused(said, advice=advice or "Look into the target's log, then retry the job.")
+    return RefusedByTarget(said, advice=advice or "Look into the target's log, then retry the job.")

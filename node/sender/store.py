@@ -9,7 +9,7 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from node.errors import Defect, NoResponse, NotConfirmed, PeerBusy, PeerUnreachable, Refused
+from node.errors import Defect, NoResponse, NotConfirmed, PeerBusy, PeerUnreachable, RefusedByTarget
 from node.package.folder import file_digest
 from node.queue import DeliverPayload, DeliverResult
 from node.sender import statuses
@@ -31,7 +31,7 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
     Raises:
         Defect: the file is not the one that was verified.
         PeerUnreachable, NoResponse, PeerBusy, NotConfirmed: again later, with the same object.
-        Refused: the target will not take it.
+        RefusedByTarget: the target will not take it.
     """
     contexts: list[Context] = [(payload.sop_class_uid, [_syntax(file, payload)])]
     if peer.target.confirm == "find":
@@ -119,7 +119,7 @@ def _confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
             return _confirm(peer, opened, payload)
     except NoResponse:
         return HUNG_UP
-    except Refused:
+    except RefusedByTarget:
         return "the target refuses queries from us"
     except (PeerUnreachable, PeerBusy) as exc:
         message = f"{peer.place} said success, and went away before it answered a query"

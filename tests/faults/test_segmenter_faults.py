@@ -108,7 +108,7 @@ def test_one_child_does_several_jobs_and_survives_an_unsuitable_one(site: Site) 
         time.sleep(0.05)
     assert [end_of(site, job) for job in jobs] == [
         (State.DONE, ""),
-        (State.REJECTED, "missing-slice"),
+        (State.UNSUITABLE, "missing-slice"),
         (State.DONE, ""),
     ]
     assert len(pids) == 1
@@ -156,7 +156,7 @@ def test_a_child_that_eats_memory_is_ended_and_the_next_job_runs(tmp_path: Path)
     assert "limits.memory" in queue.get(site.engine, job_id).advice
     _, again = site.add_series(2, Phantom(seed=2, drop=(5,)))
     segmenter.run(site.limited(memory=Bytes(700 << 20)), once=True)
-    assert end_of(site, again) == (State.REJECTED, "missing-slice")
+    assert end_of(site, again) == (State.UNSUITABLE, "missing-slice")
 
 
 def test_a_cancelled_job_stops_its_child(slow_site: Site, meddle: Any) -> None:
@@ -168,7 +168,7 @@ def test_a_cancelled_job_stops_its_child(slow_site: Site, meddle: Any) -> None:
 
     meddle(slow_site, cancel)
     segmenter.run(slow_site.config, once=True)
-    assert end_of(slow_site, job_id) == (State.REJECTED, "cancelled")
+    assert end_of(slow_site, job_id) == (State.CANCELLED, "cancelled")
     assert children() == []
 
 

@@ -95,7 +95,7 @@ def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path
         Ending.FAILED.value,
         Ending.HELD.value,
         Ending.NO_RULE.value,
-        Ending.REFUSED.value,
+        Ending.UNSUITABLE.value,
     ]
     shown["node.log"] = (node.folder / "node.log").read_text(errors="replace")
     assert '"level": "error"' not in shown["node.log"], "a periodic function broke"

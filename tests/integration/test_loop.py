@@ -111,9 +111,9 @@ def test_a_missing_slice_is_refused_by_name_after_the_quiet_time(
         waiting = node.json("status", ends=ANY_HEALTH)["arriving"]
         assert [w["instances"] for w in waiting] == [len(files) - 1]
         (story,) = node.wait_for_endings(1, 90)
-        assert (story.ending, story.arrival.code) == (Ending.REFUSED, "missing-slice")
+        assert (story.ending, story.arrival.code) == (Ending.UNSUITABLE, "missing-slice")
         told = node.run("explain", story.arrival.study_uid).stdout
-        assert "ended as refused" in told
+        assert "ended as unsuitable" in told
         assert story.arrival.reason in told
 
 

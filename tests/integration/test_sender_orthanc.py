@@ -13,7 +13,7 @@ from node import queue, sender
 from node.errors import (
     NoResponse,
     PeerUnreachable,
-    Refused,
+    RefusedByTarget,
 )
 from node.sender.peer import Peer
 from node.sender.store import deliver
@@ -87,7 +87,7 @@ def test_a_pacs_that_checks_its_own_name_refuses_for_good(tmp_path: Path) -> Non
     with started(Orthanc(tmp_path / "strict"), DicomCheckCalledAet=True) as strict:
         peer = Peer("pacs", at(strict.dicom_port, "WRONG"), "SEGNODE", HASTY)
         payload = an_object(tmp_path, "pacs")
-        with pytest.raises(Refused, match="is not called WRONG") as caught:
+        with pytest.raises(RefusedByTarget, match="is not called WRONG") as caught:
             deliver(peer, payload, tmp_path / payload.file)
     assert caught.value.advice == "Correct targets.pacs.ae."
 

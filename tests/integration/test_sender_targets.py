@@ -17,7 +17,7 @@ from node.errors import (
     NotConfirmed,
     PeerBusy,
     PeerUnreachable,
-    Refused,
+    RefusedByTarget,
 )
 from node.queue import DeliverResult
 from node.sender.peer import Peer, association
@@ -54,11 +54,11 @@ def test_what_is_stored_is_delivered_with_its_warning(tmp_path: Path, code: int)
         (0xA700, PeerBusy),
         (0xA7AB, PeerBusy),
         (0x0110, PeerBusy),
-        (0x0122, Refused),
-        (0x0124, Refused),
-        (0xA900, Refused),
-        (0xC000, Refused),
-        (0xC123, Refused),
+        (0x0122, RefusedByTarget),
+        (0x0124, RefusedByTarget),
+        (0xA900, RefusedByTarget),
+        (0xC000, RefusedByTarget),
+        (0xC123, RefusedByTarget),
     ],
 )
 def test_what_is_not_stored_is_told_by_name(
@@ -121,7 +121,7 @@ def test_a_peer_that_says_nothing_is_tried_again(tmp_path: Path) -> None:
 def test_a_target_without_a_context_for_seg_refuses_for_good(
     tmp_path: Path, contexts: tuple[str, ...]
 ) -> None:
-    with scripted_target(contexts=contexts) as peer, pytest.raises(Refused) as caught:
+    with scripted_target(contexts=contexts) as peer, pytest.raises(RefusedByTarget) as caught:
         attempt(peer, tmp_path)
     assert caught.value.advice
 
@@ -144,7 +144,10 @@ def test_a_target_without_a_context_for_seg_refuses_for_good(
 def test_a_rejected_association_is_refused_with_advice(
     tmp_path: Path, settings: dict[str, Any], message: str, advice: str
 ) -> None:
-    with scripted_target(**settings) as peer, pytest.raises(Refused, match=message) as caught:
+    with (
+        scripted_target(**settings) as peer,
+        pytest.raises(RefusedByTarget, match=message) as caught,
+    ):
         attempt(peer, tmp_path)
     assert caught.value.advice == advice
 
@@ -192,7 +195,7 @@ def test_a_refusal_is_final_and_an_operator_can_retry(tmp_path: Path) -> None:
         (job,) = post.add("pacs")
         sender.run(post.config, once=True)
         sender.run(post.config, once=True)
-        assert states(post)["pacs"] == (State.FAILED, "refused")
+        assert states(post)["pacs"] == (State.FAILED, "refused-by-target")
         assert len(peer.stored) == 1  # no loop on a permanent refusal
         queue.requeue(post.engine, job.id, time.time())
         sender.run(post.config, once=True)

@@ -200,7 +200,7 @@ def test_the_same_work_is_never_there_twice(engine: sa.Engine, state: str) -> No
 
 
 def test_a_claim_reads_no_more_than_the_index(engine: sa.Engine) -> None:
-    from node.queue.arrows import _due  # noqa: PLC0415
+    from node.queue.transitions import _due  # noqa: PLC0415
     from node.states import Kind  # noqa: PLC0415
 
     for kind, target in ((Kind.SEGMENT, ""), (Kind.DELIVER, "pacs")):

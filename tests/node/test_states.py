@@ -8,53 +8,59 @@ from node.states import (
     ENDED,
     LIVE,
     TRANSITIONS,
-    Arrow,
+    ArrivalOutcome,
     Ending,
-    IllegalArrow,
-    Outcome,
+    IllegalTransition,
     State,
+    Transition,
     ending,
     follow,
     sources,
 )
 
-# written out once more on purpose: a change of the table has to be made twice
+# Written out once more on purpose: whoever changes the table changes it twice
 GOOD = {
     ("queued", "claim"): "running",
-    ("queued", "supersede"): "rejected",
-    ("queued", "cancel"): "rejected",
+    ("queued", "supersede"): "superseded",
+    ("queued", "cancel"): "cancelled",
     ("running", "finish"): "done",
     ("running", "retry"): "queued",
     ("running", "expire"): "queued",
     ("running", "exhaust"): "failed",
-    ("running", "reject"): "rejected",
+    ("running", "mark-unsuitable"): "unsuitable",
     ("running", "fail"): "failed",
-    ("running", "ask-cancel"): "running",
-    ("rejected", "requeue"): "queued",
+    ("running", "supersede"): "superseded",
+    ("running", "request-cancel"): "running",
+    ("running", "cancel"): "cancelled",
+    ("unsuitable", "requeue"): "queued",
+    ("superseded", "requeue"): "queued",
+    ("cancelled", "requeue"): "queued",
     ("failed", "requeue"): "queued",
     ("done", "resend"): "queued",
-    ("rejected", "resend"): "queued",
+    ("unsuitable", "resend"): "queued",
+    ("superseded", "resend"): "queued",
+    ("cancelled", "resend"): "queued",
     ("failed", "resend"): "queued",
 }
-ALL = sorted((state.value, arrow.value) for state, arrow in product(State, Arrow))
+ALL = sorted((state.value, transition.value) for state, transition in product(State, Transition))
 
 
-@pytest.mark.parametrize(("state", "arrow"), ALL)
-def test_every_pair_is_an_arrow_or_raises(state: str, arrow: str) -> None:
-    if (state, arrow) in GOOD:
-        assert follow(State(state), Arrow(arrow)) == GOOD[state, arrow]
+@pytest.mark.parametrize(("state", "transition"), ALL)
+def test_every_pair_is_a_transition_or_raises(state: str, transition: str) -> None:
+    if (state, transition) in GOOD:
+        assert follow(State(state), Transition(transition)) == GOOD[state, transition]
     else:
-        with pytest.raises(IllegalArrow, match=f"a job that is {state} cannot"):
-            follow(State(state), Arrow(arrow))
+        with pytest.raises(IllegalTransition, match=f"a job that is {state} cannot"):
+            follow(State(state), Transition(transition))
 
 
-@pytest.mark.parametrize("arrow", Arrow)
-def test_an_arrow_has_one_end_wherever_it_begins(arrow: Arrow) -> None:
-    assert len({follow(state, arrow) for state in sources(arrow)}) == 1
+@pytest.mark.parametrize("transition", Transition)
+def test_a_transition_leads_to_one_state_from_every_source(transition: Transition) -> None:
+    assert len({follow(state, transition) for state in sources(transition)}) == 1
 
 
 def test_only_a_person_leaves_done_and_every_state_can_be_reached() -> None:
-    assert [a for state, a in TRANSITIONS if state is State.DONE] == [Arrow.RESEND]
+    assert [a for state, a in TRANSITIONS if state is State.DONE] == [Transition.RESEND]
     assert set(TRANSITIONS.values()) == set(State)
     assert not LIVE & ENDED
     assert set(State) == LIVE | ENDED
@@ -62,10 +68,11 @@ def test_only_a_person_leaves_done_and_every_state_can_be_reached() -> None:
 
 def test_the_table_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
-        TRANSITIONS[State.DONE, Arrow.CLAIM] = State.RUNNING  # type: ignore[index]
+        TRANSITIONS[State.DONE, Transition.CLAIM] = State.RUNNING  # type: ignore[index]
 
 
-Q, R, D, X, F = State.QUEUED, State.RUNNING, State.DONE, State.REJECTED, State.FAILED
+Q, R, D, F = State.QUEUED, State.RUNNING, State.DONE, State.FAILED
+U, S, C = State.UNSUITABLE, State.SUPERSEDED, State.CANCELLED
 
 
 @pytest.mark.parametrize(
@@ -73,41 +80,46 @@ Q, R, D, X, F = State.QUEUED, State.RUNNING, State.DONE, State.REJECTED, State.F
     [
         (Q, [], Ending.IN_PROGRESS),
         (R, [], Ending.IN_PROGRESS),
-        (X, [], Ending.REFUSED),
+        (U, [], Ending.UNSUITABLE),
+        (S, [], Ending.SUPERSEDED),
+        (C, [], Ending.CANCELLED),
         (F, [], Ending.FAILED),
         (D, [D], Ending.DELIVERED),
         (D, [D, D], Ending.DELIVERED),
         (D, [D, Q], Ending.IN_PROGRESS),
         (D, [F, R], Ending.IN_PROGRESS),
         (D, [D, F], Ending.FAILED),
-        (D, [D, X], Ending.REFUSED),
-        (D, [X, F], Ending.FAILED),
+        (D, [D, S], Ending.SUPERSEDED),
+        (D, [S, C], Ending.CANCELLED),
+        (D, [C, F], Ending.FAILED),
     ],
 )
 def test_the_worst_delivery_names_the_ending(
     segment: State, deliveries: list[State], expected: Ending
 ) -> None:
-    assert ending(Outcome.PLANNED, segment, deliveries) is expected
+    assert ending(ArrivalOutcome.PLANNED, segment, deliveries) is expected
 
 
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        (Outcome.NO_RULE, Ending.NO_RULE),
-        (Outcome.REFUSED, Ending.REFUSED),
-        (Outcome.HELD, Ending.HELD),
+        (ArrivalOutcome.NO_RULE, Ending.NO_RULE),
+        (ArrivalOutcome.UNSUITABLE, Ending.UNSUITABLE),
+        (ArrivalOutcome.HELD, Ending.HELD),
     ],
 )
-def test_without_a_plan_the_outcome_is_the_ending(outcome: Outcome, expected: Ending) -> None:
+def test_without_a_plan_the_outcome_is_the_ending(
+    outcome: ArrivalOutcome, expected: Ending
+) -> None:
     assert ending(outcome) is expected
 
 
 def test_a_plan_without_a_job_is_a_contradiction() -> None:
-    with pytest.raises(ValueError, match="has a job"):
-        ending(Outcome.PLANNED)
+    with pytest.raises(ValueError, match="has no job"):
+        ending(ArrivalOutcome.PLANNED)
 
 
 @pytest.mark.parametrize("states", list(product(State, repeat=3)))
 def test_every_planned_series_has_exactly_one_ending(states: tuple[State, ...]) -> None:
-    found = ending(Outcome.PLANNED, states[0], states[1:])
+    found = ending(ArrivalOutcome.PLANNED, states[0], states[1:])
     assert (found is Ending.IN_PROGRESS) == bool(LIVE & set(states))

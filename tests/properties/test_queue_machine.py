@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 from node import queue, schema
 from node.errors import Cancelled, Defect, LeaseLost, PeerBusy, Unsuitable
 from node.queue import Job, Outdated, Policy, SameWork
-from node.states import TRANSITIONS, Arrow, Ending, IllegalArrow, Kind, State
+from node.states import TRANSITIONS, Ending, IllegalTransition, Kind, State, Transition
 from tests.support.rows import SEGMENTED, SENT, T0, a_delivery, a_segment_job, an_arrival
 
 LEASE_S, MOST_ATTEMPTS = 30.0, 3
@@ -120,17 +120,17 @@ class QueueMachine(RuleBasedStateMachine):
     def operate(self, data: st.DataObject, again: bool) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.known)))
         before = queue.get(self.engine, job_id)
-        arrow = Arrow.REQUEUE if again else Arrow.CANCEL
+        transition = Transition.REQUEUE if again else Transition.CANCEL
         if not again and before.state is State.RUNNING:
-            arrow = Arrow.ASK_CANCEL
+            transition = Transition.REQUEST_CANCEL
         try:
             (queue.requeue if again else queue.cancel)(self.engine, job_id, self.now)
-        except IllegalArrow:
-            assert (before.state, arrow) not in TRANSITIONS
+        except IllegalTransition:
+            assert (before.state, transition) not in TRANSITIONS
         except (SameWork, Outdated):
             assert again
         else:
-            assert (before.state, arrow) in TRANSITIONS
+            assert (before.state, transition) in TRANSITIONS
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
@@ -139,7 +139,7 @@ class QueueMachine(RuleBasedStateMachine):
         before = queue.get(self.engine, job_id)
         try:
             queue.resend(self.engine, job_id, self.now)
-        except IllegalArrow:
+        except IllegalTransition:
             assert before.state.value in LIVE
         except (SameWork, Outdated):
             assert before.state.value not in LIVE
@@ -188,7 +188,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(running) == len(set(running))
 
     @invariant()
-    def every_arrow_is_legal_and_told(self) -> None:
+    def every_transition_is_legal_and_told(self) -> None:
         state: dict[int, State] = {}
         for event in self.rows(schema.events):
             if event["job_id"] is None:
@@ -197,8 +197,8 @@ class QueueMachine(RuleBasedStateMachine):
                 assert event["job_id"] not in state
                 state[event["job_id"]] = State.QUEUED
             else:
-                arrow = Arrow(event["what"])
-                state[event["job_id"]] = TRANSITIONS[state[event["job_id"]], arrow]
+                transition = Transition(event["what"])
+                state[event["job_id"]] = TRANSITIONS[state[event["job_id"]], transition]
         assert state == {job["id"]: job["state"] for job in self.rows(schema.jobs)}
 
     @invariant()

@@ -16,7 +16,7 @@ from node.queue import (
     SegmentPayload,
     SegmentResult,
 )
-from node.states import Kind, Outcome
+from node.states import ArrivalOutcome, Kind
 
 LEASE_S = 30.0
 T0 = 1_700_000_000.0  # when stories begin, Unix seconds
@@ -35,7 +35,7 @@ def an_arrival(series: int = 1, inputs: str = "a", **changes: Any) -> NewArrival
         "instances": 3,
         "modality": "MR",
         "caller_ae": "SCANNER",
-        "outcome": Outcome.PLANNED,
+        "outcome": ArrivalOutcome.PLANNED,
         "rule": "all",
         "package": "tiny-mr/1.0",
         "size": "small",

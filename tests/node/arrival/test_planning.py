@@ -12,7 +12,7 @@ from node.arrival import Decision, plan
 from node.config import Config, load_text
 from node.package import Use, load
 from node.series import Header, read_headers
-from node.states import Outcome
+from node.states import ArrivalOutcome
 from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Phantom, make
 
@@ -79,7 +79,7 @@ HEAD = {"modality": "MR", "body_part": "HEAD", "series_description": "T1", "prot
 
 def test_the_first_rule_that_matches_wins(headers: tuple[Header, ...], models: Path) -> None:
     found = decide(changed(headers, **HEAD), models)
-    assert found.outcome is Outcome.PLANNED
+    assert found.outcome is ArrivalOutcome.PLANNED
     assert (found.rule, found.size, found.priority, found.send_to) == (
         "heads",
         "teacher",
@@ -92,13 +92,13 @@ def test_the_first_rule_that_matches_wins(headers: tuple[Header, ...], models: P
 
 def test_a_rule_may_say_that_nothing_is_done(headers: tuple[Header, ...], models: Path) -> None:
     found = decide(changed(headers, **HEAD | {"series_description": "Scout 3pl"}), models)
-    assert (found.outcome, found.rule) == (Outcome.NO_RULE, "never")
+    assert (found.outcome, found.rule) == (ArrivalOutcome.NO_RULE, "never")
     assert "never" in found.reason
 
 
 def test_no_match_says_why_for_every_rule(headers: tuple[Header, ...], models: Path) -> None:
     found = decide(changed(headers, **HEAD | {"body_part": "KNEE"}), models)
-    assert found.outcome is Outcome.NO_RULE
+    assert found.outcome is ArrivalOutcome.NO_RULE
     assert "never: description does not match" in found.reason
     assert "heads: body part does not match" in found.reason
     assert found.advice
@@ -130,7 +130,7 @@ def test_results_are_never_segmented(
 ) -> None:
     rules = RULES.replace('modality: MR, body_part: head|brain, slices: ">= 4"', "")
     found = decide(changed(headers[:1], modality=modality), models, rules)
-    assert found.outcome is Outcome.NO_RULE
+    assert found.outcome is ArrivalOutcome.NO_RULE
     assert "results" in found.reason
 
 
@@ -139,7 +139,7 @@ def test_broken_geometry_is_named_and_not_hidden_behind_no_rule(
 ) -> None:
     broken = changed(headers, **HEAD)
     found = decide((*broken[:3], *broken[4:]), models)
-    assert (found.outcome, found.code) == (Outcome.REFUSED, "missing-slice")
+    assert (found.outcome, found.code) == (ArrivalOutcome.UNSUITABLE, "missing-slice")
     assert found.rule == "heads"
 
 
@@ -148,13 +148,13 @@ def test_outside_the_models_range_is_refused_with_the_numbers(
 ) -> None:
     rules = RULES.replace("modality: MR, body", "body")
     found = decide(changed(headers, **HEAD | {"modality": "CT"}), models, rules)
-    assert (found.outcome, found.code) == (Outcome.REFUSED, "wrong-modality")
+    assert (found.outcome, found.code) == (ArrivalOutcome.UNSUITABLE, "wrong-modality")
 
 
 def test_two_patients_in_one_series_are_held(headers: tuple[Header, ...], models: Path) -> None:
     mixed = changed(headers, **HEAD)
     found = decide((*changed(mixed[:1], patient_digest="other"), *mixed[1:]), models)
-    assert (found.outcome, found.code) == (Outcome.HELD, "conflicting-instances")
+    assert (found.outcome, found.code) == (ArrivalOutcome.HELD, "conflicting-instances")
 
 
 AXIAL = (

@@ -23,7 +23,7 @@ from node.errors import (
     NotAnImage,
     OutOfMemory,
     PeerUnreachable,
-    Refused,
+    RefusedByTarget,
 )
 from tests.support.commanding import Run, configure
 from tests.support.packages import make_tiny_package
@@ -40,7 +40,7 @@ from tests.support.targets import scripted_target
         (PeerUnreachable("x"), 75),
         (Defect("x"), 70),
         (OutOfMemory("x"), 70),
-        (Refused("x"), 1),
+        (RefusedByTarget("x"), 1),
         (NodeError("x"), 1),
     ],
 )

@@ -55,7 +55,7 @@ def test_a_running_job_is_asked_to_stop(run: Run, stored: tuple[Path, str]) -> N
     engine = schema.open_configured(load(stored[0]).data)
     job = queue.claim(engine, Kind.SEGMENT, "w", time.time(), 30.0)
     assert job is not None
-    assert "asked to stop" in run("jobs", "cancel", job.id, "--config", stored[0])[1]
+    assert "will be stopped" in run("jobs", "cancel", job.id, "--config", stored[0])[1]
 
 
 def test_what_is_unknown_ends_with_one(run: Run, stored: tuple[Path, str]) -> None:

@@ -136,4 +136,4 @@ def test_the_advice_of_a_held_series_names_what_works(
     assert "--use last" in run("explain", study, *options)[1]
     assert run("jobs", "cancel", 1, *options)[0] == 0
     said = run("jobs", "replan", study, "--use", "last", *options)[1]
-    assert "job 1 is rejected; `segnode jobs retry 1` queues it again" in said
+    assert "job 1 is cancelled; `segnode jobs retry 1` queues it again" in said

@@ -57,7 +57,7 @@ def test_an_enhanced_image_with_a_gap_waits_for_more(site: Site, tmp_path: Path)
     receive(site.inbox, [enhance(gap, tmp_path / "enhanced.dcm")], T0)
     assert site.sweep.run(SETTLED) == 0
     assert site.sweep.run(QUIET) == 1
-    assert site.ends() == [(Ending.REFUSED, "missing-slice")]
+    assert site.ends() == [(Ending.UNSUITABLE, "missing-slice")]
 
 
 def test_a_restart_decides_nothing_a_second_time(site: Site, head: Made) -> None:
@@ -121,7 +121,7 @@ def test_an_unreadable_instance_refuses_the_series(site: Site, head: Made) -> No
     folder = receive(site.inbox, head.paths, T0)
     site.inbox.instances(folder)[0].path.write_bytes(b"no DICOM at all")
     site.sweep.run(QUIET)
-    assert site.ends() == [(Ending.REFUSED, "not-an-image")]
+    assert site.ends() == [(Ending.UNSUITABLE, "not-an-image")]
 
 
 @pytest.mark.parametrize("code", sorted(UNSUITABLE_PHANTOMS.keys() - {"not-an-image"}))
@@ -129,7 +129,7 @@ def test_every_bad_geometry_ends_refused_by_its_name(site: Site, tmp_path: Path,
     made = make(tmp_path / "bad", UNSUITABLE_PHANTOMS[code])
     receive(site.inbox, made.paths, T0)
     assert site.sweep.run(QUIET) == 1
-    assert site.ends() == [(Ending.REFUSED, code)]
+    assert site.ends() == [(Ending.UNSUITABLE, code)]
 
 
 def test_nothing_matches_and_the_reason_is_recorded(site: Site, tmp_path: Path) -> None:

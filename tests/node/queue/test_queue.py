@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from node import queue
 from node.errors import Defect, LeaseLost, PeerBusy, Unsuitable
 from node.queue import Job
-from node.states import Ending, Kind, Outcome, State
+from node.states import ArrivalOutcome, Ending, Kind, State, Transition
 from tests.support.rows import (
     LEASE_S,
     SEGMENTED,
@@ -36,11 +36,14 @@ def test_an_arrival_and_its_job_are_recorded_once(engine: sa.Engine) -> None:
 
 def test_an_arrival_without_a_job_keeps_the_reason(engine: sa.Engine) -> None:
     arrival = an_arrival(
-        outcome=Outcome.REFUSED, code="missing-slice", reason="slice 3 is missing", advice="Resend."
+        outcome=ArrivalOutcome.UNSUITABLE,
+        code="missing-slice",
+        reason="slice 3 is missing",
+        advice="Resend.",
     )
     assert queue.record_arrival(engine, arrival, None, T0).job_id is None
     (story,) = queue.stories(engine, study_uid="1.2.3")
-    assert story.ending is Ending.REFUSED
+    assert story.ending is Ending.UNSUITABLE
     assert story.ended_at == T0
     assert (story.arrival.code, story.arrival.reason) == ("missing-slice", "slice 3 is missing")
     assert queue.events_of(engine)[-1].detail == "slice 3 is missing Resend."
@@ -51,7 +54,7 @@ def test_late_images_supersede_a_job_that_waits(engine: sa.Engine) -> None:
     ended = queue.get(engine, old)
     assert (ended.code, ended.reason) == ("superseded", "a newer job was made for the same series")
     assert queue.get(engine, new).state is State.QUEUED
-    assert [s.ending for s in queue.stories(engine)] == [Ending.REFUSED, Ending.IN_PROGRESS]
+    assert [s.ending for s in queue.stories(engine)] == [Ending.SUPERSEDED, Ending.IN_PROGRESS]
 
 
 def test_late_images_leave_a_job_that_runs_and_wait_for_it(engine: sa.Engine) -> None:
@@ -65,7 +68,7 @@ def test_late_images_leave_a_job_that_runs_and_wait_for_it(engine: sa.Engine) ->
 
 def test_late_images_that_get_no_job_leave_the_waiting_one_alone(engine: sa.Engine) -> None:
     old = record(engine, inputs="a")
-    held = an_arrival(inputs="b", outcome=Outcome.HELD, code="conflicting-instances")
+    held = an_arrival(inputs="b", outcome=ArrivalOutcome.HELD, code="conflicting-instances")
     queue.record_arrival(engine, held, None, T0 + 1)
     assert queue.get(engine, old).state is State.QUEUED
     assert [s.ending for s in queue.stories(engine)] == [Ending.IN_PROGRESS, Ending.HELD]
@@ -88,7 +91,7 @@ def test_the_same_work_of_another_arrival_is_not_queued_again(engine: sa.Engine)
 
 
 def test_a_decision_without_a_job_can_be_taken_again(engine: sa.Engine) -> None:
-    no_rule = an_arrival(outcome=Outcome.NO_RULE, code="no-rule")
+    no_rule = an_arrival(outcome=ArrivalOutcome.NO_RULE, code="no-rule")
     first = queue.record_arrival(engine, no_rule, None, T0)
     again = queue.decide_again(engine, an_arrival(), a_segment_job(), T0 + 9)
     assert again.arrival_id == first.arrival_id
@@ -159,7 +162,9 @@ ACTS: dict[str, Act] = {
     "finish": lambda e, j: queue.finish_segment(e, j, SEGMENTED, [a_delivery()], T0 + 50),
     "deliver": lambda e, j: queue.finish_delivery(e, j, SENT, T0 + 50),
     "retry": lambda e, j: queue.retry_later(e, j, PeerBusy("x"), T0 + 60, T0 + 50),
-    "reject": lambda e, j: queue.reject(e, j, Unsuitable("x"), T0 + 50),
+    "unsuitable": lambda e, j: queue.end(
+        e, j, Transition.MARK_UNSUITABLE, Unsuitable("x"), T0 + 50
+    ),
     "fail": lambda e, j: queue.fail(e, j, Defect("x"), T0 + 50),
 }
 

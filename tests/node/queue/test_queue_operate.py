@@ -4,9 +4,9 @@ import pytest
 import sqlalchemy as sa
 
 from node import queue
-from node.errors import Cancelled, Defect, PeerBusy, Refused
-from node.queue import NoSuchJob, SameWork
-from node.states import IllegalArrow, Kind, Outcome, State
+from node.errors import Cancelled, Defect, PeerBusy, RefusedByTarget
+from node.queue import NoSuchJob, Policy, SameWork
+from node.states import ArrivalOutcome, IllegalTransition, Kind, State
 from tests.support.rows import (
     LEASE_S,
     SEGMENTED,
@@ -19,12 +19,14 @@ from tests.support.rows import (
     told,
 )
 
+POLICY = Policy(give_up_after_s=3600.0)
+
 # -- operators
 
 
 def test_a_failed_job_gets_a_fresh_start(engine: sa.Engine) -> None:
     job_id = record(engine)
-    queue.fail(engine, claim(engine), Refused("no"), T0 + 2)
+    queue.fail(engine, claim(engine), RefusedByTarget("no"), T0 + 2)
     job = queue.requeue(engine, job_id, T0 + 500)
     assert (job.state, job.attempts, job.queued_at, job.code) == (State.QUEUED, 0, T0 + 500, "")
     assert told(engine, job_id)[-1] == "requeue"
@@ -32,10 +34,10 @@ def test_a_failed_job_gets_a_fresh_start(engine: sa.Engine) -> None:
 
 def test_a_job_that_waits_or_is_done_is_not_queued_again(engine: sa.Engine) -> None:
     job_id = record(engine)
-    with pytest.raises(IllegalArrow, match="queued cannot requeue"):
+    with pytest.raises(IllegalTransition, match="queued cannot requeue"):
         queue.requeue(engine, job_id, T0)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [], T0 + 2)
-    with pytest.raises(IllegalArrow, match="done"):
+    with pytest.raises(IllegalTransition, match="done"):
         queue.requeue(engine, job_id, T0)
     with pytest.raises(NoSuchJob, match="no job 99"):
         queue.requeue(engine, 99, T0)
@@ -51,8 +53,8 @@ def test_work_that_was_queued_anew_is_not_queued_twice(engine: sa.Engine) -> Non
 
 def test_a_waiting_job_is_cancelled_at_once(engine: sa.Engine) -> None:
     job = queue.cancel(engine, record(engine), T0 + 1)
-    assert (job.state, job.code) == (State.REJECTED, "cancelled")
-    with pytest.raises(IllegalArrow, match="rejected cannot cancel"):
+    assert (job.state, job.code) == (State.CANCELLED, "cancelled")
+    with pytest.raises(IllegalTransition, match="cancelled cannot cancel"):
         queue.cancel(engine, job.id, T0 + 2)
     with pytest.raises(NoSuchJob):
         queue.cancel(engine, 99, T0)
@@ -64,8 +66,9 @@ def test_a_running_job_learns_of_its_cancelling_when_it_extends(engine: sa.Engin
     assert queue.cancel(engine, job_id, T0 + 2).state is State.RUNNING
     with pytest.raises(Cancelled) as caught:
         queue.extend(engine, job, T0 + 3, LEASE_S)
-    assert queue.reject(engine, job, caught.value, T0 + 3).code == "cancelled"
-    assert queue.get(engine, job_id).cancel_at is None
+    assert queue.settle(engine, job, caught.value, T0 + 3, POLICY) is State.CANCELLED
+    ended = queue.get(engine, job_id)
+    assert (ended.code, ended.cancel_at) == ("cancelled", None)
 
 
 def test_a_cancelled_job_is_not_tried_again(engine: sa.Engine) -> None:
@@ -78,7 +81,7 @@ def test_a_cancelled_job_is_not_tried_again(engine: sa.Engine) -> None:
         else:
             queue.expire_leases(engine, T0 + 40, 3)
         ended = queue.get(engine, job_id)
-        assert (ended.state, ended.code) == (State.REJECTED, "cancelled")
+        assert (ended.state, ended.code) == (State.CANCELLED, "cancelled")
 
 
 # -- reading and upkeep
@@ -124,7 +127,7 @@ def test_only_whole_stories_that_ended_are_forgotten(engine: sa.Engine) -> None:
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0)
     record(engine, 2)
     queue.fail(engine, claim(engine), Defect("x"), T0)
-    refused = an_arrival(3, outcome=Outcome.REFUSED, code="x")
+    refused = an_arrival(3, outcome=ArrivalOutcome.UNSUITABLE, code="x")
     queue.record_arrival(engine, refused, None, T0)
     assert queue.forget(engine, T0) == 0
     assert queue.forget(engine, T0 + 1) == 2

@@ -12,7 +12,7 @@ from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.package import uses
 from node.queue import Job, Outdated
-from node.states import Ending, IllegalArrow, Kind, State
+from node.states import Ending, IllegalTransition, Kind, State
 from tests.support.commanding import Run
 from tests.support.delivering import an_object
 from tests.support.phantoms import Made
@@ -33,7 +33,7 @@ def test_a_delivery_that_is_done_can_be_sent_once_more(engine: sa.Engine) -> Non
     job = deliver(engine, T0 + 3)
     again = queue.resend(engine, job.id, T0 + 9)
     assert (again.state, again.attempts, again.result) == (State.QUEUED, 0, "")
-    with pytest.raises(IllegalArrow):
+    with pytest.raises(IllegalTransition):
         queue.resend(engine, job.id, T0 + 10)
     assert deliver(engine, T0 + 11).deliver_payload() == job.deliver_payload()
     assert told(engine, job.id)[-3:] == ["resend", "claim", "finish"]

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from node import errors, queue, schema
 from node.errors import NodeError
 from node.queue import Job, Policy
-from node.states import Arrow, Kind, State
+from node.states import Kind, State, Transition
 from tests.support.rows import T0, a_segment_job, an_arrival
 
 POLICY = Policy(give_up_after_s=3600.0)
@@ -28,24 +28,24 @@ def job(engine: sa.Engine) -> Job:
     return found
 
 
-REJECT, FAIL, RETRY = Arrow.REJECT, Arrow.FAIL, Arrow.RETRY
+FAIL, RETRY, UNSUITABLE = Transition.FAIL, Transition.RETRY, Transition.MARK_UNSUITABLE
 TABLE = {
     errors.NodeError: FAIL,
     errors.Misconfigured: FAIL,
     errors.BadPackage: FAIL,
-    errors.Unsuitable: REJECT,
-    errors.MissingSlice: REJECT,
-    errors.OutsideModelRange: REJECT,
-    errors.Superseded: REJECT,
-    errors.Cancelled: REJECT,
+    errors.Unsuitable: UNSUITABLE,
+    errors.MissingSlice: UNSUITABLE,
+    errors.OutsideModelRange: UNSUITABLE,
+    errors.Superseded: Transition.SUPERSEDE,
+    errors.Cancelled: Transition.CANCEL,
     errors.Transient: RETRY,
     errors.PeerUnreachable: RETRY,
     errors.NoResponse: RETRY,
     errors.PeerBusy: RETRY,
     errors.NotConfirmed: RETRY,
     errors.DiskLow: RETRY,
-    errors.LeaseLost: Arrow.EXPIRE,
-    errors.Refused: FAIL,
+    errors.LeaseLost: Transition.EXPIRE,
+    errors.RefusedByTarget: FAIL,
     errors.Defect: FAIL,
     errors.ChildKilled: RETRY,  # once: see below
     errors.TimedOut: FAIL,
@@ -54,35 +54,41 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize(("kind", "arrow"), TABLE.items(), ids=lambda x: getattr(x, "__name__", x))
-def test_the_class_of_an_error_decides(job: Job, kind: type[NodeError], arrow: Arrow) -> None:
-    assert queue.decide(job, kind("x"), T0, POLICY).arrow is arrow
+@pytest.mark.parametrize(
+    ("kind", "transition"), TABLE.items(), ids=lambda x: getattr(x, "__name__", x)
+)
+def test_the_class_of_an_error_decides(
+    job: Job, kind: type[NodeError], transition: Transition
+) -> None:
+    assert queue.decide(job, kind("x"), T0, POLICY).transition is transition
 
 
 @pytest.mark.parametrize("kind", errors.known().values(), ids=lambda kind: kind.__name__)
-def test_every_known_error_has_an_arrow(job: Job, kind: type[NodeError]) -> None:
-    arrow = queue.decide(job, kind("x"), T0, POLICY).arrow
+def test_every_known_error_has_a_transition(job: Job, kind: type[NodeError]) -> None:
+    transition = queue.decide(job, kind("x"), T0, POLICY).transition
     by_class = {
-        errors.LeaseLost: Arrow.EXPIRE,
-        errors.Unsuitable: REJECT,
+        errors.LeaseLost: Transition.EXPIRE,
+        errors.Unsuitable: UNSUITABLE,
+        errors.Superseded: Transition.SUPERSEDE,
+        errors.Cancelled: Transition.CANCEL,
         errors.Transient: RETRY,
         errors.ChildKilled: RETRY,
     }
-    assert arrow is next((a for base, a in by_class.items() if issubclass(kind, base)), FAIL)
+    assert transition is next((a for base, a in by_class.items() if issubclass(kind, base)), FAIL)
 
 
 def test_a_killed_child_gets_one_more_attempt(job: Job) -> None:
     killed = errors.ChildKilled("signal 9")
-    assert queue.decide(replace(job, attempts=1), killed, T0, POLICY).arrow is RETRY
-    assert queue.decide(replace(job, attempts=2), killed, T0, POLICY).arrow is FAIL
+    assert queue.decide(replace(job, attempts=1), killed, T0, POLICY).transition is RETRY
+    assert queue.decide(replace(job, attempts=2), killed, T0, POLICY).transition is FAIL
 
 
 def test_what_may_pass_is_given_up_in_time(job: Job) -> None:
     busy = errors.PeerBusy("x")
-    assert queue.decide(job, busy, T0 + 3500, POLICY).arrow is RETRY
-    assert queue.decide(job, busy, T0 + 3599, POLICY).arrow is FAIL
+    assert queue.decide(job, busy, T0 + 3500, POLICY).transition is RETRY
+    assert queue.decide(job, busy, T0 + 3599, POLICY).transition is FAIL
     again = replace(job, queued_at=T0 + 3599)  # an operator gave it a fresh start
-    assert queue.decide(again, busy, T0 + 3599, POLICY).arrow is RETRY
+    assert queue.decide(again, busy, T0 + 3599, POLICY).transition is RETRY
 
 
 def test_delays_double_up_to_a_limit_with_a_steady_jitter(job: Job) -> None:
@@ -98,7 +104,7 @@ def test_delays_double_up_to_a_limit_with_a_steady_jitter(job: Job) -> None:
 @pytest.mark.parametrize(
     ("error", "state", "code"),
     [
-        (errors.GantryTilt("tilted by 12 degrees"), State.REJECTED, "gantry-tilt"),
+        (errors.GantryTilt("tilted by 12 degrees"), State.UNSUITABLE, "gantry-tilt"),
         (errors.DiskLow("full"), State.QUEUED, "disk-low"),
         (errors.BadPackage("altered"), State.FAILED, "bad-package"),
         (ZeroDivisionError("CANARY^NAME"), State.FAILED, "defect"),

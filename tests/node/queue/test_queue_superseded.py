@@ -84,7 +84,7 @@ def test_a_waiting_delivery_of_fewer_images_gives_way_to_the_newer_result(
     assert queue.get(engine, partial.id).state is State.QUEUED, "nothing newer is there yet"
     (whole,) = segment(engine, T0 + 4, "pacs")
     ended = queue.get(engine, partial.id)
-    assert (ended.state, ended.code) == (State.REJECTED, "superseded")
+    assert (ended.state, ended.code) == (State.SUPERSEDED, "superseded")
     assert "newer" in ended.reason
     assert told(engine, partial.id)[-1] == "supersede"
     next_one = sent_from(engine, T0 + 1000)
@@ -92,7 +92,7 @@ def test_a_waiting_delivery_of_fewer_images_gives_way_to_the_newer_result(
     assert next_one.id == whole.id
     queue.finish_delivery(engine, next_one, SENT, T0 + 1001)
     assert sent_from(engine, T0 + 5000) is None
-    assert [s.ending for s in queue.stories(engine)] == [Ending.REFUSED, Ending.DELIVERED]
+    assert [s.ending for s in queue.stories(engine)] == [Ending.SUPERSEDED, Ending.DELIVERED]
 
 
 def test_a_target_that_gets_nothing_newer_still_gets_the_older_result(engine: sa.Engine) -> None:
@@ -101,7 +101,7 @@ def test_a_target_that_gets_nothing_newer_still_gets_the_older_result(engine: sa
     record(engine, inputs="b")
     segment(engine, T0 + 2, "pacs")
     states = {job.target: queue.get(engine, job.id).state for job in older}
-    assert states == {"pacs": State.REJECTED, "viewer": State.QUEUED}
+    assert states == {"pacs": State.SUPERSEDED, "viewer": State.QUEUED}
 
 
 def test_a_delivery_in_the_works_gives_way_when_it_would_be_tried_again(
@@ -109,14 +109,14 @@ def test_a_delivery_in_the_works_gives_way_when_it_would_be_tried_again(
 ) -> None:
     held, _ = one_in_the_works(engine)
     assert queue.get(engine, held.id).state is State.RUNNING
-    assert queue.settle(engine, held, PeerBusy("x"), T0 + 4, POLICY) is State.REJECTED
+    assert queue.settle(engine, held, PeerBusy("x"), T0 + 4, POLICY) is State.SUPERSEDED
     assert queue.get(engine, held.id).code == "superseded"
 
 
 def test_a_delivery_whose_sender_fell_silent_gives_way_too(engine: sa.Engine) -> None:
     held, _ = one_in_the_works(engine)
     (ended,) = queue.expire_leases(engine, T0 + 100, 3)
-    assert (ended.id, ended.state, ended.code) == (held.id, State.REJECTED, "superseded")
+    assert (ended.id, ended.state, ended.code) == (held.id, State.SUPERSEDED, "superseded")
 
 
 def test_a_newer_result_that_was_refused_leaves_the_older_one_its_chance(
@@ -147,7 +147,7 @@ def test_an_older_result_that_is_made_later_does_not_leave(engine: sa.Engine) ->
     segment(engine, T0 + 2, "pacs")
     queue.requeue(engine, first, T0 + 3)
     older = {job.target: job for job in segment(engine, T0 + 4, "pacs", "viewer")}
-    assert (older["pacs"].state, older["pacs"].code) == (State.REJECTED, "superseded")
+    assert (older["pacs"].state, older["pacs"].code) == (State.SUPERSEDED, "superseded")
     assert older["viewer"].state is State.QUEUED, "nothing newer goes there"
 
 

@@ -3,7 +3,7 @@
 import pytest
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
-from node.errors import PeerBusy, Refused
+from node.errors import PeerBusy, RefusedByTarget
 from node.sender import statuses
 from node.sender.statuses import Meaning, StoreStatus
 
@@ -49,12 +49,12 @@ def test_what_the_standard_calls_a_failure_is_never_taken_for_success() -> None:
     assert len(failures) > 4000
     for code in set(failures) - {StoreStatus.DUPLICATE_INSTANCE}:
         error = statuses.error("pacs", code)
-        assert isinstance(error, PeerBusy | Refused)
+        assert isinstance(error, PeerBusy | RefusedByTarget)
         assert f"0x{code:04X}" in str(error)
 
 
 def test_a_refusal_says_what_to_do() -> None:
     for code in (0x0122, 0x0124, 0xC123, 0xA900, 0xDEAD):
         error = statuses.error("pacs", code)
-        assert isinstance(error, Refused)
+        assert isinstance(error, RefusedByTarget)
         assert error.advice

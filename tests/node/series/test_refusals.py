@@ -133,7 +133,7 @@ def test_an_unsuitable_series_is_explained_with_code_reason_and_advice(
     assert (status, errors) == (0, "")
     (story,) = json.loads(output)["series"]
     arrival = story["arrival"]
-    assert (story["ending"], arrival["code"]) == ("refused", expected.code)
+    assert (story["ending"], arrival["code"]) == ("unsuitable", expected.code)
     assert expected.reason in arrival["reason"]
     assert expected.advice in arrival["advice"]
     assert story["segment"] is None, "no job was made"

@@ -1,4 +1,4 @@
-"""What workers may do to a job. Each function is one arrow, in one transaction.
+"""What workers may do to a job. Each function is one transition, in one transaction.
 
 A worker is known by its name and the number of its claim, so that one that fell silent, lost its
 lease and came back cannot commit what another has taken over.
@@ -16,7 +16,7 @@ from node.queue.payloads import DeliverResult, SegmentResult
 from node.queue.precedence import give_way, outdated, superseded
 from node.queue.rows import Job, NewDelivery
 from node.schema import QUEUED, RUNNING, jobs
-from node.states import Arrow, Kind, State
+from node.states import Kind, State, Transition
 
 PRIORITIES = range(9, -1, -1)  # 9 runs first
 
@@ -43,7 +43,7 @@ def claim(
     }
     try:
         with engine.begin() as connection:
-            taken = move(connection, Arrow.CLAIM, now, jobs.c.id == due, values, _attempt)
+            taken = move(connection, Transition.CLAIM, now, jobs.c.id == due, values, _attempt)
     except sa.exc.IntegrityError:  # on PostgreSQL, another took the same series' other job just now
         return None
     return taken[0] if taken else None
@@ -101,7 +101,7 @@ def finish_delivery(engine: Engine, job: Job, result: DeliverResult, now: float)
 def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, now: float) -> Job:
     """Queue the job again, for `not_before`.
 
-    One that an operator cancelled meanwhile, or that a newer result made needless, is rejected.
+    A job that an operator cancelled meanwhile, or that a newer result supersedes, ends instead.
 
     Raises:
         LeaseLost: as `extend`; nothing was changed.
@@ -110,7 +110,7 @@ def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, n
         mine = _still_mine(job)
         moved = _unwanted(connection, now, mine) or move(
             connection,
-            Arrow.RETRY,
+            Transition.RETRY,
             now,
             mine,
             {"not_before": not_before, **error_values(error)},
@@ -119,22 +119,31 @@ def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, n
     return _one(moved, job)
 
 
-def reject(engine: Engine, job: Job, error: NodeError, now: float) -> Job:
-    """End the job with an honest no.
+def end(engine: Engine, job: Job, transition: Transition, error: NodeError, now: float) -> Job:
+    """End the job by `transition`, with the code, reason and advice of `error`.
 
     Raises:
         LeaseLost: as `extend`; nothing was changed.
     """
-    return _end(engine, job, Arrow.REJECT, error, now)
+    with engine.begin() as connection:
+        moved = move(
+            connection,
+            transition,
+            now,
+            _still_mine(job),
+            error_values(error),
+            f"{error.code}: {error}",
+        )
+    return _one(moved, job)
 
 
 def fail(engine: Engine, job: Job, error: NodeError, now: float) -> Job:
-    """End the job as broken.
+    """End the job as failed.
 
     Raises:
         LeaseLost: as `extend`; nothing was changed.
     """
-    return _end(engine, job, Arrow.FAIL, error, now)
+    return end(engine, job, Transition.FAIL, error, now)
 
 
 def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
@@ -149,8 +158,10 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
     with engine.begin() as connection:
         return [
             *_unwanted(connection, now, over),
-            *move(connection, Arrow.EXHAUST, now, sa.and_(over, used_up), error_values(gone)),
-            *move(connection, Arrow.EXPIRE, now, over, {"not_before": now, **error_values(gone)}),
+            *move(connection, Transition.EXHAUST, now, sa.and_(over, used_up), error_values(gone)),
+            *move(
+                connection, Transition.EXPIRE, now, over, {"not_before": now, **error_values(gone)}
+            ),
         ]
 
 
@@ -185,7 +196,9 @@ def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: fl
     ).mappings()
     known = [rows.job(row) for row in found.all()]
     if known:
-        return (move(connection, Arrow.RESEND, now, same, fresh(now), "made again") or known)[0]
+        return (move(connection, Transition.RESEND, now, same, fresh(now), "made again") or known)[
+            0
+        ]
     values = {
         "dedup_key": dedup_key,
         "study_uid": job.study_uid,
@@ -216,33 +229,20 @@ def _finish(
     detail: str,
 ) -> None:
     values = {"result": payloads.encode(result), **NO_ERROR}
-    _one(move(connection, Arrow.FINISH, now, _still_mine(job), values, detail), job)
+    _one(move(connection, Transition.FINISH, now, _still_mine(job), values, detail), job)
 
 
 def _unwanted(connection: sa.Connection, now: float, where: sa.ColumnElement[bool]) -> list[Job]:
-    """Reject those of the running jobs that shall not be tried again, and say why."""
+    """End the running jobs that an operator cancelled or a newer result supersedes; return them."""
     ended = []
-    for reason, error in (
-        (jobs.c.cancel_at.is_not(None), cancelled()),
-        (outdated(), superseded()),
+    for transition, reason, error in (
+        (Transition.CANCEL, jobs.c.cancel_at.is_not(None), cancelled()),
+        (Transition.SUPERSEDE, outdated(), superseded()),
     ):
-        told = f"{error.code}: {error}"
-        these = sa.and_(where, reason)
-        ended += move(connection, Arrow.REJECT, now, these, error_values(error), told)
+        detail = f"{error.code}: {error}"
+        these = sa.and_(RUNNING, where, reason)
+        ended += move(connection, transition, now, these, error_values(error), detail)
     return ended
-
-
-def _end(engine: Engine, job: Job, arrow: Arrow, error: NodeError, now: float) -> Job:
-    with engine.begin() as connection:
-        moved = move(
-            connection,
-            arrow,
-            now,
-            _still_mine(job),
-            error_values(error),
-            f"{error.code}: {error}",
-        )
-    return _one(moved, job)
 
 
 def _one(moved: list[Job], job: Job) -> Job:
