@@ -7,7 +7,6 @@ Shapes: K classes, Z Y X voxels of the prepared case.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from kd.data.cases import Case
 from kd.errors import BadTeacher
 from kd.networks.precision import autocast
 from kd.recipe.read import Recipe
+from node import durable
 from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
 
@@ -89,7 +89,8 @@ def write_maps(
     written = 0
     try:
         _claim(folder, maker)
-        (folder / SEEN).write_bytes(msgspec.json.encode(makers.has_seen))
+        durable.remove_leftovers(folder)
+        durable.write(folder / SEEN, msgspec.json.encode(makers.has_seen))
         for case in cases:
             path = folder / f"{case.name}.npy"
             if not path.exists():
@@ -104,16 +105,8 @@ def write_maps(
 
 
 def _save(found: SoftMap, path: Path) -> None:
-    fresh = path.with_suffix(".partial")
-    try:
-        with fresh.open("wb") as file:
-            np.save(file, found, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
+    with durable.replacing(path) as file:
+        np.save(file, found, allow_pickle=False)
 
 
 def _claim(folder: Path, maker: str) -> None:
@@ -126,7 +119,7 @@ def _claim(folder: Path, maker: str) -> None:
     if not path.exists() and any(folder.glob("*.npy")):
         message = f"nobody knows which teacher made the soft targets in {folder.name}"
         raise BadTeacher(message, advice="Remove that folder, or give another one")
-    path.write_text(maker, encoding="utf-8")
+    durable.write(path, maker.encode())
 
 
 def _maker(

@@ -4,7 +4,6 @@ Promises: a kill or a full disk during a save leaves the last good checkpoint as
 loaded can run no code (weights_only).
 """
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,20 @@ from typing import Any
 import torch
 
 from kd.errors import BadCheckpoint
+from node import durable
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Write `content` durably: temporary file, fsync, rename, fsync of the folder.
+    """Write `content` durably; the folder belongs to one run.
 
     Raises:
         BadCheckpoint: the disk is full or not writable; the old file is intact.
     """
-    fresh = path.with_name(path.name + ".partial")
     try:
-        with fresh.open("wb") as file:
+        durable.remove_leftovers(path.parent)
+        with durable.replacing(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except (OSError, RuntimeError) as exc:  # torch reports a failed write as RuntimeError
-        fresh.unlink(missing_ok=True)
         message = f"checkpoint {path.name} in {path.parent.name} could not be saved"
         advice = "The last one is intact: make room on the disk and start the same command again"
         raise BadCheckpoint(message, advice=advice) from exc

@@ -8,7 +8,6 @@ is kept with its digest, and compiled again where that does not fit.
 
 import hashlib
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np  # noqa: E402
 import openvino as ov  # noqa: E402
 from openvino.preprocess import PrePostProcessor  # noqa: E402
 
+from node import durable  # noqa: E402
 from node.engines import cpu  # noqa: E402
 from node.errors import BadPackage, Misconfigured  # noqa: E402
 from node.imaging.volume import FloatArray  # noqa: E402
@@ -141,10 +141,8 @@ def _keep(model: "ov.CompiledModel", kept: Path) -> None:
     stream = io.BytesIO()
     model.export_model(stream)
     network = stream.getvalue()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_name(f"{kept.name}.{os.getpid()}.unfinished")
-    unfinished.write_bytes(hashlib.sha256(network).digest() + network)
-    unfinished.replace(kept)  # no fsync: a file that a power cut spoilt does not fit its digest
+    durable.make_folder(kept.parent)
+    durable.write(kept, hashlib.sha256(network).digest() + network)
     family, _, _ = kept.name.rpartition("-")
     for old in kept.parent.glob(f"{family}-*.openvino"):
         if old != kept:

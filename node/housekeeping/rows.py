@@ -2,6 +2,8 @@
 
 import hashlib
 
+import msgspec
+
 from node import queue
 from node.arrival import Decision
 from node.config import Config
@@ -57,7 +59,7 @@ def _job(look: Look, decision: Decision, config: Config, now: float) -> queue.Ne
         created_at=now,
     )
     same_work = (look.folder.key, look.digest, decision.package.digest, decision.size, targets)
-    dedup_key = hashlib.sha256(repr(same_work).encode()).hexdigest()
+    dedup_key = hashlib.sha256(msgspec.json.encode(same_work)).hexdigest()
     return queue.NewSegmentJob(dedup_key=dedup_key, payload=payload, priority=decision.priority)
 
 

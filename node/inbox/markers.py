@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from node.inbox.disk import replace
+from node import durable
 
 State = Literal["open", "released", "aborted"]
 
@@ -56,12 +56,13 @@ class Association:
             path.write_bytes(msgspec.json.encode(self._marker(folder, "open", None)))
             self.instances[folder] = 0
 
-    def close(self, state: State, now: float, passing: Path) -> None:
+    def close(self, state: State, now: float, temporary_folder: Path) -> None:
         """Replace the `.open` markers by what became of the association."""
         for folder in self.instances:
             try:
                 marker = self._marker(folder, state, now)
-                replace(folder / f"{self.id}.{state}", msgspec.json.encode(marker), passing)
+                path = folder / f"{self.id}.{state}"
+                durable.write(path, msgspec.json.encode(marker), temporary_folder)
                 (folder / f"{self.id}.open").unlink(missing_ok=True)
                 _forget_oldest(folder)
             except FileNotFoundError:  # pruned meanwhile: nobody will ask
@@ -99,16 +100,15 @@ def closed_after(folder: Path, moment: float) -> float | None:
     return max(ends, default=None)
 
 
-def abort_open(folder: Path, now: float) -> int:
+def abort_open(folder: Path, now: float, temporary_folder: Path) -> int:
     """Turn `.open` markers into `.aborted`: their listener is gone. Return how many there were."""
     stale = list(folder.glob("*.open"))
     for path in stale:
         if not path.with_suffix(".released").exists():
             marker = msgspec.structs.replace(_read(path, "aborted"), closed=now)
-            path.write_bytes(msgspec.json.encode(marker))
-            path.rename(path.with_suffix(".aborted"))
-        else:
-            path.unlink()
+            aborted = path.with_suffix(".aborted")
+            durable.write(aborted, msgspec.json.encode(marker), temporary_folder)
+        path.unlink()
     return len(stale)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from node.inbox.disk import replace
+from node import durable
 
 MOST_NOTES = (
     1000  # distinct facts that wait to be taken; a stranger can invent AE titles without end
@@ -46,10 +46,10 @@ FULL = Note(
 class Notes:
     """The folder of notes. One process writes; another one takes."""
 
-    def __init__(self, folder: Path, passing: Path) -> None:
-        """Use `folder`, which exists; `passing` is for files being written."""
+    def __init__(self, folder: Path, temporary_folder: Path) -> None:
+        """Use `folder`, which exists; `temporary_folder` is for files being written."""
         self._folder = folder
-        self._passing = passing
+        self._temporary_folder = temporary_folder
         self._lock = threading.Lock()
 
     def add(self, note: Note, now: float) -> None:
@@ -61,7 +61,7 @@ class Notes:
                 before = _read(self._path(note))
             first, count = (before.first, before.count + 1) if before else (now, 1)
             note = msgspec.structs.replace(note, first=first, last=now, count=count)
-            replace(self._path(note), msgspec.json.encode(note), self._passing)
+            durable.write(self._path(note), msgspec.json.encode(note), self._temporary_folder)
 
     def take(self) -> list[Note]:
         """Return all notes, oldest first, each under a name that will not be counted on any more.

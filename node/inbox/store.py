@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
+from node import durable
 from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
-from node.inbox.disk import aside, replace, sync_folder
 from node.inbox.folder import RECORD, InstanceFile, SeriesFolder, SeriesRecord
 from node.inbox.keys import AGAIN, SAME, content_key, instance_name, series_key, sop_key
 from node.inbox.markers import Association, abort_open
@@ -56,15 +56,15 @@ class Inbox:
     def __init__(self, root: Path, stop_below_bytes: int = 0) -> None:
         """Make the folders; below `stop_below_bytes` of free space, nothing is accepted."""
         self.root = root
-        self.passing = root / "tmp"  # files being written; swept at start
+        self.temporary_folder = root / "tmp"  # files being written; swept at start
         self._series = root / "series"
         self._stop_below_bytes = stop_below_bytes
         self._ready: set[str] = set()
         self._lock = threading.Lock()
         self._owner = -1
-        for part in (self.passing, self._series, root / "notes"):
+        for part in (self.temporary_folder, self._series, root / "notes"):
             part.mkdir(parents=True, exist_ok=True)
-        self._notes = Notes(root / "notes", self.passing)
+        self._notes = Notes(root / "notes", self.temporary_folder)
 
     # -- the listener's side
 
@@ -81,14 +81,16 @@ class Inbox:
             self.release()
             message = f"another listener receives into {self.root}"
             raise Misconfigured(message, advice="Give each listener its own `data.dir`.") from exc
-        for path in self.passing.iterdir():
+        for path in self.temporary_folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-        aborted = sum(abort_open(series.path, now) for series in self.series_folders())
-        sync_folder(self.root)
-        sync_folder(self.root.parent)
+        aborted = sum(
+            abort_open(series.path, now, self.temporary_folder) for series in self.series_folders()
+        )
+        durable.sync_folder(self.root)
+        durable.sync_folder(self.root.parent)
         return aborted
 
     def release(self) -> None:
@@ -136,7 +138,7 @@ class Inbox:
         """Write in each series that the association ended, and how; a second time does nothing."""
         if not association.is_closed:
             association.is_closed = True
-            association.close("released" if released else "aborted", now, self.passing)
+            association.close("released" if released else "aborted", now, self.temporary_folder)
 
     def note(self, note: Note, now: float) -> None:
         """Leave a fact for the operator; counted when it waits already."""
@@ -174,7 +176,7 @@ class Inbox:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_mtime_ns != folder.mtime_ns:
                 return False
-            gone = self.passing / f"{uuid.uuid4().hex}.pruned"
+            gone = self.temporary_folder / f"{uuid.uuid4().hex}.pruned"
             folder.path.rename(gone)  # at once: a killed process must not leave half a series
             shutil.rmtree(gone, ignore_errors=True)
         except BlockingIOError:
@@ -191,7 +193,7 @@ class Inbox:
         try:
             if file.last_ns > like.last_ns:
                 again = file.path.with_suffix(AGAIN)
-                link = self.passing / f"{uuid.uuid4().hex}.part"
+                link = self.temporary_folder / f"{uuid.uuid4().hex}.part"
                 link.hardlink_to(again if again.exists() else file.path)  # bears the time
                 link.replace(like.path.with_suffix(AGAIN))
             file.path.rename(file.path.with_suffix(SAME))
@@ -237,11 +239,11 @@ class Inbox:
         with self._lock:
             if key in self._ready:
                 return
-            folder.mkdir(exist_ok=True)
+            durable.make_folder(folder)
             if not (folder / RECORD).exists():
                 record = SeriesRecord(instance.study, instance.series, instance.received)
-                replace(folder / RECORD, msgspec.json.encode(record), self.passing)
-            sync_folder(self._series)
+                content = msgspec.json.encode(record)
+                durable.write(folder / RECORD, content, self.temporary_folder)
             if len(self._ready) >= MOST_READY_FOLDERS:
                 self._ready.clear()
             self._ready.add(key)
@@ -256,7 +258,7 @@ class Inbox:
         )
         if path.exists():
             if others:  # which of them came last is for a person to ask; the file tells the first
-                replace(path.with_suffix(AGAIN), b"", self.passing)
+                durable.write(path.with_suffix(AGAIN), b"", self.temporary_folder)
             return Kept.identical
         kept = Kept.conflicting if others else Kept.new
         head = file_head(
@@ -265,7 +267,7 @@ class Inbox:
             instance.transfer_syntax,
             association.calling_ae,
         )
-        with aside(self.passing, head, instance.data) as written:
+        with durable.temporary(self.temporary_folder, head, instance.data) as written:
             try:
                 path.hardlink_to(written)  # never replaces; a name that exists has the same content
             except FileExistsError:

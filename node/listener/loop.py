@@ -81,7 +81,7 @@ def _server(config: Config, reception: Reception) -> Server:
         message = f"cannot listen on {address[0]} port {address[1]}: {exc.strerror}"
         raise Misconfigured(message, advice="Change `node.host` or `node.port`.") from exc
     inbox, largest = reception.inbox, config.node.largest_instance
-    server.new_spool = functools.partial(Spool, inbox.passing, largest, inbox.check_space)
+    server.new_spool = functools.partial(Spool, inbox.temporary_folder, largest, inbox.check_space)
     server.on_store = functools.partial(handlers.on_store, reception=reception)
     server.on_end = functools.partial(handlers.on_end, reception=reception)
     return server

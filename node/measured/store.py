@@ -5,12 +5,11 @@ nothing here needs a lock, a migration or a repair.
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 
 import msgspec
 
-from node import engines
+from node import durable, engines
 from node.config import Data
 from node.engines import cpu
 
@@ -71,11 +70,6 @@ def write(data: Data, measurement: Measurement) -> None:
     same = (measurement.digest, measurement.size, measurement.engine, measurement.version,
             measurement.cpu, measurement.threads)  # fmt: skip
     folder = data.dir / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(repr(same).encode()).hexdigest()[:32]}.json"
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(measurement)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    durable.make_folder(folder)
+    path = folder / f"{hashlib.sha256(msgspec.json.encode(same)).hexdigest()[:32]}.json"
+    durable.write(path, msgspec.json.format(msgspec.json.encode(measurement)) + b"\n")

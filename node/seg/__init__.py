@@ -8,7 +8,7 @@ Leaves to `sender`: delivery. Leaves to `report`: volumes.
 from node.seg.encode import encode
 from node.seg.identity import Encoding, SegIdentity
 from node.seg.verify import read_labels, verify
-from node.seg.write import to_bytes, write
+from node.seg.write import to_bytes
 from node.series.uid import derive_uid
 
 __all__ = [
@@ -19,5 +19,4 @@ __all__ = [
     "read_labels",
     "to_bytes",
     "verify",
-    "write",
 ]

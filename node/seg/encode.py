@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import highdicom as hd
+import msgspec
 import numpy as np
 from highdicom.color import CIELabColor
 from pydicom.dataset import Dataset
@@ -137,7 +138,7 @@ def _refuse_strangers(series: Series, labels: Labels, package: Package) -> None:
 
 def _content_digest(labels: Labels, identity: SegIdentity, encoding: Encoding) -> str:
     digest = hashlib.sha256(labels.array.tobytes())
-    digest.update(repr((labels.grid.shape, identity, encoding)).encode())
+    digest.update(msgspec.json.encode((labels.grid.shape, identity, encoding)))
     return digest.hexdigest()
 
 

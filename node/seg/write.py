@@ -6,9 +6,7 @@ what frames share once. The bytes are those that `pydicom.dcmwrite` makes of the
 """
 
 import io
-import os
 import struct
-from pathlib import Path
 
 import pydicom
 from pydicom.dataelem import DataElement
@@ -97,22 +95,3 @@ def _stream() -> DicomBytesIO:
     stream = DicomBytesIO()
     stream.is_little_endian, stream.is_implicit_VR = True, False
     return stream
-
-
-def write(dataset: Dataset, path: Path) -> None:
-    """Write the object so that `path` either holds all of it or does not exist."""
-    encoded = to_bytes(dataset)
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)  # a full disk must not be filled with halves
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename alone can be lost on power failure
-    finally:
-        os.close(folder)

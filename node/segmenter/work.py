@@ -5,17 +5,16 @@ read back from the disk and found right.
 """
 
 import datetime
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from node import package, pipeline, report, seg, series
+from node import durable, package, pipeline, report, seg, series
 from node.errors import BadPackage, Defect
 from node.imaging import Labels
 from node.package import Package, check_input, check_result
@@ -62,15 +61,13 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
     volumes = found.labels.volumes_ml(chosen.manifest.numbers)
     check_result(chosen.manifest.expect, volumes)
     outbox = Path(task.outbox)
-    outbox.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(outbox)
     made: list[MadeObject] = []
     repairs: set[str] = set()
     for encoding in task.encodings:
         objects, mended = _objects(task, chosen, source, found.labels, encoding, clock)
         made.extend(objects)
         repairs.update(mended)
-    _sync(outbox)
-    _sync(outbox.parent)
     at_edge = found.labels.at_edge()
     reasons = Counter(dropped.reason for dropped in source.survey.dropped)
     done = Done(
@@ -145,14 +142,12 @@ def _unproved(final: Path, dataset: Dataset, clock: Stopwatch) -> Iterator[Path]
 
     Another segmenter may do the same task after we lost the lease: no shared unfinished file.
     """
-    path = final.with_name(f"{final.name}.{os.getpid()}.unproved")
-    try:
+    with ExitStack() as stack:
         with clock.stage("write"):
-            seg.write(dataset, path)
+            content = seg.to_bytes(dataset)
+            path = stack.enter_context(durable.temporary(final.parent, content))
         yield path
-        path.replace(final)
-    finally:
-        path.unlink(missing_ok=True)
+        durable.publish(path, final)
 
 
 def _described(
@@ -208,11 +203,3 @@ def _files(task: Task) -> list[Path]:
         message = f"{absent} of {len(paths)} images are no longer in the inbox"
         raise Defect(message, advice="Send the series again; see data.keep.sources.")
     return paths
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # a new name alone can be lost on power failure
-    finally:
-        os.close(descriptor)

@@ -41,7 +41,7 @@ def assert_recovered(root: Path) -> None:
     """A new listener sweeps and aborts what the killed one left."""
     with listening(root):
         inbox = Inbox(root / "inbox")
-        assert list(inbox.passing.iterdir()) == []
+        assert list(inbox.temporary_folder.iterdir()) == []
         for folder in inbox.series_folders():
             assert {marker.state for marker in read_markers(folder.path)} <= {"aborted", "released"}
 
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_written_is_not_acknowledged(tmp_path: Path) -> No
         assert peer.store(encode(ct(2)), f"{SERIES}.2") == StoreStatus.SUCCESS
         assert peer.store(large, f"{SERIES}.1") == StoreStatus.OUT_OF_RESOURCES
         assert list(kept(tmp_path)) == [sop_key(f"{SERIES}.2")]
-        assert list(Inbox(tmp_path / "inbox").passing.iterdir()) == []
+        assert list(Inbox(tmp_path / "inbox").temporary_folder.iterdir()) == []
         peer.release()
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from node import durable
 from node.report import encode_report
-from node.seg import Encoding, write
+from node.seg import Encoding, to_bytes
 from node.series import read
 from tests.support.enhanced import enhance
 from tests.support.phantoms import PLANES, Phantom
@@ -35,7 +36,7 @@ def encoding(kind: str, *, omit: bool = True) -> Encoding:
 
 def written(r: Result, folder: Path) -> Path:
     path = folder / "seg.dcm"
-    write(r.seg, path)
+    durable.write(path, to_bytes(r.seg))
     return path
 
 
@@ -92,7 +93,8 @@ def test_dciodvfy_finds_no_error_in_an_empty_result(tmp_path: Path) -> None:
 def test_dciodvfy_finds_no_error_in_the_report(tmp_path: Path, plane: str) -> None:
     r = result(tmp_path, Phantom(plane=plane))
     path = tmp_path / "sr.dcm"
-    write(encode_report(r.series, r.seg, r.labels, r.package, created=CREATED), path)
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    durable.write(path, to_bytes(report))
     assert judge(path) == []
 
 
@@ -155,7 +157,8 @@ def test_highdicom_finds_each_frame_by_the_frame_of_its_source(
 def test_dcmqi_reads_the_report(tmp_path: Path) -> None:
     r = result(tmp_path)
     path, out = tmp_path / "sr.dcm", tmp_path / "sr.json"
-    write(encode_report(r.series, r.seg, r.labels, r.package, created=CREATED), path)
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    durable.write(path, to_bytes(report))
     subprocess.run(
         [tool("tid1500reader"), "--inputDICOM", path, "--outputMetadata", out],
         check=True, capture_output=True, timeout=60,

@@ -59,7 +59,7 @@ def test_a_kept_instance_is_a_dicom_file_with_the_data_set_untouched(
     assert found.file_meta.ImplementationClassUID == IMPLEMENTATION_UID
     assert file.path.read_bytes().endswith(encode(ct(1)))
     assert file.bytes == file.path.stat().st_size
-    assert list(inbox.passing.iterdir()) == []
+    assert list(inbox.temporary_folder.iterdir()) == []
 
 
 def test_the_same_bytes_again_write_nothing(inbox: Inbox, visit: Association) -> None:
@@ -138,11 +138,11 @@ def test_a_restart_aborts_what_was_open_and_sweeps_what_was_half_written(
     inbox: Inbox, visit: Association
 ) -> None:
     inbox.keep(incoming(), visit)
-    (inbox.passing / "half.part").write_bytes(b"DICM")
-    (inbox.passing / "gone.pruned").mkdir()
+    (inbox.temporary_folder / "half.part").write_bytes(b"DICM")
+    (inbox.temporary_folder / "gone.pruned").mkdir()
     again = Inbox(inbox.root)
     assert again.recover(200.0) == 1
-    assert list(inbox.passing.iterdir()) == []
+    assert list(inbox.temporary_folder.iterdir()) == []
     (folder,) = again.series_folders()
     (marker,) = read_markers(folder.path)
     assert (marker.state, marker.calling_ae, marker.closed) == ("aborted", "CT01", 200.0)

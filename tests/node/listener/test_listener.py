@@ -127,7 +127,7 @@ def test_a_spool_moves_to_disk_and_back(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_spool_leaves_free_what_is_to_stay_free(tmp_path: Path) -> None:
     free = Inbox(tmp_path / "inbox").free_bytes()
     inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free - (64 << 20))
-    data = Spool(inbox.passing, 1 << 30, inbox.check_space)
+    data = Spool(inbox.temporary_folder, 1 << 30, inbox.check_space)
     for _ in range(256):
         data.write(bytes(1 << 20))
         if data.problem:
@@ -143,7 +143,7 @@ def test_a_spool_leaves_free_what_is_to_stay_free(tmp_path: Path) -> None:
 
 def test_a_spool_asks_for_room_before_it_writes_anything(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox", stop_below_bytes=1 << 60)
-    data = Spool(inbox.passing, 1 << 30, inbox.check_space)
+    data = Spool(inbox.temporary_folder, 1 << 30, inbox.check_space)
     data.write(bytes(spool.IN_MEMORY_BYTES))
     with data.view() as view:  # memory is not the disk: the inbox asks when it keeps this
         assert view.nbytes == spool.IN_MEMORY_BYTES

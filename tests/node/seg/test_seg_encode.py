@@ -12,10 +12,11 @@ import pydicom
 import pytest
 from highdicom.color import CIELabColor
 
+from node import durable
 from node.imaging import Grid, Labels
 from node.package import Package
 from node.report import encode_report
-from node.seg import Encoding, encode, to_bytes, verify, write
+from node.seg import Encoding, encode, to_bytes, verify
 from tests.support.phantoms import PLANES, Phantom
 from tests.support.segs import CREATED, IDENTITY, encode_again, result
 
@@ -226,7 +227,7 @@ def test_writing_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
     r = result(tmp_path)
     path = tmp_path / "out" / "seg.dcm"
     path.parent.mkdir()
-    write(r.seg, path)
+    durable.write(path, to_bytes(r.seg))
     assert path.read_bytes() == to_bytes(r.seg)
     assert list(path.parent.iterdir()) == [path]
     verify(path, r.series, r.labels)
