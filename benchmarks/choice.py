@@ -2,9 +2,9 @@
 
     python benchmarks/choice.py brain-mr [--deadlines 0.5 1 2 30] [--shape Z Y X] [--write]
 
-The case is the package's golden one, or the same box in another number of voxels. Sizes and engines
-are measured as the node does it while it is idle; then the node's own choice is made for each
-deadline, and what was chosen is run three times. A deadline counts from voxels to labels.
+The series is the package's reference image, or the same box in another number of voxels. Sizes and
+engines are measured as the node does it while it is idle; then the node's own choice is made for
+each deadline, and the chosen size runs three times. A deadline counts from voxels to labels.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     package = resolve(chosen.task, [load(path) for path in models_in(page.ROOT / "models")])
-    volume = nifti.read_volume(package.folder / package.manifest.golden.image)
+    volume = nifti.read_volume(package.folder / package.manifest.reference.image)
     if chosen.shape is not None:
         volume = resampled(volume, tuple(chosen.shape))
     known = _measured(package, chosen.threads)

@@ -1,10 +1,11 @@
-"""Would int8 pay? A released size quantised by NNCF beside every engine, on the golden case.
+"""Would int8 pay? A released size quantised by NNCF beside every engine, on the reference case.
 
     pip install nncf==3.4.0
     python benchmarks/int8.py brain-mr [--size small] [--threads 1] [--runs 9] [--write]
 
-NNCF calibrates on the golden case itself, which flatters int8's Dice and is no matter to its speed:
-a size to be released would be calibrated on development cases. Networks take turns on one patch.
+NNCF calibrates on the reference case itself, which flatters int8's Dice and does not change its
+speed: a size to be released would be calibrated on development cases. Networks take turns on one
+patch.
 """
 
 import argparse
@@ -22,9 +23,9 @@ from node.imaging import Labels, nifti
 from node.imaging.volume import FloatArray
 from node.package import Package, load, resolve
 from node.package.folder import models_in
-from node.pipeline import golden_scores, open_student, segment
+from node.pipeline import open_student, reference_scores, segment
 
-HEAD = ("network", "ms a patch", "against onnxruntime", "golden Dice, mean", "worst segment")
+HEAD = ("network", "ms a patch", "against onnxruntime", "reference Dice, mean", "worst segment")
 INT8 = "int8 by NNCF, openvino"
 Network = Callable[[FloatArray], FloatArray]
 
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def _patches(package: Package, student: Network) -> list[FloatArray]:
-    """Return the patches that the pipeline gives to the network on the golden case."""
+    """Return the patches that the pipeline gives to the network on the reference case."""
     seen: list[FloatArray] = []
 
     def remembering(patch: FloatArray) -> FloatArray:
@@ -70,7 +71,7 @@ def _patches(package: Package, student: Network) -> list[FloatArray]:
 
 
 def _segment(package: Package, student: Any) -> Labels:
-    image = nifti.read_volume(package.folder / package.manifest.golden.image)
+    image = nifti.read_volume(package.folder / package.manifest.reference.image)
     return segment(image, package, student).labels
 
 
@@ -101,7 +102,7 @@ def _told(
     plain = statistics.median(taken[engines.ONNXRUNTIME])
     rows = []
     for name, student in students.items():
-        scores = golden_scores(package, chosen.size, _segment(package, student))
+        scores = reference_scores(package, chosen.size, _segment(package, student))
         median = statistics.median(taken[name])
         against = "" if name == engines.ONNXRUNTIME else f"{median / plain - 1:+.0%}"
         mean = f"{statistics.mean(scores):.4f}"

@@ -2,8 +2,8 @@
 
     python benchmarks/pipeline.py brain-mr [--series FOLDER] [--rounds 3] [--threads 1 2] [--write]
 
-The case is the package's golden one as a DICOM series, or a folder of yours. Every run is a process
-of its own; rows take turns, so that a noisy minute hits all of them; the table has medians. With
+The series is the package's reference image as DICOM, or a folder of yours. Every run is a separate
+process; rows take turns, so that a noisy minute hits all of them; the table has medians. With
 `--write` it goes into docs/reference/performance.md. `make setup` makes an interpreter for nnU-Net,
 which needs minutes for a whole head: let it compute a few patches only (`--nnunet-patches 1`).
 """
@@ -113,9 +113,9 @@ def main() -> None:
     """Measure, print, and on request write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
-    parser.add_argument("--series", type=Path, help="a DICOM folder instead of the golden case")
+    parser.add_argument("--series", type=Path, help="a DICOM folder instead of the reference case")
     parser.add_argument(
-        "--shape", type=int, nargs=3, help="resample the golden case to so many voxels"
+        "--shape", type=int, nargs=3, help="resample the reference case to so many voxels"
     )
     parser.add_argument("--sizes", nargs="+", help="default: all")
     parser.add_argument("--rounds", type=int, default=3)
@@ -150,7 +150,7 @@ def _threads(count: int) -> dict[str, str]:
 def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Volume, Path]:
     """Return the case and the folder of its slices; nnU-Net gets it as NIfTI, in `work`."""
     if chosen.series is None:
-        volume = nifti.read_volume(package.folder / package.manifest.golden.image)
+        volume = nifti.read_volume(package.folder / package.manifest.reference.image)
         if chosen.shape is not None:
             volume = resampled(volume, tuple(chosen.shape))
         labelling = Labelling(modality=package.manifest.input.modality)
@@ -215,7 +215,7 @@ def _nnunet(
 
 def _told(package: Package, volume: Volume, rows: list[Row], chosen: argparse.Namespace) -> str:
     """Return the line of origin and the table."""
-    case = "its golden case" if chosen.series is None else "a series"
+    case = "its reference case" if chosen.series is None else "a series"
     if chosen.shape is not None:
         case += ", resampled,"
     shape = " × ".join(str(n) for n in volume.grid.shape)

@@ -41,7 +41,7 @@ class Misconfigured(NodeError):
 
 
 class BadPackage(Misconfigured):
-    """A model package is incomplete, altered, or does not reproduce its golden case."""
+    """A model package is incomplete, altered, or does not reproduce its reference case."""
 
     code = "bad-package"
 

@@ -81,26 +81,30 @@ def segment(
     return Segmentation(labels, clock.seconds)
 
 
-def golden_dice(package: Package, size: str, threads: int = 0, engine: str = ONNXRUNTIME) -> float:
-    """Run one size on the package's golden case; return the lowest Dice of any segment.
+def reference_dice(
+    package: Package, size: str, threads: int = 0, engine: str = ONNXRUNTIME
+) -> float:
+    """Run one size on the package's reference case; return the lowest Dice of any segment.
 
     Raises:
         BadPackage: the network does not fit the manifest.
         Misconfigured: the engine cannot run here.
     """
-    image = read_volume(package.folder / package.manifest.golden.image)
+    image = read_volume(package.folder / package.manifest.reference.image)
     student = open_student(package, size, threads, engine)
     return least_dice(package, size, segment(image, package, student).labels)
 
 
 def least_dice(package: Package, size: str, found: Labels) -> float:
-    """Compare labels of the golden case with those that `size` must give: the worst segment."""
-    return min(golden_scores(package, size, found))
+    """Compare labels of the reference case with those that `size` must give: the worst segment."""
+    return min(reference_scores(package, size, found))
 
 
-def golden_scores(package: Package, size: str, found: Labels) -> list[float]:
-    """Compare labels of the golden case with those that `size` must give: Dice by segment."""
-    label_file = next(name for key, name in package.manifest.golden.labels.items() if key == size)
+def reference_scores(package: Package, size: str, found: Labels) -> list[float]:
+    """Compare labels of the reference case with those that `size` must give: Dice by segment."""
+    label_file = next(
+        name for key, name in package.manifest.reference.labels.items() if key == size
+    )
     expected = read_labels(package.folder / label_file).array
     return [dice(found.array == n, expected == n) for n in package.manifest.numbers]
 

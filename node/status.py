@@ -55,7 +55,7 @@ class ModelState:
     package: str
     size: str
     engine: str
-    seconds: float  # of the golden case
+    seconds: float  # of the reference case
     peak_mb: float
     problem: str  # why no engine may run it; empty: one may
 

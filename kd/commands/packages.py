@@ -22,7 +22,7 @@ from kd.release.command import noted
 from kd.release.release import Others, release
 from kd.release.runs import Order
 from kd.training.runs import released_runs
-from node.package import SIZES, Package, load
+from node.package import SIZE_NAMES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
 from node.pipeline import open_student, segment
 
@@ -71,7 +71,9 @@ def add_to(commands: Commands) -> None:
     out.add_argument(
         "--external", type=Path, help="folder of the other sources that the recipe names"
     )
-    out.add_argument("--golden", type=Path, required=True, help="image of the golden case")
+    out.add_argument(
+        "--reference-image", type=Path, required=True, help="image of the reference case"
+    )
     out.add_argument("--notice", type=Path, required=True, help="licence of that image")
     out.add_argument("--json", action="store_true", help="the report as JSON on the output")
     out.set_defaults(run_command=_release)
@@ -160,12 +162,12 @@ def _release(chosen: argparse.Namespace) -> int:
     order = Order(
         recipe=recipe,
         version=chosen.version,
-        runs={size: released_runs(recipe, chosen.runs, size) for size in recipe.by_accuracy},
+        runs={size: released_runs(recipe, chosen.runs, size) for size in recipe.sizes_in_order},
         runs_folder=chosen.runs,
         compared=dict(_compared(text) for text in chosen.compare),
         maps=_maps(chosen.runs),
-        golden_image=chosen.golden,
-        golden_notice=chosen.notice,
+        reference_image=chosen.reference_image,
+        reference_notice=chosen.notice,
         commit=_commit(),
         created=time.strftime("%Y-%m-%d", time.gmtime()),
         command=chosen.typed,
@@ -207,11 +209,11 @@ def _compared(text: str) -> tuple[str, tuple[SizeName, Path]]:
     """Read NAME=SIZE:RUN."""
     name, _, rest = text.partition("=")
     size, _, run = rest.partition(":")
-    for known in SIZES:
+    for known in SIZE_NAMES:
         if known == size and name and run:
             return name, (msgspec.convert(known, SizeName), Path(run))
     message = f"--compare {text!r} is not NAME=SIZE:RUN"
-    raise BadRecipe(message, advice=f"Sizes are {', '.join(SIZES)}")
+    raise BadRecipe(message, advice=f"Sizes are {', '.join(SIZE_NAMES)}")
 
 
 def _commit() -> str:

@@ -45,7 +45,7 @@ def add_to(commands: Commands) -> None:
 
     mean = commands.add_parser(
         "average",
-        help="write the average of the training images, aligned by their labels: a golden image "
+        help="write the average of the training images, aligned by their labels: a reference image "
         "that shows nobody",
     )
     mean.add_argument("recipe", type=Path, help="YAML recipe")

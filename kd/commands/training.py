@@ -211,7 +211,7 @@ def _distill(chosen: argparse.Namespace) -> int:
 def _family(chosen: argparse.Namespace) -> int:
     recipe, into = _recipe(chosen), chosen.into or chosen.runs
     names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
-    sizes = chosen.size or [size for size in recipe.by_accuracy if size != TEACHER]
+    sizes = chosen.size or [size for size in recipe.sizes_in_order if size != TEACHER]
     ending = "" if chosen.seed is None else f"-seed{chosen.seed}"
     tasks = {}
     for size in sizes:

@@ -1,7 +1,7 @@
 """The average of a data set's training images, aligned by their labels: an image that shows nobody.
 
-A package carries one image that everybody may see, its golden case. Where no free image of the kind
-exists, the average of many patients is one.
+A package carries one image that everybody may see, its reference image. Where no free image of the
+kind exists, the average of many patients is one.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ def average(
     """
     if len(numbers) < FEWEST:
         message = f"{len(numbers)} segments are drawn in every case; {FEWEST} are needed to align"
-        raise BadRecipe(message, advice="Give kd release another golden image")
+        raise BadRecipe(message, advice="Give kd release another reference image")
     marks, boxes = [], []
     for pair in read():
         found = _centroids(pair, numbers)

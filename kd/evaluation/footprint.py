@@ -20,11 +20,11 @@ REPEATS = 5
 
 
 def main(folder: Path, size: str, threads: int) -> None:
-    """Segment the golden case several times; write seconds and peak memory as JSON."""
+    """Segment the reference case several times; write seconds and peak memory as JSON."""
     manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
     package = Package(manifest, folder, "")
     student = open_student(package, size, threads)
-    image = read_volume(folder / manifest.golden.image)
+    image = read_volume(folder / manifest.reference.image)
     seconds = []
     for _ in range(REPEATS):
         begun = time.perf_counter()

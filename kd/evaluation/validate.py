@@ -50,7 +50,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one size costs on this machine, on the golden case, with one process of its own."""
+    """What one size costs on this machine, on the reference case, with one process of its own."""
 
     seconds: float  # of one segmentation, the model already loaded; median of several
     peak_mb: float  # largest resident memory of the process, interpreter included

@@ -28,7 +28,7 @@ from kd.recipe.choices import (
 )
 from node.imaging import intensity
 from node.imaging import regions as region_steps
-from node.package.manifest import SIZES, Expected, Input, ModelGrid, Segment, SizeName
+from node.package.manifest import SIZE_NAMES, Expected, Input, ModelGrid, Segment, SizeName
 from node.yaml_strict import NotYaml, parse
 
 TEACHER: SizeName = "teacher"
@@ -89,9 +89,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
         return len(self.segments) + 1
 
     @property
-    def by_accuracy(self) -> tuple[SizeName, ...]:
-        """The sizes, most accurate first, whatever their order in the file."""
-        return tuple(sorted(self.sizes, key=SIZES.index))
+    def sizes_in_order(self) -> tuple[SizeName, ...]:
+        """The sizes from the largest to the smallest, then the variants."""
+        return tuple(sorted(self.sizes, key=SIZE_NAMES.index))
 
     @property
     def training_patch_zyx(self) -> Triple:

@@ -44,7 +44,7 @@ def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
             f"On {_held_out(manifest, numbers)}, through the node's own pipeline; "
             f"{cells.means(numbers)}; surface Dice at "
             f"{numbers['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: one "
-            "golden case, one thread, on the machine that made the release.",
+            "reference case, one thread, on the machine that made the release.",
             "",
             *tables.sizes(manifest, numbers),
             *tables.structures(numbers, [s.label for s in manifest.segments]),
@@ -92,9 +92,9 @@ def evaluation(manifest: Manifest, report: dict[str, Any], pictures: dict[str, l
         f"# {manifest.title} ({manifest.task} {manifest.version}): {cells.cases_of(report)}",
         "",
         f"Through the node's own pipeline; {cells.means(report)}; surface "
-        f"Dice at {report['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: the golden "
-        "case, on the machine that made this page. Single cases are in `cases.csv`, all numbers in "
-        "`report.json`. The pictures show patients: keep them where patients are kept.",
+        f"Dice at {report['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: the "
+        "reference case, on the machine that made this page. Single cases are in `cases.csv`, all "
+        "numbers in `report.json`. The pictures show patients: keep them where patients are kept.",
         "",
         *tables.sizes(manifest, report),
         *tables.structures(report, [s.label for s in manifest.segments]),
@@ -116,7 +116,7 @@ def licence(manifest: Manifest) -> str:
         "They were derived from:\n"
         + "".join(f"  {source}\n" for source in manifest.provenance.data_sets)
         + "\nChanges: networks were trained on the images and labels; no image of it is included.\n"
-        "The golden case has its own licence, in the file beside it.\n"
+        "The reference case has its own licence, in the file beside it.\n"
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 NOTE = "command.txt"
 PLACES = {"--data": "DATA", "--runs": "RUNS", "--external": "EXTERNAL"}
 RUNS = ("--run", "--soft", "--start", "--into")
-FILES = ("--golden", "--notice")
+FILES = ("--reference-image", "--notice")
 WITHOUT_EFFECT = ("--device", "--slice-minutes", "--models")
 
 

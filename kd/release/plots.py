@@ -18,7 +18,7 @@ from PIL import Image
 from kd.release.cells import cases_of
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient
-from node.package import SIZES, Segment
+from node.package import SIZE_NAMES, Segment
 
 SIZE_INCHES = (7.0, 4.2)
 AGAINST_TEACHER = "Dice, student - teacher"
@@ -37,7 +37,7 @@ def accuracy_against_latency(report: dict[str, Any]) -> str:
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     for size, found in report["sizes"].items():
-        colour = PALETTE[SIZES.index(size) % len(PALETTE)]
+        colour = PALETTE[SIZE_NAMES.index(size) % len(PALETTE)]
         mean, (low, high) = found["dice"]["mean"], found["dice"]["ci"]
         label = f"{size}, {found['parameters'] / 1e6:.2g} M parameters"
         axes.errorbar(
@@ -60,7 +60,7 @@ def accuracy_against_latency(report: dict[str, Any]) -> str:
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%.2g"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("seconds per golden case, one thread (logarithmic)")
+    axes.set_xlabel("seconds per reference case, one thread (logarithmic)")
     axes.set_ylabel("mean Dice, 95 % interval")
     hollow = "; hollow: not released (twins, seeds, ablations)" if report.get("compared") else ""
     title = f"{report['task']} {report['version']}: {cases_of(report, 'held-out case')}{hollow}"
@@ -75,7 +75,7 @@ def differences(title: str, by_size: dict[str, list[float]]) -> str:
     axes = figure.add_subplot()
     axes.axhline(0.0, color=INK, linewidth=0.8)
     for i, (size, values) in enumerate(by_size.items()):
-        colour = PALETTE[SIZES.index(size) % len(PALETTE)]
+        colour = PALETTE[SIZE_NAMES.index(size) % len(PALETTE)]
         across = i + 0.35 * np.linspace(-1, 1, len(values))
         axes.plot(across, sorted(values), ".", color=colour)
         axes.hlines(float(np.mean(values)), i - 0.4, i + 0.4, color=INK)

@@ -1,4 +1,4 @@
-"""A finished package folder from finished runs: networks, golden case, report, card, manifest.
+"""A finished package folder from finished runs: networks, reference case, report, card, manifest.
 
 Promises: every number in it was measured here, on the files that are released, through the node's
 pipeline; the recipe's gates hold; a folder under its final name is complete. Never overwrites.
@@ -36,8 +36,8 @@ from kd.release.runs import (
 from kd.training.steps import Say
 from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
-from node.package.manifest import Golden, Manifest, Provenance, SizeName
-from node.pipeline import golden_dice, open_student, segment
+from node.package.manifest import Manifest, Provenance, Reference, SizeName
+from node.pipeline import open_student, reference_dice, segment
 
 LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
 LARGEST_PACKAGE_BYTES = 40_000_000  # every release is paid for in each clone, for ever
@@ -63,7 +63,7 @@ def release(
     """Write `models/<task>/<version>/` and load it again.
 
     Args:
-        order: recipe, version, runs, golden case.
+        order: recipe, version, runs, reference case.
         train_cases: source of the real patches on which torch and ONNX are compared.
         test_pairs: held-out cases, measured once, here.
         models: folder of all packages.
@@ -74,7 +74,7 @@ def release(
         GateFailed: a measured number is outside what the recipe demands; the unfinished folder
             stays for reading.
         KdError: the version exists, a run is missing, a network does not survive its export, the
-            golden case does not come out again, or the package is too large.
+            reference case does not come out again, or the package is too large.
     """
     final = models / order.recipe.task / order.version
     _refuse_early(order, final)
@@ -83,13 +83,13 @@ def release(
     refuse_foreign(order, stories, [pair.name for pair in test_pairs])
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
-    (draft / "golden").mkdir(parents=True)
+    (draft / "reference").mkdir(parents=True)
     (draft / "plots").mkdir()
     made = {
         size: export_runs(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
         for size, run in order.runs.items()
     }
-    package = _with_golden(order, made, draft)
+    package = _with_reference(order, made, draft)
     found = validate(package, test_pairs, list(made), say=say)
     report = report_of(package.manifest, found)
     for size, one in made.items():
@@ -117,8 +117,8 @@ def release(
         raise GateFailed(message, advice=f"The numbers are in {draft.name}/report.json")
     finished = _finish(order, package, found, report)
     for size in finished.manifest.sizes:
-        if golden_dice(finished, size) < finished.manifest.golden.least_dice:
-            message = f"size {size} does not reproduce its golden case"
+        if reference_dice(finished, size) < finished.manifest.reference.least_dice:
+            message = f"size {size} does not reproduce its reference case"
             raise KdError(message)
     total = sum(path.stat().st_size for path in draft.rglob("*") if path.is_file())
     if total > LARGEST_PACKAGE_BYTES:
@@ -172,16 +172,16 @@ def _refuse_early(order: Order, final: Path) -> None:
             raise BadRecipe(message, advice="Fill in segments.type and segments.category")
 
 
-def _with_golden(order: Order, made: dict[SizeName, Made], draft: Path) -> Package:
-    """Write the golden case and a manifest without metrics, for the pipeline to work with."""
-    image = f"golden/{order.golden_image.name}"
-    shutil.copyfile(order.golden_image, draft / image)
-    shutil.copyfile(order.golden_notice, draft / "golden" / order.golden_notice.name)
-    labels: dict[SizeName, str] = {size: f"golden/labels_{size}.nii.gz" for size in made}
+def _with_reference(order: Order, made: dict[SizeName, Made], draft: Path) -> Package:
+    """Write the reference case and a manifest without metrics, for the pipeline to work with."""
+    image = f"reference/{order.reference_image.name}"
+    shutil.copyfile(order.reference_image, draft / image)
+    shutil.copyfile(order.reference_notice, draft / "reference" / order.reference_notice.name)
+    labels: dict[SizeName, str] = {size: f"reference/labels_{size}.nii.gz" for size in made}
     recipe = order.recipe
     widest = max(net.base for net in recipe.sizes.values())
     manifest = Manifest(
-        format=1,
+        format=2,
         task=recipe.task,
         version=order.version,
         title=recipe.title,
@@ -202,7 +202,7 @@ def _with_golden(order: Order, made: dict[SizeName, Made], draft: Path) -> Packa
             for size, one in made.items()
         },
         metrics={},
-        golden=Golden(image=image, labels=labels),
+        reference=Reference(image=image, labels=labels),
         provenance=_provenance(order),
         files={},
     )

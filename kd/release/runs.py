@@ -42,8 +42,8 @@ class Order:
     runs_folder: Path  # of the ensemble's folds
     compared: dict[str, tuple[SizeName, Path]]  # name -> other runs of a size: undistilled, seeds
     maps: dict[str, str]  # folder of soft targets -> the command that wrote it
-    golden_image: Path
-    golden_notice: Path  # licence of the golden image
+    reference_image: Path
+    reference_notice: Path  # licence of the reference image
     commit: str
     created: str  # ISO 8601 date
     command: str  # as typed, for the card

@@ -16,7 +16,7 @@ from pathlib import Path
 from node import status
 from node.commands.exits import explained
 from node.commands.options import add_config, add_json, load_config, print_json
-from node.commands.trust import engine_said, golden_checks, memory_said
+from node.commands.trust import engine_said, memory_said, reference_checks
 from node.config import Caller, Config, Target, is_network, load_text
 from node.errors import Misconfigured, NodeError, RefusedByTarget
 from node.package import uses
@@ -240,8 +240,8 @@ def _packages(config: Config) -> Iterator[Finding]:
                 said=f"{use.package.name}, size {use.size}: every digest is right",
             )
             yield _guarded(f"rule {use.rule}, memory", partial(memory_said, config, use))
-        for use, size, dice in golden_checks(config, found):
-            said = f"golden case reproduced (lowest Dice {dice:.4f})"
+        for use, size, dice in reference_checks(config, found):
+            said = f"reference case reproduced (lowest Dice {dice:.4f})"
             yield Finding(f"{use.package.name} {size}", ok=True, said=said)
     except (NodeError, OSError) as exc:
         yield _failed("packages", exc)

@@ -20,7 +20,7 @@ from node.commands.options import (
 from node.commands.packages import models_folder, packages_in
 from node.config import Config, Data, load
 from node.measured import Measurement, fastest
-from node.package import SIZES, Package
+from node.package import SIZE_NAMES, Package
 from node.segmenter import Candidate, measure_now
 
 
@@ -29,11 +29,11 @@ def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-ar
     command = actions.add_parser(
         "bench",
         help="seconds and memory of each size with each engine, on this machine",
-        description="Run the golden case of each size with each engine in a process of its own, "
+        description="Run the reference case of each size with each engine in a process of its own, "
         "within `limits`: once for its labels, then three times for the median. What is found is "
         "kept in the data folder, where `size: auto` and `engine: auto` look for it.",
     )
-    command.add_argument("--size", choices=SIZES, help="only this size")
+    command.add_argument("--size", choices=SIZE_NAMES, help="only this size")
     add_config(command)
     command.add_argument("--models", type=Path, help="folder of packages, instead of model.dir")
     command.add_argument("--threads", type=int, help="instead of limits.threads")
@@ -76,8 +76,9 @@ def _configured(chosen: argparse.Namespace) -> Iterator[Config]:
 
 
 def _candidates(package: Package, size: str | None, engines: list[str]) -> list[Candidate]:
-    """Return what is measured, the quickest first."""
-    sizes = [name for name in SIZES[::-1] if name in package.manifest.sizes]
+    """Return what is measured, the size with the fewest operations first."""
+    by_macs = sorted(package.manifest.sizes.items(), key=lambda item: item[1].macs_per_patch)
+    sizes = [name for name, _ in by_macs]
     wanted = [name for name in sizes if size in (None, name)]
     return [Candidate(package, name, engine) for name in wanted for engine in engines]
 
@@ -87,7 +88,7 @@ def _print(found: list[Measurement]) -> None:
         "package",
         "size",
         "engine",
-        "golden Dice",
+        "reference Dice",
         "open s",
         "seconds",
         "ms per patch",

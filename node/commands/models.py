@@ -7,8 +7,8 @@ from node.commands import bench
 from node.commands.options import Steps, add_config, add_json, print_json, print_table
 from node.commands.packages import models_folder, package_folders, packages_in
 from node.errors import NodeError
-from node.package import SIZES, installed
-from node.pipeline import golden_dice
+from node.package import SIZE_NAMES, installed
+from node.pipeline import reference_dice
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -17,7 +17,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, run, said in (
         ("list", _list, "sizes with parameters and accuracy"),
-        ("verify", _verify, "digests, shapes and golden cases"),
+        ("verify", _verify, "digests, shapes and reference cases"),
     ):
         action = actions.add_parser(name, help=said)
         add_config(action)
@@ -30,7 +30,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 def _list(chosen: argparse.Namespace) -> int:
     rows = []
     for package in packages_in(models_folder(chosen)):
-        for name in SIZES:
+        for name in SIZE_NAMES:
             size = next((s for key, s in package.manifest.sizes.items() if key == name), None)
             metrics = next((m for key, m in package.manifest.metrics.items() if key == name), None)
             if size is not None:
@@ -75,9 +75,9 @@ def _verify(chosen: argparse.Namespace) -> int:
         try:
             package = installed(folder)
             for size in package.manifest.sizes:
-                steps.say(f"running the golden case of {name}, size {size}")
-                dice = golden_dice(package, size)
-                good = dice >= package.manifest.golden.least_dice
+                steps.say(f"running the reference case of {name}, size {size}")
+                dice = reference_dice(package, size)
+                good = dice >= package.manifest.reference.least_dice
                 results.append({"package": name, "size": size, "ok": good, "dice": dice})
         except NodeError as exc:
             results.append({"package": name, "ok": False, "problem": exc.message})
@@ -85,6 +85,8 @@ def _verify(chosen: argparse.Namespace) -> int:
         print_json(results)
     for result in [] if chosen.json else results:
         mark = "ok  " if result["ok"] else "FAIL"
-        said = result.get("problem") or f"size {result['size']}, golden Dice {result['dice']:.4f}"
+        said = (
+            result.get("problem") or f"size {result['size']}, reference Dice {result['dice']:.4f}"
+        )
         print(f"{mark}  {result['package']}: {said}")
     return 0 if all(result["ok"] for result in results) else 1

@@ -20,7 +20,7 @@ from node.config import Config
 from node.engines import ENGINES, ONNXRUNTIME
 from node.errors import Misconfigured, NodeError, NotAnImage, Unsuitable
 from node.imaging.nifti import read_volume, write
-from node.package import SIZES, Package, resolve
+from node.package import SIZE_NAMES, Package, resolve
 from node.package.folder import file_digest
 from node.pipeline import least_dice
 from node.seg import Encoding
@@ -48,11 +48,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     attempt = commands.add_parser("try", help="segment a DICOM folder or NIfTI file, offline")
     attempt.add_argument("input", type=Path, help="a folder of DICOM files, or .nii / .nii.gz")
     attempt.add_argument("--task", required=True, help="a task, or task/version")
-    attempt.add_argument("--size", choices=SIZES, default="small")
+    attempt.add_argument("--size", choices=SIZE_NAMES, default="small")
     attempt.add_argument("--out", type=Path, required=True, help="folder for the results")
     attempt.add_argument("--series", metavar="UID", help="which series of the folder")
     attempt.add_argument("--engine", choices=ENGINES, default=ONNXRUNTIME)
-    selftest = commands.add_parser("selftest", help="run the golden case through the whole chain")
+    selftest = commands.add_parser(
+        "selftest", help="run the reference case through the whole chain"
+    )
     for command, run in ((attempt, _try), (selftest, _selftest)):
         add_config(command)
         command.add_argument("--models", type=Path, help="folder of packages")
@@ -194,19 +196,19 @@ def _selftest(chosen: argparse.Namespace) -> int:
 
 
 def selftest_one(package: Package, size: str, threads: int = 0) -> dict[str, Any]:
-    """Golden image to DICOM, through the pipeline, to a verified SEG; compare with the labels."""
-    golden = package.manifest.golden
+    """Segment the reference image as DICOM, verify the SEG and compare it with the labels."""
+    reference = package.manifest.reference
     result: dict[str, Any] = {"package": package.name, "size": size, "ok": False}
     with tempfile.TemporaryDirectory(prefix="segnode-selftest-") as name:
         out = Path(name)
         try:
             labelling = Labelling(modality=package.manifest.input.modality)
-            files = _composed(package.folder / golden.image, out / "series", labelling).files
+            files = _composed(package.folder / reference.image, out / "series", labelling).files
             made = run_job(Job(files, package, size, out, threads), Steps(quiet=True))
         except NodeError as exc:
             return result | {"said": exc.message}
     least = least_dice(package, size, made.labels)
     seconds = sum(made.done.seconds.values())
-    said = f"SEG verified, golden Dice {least:.4f}, {seconds:.2f} s"
-    ok = least >= golden.least_dice
+    said = f"SEG verified, reference Dice {least:.4f}, {seconds:.2f} s"
+    ok = least >= reference.least_dice
     return result | {"ok": ok, "said": said, "dice": least, "seconds": seconds}

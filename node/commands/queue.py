@@ -115,7 +115,7 @@ def _print_models(seen: status.Snapshot) -> None:
     rest = "" if seen.models else "; nothing is measured yet, see `segnode models bench`"
     say(f"engine {seen.engine}: {chosen}{rest}")
     for model in seen.models:
-        cost = f"{model.engine}, golden case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
+        cost = f"{model.engine}, reference case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
         say(f"  {model.package} {model.size:<8} {model.problem or cost}")
     say()
 

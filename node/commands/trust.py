@@ -8,19 +8,19 @@ from node.engines import ONNXRUNTIME
 from node.errors import Misconfigured
 from node.measured import largest_mb
 from node.measured.cost import MIB
-from node.package import SIZES, Package, Use, uses
-from node.pipeline import golden_dice
+from node.package import Use, smallest, uses
+from node.pipeline import reference_dice
 
 
 def open_packages(config: Config) -> list[Use]:
-    """Verify engine, digests, shapes and golden case of everything that rules use, once each.
+    """Verify engine, digests, shapes and reference case of everything that rules use, once each.
 
     Raises:
         Misconfigured: the start must stop; the message says why.
     """
     engine_said(config)
     found = uses(config)
-    for _ in golden_checks(config, found):
+    for _ in reference_checks(config, found):
         pass
     return found
 
@@ -33,32 +33,32 @@ def engine_said(config: Config) -> str:
     """
     here = ", ".join(f"{name} {version}" for name, version in engines.versions().items())
     if config.model.engine == AUTO:
-        return f"the fastest that reproduces the golden case, among {here}"
+        return f"the fastest that reproduces the reference case, among {here}"
     engines.require(config.model.engine)
     return f"{config.model.engine}, as configured; here are {here}"
 
 
-def golden_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, str, float]]:
-    """Yield each distinct package and size with the lowest Dice of its golden case.
+def reference_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, str, float]]:
+    """Yield each distinct package and size with the lowest Dice of its reference case.
 
     Of `size: auto` it is the smallest, which runs as long as nothing is measured: measuring
     verifies the others. Of `engine: auto` it is onnxruntime, for the same reason.
 
     Raises:
-        BadPackage: this machine does not reproduce the golden labels.
+        BadPackage: this machine does not reproduce the reference labels.
     """
     seen = set()
     for use in found:
-        size = _smallest(use.package) if use.size == AUTO else use.size
+        size = smallest(use.package.manifest) if use.size == AUTO else use.size
         if (use.package.digest, size) in seen:
             continue
         seen.add((use.package.digest, size))
         engine = ONNXRUNTIME if use.engine == AUTO else use.engine
-        dice = golden_dice(use.package, size, config.limits.threads, engine)
-        least = use.package.manifest.golden.least_dice
+        dice = reference_dice(use.package, size, config.limits.threads, engine)
+        least = use.package.manifest.reference.least_dice
         if dice < least:
             message = (
-                f"package {use.package.name}, size {size}: the golden case reaches Dice "
+                f"package {use.package.name}, size {size}: the reference case reaches Dice "
                 f"{dice:.4f} on this machine, {least:g} is required"
             )
             raise Misconfigured(message, advice="Do not use this package here; report it.")
@@ -83,7 +83,3 @@ def memory_said(config: Config, use: Use) -> str:
         advice = "Raise model.memory and limits.memory, or choose a smaller size."
         raise Misconfigured(message, advice=advice)
     return f"{said}, of {allowed:.0f}"
-
-
-def _smallest(package: Package) -> str:
-    return max(package.manifest.sizes, key=SIZES.index)

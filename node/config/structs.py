@@ -27,7 +27,7 @@ MEANINGS = {  # of the patterns, for whoever wrote something else
 AeTitle = Annotated[str, Meta(pattern=_AE)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=_NAME)]
-SizeChoice = Literal["teacher", "large", "medium", "small", "tiny", "auto"]
+SizeChoice = Literal["teacher", "large", "small", "tiny", "fast", "auto"]
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 AUTO = "auto"  # of a size or an engine: chosen by what was measured on this machine
 

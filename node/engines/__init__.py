@@ -1,7 +1,7 @@
 """What can compute a network on this CPU: one module per library, and which of them are here.
 
 Promises: every engine takes the same batch and gives the same scores, up to float rounding.
-Leaves to `node.measured`: which of them is fastest, and whether it reproduces a golden case.
+Leaves to `node.measured`: which of them is fastest, and whether it reproduces a reference case.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""NIfTI files to volumes and back, for `segnode try`, golden cases and the laboratory.
+"""NIfTI files to volumes and back, for `segnode try`, reference cases and the laboratory.
 
 SimpleITK reports physical space in LPS whatever the file says, so no sign is flipped here.
 """

@@ -1,7 +1,7 @@
 """What each size costs with each engine on this machine, and which of them a series gets.
 
 Promises: a measurement counts only for the package, engine version, CPU and number of threads that
-it was made with; engines that do not reproduce the golden case are never chosen.
+it was made with; engines that do not reproduce the reference case are never chosen.
 Leaves to `node.segmenter`: measuring. Leaves to `node.arrival`: when to choose.
 """
 

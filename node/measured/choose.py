@@ -9,7 +9,7 @@ from node.engines import ONNXRUNTIME
 from node.imaging import Grid
 from node.measured.cost import MIB, SEG_MB, Cost, estimate, largest_grid, workload
 from node.measured.store import Measurement
-from node.package import SIZES, Package, Use
+from node.package import SIZE_NAMES, Package, Use, next_smaller, smallest
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,10 @@ def choose(use: Use, grid: Grid, measured: Sequence[Measurement], waiting: int =
     usual = _alone(use, grid, measured)
     if use.step_down_above is None or waiting <= use.step_down_above:
         return usual
-    smaller = [
-        size for size in SIZES[SIZES.index(usual.size) + 1 :] if size in use.package.manifest.sizes
-    ]
-    if not smaller:
+    smaller = next_smaller(use.package.manifest, usual.size)
+    if smaller is None:
         return usual
-    found = _alone(replace(use, size=smaller[0]), grid, measured)
+    found = _alone(replace(use, size=smaller), grid, measured)
     why = f"{waiting} wait, more than {use.step_down_above}: {found.size} instead of {usual.size}"
     return replace(found, why=f"{why}; {found.why}")
 
@@ -56,7 +54,7 @@ def _alone(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
     ]
     costs = [(one, estimate(one, work)) for one in tried if not one.problem]
     if not costs:
-        return _unproved(use, sizes, has_failed=bool(tried))
+        return _not_measured(use, has_failed=bool(tried))
     if use.size != AUTO:
         best, cost = min(costs, key=lambda pair: pair[1].seconds)
         return Choice(best.size, best.engine, f"{_engine(use, best, len(costs))}: {cost}")
@@ -67,12 +65,12 @@ def offered(package: Package) -> list[str]:
     """Return the sizes of a package, the most accurate first: by Dice, where it is known."""
     metrics = package.manifest.metrics
     dice: dict[str, float] = {size: found.dice.mean for size, found in metrics.items()}
-    has = [size for size in SIZES if size in package.manifest.sizes]
-    return sorted(has, key=lambda size: -dice.get(size, 0.0))  # stable: SIZES breaks ties
+    has = [size for size in SIZE_NAMES if size in package.manifest.sizes]
+    return sorted(has, key=lambda size: -dice.get(size, 0.0))  # stable: SIZE_NAMES breaks ties
 
 
 def fastest(measured: Sequence[Measurement]) -> Measurement | None:
-    """Return the fastest engine for one size of one package, on its golden case."""
+    """Return the fastest engine for one size of one package, on its reference case."""
     good = [one for one in measured if not one.problem]
     return min(good, key=lambda one: one.seconds, default=None)
 
@@ -83,14 +81,14 @@ def largest_mb(use: Use, measured: Sequence[Measurement]) -> dict[str, float]:
     What was never measured here is told by the manifest; what neither tells is left out.
     """
     work = workload(use.package, largest_grid(use.package))
-    golden: dict[str, float | None] = {
+    reference: dict[str, float | None] = {
         size: said.peak_mb for size, said in use.package.manifest.sizes.items()
     }
     found: dict[str, float] = {}
     for size in offered(use.package) if use.size == AUTO else [use.size]:
         mine = [one for one in measured if (one.digest, one.size) == (use.package.digest, size)]
         best = fastest([one for one in mine if use.engine in (AUTO, one.engine)])
-        said = golden.get(size)
+        said = reference.get(size)
         if best is not None:
             found[size] = estimate(best, work).peak_mb
         elif said is not None:
@@ -118,15 +116,15 @@ def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) 
     return Choice(best.size, best.engine, why)
 
 
-def _unproved(use: Use, sizes: list[str], *, has_failed: bool) -> Choice:
+def _not_measured(use: Use, *, has_failed: bool) -> Choice:
     """Choose what the start of the node has verified: the smallest size, or the one configured."""
     engine = ONNXRUNTIME if use.engine == AUTO else use.engine
     known = "nothing is measured on this machine yet"
     if has_failed:
         known = "no measurement on this machine went well"
     if use.size == AUTO:
-        smallest = max(sizes, key=SIZES.index)
-        return Choice(smallest, engine, f"{known}, so the smallest size runs, with {engine}")
+        why = f"{known}, so the smallest size runs, with {engine}"
+        return Choice(smallest(use.package.manifest), engine, why)
     how = "as configured" if use.engine != AUTO else f"as long as {known}"
     return Choice(use.size, engine, f"{engine}, {how}")
 
@@ -135,5 +133,5 @@ def _engine(use: Use, best: Measurement, among: int) -> str:
     if use.engine != AUTO:
         return f"{best.engine} as configured"
     if among == 1:
-        return f"{best.engine}, the only engine that reproduced the golden case here"
-    return f"{best.engine}, the fastest engine that reproduced the golden case here"
+        return f"{best.engine}, the only engine that reproduced the reference case here"
+    return f"{best.engine}, the fastest engine that reproduced the reference case here"

@@ -1,10 +1,10 @@
-"""What a series will take, from what the golden case took.
+"""What a series will take, from what the reference case took.
 
     seconds = patches of the series × seconds per patch + voxels of the series × seconds per voxel
-    memory  = peak of the golden case + what the arrays of the series are larger by + the SEG
+    memory  = peak of the reference case + what the arrays of the series are larger by + the SEG
 
-The golden case may be a crop and the series a whole body: what the network and stitching take is
-counted in patches, which are all alike, and what grows with the source in its voxels; the golden
+The reference case may be a crop and the series a whole body: what the network and stitching take is
+counted in patches, which are all alike, and what grows with the source in its voxels; the reference
 case is measured in more voxels too, to tell them apart. Reading the images and writing the SEG is
 not in the seconds.
 """

@@ -17,7 +17,7 @@ FOLDER = "measured"
 
 
 class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One size with one engine, on the golden case of its package."""
+    """One size with one engine, on the reference case of its package."""
 
     digest: str  # of the package
     package: str  # task/version, for people
@@ -27,8 +27,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     cpu: str
     threads: int
     at: float  # Unix seconds
-    problem: str = ""  # why it must not run here; empty: it reproduced the golden case
-    dice: float = 0.0  # the worst segment of the golden case
+    problem: str = ""  # why it must not run here; empty: it reproduced the reference case
+    dice: float = 0.0  # the worst segment of the reference case
     open_s: float = 0.0  # to load and compile the network
     seconds: float = 0.0  # the whole pipeline, median
     patch_s: float = 0.0  # for one patch: the network, and what else does not grow with the source

@@ -1,7 +1,7 @@
 """Model packages on disk: `models/<task>/<version>/`, immutable once released.
 
 Promises: `load` has compared the digest of every file, found no stranger and no link in the
-folder, and read nothing but JSON. Leaves to `node.pipeline`: whether the golden case comes out.
+folder, and read nothing but JSON. Leaves to `node.pipeline`: whether the reference case comes out.
 """
 
 import hashlib
@@ -13,10 +13,16 @@ from pathlib import Path
 import msgspec
 
 from node.errors import BadPackage, Misconfigured
-from node.package.manifest import Manifest, Size, problems
+from node.package.manifest import FORMAT, Manifest, Size, problems
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST_BYTES = 1 << 20
+
+
+class _AnyFormat(msgspec.Struct):
+    """The one field of a manifest that every format has."""
+
+    format: int
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,9 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
         raise _bad(folder, f"{MANIFEST} is larger than {LARGEST_MANIFEST_BYTES} bytes")
     encoded = path.read_bytes()
     try:
+        found = msgspec.json.decode(encoded, type=_AnyFormat).format
+        if found != FORMAT:
+            raise _bad(folder, f"its format is {found}, this node reads format {FORMAT}")
         manifest = msgspec.json.decode(encoded, type=Manifest)
     except msgspec.MsgspecError as exc:
         raise _bad(folder, f"{MANIFEST}: {exc}") from exc
@@ -136,5 +145,5 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
 def _bad(folder: Path, problem: str) -> BadPackage:
     return BadPackage(
         f"package {folder.parent.name}/{folder.name}: {problem}",
-        advice="Install the package again from its release.",
+        advice="Install the package again from a release for this version of segnode.",
     )

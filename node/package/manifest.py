@@ -4,6 +4,8 @@ Data only: no expressions, no class names, no paths that leave the folder.
 `docs/reference/package-format.md` describes every field for people.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,10 +15,14 @@ from node.imaging import intensity
 from node.imaging import regions as region_steps  # the field below takes the name
 from node.imaging.orient import Orientation
 
-FORMAT = 1  # raised when an older node could misread a newer package
-SIZES = ("teacher", "large", "medium", "small", "tiny")  # most accurate first
+FORMAT = 2  # raised when an older node could misread a newer package
 
-SizeName = Literal["teacher", "large", "medium", "small", "tiny"]
+SizeName = Literal["teacher", "large", "small", "tiny", "fast"]
+# A scale: each size computes no more than the one before
+SIZES: tuple[SizeName, ...] = ("teacher", "large", "small", "tiny")
+VARIANTS: tuple[SizeName, ...] = ("fast",)  # beside the scale: behind a stem of stride 2
+SIZE_NAMES: tuple[SizeName, ...] = (*SIZES, *VARIANTS)
+
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -90,7 +96,7 @@ class Size(_Strict, frozen=True, kw_only=True):
     parameters: Count
     macs_per_patch: Count
     width: Positive  # share of the teacher's channels
-    peak_mb: Positive | None = None  # measured on the golden case; None before it was measured
+    peak_mb: Positive | None = None  # measured on the reference case; None before it was measured
 
 
 class Interval(_Strict, frozen=True, kw_only=True):
@@ -119,7 +125,7 @@ class Metrics(_Strict, frozen=True, kw_only=True):
     retention: Interval | None = None  # Dice as a share of the teacher's, paired
 
 
-class Golden(_Strict, frozen=True, kw_only=True):
+class Reference(_Strict, frozen=True, kw_only=True):
     """A case whose labels this package must reproduce on any machine."""
 
     image: FileName
@@ -141,7 +147,7 @@ class Provenance(_Strict, frozen=True, kw_only=True):
 class Manifest(_Strict, frozen=True, kw_only=True):
     """Everything about a package but its weights."""
 
-    format: Literal[1]
+    format: Literal[2]
     task: TaskName
     version: Version
     title: Annotated[str, Meta(max_length=64)]
@@ -154,7 +160,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     expect: tuple[Expected, ...] = ()
     sizes: Annotated[dict[SizeName, Size], Meta(min_length=1)]
     metrics: dict[SizeName, Metrics]
-    golden: Golden
+    reference: Reference
     provenance: Provenance
     files: dict[FileName, Digest]  # SHA-256 of every file of the folder but the manifest itself
 
@@ -178,17 +184,49 @@ def problems(manifest: Manifest) -> list[str]:
         absent = set(expected.segments) - set(manifest.numbers)
         found += [f"expect names segment {number}, which is absent" for number in sorted(absent)]
     named = [size.file for size in manifest.sizes.values()]
-    named += [manifest.golden.image, *manifest.golden.labels.values()]
+    named += [manifest.reference.image, *manifest.reference.labels.values()]
     found += [f"{name} has no digest under files" for name in named if name not in manifest.files]
     for size in manifest.sizes:
-        if size not in manifest.golden.labels:
-            found.append(f"size {size} has no golden labels")
+        if size not in manifest.reference.labels:
+            found.append(f"size {size} has no reference labels")
+    found += _scale_problems(manifest)
     accepted = manifest.input
     ranges = [accepted.spacing_mm, accepted.field_of_view_mm, accepted.slices]
     for limits in ranges + [expected.ml for expected in manifest.expect]:
         if limits.low > limits.high:
             found.append(f"a range runs backwards: {limits.low} to {limits.high}")
     return found
+
+
+def _scale_problems(manifest: Manifest) -> Iterator[str]:
+    macs = [(name, manifest.sizes[name].macs_per_patch) for name in scale_of(manifest)]
+    for (larger, fewer), (smaller, more) in pairwise(macs):
+        if more > fewer:
+            yield f"size {smaller} computes {more} MACs per patch, more than {larger} ({fewer})"
+
+
+def scale_of(manifest: Manifest) -> list[SizeName]:
+    """Return the sizes on the scale, largest first; variants are left out."""
+    return sorted((size for size in manifest.sizes if size in SIZES), key=SIZES.index)
+
+
+def smallest(manifest: Manifest) -> SizeName:
+    """Return the smallest size on the scale; a variant only where there is no other size."""
+    return (scale_of(manifest) or list(manifest.sizes))[-1]
+
+
+def next_smaller(manifest: Manifest, name: str) -> SizeName | None:
+    """Return the next smaller size on the scale; None where there is none.
+
+    From a variant it is the largest size that computes less.
+    """
+    scale = scale_of(manifest)
+    if name in SIZES:
+        smaller = [size for size in scale if SIZES.index(size) > SIZES.index(name)]
+    else:
+        macs: dict[str, int] = {size: net.macs_per_patch for size, net in manifest.sizes.items()}
+        smaller = [size for size in scale if macs[size] < macs[name]]
+    return smaller[0] if smaller else None
 
 
 def restrict(manifest: Manifest, numbers: tuple[int, ...]) -> Manifest:

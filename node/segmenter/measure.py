@@ -51,23 +51,23 @@ def main() -> None:
 
 
 def measure(order: Order) -> Measured:
-    """Segment the golden case once for its labels, then again, and finer, for the time it takes.
+    """Segment the reference case once for its labels, then again, and finer, for the time it takes.
 
     Raises:
         BadPackage: its labels do not come out.
     """
     chosen = package.load(Path(order.folder))
-    golden = chosen.manifest.golden
+    reference = chosen.manifest.reference
     begun = time.perf_counter()
     kept = Path(order.compiled) if order.compiled else None
     student = open_student(chosen, order.size, order.bounds.threads, order.engine, kept)
     open_s = time.perf_counter() - begun
-    image = read_volume(chosen.folder / golden.image)
+    image = read_volume(chosen.folder / reference.image)
     dice = least_dice(chosen, order.size, segment(image, chosen, student).labels)
-    if dice < golden.least_dice:
+    if dice < reference.least_dice:
         message = (
-            f"the golden case reaches Dice {dice:.4f} with {order.engine} on this machine, "
-            f"{golden.least_dice:g} is required"
+            f"the reference case reaches Dice {dice:.4f} with {order.engine} on this machine, "
+            f"{reference.least_dice:g} is required"
         )
         raise BadPackage(message, advice="Use another engine for it.")
     whole, network = _medians(image, chosen, student)

@@ -36,7 +36,7 @@ class Task(msgspec.Struct, frozen=True, tag="task", kw_only=True):
 
 
 class Rehearsal(msgspec.Struct, frozen=True, tag="rehearsal", kw_only=True):
-    """A golden case to segment before a study comes; nothing of it stays but a warm process."""
+    """A reference case to segment before a study comes; nothing of it stays but a warm process."""
 
     package: str  # its folder
     digest: str

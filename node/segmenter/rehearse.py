@@ -1,4 +1,4 @@
-"""A rehearsal: a golden case through the whole chain, before a study comes.
+"""A rehearsal: a reference case through the whole chain, before a study comes.
 
 The first task of a process pays for imports, tables, the opened network and fresh memory, which
 the next ones find there: 1 to 2 seconds on a whole head. Nobody waits for them after a rehearsal.
@@ -29,7 +29,7 @@ FOLDER = "rehearsal"  # below the data folder
 
 
 def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterator[Rehearsal]:
-    """Yield what the first rules with a model would run on their golden cases.
+    """Yield what the first rules with a model would run on their reference cases.
 
     Raises:
         NodeError: a package is not there, or was altered.
@@ -37,8 +37,8 @@ def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterato
     known = measured.known(config.data, measured.here(config.limits.threads))
     seen: set[tuple[str, str, str]] = set()
     for use in uses(config):
-        golden = use.package.folder / use.package.manifest.golden.image
-        choice = choose(use, nifti.read_volume(golden).grid, known)
+        reference = use.package.folder / use.package.manifest.reference.image
+        choice = choose(use, nifti.read_volume(reference).grid, known)
         key = (use.package.digest, choice.size, choice.engine)
         if key in seen or len(seen) == MOST:
             continue
@@ -55,7 +55,7 @@ def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterato
 
 
 def rehearse(said: Rehearsal, threads: int) -> Rehearsed:
-    """Segment the golden case, and leave nothing behind; whatever goes wrong is only told."""
+    """Segment the reference case, and leave nothing behind; whatever goes wrong is only told."""
     begun = time.monotonic()
     folder = Path(said.folder)
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,7 +71,7 @@ def rehearse(said: Rehearsal, threads: int) -> Rehearsed:
 
 def _task(said: Rehearsal, folder: Path) -> Task:
     manifest = package.load(Path(said.package)).manifest
-    volume = nifti.read_volume(Path(said.package) / manifest.golden.image)
+    volume = nifti.read_volume(Path(said.package) / manifest.reference.image)
     now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
     files = compose(volume, folder, Labelling(modality=manifest.input.modality), now).files
     digests = "\n".join(file_digest(path) for path in files)

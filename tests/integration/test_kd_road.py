@@ -11,7 +11,7 @@ import yaml
 
 from kd.commands import main
 from node.package import load
-from node.pipeline import golden_dice
+from node.pipeline import reference_dice
 from tests.support.kd_phantoms import data_set
 
 PAGE = Path(__file__).parents[2] / "docs" / "laboratory.md"
@@ -60,9 +60,11 @@ def test_the_road_leads_to_a_package_that_the_node_loads(
     assert commands[:2] == ["plan", "teach"]
     assert commands[-2:] == ["release", "validate"]
     package = load(Path("models/hippocampus-mr/1.0"))
-    assert list(package.manifest.sizes) == ["teacher", "large", "medium", "small", "tiny"]
+    assert list(package.manifest.sizes) == ["teacher", "large", "small", "tiny", "fast"]
     for size in package.manifest.sizes:
-        assert golden_dice(package, size, threads=1) >= package.manifest.golden.least_dice, size
+        assert reference_dice(package, size, threads=1) >= package.manifest.reference.least_dice, (
+            size
+        )
     report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
     assert report["cases"] == 2
     assert set(report["sizes"]) == set(package.manifest.sizes)

@@ -41,10 +41,10 @@ CHANGES = {
 }
 
 
-def golden(task: str, folder: Path, body_part: str) -> Composed:
-    """Write a package's golden image as a DICOM series of its modality."""
+def reference_series(task: str, folder: Path, body_part: str) -> Composed:
+    """Write a package's reference image as a DICOM series of its modality."""
     found = released(task)
-    volume = nifti.read_volume(found.folder / found.manifest.golden.image)
+    volume = nifti.read_volume(found.folder / found.manifest.reference.image)
     said = Labelling(modality=found.manifest.input.modality, body_part=body_part)
     return compose(volume, folder, said, NOW)
 
@@ -54,9 +54,9 @@ def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
 ) -> None:
     orthanc = Orthanc(tmp_path / "orthanc")
     node = Node(tmp_path / "node", orthanc.dicom_port, MODELS, changes=CHANGES)
-    head = golden("hippocampus-mr", tmp_path / "mr", "HEAD")
-    neck = golden("headneck-ct", tmp_path / "ct", "HEADNECK")
-    belly = golden("headneck-ct", tmp_path / "belly", "ABDOMEN")
+    head = reference_series("hippocampus-mr", tmp_path / "mr", "HEAD")
+    neck = reference_series("headneck-ct", tmp_path / "ct", "HEADNECK")
+    belly = reference_series("headneck-ct", tmp_path / "belly", "ABDOMEN")
     sent = ((head, "MR01"), (neck, "CT01"), (belly, "CT01"))
     with started(orthanc), node_started(node), ThreadPoolExecutor(3) as both:
         answers = both.map(lambda s: storescu(node.port, s[0].files, calling=s[1]), sent)

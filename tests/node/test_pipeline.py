@@ -10,7 +10,7 @@ import pytest
 from node.errors import BadPackage
 from node.imaging import Grid, Volume
 from node.package import Package
-from node.pipeline import dice, golden_dice, open_student, segment
+from node.pipeline import dice, open_student, reference_dice, segment
 from tests.support.packages import expected_labels, make_tiny_package, phantom
 
 
@@ -67,8 +67,8 @@ def test_every_stage_is_timed(package: Package) -> None:
     assert min(seconds.values()) >= 0
 
 
-def test_the_golden_case_is_reproduced(package: Package) -> None:
-    assert golden_dice(package, "small") == 1.0
+def test_the_reference_case_is_reproduced(package: Package) -> None:
+    assert reference_dice(package, "small") == 1.0
 
 
 def test_a_network_that_does_not_fit_the_manifest_is_refused(package: Package) -> None:

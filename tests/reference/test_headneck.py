@@ -50,7 +50,7 @@ def check(at: dict[str, np.ndarray]) -> None:
 
 
 def test_the_average_patient_is_right_at_every_size(tmp_path: Path, package: Package) -> None:
-    volume = nifti.read_volume(package.folder / package.manifest.golden.image)
+    volume = nifti.read_volume(package.folder / package.manifest.reference.image)
     files = written(volume, tmp_path / "series")
     for size in package.manifest.sizes:
         check(centres_mm(segmented(files, package, size, tmp_path / size), package))
@@ -60,7 +60,7 @@ def test_the_average_patient_is_right_at_every_size(tmp_path: Path, package: Pac
 def test_slices_of_any_plane_give_the_same_places(
     tmp_path: Path, package: Package, size: str, orientation: str
 ) -> None:
-    axial = nifti.read_volume(package.folder / package.manifest.golden.image)
+    axial = nifti.read_volume(package.folder / package.manifest.reference.image)
     turn = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}[orientation]
     array = np.ascontiguousarray(axial.array.transpose(turn))
     affine = axial.grid.affine[:, [*turn, 3]]

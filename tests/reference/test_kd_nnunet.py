@@ -28,7 +28,7 @@ from kd.training.tasks import SOFT
 from kd.training.trainer import CHECKPOINT, Slice, pick_device
 from node.imaging.nifti import read_labels, read_volume
 from node.package import Manifest, Package, Size
-from node.package.manifest import Golden, Provenance
+from node.package.manifest import Provenance, Reference
 from node.pipeline import dice, open_student, segment
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "msd_hippocampus"
@@ -162,9 +162,9 @@ def recipe(world: Path) -> Recipe:
 
 
 def _package(recipe: Recipe, folder: Path) -> Package:
-    """Return a package of the teacher alone, without golden case: enough for the pipeline."""
+    """Return a package of the teacher alone, without reference case: enough for the pipeline."""
     manifest = Manifest(
-        format=1,
+        format=2,
         task=recipe.task,
         version="0.1",
         title="",
@@ -175,7 +175,7 @@ def _package(recipe: Recipe, folder: Path) -> Package:
         segments=recipe.segments,
         sizes={"teacher": Size(file="teacher.onnx", parameters=1, macs_per_patch=1, width=1.0)},
         metrics={},
-        golden=Golden(image="none.nii.gz", labels={}),
+        reference=Reference(image="none.nii.gz", labels={}),
         provenance=Provenance(
             data_sets=(), licence="", training={}, commit="", libraries={}, created=""
         ),

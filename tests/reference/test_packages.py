@@ -14,7 +14,7 @@ from node.imaging.patches import score_rows
 from node.imaging.resample import regrid, resample
 from node.imaging.volume import FloatArray, Volume
 from node.package import Package, load, models_in
-from node.pipeline import golden_dice, open_student
+from node.pipeline import open_student, reference_dice
 from tests.support import torch_graph
 from tests.support.measuring import ENGINES_HERE
 
@@ -38,13 +38,15 @@ def test_there_are_packages() -> None:
 
 
 @pytest.mark.parametrize("engine", EXACT)
-def test_the_golden_case_comes_out_at_every_size(package: Package, engine: str) -> None:
+def test_the_reference_case_comes_out_at_every_size(package: Package, engine: str) -> None:
     for size in package.manifest.sizes:
-        assert golden_dice(package, size, 1, engine) >= package.manifest.golden.least_dice, size
+        assert reference_dice(package, size, 1, engine) >= package.manifest.reference.least_dice, (
+            size
+        )
 
 
 def test_torch_and_onnxruntime_agree_at_every_size(package: Package) -> None:
-    """On a real patch of the golden case, with the weights that are released."""
+    """On a real patch of the reference case, with the weights that are released."""
     patch = _first_patch(package)
     assert patch.std() > 0.1
     for size in package.manifest.sizes:
@@ -56,10 +58,10 @@ def test_torch_and_onnxruntime_agree_at_every_size(package: Package) -> None:
 
 
 def _first_patch(package: Package) -> FloatArray:
-    """Return what the pipeline gives the network first, of the golden case."""
+    """Return what the pipeline gives the network first, of the reference case."""
     manifest = package.manifest
     turned, _ = orient(
-        read_volume(package.folder / manifest.golden.image), manifest.grid.orientation
+        read_volume(package.folder / manifest.reference.image), manifest.grid.orientation
     )
     ready = Volume(intensity.apply(turned.array, manifest.intensity), turned.grid)
     grid = regrid(turned.grid, manifest.grid.spacing_mm_zyx)

@@ -55,7 +55,7 @@ def release_words(root: Path, version: str, recipe: str = "recipe.yaml") -> list
     words += ["--runs", str(root / "runs"), "--version", version]
     words += ["--compare", f"undistilled=small:{root / 'runs' / 'small-alone'}"]
     image = root / "balls" / "images" / "ball_0.nii.gz"
-    words += ["--golden", str(image), "--notice", str(root / "notice.txt")]
+    words += ["--reference-image", str(image), "--notice", str(root / "notice.txt")]
     return [*words, "--external", str(root), "--models", str(root / "models")]
 
 

@@ -1,7 +1,7 @@
 """A tiny model package whose labels anybody can predict: the "network" is a row of thresholds.
 
 Segment n is every voxel whose intensity lies above `thresholds[n - 1]` and below the next one. The
-golden case is a cube in a cube; everything about the package is real but its clinical worth.
+reference case is a cube in a cube; everything about the package is real but its clinical worth.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from node.imaging.intensity import Clip
 from node.package import Code, Manifest, Package, Segment, Size, write_manifest
 from node.package.manifest import (
     Expected,
-    Golden,
     Input,
     ModelGrid,
     Provenance,
     Range,
+    Reference,
     SizeName,
 )
 
@@ -33,9 +33,9 @@ _SIDES = (("7771000", "Left"), ("24028007", "Right"))
 _WIDTHS: dict[SizeName, float] = {
     "teacher": 1.0,
     "large": 0.5,
-    "medium": 0.25,
-    "small": 0.125,
-    "tiny": 0.0625,
+    "small": 0.25,
+    "tiny": 0.125,
+    "fast": 1.0,
 }
 
 
@@ -66,16 +66,16 @@ def make_tiny_package(
         expect: volumes that a result must have.
     """
     folder = models / task / version
-    (folder / "golden").mkdir(parents=True)
+    (folder / "reference").mkdir(parents=True)
     image = phantom()
-    nifti.write(image, folder / "golden/image.nii.gz")
+    nifti.write(image, folder / "reference/image.nii.gz")
     for size in sizes:
         write_threshold_network(folder / f"{size}.onnx", patch_zyx, ballast=ballast)
-        nifti.write(expected_labels(image), folder / f"golden/{size}.nii.gz")
+        nifti.write(expected_labels(image), folder / f"reference/{size}.nii.gz")
     (folder / "card.md").write_text("# A row of thresholds, for tests\n", encoding="utf-8")
     classes = len(THRESHOLDS) + 1
     manifest = Manifest(
-        format=1,
+        format=2,
         task=task,
         version=version,
         title="Thresholds for tests",
@@ -100,9 +100,9 @@ def make_tiny_package(
             for size in sizes
         },
         metrics={},
-        golden=Golden(
-            image="golden/image.nii.gz",
-            labels={size: f"golden/{size}.nii.gz" for size in sizes},
+        reference=Reference(
+            image="reference/image.nii.gz",
+            labels={size: f"reference/{size}.nii.gz" for size in sizes},
         ),
         provenance=Provenance(
             data_sets=(),

@@ -20,7 +20,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStor
 
 from node.imaging import Grid, Labels
 from node.package import Code, Manifest, Package, Segment
-from node.package.manifest import Golden, Input, ModelGrid, Provenance, Range, Size
+from node.package.manifest import Input, ModelGrid, Provenance, Range, Reference, Size
 
 FloatArray = npt.NDArray[np.float64]
 Change = Callable[[Dataset, int], None]  # gets each dataset and its place in the stack
@@ -163,7 +163,7 @@ def package(folder: Path, segments: Sequence[Segment] | None = None) -> Package:
     """Return a package that describes the phantom's segments; its network is never opened."""
     chosen = tuple(segments or (_segment(1, "Anterior hippocampus"), _segment(2, "Posterior")))
     manifest = Manifest(
-        format=1,
+        format=2,
         task="phantom-mr",
         version="0.1",
         title="Phantom",
@@ -179,7 +179,9 @@ def package(folder: Path, segments: Sequence[Segment] | None = None) -> Package:
         segments=chosen,
         sizes={"small": Size(file="small.onnx", parameters=1, macs_per_patch=1, width=0.25)},
         metrics={},
-        golden=Golden(image="golden/image.nii.gz", labels={"small": "golden/small.nii.gz"}),
+        reference=Reference(
+            image="reference/image.nii.gz", labels={"small": "reference/small.nii.gz"}
+        ),
         provenance=Provenance(
             data_sets=("phantom",), licence="Apache-2.0", training={}, commit="0" * 40,
             libraries={}, created="2026-01-01",

@@ -15,7 +15,7 @@ from node.errors import BadPackage
 from node.imaging import Volume
 from node.imaging.nifti import read_labels, write
 from node.package import load
-from node.pipeline import golden_dice
+from node.pipeline import reference_dice
 from tests.support.kd_phantoms import data_set, write_recipe
 from tests.support.kd_released import OTHER, TWICE, make_world, package_of, release_words
 
@@ -25,11 +25,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("release"))
 
 
-def test_the_node_loads_it_and_its_golden_case_comes_out(world: Path) -> None:
+def test_the_node_loads_it_and_its_reference_case_comes_out(world: Path) -> None:
     package = load(package_of(world))
     assert list(package.manifest.sizes) == ["teacher", "small"]
     for size, said in package.manifest.sizes.items():
-        assert golden_dice(package, size, threads=1) >= package.manifest.golden.least_dice
+        assert reference_dice(package, size, threads=1) >= package.manifest.reference.least_dice
         assert said.peak_mb is not None
 
 
@@ -142,7 +142,7 @@ def test_a_card_says_whether_the_teacher_has_seen_the_cases() -> None:
 
 def test_a_card_says_which_sizes_inherit() -> None:
     plain, heir = ({"training": {"inherits": digest}} for digest in (None, "ab"))
-    assert inherited({"sizes": {"teacher": plain, "medium": plain}}) == []
+    assert inherited({"sizes": {"teacher": plain, "fast": plain}}) == []
     (said,) = inherited({"sizes": {"teacher": plain, "small": heir, "tiny": heir}})
     assert "strongest channels" in said
     assert "small, tiny" in said

@@ -141,7 +141,7 @@ def test_a_segment_without_a_code_is_not_released(
     words = ["plan", str(world / "balls"), "--task", "two-balls", "--modality", "MR"]
     assert main([*words, "--out", str(planned)]) == 0
     recipe = read_recipe(planned)
-    assert list(recipe.sizes) == ["teacher", "large", "medium", "small", "tiny"]
+    assert list(recipe.sizes) == ["teacher", "large", "small", "tiny", "fast"]
     for size in recipe.sizes:
         recipe.topology(size)
     said = {"title": "Two balls", "intended_use": "Tests.", "data": {"source": "x", "licence": "y"}}

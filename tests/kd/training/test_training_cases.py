@@ -106,7 +106,7 @@ def test_a_student_whose_teacher_saw_a_test_case_is_not_released(
         image = world / "balls" / "images" / "ball_0.nii.gz"
         words = ["release", str(world / "recipe.yaml"), "--data", str(world / "balls")]
         words += ["--runs", str(tmp_path), "--version", "0.1", "--models", str(tmp_path / "models")]
-        words += ["--golden", str(image), "--notice", str(tmp_path / "notice.txt")]
+        words += ["--reference-image", str(image), "--notice", str(tmp_path / "notice.txt")]
         assert main(words) == 1
     finally:
         splits.write_text(before, encoding="utf-8")

@@ -130,7 +130,7 @@ def test_check_finds_nothing_wrong_with_a_sound_node(
     assert status == 0, said
     assert all(finding["ok"] for finding in findings.values())
     assert "digest" in findings["rule all"]["said"]
-    assert "golden case" in findings["tiny-mr/1.0 small"]["said"]
+    assert "reference case" in findings["tiny-mr/1.0 small"]["said"]
 
 
 def test_check_names_line_and_nearest_key(run: Run, configured: Path) -> None:

@@ -80,11 +80,13 @@ def test_check_tells_an_address_that_is_not_ours_from_a_taken_port(
     assert "Correct node.host" in findings(run, file)["port"]["advice"]
 
 
-def test_verify_goes_on_after_a_golden_case_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+def test_verify_goes_on_after_a_reference_case_that_cannot_be_read(
+    run: Run, tmp_path: Path
+) -> None:
     bad = make_tiny_package(tmp_path, task="a-mr", sizes=("small",))
     make_tiny_package(tmp_path, task="b-mr", sizes=("small",))
-    golden = bad.folder / bad.manifest.golden.image
-    golden.write_bytes(golden.read_bytes()[:-40])
+    reference = bad.folder / bad.manifest.reference.image
+    reference.write_bytes(reference.read_bytes()[:-40])
     status, said, _ = run("models", "verify", "--models", tmp_path, "--json")
     assert status == 1
     assert {one["package"]: one["ok"] for one in json.loads(said)} == {

@@ -70,7 +70,7 @@ def test_bench_measures_every_size_and_engine_and_keeps_it(
     config = load(file)
     assert len(measured.known(config.data, here(1))) == len(found)
     said = run("status", "--config", file)[1]
-    assert "tiny-mr/1.0 small    onnxruntime, golden case" in said
+    assert "tiny-mr/1.0 small    onnxruntime, reference case" in said
 
 
 def test_bench_without_a_configuration_prints_a_table_and_its_progress(
@@ -164,6 +164,6 @@ def test_a_size_that_no_engine_reproduces_is_told_by_bench_and_status(
     run: Run, tmp_path: Path, tiny_models: Path, package: Package
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
-    measure(load(file), package, "teacher", problem="the golden case reaches Dice 0.9")
+    measure(load(file), package, "teacher", problem="the reference case reaches Dice 0.9")
     said = run("status", "--config", file)[1]
-    assert "tiny-mr/1.0 teacher  the golden case reaches Dice 0.9" in said
+    assert "tiny-mr/1.0 teacher  the reference case reaches Dice 0.9" in said

@@ -14,7 +14,7 @@ from node import engines
 from node.engines import OPENVINO, OPENVINO_BF16, cpu
 from node.errors import BadPackage, Misconfigured
 from node.package import Package
-from node.pipeline import golden_dice, open_student
+from node.pipeline import open_student, reference_dice
 from node.student import Student
 from tests.support.measuring import ENGINES_HERE
 from tests.support.packages import make_tiny_package
@@ -57,8 +57,8 @@ def test_openvino_leaves_the_classes_of_a_voxel_side_by_side(
 
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)
-def test_every_engine_reproduces_the_golden_case(package: Package, engine: str) -> None:
-    assert golden_dice(package, "small", 1, engine) == 1.0
+def test_every_engine_reproduces_the_reference_case(package: Package, engine: str) -> None:
+    assert reference_dice(package, "small", 1, engine) == 1.0
 
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)

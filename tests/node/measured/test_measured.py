@@ -108,6 +108,27 @@ def test_under_backlog_the_next_smaller_size_runs_and_says_so(data: Data, packag
     assert (unmeasured.size, unmeasured.engine) == ("small", "onnxruntime")
 
 
+def test_a_variant_is_chosen_by_what_is_measured(data: Data, tmp_path: Path) -> None:
+    package = make_tiny_package(tmp_path, sizes=("teacher", "tiny", "fast"))
+    patches = workload(package, GRID).patches
+    costs = {"teacher": 12.0, "fast": 3.0, "tiny": 0.6}
+    found = [
+        a_measurement(package, size, patch_s=seconds / patches, voxel_s=0.0)
+        for size, seconds in costs.items()
+    ]
+    dice: dict[SizeName, float] = {"teacher": 0.9, "fast": 0.88, "tiny": 0.8}
+    interval = {size: Interval(mean=mean, ci=(0, 1)) for size, mean in dice.items()}
+    metrics = {
+        size: Metrics(cases=3, dice=dice, dice_per_segment={}) for size, dice in interval.items()
+    }
+    known = replace(package, manifest=msgspec.structs.replace(package.manifest, metrics=metrics))
+    measured = kept(data, *found)
+    assert choose(use(known, deadline_s=4.0), GRID, measured).size == "fast"
+    assert choose(use(known, deadline_s=1.0), GRID, measured).size == "tiny"
+    under_backlog = use(known, "teacher", step_down_above=0)
+    assert choose(under_backlog, GRID, measured, waiting=1).size == "tiny"
+
+
 def test_accuracy_is_dice_where_it_is_known(data: Data, package: Package) -> None:
     def metrics(mean: float) -> Metrics:
         return Metrics(cases=3, dice=Interval(mean=mean, ci=(0, 1)), dice_per_segment={})
@@ -126,14 +147,14 @@ def test_the_fastest_engine_that_is_proved_runs(data: Data, package: Package) ->
     )
     choice = choose(use(package, "small"), GRID, found)
     assert (choice.size, choice.engine) == ("small", "openvino")
-    assert "the fastest engine that reproduced the golden case here" in choice.why
+    assert "the fastest engine that reproduced the reference case here" in choice.why
 
 
 def test_an_engine_that_failed_never_runs(data: Data, package: Package) -> None:
     found = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
-        a_measurement(package, "small", "openvino", problem="the golden case reaches Dice 0.9"),
+        a_measurement(package, "small", "openvino", problem="the reference case reaches Dice 0.9"),
     )
     assert choose(use(package, "small"), GRID, found).engine == "onnxruntime"
     only = [one for one in found if one.problem]
@@ -210,7 +231,7 @@ def test_patches_are_counted_as_the_pipeline_cuts_them(
     assert workload(package, grid).patches == len(patches)
 
 
-def test_an_estimate_of_the_golden_case_is_what_was_measured(package: Package) -> None:
+def test_an_estimate_of_the_reference_case_is_what_was_measured(package: Package) -> None:
     work = workload(package, GRID)
     one = a_measurement(package, "small", patch_s=0.5, voxel_s=1e-5)
     cost = estimate(one, work)

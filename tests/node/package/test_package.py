@@ -19,7 +19,18 @@ from node.errors import (
     WrongModality,
 )
 from node.imaging import Grid
-from node.package import check_input, check_result, installed, load, models_in, resolve, uses
+from node.package import (
+    SIZE_NAMES,
+    check_input,
+    check_result,
+    installed,
+    load,
+    models_in,
+    next_smaller,
+    resolve,
+    smallest,
+    uses,
+)
 from node.package.folder import file_digest
 from node.package.manifest import Expected, Range
 from tests.support.packages import make_tiny_package
@@ -41,7 +52,7 @@ def test_a_written_package_loads(tmp_path: Path) -> None:
     } - {"manifest.json"}
 
 
-@pytest.mark.parametrize("name", ["small.onnx", "card.md", "golden/image.nii.gz"])
+@pytest.mark.parametrize("name", ["small.onnx", "card.md", "reference/image.nii.gz"])
 def test_any_flipped_bit_is_noticed(tmp_path: Path, name: str) -> None:
     folder = make_tiny_package(tmp_path).folder
     content = bytearray((folder / name).read_bytes())
@@ -78,7 +89,11 @@ def test_a_link_is_no_file_of_a_package(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda m: m.update(surprise=1), "unknown field `surprise`"),
-        (lambda m: m.update(format=2), "format"),
+        (lambda m: m.update(format=1, golden=m.pop("reference")), "format is 1"),
+        (lambda m: m.update(format=3, novelty=0), "format is 3"),
+        (lambda m: m.update(format="2"), "format"),
+        (lambda m: m.pop("format"), "format"),
+        (lambda m: m["sizes"]["small"].update(macs_per_patch=1 << 40), "small computes"),
         (lambda m: m["sizes"].update(huge=m["sizes"]["small"]), "sizes"),
         (lambda m: m["sizes"]["small"].update(file="../x.onnx"), "file"),
         (lambda m: m["sizes"]["small"].update(file="/etc/x"), "file"),
@@ -88,7 +103,7 @@ def test_a_link_is_no_file_of_a_package(tmp_path: Path) -> None:
         (lambda m: m["segments"][0].update(colour_rgb=[1, 2, 300]), "colour"),
         (lambda m: m["intensity"].append({"step": "eval", "code": "1"}), "intensity"),
         (lambda m: m["regions"].append({"step": "keep_largest", "segments": [9]}), "segment 9"),
-        (lambda m: m["golden"]["labels"].pop("small"), "no golden labels"),
+        (lambda m: m["reference"]["labels"].pop("small"), "no reference labels"),
         (lambda m: m["files"].pop("small.onnx"), "has no digest"),
         (lambda m: m["input"]["slices"].update(low=900), "backwards"),
         (lambda m: m["grid"].update(overlap=1.0), "overlap"),
@@ -107,6 +122,28 @@ def test_a_manifest_that_cannot_be_right_is_refused(
 def test_a_folder_without_manifest_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadPackage, match=r"no manifest\.json"):
         load(tmp_path)
+
+
+def test_the_variant_is_no_step_of_the_scale(tmp_path: Path) -> None:
+    package = make_tiny_package(tmp_path, sizes=SIZE_NAMES)
+    macs = {"teacher": 90, "large": 50, "small": 20, "tiny": 10, "fast": 30}
+
+    def cost(manifest: dict[str, Any]) -> None:
+        for name, count in macs.items():
+            manifest["sizes"][name]["macs_per_patch"] = count
+
+    edit(package.folder, cost)
+    manifest = load(package.folder).manifest
+    steps = {size: next_smaller(manifest, size) for size in SIZE_NAMES}
+    assert steps == {
+        "teacher": "large", "large": "small", "small": "tiny", "tiny": None, "fast": "small"
+    }  # fmt: skip
+    assert smallest(manifest) == "tiny"
+    macs["fast"] = 5
+    edit(package.folder, cost)
+    assert next_smaller(load(package.folder).manifest, "fast") is None
+    alone = make_tiny_package(tmp_path, version="2.0", sizes=["fast"])
+    assert smallest(alone.manifest) == "fast"
 
 
 def test_the_newest_version_is_chosen_by_number_and_not_by_letter(tmp_path: Path) -> None:

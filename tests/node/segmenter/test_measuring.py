@@ -55,12 +55,12 @@ def test_a_measurement_has_the_seconds_and_the_memory_of_a_process(site: Site, e
 
 
 def test_labels_that_do_not_come_out_are_a_problem_with_the_number(site: Site) -> None:
-    golden = site.package.folder / "golden/small.nii.gz"
-    wrong = np.where(nifti.read_labels(golden).array == 2, 1, 0).astype(np.uint8)
-    nifti.write(Labels(wrong, phantom().grid), golden)
+    reference = site.package.folder / "reference/small.nii.gz"
+    wrong = np.where(nifti.read_labels(reference).array == 2, 1, 0).astype(np.uint8)
+    nifti.write(Labels(wrong, phantom().grid), reference)
     altered = write_manifest(site.package.manifest, site.package.folder)
     found = measure_now(site.config, here(1), Candidate(altered, "small", "onnxruntime"))
-    assert "the golden case reaches Dice 0." in found.problem
+    assert "the reference case reaches Dice 0." in found.problem
     assert "0.999 is required" in found.problem
 
 
