@@ -18,7 +18,7 @@ import page
 from pipeline import resampled
 
 from node import measured
-from node.config import AUTO, Config, Data
+from node.config import AUTO, Config, DataConfig
 from node.imaging import Volume, nifti
 from node.measured import Measurement, choose
 from node.package import Package, Use, load, resolve
@@ -56,7 +56,7 @@ def main() -> None:
 def _measured(package: Package, threads: int) -> list[Measurement]:
     host = measured.here(threads)
     with tempfile.TemporaryDirectory(prefix="segnode-choice-") as name:
-        config = Config(data=Data(dir=Path(name)))
+        config = Config(data=DataConfig(dir=Path(name)))
         found = []
         for size in package.manifest.sizes:
             for engine in host.versions:

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from sqlalchemy import Engine
 
 from node import queue, schema
-from node.config import Data
+from node.config import DataConfig
 from node.queue import (
     DeliverPayload,
     DeliverResult,
@@ -70,8 +70,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="segnode-growth-") as name:
-        backlog = _backlog(schema.open_configured(Data(dir=Path(name, "queue"))), chosen.queued)
-        day = _day(schema.open_configured(Data(dir=Path(name, "day"))), chosen.studies)
+        backlog = _backlog(
+            schema.open_configured(DataConfig(dir=Path(name, "queue"))), chosen.queued
+        )
+        day = _day(schema.open_configured(DataConfig(dir=Path(name, "day"))), chosen.studies)
     head = ("what", "with the first twentieth", "with all", "ratio")
     rows = [
         (

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Engine, Float, ForeignKey, Index, Integer, Text
 
-from node.config import Data
+from node.config import DataConfig
 from node.errors import DatabaseBusy, Misconfigured
 from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 
@@ -200,7 +200,7 @@ Migration = Callable[[sa.Connection], None]
 MIGRATIONS: tuple[Migration, ...] = (_one_per_series_of_a_study,)
 
 
-def open_configured(data: Data) -> Engine:
+def open_configured(data: DataConfig) -> Engine:
     """Open the database that the configuration names, by default a file in the data folder.
 
     Raises:

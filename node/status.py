@@ -15,7 +15,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from node import measured, queue, schema
-from node.config import AUTO, Config, Data
+from node.config import AUTO, Config, DataConfig
 from node.errors import DatabaseBusy, Misconfigured
 from node.measured import Measurement
 from node.package import models_in
@@ -81,7 +81,7 @@ class Snapshot:
         return tuple(process.name for process in self.processes if not process.alive)
 
 
-def look(data: Data) -> sa.Engine:
+def look(data: DataConfig) -> sa.Engine:
     """Open the database to read it: nothing is made, migrated or locked against a writer.
 
     A node that never ran is seen as an empty database.

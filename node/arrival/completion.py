@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from node.config import Complete
+from node.config import CompleteConfig
 from node.errors import MissingSlice, NodeError, TooFewSlices, UnevenSpacing
 
 # More images can cure these problems; every other problem stays whatever else arrives.
@@ -60,7 +60,7 @@ class CompletionSigns:
         return self.expected is not None and self.instances < self.expected
 
 
-def completion(signs: CompletionSigns, settings: Complete, now: float) -> Completion:
+def completion(signs: CompletionSigns, settings: CompleteConfig, now: float) -> Completion:
     """Weigh the signs at time `now` (seconds since 1970)."""
     curable = isinstance(signs.problem, CURABLE)
     if signs.expected is not None and signs.instances == signs.expected and not curable:

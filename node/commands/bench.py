@@ -18,7 +18,7 @@ from node.commands.options import (
     print_table,
 )
 from node.commands.packages import models_folder, packages_in
-from node.config import Config, Data, load
+from node.config import Config, DataConfig, load
 from node.measured import Measurement, fastest
 from node.package import SIZE_NAMES, Package
 from node.segmenter import Candidate, measure_now
@@ -66,7 +66,7 @@ def _configured(chosen: argparse.Namespace) -> Iterator[Config]:
     """Give the configuration; without one nothing is kept, and limits are the usual ones."""
     with tempfile.TemporaryDirectory(prefix="segnode-bench-") as passing:
         if chosen.config == DEFAULT_CONFIG and not chosen.config.exists():
-            config = Config(data=Data(dir=Path(passing)))
+            config = Config(data=DataConfig(dir=Path(passing)))
         else:
             config = load(chosen.config)
         if chosen.threads is not None:

@@ -42,7 +42,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Unknown keys are refused: a typo must never become a default."""
 
 
-class Node(_Strict, frozen=True, kw_only=True):
+class NodeConfig(_Strict, frozen=True, kw_only=True):
     """Who we are on the network."""
 
     ae_title: AeTitle = "SEGNODE"
@@ -55,7 +55,7 @@ class Node(_Strict, frozen=True, kw_only=True):
     uid_root: Annotated[str, Meta(pattern=_ROOT)] = "2.25"
 
 
-class Keep(_Strict, frozen=True, kw_only=True):
+class KeepConfig(_Strict, frozen=True, kw_only=True):
     """How long files stay after a series has ended."""
 
     sources: Seconds = Seconds(48 * 3600)
@@ -63,12 +63,12 @@ class Keep(_Strict, frozen=True, kw_only=True):
     failed: Seconds = Seconds(14 * 86400)
 
 
-class Data(_Strict, frozen=True, kw_only=True):
+class DataConfig(_Strict, frozen=True, kw_only=True):
     """Where everything is kept."""
 
     dir: Path = Path("data")
     database: str = ""  # SQLAlchemy URL; empty: SQLite in `dir`
-    keep: Keep = field(default_factory=Keep)
+    keep: KeepConfig = field(default_factory=KeepConfig)
     stop_accepting_below: Bytes = Bytes(10 * GIB)
 
 
@@ -92,7 +92,7 @@ class Target(_Strict, frozen=True, kw_only=True):
     give_up_after: Seconds = Seconds(72 * 3600)
 
 
-class Model(_Strict, frozen=True, kw_only=True):
+class ModelConfig(_Strict, frozen=True, kw_only=True):
     """Which packages there are, and which size of them runs."""
 
     dir: Path = Path("models")
@@ -130,7 +130,7 @@ class Rule(_Strict, frozen=True, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=9)] = 5  # 9 runs first
 
 
-class Complete(_Strict, frozen=True, kw_only=True):
+class CompleteConfig(_Strict, frozen=True, kw_only=True):
     """When a series is taken to be complete."""
 
     settle: Seconds = Seconds(1)  # after its association was released, if the geometry has no gap
@@ -150,13 +150,13 @@ class Limits(_Strict, frozen=True, kw_only=True):
 class Config(_Strict, frozen=True, kw_only=True):
     """The whole file."""
 
-    node: Node = field(default_factory=Node)
-    data: Data = field(default_factory=Data)
+    node: NodeConfig = field(default_factory=NodeConfig)
+    data: DataConfig = field(default_factory=DataConfig)
     callers: tuple[Caller, ...] | Literal["any"] = ()
     targets: dict[Name, Target] = {}
-    model: Model = field(default_factory=Model)
+    model: ModelConfig = field(default_factory=ModelConfig)
     rules: tuple[Rule, ...] = ()
-    complete: Complete = field(default_factory=Complete)
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
     limits: Limits = field(default_factory=Limits)
 
 

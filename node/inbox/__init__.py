@@ -13,21 +13,22 @@ from node.inbox.folder import (
     read_series,
 )
 from node.inbox.keys import content_key, is_uid, series_key, sop_key
-from node.inbox.markers import Association, Marker, closed_after, read_markers
-from node.inbox.notes import Note
+from node.inbox.markers import AssociationRecord, Marker, closed_after, read_markers
+from node.inbox.notes import Note, NoteKind
 from node.inbox.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.inbox.store import Inbox, Incoming, Kept
 
 __all__ = [
     "IMPLEMENTATION_UID",
     "IMPLEMENTATION_VERSION",
-    "Association",
+    "AssociationRecord",
     "Inbox",
     "Incoming",
     "InstanceFile",
     "Kept",
     "Marker",
     "Note",
+    "NoteKind",
     "SeriesFolder",
     "SeriesRecord",
     "closed_after",

@@ -30,7 +30,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     closed: float | None = None
 
 
-class Association:
+class AssociationRecord:
     """One association as the inbox sees it: who it is, and what it brought to which series.
 
     Used by the thread of its association only.

@@ -7,6 +7,7 @@ Leaves to housekeeping: to record what it takes, and then to drop it.
 import hashlib
 import threading
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -16,13 +17,20 @@ MOST_NOTES = (
     1000  # distinct facts that wait to be taken; a stranger can invent AE titles without end
 )
 
+NoteKind = Literal[
+    "rejected-association",
+    "no-context",
+    "rejected-instance",
+    "conflicting-instance",
+    "out-of-space",
+    "notes-full",
+]
+
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """One fact, without patient data; times are unix seconds."""
 
-    kind: (
-        str  # rejected-association, refused-instance, conflicting-instance, no-context, notes-full
-    )
+    kind: NoteKind
     message: str
     advice: str = ""
     calling_ae: str = ""

@@ -22,7 +22,7 @@ from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
 from node.inbox.folder import RECORD, InstanceFile, SeriesFolder, SeriesRecord
 from node.inbox.keys import AGAIN, SAME, content_key, instance_name, series_key, sop_key
-from node.inbox.markers import Association, abort_open
+from node.inbox.markers import AssociationRecord, abort_open
 from node.inbox.notes import Note, Notes
 from node.inbox.part10 import file_head
 
@@ -112,11 +112,11 @@ class Inbox:
             message = f"{free >> 20} MiB are free, {wanted}"
             raise DiskLow(message, advice="Free some space, or lower `data.stop_accepting_below`.")
 
-    def open(self, calling_ae: str, host: str, now: float) -> Association:
+    def open(self, calling_ae: str, host: str, now: float) -> AssociationRecord:
         """Begin an association; it leaves its mark in each series that it adds to."""
-        return Association(calling_ae, host, now)
+        return AssociationRecord(calling_ae, host, now)
 
-    def keep(self, instance: Incoming, association: Association) -> Kept:
+    def keep(self, instance: Incoming, association: AssociationRecord) -> Kept:
         """Write one received instance durably.
 
         Raises:
@@ -134,7 +134,7 @@ class Inbox:
         association.instances[folder] += 1
         return kept
 
-    def close(self, association: Association, now: float, *, released: bool) -> None:
+    def close(self, association: AssociationRecord, now: float, *, released: bool) -> None:
         """Write in each series that the association ended, and how; a second time does nothing."""
         if not association.is_closed:
             association.is_closed = True
@@ -249,7 +249,11 @@ class Inbox:
             self._ready.add(key)
 
     def _write(
-        self, instance: Incoming, association: Association, folder: Path, keys: tuple[str, str]
+        self,
+        instance: Incoming,
+        association: AssociationRecord,
+        folder: Path,
+        keys: tuple[str, str],
     ) -> Kept:
         path = folder / instance_name(*keys)
         known = _known(association, folder).setdefault(keys[0], set())
@@ -285,7 +289,7 @@ def _is_at(folder: Path, descriptor: int) -> bool:
     return os.path.samestat(found, os.fstat(descriptor))
 
 
-def _known(association: Association, folder: Path) -> dict[str, set[str]]:
+def _known(association: AssociationRecord, folder: Path) -> dict[str, set[str]]:
     """Return sop key -> content keys of what lies in `folder`, scanned once per association."""
     if folder not in association.known:
         known: dict[str, set[str]] = {}

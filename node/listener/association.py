@@ -22,15 +22,15 @@ from node.listener.upper import DECODING_ERRORS, Messages, Upper
 log = logging.getLogger("node.listener")
 
 
-class Association(PeerAssociation):
+class StoreAssociation(PeerAssociation):
     """The acceptor's side of one association."""
 
     def __init__(
         self,
         ae: Any,
         new_spool: Callable[[], Spool],
-        on_store: Callable[["Association", Any, str], tuple[StoreStatus, str]],
-        on_end: Callable[["Association"], None],
+        on_store: Callable[["StoreAssociation", Any, str], tuple[StoreStatus, str]],
+        on_end: Callable[["StoreAssociation"], None],
     ) -> None:
         """Wait for a socket and `start`."""
         super().__init__(ae, "acceptor")
@@ -40,7 +40,7 @@ class Association(PeerAssociation):
         self.network_timeout = ae.network_timeout
         self._on_store = on_store
         self._on_end = on_end
-        self.visit: inbox.Association | None = None  # set when the association is welcome
+        self.record: inbox.AssociationRecord | None = None  # set when the association is welcome
         self.tally: Counter[str] = Counter()
 
     @property

@@ -10,13 +10,13 @@ from typing import Any
 
 from node.config import Config
 from node.errors import DiskLow
-from node.inbox import Inbox, Incoming, Kept, Note, is_uid
-from node.listener.association import Association
+from node.inbox import Inbox, Incoming, Kept, Note, NoteKind, is_uid
+from node.listener.association import StoreAssociation
 from node.listener.callers import Rejection, Slots, busy, plain_host, rejection
 from node.listener.contexts import supported
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus, Unacceptable
-from node.listener.structure import Identity, identify
+from node.listener.structure import InstanceIdentity, identify
 
 Answer = tuple[StoreStatus, str]  # and the comment that the peer is told
 
@@ -34,14 +34,14 @@ class Reception:
 
 def on_requested(event: Any, reception: Reception) -> None:
     """Welcome or reject a caller, before anything is negotiated."""
-    association: Association = event.assoc
+    association: StoreAssociation = event.assoc
     association.leave_waiting_room()
     request = association.requestor.primitive
     host = plain_host(association.host)
     no = rejection(reception.config, request.called_ae_title, association.calling_ae, host)
     no = no or _no_room(reception, host)
     if no is None:
-        association.visit = reception.inbox.open(association.calling_ae, host, time.time())
+        association.record = reception.inbox.open(association.calling_ae, host, time.time())
         association.acceptor.supported_contexts = supported(
             request.presentation_context_definition_list
         )
@@ -51,11 +51,11 @@ def on_requested(event: Any, reception: Reception) -> None:
 
 def on_accepted(event: Any, reception: Reception) -> None:
     """Say so, and note a caller of whom nothing could be accepted."""
-    association: Association = event.assoc
-    visit = association.visit
-    if visit is None:
+    association: StoreAssociation = event.assoc
+    record = association.record
+    if record is None:
         return
-    facts = {"ae": visit.calling_ae, "host": visit.host, "association": visit.id}
+    facts = {"ae": record.calling_ae, "host": record.host, "association": record.id}
     log.info("association accepted", extra=facts | {"count": len(association.accepted_contexts)})
     if not association.accepted_contexts:
         log.warning("none of its presentation contexts can be accepted", extra=facts)
@@ -65,39 +65,41 @@ def on_accepted(event: Any, reception: Reception) -> None:
                 kind="no-context",
                 message="none of its presentation contexts can be accepted",
                 advice="docs/reference/conformance.md lists the SOP classes and transfer syntaxes.",
-                calling_ae=visit.calling_ae,
-                host=visit.host,
+                calling_ae=record.calling_ae,
+                host=record.host,
             ),
         )
 
 
 def on_released(event: Any, reception: Reception) -> None:
     """Mark the series at once: the end of the connection may take longer."""
-    if event.assoc.visit is not None:
+    if event.assoc.record is not None:
         _close(reception, event.assoc, released=True)
 
 
-def on_end(association: Association, reception: Reception) -> None:
+def on_end(association: StoreAssociation, reception: Reception) -> None:
     """Settle an association that is over, in whichever way."""
     association.leave_waiting_room()
-    visit = association.visit
-    if visit is None:
+    record = association.record
+    if record is None:
         return
-    reception.slots.give_back(visit.host)
+    reception.slots.give_back(record.host)
     _close(reception, association, released=association.is_released)
     facts = {
-        "ae": visit.calling_ae,
-        "host": visit.host,
-        "association": visit.id,
+        "ae": record.calling_ae,
+        "host": record.host,
+        "association": record.id,
         "count": sum(association.tally[kept.value] for kept in Kept),
         "bytes": association.tally["bytes"],
-        "seconds": round(time.time() - visit.opened, 3),
+        "seconds": round(time.time() - record.opened, 3),
         "status": "released" if association.is_released else "aborted",
     }
     log.info("association ended", extra=facts)
 
 
-def on_store(association: Association, request: Any, syntax: str, reception: Reception) -> Answer:
+def on_store(
+    association: StoreAssociation, request: Any, syntax: str, reception: Reception
+) -> Answer:
     """Answer a C-STORE: success when, and only when, the instance is safe."""
     try:
         _store(association, request, syntax, reception)
@@ -114,9 +116,9 @@ def on_store(association: Association, request: Any, syntax: str, reception: Rec
     return StoreStatus.SUCCESS, ""
 
 
-def _store(association: Association, request: Any, syntax: str, reception: Reception) -> None:
+def _store(association: StoreAssociation, request: Any, syntax: str, reception: Reception) -> None:
     spool: Spool = request.DataSet
-    if association.visit is None or not spool.received_bytes:
+    if association.record is None or not spool.received_bytes:
         raise Unacceptable(StoreStatus.CANNOT_UNDERSTAND, "a C-STORE without data set")
     if spool.is_too_large:
         raise Unacceptable(StoreStatus.TOO_LARGE, "larger than node.largest_instance allows")
@@ -132,14 +134,14 @@ def _store(association: Association, request: Any, syntax: str, reception: Recep
             data=data,
             received=time.time(),
         )
-        kept = reception.inbox.keep(instance, association.visit)
+        kept = reception.inbox.keep(instance, association.record)
     association.tally[kept.value] += 1
     association.tally["bytes"] += spool.received_bytes
     if kept is Kept.conflicting:
         _conflict(association, reception, identity)
 
 
-def _check_command(request: Any, identity: Identity) -> None:
+def _check_command(request: Any, identity: InstanceIdentity) -> None:
     """See that command and data set speak of the same instance."""
     if str(request.AffectedSOPClassUID) != identity.sop_class:
         no = Unacceptable(StoreStatus.DATA_SET_MISMATCH, "another SOP Class than the command says")
@@ -166,7 +168,7 @@ def _no_room(reception: Reception, host: str) -> Rejection | None:
     return busy(full, "Wait, or raise the limit.") if full else None
 
 
-def _reject(association: Association, reception: Reception, host: str, no: Rejection) -> None:
+def _reject(association: StoreAssociation, reception: Reception, host: str, no: Rejection) -> None:
     facts = {"ae": association.calling_ae, "host": host, "advice": no.advice}
     log.warning("association rejected: %s", no.message, extra=facts)
     association.acse.send_reject(no.result, no.source, no.diagnostic)
@@ -184,7 +186,7 @@ def _reject(association: Association, reception: Reception, host: str, no: Rejec
 
 
 def _refused(
-    association: Association, request: Any, reception: Reception, no: Unacceptable
+    association: StoreAssociation, request: Any, reception: Reception, no: Unacceptable
 ) -> Answer:
     status, named = f"0x{no.status:04X}", str(request.AffectedSOPInstanceUID)
     facts = {"study": no.study, "series": no.series, "status": status}
@@ -194,12 +196,14 @@ def _refused(
         "bytes": request.DataSet.received_bytes,
     }
     log.warning("instance refused: %s", no.reason, extra=facts | which)
-    _note(reception, _about(association, "refused-instance", no.reason, **facts))
+    _note(reception, _about(association, "rejected-instance", no.reason, **facts))
     association.tally["refused"] += 1
     return no.status, no.reason
 
 
-def _no_space(association: Association, reception: Reception, message: str, advice: str) -> Answer:
+def _no_space(
+    association: StoreAssociation, reception: Reception, message: str, advice: str
+) -> Answer:
     status = f"0x{StoreStatus.OUT_OF_RESOURCES:04X}"
     facts = {"ae": association.calling_ae, "status": status, "advice": advice}
     log.error("instance not kept: %s", message, extra=facts)
@@ -210,14 +214,16 @@ def _no_space(association: Association, reception: Reception, message: str, advi
     return StoreStatus.OUT_OF_RESOURCES, "no space to keep it"
 
 
-def _conflict(association: Association, reception: Reception, identity: Identity) -> None:
+def _conflict(
+    association: StoreAssociation, reception: Reception, identity: InstanceIdentity
+) -> None:
     message = "the same SOP Instance UID came with different content; both are kept"
     facts = {"study": identity.study, "series": identity.series}
     log.warning(message, extra=facts | {"ae": association.calling_ae})
     _note(reception, _about(association, "conflicting-instance", message, **facts))
 
 
-def _about(association: Association, kind: str, message: str, **facts: Any) -> Note:
+def _about(association: StoreAssociation, kind: NoteKind, message: str, **facts: Any) -> Note:
     host = plain_host(association.host)
     return Note(kind=kind, message=message, calling_ae=association.calling_ae, host=host, **facts)
 
@@ -230,9 +236,9 @@ def _note(reception: Reception, note: Note) -> None:
         log.warning("a note could not be left: %s", exc.strerror, extra={"kind": note.kind})
 
 
-def _close(reception: Reception, association: Association, *, released: bool) -> None:
-    assert association.visit is not None
+def _close(reception: Reception, association: StoreAssociation, *, released: bool) -> None:
+    assert association.record is not None
     try:
-        reception.inbox.close(association.visit, time.time(), released=released)
+        reception.inbox.close(association.record, time.time(), released=released)
     except OSError as exc:
         log.warning("a marker could not be written: %s", exc.strerror)

@@ -16,7 +16,7 @@ from typing import Any
 
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from node.listener.association import Association
+from node.listener.association import StoreAssociation
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import Wire
@@ -59,8 +59,8 @@ class Server(ThreadedAssociationServer):
     daemon_threads = True
     request_queue_size = 128
     new_spool: Callable[[], Spool]
-    on_store: Callable[[Association, Any, str], tuple[StoreStatus, str]]
-    on_end: Callable[[Association], None]
+    on_store: Callable[[StoreAssociation, Any, str], tuple[StoreStatus, str]]
+    on_end: Callable[[StoreAssociation], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Listen; nothing is accepted before `serve_forever`."""
@@ -97,9 +97,9 @@ class Server(ThreadedAssociationServer):
 class _Connection(RequestHandler):
     """One connection that has begun to speak."""
 
-    def _create_association(self) -> Association:
+    def _create_association(self) -> StoreAssociation:
         server = self.server
-        association = Association(self.ae, server.new_spool, server.on_store, server.on_end)
+        association = StoreAssociation(self.ae, server.new_spool, server.on_store, server.on_end)
         association._server = server  # noqa: SLF001  as in pynetdicom's own
         association.name = f"AcceptorThread@{self.client_address[0]}"  # it counts them by name
         association.set_socket(Wire(association, self.request))

@@ -32,7 +32,7 @@ SUBSAMPLED = {b"YBR_FULL_422": (2, 3), b"YBR_PARTIAL_422": (2, 3), b"YBR_PARTIAL
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class InstanceIdentity:
     """Which instance a data set says that it is."""
 
     sop_class: str
@@ -48,7 +48,7 @@ class _Element:
     fragments: int = -1  # of encapsulated pixel data, offset table included
 
 
-def identify(data: memoryview, transfer_syntax: str) -> Identity:
+def identify(data: memoryview, transfer_syntax: str) -> InstanceIdentity:
     """Follow the whole data set, and return whose it is.
 
     Raises:
@@ -57,7 +57,7 @@ def identify(data: memoryview, transfer_syntax: str) -> Identity:
     walk = _Walk(data, transfer_syntax)
     try:
         walk.follow()
-        identity = Identity(*(walk.uid(tag) for tag in IDENTITY))
+        identity = InstanceIdentity(*(walk.uid(tag) for tag in IDENTITY))
         if identity.sop_class in IMAGES and walk.found.keys().isdisjoint(PIXELS):
             raise _no("an image without pixel data")
         _check_pixels(walk.found, is_encapsulated=transfer_syntax in ENCAPSULATED)

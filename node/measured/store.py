@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from node import durable, engines
-from node.config import Data
+from node.config import DataConfig
 from node.engines import cpu
 
 FOLDER = "measured"
@@ -51,7 +51,7 @@ def here(threads: int) -> Host:
     return Host(cpu.name(), cpu.threads(threads), engines.versions())
 
 
-def known(data: Data, host: Host) -> list[Measurement]:
+def known(data: DataConfig, host: Host) -> list[Measurement]:
     """Return the measurements that are good for `host`, in no particular order."""
     found = []
     for path in sorted((data.dir / FOLDER).glob("*.json")):
@@ -65,7 +65,7 @@ def known(data: Data, host: Host) -> list[Measurement]:
     return found
 
 
-def write(data: Data, measurement: Measurement) -> None:
+def write(data: DataConfig, measurement: Measurement) -> None:
     """Keep a measurement; it replaces an earlier one of the same."""
     same = (measurement.digest, measurement.size, measurement.engine, measurement.version,
             measurement.cpu, measurement.threads)  # fmt: skip

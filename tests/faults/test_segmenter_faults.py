@@ -201,10 +201,10 @@ def start_segmenter(site: Site) -> "subprocess.Popen[bytes]":
         "import json, sys\n"
         "from pathlib import Path\n"
         "from node import segmenter\n"
-        "from node.config import Config, Data, Limits, Model\n"
+        "from node.config import Config, DataConfig, Limits, ModelConfig\n"
         "said = json.loads(sys.argv[1])\n"
-        "segmenter.run(Config(data=Data(dir=Path(said['data'])),\n"
-        "    model=Model(dir=Path(said['models'])), limits=Limits(threads=1, niceness=0)))\n"
+        "segmenter.run(Config(data=DataConfig(dir=Path(said['data'])),\n"
+        "    model=ModelConfig(dir=Path(said['models'])), limits=Limits(threads=1, niceness=0)))\n"
     )
     root = Path(__file__).parents[2]
     return subprocess.Popen([sys.executable, "-c", program, config], cwd=root)

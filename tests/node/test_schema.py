@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from node import queue, schema
-from node.config import Data
+from node.config import DataConfig
 from node.errors import DatabaseBusy, Misconfigured
 from tests.support.rows import T0, a_segment_job, an_arrival
 
@@ -27,7 +27,7 @@ def test_a_database_is_made_once_and_opened_again(tmp_path: Path) -> None:
 
 
 def test_the_default_is_a_file_in_the_data_folder(tmp_path: Path) -> None:
-    schema.open_configured(Data(dir=tmp_path / "new")).dispose()
+    schema.open_configured(DataConfig(dir=tmp_path / "new")).dispose()
     assert (tmp_path / "new" / schema.FILE_NAME).is_file()
 
 

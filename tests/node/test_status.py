@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from node import queue, schema, status
-from node.config import Config, Data, Target
+from node.config import Config, DataConfig, Target
 from node.config.units import Bytes
 from node.errors import DatabaseBusy, PeerUnreachable
 from node.inbox import Inbox
@@ -23,7 +23,7 @@ from tests.support.rows import SEGMENTED, T0, a_delivery, claim, record
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     target = Target(ae="PACS", host="10.0.0.9", port=104)
-    return Config(data=Data(dir=tmp_path / "data"), targets={"pacs": target})
+    return Config(data=DataConfig(dir=tmp_path / "data"), targets={"pacs": target})
 
 
 def alive(config: Config, now: float = T0) -> dict[str, bool]:
@@ -44,7 +44,7 @@ def test_a_node_that_never_ran_has_nothing_to_show(config: Config) -> None:
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) -> None:
     place = engine.url.render_as_string(hide_password=False)
-    config = Config(data=Data(dir=tmp_path / "data", database=place))
+    config = Config(data=DataConfig(dir=tmp_path / "data", database=place))
     queue.heartbeat(engine, "sender", 1, T0)
     looking = status.look(config.data)
     found = {process.name: process for process in status.snapshot(config, looking, T0).processes}
@@ -57,7 +57,7 @@ def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) 
 def test_a_database_server_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
     place = f"postgresql+psycopg://nobody@/node?host={tmp_path}"
     with pytest.raises(DatabaseBusy, match="cannot be read"):
-        status.look(Data(dir=tmp_path, database=place))
+        status.look(DataConfig(dir=tmp_path, database=place))
     with pytest.raises(DatabaseBusy, match="cannot be opened"):
         schema.open_database(place)
 

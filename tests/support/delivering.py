@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from node import queue, schema
-from node.config import Config, Data, Target
+from node.config import Config, DataConfig, Target
 from node.package.folder import file_digest
 from node.queue import DeliverPayload, Job, NewDelivery
 from node.sender.peer import Patience
@@ -92,5 +92,5 @@ class Post:
 
 def make_post(folder: Path, **targets: Target) -> Post:
     """Make the folders of a node that has only its sender."""
-    config = Config(data=Data(dir=folder / "data"), targets=targets)
+    config = Config(data=DataConfig(dir=folder / "data"), targets=targets)
     return Post(config, schema.open_configured(config.data))

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from node import measured
-from node.config import Data
+from node.config import DataConfig
 from node.engines import ENGINES, versions
 from node.imaging import Grid
 from node.measured import Host, Measurement, workload
@@ -53,7 +53,7 @@ def a_measurement(
     return msgspec.structs.replace(found, **changes)
 
 
-def kept(data: Data, *found: Measurement) -> list[Measurement]:
+def kept(data: DataConfig, *found: Measurement) -> list[Measurement]:
     """Write measurements and return what is read of them."""
     for one in found:
         measured.write(data, one)

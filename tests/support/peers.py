@@ -20,7 +20,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from node import listener
-from node.config import Caller, Config, Data, Node
+from node.config import Caller, Config, DataConfig, NodeConfig
 from node.config.units import Bytes
 from node.inbox import Inbox, InstanceFile
 
@@ -104,8 +104,8 @@ def configuration(
 ) -> Config:
     """Return what a listener on a free port of loopback needs."""
     return Config(
-        node=msgspec.structs.replace(Node(host="127.0.0.1", port=0), **node),
-        data=Data(dir=root, stop_accepting_below=Bytes(stop_below)),
+        node=msgspec.structs.replace(NodeConfig(host="127.0.0.1", port=0), **node),
+        data=DataConfig(dir=root, stop_accepting_below=Bytes(stop_below)),
         callers=callers,
     )
 

@@ -17,7 +17,7 @@ def receive(
     inbox: Inbox, paths: Sequence[Path], at: float, *, ends: Ends = "released", ae: str = "CT01"
 ) -> SeriesFolder:
     """Receive files of one series over one association at the time `at`; return their folder."""
-    visit = inbox.open(ae, "10.1.2.3", at)
+    association = inbox.open(ae, "10.1.2.3", at)
     before = {folder.key: folder.mtime_ns for folder in inbox.series_folders()}
     for path in paths:
         dataset = pydicom.dcmread(path)
@@ -31,10 +31,10 @@ def receive(
                 data=encode(pydicom.Dataset(dataset), _plain(dataset.file_meta.TransferSyntaxUID)),
                 received=at,
             ),
-            visit,
+            association,
         )
     if ends != "open":
-        inbox.close(visit, at, released=ends == "released")
+        inbox.close(association, at, released=ends == "released")
     (changed,) = (f for f in inbox.series_folders() if before.get(f.key) != f.mtime_ns)
     os.utime(changed.path, (at, at))  # the disk's clock follows the test's
     (folder,) = (f for f in inbox.series_folders() if f.key == changed.key)

@@ -9,7 +9,7 @@ import pydicom
 from sqlalchemy import Engine
 
 from node import queue, schema
-from node.config import Config, Data, Limits, Model, Target
+from node.config import Config, DataConfig, Limits, ModelConfig, Target
 from node.package import Package
 from node.queue import Destination, EncodingChoice, NewSegmentJob, SegmentPayload
 from tests.support.packages import make_tiny_package
@@ -69,8 +69,8 @@ class Site:
 def make_site(folder: Path, **package: Any) -> Site:
     """Make the folders of a node with the tiny package."""
     config = Config(
-        data=Data(dir=folder / "data"),
-        model=Model(dir=folder / "models"),
+        data=DataConfig(dir=folder / "data"),
+        model=ModelConfig(dir=folder / "models"),
         limits=Limits(threads=1, niceness=0),
         targets={
             "pacs": Target(ae="PACS", host="127.0.0.1"),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from node.arrival import AssociationSummary, CompletionSigns, completion
-from node.config import Complete
+from node.config import CompleteConfig
 from node.config.units import Seconds
 from node.errors import GantryTilt, MissingSlice, NodeError
 
-SETTINGS = Complete(settle=Seconds(1), quiet=Seconds(60))
+SETTINGS = CompleteConfig(settle=Seconds(1), quiet=Seconds(60))
 LAST = 1000.0
 RELEASED = AssociationSummary("released", 20, LAST)
 OPEN = AssociationSummary("open", 20, None)

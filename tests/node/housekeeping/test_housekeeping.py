@@ -261,11 +261,11 @@ def test_a_note_about_a_series_is_a_line_of_its_story(site: Site, head: Made) ->
     site.sweep.run(SETTLED)
     (story,) = queue.stories(site.engine)
     site.inbox.note(
-        Note(kind="refused-instance", message="too large", study=story.arrival.study_uid), T0 + 9
+        Note(kind="rejected-instance", message="too large", study=story.arrival.study_uid), T0 + 9
     )
     upkeep.record_notes(site.engine, site.inbox, T0 + 10)
     told = queue.events_of(site.engine, study_uid=story.arrival.study_uid)
-    assert told[-1].what == "refused-instance"
+    assert told[-1].what == "rejected-instance"
 
 
 def test_a_silent_worker_loses_its_job_to_the_next_one(site: Site, head: Made) -> None:

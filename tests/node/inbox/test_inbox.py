@@ -8,7 +8,7 @@ import pytest
 from node.errors import DiskLow, Misconfigured
 from node.inbox import (
     IMPLEMENTATION_UID,
-    Association,
+    AssociationRecord,
     Inbox,
     Incoming,
     Kept,
@@ -42,14 +42,14 @@ def inbox(tmp_path: Path) -> Inbox:
 
 
 @pytest.fixture
-def visit(inbox: Inbox) -> Association:
+def association(inbox: Inbox) -> AssociationRecord:
     return inbox.open("CT01", "10.1.2.3", 99.0)
 
 
 def test_a_kept_instance_is_a_dicom_file_with_the_data_set_untouched(
-    inbox: Inbox, visit: Association
+    inbox: Inbox, association: AssociationRecord
 ) -> None:
-    assert inbox.keep(incoming(), visit) is Kept.new
+    assert inbox.keep(incoming(), association) is Kept.new
     (folder,) = inbox.series_folders()
     (file,) = inbox.instances(folder)
     found = pydicom.dcmread(file.path)
@@ -62,8 +62,8 @@ def test_a_kept_instance_is_a_dicom_file_with_the_data_set_untouched(
     assert list(inbox.temporary_folder.iterdir()) == []
 
 
-def test_the_same_bytes_again_write_nothing(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(), visit)
+def test_the_same_bytes_again_write_nothing(inbox: Inbox, association: AssociationRecord) -> None:
+    inbox.keep(incoming(), association)
     (folder,) = inbox.series_folders()
     (before,) = inbox.instances(folder)
     written = before.path.stat()
@@ -71,10 +71,12 @@ def test_the_same_bytes_again_write_nothing(inbox: Inbox, visit: Association) ->
     assert before.path.stat() == written
 
 
-def test_other_content_under_the_same_uid_is_kept_beside(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(), visit)
-    assert inbox.keep(incoming(value=7), visit) is Kept.conflicting
-    assert inbox.keep(incoming(value=7), visit) is Kept.identical
+def test_other_content_under_the_same_uid_is_kept_beside(
+    inbox: Inbox, association: AssociationRecord
+) -> None:
+    inbox.keep(incoming(), association)
+    assert inbox.keep(incoming(value=7), association) is Kept.conflicting
+    assert inbox.keep(incoming(value=7), association) is Kept.identical
     assert inbox.keep(incoming(value=8), inbox.open("B", "h", 1.0)) is Kept.conflicting
     (folder,) = inbox.series_folders()
     files = inbox.instances(folder)
@@ -82,8 +84,10 @@ def test_other_content_under_the_same_uid_is_kept_beside(inbox: Inbox, visit: As
     assert len({file.sop_key for file in files}) == 1
 
 
-def test_a_folder_says_whose_it_is_without_decoding(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(), visit)
+def test_a_folder_says_whose_it_is_without_decoding(
+    inbox: Inbox, association: AssociationRecord
+) -> None:
+    inbox.keep(incoming(), association)
     (folder,) = inbox.series_folders()
     record = read_series(folder.path)
     assert record is not None
@@ -93,15 +97,15 @@ def test_a_folder_says_whose_it_is_without_decoding(inbox: Inbox, visit: Associa
 
 
 def test_the_inputs_digest_knows_neither_order_nor_repetition_but_content(
-    inbox: Inbox, visit: Association
+    inbox: Inbox, association: AssociationRecord
 ) -> None:
     for number in (1, 2, 1):
-        inbox.keep(incoming(number), visit)
+        inbox.keep(incoming(number), association)
     (folder,) = inbox.series_folders()
     files = inbox.instances(folder)
     assert inputs_digest(files) == inputs_digest(reversed(files))
     before = inputs_digest(files)
-    inbox.keep(incoming(2, value=9), visit)
+    inbox.keep(incoming(2, value=9), association)
     assert inputs_digest(inbox.instances(folder)) != before
 
 
@@ -114,30 +118,30 @@ def test_leading_zeros_are_forgiven() -> None:
     assert is_uid("1.2.03.004")
 
 
-def test_a_marker_follows_its_association(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(1), visit)
-    inbox.keep(incoming(2), visit)
+def test_a_marker_follows_its_association(inbox: Inbox, association: AssociationRecord) -> None:
+    inbox.keep(incoming(1), association)
+    inbox.keep(incoming(2), association)
     (folder,) = inbox.series_folders()
     (marker,) = read_markers(folder.path)
     assert (marker.state, marker.calling_ae, marker.host) == ("open", "CT01", "10.1.2.3")
-    inbox.close(visit, 105.0, released=True)
-    inbox.close(visit, 106.0, released=False)
+    inbox.close(association, 105.0, released=True)
+    inbox.close(association, 106.0, released=False)
     (marker,) = read_markers(folder.path)
     assert (marker.state, marker.instances) == ("released", 2)
     assert (marker.opened, marker.closed) == (99.0, 105.0)
 
 
-def test_an_aborted_association_says_so(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(), visit)
-    inbox.close(visit, 105.0, released=False)
+def test_an_aborted_association_says_so(inbox: Inbox, association: AssociationRecord) -> None:
+    inbox.keep(incoming(), association)
+    inbox.close(association, 105.0, released=False)
     (folder,) = inbox.series_folders()
     assert [marker.state for marker in read_markers(folder.path)] == ["aborted"]
 
 
 def test_a_restart_aborts_what_was_open_and_sweeps_what_was_half_written(
-    inbox: Inbox, visit: Association
+    inbox: Inbox, association: AssociationRecord
 ) -> None:
-    inbox.keep(incoming(), visit)
+    inbox.keep(incoming(), association)
     (inbox.temporary_folder / "half.part").write_bytes(b"DICM")
     (inbox.temporary_folder / "gone.pruned").mkdir()
     again = Inbox(inbox.root)
@@ -149,17 +153,19 @@ def test_a_restart_aborts_what_was_open_and_sweeps_what_was_half_written(
     assert len(again.instances(folder)) == 1
 
 
-def test_a_restart_believes_a_release_that_was_written(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(), visit)
+def test_a_restart_believes_a_release_that_was_written(
+    inbox: Inbox, association: AssociationRecord
+) -> None:
+    inbox.keep(incoming(), association)
     (folder,) = inbox.series_folders()
-    inbox.close(visit, 105.0, released=True)
-    (folder.path / f"{visit.id}.open").write_bytes(b"")
+    inbox.close(association, 105.0, released=True)
+    (folder.path / f"{association.id}.open").write_bytes(b"")
     inbox.recover(200.0)
     assert [marker.state for marker in read_markers(folder.path)] == ["released"]
 
 
-def test_a_damaged_marker_still_has_a_state(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(), visit)
+def test_a_damaged_marker_still_has_a_state(inbox: Inbox, association: AssociationRecord) -> None:
+    inbox.keep(incoming(), association)
     (folder,) = inbox.series_folders()
     (folder.path / "x.released").write_bytes(b"{")
     assert {marker.state for marker in read_markers(folder.path)} == {"open", "released"}
@@ -168,9 +174,9 @@ def test_a_damaged_marker_still_has_a_state(inbox: Inbox, visit: Association) ->
 def test_markers_do_not_pile_up(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(markers_module, "KEPT_MARKERS", 3)
     for number in range(6):
-        visit = inbox.open("CT01", "h", float(number))
-        inbox.keep(incoming(), visit)
-        inbox.close(visit, number + 0.5, released=True)
+        association = inbox.open("CT01", "h", float(number))
+        inbox.keep(incoming(), association)
+        inbox.close(association, number + 0.5, released=True)
     (folder,) = inbox.series_folders()
     assert [marker.opened for marker in read_markers(folder.path)] == [3.0, 4.0, 5.0]
 
@@ -200,10 +206,12 @@ def test_an_instance_may_not_eat_what_is_to_stay_free(tmp_path: Path) -> None:
         inbox.check_space(free)
 
 
-def test_a_series_is_pruned_only_as_it_was_seen(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(1), visit)
+def test_a_series_is_pruned_only_as_it_was_seen(
+    inbox: Inbox, association: AssociationRecord
+) -> None:
+    inbox.keep(incoming(1), association)
     (seen,) = inbox.series_folders()
-    inbox.keep(incoming(2), visit)
+    inbox.keep(incoming(2), association)
     assert not inbox.prune(seen)
     (seen,) = inbox.series_folders()
     assert len(inbox.instances(seen)) == 2
@@ -212,8 +220,8 @@ def test_a_series_is_pruned_only_as_it_was_seen(inbox: Inbox, visit: Association
     assert inbox.prune(seen)
 
 
-def test_a_pruned_series_can_come_again(inbox: Inbox, visit: Association) -> None:
-    inbox.keep(incoming(1), visit)
+def test_a_pruned_series_can_come_again(inbox: Inbox, association: AssociationRecord) -> None:
+    inbox.keep(incoming(1), association)
     (seen,) = inbox.series_folders()
     assert Inbox(inbox.root).prune(seen)
     assert inbox.keep(incoming(1), inbox.open("CT01", "h", 5.0)) is Kept.new
@@ -232,7 +240,7 @@ def test_a_note_is_counted_not_repeated(inbox: Inbox) -> None:
 
 
 def test_a_note_comes_until_it_is_dropped(inbox: Inbox) -> None:
-    note = Note(kind="refused-instance", message="m", series="1.2")
+    note = Note(kind="rejected-instance", message="m", series="1.2")
     inbox.note(note, 1.0)
     (taken,) = inbox.read_notes()
     inbox.note(note, 2.0)  # while the first is being recorded

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from node.config import Data
+from node.config import DataConfig
 from node.imaging import Grid, Volume
 from node.imaging.volume import FloatArray
 from node.measured import Host, choose, estimate, known, largest_mb, workload
@@ -25,8 +25,8 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Data:
-    return Data(dir=tmp_path / "data")
+def data(tmp_path: Path) -> DataConfig:
+    return DataConfig(dir=tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def three(package: Package) -> list[Any]:
 
 @pytest.mark.parametrize(("deadline_s", "size"), [(30.0, "teacher"), (4.0, "small"), (2.0, "tiny")])
 def test_another_deadline_is_another_size(
-    data: Data, package: Package, deadline_s: float, size: str
+    data: DataConfig, package: Package, deadline_s: float, size: str
 ) -> None:
     found = kept(data, *three(package))
     choice = choose(use(package, deadline_s=deadline_s, memory_bytes=2048 * MIB), GRID, found)
@@ -59,7 +59,7 @@ def test_another_deadline_is_another_size(
     assert choice.why.startswith(f"the most accurate size that fits {deadline_s:g} s and 2048 MiB")
 
 
-def test_without_limits_the_most_accurate_size_runs(data: Data, package: Package) -> None:
+def test_without_limits_the_most_accurate_size_runs(data: DataConfig, package: Package) -> None:
     choice = choose(use(package), GRID, kept(data, *three(package)))
     assert choice.size == "teacher"
     assert choice.why.startswith("the most accurate size there is: about ")
@@ -67,20 +67,20 @@ def test_without_limits_the_most_accurate_size_runs(data: Data, package: Package
     assert timely.why.startswith("the most accurate size that fits 1e+06 s: about ")
 
 
-def test_a_larger_series_gets_a_smaller_size(data: Data, package: Package) -> None:
+def test_a_larger_series_gets_a_smaller_size(data: DataConfig, package: Package) -> None:
     found = kept(data, *three(package))
     large = Grid((40, 20, 22), GRID.affine)
     assert choose(use(package, deadline_s=13.0), GRID, found).size == "teacher"
     assert choose(use(package, deadline_s=13.0), large, found).size == "small"
 
 
-def test_memory_limits_as_time_does(data: Data, package: Package) -> None:
+def test_memory_limits_as_time_does(data: DataConfig, package: Package) -> None:
     teacher, small, tiny = three(package)
     found = kept(data, msgspec.structs.replace(teacher, peak_mb=3000.0), small, tiny)
     assert choose(use(package, memory_bytes=2048 * MIB), GRID, found).size == "small"
 
 
-def test_nothing_that_fits_is_said_and_the_fastest_runs(data: Data, package: Package) -> None:
+def test_nothing_that_fits_is_said_and_the_fastest_runs(data: DataConfig, package: Package) -> None:
     choice = choose(use(package, deadline_s=0.5), GRID, kept(data, *three(package)))
     assert choice.size == "tiny"
     assert "no size fits 0.5 s" in choice.why
@@ -93,7 +93,9 @@ def test_nothing_measured_is_said_and_the_smallest_runs(package: Package) -> Non
     assert "nothing is measured on this machine yet, so the smallest size runs" in choice.why
 
 
-def test_under_backlog_the_next_smaller_size_runs_and_says_so(data: Data, package: Package) -> None:
+def test_under_backlog_the_next_smaller_size_runs_and_says_so(
+    data: DataConfig, package: Package
+) -> None:
     found = kept(data, *three(package))
     fixed = use(package, "teacher", step_down_above=5)
     assert choose(fixed, GRID, found, waiting=5).size == "teacher"
@@ -108,7 +110,7 @@ def test_under_backlog_the_next_smaller_size_runs_and_says_so(data: Data, packag
     assert (unmeasured.size, unmeasured.engine) == ("small", "onnxruntime")
 
 
-def test_a_variant_is_chosen_by_what_is_measured(data: Data, tmp_path: Path) -> None:
+def test_a_variant_is_chosen_by_what_is_measured(data: DataConfig, tmp_path: Path) -> None:
     package = make_tiny_package(tmp_path, sizes=("teacher", "tiny", "fast"))
     patches = workload(package, GRID).patches
     costs = {"teacher": 12.0, "fast": 3.0, "tiny": 0.6}
@@ -129,7 +131,7 @@ def test_a_variant_is_chosen_by_what_is_measured(data: Data, tmp_path: Path) -> 
     assert choose(under_backlog, GRID, measured, waiting=1).size == "tiny"
 
 
-def test_accuracy_is_dice_where_it_is_known(data: Data, package: Package) -> None:
+def test_accuracy_is_dice_where_it_is_known(data: DataConfig, package: Package) -> None:
     def metrics(mean: float) -> Metrics:
         return Metrics(cases=3, dice=Interval(mean=mean, ci=(0, 1)), dice_per_segment={})
 
@@ -139,7 +141,7 @@ def test_accuracy_is_dice_where_it_is_known(data: Data, package: Package) -> Non
     assert choice.size == "small"
 
 
-def test_the_fastest_engine_that_is_proved_runs(data: Data, package: Package) -> None:
+def test_the_fastest_engine_that_is_proved_runs(data: DataConfig, package: Package) -> None:
     found = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
@@ -150,7 +152,7 @@ def test_the_fastest_engine_that_is_proved_runs(data: Data, package: Package) ->
     assert "the fastest engine that reproduced the reference case here" in choice.why
 
 
-def test_an_engine_that_failed_never_runs(data: Data, package: Package) -> None:
+def test_an_engine_that_failed_never_runs(data: DataConfig, package: Package) -> None:
     found = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
@@ -164,7 +166,7 @@ def test_an_engine_that_failed_never_runs(data: Data, package: Package) -> None:
         assert "no measurement on this machine went well" in choice.why
 
 
-def test_a_configured_engine_is_not_chosen_against(data: Data, package: Package) -> None:
+def test_a_configured_engine_is_not_chosen_against(data: DataConfig, package: Package) -> None:
     found = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
@@ -185,14 +187,14 @@ def test_a_configured_engine_is_not_chosen_against(data: Data, package: Package)
     ],
 )
 def test_measurements_of_another_machine_count_for_nothing(
-    data: Data, package: Package, other: Host
+    data: DataConfig, package: Package, other: Host
 ) -> None:
     assert len(kept(data, *three(package))) == 3
     assert not known(data, other)
 
 
 def test_a_measurement_is_replaced_and_a_damaged_one_is_forgotten(
-    data: Data, package: Package
+    data: DataConfig, package: Package
 ) -> None:
     assert not known(data, HOST)
     first = a_measurement(package, "small")
@@ -203,7 +205,7 @@ def test_a_measurement_is_replaced_and_a_damaged_one_is_forgotten(
     assert not known(data, HOST)
 
 
-def test_another_package_is_not_meant(data: Data, package: Package) -> None:
+def test_another_package_is_not_meant(data: DataConfig, package: Package) -> None:
     found = kept(data, *three(package))
     newer = replace(package, digest="0" * 64)
     assert "nothing is measured" in choose(use(newer), GRID, found).why
@@ -245,7 +247,7 @@ def test_the_largest_series_is_one_that_is_accepted(package: Package) -> None:
 
 
 def test_what_the_largest_series_needs_is_known_before_anything_is_measured(
-    data: Data, package: Package
+    data: DataConfig, package: Package
 ) -> None:
     for one in map(load, RELEASED):
         assert all(mb > 100 for mb in largest_mb(use(one), []).values())

@@ -149,7 +149,7 @@ def test_an_arrival_whose_job_another_needs_is_forgotten_after_it(engine: sa.Eng
 def test_remarks_that_belong_to_no_story_are_forgotten_by_their_age(engine: sa.Engine) -> None:
     for number in range(5):
         queue.note(engine, "rejected-association", "STRANGER may not send", T0 + number)
-    queue.note(engine, "refused-instance", "truncated", T0, study_uid="1.2.9")
+    queue.note(engine, "rejected-instance", "truncated", T0, study_uid="1.2.9")
     assert queue.forget_remarks(engine, T0) == 0
     assert queue.forget_remarks(engine, T0 + 3, limit=2) == 2
     assert queue.forget_remarks(engine, T0 + 3) == 2
@@ -158,7 +158,7 @@ def test_remarks_that_belong_to_no_story_are_forgotten_by_their_age(engine: sa.E
 
 def test_a_remark_about_a_study_goes_with_its_story(engine: sa.Engine) -> None:
     record(engine)
-    queue.note(engine, "refused-instance", "truncated", T0 - 5, study_uid="1.2.3")
+    queue.note(engine, "rejected-instance", "truncated", T0 - 5, study_uid="1.2.3")
     assert queue.forget_remarks(engine, T0 + 9) == 0, "its job waits"
     queue.fail(engine, claim(engine), Defect("x"), T0 + 2)
     assert queue.forget(engine, T0 + 9) == 1
