@@ -5,6 +5,7 @@ divided by the product of the strides up to i. Leaves the weights to `kd.trainin
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -14,6 +15,20 @@ from torch import Tensor, nn
 from kd.recipe.choices import Topology, Triple
 
 SLOPE = 0.01  # of LeakyReLU below zero, nnU-Net's
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a patch on which the loss is computed; the rest of the patch is context."""
+
+    origin_zyx: Triple
+    shape_zyx: Triple
+
+    def of(self, x_zyx: Tensor, stride: int = 1) -> Tensor:
+        """Cut the window from the last three axes, on a grid coarser by `stride`."""
+        edges = zip(self.origin_zyx, self.shape_zyx, strict=True)
+        cut = tuple(slice(low // stride, (low + edge) // stride) for low, edge in edges)
+        return x_zyx[(..., *cut)]
 
 
 class Convolution(nn.Sequential):
@@ -83,24 +98,29 @@ class UNet(nn.Module):
         if t.stem_stride == 2:
             # the finest head leaves the half-resolution grid by learned upsampling
             self.heads[-1] = nn.ConvTranspose3d(t.widths[0], n_classes, 2, 2)
-        self.apply(_he)
+        self.apply(he_normal)
 
     def forward(self, x_bczyx: Tensor) -> Tensor:
         """Return the logits [B, K, Z, Y, X] at full resolution."""
-        return self.heads[-1](self._decode(x_bczyx)[-1])
+        return self.heads[-1](self._features(x_bczyx)[-1])
 
-    def deep(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> list[Tensor]:
+    def deep(
+        self, x_bczyx: Tensor, at_zyx: Triple | None = None, window: Window | None = None
+    ) -> list[Tensor]:
         """Return the logits of every decoder stage, full resolution first.
 
         With `at_zyx` the finest are those of every second voxel along each axis, from there on.
+        With `window` all are those of that part of the image.
         """
-        features = self._decode(x_bczyx)
+        features = self._features(x_bczyx, window)
         coarse = [h(f) for h, f in zip(self.heads[:-1], features[:-1], strict=True)]
         return [self._head(features[-1], at_zyx), *coarse[::-1]]
 
-    def finest(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> Tensor:
+    def finest(
+        self, x_bczyx: Tensor, at_zyx: Triple | None = None, window: Window | None = None
+    ) -> Tensor:
         """Return the first of what `deep` returns."""
-        return self._head(self._decode(x_bczyx)[-1], at_zyx)
+        return self._head(self._features(x_bczyx, window)[-1], at_zyx)
 
     def _head(self, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
         head = self.heads[-1]
@@ -112,9 +132,14 @@ class UNet(nn.Module):
             return F.conv3d(x_bczyx, weight, head.bias)
         return head(x_bczyx)[:, :, z::2, y::2, x::2]
 
+    def _features(self, x_bczyx: Tensor, window: Window | None = None) -> list[Tensor]:
+        """Return the features of each decoder stage of an image, lowest resolution first."""
+        return self._decode(self.stem(x_bczyx if window is None else window.of(x_bczyx)))
+
     def _decode(self, x_bczyx: Tensor) -> list[Tensor]:
-        """Return the features of each decoder stage, lowest resolution first."""
-        x, skips = self.stem(x_bczyx), []
+        """Return the features of each decoder stage, given what enters the encoder."""
+        skips = []
+        x = x_bczyx
         for stage in self.encoder:
             x = stage(x)
             skips.append(x)
@@ -178,7 +203,8 @@ def _stage(t: Topology, c_in: int, at: int) -> nn.Sequential:
     return nn.Sequential(*chain)
 
 
-def _he(layer: nn.Module) -> None:
+def he_normal(layer: nn.Module) -> None:
+    """Initialise a convolution for LeakyReLU (He et al. 2015), its bias with zeros."""
     if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
         nn.init.kaiming_normal_(layer.weight, a=SLOPE)
         if layer.bias is not None:
