@@ -1,7 +1,7 @@
-"""From a volume to labels on the same grid: one pipeline for the teacher and every student.
+"""Segment a volume: labels on the same grid, with one pipeline for the teacher and all students.
 
-Orient, intensity, resample, patches through the network, back to the source grid, regions. Which
-size runs is the caller's choice and makes no difference to any step here.
+The steps are: orient, intensity, resample, network on patches, back to the source grid, regions.
+The steps are the same for every size.
 """
 
 import time
@@ -28,7 +28,7 @@ Progress = Callable[[float], None]  # share of the rows done, 0 to 1
 
 @dataclass
 class Stopwatch:
-    """Seconds by stage, in the order in which they ran."""
+    """Seconds by stage, in the order in which the stages ran."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Labels on the source grid, and how long each stage took."""
+    """Labels on the source grid, and the seconds of each stage."""
 
     labels: Labels
     seconds: dict[str, float]
@@ -56,10 +56,10 @@ def segment(
     """Segment `volume`; the labels come back on its own grid, voxel for voxel.
 
     Args:
-        volume: intensities in the source's order and orientation, whatever they are.
-        package: which steps, which grid, which segments.
+        volume: intensities in the order and orientation of the source.
+        package: the steps, the grid and the segments.
         student: the network of one size of that package.
-        progress: called with the share of the work done, for people who wait.
+        progress: called with the share of the rows that are done.
     """
     manifest, clock = package.manifest, Stopwatch()
     with clock.stage("intensity"):
@@ -73,7 +73,7 @@ def segment(
             sampled.array, manifest.grid.patch_zyx, manifest.grid.overlap, _timed(student, clock)
         )
         array = assign(_reported(rows, grid.shape[0], progress), grid.shape[0], turned.grid.shape)
-    # the generators above interleave; what is not the network is stitching and going back
+    # the network runs inside the stage "back"; the rest is stitching and assigning labels
     clock.seconds["back"] -= clock.seconds["network"]
     with clock.stage("regions"):
         whole = Labels(np.ascontiguousarray(turn.undo(array)), volume.grid)
@@ -120,29 +120,29 @@ def open_student(
 
     Args:
         package: of which `size` is a network.
-        size: one of the package's.
-        threads: computing threads (0: one per core).
-        engine: what computes it.
-        compiled: folder for compiled networks; None: each process compiles for itself.
+        size: a size of `package`.
+        threads: number of computing threads (0: one per core).
+        engine: the library that computes the network.
+        compiled: folder for compiled networks; None: each process compiles its own.
 
     Raises:
-        BadPackage: the graph takes another patch or gives another number of classes.
+        BadPackage: the network has another patch or another number of classes.
         Misconfigured: the engine cannot run here.
     """
     place = None if compiled is None else compiled / f"{package.digest[:32]}-{size}"
     student = Student(package.network_file(size), threads, engine, place)
-    wanted = (package.manifest.grid.patch_zyx, len(package.manifest.segments) + 1)
-    if (student.patch_zyx, student.n_classes) != wanted:
+    expected = (package.manifest.grid.patch_zyx, len(package.manifest.segments) + 1)
+    if (student.patch_zyx, student.n_classes) != expected:
         message = (
             f"package {package.name}, size {size}: the network has patch {student.patch_zyx} and "
-            f"{student.n_classes} classes, the manifest says {wanted[0]} and {wanted[1]}"
+            f"{student.n_classes} classes, the manifest has {expected[0]} and {expected[1]}"
         )
         raise BadPackage(message)
     return student
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice overlap of two boolean arrays; two empty ones agree fully (1.0)."""
+    """Return the Dice overlap of two boolean arrays; 1.0 if both are empty."""
     total = int(a.sum()) + int(b.sum())
     return 2.0 * int((a & b).sum()) / total if total else 1.0
 

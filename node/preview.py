@@ -1,8 +1,7 @@
-"""One picture of a result for people: three planes with outlines, names and volumes.
+"""Render a picture of a result: three planes with outlines, names and volumes.
 
-Promises: true proportions in mm, radiological view (the patient's right on the left), letters that
-say so, and nothing about the patient but the images themselves.
-Leaves to viewers: everything else; this is no diagnostic display.
+Guarantees: true proportions in mm; radiological view (the patient's right on the left) with letters
+at the edges; no patient data except the image. The picture is not for diagnosis.
 """
 
 from collections.abc import Sequence
@@ -21,23 +20,23 @@ from node.package import Segment
 Pixels = npt.NDArray[np.uint8]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-PANEL_PX = 360  # width and height of the square in which each plane is drawn
+PANEL_PX = 360  # width and height of the square for each plane
 MARGIN_PX = 24  # around a plane: room for the letters
 LINE_PX = 26  # height of a line of the legend
-SHORT_LEGEND = 8  # segments that are listed below each other; more are set in columns
+SHORT_LEGEND = 8  # up to this number of segments, the legend has one column
 FILL = 0.30  # opacity of a segment inside its outline
-WINDOW_PERCENT = (1.0, 99.5)  # of the voxels; outliers would leave the rest dark
+WINDOW_PERCENT = (1.0, 99.5)  # percentiles of the voxels; outliers would darken the picture
 BACKGROUND, INK, FAINT = (0, 0, 0), (235, 235, 235), (150, 150, 150)
 NOTE = "AI result - not for diagnosis"
 
 
 @dataclass(frozen=True)
 class _Plane:
-    """How a slice of the canonical volume (head, back, left) becomes a picture."""
+    """How a slice of the canonical volume (axes to head, back, left) is shown."""
 
     name: str
-    axis: int  # canonical axis that is cut
-    is_upside_down: bool  # rows run to the head, and pictures start at the top
+    axis: int  # canonical axis perpendicular to the plane
+    is_upside_down: bool  # rows run to the head, while a picture starts at the top
     letters: tuple[str, str, str, str]  # left, right, top, bottom
 
 
@@ -49,17 +48,17 @@ PLANES = (
 
 
 def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: Path) -> None:
-    """Write a PNG of three planes through the middle of what was found.
+    """Write a PNG of three planes through the middle of the detected segments.
 
     Args:
         volume: the image, in any orientation.
-        labels: the result on the same grid; all planes go through the centre if it is empty.
-        segments: names and colours; volumes are counted here.
-        path: where the PNG goes.
+        labels: the result on the same grid; if it is empty, the planes go through the centre.
+        segments: names and colours.
+        path: the PNG file.
     """
     turned, _ = orient(volume)
-    found = turn_of(volume.grid).apply(labels.array)
-    centre = _centre(found)
+    segmented = turn_of(volume.grid).apply(labels.array)
+    centre = _centre(segmented)
     low, high = np.percentile(turned.array, WINDOW_PERCENT)
     colours = {segment.number: segment.colour_rgb for segment in segments}
     width = len(PLANES) * (PANEL_PX + 2 * MARGIN_PX)
@@ -71,7 +70,7 @@ def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: P
         shown = np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1)
         panel = _panel(
             (shown * 255).astype(np.uint8),
-            _cut(found, plane, centre),
+            _cut(segmented, plane, centre),
             [mm for axis, mm in enumerate(turned.grid.spacing_mm) if axis != plane.axis],
             max(turned.grid.extent_mm),
             colours,
@@ -81,11 +80,11 @@ def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: P
     sheet.save(path, "PNG", optimize=True)
 
 
-def _centre(found: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
-    """Return, along each axis, the plane that shows most of the segments."""
-    if not found.any():
-        return (found.shape[0] // 2, found.shape[1] // 2, found.shape[2] // 2)
-    marked = found > 0
+def _centre(segmented: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Return the index of the plane with most segmented voxels along each axis."""
+    if not segmented.any():
+        return (segmented.shape[0] // 2, segmented.shape[1] // 2, segmented.shape[2] // 2)
+    marked = segmented > 0
     middle = [int(marked.sum(axis=axes).argmax()) for axes in ((1, 2), (0, 2), (0, 1))]
     return (middle[0], middle[1], middle[2])
 
@@ -99,31 +98,31 @@ def _cut(
 
 def _panel(
     grey: Pixels,
-    found: Pixels,
+    segmented: Pixels,
     spacing_mm: Sequence[float],
     longest_mm: float,
     colours: dict[int, tuple[int, int, int]],
 ) -> Image.Image:
-    """Draw one plane at the scale that all planes share, so that they can be compared."""
+    """Render one plane with outlines, at the same scale for all planes."""
     scale = PANEL_PX / longest_mm
     height, width = (
         max(1, round(n * mm * scale)) for n, mm in zip(grey.shape, spacing_mm, strict=True)
     )
     smooth = Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC)
-    exact = Image.fromarray(found).resize((width, height), Image.Resampling.NEAREST)
+    exact = Image.fromarray(segmented).resize((width, height), Image.Resampling.NEAREST)
     picture = np.repeat(np.asarray(smooth, np.float32)[..., None], 3, axis=2)
-    drawn = np.asarray(exact)
-    edge = _edges(drawn)
+    shown = np.asarray(exact)
+    edge = _edges(shown)
     for number, colour in colours.items():
-        inside = drawn == number
+        inside = shown == number
         picture[inside] += FILL * (np.array(colour, np.float32) - picture[inside])
         picture[inside & edge] = colour
     return Image.fromarray(picture.astype(np.uint8))
 
 
-def _edges(drawn: Pixels) -> npt.NDArray[np.bool_]:
+def _edges(shown: Pixels) -> npt.NDArray[np.bool_]:
     """Mark pixels with a neighbour of another segment."""
-    padded = np.pad(drawn, 1, mode="edge")
+    padded = np.pad(shown, 1, mode="edge")
     middle = padded[1:-1, 1:-1]
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     return np.logical_or.reduce([middle != neighbour for neighbour in neighbours])
@@ -155,14 +154,14 @@ def _legend(sheet: Image.Image, segments: Sequence[Segment], labels: Labels) -> 
         x, y = MARGIN_PX + column * (PANEL_PX + 2 * MARGIN_PX), top + line * LINE_PX
         draw.rectangle((x, y + 5, x + 16, y + 21), segment.colour_rgb)
         volume = volumes_ml[segment.number]
-        said = f"{volume:.2f} ml" if volume else "not found"
-        draw.text((x + 26, y + 13), f"{segment.label}: {said}", INK, font, anchor="lm")
+        amount = f"{volume:.2f} ml" if volume else "not detected"
+        draw.text((x + 26, y + 13), f"{segment.label}: {amount}", INK, font, anchor="lm")
     last = top + lines * LINE_PX + LINE_PX // 2
     draw.text((MARGIN_PX, last), NOTE, FAINT, _font(14), anchor="lm")
 
 
 def _lines(segments: int) -> int:
-    """Return how many lines the legend has: a long one stands in a column below each plane."""
+    """Return the number of lines of the legend; a long legend has a column below each plane."""
     return segments if segments <= SHORT_LEGEND else -(-segments // len(PLANES))
 
 

@@ -1,8 +1,7 @@
-"""The volumes of a SEG as a TID 1500 measurement report (Comprehensive 3D SR).
+"""Write the volumes of a SEG as a TID 1500 measurement report (Comprehensive 3D SR).
 
-Promises: patient, study and maker are those of the SEG, already mended there; one group per
-segment, found or not, because 0 ml is a result; UNVERIFIED, because no person has looked.
-Leaves to `node.seg`: everything about the SEG itself.
+Guarantees: patient, study and equipment are those of the SEG; the report has one group per segment,
+detected or not, because 0 ml is a result; it is UNVERIFIED, because no person has reviewed it.
 """
 
 import copy
@@ -20,10 +19,10 @@ from node.series.zone import in_zone_of
 
 UTF_8 = "ISO_IR 192"
 MILLILITRE = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
-# SNOMED CT: Anatomical Structure in CID 7150, and as older files have it; only then is the type a
-# place in the body
+# SNOMED CT codes of Anatomical Structure, in CID 7150 and in older files; a type of this category
+# is a finding site
 ANATOMY = frozenset({"91723000", "123037004"})
-DIGITS_ML = 6  # a nanolitre; more digits would not survive a decimal string
+DIGITS_ML = 6  # a nanolitre; a decimal string has no room for more digits
 
 PROCEDURES = {  # CID 100
     "MR": hd.sr.CodedConcept("113091000", "SCT", "Magnetic resonance imaging"),
@@ -41,7 +40,7 @@ def encode_report(
     created: datetime.datetime,
     uid_root: str = UUID_ROOT,
 ) -> Dataset:
-    """Return the report on the volumes of `seg_dataset`, which `node.seg.encode` made of `labels`.
+    """Return the report on the volumes of `seg_dataset`, the SEG of `labels`.
 
     Raises:
         ValueError: `created` has no time zone.
@@ -77,7 +76,7 @@ def encode_report(
     report.InstanceCreationDate, report.InstanceCreationTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
     if "TimezoneOffsetFromUTC" in seg_dataset:
         report.TimezoneOffsetFromUTC = seg_dataset.TimezoneOffsetFromUTC
-    # highdicom takes the SEG for an acquired image, and stamps its own item with the clock
+    # highdicom lists the SEG as an acquired image, and writes the current time into its own item
     report.ContributingEquipmentSequence = copy.deepcopy(seg_dataset.ContributingEquipmentSequence)
     return report
 

@@ -1,6 +1,6 @@
-"""One network session: a patch in, class scores out.
+"""Run one network on patches: a patch in, class scores out.
 
-It does not know which size it runs, nor what computes it: that is `node.engines`.
+`node.engines` selects the library that computes it; the size of the network makes no difference.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from node.imaging.volume import FloatArray
 
 
 class Student:
-    """A network that is ready to run on this CPU."""
+    """A loaded network, ready to run on this CPU."""
 
     def __init__(
         self, path: Path, threads: int = 0, engine: str = ONNXRUNTIME, compiled: Path | None = None
@@ -21,7 +21,7 @@ class Student:
         """Load `path`; the arguments are those of `engines.open_network`.
 
         Raises:
-            BadPackage: the file is not a network with one patch in and one map of scores out.
+            BadPackage: the file is not a network with one input patch and one output of scores.
             Misconfigured: the engine cannot run here.
         """
         self._network = engines.open_network(engine, path, threads, compiled)
@@ -32,7 +32,7 @@ class Student:
     def __call__(self, patch: FloatArray) -> FloatArray:
         """Map intensities [Z, Y, X] to scores before any softmax, [C, Z, Y, X], class 0 first.
 
-        How they lie in memory is the engine's choice; they are good until the next call.
+        The engine chooses the memory layout, and may reuse the memory in the next call.
         """
         batch = patch[np.newaxis, np.newaxis].astype(np.float32, copy=False)
         scores: FloatArray = self._network(batch)[0]

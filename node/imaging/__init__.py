@@ -1,4 +1,4 @@
-"""Pure geometry and voxels: no DICOM, no files of the node, no clocks."""
+"""Geometry and voxels as pure functions: no DICOM, no files of the node, no clocks."""
 
 from node.imaging.volume import Grid, Labels, Volume
 

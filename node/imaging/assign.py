@@ -1,9 +1,9 @@
-"""From class scores on the model's grid to labels on the source grid, one source slice at a time.
+"""Turn class scores on the model's grid into labels on the source grid, slice by slice.
 
-Scores are interpolated linearly and the best class is taken afterwards, which places boundaries
-between voxels of the coarser grid; interpolating labels would not. A linear interpolation is a
-convex combination: where all corners of a cell have the same best class, every point in the cell
-has it too, so scores are interpolated in the other cells only. Memory: two rows of scores.
+Scores are interpolated linearly, then the best class is taken. This places boundaries between
+voxels of the coarser grid, which interpolating labels cannot do. A linear interpolation is a convex
+combination: if all corners of a cell have the same best class, every point in the cell has it.
+Scores are therefore interpolated in the other cells only. Memory: two rows of scores.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,16 +15,16 @@ import numpy.typing as npt
 from node.imaging.patches import Scores
 
 Bytes = npt.NDArray[np.uint8]
-AT_ONCE = 1 << 16  # source pixels whose scores are interpolated in one go
+AT_ONCE = 1 << 16  # source pixels whose scores are interpolated in one step
 
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """Each output sample lies between `low` and `high`, `share` of the way up."""
+    """The two input samples around each output sample, and its position between them."""
 
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
-    share: npt.NDArray[np.float32]
+    share: npt.NDArray[np.float32]  # 0 at `low`, 1 at `high`
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +64,14 @@ def assign(rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]) -> B
 
 def _rows(rows: Iterable[Scores]) -> Iterator[tuple[int, _Row]]:
     for index, scores in enumerate(rows):
-        # no copy where the classes of a voxel lie side by side already
+        # no copy if the classes of a voxel are already adjacent in memory
         last = np.ascontiguousarray(np.moveaxis(scores, 0, -1)).reshape(-1, scores.shape[0])
         best = last.argmax(1).astype(np.uint8).reshape(scores.shape[1:])
         yield index, _Row(last, best)
 
 
 def _axis(n_in: int, n_out: int) -> _Axis:
-    """Place `n_out` samples among `n_in`; both cover the same extent, ends repeat."""
+    """Place `n_out` samples among `n_in` over the same extent; the ends repeat."""
     at = np.clip((np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5, 0, n_in - 1)
     low = at.astype(np.int64)
     return _Axis(low, np.minimum(low + 1, n_in - 1), (at - low).astype(np.float32))
@@ -80,16 +80,16 @@ def _axis(n_in: int, n_out: int) -> _Axis:
 def _slice(low: _Row, high: _Row, share: float, rows: _Axis, columns: _Axis) -> Bytes:
     """Label one source slice, `share` of the way from one row of the model's grid to the next."""
     labels = low.best.take(rows.low, 0).take(columns.low, 1)
-    sure = _uniform(low, high).take(rows.low, 0).take(columns.low, 1)
-    unsure = np.flatnonzero(~sure)
-    if not len(unsure):
+    uniform = _uniform(low, high).take(rows.low, 0).take(columns.low, 1)
+    mixed = np.flatnonzero(~uniform)
+    if not len(mixed):
         return labels
     scores = low.scores
     if high is not low:
         scores = low.scores + np.float32(share) * (high.scores - low.scores)
     flat, width = labels.reshape(-1), low.best.shape[1]
-    for first in range(0, len(unsure), AT_ONCE):
-        chosen = unsure[first : first + AT_ONCE]
+    for first in range(0, len(mixed), AT_ONCE):
+        chosen = mixed[first : first + AT_ONCE]
         y, x = np.divmod(chosen, labels.shape[1])
         upper, lower = rows.low[y] * width, rows.high[y] * width
         left, right = columns.low[x], columns.high[x]
@@ -109,10 +109,13 @@ def _between(low: Scores, high: Scores, share: npt.NDArray[np.float32]) -> Score
 
 
 def _uniform(low: _Row, high: _Row) -> npt.NDArray[np.bool_]:
-    """Tell of each cell, named by its first corner, whether all its corners have one best class."""
-    found = low.best == high.best
+    """Mark the cells whose eight corners share one best class.
+
+    A cell is indexed by its first corner.
+    """
+    uniform = low.best == high.best
     for axis in (0, 1):
-        ahead = np.minimum(np.arange(found.shape[axis]) + 1, found.shape[axis] - 1)
-        found = found & found.take(ahead, axis)
-        found &= low.best == low.best.take(ahead, axis)
-    return found
+        ahead = np.minimum(np.arange(uniform.shape[axis]) + 1, uniform.shape[axis] - 1)
+        uniform = uniform & uniform.take(ahead, axis)
+        uniform &= low.best == low.best.take(ahead, axis)
+    return uniform

@@ -1,6 +1,6 @@
-"""The closed list of intensity steps that a package may ask for, in order, before the network.
+"""The closed list of intensity steps that a package may require before the network, in order.
 
-A step is data: its numbers come from the manifest, and nothing else can be named there.
+A step is data: its numbers come from the manifest, and a manifest can name no other step.
 """
 
 from typing import assert_never
@@ -27,7 +27,7 @@ class ClipPercentiles(
     tag="clip_percentiles",
     tag_field="step",
 ):
-    """Limit values to two percentiles (0 to 100) of the image itself."""
+    """Limit values to two percentiles (0 to 100) of the image."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class ClipPercentiles(
 class Standardise(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="standardise", tag_field="step"
 ):
-    """Subtract `mean`, divide by `std`: fixed numbers of the training set, for CT."""
+    """Subtract `mean` and divide by `std`: fixed numbers of the training set, for CT."""
 
     mean: float
     std: float
@@ -45,10 +45,10 @@ class Standardise(
 class ZScore(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="z_score", tag_field="step"
 ):
-    """Subtract the image's own mean, divide by its own standard deviation."""
+    """Subtract the mean of the image and divide by its standard deviation."""
 
-    nonzero_only: bool = False  # statistics of, and changes to, voxels other than 0 alone
-    nonzero_box: bool = False  # statistics of the smallest box around them, as nnU-Net crops
+    nonzero_only: bool = False  # measure and change only voxels other than 0
+    nonzero_box: bool = False  # measure only the smallest box around them, as nnU-Net crops
 
 
 class ToUnitRange(
@@ -61,7 +61,7 @@ IntensityStep = Clip | ClipPercentiles | Standardise | ZScore | ToUnitRange
 
 
 def apply(array: FloatArray, steps: tuple[IntensityStep, ...]) -> FloatArray:
-    """Return `array` as float32 after `steps`, in their order; the input is not changed."""
+    """Apply `steps` in their order to a float32 copy of `array`."""
     result: FloatArray = array.astype(np.float32)
     for step in steps:
         result = _one(result, step)
@@ -92,10 +92,10 @@ def _z_score(array: FloatArray, step: ZScore) -> FloatArray:
         counted = counted[counted != 0]
     if not counted.size:
         return np.zeros_like(array)
-    # float64 sums: an MR of 1e6-sized values loses digits in float32
+    # float64 sums: MR values around 1e6 lose digits in float32
     mean, std = counted.mean(dtype=np.float64), counted.std(dtype=np.float64)
     result = np.empty_like(array)
-    for at, plane in enumerate(array):  # plane by plane: a float64 volume is never held
+    for at, plane in enumerate(array):  # plane by plane, so that no float64 volume is in memory
         result[at] = (plane.astype(np.float64) - mean) / max(std, STD_FLOOR)
         if step.nonzero_only:
             result[at][plane == 0] = 0
@@ -103,7 +103,7 @@ def _z_score(array: FloatArray, step: ZScore) -> FloatArray:
 
 
 def _nonzero_box(array: FloatArray) -> tuple[slice, ...]:
-    """Return the smallest box that holds every voxel other than 0; empty if there is none."""
+    """Return the smallest box with all voxels other than 0; an empty box if there are none."""
     box = []
     for axis in range(array.ndim):
         others = tuple(a for a in range(array.ndim) if a != axis)

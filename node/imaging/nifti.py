@@ -41,16 +41,16 @@ def read_labels(path: Path) -> Labels:
     """
     image = _read(path)
     array = sitk.GetArrayFromImage(image)
-    with np.errstate(invalid="ignore"):  # what does not fit is refused below
+    with np.errstate(invalid="ignore"):  # values that do not fit are refused below
         labels = array.astype(np.uint8)
     if not np.array_equal(labels, array) or _has_hidden_nan(path):
-        message = f"{path.name} is no label map: its values are not whole numbers from 0 to 255"
+        message = f"{path.name} is not a label map: its values are not whole numbers from 0 to 255"
         raise Unsuitable(message)
     return Labels(labels, _grid(image))
 
 
 def write(image: Volume | Labels, path: Path) -> None:
-    """Write values with their affine; the name's ending chooses the compression."""
+    """Write values with their affine; the suffix of `path` selects the compression."""
     itk = sitk.GetImageFromArray(image.array)
     grid = image.grid
     backwards = grid.affine[:3, [2, 1, 0]]  # ITK's axes are column, row, slice
@@ -74,13 +74,13 @@ def _read(path: Path) -> sitk.Image:
 
 
 def _has_hidden_nan(path: Path) -> bool:
-    """Tell whether the stored floats hold NaN or infinity: ITK's reader turns them into 0."""
+    """Check the stored floats for NaN and infinity, which ITK's reader turns into 0."""
     content = path.read_bytes()
     if content[:2] == GZIP_MAGIC:
         try:
             content = gzip.decompress(content)
         except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-            message = f"{path.name} is compressed, and damaged or cut off"
+            message = f"{path.name} is compressed, and damaged or truncated"
             raise Unsuitable(message, advice="Copy or export the file again.") from exc
     for order in "<>":
         size = int(np.frombuffer(content[:4], order + "i4")[0])

@@ -1,10 +1,11 @@
-"""Turning volumes to the canonical axis order and back, without touching a single value.
+"""Turn volumes to the canonical axis order and back by permuting and flipping axes.
 
 The canonical order is LPS: array axis 0 runs to the head, axis 1 to the back, axis 2 to the left,
-each as nearly as whole-axis permutations and flips allow. An oblique volume stays oblique.
+as nearly as permutations and flips of whole axes allow. An oblique volume stays oblique, and no
+value changes.
 
-A package may ask for the same axes with other directions, such as RAS (to the right, to the front,
-to the head): a network that was trained so must be padded and cut into patches from the same ends.
+A package may require the same axes with other directions, such as RAS (to the right, to the front,
+to the head), because padding and patches must start at the same ends as in training.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ Orientation = Literal["LPS", "RPS", "LAS", "RAS", "LPI", "RPI", "LAI", "RAI"]
 
 @dataclass(frozen=True)
 class Turn:
-    """A permutation of the array axes and a flip of some; `undo` is its inverse."""
+    """A permutation of the array axes and a flip of some of them; `undo` is its inverse."""
 
     axes: tuple[int, int, int]  # canonical axis i was source axis axes[i]
     flips: tuple[bool, bool, bool]  # canonical axis i runs against its source axis
@@ -41,19 +42,19 @@ class Turn:
 def turn_of(grid: Grid, orientation: Orientation = "LPS") -> Turn:
     """Find the turn that brings `grid` nearest to `orientation`.
 
-    All six assignments of axes are weighed at once: taking the nearest axis one by one can assign
-    two array axes to the same direction when a volume lies at about 45 degrees.
+    All six assignments of axes are compared. Choosing the nearest axis one by one can assign two
+    array axes to one direction if a volume lies at about 45 degrees.
     """
     directions = grid.affine[:3, :3] / np.array(grid.spacing_mm)
-    wanted = directions[::-1]  # rows: along z (head), y (back), x (left); columns: source axes
-    best = max(permutations(range(3)), key=lambda p: sum(abs(wanted[i, p[i]]) for i in range(3)))
+    cosines = directions[::-1]  # rows: along z (head), y (back), x (left); columns: source axes
+    best = max(permutations(range(3)), key=lambda p: sum(abs(cosines[i, p[i]]) for i in range(3)))
     signs = [1 if letter in "LPS" else -1 for letter in reversed(orientation)]
-    flips = tuple(bool(signs[i] * wanted[i, best[i]] < 0) for i in range(3))
+    flips = tuple(bool(signs[i] * cosines[i, best[i]] < 0) for i in range(3))
     return Turn((best[0], best[1], best[2]), (flips[0], flips[1], flips[2]))
 
 
 def turned_grid(grid: Grid, turn: Turn) -> Grid:
-    """Return the grid of `turn.apply(array)`: the same places, other indices."""
+    """Return the grid of `turn.apply(array)`: the same places with other indices."""
     shape = tuple(grid.shape[a] for a in turn.axes)
     to_source = np.zeros((4, 4))
     to_source[3, 3] = 1.0
@@ -64,6 +65,6 @@ def turned_grid(grid: Grid, turn: Turn) -> Grid:
 
 
 def orient(volume: Volume, orientation: Orientation = "LPS") -> tuple[Volume, Turn]:
-    """Return `volume` in canonical order, and the turn that leads back."""
+    """Return `volume` in canonical order, and the turn that was applied."""
     turn = turn_of(volume.grid, orientation)
     return Volume(turn.apply(volume.array), turned_grid(volume.grid, turn)), turn

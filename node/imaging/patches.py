@@ -1,8 +1,8 @@
-"""Overlapping patches over a volume, and stitching of their class scores row by row.
+"""Run a network on overlapping patches of a volume and stitch the class scores row by row.
 
-Scores of all classes are held for one slab (the depth of a patch) only, never for the volume: rows
-are handed on as soon as no later patch can reach them. Steps and Gaussian weights are nnU-Net's
-(Isensee et al. 2021), so that an imported model sees what it was trained with.
+Memory holds the scores of one slab (the depth of a patch), never those of the volume: a row is
+yielded as soon as no later patch can reach it. Patch steps and Gaussian weights are those of
+nnU-Net (Isensee et al. 2021), so that an imported network runs as in its training.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ Shape = tuple[int, int, int]
 Scores = npt.NDArray[np.float32]
 Network = Callable[[FloatArray], FloatArray]  # patch [Z, Y, X] -> scores [C, Z, Y, X]
 
-SIGMA_SHARE = 1 / 8  # of the patch edge, nnU-Net's choice
-# a corner's weight must not be 0; larger values would blend evenly along the volume's edges, where
-# all weights are small (nnU-Net's least, a tenth of float16's)
+SIGMA_SHARE = 1 / 8  # of the patch edge, as in nnU-Net
+# the weight of a corner must not be 0; a larger minimum would blend patches evenly at the edges of
+# the volume, where all weights are small (nnU-Net's minimum, a tenth of float16's)
 LEAST_WEIGHT = 6e-9
 
 
 def starts(n: int, patch: int, overlap: float) -> list[int]:
-    """Return the first index of each patch along one axis: evenly spread, the last one flush."""
+    """Return the first index of each patch along one axis, evenly spread from edge to edge."""
     if n <= patch:
         return [0]
     step = patch * (1.0 - overlap)
@@ -37,7 +37,7 @@ def gaussian_weights(patch: Shape) -> Scores:
     """Return the weight of each voxel of a patch, [Z, Y, X]: 1 in the middle, never 0."""
     axes = []
     for n in patch:
-        at = np.arange(n) - n // 2  # nnU-Net's middle, half a voxel off for an even patch
+        at = np.arange(n) - n // 2  # the middle as in nnU-Net, half a voxel off for an even patch
         axes.append(np.exp(-0.5 * (at / (n * SIGMA_SHARE)) ** 2))
     weights = np.einsum("i,j,k->ijk", *axes)
     weights /= weights.max()
@@ -54,12 +54,12 @@ def score_rows(
     Args:
         array: intensities on the model's grid, [Z, Y, X], any shape; a volume smaller than the
             patch is padded with zeros on both sides, as in training.
-        patch: the network's input shape.
-        overlap: share of a patch that its neighbour covers too, 0 to below 1.
+        patch: the input shape of the network.
+        overlap: share of a patch that the next patch covers too, 0 to below 1.
         network: maps one patch to class scores before any softmax.
     """
     inner, padded = _pad(array, patch)
-    if padded.shape == patch:  # nothing overlaps: scores are what the network says
+    if padded.shape == patch:  # one patch needs no blending
         rows = iter(np.moveaxis(network(padded), 1, 0))
     else:
         rows = _blended(padded, patch, overlap, network)
@@ -85,7 +85,8 @@ def _blended(
                 scores = network(np.ascontiguousarray(window))
                 if not slab.size:
                     slab = np.zeros_like(scores, shape=(len(scores), patch[0], *padded.shape[1:]))
-                for at, plane in enumerate(np.moveaxis(scores, 1, 0)):  # no second patch in memory
+                # plane by plane, so that no second patch is in memory
+                for at, plane in enumerate(np.moveaxis(scores, 1, 0)):
                     place = slab[:, at, y : y + patch[1], x : x + patch[2]]
                     place += plane * _spread(weights[at], plane)
         upto = firsts[0][i + 1] if i + 1 < len(firsts[0]) else depth
@@ -98,9 +99,9 @@ def _blended(
 
 
 def _spread(one: Scores, like: Scores) -> Scores:
-    """Repeat what holds for all classes, where the classes of a voxel lie side by side.
+    """Repeat `one` for each class if the classes of a voxel are adjacent in memory.
 
-    Numpy would go through the few classes of each voxel by themselves, ten times as slowly.
+    Numpy's broadcasting would loop over the few classes of each voxel, ten times as slowly.
     """
     if like.strides[0] > like.strides[-1]:
         return one
@@ -108,7 +109,7 @@ def _spread(one: Scores, like: Scores) -> Scores:
 
 
 def _pad(array: FloatArray, patch: Shape) -> tuple[tuple[slice, slice, slice], FloatArray]:
-    """Grow `array` to at least `patch`; return where it lies in the grown one."""
+    """Pad `array` to at least `patch`; return the slices of the original and the padded array."""
     before = [max(p - n, 0) // 2 for n, p in zip(array.shape, patch, strict=True)]
     after = [max(p - n, 0) - b for n, p, b in zip(array.shape, patch, before, strict=True)]
     inner = tuple(slice(b, b + n) for b, n in zip(before, array.shape, strict=True))
@@ -122,7 +123,7 @@ def _weight_rows(
     """Return a function row -> summed weights [Y, X]: the Gaussian is a product of its axes."""
     weights = gaussian_weights(patch)
     plane = np.zeros(shape[1:], np.float32)
-    # the floor in gaussian_weights is not separable, so sum the true patch once per depth
+    # the minimum in gaussian_weights is not separable, so the patches are summed once per depth
     by_depth: dict[int, Scores] = {}
 
     def of_depth(d: int) -> Scores:

@@ -1,6 +1,6 @@
-"""The closed list of steps on finished labels: what a structure may look like.
+"""The closed list of steps that clean finished labels by their connected regions.
 
-A step acts on the listed segments one after another; voxels that it removes become background.
+Each step acts on the listed segments; voxels that it removes become background.
 """
 
 from typing import assert_never
@@ -16,7 +16,7 @@ from node.imaging.volume import Labels
 class KeepLargest(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep_largest", tag_field="step"
 ):
-    """Keep only the largest connected piece of the listed segments taken together."""
+    """Keep only the largest connected region of the listed segments taken together."""
 
     segments: tuple[int, ...]
 
@@ -28,7 +28,7 @@ class KeepLargestEach(
     tag="keep_largest_each",
     tag_field="step",
 ):
-    """Keep only the largest connected piece of each listed segment on its own."""
+    """Keep only the largest connected region of each listed segment."""
 
     segments: tuple[int, ...]
 
@@ -36,7 +36,7 @@ class KeepLargestEach(
 class RemoveSmall(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="remove_small", tag_field="step"
 ):
-    """Remove connected pieces of each listed segment that are smaller than `ml` millilitres."""
+    """Remove connected regions of each listed segment that are smaller than `ml` millilitres."""
 
     segments: tuple[int, ...]
     ml: float
@@ -46,7 +46,7 @@ RegionStep = KeepLargest | KeepLargestEach | RemoveSmall
 
 
 def apply(labels: Labels, steps: tuple[RegionStep, ...]) -> Labels:
-    """Return `labels` after `steps`, in their order; pieces connect across voxel faces."""
+    """Apply `steps` in their order to `labels`; regions connect across voxel faces."""
     array = labels.array
     for step in steps:
         array = _one(array, step, labels.grid.voxel_ml)
@@ -57,14 +57,14 @@ def _one(array: npt.NDArray[np.uint8], step: RegionStep, voxel_ml: float) -> npt
     result = array.copy()
     match step:
         case KeepLargest():
-            wanted = np.zeros(256, bool)
-            wanted[list(step.segments)] = True
-            _clear(result, wanted[array], keep_first=True)
+            listed = np.zeros(256, bool)
+            listed[list(step.segments)] = True
+            _clear(result, listed[array], keep_first=True)
         case KeepLargestEach():
             for number in step.segments:
                 _clear(result, array == number, keep_first=True)
         case RemoveSmall():
-            least = int(np.ceil(step.ml / voxel_ml - 1e-6))  # a voxel of 0.9999… ml is 1 ml
+            least = int(np.ceil(step.ml / voxel_ml - 1e-6))  # tolerates rounding of voxel_ml
             for number in step.segments:
                 _clear(result, array == number, at_least=least)
         case _:
@@ -79,7 +79,7 @@ def _clear(
     keep_first: bool = False,
     at_least: int = 0,
 ) -> None:
-    """Set what lies in `mask` to 0, but for its largest piece, or all pieces of `at_least`."""
+    """Set `mask` to 0 except its largest region, or except regions of `at_least` voxels."""
     box = _box(mask)
     if box is None:
         return
@@ -92,7 +92,7 @@ def _clear(
 
 
 def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
-    """Return the smallest box around `mask`; looking for pieces elsewhere would only cost time."""
+    """Return the smallest box around `mask`, to which the search for regions is limited."""
     box = []
     for axis in range(3):
         found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))

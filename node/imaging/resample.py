@@ -1,4 +1,4 @@
-"""Resampling along the axes of a grid, as one small matrix per axis.
+"""Resample volumes along the axes of a grid, with one small matrix per axis.
 
 A grid and its resampled grid cover the same box, as in nnU-Net: outer edges coincide, so sample i
 of n lies at (i + 0.5) / n of the extent. Cubic samples equal those of scipy.ndimage.zoom with
@@ -15,18 +15,18 @@ from node.imaging.volume import Affine, FloatArray, Grid, Volume
 Matrix = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.floating]
 
-_EDGE_PAD = 12  # repeated edge samples before the spline's prefilter, as scipy does
+_EDGE_PAD = 12  # repeated edge samples before the spline's prefilter, as in scipy
 
 
 def regrid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     """Return the grid of the same box whose spacing is as near to `spacing_mm` as whole voxels go.
 
     Args:
-        grid: the grid to start from; its axes keep their directions.
-        spacing_mm: the wanted distance between voxel centres along each array axis, in mm.
+        grid: the source grid; its axes keep their directions.
+        spacing_mm: the requested distance between voxel centres along each array axis, in mm.
     """
     pairs = zip(grid.shape, grid.spacing_mm, spacing_mm, strict=True)
-    shape = tuple(max(1, round(n * have / want)) for n, have, want in pairs)
+    shape = tuple(max(1, round(n * source / target)) for n, source, target in pairs)
     scale = np.array(grid.shape) / np.array(shape)
     to_source: Affine = np.eye(4)
     to_source[:3, :3] = np.diag(scale)
@@ -90,7 +90,7 @@ def _linear(at: Positions, n: int) -> Positions:
 
 
 def _cubic_basis(at: Positions, n: int) -> Positions:
-    """Weights of n cubic B-spline coefficients at positions `at`, mirrored at both ends."""
+    """Return the weights of n cubic B-spline coefficients at `at`, mirrored at both ends."""
     matrix = np.zeros((len(at), n))
     rows = np.arange(len(at))
     first = np.floor(at).astype(int) - 1

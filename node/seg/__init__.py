@@ -1,8 +1,8 @@
-"""Labels to a DICOM SEG on the source grid, and the check that it says what was meant.
+"""Encode labels as a DICOM SEG on the source grid, and verify the finished object.
 
-Promises: same study, patient and frame of reference as the source; the same inputs give the same
-bytes; `verify` reads with its own decoder and compares in patient space.
-Leaves to `sender`: delivery. Leaves to `report`: volumes.
+Guarantees: study, patient and frame of reference are those of the source; the same inputs give the
+same bytes; `verify` reads with a separate decoder and compares in patient space.
+`node.report` writes the volumes; `node.sender` delivers.
 """
 
 from node.seg.encode import encode

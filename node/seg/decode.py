@@ -1,7 +1,7 @@
-"""SEG bytes to placed frames, independently of whatever wrote them.
+"""Decode the frames of a SEG with their places, independently of the encoder.
 
-Knows: the bit order of PS3.5 section 8.1.1 and where functional groups put a frame in the patient.
-Shares no code with the encoder, so that one mistake does not confirm the other.
+Follows the bit order of PS3.5 section 8.1.1 and the functional groups of PS3.3 C.7.6.16. Shares no
+code with the encoder, so that one mistake cannot hide another.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,7 @@ from node.seg.groups import Group, Groups, of_item, per_frame
 Pixels = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 
-Source = tuple[
-    str, int | None
-]  # SOP Instance UID, and the number of the frame in a multi-frame one
+SourceReference = tuple[str, int | None]  # SOP Instance UID, frame number in a multi-frame image
 
 LABELMAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
 NAMES = (
@@ -35,21 +33,21 @@ NOTHING: Group = ()
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame of a SEG: its voxels, its place, its segment, and the images it says it shows."""
+    """One frame of a SEG: its voxels, its place, its segment, and the source images it names."""
 
-    pixels: Pixels  # label numbers in a LABELMAP, else 0 and 1
+    pixels: Pixels  # label numbers in a LABELMAP, else 0 or 1
     corners_mm: FloatArray  # first, last of the first row, first and last of the last row; LPS
     segment: int | None  # None in a LABELMAP
-    sources: tuple[Source, ...]
+    sources: tuple[SourceReference, ...]
     is_preserved: bool  # "spatial locations preserved" of every source
 
 
 def frames(dataset: Dataset) -> Iterator[Frame]:
-    """Return the frames in stored order.
+    """Yield the frames in stored order.
 
     Raises:
-        VerificationFailed: frames and functional groups or pixels do not agree in number.
-        ValueError, AttributeError, KeyError, IndexError: the object lacks what a SEG must have.
+        VerificationFailed: the numbers of frames, functional groups or pixels differ.
+        ValueError, AttributeError, KeyError, IndexError: the object lacks a required attribute.
     """
     count, groups = int(dataset.NumberOfFrames), list(per_frame(dataset, NAMES))
     shared = of_item(dataset.SharedFunctionalGroupsSequence[0])
@@ -57,10 +55,10 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
     if len(groups) != count:
         message = f"{count} frames have {len(groups)} functional groups"
         raise VerificationFailed(message)
-    # most frames share what these say, and keep it alive while they are remembered by identity
+    # frames share these groups; the groups outlive the loop, so their ids stay unique
     offsets: dict[tuple[int, int], FloatArray] = {}
     places: dict[int, FloatArray] = {}
-    shown: dict[int, tuple[tuple[Source, ...], bool]] = {}
+    shown: dict[int, tuple[tuple[SourceReference, ...], bool]] = {}
     for own, pixels in zip(groups, _unpacked(dataset, count), strict=True):
         derivations = _group(own, shared, "DerivationImageSequence")
         orientation = _group(own, shared, "PlaneOrientationSequence")[0]
@@ -83,20 +81,20 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
         )
 
 
-def _shown(derivations: Group) -> tuple[tuple[Source, ...], bool]:
-    """Return the images that a frame says it shows, and whether it says so of their places."""
+def _shown(derivations: Group) -> tuple[tuple[SourceReference, ...], bool]:
+    """Return the source images of a frame, and whether spatial locations are preserved."""
     images = [image for derivation in derivations for image in derivation.SourceImageSequence]
     is_preserved = all(image.get("SpatialLocationsPreserved") == "YES" for image in images)
     return tuple(_source(image) for image in images), is_preserved
 
 
-def _source(image: Dataset) -> Source:
+def _source(image: Dataset) -> SourceReference:
     frame = image.get("ReferencedFrameNumber")
     return str(image.ReferencedSOPInstanceUID), None if frame is None else int(frame)
 
 
 def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
-    """Return frame after frame: all of them at once can be a gigabyte."""
+    """Yield frame after frame, because all frames at once may need a gigabyte."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     if UID(dataset.file_meta.TransferSyntaxUID).is_encapsulated:
         yield from np.asarray(dataset.pixel_array, np.uint8).reshape(count, rows, columns)
@@ -106,7 +104,7 @@ def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
     frame_bits = rows * columns * bits
     needed = -(-count * frame_bits // 8)
     if bits not in (1, 8) or not needed <= len(raw) <= needed + 1:
-        message = f"{len(raw)} bytes of pixels where {needed} belong"
+        message = f"Pixel Data has {len(raw)} bytes, expected {needed}"
         raise VerificationFailed(message)
     for at in range(count):
         first, last = at * frame_bits // 8, -(-(at + 1) * frame_bits // 8)
@@ -120,7 +118,7 @@ def _unpacked(dataset: Dataset, count: int) -> Iterator[Pixels]:
 
 
 def _group(own: Groups, shared: Groups, name: str) -> Group:
-    """Return a functional group of a frame: its own, or else the shared one."""
+    """Return a functional group of a frame: the per-frame one, else the shared one."""
     return own.get(name) or shared.get(name) or NOTHING
 
 
@@ -129,7 +127,7 @@ def _number(own: Groups, shared: Groups) -> int:
 
 
 def _offsets(orientation: Dataset, measures: Dataset, shape: tuple[int, ...]) -> FloatArray:
-    """Return the way from a frame's first voxel to each corner, in the order of `corners_mm`."""
+    """Return the offset from the first voxel of a frame to each corner of `corners_mm`."""
     cosines, between = orientation.ImageOrientationPatient, measures.PixelSpacing
     across, down = np.array([float(value) for value in cosines]).reshape(2, 3)
     across = across / np.sqrt((across**2).sum())

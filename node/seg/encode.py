@@ -1,7 +1,7 @@
-"""Labels to a SEG dataset: everything that highdicom leaves open is decided here.
+"""Encode labels as a SEG dataset with highdicom.
 
-Promises: nothing but the inputs, `created` and the local time zone shows in the object: encoding
-twice gives one object, and its UIDs depend on neither time nor zone.
+Guarantees: the object depends only on the inputs, `created` and the local time zone, so encoding
+twice gives the same object; its UIDs depend on neither time nor zone.
 """
 
 import datetime
@@ -34,10 +34,10 @@ HIGHDICOM_VENDOR = "Highdicom open-source contributors"
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Let the collector of cycles rest: nothing here is garbage before the end.
+    """Disable the cyclic garbage collector: nothing becomes garbage before the end.
 
-    It would walk the hundred thousand objects of a thousand frames whenever some more are made, a
-    quarter of the time.
+    It would visit the hundred thousand objects of a thousand frames again and again, which takes
+    a quarter of the encoding time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -49,7 +49,7 @@ def _no_collection() -> Iterator[None]:
 
 
 @_no_collection()
-def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
+def encode(  # noqa: PLR0913 – a SEG depends on all of these
     series: Series,
     labels: Labels,
     package: Package,
@@ -60,22 +60,22 @@ def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
     encoding: Encoding,
     created: datetime.datetime,
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """Return the SEG of `labels` on the grid of `series`, and the header repairs it needed.
+    """Return the SEG of `labels` on the grid of `series`, and the repairs of inherited headers.
 
     Args:
-        series: what was segmented.
-        labels: the result on the same grid, 0 where there is nothing; all 0 is a result too.
-        package: the model; its segments are described whether they were found or not.
-        size: which member of the family ran.
-        inputs_digest: over everything that went in, as the job knows it.
-        identity: the node, and the root of its UIDs.
-        encoding: what the target can show.
-        created: goes into every date and time of the result, as `node.series.zone` says.
+        series: the segmented series.
+        labels: the result on the same grid, 0 for background; all 0 is a valid result.
+        package: the model; all of its segments are described, detected or not.
+        size: the size of the network that ran.
+        inputs_digest: digest of all inputs, from the job.
+        identity: the node as equipment, and the root of its UIDs.
+        encoding: the form that the target can show.
+        created: the date and time of the result, written in the zone of the source.
 
     Raises:
-        ValueError: `labels` lie on another grid or hold a number that the package does not know.
+        ValueError: `labels` lie on another grid or hold a number that is no segment of `package`.
     """
-    _refuse_strangers(series, labels, package)
+    _check_labels(series, labels, package)
     images, repairs = slim_copies(series)
     first = series.survey.headers[0]
     series_uid = derive_uid(
@@ -119,20 +119,20 @@ def encode(  # noqa: PLR0913 – what a SEG is a function of, spelled out
 
 
 def series_description(kind: str, package: Package, size: str) -> str:
-    """Return what a list of series shows: plain characters, safe in every character set."""
+    """Return the series description, in characters that every character set has."""
     manifest = package.manifest
     tail = f" {manifest.version} {size} - not for diagnosis"
     room = LONGEST_TEXT - len(tail) - len(f"AI {kind} ")
     return f"AI {kind} {manifest.task[:room]}{tail}"
 
 
-def _refuse_strangers(series: Series, labels: Labels, package: Package) -> None:
+def _check_labels(series: Series, labels: Labels, package: Package) -> None:
     if not labels.grid.is_close(series.survey.grid):
         message = "the labels do not lie on the grid of the series"
         raise ValueError(message)
     highest = int(labels.array.max(initial=0))
     if highest > max(package.manifest.numbers):
-        message = f"label {highest} is no segment of package {package.name}"
+        message = f"label {highest} is not a segment of package {package.name}"
         raise ValueError(message)
 
 
@@ -148,8 +148,8 @@ def _versions(package: Package, size: str, identity: SegIdentity) -> tuple[str, 
 
 
 def _description(package: Package, size: str, labels: Labels) -> str:
-    found = "" if labels.array.any() else ": nothing found"
-    name = f"{package.name} {size}{found}"
+    detected = "" if labels.array.any() else ": nothing detected"
+    name = f"{package.name} {size}{detected}"
     return f"{name[: LONGEST_TEXT - 26]}; AI, not for diagnosis"
 
 
@@ -221,10 +221,10 @@ def _equipment(
 
 
 def _settle(seg: Dataset, image: Dataset, when: datetime.datetime, dimensions: str) -> None:
-    """Set what highdicom draws from the clock or from chance, and what it leaves out."""
+    """Set the values that highdicom takes from the clock or at random, or leaves out."""
     seg.InstanceCreationDate, seg.InstanceCreationTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
     if declared_zone(image) is None:
-        # a stated offset would hold for the inherited study time too, whose zone nobody knows
+        # an offset would apply to the inherited study time too, and its zone is unknown
         seg.pop("TimezoneOffsetFromUTC", None)
     else:
         seg.TimezoneOffsetFromUTC = f"{when:%z}"

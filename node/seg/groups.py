@@ -1,8 +1,8 @@
-"""The functional groups of all frames of a SEG, each distinct one decoded once.
+"""Decode the functional groups of all frames of a SEG, each distinct one once.
 
-Frames repeat each other: a thousand of them lie on a hundred slices and show thirty segments, in
-the same bytes. Where an object is in the plain form that ours are in, every element of a frame is
-looked up by its bytes; in any other form, pydicom decodes it all.
+Frames repeat each other: a thousand frames lie on a hundred slices and show thirty segments, in the
+same bytes. In the explicit little endian form with defined lengths that this node writes, each
+element of a frame is looked up by its bytes. In any other form, pydicom decodes all of it.
 """
 
 import io
@@ -16,9 +16,9 @@ from pydicom.filereader import read_dataset
 
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 PER_FRAME_TAG = 0x52009230
-ITEM = 0xE000FFFE  # as one little-endian number
+ITEM = 0xE000FFFE  # the item tag as one little-endian number
 ITEM_HEAD = struct.Struct("<II")  # tag, length
-ELEMENT_HEAD = struct.Struct("<HH2sHI")  # group, element, VR, nothing, length
+ELEMENT_HEAD = struct.Struct("<HH2sHI")  # group, element, VR, reserved, length
 UNDEFINED = 0xFFFFFFFF
 
 Group = tuple[Dataset, ...]  # the items of one functional group
@@ -26,7 +26,7 @@ Groups = Mapping[str, Group]  # by keyword
 
 
 def per_frame(dataset: Dataset, names: Collection[str]) -> Iterator[Groups]:
-    """Yield what each frame says of itself under `names`, in stored order.
+    """Yield the functional groups `names` of each frame, in stored order.
 
     Raises:
         AttributeError, ValueError: there are no functional groups, or they cannot be decoded.
@@ -38,12 +38,12 @@ def per_frame(dataset: Dataset, names: Collection[str]) -> Iterator[Groups]:
 
 
 def of_item(item: Dataset) -> Groups:
-    """Return the functional groups of one item, frame or shared."""
+    """Return the functional groups of one item, per-frame or shared."""
     return {element.keyword: tuple(element.value) for element in item if element.VR == "SQ"}
 
 
 def _plain(raw: RawDataElement) -> list[list[bytes]] | None:
-    """Return the bytes of each element of each item; None if the sequence has another form."""
+    """Return the bytes of each element of each item; None for any other form of sequence."""
     content = raw.value
     if raw.is_implicit_VR or not raw.is_little_endian or not isinstance(content, bytes):
         return None
@@ -68,26 +68,26 @@ def _plain(raw: RawDataElement) -> list[list[bytes]] | None:
 
 
 def _looked_up(frames: list[list[bytes]], names: Collection[str]) -> Iterator[Groups]:
-    wanted = {_tag(name): name for name in names}
+    requested = {_tag(name): name for name in names}
     known: dict[bytes, Group] = {}
     for elements in frames:
         groups = {}
         for element in elements:
-            name = wanted.get(element[:4])
+            name = requested.get(element[:4])
             if name is not None:
-                found = known.get(element)
-                groups[name] = (
-                    known.setdefault(element, _decoded(element)) if found is None else found
-                )
+                decoded = known.get(element)
+                if decoded is None:
+                    decoded = known[element] = _decoded(element)
+                groups[name] = decoded
         yield groups
 
 
 def _tag(keyword: str) -> bytes:
     tag = tag_for_keyword(keyword)
-    assert tag is not None  # names of the standard
+    assert tag is not None  # keywords of the standard
     return struct.pack("<HH", tag >> 16, tag & 0xFFFF)
 
 
 def _decoded(element: bytes) -> Group:
-    found = read_dataset(io.BytesIO(element), is_implicit_VR=False, is_little_endian=True)
-    return tuple(item for held in found for item in held.value)
+    dataset = read_dataset(io.BytesIO(element), is_implicit_VR=False, is_little_endian=True)
+    return tuple(item for sequence in dataset for item in sequence.value)

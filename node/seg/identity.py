@@ -1,14 +1,14 @@
-"""Who makes a SEG, and in which of its forms."""
+"""The equipment that makes a SEG, and the form of the SEG."""
 
 from typing import Literal
 
 import msgspec
 
-SEG_SERIES_NUMBER = 9001  # a fixed block above what scanners use, and never random
+SEG_SERIES_NUMBER = 9001  # above the numbers that scanners use, and the same for every result
 
 
 class SegIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """The equipment that a result names as its maker."""
+    """The equipment that made a result, and the root of its UIDs."""
 
     manufacturer: str
     model_name: str
@@ -19,10 +19,9 @@ class SegIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Encoding(msgspec.Struct, frozen=True, kw_only=True):
-    """What a target can show: BINARY is read everywhere, LABELMAP is small but new.
+    """The form of a SEG: all viewers read BINARY; LABELMAP is smaller, but few viewers read it.
 
-    Some viewers misplace a SEG whose empty frames are left out, others run out of memory on a full
-    one; hence the switch.
+    Some viewers misplace a SEG without its empty frames, others run out of memory with all frames.
     """
 
     kind: Literal["binary", "labelmap"] = "binary"

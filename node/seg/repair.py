@@ -1,7 +1,7 @@
-"""Odd headers of the source, mended in a copy: what a result may inherit and what it may not.
+"""Copy the header values that a result inherits from its source, and repair invalid ones.
 
-Promises: the source datasets are never changed; identifiers are copied as they came, because a
-result that does not match its study is lost; each repair is told in words, without the value.
+Guarantees: the source datasets never change; identifiers are copied unchanged, because a result
+that does not match its study is lost; each repair is listed in words, without the value.
 """
 
 import copy
@@ -37,7 +37,7 @@ TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-# copied whatever they hold: they are what an archive matches a result with its study by
+# copied unchanged: an archive matches a result with its study by these
 IDENTIFIERS = frozenset(
     {"StudyInstanceUID", "PatientName", "PatientID", "IssuerOfPatientID", "StudyID",
      "AccessionNumber", "ReferringPhysicianName"}
@@ -51,16 +51,16 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def inherited(source: Dataset) -> tuple[Dataset, tuple[str, ...]]:
-    """Return what a result inherits from `source`, valid and in Unicode, and what was repaired."""
+    """Return the valid values that a result inherits from `source`, and the repairs."""
     repairs: list[str] = []
     result = Dataset()
-    for element in _wanted(source, repairs):
+    for element in _inherited_elements(source, repairs):
         name = element.keyword
-        mended = _mended(element)
-        if mended is not None:
-            if str(mended.value or "") != str(element.value or ""):
+        repaired = _repaired(element)
+        if repaired is not None:
+            if str(repaired.value or "") != str(element.value or ""):
                 repairs.append(f"{name} was written in an outdated form, and was rewritten")
-            result.add(mended)
+            result.add(repaired)
         elif name not in TYPE_2:
             repairs.append(f"{name} had a value that DICOM does not allow, and was left out")
         else:
@@ -75,7 +75,7 @@ def inherited(source: Dataset) -> tuple[Dataset, tuple[str, ...]]:
     return result, tuple(repairs)
 
 
-def _wanted(source: Dataset, repairs: list[str]) -> Iterator[DataElement]:
+def _inherited_elements(source: Dataset, repairs: list[str]) -> Iterator[DataElement]:
     named = {*STUDY, *EQUIPMENT}
     for tag in sorted(source.keys()):
         name = keyword_for_tag(tag)
@@ -91,7 +91,7 @@ def _wanted(source: Dataset, repairs: list[str]) -> Iterator[DataElement]:
 
 
 def _to_unicode(element: DataElement) -> None:
-    """Cut the tie to the source's character set: names keep their original bytes otherwise."""
+    """Decode person names, which would otherwise keep the bytes of the source's character set."""
     if element.VR == "SQ":
         for item in element.value or ():
             item.pop("SpecificCharacterSet", None)
@@ -104,8 +104,8 @@ def _to_unicode(element: DataElement) -> None:
             element.value = PersonName(str(element.value or ""))
 
 
-def _mended(element: DataElement) -> DataElement | None:
-    """Return the element as it may be written, or None."""
+def _repaired(element: DataElement) -> DataElement | None:
+    """Return the element in a valid form, or None if there is none."""
     if element.VR == "PN" and element.VM > 1 and element.keyword in SINGLE_NAMES:
         # a backslash in a name splits it; an archive matches by PatientID, so no part is dropped
         return DataElement(element.tag, "PN", " ".join(str(name) for name in element.value))
@@ -117,13 +117,13 @@ def _mended(element: DataElement) -> DataElement | None:
     if allowed is not None and str(element.value or "") not in allowed:
         return None
     if element.VR in ("DA", "TM") and element.VM <= 1:
-        text = _mended_time(element.VR, str(element.value or "").strip())
+        text = _repaired_time(element.VR, str(element.value or "").strip())
         return None if text is None else DataElement(element.tag, element.VR, text)
     return element if _is_valid(element) else None
 
 
-def _mended_time(vr: str, text: str) -> str | None:
-    """Read a date or time; ACR-NEMA wrote them with dots and colons."""
+def _repaired_time(vr: str, text: str) -> str | None:
+    """Return a date or time in its DICOM form; ACR-NEMA wrote them with dots and colons."""
     digits = text.replace("." if vr == "DA" else ":", "")
     whole, _, fraction = digits.partition(".")
     if not digits:
@@ -156,9 +156,9 @@ def _is_valid(element: DataElement) -> bool:
 def _character_repairs(source: Dataset, result: Dataset) -> Sequence[str]:
     declared = source.get("SpecificCharacterSet") or ()
     names = [declared] if isinstance(declared, str) else list(declared)
-    found = []
+    repairs = []
     if any(name and name not in python_encoding for name in names):
-        found.append("SpecificCharacterSet named no known character set; texts may look odd")
+        repairs.append("SpecificCharacterSet is not a known character set; texts may look wrong")
     if any(REPLACEMENT in str(element.value) for element in result):
-        found.append("a text held bytes outside its character set, and they were replaced")
-    return found
+        repairs.append("a text had bytes outside its character set, and they were replaced")
+    return repairs

@@ -1,8 +1,8 @@
-"""The source images as highdicom needs them: slim copies with mended headers and true geometry.
+"""Prepare the source images for highdicom: small copies with repaired headers and exact geometry.
 
-Highdicom takes either single-frame images or the whole of one multi-frame image. Slices may be any
-frames of any instances, so each is shown to it as a single-frame image under a stand-in UID, and
-`refer` puts what the slice really is into the result.
+Highdicom takes single-frame images, or one whole multi-frame image. Slices may be any frames of any
+instances, so each slice is given to highdicom as a single-frame image with a temporary UID, and
+`refer` replaces the temporary UIDs in the result.
 """
 
 import copy
@@ -18,11 +18,10 @@ from node.series.frames import SINGLE_FRAME_CLASSES
 
 
 def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
-    """Return one small dataset per slice, and the repairs made to what results inherit.
+    """Return one small dataset per slice, and the repairs of inherited values.
 
-    Orientation and spacings are those of the grid, hence of the first slice in space: the others
-    share them within tolerances (`node.series.stack`), and what headers say about slice distance is
-    often wrong.
+    Orientation and spacings are those of the grid. The slices share them within the tolerances of
+    `node.series.stack`, and headers often state a wrong slice distance.
     """
     common, repairs = inherited(series.datasets[0])
     grid = series.survey.grid
@@ -38,7 +37,7 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
     assert first.orientation is not None
     assert first.pixel_spacing_mm is not None
     images: list[Dataset] = []
-    for uid, header in _stand_ins(series).items():
+    for uid, header in _temporary_uids(series).items():
         image = copy.copy(common) if not images else Dataset()
         image.SOPClassUID = SINGLE_FRAME_CLASSES.get(header.sop_class_uid, header.sop_class_uid)
         image.SOPInstanceUID = uid
@@ -56,8 +55,8 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
 
 
 def refer(seg: Dataset, series: Series) -> None:
-    """Replace the stand-ins in `seg` by the instances of `series`, and by their frames."""
-    headers = _stand_ins(series)
+    """Replace the temporary UIDs in `seg` by the instances of `series` and their frames."""
+    headers = _temporary_uids(series)
     images = {  # frames of several segments on one slice share the item
         id(image): image
         for group in seg.PerFrameFunctionalGroupsSequence
@@ -82,9 +81,9 @@ def refer(seg: Dataset, series: Series) -> None:
 
 
 def _share(seg: Dataset) -> None:
-    """Let frames hold one element where they say the same, so that it is written once.
+    """Share equal elements between frames, so that each is encoded once.
 
-    Highdicom makes a reference to the image, a place and a segment number anew for every frame.
+    Highdicom makes a separate image reference, place and segment number for every frame.
     """
     known: dict[tuple[object, ...], DataElement] = {}
     for group in seg.PerFrameFunctionalGroupsSequence:
@@ -102,8 +101,8 @@ def _share(seg: Dataset) -> None:
                 group[name] = known.setdefault((name, *value), group[name])
 
 
-def _stand_ins(series: Series) -> dict[str, Header]:
-    """Return the slices in order, each under a UID of its own that never leaves this module."""
+def _temporary_uids(series: Series) -> dict[str, Header]:
+    """Return the slices in order by temporary UIDs, which never leave this module."""
     return {f"1.2.{at + 1}": header for at, header in enumerate(series.survey.headers)}
 
 

@@ -1,7 +1,7 @@
-"""The finished SEG against the labels that were meant, in patient space, before it may leave.
+"""Compare a finished SEG with its labels, in patient space, before it may be sent.
 
-Promises: what passes names the right patient, study and images, describes every segment, and puts
-every voxel where the labels put it. Reads through `node.seg.decode` alone.
+Guarantees: a SEG that passes names the right patient, study and images, describes every segment,
+and has every voxel at the place of its label. Frames are read by `node.seg.decode` only.
 """
 
 import io
@@ -23,6 +23,7 @@ from node.seg.decode import LABELMAP_CLASS, Frame, frames
 from node.series import Series
 
 BINARY_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
+CLASSES = (BINARY_CLASS, LABELMAP_CLASS)
 PLACE_TOLERANCE_MM = 0.01  # decimal strings of 16 characters are far more exact
 MALFORMED = (
     InvalidDicomError, ValueError, AttributeError, KeyError, IndexError, TypeError, OSError,
@@ -36,16 +37,16 @@ def verify(
     labels: Labels,
     segments: Sequence[Segment] | None = None,
 ) -> None:
-    """Read the SEG again and compare it with what was meant.
+    """Read the SEG and compare it with its source series and its labels.
 
     Args:
         source: the object as it would be sent.
-        series: the images that it must lie on.
-        labels: the result that it must hold.
-        segments: what it must call its segments; without them only that each is described.
+        series: the expected source images.
+        labels: the expected voxels.
+        segments: the expected descriptions; without them, each segment must have any description.
 
     Raises:
-        VerificationFailed: naming the first thing that differs.
+        VerificationFailed: with the first difference.
     """
     try:
         dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
@@ -60,10 +61,10 @@ def verify(
 
 
 def read_labels(source: Path | bytes, series: Series) -> Labels:
-    """Return what a SEG shows on the slices of `series`.
+    """Return the labels of a SEG on the slices of `series`.
 
     Raises:
-        VerificationFailed: it cannot be read, or does not lie on these images.
+        VerificationFailed: the SEG cannot be read, or does not lie on these images.
     """
     try:
         dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
@@ -76,21 +77,21 @@ def read_labels(source: Path | bytes, series: Series) -> Labels:
 
 def _check_identity(dataset: Dataset, series: Series) -> None:
     first, image = series.survey.headers[0], series.datasets[0]
-    _same("SOP class", dataset.SOPClassUID in (BINARY_CLASS, LABELMAP_CLASS), wanted=True)
+    _same("SOP class is a segmentation", dataset.SOPClassUID in CLASSES, expected=True)
     _same("Modality", dataset.Modality, "SEG")
     _same("Study Instance UID", dataset.StudyInstanceUID, first.study_uid)
     _same("Frame of Reference UID", dataset.FrameOfReferenceUID, first.frame_of_reference_uid)
     _same("Rows and Columns", (dataset.Rows, dataset.Columns), series.survey.grid.shape[1:])
     _same("file meta", dataset.file_meta.MediaStorageSOPInstanceUID, dataset.SOPInstanceUID)
     for keyword in ("PatientID", "PatientName", "AccessionNumber", "StudyID"):
-        # compared, but never shown: the message may be logged
+        # the message may be logged, so it never shows the values
         if str(dataset.get(keyword) or "") != _inherited(image, keyword):
-            message = f"the SEG has another {keyword} than its source"
+            message = f"SEG check failed: {keyword} differs from the source"
             raise VerificationFailed(message)
 
 
 def _inherited(image: Dataset, keyword: str) -> str:
-    """Return what the source says; a value that cannot be read was left empty in the SEG."""
+    """Return the value of the source; an unreadable value was left empty in the SEG."""
     try:
         value = image.get(keyword) or ""
         if keyword == "PatientName" and isinstance(value, MultiValue):
@@ -109,7 +110,7 @@ def _check_references(dataset: Dataset, series: Series) -> None:
     known = {header.sop_instance_uid for header in series.survey.headers}
     _same("referenced images outside the series", len(referenced - known), 0)
     if dataset.SeriesInstanceUID == first.series_uid:
-        message = "the SEG lies in the series of its own source"
+        message = "SEG check failed: Series Instance UID is that of the source series"
         raise VerificationFailed(message)
 
 
@@ -118,7 +119,7 @@ def _check_segments(dataset: Dataset, labels: Labels, segments: Sequence[Segment
     numbers = [int(item.SegmentNumber) for item in described]
     _same("segment numbers", numbers, list(range(1, len(numbers) + 1)))
     if int(labels.array.max(initial=0)) > len(numbers):
-        message = f"{len(numbers)} segments are described, and the labels hold more"
+        message = f"SEG check failed: {len(numbers)} segments are described, the labels have more"
         raise VerificationFailed(message)
     if segments is not None:
         _same("segment numbers", numbers, [segment.number for segment in segments])
@@ -127,40 +128,43 @@ def _check_segments(dataset: Dataset, labels: Labels, segments: Sequence[Segment
         _same(f"{name}: algorithm type", item.SegmentAlgorithmType, "AUTOMATIC")
         _same(f"{name}: values of its colour", len(item.RecommendedDisplayCIELabValue), 3)
         if not item.SegmentLabel or not item.SegmentAlgorithmName or not item.TrackingUID:
-            message = f"{name} lacks its label, algorithm or tracking UID"
+            message = f"SEG check failed: {name} lacks its label, algorithm or tracking UID"
             raise VerificationFailed(message)
         category = item.SegmentedPropertyCategoryCodeSequence[0]
         kind = item.SegmentedPropertyTypeCodeSequence[0]
         modifier = kind.get("SegmentedPropertyTypeModifierCodeSequence") or [None]
         if segments is not None:
-            meant = segments[at]
-            _same(f"{name}: label", item.SegmentLabel, meant.label)
-            _same(f"{name}: category", _code(category), _meant(meant.category))
-            _same(f"{name}: type", _code(kind), _meant(meant.type))
-            _same(f"{name}: modifier", _code(modifier[0]), _meant(meant.modifier))
+            expected = segments[at]
+            _same(f"{name}: label", item.SegmentLabel, expected.label)
+            _same(f"{name}: category", _code(category), _expected_code(expected.category))
+            _same(f"{name}: type", _code(kind), _expected_code(expected.type))
+            _same(f"{name}: modifier", _code(modifier[0]), _expected_code(expected.modifier))
 
 
-def _check_voxels(found: Iterable[Frame], dataset: Dataset, series: Series, labels: Labels) -> None:
+def _check_voxels(
+    decoded: Iterable[Frame], dataset: Dataset, series: Series, labels: Labels
+) -> None:
     if not labels.grid.is_close(series.survey.grid, PLACE_TOLERANCE_MM):
-        message = "the labels do not lie on the grid of the series"
+        message = "SEG check failed: the labels do not lie on the grid of the series"
         raise VerificationFailed(message)
-    _compare(_placed(found, series), labels)
-    _same("segmentation type", dataset.SegmentationType in ("BINARY", "LABELMAP"), wanted=True)
+    _compare(_placed(decoded, series), labels)
+    is_known = dataset.SegmentationType in ("BINARY", "LABELMAP")
+    _same("Segmentation Type is BINARY or LABELMAP", is_known, expected=True)
 
 
-def _placed(found: Iterable[Frame], series: Series) -> npt.NDArray[np.uint8]:
-    """Return the voxels of all frames, each on the slice where it lies in the patient."""
+def _placed(decoded: Iterable[Frame], series: Series) -> npt.NDArray[np.uint8]:
+    """Return the voxels of all frames, each on the slice at its place in the patient."""
     positions = np.array([header.position_mm for header in series.survey.headers], float)
     voxels = np.zeros(series.survey.grid.shape, np.uint8)
     filled: set[tuple[int | None, int]] = set()
-    for frame in found:
+    for frame in decoded:
         at = _slice_of(frame, positions, series.survey.grid)
         header = series.survey.headers[at]
-        wanted = (header.sop_instance_uid, header.frame)
-        _same(f"source image of slice {at}", frame.sources == (wanted,), wanted=True)
-        _same(f"spatial locations preserved at slice {at}", frame.is_preserved, wanted=True)
+        source = (header.sop_instance_uid, header.frame)
+        _same(f"slice {at} names its source image", frame.sources == (source,), expected=True)
+        _same(f"slice {at} preserves spatial locations", frame.is_preserved, expected=True)
         if (frame.segment, at) in filled:
-            message = f"two frames show segment {frame.segment} at slice {at}"
+            message = f"SEG check failed: two frames show segment {frame.segment} at slice {at}"
             raise VerificationFailed(message)
         filled.add((frame.segment, at))
         _add(voxels[at], frame, at)
@@ -168,14 +172,14 @@ def _placed(found: Iterable[Frame], series: Series) -> npt.NDArray[np.uint8]:
 
 
 def _slice_of(frame: Frame, positions: npt.NDArray[np.float64], grid: Grid) -> int:
-    """Find the slice on which a frame lies; all four corners must, not only the first."""
+    """Find the slice on which all four corners of a frame lie."""
     at = int(np.linalg.norm(positions - frame.corners_mm[0], axis=1).argmin())
     last_row = grid.affine[:3, 1] * (grid.shape[1] - 1)
     last_column = grid.affine[:3, 2] * (grid.shape[2] - 1)
     offsets = np.array([np.zeros(3), last_column, last_row, last_row + last_column])
     off = float(np.linalg.norm(frame.corners_mm - (positions[at] + offsets), axis=1).max())
     if off > PLACE_TOLERANCE_MM:
-        message = f"a frame lies {off:.3f} mm off the nearest source slice ({at})"
+        message = f"SEG check failed: a frame lies {off:.3f} mm off the nearest slice ({at})"
         raise VerificationFailed(message)
     return at
 
@@ -183,7 +187,7 @@ def _slice_of(frame: Frame, positions: npt.NDArray[np.float64], grid: Grid) -> i
 def _add(voxels: npt.NDArray[np.uint8], frame: Frame, at: int) -> None:
     shown = frame.pixels if frame.segment is None else frame.pixels * np.uint8(frame.segment)
     if (voxels[shown > 0] != 0).any():
-        message = f"segments overlap at slice {at}"
+        message = f"SEG check failed: segments overlap at slice {at}"
         raise VerificationFailed(message)
     np.maximum(voxels, shown, out=voxels)
 
@@ -193,8 +197,8 @@ def _compare(voxels: npt.NDArray[np.uint8], labels: Labels) -> None:
     if differs.any():
         slices = np.flatnonzero(differs.any(axis=(1, 2)))
         message = (
-            f"{int(differs.sum())} voxels differ from the labels, in {len(slices)} slices from "
-            f"{slices[0]} to {slices[-1]}"
+            f"SEG check failed: {int(differs.sum())} voxels differ from the labels, in "
+            f"{len(slices)} slices from {slices[0]} to {slices[-1]}"
         )
         raise VerificationFailed(message)
 
@@ -203,11 +207,11 @@ def _code(item: Dataset | None) -> tuple[str, str] | None:
     return None if item is None else (str(item.CodeValue), str(item.CodingSchemeDesignator))
 
 
-def _meant(code: Code | None) -> tuple[str, str] | None:
+def _expected_code(code: Code | None) -> tuple[str, str] | None:
     return None if code is None else (code.value, code.scheme)
 
 
-def _same(what: str, found: object, wanted: object) -> None:
-    if found != wanted:
-        message = f"{what}: the SEG has {found!r}, meant was {wanted!r}"
+def _same(what: str, actual: object, expected: object) -> None:
+    if actual != expected:
+        message = f"SEG check failed: {what} is {actual!r}, expected {expected!r}"
         raise VerificationFailed(message)

@@ -1,8 +1,8 @@
-"""A finished object as bytes, and durably on disk.
+"""Encode a finished object as bytes, and write it durably.
 
-A SEG of the brain has a thousand frames, and pydicom writes seven sequences for each; but most of
-them say the same: frames of one slice name the same image at the same place. `to_bytes` encodes
-what frames share once. The bytes are those that `pydicom.dcmwrite` makes of the same dataset.
+A SEG of the brain has a thousand frames with seven sequences each, and most sequences are equal:
+frames of one slice name the same image at the same place. `to_bytes` encodes shared elements once.
+The bytes are those that `pydicom.dcmwrite` makes of the same dataset.
 """
 
 import io
@@ -28,12 +28,12 @@ INDEX_VALUES = Tag(0x0020, 0x9157)
 
 
 def to_bytes(dataset: Dataset) -> bytes:
-    """Return the Part 10 file: the same object always gives the same bytes."""
+    """Return the bytes of the Part 10 file; the same object always gives the same bytes."""
     buffer = io.BytesIO()
     if PER_FRAME not in dataset:
         pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
         return buffer.getvalue()
-    if "PixelData" in dataset:  # OB or OW, and its length: told by elements that stand before it
+    if "PixelData" in dataset:  # its VR and length depend on elements in the part before it
         pixels = correct_ambiguous_vr_element(dataset["PixelData"], dataset, is_little_endian=True)
         pixels.is_undefined_length = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     before, behind = dataset[:PER_FRAME], dataset[BEHIND:]
@@ -49,14 +49,14 @@ def to_bytes(dataset: Dataset) -> bytes:
 
 
 def _items(groups: pydicom.Sequence) -> bytes:
-    """Return the items of the sequence; an element that several of them hold is encoded once."""
+    """Return the items of the sequence; an element that items share is encoded once."""
     known: dict[int, bytes] = {}
     encoded = []
     for group in groups:
         parts = []
         for tag in sorted(group.keys()):
             element = group[tag]
-            # the sequence keeps its elements, so no other can get the same id
+            # the sequence keeps its elements alive, so ids stay unique
             part = known.get(id(element))
             if part is None:
                 part = known[id(element)] = _element(element)
@@ -78,7 +78,7 @@ def _element(element: DataElement) -> bytes:
 
 
 def _content(element: DataElement) -> bytes | None:
-    """Encode a Frame Content Sequence of index values alone, the one thing no two frames share."""
+    """Encode a Frame Content Sequence with only index values, which no two frames share."""
     if element.tag != FRAME_CONTENT or len(element.value) != 1:
         return None
     item = element.value[0]

@@ -21,9 +21,9 @@ def package(tmp_path: Path) -> Package:
 
 def test_labels_come_back_on_the_source_grid(package: Package) -> None:
     volume = phantom()
-    found = segment(volume, package, open_student(package, "small"))
-    assert found.labels.grid.is_close(volume.grid)
-    np.testing.assert_array_equal(found.labels.array, expected_labels(volume).array)
+    result = segment(volume, package, open_student(package, "small"))
+    assert result.labels.grid.is_close(volume.grid)
+    np.testing.assert_array_equal(result.labels.array, expected_labels(volume).array)
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (0, 2, 1)])
@@ -40,18 +40,18 @@ def test_any_axis_order_gives_the_same_labels(
         to_source[axis, 3] = 0 if flip > 0 else source.grid.shape[axis] - 1
     shape = (array.shape[0], array.shape[1], array.shape[2])
     volume = Volume(array, Grid(shape, source.grid.affine @ to_source))
-    found = segment(volume, package, open_student(package, "small")).labels
-    np.testing.assert_array_equal(found.array, expected_labels(volume).array)
+    result = segment(volume, package, open_student(package, "small")).labels
+    np.testing.assert_array_equal(result.array, expected_labels(volume).array)
 
 
 def test_a_finer_source_gets_labels_at_its_own_resolution(package: Package) -> None:
     coarse = phantom((24, 26, 28))
     fine = Grid((48, 52, 56), coarse.grid.affine @ np.diag([0.5, 0.5, 0.5, 1]))
     array = coarse.array.repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    found = segment(Volume(array, fine), package, open_student(package, "small")).labels
-    assert found.array.shape == (48, 52, 56)
-    wanted = expected_labels(Volume(array, fine)).array
-    assert dice(found.array == 2, wanted == 2) > 0.85
+    result = segment(Volume(array, fine), package, open_student(package, "small")).labels
+    assert result.array.shape == (48, 52, 56)
+    expected = expected_labels(Volume(array, fine)).array
+    assert dice(result.array == 2, expected == 2) > 0.85
 
 
 def test_progress_ends_at_one_and_never_falls(package: Package) -> None:
@@ -78,7 +78,7 @@ def test_a_network_that_does_not_fit_the_manifest_is_refused(package: Package) -
         open_student(other, "small")
 
 
-def test_rubbish_is_no_network(package: Package) -> None:
+def test_a_damaged_file_is_not_a_network(package: Package) -> None:
     (package.folder / "small.onnx").write_bytes(b"not a network")
     with pytest.raises(BadPackage, match="onnxruntime"):
         open_student(package, "small")

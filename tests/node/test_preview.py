@@ -1,4 +1,4 @@
-"""The picture: same for every orientation, true proportions, right sides."""
+"""The preview: the same for every orientation, with true proportions and the right sides."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def canonical() -> tuple[Volume, Labels]:
     return Volume(100 + 50 * labels.astype(np.float32), grid), Labels(labels, grid)
 
 
-def draw(volume: Volume, labels: Labels, path: Path) -> np.ndarray:
+def render(volume: Volume, labels: Labels, path: Path) -> np.ndarray:
     preview(volume, labels, package(path.parent).manifest.segments, path)
     with Image.open(path) as picture:
         return np.asarray(picture)
@@ -51,8 +51,8 @@ def test_every_orientation_gives_the_same_picture(
     values, numbers = volume.array.transpose(axes)[steps], labels.array.transpose(axes)[steps]
     shape = values.shape
     grid = Grid((shape[0], shape[1], shape[2]), volume.grid.affine @ turn)
-    expected = draw(volume, labels, tmp_path / "a.png")
-    found = draw(Volume(values, grid), Labels(numbers, grid), tmp_path / "b.png")
+    expected = render(volume, labels, tmp_path / "a.png")
+    found = render(Volume(values, grid), Labels(numbers, grid), tmp_path / "b.png")
     np.testing.assert_array_equal(found, expected)
 
 
@@ -60,7 +60,7 @@ def test_the_right_side_of_the_patient_is_on_the_left(tmp_path: Path) -> None:
     volume, labels = canonical()
     only = np.zeros_like(labels.array)
     only[8:12, 5:15, 2:8] = 1  # low x is the patient's right, low y the front, in the middle of z
-    picture = draw(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    picture = render(volume, Labels(only, labels.grid), tmp_path / "a.png")
     axial = outline(picture[:, : PANEL_PX + 2 * MARGIN_PX], 1)
     middle = PANEL_PX // 2 + MARGIN_PX
     assert (axial[:, 1] < middle).all()
@@ -71,7 +71,7 @@ def test_the_head_is_at_the_top(tmp_path: Path) -> None:
     volume, labels = canonical()
     only = np.zeros_like(labels.array)
     only[15:18, 15:25, 10:20] = 1
-    picture = draw(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    picture = render(volume, Labels(only, labels.grid), tmp_path / "a.png")
     panel = PANEL_PX + 2 * MARGIN_PX
     for left in (panel, 2 * panel):
         assert (outline(picture[:, left : left + panel], 1)[:, 0] < panel // 2).all()
@@ -81,7 +81,7 @@ def test_proportions_are_true(tmp_path: Path) -> None:
     volume, labels = canonical()
     only = np.zeros_like(labels.array)
     only[5:15, 10:30, 10:20] = 1  # 40 mm high, 20 mm deep, 20 mm wide
-    picture = draw(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    picture = render(volume, Labels(only, labels.grid), tmp_path / "a.png")
     panel = PANEL_PX + 2 * MARGIN_PX
     size = [np.ptp(outline(picture[:, k * panel : (k + 1) * panel], 1), axis=0) + 1 for k in (0, 1)]
     scale = PANEL_PX / 80
@@ -89,22 +89,22 @@ def test_proportions_are_true(tmp_path: Path) -> None:
     assert size[1] == pytest.approx(np.array([40, 20]) * scale, abs=2)
 
 
-def test_an_empty_result_and_a_flat_image_are_drawn(tmp_path: Path) -> None:
+def test_an_empty_result_and_a_flat_image_have_a_preview(tmp_path: Path) -> None:
     volume, labels = canonical()
     flat = Volume(np.zeros_like(volume.array), volume.grid)
     nothing = Labels(np.zeros_like(labels.array), labels.grid)
-    assert draw(flat, nothing, tmp_path / "a.png").shape[2] == 3
+    assert render(flat, nothing, tmp_path / "a.png").shape[2] == 3
 
 
 def test_the_file_holds_a_picture_and_no_text(tmp_path: Path) -> None:
     volume, labels = canonical()
     path = tmp_path / "a.png"
-    draw(volume, labels, path)
+    render(volume, labels, path)
     with Image.open(path) as picture:
         assert picture.info == {}
 
 
-def test_a_long_legend_stands_in_columns_and_is_whole(tmp_path: Path) -> None:
+def test_a_long_legend_has_columns_and_is_complete(tmp_path: Path) -> None:
     volume, labels = canonical()
     (one, _) = package(tmp_path).manifest.segments
     many = [

@@ -1,4 +1,4 @@
-"""The measurement report: the same study, one group per segment, volumes that add up."""
+"""The measurement report: the study of the SEG, one group per segment, correct volumes."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def test_every_segment_has_its_volume(tmp_path: Path, phantom: Phantom, kind: st
         assert described.TrackingUID == content(group, "112040").UID
 
 
-def test_it_belongs_to_the_study_and_says_that_nobody_looked(tmp_path: Path) -> None:
+def test_it_belongs_to_the_study_and_is_unverified(tmp_path: Path) -> None:
     r = result(tmp_path)
     report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
     for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "StudyDate", "Manufacturer"):
@@ -62,7 +62,7 @@ def test_it_belongs_to_the_study_and_says_that_nobody_looked(tmp_path: Path) -> 
     assert report.SpecificCharacterSet == "ISO_IR 192"
 
 
-def test_nothing_found_is_reported_as_zero(tmp_path: Path) -> None:
+def test_an_empty_result_has_volumes_of_zero(tmp_path: Path) -> None:
     r = result(tmp_path)
     nothing = Labels(np.zeros_like(r.labels.array), r.labels.grid)
     seg, _ = encode_again(r.series, nothing, r.package)

@@ -37,7 +37,7 @@ def grids(draw: st.DrawFn) -> Grid:
 
 
 def ramp(grid: Grid) -> Volume:
-    """A volume whose value at each voxel tells where the voxel lies in the patient."""
+    """A volume whose value at each voxel encodes the place of the voxel in the patient."""
     index = np.stack([*np.indices(grid.shape), np.ones(grid.shape)])
     place = np.einsum("ij,jzyx->izyx", grid.affine, index)
     return Volume(place[0] + 1e3 * place[1] + 1e6 * place[2], grid)
@@ -94,7 +94,7 @@ def test_stitching_a_constant_gives_the_constant(
 
 @settings(max_examples=60, deadline=None)
 @given(SHAPES, SHAPES, st.tuples(*[st.integers(1, 8)] * 3), st.floats(0, 0.9), st.integers(0, 99))
-def test_how_scores_lie_in_memory_changes_no_bit(
+def test_the_memory_layout_of_scores_changes_no_bit(
     shape: tuple[int, int, int],
     source: tuple[int, int, int],
     patch: tuple[int, int, int],
@@ -119,7 +119,7 @@ def test_how_scores_lie_in_memory_changes_no_bit(
 
 @settings(max_examples=80)
 @given(SHAPES, SHAPES, st.integers(2, 5), st.integers(1, 4), st.integers(0, 2**32 - 1))
-def test_going_back_is_the_best_class_of_interpolated_scores(
+def test_assigned_labels_are_the_best_class_of_interpolated_scores(
     model: tuple[int, int, int], source: tuple[int, int, int], classes: int, piece: int, seed: int
 ) -> None:
     """In pieces of one best class as at their boundaries; only a tie may be decided otherwise."""

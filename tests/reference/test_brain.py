@@ -1,7 +1,7 @@
-"""The brain's package on whole heads of many scanners: anatomy is where it belongs, or a refusal.
+"""The brain package on whole heads of many scanners: structures have plausible places and volumes.
 
-No reference is needed to know that the left hippocampus lies to the left of the right one, or that
-a cerebellum is behind its brain stem. The series lie beside the project and not in it.
+The checks need no reference labels: the left hippocampus must lie to the left of the right one, and
+the cerebellum behind the brain stem. The series are not part of the project.
 """
 
 import tarfile
@@ -44,7 +44,7 @@ PAIRED = (
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """Where each structure of a result is, in mm of the patient, and how large."""
+    """The centre of each structure in patient coordinates, and its volume."""
 
     centres_mm: dict[str, np.ndarray]  # x to the left, y to the back, z to the head
     volumes_ml: dict[str, float]
@@ -63,17 +63,17 @@ def package() -> Package:
 
 @pytest.fixture(scope="module")
 def size(package: Package) -> str:
-    """The smallest: what it gets right, all do."""
+    """Return the smallest size, which is the least accurate."""
     return list(package.manifest.sizes)[-1]
 
 
-def see(files: tuple[Path, ...], package: Package, size: str, out: Path) -> Anatomy:
-    """Segment, read the SEG from the disk, and measure what it says."""
+def measured_anatomy(files: tuple[Path, ...], package: Package, size: str, out: Path) -> Anatomy:
+    """Segment, read the SEG from the disk, and measure its structures."""
     return anatomy(segmented(files, package, size, out), package)
 
 
-def check(found: Anatomy) -> None:
-    at, ml = found.centres_mm, found.volumes_ml
+def check(anatomy_of_head: Anatomy) -> None:
+    at, ml = anatomy_of_head.centres_mm, anatomy_of_head.volumes_ml
     for name in PAIRED:
         left, right = at[f"Left {name}"], at[f"Right {name}"]
         assert left[0] > right[0] + 10, f"{name}: sides"
@@ -100,10 +100,10 @@ def test_a_real_head_of_each_scanner_is_right(
 ) -> None:
     archive = SHARED / "dicom_series" / f"{name}.tar.xz"
     if not archive.is_file():
-        pytest.skip(f"{archive.name} is not there")
+        pytest.skip(f"{archive.name} is absent")
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path, filter="data")
-    check(see(series_files(tmp_path / name, None), package, size, tmp_path / "out"))
+    check(measured_anatomy(series_files(tmp_path / name, None), package, size, tmp_path / "out"))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def written(volume: Volume, folder: Path) -> tuple[Path, ...]:
 
 
 def part(volume: Volume, slices: slice) -> Volume:
-    """Return some of the slices, where they are."""
+    """Return some of the slices at their places."""
     array = volume.array[slices]
     affine = volume.grid.affine.copy()
     affine[:3, 3] += affine[:3, 0] * (slices.start or 0)
@@ -129,15 +129,15 @@ def test_the_head_of_the_demo_is_right_at_every_size(
 ) -> None:
     files = written(head, tmp_path / "series")
     for size in package.manifest.sizes:
-        check(see(files, package, size, tmp_path / size))
+        check(measured_anatomy(files, package, size, tmp_path / size))
 
 
 def test_a_mirrored_head_has_its_sides_by_its_header(
     tmp_path: Path, package: Package, size: str, head: Volume
 ) -> None:
-    """The same face in the mirror is another anatomy: sides follow the patient's coordinates."""
+    """The sides follow the patient coordinates, not the appearance of the image."""
     mirrored = Volume(np.ascontiguousarray(head.array[:, :, ::-1]), head.grid)
-    check(see(written(mirrored, tmp_path / "series"), package, size, tmp_path / "out"))
+    check(measured_anatomy(written(mirrored, tmp_path / "series"), package, size, tmp_path / "out"))
 
 
 UNSUITABLE: dict[str, tuple[slice, type[NodeError], str]] = {
@@ -148,31 +148,31 @@ UNSUITABLE: dict[str, tuple[slice, type[NodeError], str]] = {
 
 
 @pytest.mark.parametrize("what", UNSUITABLE)
-def test_a_part_of_a_head_is_refused_by_name(
+def test_a_part_of_a_head_is_unsuitable(
     tmp_path: Path, package: Package, size: str, head: Volume, what: str
 ) -> None:
     slices, kind, message = UNSUITABLE[what]
     files = written(part(head, slices), tmp_path / "series")
     with pytest.raises(kind, match=message):
-        see(files, package, size, tmp_path / "out")
+        measured_anatomy(files, package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 
 
-@pytest.mark.parametrize("seen", [slice(0, 60), slice(110, 178)], ids=["below", "above"])
-def test_a_head_whose_brain_is_cut_away_is_refused_by_its_volume(
-    tmp_path: Path, package: Package, size: str, head: Volume, seen: slice
+@pytest.mark.parametrize("visible", [slice(0, 60), slice(110, 178)], ids=["below", "above"])
+def test_a_head_without_most_of_its_brain_is_implausible(
+    tmp_path: Path, package: Package, size: str, head: Volume, visible: slice
 ) -> None:
     array = np.zeros_like(head.array)  # beyond the coil there is no signal
-    array[seen] = head.array[seen]
+    array[visible] = head.array[visible]
     files = written(Volume(array, head.grid), tmp_path / "series")
-    with pytest.raises(ImplausibleResult, match="the brain, as found, has"):
-        see(files, package, size, tmp_path / "out")
+    with pytest.raises(ImplausibleResult, match="brain"):
+        measured_anatomy(files, package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_what_is_no_head_is_refused(tmp_path: Path, package: Package, size: str, seed: int) -> None:
-    """A bottle: bright, round, as large as a head, and without a brain."""
+def test_a_bottle_is_implausible(tmp_path: Path, package: Package, size: str, seed: int) -> None:
+    """A bottle is bright, round and as large as a head, but has no brain."""
     rng = np.random.default_rng(seed)
     z, y, x = np.indices((90, 110, 90)) - np.array([45, 55, 45])[:, None, None, None]
     bottle = ((x / 38) ** 2 + (y / 45) ** 2 < 1) & (abs(z) < 40)
@@ -180,5 +180,5 @@ def test_what_is_no_head_is_refused(tmp_path: Path, package: Package, size: str,
     affine = np.array([[0, 0, 2.0, -90], [0, 2.0, 0, -110], [2.0, 0, 0, -90], [0, 0, 0, 1.0]])
     grid = Grid((90, 110, 90), affine)
     files = written(Volume(array, grid), tmp_path / "series")
-    with pytest.raises(ImplausibleResult, match="the brain, as found, has"):
-        see(files, package, size, tmp_path / "out")
+    with pytest.raises(ImplausibleResult, match="brain"):
+        measured_anatomy(files, package, size, tmp_path / "out")

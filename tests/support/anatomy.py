@@ -1,4 +1,4 @@
-"""A released package on a series, and where the structures of its result are in the patient."""
+"""Run a released package on a series, and measure where the structures lie in the patient."""
 
 from pathlib import Path
 
@@ -27,10 +27,10 @@ def segmented(files: tuple[Path, ...], package: Package, size: str, out: Path) -
 
 
 def centres_mm(labels: Labels, package: Package) -> dict[str, np.ndarray]:
-    """Return where each structure is: x to the left, y to the back, z to the head."""
-    found = {}
+    """Return the centre of each structure: x to the left, y to the back, z to the head."""
+    centres = {}
     for part in package.manifest.segments:
         voxels = np.argwhere(labels.array == part.number)
         if len(voxels):
-            found[part.label] = (labels.grid.affine @ np.append(voxels.mean(0), 1))[:3]
-    return found
+            centres[part.label] = (labels.grid.affine @ np.append(voxels.mean(0), 1))[:3]
+    return centres

@@ -1,7 +1,7 @@
-"""Enhanced multi-frame images made of the slices of a classic phantom: the same truth in one file.
+"""Make Enhanced multi-frame images from the slices of a classic phantom.
 
-Frames lie in shuffled order; what differs between slices stands in per-frame functional groups and
-what they share in the shared ones, as scanners write them.
+The frames are in shuffled order. Values that differ between slices are in per-frame functional
+groups, common values in the shared ones, as scanners write them.
 """
 
 import random
@@ -44,7 +44,7 @@ def enhance(
         made: a classic series on disk.
         path: of the new file.
         part: which slices.
-        change: gets the object before it is compressed and written.
+        change: called with the object before it is compressed and written.
         syntax: of the pixels.
     """
     by_uid = {dataset.SOPInstanceUID: dataset for dataset in map(pydicom.dcmread, made.paths)}
@@ -59,7 +59,7 @@ def enhance(
 
 
 def another(dataset: Dataset) -> None:
-    """Make another instance of it."""
+    """Give the object another instance UID."""
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=[dataset.SOPInstanceUID])
 
 

@@ -1,8 +1,8 @@
-"""Series with known geometry and known labels, for every test that needs DICOM images.
+"""Make series with known geometry and known labels, for tests that need DICOM images.
 
-A phantom is chiral: its three boxes differ in size and lie in no plane of symmetry, so that any
-flip, transposition or reversal shows. `affine` and `labels` are the truth, by slice order along the
-normal, however the files are named and shuffled.
+A phantom is chiral: its three boxes differ in size and lie in no plane of symmetry, so every flip,
+transposition or reversal is detected. `affine` and `labels` are the expected values, in the order
+along the normal, whatever the names and the order of the files.
 """
 
 import random
@@ -31,7 +31,7 @@ PLANES: dict[str, tuple[FloatArray, FloatArray]] = {  # directions of a row and 
     "sagittal": (Y, -Z),
     "coronal": (X, -Z),
 }
-CANARY = "Canary^Wünsch"  # a patient's name that must never show in a message or log
+CANARY = "Canary^Wünsch"  # a patient's name that must never appear in a message or log
 
 LEFT = Code(value="7771000", scheme="SCT", meaning="Left")
 TISSUE = Code(value="91723000", scheme="SCT", meaning="Anatomical Structure")
@@ -55,7 +55,7 @@ PLANES["oblique"] = tuple(rotation(17, 0, -11) @ d for d in (X, Y))  # type: ign
 
 @dataclass(frozen=True, kw_only=True)
 class Phantom:
-    """What to make; lengths in mm."""
+    """The description of a phantom; lengths in mm."""
 
     plane: str = "axial"
     directions: tuple[FloatArray, FloatArray] | None = None  # instead of `plane`
@@ -78,7 +78,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Made:
-    """A written phantom and the truth about it."""
+    """A written phantom with its expected values."""
 
     paths: list[Path]
     labels: npt.NDArray[np.uint8]  # slices along the normal
@@ -88,18 +88,18 @@ class Made:
 
     @property
     def grid(self) -> Grid:
-        """The truth as a grid."""
+        """Return the expected grid."""
         shape = self.labels.shape
         return Grid((shape[0], shape[1], shape[2]), self.affine)
 
     @property
     def truth(self) -> Labels:
-        """The truth as labels."""
+        """Return the expected labels."""
         return Labels(self.labels, self.grid)
 
 
 def chiral(shape: tuple[int, int, int], segments: int = 2) -> npt.NDArray[np.uint8]:
-    """Return labels of boxes that look different from every side."""
+    """Return labels of boxes that differ from every side."""
     labels = np.zeros(shape, np.uint8)
     z, y, x = shape
     labels[z // 6 : z // 2, y // 5 : y // 2, x // 8 : x // 2] = 1
@@ -111,7 +111,7 @@ def chiral(shape: tuple[int, int, int], segments: int = 2) -> npt.NDArray[np.uin
 
 
 def make(folder: Path, phantom: Phantom | None = None) -> Made:
-    """Write the files of one series into `folder` and return the truth."""
+    """Write the files of one series into `folder` and return the expected values."""
     p = phantom or Phantom()
     folder.mkdir(parents=True, exist_ok=True)
     row, column = p.directions or PLANES[p.plane]
@@ -160,7 +160,7 @@ def save(dataset: Dataset, path: Path, syntax: UID = ExplicitVRLittleEndian) -> 
 
 
 def package(folder: Path, segments: Sequence[Segment] | None = None) -> Package:
-    """Return a package that describes the phantom's segments; its network is never opened."""
+    """Return a package that describes the phantom's segments; its network is never loaded."""
     chosen = tuple(segments or (_segment(1, "Anterior hippocampus"), _segment(2, "Posterior")))
     manifest = Manifest(
         format=2,
@@ -261,7 +261,7 @@ def _every_third_turned(dataset: Dataset, z: int) -> None:
         dataset.ImageOrientationPatient = ["1", "0", "0", "0", "0", "-1"]
 
 
-UNSUITABLE_PHANTOMS: dict[str, Phantom] = {  # by the code of the error that names the reason
+UNSUITABLE_PHANTOMS: dict[str, Phantom] = {  # by the code of the error
     "missing-slice": Phantom(drop=(5,)),
     "gantry-tilt": Phantom(tilt_deg=12),
     "uneven-spacing": Phantom(shape=(5, 20, 16), at_mm=(0, 3, 6, 10.2, 13)),

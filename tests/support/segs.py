@@ -1,4 +1,4 @@
-"""A phantom, its series and its SEG in one call, for the tests of results."""
+"""Make a phantom, its series and its SEG in one call, for tests of results."""
 
 import datetime
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ BINARY = Encoding()
 
 @dataclass(frozen=True)
 class Result:
-    """Everything that a test of a SEG asks for."""
+    """A phantom, its series, its labels and its SEG."""
 
     made: Made
     series: Series
@@ -37,7 +37,7 @@ def result(
     encoding: Encoding = BINARY,
     labels: Labels | None = None,
 ) -> Result:
-    """Make, read and encode a phantom with its true labels, or with others."""
+    """Make, read and encode a phantom with its expected labels, or with others."""
     made = make(folder / "series", phantom)
     series = read(made.paths)
     chosen = labels or Labels(made.labels, series.survey.grid)
@@ -55,7 +55,7 @@ def encode_again(
     encoding: Encoding = BINARY,
     identity: SegIdentity = IDENTITY,
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """Encode with everything else fixed."""
+    """Encode with fixed size, digest and time."""
     return encode(
         series,
         labels,

@@ -1,4 +1,4 @@
-"""Geometry and voxels against values worked out by other means."""
+"""Geometry and voxels, compared with independently computed values."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_stitching_equals_the_weighted_mean_over_whole_volume() -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 10), (5, 6, 9)])
-def test_one_patch_is_handed_on_as_the_network_says_it(shape: tuple[int, int, int]) -> None:
+def test_scores_of_a_single_patch_are_unchanged(shape: tuple[int, int, int]) -> None:
     patch, seen = (8, 6, 10), list[np.ndarray]()
 
     def network(window: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_one_patch_is_handed_on_as_the_network_says_it(shape: tuple[int, int, in
     np.testing.assert_array_equal(rows, np.stack([array, -2 * array]))
 
 
-def test_going_back_equals_interpolated_scores_of_all_classes() -> None:
+def test_assigned_labels_equal_the_best_class_of_interpolated_scores() -> None:
     scores = RNG.normal(size=(4, 10, 9, 8)).astype(np.float32)
     shape = (23, 9, 15)
     up = scores
@@ -157,12 +157,12 @@ def pieces() -> Labels:
     return Labels(array, grid((6, 6, 6), (10, 10, 10)))  # one voxel is 1 ml
 
 
-def test_keep_largest_looks_at_the_segments_together() -> None:
+def test_keep_largest_takes_the_segments_together() -> None:
     kept = regions.apply(pieces(), (regions.KeepLargest(segments=(1, 2)),))
     assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 2.0})
 
 
-def test_keep_largest_each_looks_at_every_segment_alone() -> None:
+def test_keep_largest_each_takes_every_segment_alone() -> None:
     kept = regions.apply(pieces(), (regions.KeepLargestEach(segments=(1, 2)),))
     assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
 
@@ -179,9 +179,9 @@ def test_an_empty_segment_passes_every_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
-    [(np.zeros((2, 2, 3), np.uint8), "does not fit"), (np.zeros((2, 2, 2), int), "uint8")],
+    ("array", "message"),
+    [(np.zeros((2, 2, 3), np.uint8), "shape"), (np.zeros((2, 2, 2), int), "uint8")],
 )
-def test_labels_that_cannot_be_are_refused(array: np.ndarray, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_invalid_labels_are_refused(array: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Labels(array, grid((2, 2, 2)))

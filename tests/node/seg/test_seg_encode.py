@@ -1,4 +1,4 @@
-"""What a SEG says besides its voxels."""
+"""The attributes of a SEG besides its voxels."""
 
 import copy
 import datetime
@@ -49,7 +49,7 @@ def test_it_belongs_to_the_study_of_its_source(tmp_path: Path) -> None:
     ]
 
 
-def test_it_says_what_it_is(tmp_path: Path) -> None:
+def test_its_description_algorithm_and_equipment(tmp_path: Path) -> None:
     seg = result(tmp_path, Phantom(tags={"TimezoneOffsetFromUTC": "+0000"})).seg
     assert seg.SeriesDescription == "AI SEG phantom-mr 0.1 small - not for diagnosis"
     assert seg.SeriesDescription.isascii()
@@ -91,7 +91,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     assert to_bytes(again) == to_bytes(r.seg)
 
 
-def test_uids_change_with_what_they_are_made_from(tmp_path: Path) -> None:
+def test_uids_depend_on_labels_package_encoding_and_root(tmp_path: Path) -> None:
     r = result(tmp_path)
     other_labels = r.labels.array.copy()
     other_labels[0, 0, 0] = 1
@@ -114,7 +114,7 @@ def test_an_empty_mask_is_a_result(tmp_path: Path) -> None:
     for encoding in ENCODINGS:
         seg, _ = encode_again(r.series, nothing, r.package, encoding)
         verify(to_bytes(seg), r.series, nothing, r.package.manifest.segments)
-        assert "nothing found" in seg.ContentDescription
+        assert "nothing detected" in seg.ContentDescription
 
 
 def test_an_absent_segment_is_still_described(tmp_path: Path) -> None:
@@ -135,12 +135,12 @@ def test_one_segment_alone_verifies(tmp_path: Path) -> None:
     verify(to_bytes(r.seg), r.series, r.labels, r.package.manifest.segments)
 
 
-def test_all_frames_are_there_when_asked(tmp_path: Path) -> None:
+def test_all_frames_are_written_on_request(tmp_path: Path) -> None:
     r = result(tmp_path, encoding=Encoding(omit_empty_frames=False))
     assert r.seg.NumberOfFrames == 2 * 12
 
 
-def test_the_source_is_never_touched(tmp_path: Path) -> None:
+def test_the_source_never_changes(tmp_path: Path) -> None:
     r = result(tmp_path, Phantom(tags={"PatientSex": "X", "StudyDate": ""}))
     before = copy.deepcopy(r.series.datasets)
     seg, repairs = encode_again(r.series, r.labels, r.package)
@@ -179,8 +179,8 @@ def test_without_a_zone_of_the_source_times_are_local_and_no_zone_is_claimed(
     for made in (r.seg, report):
         assert "TimezoneOffsetFromUTC" not in made, "it would date the study too"
         for what in ("Series", "Content", "InstanceCreation"):
-            found = (str(made[f"{what}Date"].value), str(made[f"{what}Time"].value))
-            assert found == ("20260102", "083405")
+            written = (str(made[f"{what}Date"].value), str(made[f"{what}Time"].value))
+            assert written == ("20260102", "083405")
         for item in made.ContributingEquipmentSequence[1:]:  # the first is the scanner
             assert str(item.ContributionDateTime) == "20260102083405+0530", "an instant"
     verify(to_bytes(r.seg), r.series, r.labels)
@@ -196,7 +196,7 @@ def test_uids_do_not_depend_on_the_zone(tmp_path: Path, monkeypatch: pytest.Monk
     assert again.SOPInstanceUID == r.seg.SOPInstanceUID
 
 
-def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     r = result(tmp_path)
     shifted = r.labels.grid.affine.copy()
     shifted[0, 3] += 1

@@ -50,20 +50,20 @@ def rewritten(content: bytes, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_they_are_those_that_pydicom_decodes(content: bytes) -> None:
-    found = list(per_frame(read(content), NAMES))
+def test_groups_equal_those_of_pydicom(content: bytes) -> None:
+    groups_of_frames = list(per_frame(read(content), NAMES))
     items = [of_item(item) for item in read(content).PerFrameFunctionalGroupsSequence]
-    assert len(found) == len(items)
-    for mine, theirs in zip(found, items, strict=True):
+    assert len(groups_of_frames) == len(items)
+    for mine, theirs in zip(groups_of_frames, items, strict=True):
         assert dict(mine) == {name: theirs[name] for name in NAMES if name in theirs}
         assert "DerivationImageSequence" in mine
 
 
-def test_what_frames_share_is_decoded_once(content: bytes) -> None:
-    found = list(per_frame(read(content), NAMES))
-    places = {id(groups["PlanePositionSequence"]) for groups in found}
-    assert len(places) == len(found) / 2
-    assert len({id(groups["SegmentIdentificationSequence"]) for groups in found}) == 2
+def test_shared_groups_are_decoded_once(content: bytes) -> None:
+    groups_of_frames = list(per_frame(read(content), NAMES))
+    places = {id(groups["PlanePositionSequence"]) for groups in groups_of_frames}
+    assert len(places) == len(groups_of_frames) / 2
+    assert len({id(groups["SegmentIdentificationSequence"]) for groups in groups_of_frames}) == 2
 
 
 @pytest.mark.parametrize("form", ["undefined lengths", "implicit"])
@@ -81,7 +81,7 @@ def test_any_other_form_is_read_too(content: bytes, form: str) -> None:
 
 @pytest.mark.parametrize("cut", [1, 9, 40])
 def test_a_sequence_that_ends_early_is_not_taken_for_whole(content: bytes, cut: int) -> None:
-    """Its own length says one thing, its items another: pydicom decides, or it cannot be read."""
+    """The length of the sequence contradicts its items: pydicom decides, or reading fails."""
     dataset = read(content)
     raw = dataset.get_item("PerFrameFunctionalGroupsSequence")
     dataset._dict[raw.tag] = raw._replace(value=raw.value[:-cut])

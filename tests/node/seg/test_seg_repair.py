@@ -1,4 +1,4 @@
-"""Odd headers: mended in a copy, told without the value, and the result is valid all the same."""
+"""Odd headers: repaired in a copy and listed without the value; the result is valid."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def odd(keyword: str, value: object) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value", "expected", "said"),
+    ("keyword", "value", "expected", "repair"),
     [
         ("PatientSex", "MALE", "", "PatientSex had a value"),
         ("PatientSex", None, "", "PatientSex was absent"),
@@ -59,8 +59,8 @@ def odd(keyword: str, value: object) -> Change:
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_odd_values_are_repaired_and_told(
-    tmp_path: Path, keyword: str, value: object, expected: str | None, said: str | None
+def test_odd_values_are_repaired_and_listed(
+    tmp_path: Path, keyword: str, value: object, expected: str | None, repair: str | None
 ) -> None:
     with pydicom.config.disable_value_validation():
         change = odd(keyword, value)
@@ -74,11 +74,11 @@ def test_odd_values_are_repaired_and_told(
     if expected != "absent":
         found = r.seg.get(keyword)
         assert (None if found is None else str(found)) == expected
-    if said is None:
+    if repair is None:
         assert r.repairs == ()
     else:
-        assert any(repair.startswith(said) for repair in r.repairs), r.repairs
-    assert not any(str(value) in repair for repair in r.repairs if value is not None)
+        assert any(one.startswith(repair) for one in r.repairs), r.repairs
+    assert not any(str(value) in one for one in r.repairs if value is not None)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_names_survive_in_unicode(tmp_path: Path, charset: str | list[str], name
     verify(raw, r.series, r.labels)
 
 
-def test_an_unknown_character_set_is_told(tmp_path: Path) -> None:
+def test_an_unknown_character_set_is_listed(tmp_path: Path) -> None:
     made = result(tmp_path / "a").made
     for path in made.paths:
         path.write_bytes(path.read_bytes().replace(b"ISO_IR 192", b"ISO_IR 999"))
@@ -138,12 +138,12 @@ def test_no_warning_log_or_repair_quotes_a_value(
     with caplog.at_level("DEBUG"):
         r = result(tmp_path, Phantom(change=change))
         verify(to_bytes(r.seg), r.series, r.labels)
-    said = [*caplog.messages, *map(str, recwarn), *r.repairs]
+    lines = [*caplog.messages, *map(str, recwarn), *r.repairs]
     assert len(r.repairs) == 4
-    assert not any("CANARY" in line for line in said)
+    assert not any("CANARY" in line for line in lines)
 
 
-def test_an_unreadable_value_is_left_empty_and_told(tmp_path: Path) -> None:
+def test_an_unreadable_value_is_left_empty_and_listed(tmp_path: Path) -> None:
     made = result(tmp_path).made
     for path in made.paths:
         raw = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Sabotage: a SEG that is a little wrong must never pass."""
+"""Sabotage: a SEG with any single mistake must fail verification."""
 
 import copy
 import io
@@ -246,7 +246,7 @@ def test_the_untouched_seg_passes(good: Result) -> None:
 
 @pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda f: f.__name__)
 def test_sabotage_is_caught(good: Result, sabotage: Callable[[Dataset], None]) -> None:
-    # read again, since frames share elements before: one alone is to be spoilt
+    # read from bytes, because frames share elements, and only one is to be changed
     seg = pydicom.dcmread(io.BytesIO(to_bytes(good.seg)))
     sabotage(seg)
     with pytest.raises(VerificationFailed) as caught:
@@ -255,32 +255,32 @@ def test_sabotage_is_caught(good: Result, sabotage: Callable[[Dataset], None]) -
     assert "ELSE" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"no DICOM", b"\0" * 128 + b"DICM"])
-def test_rubbish_is_no_seg(good: Result, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"not DICOM", b"\0" * 128 + b"DICM"])
+def test_a_file_that_is_not_dicom_fails(good: Result, content: bytes) -> None:
     with pytest.raises(VerificationFailed):
         verify(content, good.series, good.labels)
 
 
-def test_what_a_library_quotes_is_not_repeated(good: Result) -> None:
+def test_a_message_of_a_library_is_not_repeated(good: Result) -> None:
     count = str(good.seg.NumberOfFrames).encode()
     whole = to_bytes(good.seg)
     written = b"\x28\x00\x08\x00IS" + bytes([len(count), 0]) + count
     assert written in whole
-    spoilt = whole.replace(written, b"\x28\x00\x08\x00IS\x06\x00CANARY")
-    for look in (
-        lambda: verify(spoilt, good.series, good.labels),
-        lambda: read_labels(spoilt, good.series),
+    damaged = whole.replace(written, b"\x28\x00\x08\x00IS\x06\x00CANARY")
+    for call in (
+        lambda: verify(damaged, good.series, good.labels),
+        lambda: read_labels(damaged, good.series),
     ):
         with pytest.raises(VerificationFailed) as caught:
-            look()
+            call()
         assert "CANARY" in str(caught.value.__cause__)
         assert str(caught.value) == "the SEG cannot be read back (ValueError)"
 
 
-def test_our_own_words_stay(good: Result) -> None:
+def test_a_message_of_the_decoder_is_kept(good: Result) -> None:
     seg = copy.deepcopy(good.seg)
     seg.PixelData = seg.PixelData[:-8]
-    with pytest.raises(VerificationFailed, match=r"bytes of pixels where \d+ belong"):
+    with pytest.raises(VerificationFailed, match=r"Pixel Data has \d+ bytes"):
         verify(to_bytes(seg), good.series, good.labels)
 
 

@@ -41,11 +41,11 @@ def test_the_bytes_are_those_of_pydicom(
 
 def test_an_object_without_frames_is_written_too(tmp_path: Path) -> None:
     r = result(tmp_path)
-    told = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
-    assert to_bytes(told) == by_pydicom(told)
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    assert to_bytes(report) == by_pydicom(report)
 
 
-def test_frames_of_one_slice_share_what_they_say_of_it(tmp_path: Path) -> None:
+def test_frames_of_one_slice_share_their_references(tmp_path: Path) -> None:
     made = make(tmp_path / "series", Phantom())
     array = np.full(made.labels.shape, 1, np.uint8)
     array[:, 5:] = 2
