@@ -1,4 +1,4 @@
-"""In which precision networks compute: bfloat16 where the hardware multiplies it, else float32."""
+"""Choose the precision of networks: bfloat16 where matrix units compute it, else float32."""
 
 import torch
 
@@ -6,8 +6,10 @@ import torch
 def autocast(device: torch.device) -> torch.autocast:
     """Return the context in which networks run on `device`.
 
-    A processor without bfloat16 units emulates it: on two cores with AVX2, torch 2.13, a step of
-    base 8 took 13 s instead of 0.5 s.
+    On x86, bfloat16 needs AMX. A processor with AVX2 alone emulates it: with torch 2.13 and two
+    threads, a training step of base 8 took 13 s instead of 0.5 s. With AVX-512 BF16 but without
+    AMX, one thread and a batch of two patches of 96³, base 16 took 2.02 s (float32: 1.45 s) and
+    base 32 took 5.3 s (3.5 s).
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device))
 
@@ -16,6 +18,6 @@ def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("amx_bf16") or capabilities.get("bf16"))  # x86; ARM
     return False

@@ -5,12 +5,14 @@ divided by the product of the strides up to i. Leaves the weights to `kd.trainin
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from kd.recipe.choices import Topology, Triple
 
@@ -170,27 +172,12 @@ def parameters_of(network: nn.Module) -> int:
 
 
 def macs_of(network: nn.Module, patch_zyx: Triple, n_channels: int = 1) -> int:
-    """Count multiply-accumulates of all convolutions for one patch."""
-    total = 0
-
-    def count(layer: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
-        nonlocal total
-        weight = layer.weight
-        # a transposed convolution spends its kernel on each input voxel, which has no overlap here
-        taps = weight[0].numel() if isinstance(layer, nn.Conv3d) else weight.shape[0]
-        total += out[0].numel() * taps
-
-    kinds = (nn.Conv3d, nn.ConvTranspose3d)
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, kinds)]
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    with torch.no_grad():
-        network(torch.zeros(1, n_channels, *patch_zyx, device=device))
-    network.train(was_training)
-    for hook in hooks:
-        hook.remove()
-    return total
+    """Count multiply-accumulates of all convolutions for one patch, without computing them."""
+    shapes = deepcopy(network).to("meta").eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        shapes(torch.zeros(1, n_channels, *patch_zyx, device="meta"))
+    return int(counter.get_total_flops()) // 2  # a multiply-accumulate is two operations
 
 
 def _stage(t: Topology, c_in: int, at: int) -> nn.Sequential:

@@ -8,12 +8,13 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from kd.data.augment import Batch
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
@@ -95,7 +96,9 @@ class Trainer:
         self.known_as = (identity, older or identity)
         self.layout = _layout(network)
         self.network = network.to(device, memory_format=self.layout)
-        self.averaged = deepcopy(self.network)
+        # buffers are averaged too: update_bn would need another pass over the training cases
+        self.averaged = AveragedModel(self.network, multi_avg_fn=self._average, use_buffers=True)
+        self.averaged.n_averaged += 1  # the initial weights take part, as in TensorFlow
         self.optimiser = Optimiser(self.network, choice.optimiser, choice.rate, choice.weight_decay)
         self.step, self.seconds = 0, 0.0
 
@@ -133,7 +136,7 @@ class Trainer:
             "identity": self.identity,
             "step": self.step,
             "seconds": self.seconds,
-            "averaged": self.averaged.state_dict(),
+            "averaged": self.averaged.module.state_dict(),
         }
         if self.share < 1:
             state["network"] = self.network.state_dict()
@@ -150,7 +153,8 @@ class Trainer:
             message = "the checkpoint in this folder belongs to another training"
             raise BadCheckpoint(message, advice="Give another --run folder, or the recipe it had")
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self.averaged.load_state_dict(state["averaged"])
+        self.averaged.module.load_state_dict(state["averaged"])
+        self.averaged.n_averaged.fill_(self.step + 1)
         if self.share < 1:
             self.network.load_state_dict(state["network"])
             self.optimiser.restore(state["optimiser"])
@@ -174,7 +178,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
         self._refuse_infinite("gradient", float(norm))
         self.optimiser.step()
-        self._average()
+        self.averaged.update_parameters(self.network)
         self.step += 1
         return value
 
@@ -187,15 +191,14 @@ class Trainer:
             )
             raise Diverged(message, advice=advice)
 
-    def _average(self) -> None:
-        """Move the twin towards the network; early on it follows closely (as in TensorFlow)."""
-        decay = min(self.choice.ema, (1 + self.step) / (10 + self.step))
-        mine = self.network.state_dict()  # detached, so nothing here is differentiated
-        for name, twin in self.averaged.state_dict().items():
-            if twin.is_floating_point():
-                twin.lerp_(mine[name], 1 - decay)
+    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        """Move exponential averages of one data type; early ones follow the network closely."""
+        decay = min(self.choice.ema, int(count) / (9 + int(count)))
+        for mine, theirs in zip(averaged, current, strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, 1 - decay)
             else:
-                twin.copy_(mine[name])
+                mine.copy_(theirs)
 
 
 def _layout(network: UNet) -> torch.memory_format:

@@ -32,6 +32,7 @@ def test_parameters_and_macs_of_a_tiny_network() -> None:
     voxels = 4 * 4 * 4
     macs = voxels * (54 + 216 + 4) + voxels // 8 * (216 + 64)
     assert macs_of(network, (4, 4, 4)) == macs
+    assert next(network.parameters()).device.type == "cpu"
 
 
 def test_a_least_width_holds_for_the_first_stages_only() -> None:

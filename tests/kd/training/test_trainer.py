@@ -129,12 +129,22 @@ def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> Non
         recipe(patch_zyx=[8, 11, 8]).topology("small")
 
 
-def test_bfloat16_is_used_only_where_the_processor_has_it() -> None:
-    found = torch.cpu.get_capabilities()
-    has = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+@pytest.mark.parametrize(
+    ("capabilities", "is_chosen"),
+    [
+        ({"avx2": True}, False),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, False),  # slower than float32
+        ({"avx512_bf16": True, "amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+    ],
+)
+def test_bfloat16_is_chosen_only_with_matrix_units(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], is_chosen: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     with autocast(CPU):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert (product.dtype == torch.bfloat16) is has
+    assert (product.dtype == torch.bfloat16) is is_chosen
 
 
 def test_of_a_finished_training_only_its_result_is_kept(folder: Path, tmp_path: Path) -> None:
