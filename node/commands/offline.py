@@ -1,6 +1,6 @@
 """`segnode try` segments a folder or a file without a server; `selftest` proves the chain.
 
-Both run what the node runs: `node.segmenter.work`.
+Both run what the node runs: `node.segmenter.segment_series`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from node.package import SIZE_NAMES, Package, resolve
 from node.package.folder import file_digest
 from node.pipeline import least_dice
 from node.seg import Encoding
-from node.segmenter import Made, Task, identity_of, work
+from node.segmenter import SegmentedSeries, SegmentRequest, identity_of, segment_series
 from node.series import read_headers
 from node.series.compose import Composed, Labelling, compose
 
@@ -63,10 +63,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         command.set_defaults(run=run)
 
 
-def run_job(job: Job, steps: Steps) -> Made:
+def run_job(job: Job, steps: Steps) -> SegmentedSeries:
     """Do what the node's child would do, in this process; the SEG lies in `job.out`."""
     digests = sorted(file_digest(path) for path in job.files)
-    task = Task(
+    request = SegmentRequest(
         job=0,
         folder=str(job.out),
         files=tuple(str(path.resolve()) for path in job.files),
@@ -80,7 +80,7 @@ def run_job(job: Job, steps: Steps) -> Made:
         outbox=str(job.out),
         engine=job.engine,
     )
-    return work(task, job.threads, steps.share)
+    return segment_series(request, job.threads, steps.share)
 
 
 def _try(chosen: argparse.Namespace) -> int:

@@ -7,29 +7,29 @@ import msgspec
 from node import queue
 from node.arrival import Decision
 from node.config import Config
-from node.housekeeping.look import Look
+from node.housekeeping.snapshot import SeriesSnapshot
 from node.inbox import read_series
 from node.states import ArrivalOutcome
 
 
 def rows(
-    look: Look, decision: Decision, config: Config, now: float
+    snapshot: SeriesSnapshot, decision: Decision, config: Config, now: float
 ) -> tuple[queue.NewArrival, queue.NewSegmentJob | None]:
     """Return the arrival, and the job of a planned series."""
-    record = read_series(look.folder.path)
-    assert record is not None  # a look exists only for folders that have one
+    record = read_series(snapshot.folder.path)
+    assert record is not None  # a snapshot exists only for folders that have one
     package = decision.package
     arrival = queue.NewArrival(
         study_uid=record.study,
         series_uid=record.series,
-        series_key=look.folder.key,
-        inputs_digest=look.digest,
-        instances=len(look.files),
+        series_key=snapshot.folder.key,
+        inputs_digest=snapshot.digest,
+        instances=len(snapshot.files),
         outcome=decision.outcome,
         first_at=record.first_seen,
-        last_at=look.signs.last_at,
-        modality=look.modality,
-        caller_ae=look.caller,
+        last_at=snapshot.signs.last_at,
+        modality=snapshot.modality,
+        caller_ae=snapshot.caller,
         code=decision.code,
         reason=decision.reason,
         advice=decision.advice,
@@ -37,17 +37,23 @@ def rows(
         package=package.name if package else "",
         size=decision.size,
     )
-    job = _job(look, decision, config, now) if decision.outcome is ArrivalOutcome.PLANNED else None
+    job = (
+        _job(snapshot, decision, config, now)
+        if decision.outcome is ArrivalOutcome.PLANNED
+        else None
+    )
     return arrival, job
 
 
-def _job(look: Look, decision: Decision, config: Config, now: float) -> queue.NewSegmentJob:
+def _job(
+    snapshot: SeriesSnapshot, decision: Decision, config: Config, now: float
+) -> queue.NewSegmentJob:
     assert decision.package is not None  # a planned series has one
     targets = tuple(_destination(config, name) for name in decision.send_to)
     payload = queue.SegmentPayload(
-        series_key=look.folder.key,
-        files=tuple(file.path.name for file in look.files),
-        inputs_digest=look.digest,
+        series_key=snapshot.folder.key,
+        files=tuple(file.path.name for file in snapshot.files),
+        inputs_digest=snapshot.digest,
         package=decision.package.name,
         package_digest=decision.package.digest,
         size=decision.size,
@@ -55,10 +61,16 @@ def _job(look: Look, decision: Decision, config: Config, now: float) -> queue.Ne
         why=decision.why,
         targets=targets,
         rule=decision.rule,
-        caller=look.caller,
+        caller=snapshot.caller,
         created_at=now,
     )
-    same_work = (look.folder.key, look.digest, decision.package.digest, decision.size, targets)
+    same_work = (
+        snapshot.folder.key,
+        snapshot.digest,
+        decision.package.digest,
+        decision.size,
+        targets,
+    )
     dedup_key = hashlib.sha256(msgspec.json.encode(same_work)).hexdigest()
     return queue.NewSegmentJob(dedup_key=dedup_key, payload=payload, priority=decision.priority)
 

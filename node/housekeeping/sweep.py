@@ -27,9 +27,9 @@ from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
 from node.housekeeping.choice import Content, choose
 from node.housekeeping.copies import Copies
-from node.housekeeping.look import Look, announced, caller_of, repeated, shortfall
 from node.housekeeping.recall import PASSING, Settled, Troubles, in_words, shows_changes
 from node.housekeeping.rows import rows
+from node.housekeeping.snapshot import SeriesSnapshot, announced, caller_of, repeated, shortfall
 from node.inbox import (
     Inbox,
     InstanceFile,
@@ -75,7 +75,7 @@ class Sweep:
         self._settled = Settled()
         self._troubles = Troubles()
         self._copies = Copies(inbox)
-        self._looks: dict[str, Look] = {}  # what is still arriving
+        self._snapshots: dict[str, SeriesSnapshot] = {}  # what is still arriving
         self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
@@ -102,17 +102,17 @@ class Sweep:
         try:
             while self._copies.set_aside(self._inbox.instances(folder)):
                 pass
-            look = self._look(folder, now, content)
-            if look is None:
+            snapshot = self._take_snapshot(folder, now, content)
+            if snapshot is None:
                 return None
-            decision = self._plan(look)
+            decision = self._plan(snapshot)
         except (NodeError, sa.exc.OperationalError, *PASSING):
             raise
         except Exception as exc:
             log.exception("a series could not be planned", extra={"path": folder.key})
             raise Defect(UNPLANNED, advice="Report it with the log.") from exc
-        decided = rows(look, decision, self._config, now)
-        return queue.decide_again(self._engine, *decided, now, shortfall(look))
+        decided = rows(snapshot, decision, self._config, now)
+        return queue.decide_again(self._engine, *decided, now, shortfall(snapshot))
 
     def waiting(self, now: float) -> list[Waiting]:
         """Return the series that are still arriving, and what each waits for."""
@@ -130,15 +130,15 @@ class Sweep:
         record = read_series(folder.path)
         if record is None or self._known(folder, self._inbox.instances(folder)):
             return None  # before any header is read: most of an inbox is decided
-        look = self._look(folder, now)
-        if look is None:
+        snapshot = self._take_snapshot(folder, now)
+        if snapshot is None:
             return None
-        verdict = completion(look.signs, self._config.complete, now)
+        verdict = completion(snapshot.signs, self._config.complete, now)
         return Waiting(
             study_uid=record.study,
             series_uid=record.series,
-            instances=len(look.files),
-            caller_ae=look.caller,
+            instances=len(snapshot.files),
+            caller_ae=snapshot.caller,
             why=verdict.why,
             until=verdict.wait_until,
         )
@@ -179,12 +179,12 @@ class Sweep:
         advice = "Report it with the log; when it is mended, `segnode jobs replan UID` goes on."
         error = Defect(UNPLANNED, advice=advice)
         held = Decision(ArrivalOutcome.HELD, error.code, error.message, error.advice)
-        self._record(self._look_at(folder, files, (), None, now), held, now)
+        self._record(self._snapshot_of(folder, files, (), None, now), held, now)
         return True
 
     def _handle(self, folder: SeriesFolder, now: float) -> bool:
-        look = self._looks.get(folder.key)
-        if look is None or not _is_current(look, folder):
+        snapshot = self._snapshots.get(folder.key)
+        if snapshot is None or not _is_current(snapshot, folder):
             files = self._inbox.instances(folder)
             arrival = self._known(folder, files)
             if arrival is not None:
@@ -193,36 +193,36 @@ class Sweep:
                 return False
             if self._copies.set_aside(files):
                 return False  # the folder holds other files now, or more are to be compared
-            look = self._look(folder, now)
-            if look is None:
+            snapshot = self._take_snapshot(folder, now)
+            if snapshot is None:
                 return False
-            self._looks[folder.key] = look
-        if not completion(look.signs, self._config.complete, now).complete:
+            self._snapshots[folder.key] = snapshot
+        if not completion(snapshot.signs, self._config.complete, now).complete:
             return False
-        self._record(look, self._plan(look), now)
+        self._record(snapshot, self._plan(snapshot), now)
         return True
 
-    def _look(
+    def _take_snapshot(
         self, folder: SeriesFolder, now: float, content: Content | None = None
-    ) -> Look | None:
+    ) -> SeriesSnapshot | None:
         files = choose(self._inbox.instances(folder), content)
         if not files or read_series(folder.path) is None:
             return None
         headers, problem = self._read(files)
-        return self._look_at(folder, files, headers, problem or repeated(files), now)
+        return self._snapshot_of(folder, files, headers, problem or repeated(files), now)
 
-    def _look_at(
+    def _snapshot_of(
         self,
         folder: SeriesFolder,
         files: tuple[InstanceFile, ...],
         headers: tuple[Header, ...],
         problem: Unsuitable | None,
         now: float,
-    ) -> Look:
+    ) -> SeriesSnapshot:
         found, survey_problem = try_survey(headers) if headers else (None, None)
         markers = read_markers(folder.path)
         earlier = queue.arrivals_of(self._engine, series_key=folder.key)
-        return Look(
+        return SeriesSnapshot(
             folder=folder,
             taken_at=now,
             files=files,
@@ -271,18 +271,20 @@ class Sweep:
             if at is not None:
                 queue.came_again(self._engine, arrival, at)
 
-    def _plan(self, look: Look) -> Decision:
-        if look.problem is not None:
-            return decision_for(look.problem)
+    def _plan(self, snapshot: SeriesSnapshot) -> Decision:
+        if snapshot.problem is not None:
+            return decision_for(snapshot.problem)
         known = measured.known(self._config.data, self._host)
         waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
-        return plan(look.headers, look.caller, self._config.rules, self._uses, known, waiting)
+        return plan(
+            snapshot.headers, snapshot.caller, self._config.rules, self._uses, known, waiting
+        )
 
-    def _record(self, look: Look, decision: Decision, now: float) -> None:
-        decided = rows(look, decision, self._config, now)
-        recorded = queue.record_arrival(self._engine, *decided, now, shortfall(look))
-        self._settle(look.folder, look.files, now)
-        series = look.headers[0].series_uid if look.headers else ""
+    def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:
+        decided = rows(snapshot, decision, self._config, now)
+        recorded = queue.record_arrival(self._engine, *decided, now, shortfall(snapshot))
+        self._settle(snapshot.folder, snapshot.files, now)
+        series = snapshot.headers[0].series_uid if snapshot.headers else ""
         log.info(
             "%s", decision.outcome,
             extra={"series": series, "code": decision.code, "job": recorded.job_id},
@@ -290,16 +292,16 @@ class Sweep:
 
     def _settle(self, folder: SeriesFolder, files: Sequence[InstanceFile], now: float) -> None:
         self._settled.add(folder, now)
-        self._looks.pop(folder.key, None)
+        self._snapshots.pop(folder.key, None)
         self._failed.pop(folder.key, None)
         self._copies.forget(folder.path)
         for file in files:
             self._headers.pop(file.path, None)
 
 
-def _is_current(look: Look, folder: SeriesFolder) -> bool:
-    """Say whether `folder`, listed now, holds what it held when `look` was taken."""
-    return look.folder.mtime_ns == folder.mtime_ns and shows_changes(folder, look.taken_at)
+def _is_current(snapshot: SeriesSnapshot, folder: SeriesFolder) -> bool:
+    """Say whether `folder`, listed now, holds what it held when `snapshot` was taken."""
+    return snapshot.folder.mtime_ns == folder.mtime_ns and shows_changes(folder, snapshot.taken_at)
 
 
 def _unseen(folder: SeriesFolder, why: str) -> Waiting | None:

@@ -6,16 +6,16 @@ Leaves to `sender`: delivery. Leaves to `housekeeping`: leases of segmenters tha
 
 from node.segmenter.loop import identity_of, run
 from node.segmenter.measuring import Candidate, candidates, measure_now
-from node.segmenter.messages import Task
-from node.segmenter.work import Made, work
+from node.segmenter.messages import SegmentRequest
+from node.segmenter.work import SegmentedSeries, segment_series
 
 __all__ = [
     "Candidate",
-    "Made",
-    "Task",
+    "SegmentRequest",
+    "SegmentedSeries",
     "candidates",
     "identity_of",
     "measure_now",
     "run",
-    "work",
+    "segment_series",
 ]

@@ -22,9 +22,17 @@ from node import engines, logs
 from node.errors import DiskLow, NodeError, OutOfMemory
 from node.queue import as_node_error
 from node.segmenter import messages
-from node.segmenter.messages import Bounds, Failed, Message, Ready, Rehearsal, Stage, Task
+from node.segmenter.messages import (
+    Bounds,
+    Failed,
+    Message,
+    Ready,
+    RehearsalRequest,
+    SegmentRequest,
+    Stage,
+)
 from node.segmenter.rehearse import rehearse
-from node.segmenter.work import work
+from node.segmenter.work import segment_series
 
 # Stacks and heaps of threads are reserved but not used; the limit counts them, we do not want to
 RESERVED_BYTES = 1 << 30
@@ -43,23 +51,23 @@ def main() -> None:
     logs.start("segmenter-child", bounds.log_level)
     for engine in bounds.libraries:
         engines.import_library(engine)
-    tasks: queue.SimpleQueue[Task | Rehearsal] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[SegmentRequest | RehearsalRequest] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), name="lifeline", daemon=True).start()
     _say(answers, Ready())
     while True:
         task = tasks.get()
-        if isinstance(task, Rehearsal):
+        if isinstance(task, RehearsalRequest):
             _say(answers, rehearse(task, bounds.threads))
         else:
             _say(answers, _answer(task, bounds, answers))
 
 
-def _answer(task: Task, bounds: Bounds, answers: BinaryIO) -> Message:
+def _answer(task: SegmentRequest, bounds: Bounds, answers: BinaryIO) -> Message:
     """Do one task; whatever goes wrong in it becomes an answer."""
     report = _Reporter(answers)
     forget_peak()
     try:
-        done = work(task, bounds.threads, report).done
+        done = segment_series(task, bounds.threads, report).done
         return msgspec.structs.replace(done, peak_mb=peak_mb())
     except Exception as exc:
         error = explained(exc)
@@ -98,7 +106,7 @@ def _say(answers: BinaryIO, message: Message) -> None:
     answers.flush()
 
 
-def _listen(tasks: "queue.SimpleQueue[Task | Rehearsal]") -> None:
+def _listen(tasks: "queue.SimpleQueue[SegmentRequest | RehearsalRequest]") -> None:
     """Pass tasks on; end the process at once when nobody can send any more."""
     rest = b""
     try:
@@ -106,7 +114,7 @@ def _listen(tasks: "queue.SimpleQueue[Task | Rehearsal]") -> None:
         while heard := os.read(0, READ_BYTES):
             *lines, rest = (rest + heard).split(b"\n")
             for line in lines:
-                tasks.put(messages.task(line))
+                tasks.put(messages.read_request(line))
     finally:
         os._exit(0)  # in the middle of whatever it is: the files it writes bear it
 

@@ -27,7 +27,7 @@ from node.queue import (
 )
 from node.seg import Encoding, SegIdentity
 from node.segmenter.measuring import COMPILED, Background
-from node.segmenter.messages import Done, MadeObject, Rehearsal, Stage, Task
+from node.segmenter.messages import Done, OutboxObject, RehearsalRequest, SegmentRequest, Stage
 from node.segmenter.rehearse import rehearsals
 from node.segmenter.warm import Warm
 from node.states import Kind
@@ -73,7 +73,7 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
                 stop.wait(POLL_S)
 
 
-def _rehearsals(config: Config) -> list[Rehearsal]:
+def _rehearsals(config: Config) -> list[RehearsalRequest]:
     try:
         return list(rehearsals(config, config.data.dir / COMPILED, identity_of(config)))
     except NodeError as error:  # whoever plans with it says so too, and more loudly
@@ -86,7 +86,7 @@ def _do(config: Config, engine: Engine, warm: Warm, job: Job, pulse: "_Pulse") -
     where = {"job": job.id, "series": job.series_uid, "study": job.study_uid}
     try:
         payload = job.segment_payload()
-        done = warm.work(task_of(config, job, payload), lambda stage: pulse.keep(job, stage))
+        done = warm.work(request_of(config, job, payload), lambda stage: pulse.keep(job, stage))
         result, deliveries = _results(job, payload, done)
         queue.finish_segment(engine, job, result, deliveries, time.time())
     except NodeError as error:
@@ -126,10 +126,10 @@ def policy_of(config: Config) -> Policy:
     return Policy(give_up_after_s=GIVE_UP_AFTER_S, killed_attempts=config.limits.attempts)
 
 
-def task_of(config: Config, job: Job, payload: SegmentPayload) -> Task:
+def request_of(config: Config, job: Job, payload: SegmentPayload) -> SegmentRequest:
     """Return what the child needs to know of a job."""
     wanted = dict.fromkeys(_encoding(target.encoding) for target in payload.targets)
-    return Task(
+    return SegmentRequest(
         job=job.id,
         folder=str(config.data.dir / "inbox" / "series" / payload.series_key),
         files=payload.files,
@@ -207,7 +207,7 @@ def _results(
     return result, deliveries
 
 
-def _delivery(job: Job, target: Destination, made: MadeObject) -> NewDelivery:
+def _delivery(job: Job, target: Destination, made: OutboxObject) -> NewDelivery:
     return NewDelivery(
         target=target.name,
         priority=job.priority,

@@ -24,7 +24,7 @@ from node.package import Package
 from node.pipeline import least_dice, open_student, segment
 from node.segmenter import messages
 from node.segmenter.child import explained, humble, peak_mb, private_output
-from node.segmenter.messages import Failed, Measured, Order
+from node.segmenter.messages import Failed, Measured, MeasureRequest
 from node.student import Student
 
 REPEATS = 3  # after one that warms up
@@ -33,7 +33,7 @@ log = logging.getLogger("node.segmenter.measure")
 
 def main() -> None:
     """Measure, and say what was found or why nothing was."""
-    order = msgspec.json.decode(sys.argv[1], type=Order)
+    order = msgspec.json.decode(sys.argv[1], type=MeasureRequest)
     answers = private_output()
     humble(order.bounds)
     logs.start("segmenter-measure", order.bounds.log_level)
@@ -50,7 +50,7 @@ def main() -> None:
     answers.flush()
 
 
-def measure(order: Order) -> Measured:
+def measure(order: MeasureRequest) -> Measured:
     """Segment the reference case once for its labels, then again, and finer, for the time it takes.
 
     Raises:

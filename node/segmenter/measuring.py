@@ -22,7 +22,7 @@ from node.measured import Host, Measurement
 from node.measured.choose import offered
 from node.package import Package, Use, uses
 from node.segmenter import messages
-from node.segmenter.messages import Bounds, Failed, Measured, Order
+from node.segmenter.messages import Bounds, Failed, Measured, MeasureRequest
 
 LONGEST_S = 1800.0  # four runs of a teacher on a whole body take minutes; this long means it hangs
 IDLE_S = 5.0  # without a job, before a measurement begins
@@ -47,7 +47,7 @@ class Measuring:
         """Start its process, within the limits that the child has."""
         self.candidate, self._host = candidate, host
         self._until = time.monotonic() + LONGEST_S
-        order = Order(
+        order = MeasureRequest(
             folder=str(candidate.package.folder),
             size=candidate.size,
             engine=candidate.engine,
@@ -81,7 +81,7 @@ class Measuring:
         if not heard:
             status = self._process.returncode
             return self._found(now, ChildKilled(f"the measuring process ended with {status}"))
-        said = messages.message(heard)
+        said = messages.read_message(heard)
         if isinstance(said, Measured):
             return self._found(now, said)
         assert isinstance(said, Failed)  # it says nothing else

@@ -16,7 +16,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     libraries: tuple[str, ...] = ()  # engines whose libraries are imported before a task comes
 
 
-class Task(msgspec.Struct, frozen=True, tag="task", kw_only=True):
+class SegmentRequest(msgspec.Struct, frozen=True, tag="segment", kw_only=True):
     """One series to segment; everything that the result depends on."""
 
     job: int
@@ -35,7 +35,7 @@ class Task(msgspec.Struct, frozen=True, tag="task", kw_only=True):
     compiled: str = ""  # folder of compiled networks; empty: none are kept
 
 
-class Rehearsal(msgspec.Struct, frozen=True, tag="rehearsal", kw_only=True):
+class RehearsalRequest(msgspec.Struct, frozen=True, tag="rehearsal", kw_only=True):
     """A reference case to segment before a study comes; nothing of it stays but a warm process."""
 
     package: str  # its folder
@@ -47,7 +47,7 @@ class Rehearsal(msgspec.Struct, frozen=True, tag="rehearsal", kw_only=True):
     folder: str  # is made, and removed
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class MeasureRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a measuring process measures; its only argument."""
 
     folder: str  # of the package
@@ -57,10 +57,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     bounds: Bounds
 
 
-class MadeObject(msgspec.Struct, frozen=True, kw_only=True):
+class OutboxObject(msgspec.Struct, frozen=True, kw_only=True):
     """One verified object in the outbox."""
 
-    name: str  # of the file in `Task.outbox`
+    name: str  # of the file in `SegmentRequest.outbox`
     is_report: bool = False
     encoding: Encoding
     sha256: str
@@ -91,7 +91,7 @@ class Stage(msgspec.Struct, frozen=True, tag="stage"):
 class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     """The task is finished."""
 
-    objects: tuple[MadeObject, ...]
+    objects: tuple[OutboxObject, ...]
     volumes_ml: dict[str, float]
     seconds: dict[str, float]
     repairs: tuple[str, ...]
@@ -124,19 +124,19 @@ class Measured(msgspec.Struct, frozen=True, tag="measured", kw_only=True):
 Message = Ready | Rehearsed | Stage | Done | Failed | Measured
 
 _messages = msgspec.json.Decoder(Message)
-_tasks = msgspec.json.Decoder(Task | Rehearsal)
+_requests = msgspec.json.Decoder(SegmentRequest | RehearsalRequest)
 
 
-def encode(value: Message | Task | Rehearsal | Bounds | Order) -> bytes:
+def encode(value: Message | SegmentRequest | RehearsalRequest | Bounds | MeasureRequest) -> bytes:
     """Return one line, with its end."""
     return msgspec.json.encode(value) + b"\n"
 
 
-def message(line: bytes) -> Message:
+def read_message(line: bytes) -> Message:
     """Read a line from the child."""
     return _messages.decode(line)
 
 
-def task(line: bytes) -> Task | Rehearsal:
+def read_request(line: bytes) -> SegmentRequest | RehearsalRequest:
     """Read a line from the segmenter."""
-    return _tasks.decode(line)
+    return _requests.decode(line)

@@ -20,15 +20,15 @@ from node.measured import choose
 from node.package import uses
 from node.package.folder import file_digest
 from node.seg import Encoding, SegIdentity
-from node.segmenter.messages import Rehearsal, Rehearsed, Task
-from node.segmenter.work import work
+from node.segmenter.messages import RehearsalRequest, Rehearsed, SegmentRequest
+from node.segmenter.work import segment_series
 from node.series.compose import Labelling, compose
 
 MOST = 2  # networks that stay open, see `node.segmenter.work`
 FOLDER = "rehearsal"  # below the data folder
 
 
-def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterator[Rehearsal]:
+def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterator[RehearsalRequest]:
     """Yield what the first rules with a model would run on their reference cases.
 
     Raises:
@@ -43,7 +43,7 @@ def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterato
         if key in seen or len(seen) == MOST:
             continue
         seen.add(key)
-        yield Rehearsal(
+        yield RehearsalRequest(
             package=str(use.package.folder),
             digest=use.package.digest,
             size=choice.size,
@@ -54,14 +54,14 @@ def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterato
         )
 
 
-def rehearse(said: Rehearsal, threads: int) -> Rehearsed:
+def rehearse(said: RehearsalRequest, threads: int) -> Rehearsed:
     """Segment the reference case, and leave nothing behind; whatever goes wrong is only told."""
     begun = time.monotonic()
     folder = Path(said.folder)
     shutil.rmtree(folder, ignore_errors=True)
     problem = ""
     try:
-        work(_task(said, folder), threads, lambda *_: None)
+        segment_series(_task(said, folder), threads, lambda *_: None)
     except (NodeError, OSError, MemoryError) as error:
         problem = str(error) or type(error).__name__
     finally:
@@ -69,13 +69,13 @@ def rehearse(said: Rehearsal, threads: int) -> Rehearsed:
     return Rehearsed(time.monotonic() - begun, problem)
 
 
-def _task(said: Rehearsal, folder: Path) -> Task:
+def _task(said: RehearsalRequest, folder: Path) -> SegmentRequest:
     manifest = package.load(Path(said.package)).manifest
     volume = nifti.read_volume(Path(said.package) / manifest.reference.image)
     now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
     files = compose(volume, folder, Labelling(modality=manifest.input.modality), now).files
     digests = "\n".join(file_digest(path) for path in files)
-    return Task(
+    return SegmentRequest(
         job=0,
         folder=str(folder),
         files=tuple(path.name for path in files),

@@ -23,10 +23,10 @@ from node.segmenter.messages import (
     Failed,
     Message,
     Ready,
-    Rehearsal,
+    RehearsalRequest,
     Rehearsed,
+    SegmentRequest,
     Stage,
-    Task,
 )
 
 START_S = 120.0  # imports took 2 s on an idle machine; this long means that it cannot start
@@ -66,7 +66,7 @@ class Warm:
                 raise ChildKilled(message)
             self._child.receive(TICK_S)
 
-    def work(self, task: Task, tick: Callable[[Stage], None]) -> Done:
+    def work(self, task: SegmentRequest, tick: Callable[[Stage], None]) -> Done:
         """Let the child do `task`; `tick` is called several times a second and may raise.
 
         Raises:
@@ -87,7 +87,7 @@ class Warm:
             self._renew()
         return done
 
-    def rehearse(self, pieces: Callable[[], Iterable[Rehearsal]]) -> None:
+    def rehearse(self, pieces: Callable[[], Iterable[RehearsalRequest]]) -> None:
         """Let a new child rehearse; call this while there is nothing else to do.
 
         Nobody waits for it: a task that comes meanwhile is begun when the rehearsal is over. A
@@ -168,7 +168,7 @@ class Child:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def send(self, task: Task | Rehearsal) -> None:
+    def send(self, task: SegmentRequest | RehearsalRequest) -> None:
         """Give it a task; one that has died is found out by `receive`."""
         self.is_idle = False
         try:
@@ -194,7 +194,7 @@ class Child:
         if not found:
             return None
         self._rest = rest
-        said = messages.message(line)
+        said = messages.read_message(line)
         self.is_ready = True
         self.is_idle = isinstance(said, Ready | Rehearsed | Done | Failed)
         return said
@@ -225,7 +225,7 @@ class Child:
 
 def _watch(
     child: Child,
-    task: Task,
+    task: SegmentRequest,
     limits: Limits,
     tick: Callable[[Stage], None],
     hear: Callable[[Message], None],

@@ -21,7 +21,7 @@ from node.package import Package, check_input, check_result
 from node.package.folder import file_digest
 from node.pipeline import Stopwatch
 from node.seg import Encoding
-from node.segmenter.messages import Done, MadeObject, Task
+from node.segmenter.messages import Done, OutboxObject, SegmentRequest
 from node.series import Series
 from node.student import Student
 
@@ -29,7 +29,7 @@ Tell = Callable[[str, float], None]  # stage, share of it that is done
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class SegmentedSeries:
     """What one task made, with the voxels that it was made of."""
 
     done: Done
@@ -38,8 +38,8 @@ class Made:
     package: Package
 
 
-def work(task: Task, threads: int, tell: Tell) -> Made:
-    """Do `task`; `tell` hears where it is.
+def segment_series(request: SegmentRequest, threads: int, tell: Tell) -> SegmentedSeries:
+    """Do `request`; `tell` hears where it is.
 
     Raises:
         Unsuitable: the series cannot be segmented, or no patient can have what was found.
@@ -48,24 +48,24 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
     """
     clock = _Told(tell)
     with clock.stage("package"):
-        chosen = _package(task)
+        chosen = _package(request)
         student = _student(
-            chosen.folder, chosen.digest, task.size, threads, task.engine, task.compiled
+            chosen.folder, chosen.digest, request.size, threads, request.engine, request.compiled
         )
     with clock.stage("read"):
-        source = series.read(_files(task))
+        source = series.read(_files(request))
         modality = source.survey.headers[0].modality
         check_input(chosen.manifest.input, source.volume.grid, modality)
     found = pipeline.segment(source.volume, chosen, student, lambda share: tell("segment", share))
     clock.seconds |= found.seconds
     volumes = found.labels.volumes_ml(chosen.manifest.numbers)
     check_result(chosen.manifest.expect, volumes)
-    outbox = Path(task.outbox)
+    outbox = Path(request.outbox)
     durable.make_folder(outbox)
-    made: list[MadeObject] = []
+    made: list[OutboxObject] = []
     repairs: set[str] = set()
-    for encoding in task.encodings:
-        objects, mended = _objects(task, chosen, source, found.labels, encoding, clock)
+    for encoding in request.encodings:
+        objects, mended = _objects(request, chosen, source, found.labels, encoding, clock)
         made.extend(objects)
         repairs.update(mended)
     at_edge = found.labels.at_edge()
@@ -78,9 +78,9 @@ def work(task: Task, threads: int, tell: Tell) -> Made:
         dropped=tuple(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
         cut=tuple(s.label for s in chosen.manifest.segments if s.number in at_edge),
         peak_mb=0.0,
-        engine=task.engine,
+        engine=request.engine,
     )
-    return Made(done, source, found.labels, chosen)
+    return SegmentedSeries(done, source, found.labels, chosen)
 
 
 class _Told(Stopwatch):
@@ -99,35 +99,35 @@ class _Told(Stopwatch):
 
 
 def _objects(
-    task: Task,
+    request: SegmentRequest,
     chosen: Package,
     source: Series,
     labels: Labels,
     encoding: Encoding,
     clock: Stopwatch,
-) -> tuple[list[MadeObject], tuple[str, ...]]:
+) -> tuple[list[OutboxObject], tuple[str, ...]]:
     """Make the SEG in one encoding, and its report if one is wanted."""
-    created = datetime.datetime.fromtimestamp(task.created_at, datetime.UTC)
+    created = datetime.datetime.fromtimestamp(request.created_at, datetime.UTC)
     with clock.stage("encode"):
         dataset, repairs = seg.encode(
             source,
             labels,
             chosen,
-            task.size,
-            inputs_digest=task.inputs_digest,
-            identity=task.identity,
+            request.size,
+            inputs_digest=request.inputs_digest,
+            identity=request.identity,
             encoding=encoding,
             created=created,
         )
     segments = chosen.manifest.segments
-    final = Path(task.outbox, file_name(encoding))
+    final = Path(request.outbox, file_name(encoding))
     with _unproved(final, dataset, clock) as path, clock.stage("verify"):
         seg.verify(path, source, labels, segments)
     made = [_described(final, encoding, dataset)]
-    if encoding in task.reports:
+    if encoding in request.reports:
         with clock.stage("report"):
             told = report.encode_report(
-                source, dataset, labels, chosen, created=created, uid_root=task.identity.uid_root
+                source, dataset, labels, chosen, created=created, uid_root=request.identity.uid_root
             )
         final = final.with_name(f"report-{final.name}")
         with _unproved(final, told, clock):
@@ -152,8 +152,8 @@ def _unproved(final: Path, dataset: Dataset, clock: Stopwatch) -> Iterator[Path]
 
 def _described(
     final: Path, encoding: Encoding, dataset: Dataset, *, is_report: bool = False
-) -> MadeObject:
-    return MadeObject(
+) -> OutboxObject:
+    return OutboxObject(
         name=final.name,
         is_report=is_report,
         encoding=encoding,
@@ -171,9 +171,9 @@ def file_name(encoding: Encoding) -> str:
     return f"seg-{encoding.kind}{frames}.dcm"
 
 
-def _package(task: Task) -> Package:
-    found = _load(Path(task.package))
-    if found.digest != task.package_digest:
+def _package(request: SegmentRequest) -> Package:
+    found = _load(Path(request.package))
+    if found.digest != request.package_digest:
         _load.cache_clear()
         message = f"package {found.name} is not the one that this series was planned with"
         raise BadPackage(message, advice="Install the planned package, then retry the job.")
@@ -196,8 +196,8 @@ def _student(
     return pipeline.open_student(found, size, threads, engine, kept)
 
 
-def _files(task: Task) -> list[Path]:
-    paths = [Path(task.folder, name) for name in task.files]
+def _files(request: SegmentRequest) -> list[Path]:
+    paths = [Path(request.folder, name) for name in request.files]
     absent = sum(not path.is_file() for path in paths)
     if absent:
         message = f"{absent} of {len(paths)} images are no longer in the inbox"

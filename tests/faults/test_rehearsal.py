@@ -12,8 +12,8 @@ import pytest
 
 from node import queue, segmenter
 from node.config import Config, Rule
-from node.segmenter.loop import identity_of, task_of
-from node.segmenter.messages import Rehearsal
+from node.segmenter.loop import identity_of, request_of
+from node.segmenter.messages import RehearsalRequest
 from node.segmenter.rehearse import FOLDER, rehearsals, rehearse
 from node.segmenter.warm import Warm
 from tests.support.segmenting import Site, make_site
@@ -29,7 +29,7 @@ def with_rules(site: Site, *uses: str) -> Config:
     )
 
 
-def pieces(config: Config) -> list[Rehearsal]:
+def pieces(config: Config) -> list[RehearsalRequest]:
     return list(rehearsals(config, config.data.dir / "compiled", identity_of(config)))
 
 
@@ -100,7 +100,7 @@ def test_a_child_rehearses_once_and_then_does_studies(
     pid = warm.pid
     _, job_id = site.add_series()
     job = queue.get(site.engine, job_id)
-    done = warm.work(task_of(config, job, job.segment_payload()), lambda _: None)
+    done = warm.work(request_of(config, job, job.segment_payload()), lambda _: None)
     assert len(done.objects) == 1
     warm.rehearse(lambda: pytest.fail("a second rehearsal"))
     assert warm.pid == pid
@@ -117,7 +117,7 @@ def test_a_study_that_comes_in_the_middle_is_done_by_the_same_child(
         warm.rehearse(lambda: pieces(config))
         _, job_id = site.add_series()
         job = queue.get(site.engine, job_id)
-        done = warm.work(task_of(config, job, job.segment_payload()), lambda _: None)
+        done = warm.work(request_of(config, job, job.segment_payload()), lambda _: None)
         assert len(done.objects) == 1
         assert "rehearsed in" in "\n".join(told), "heard while the study was awaited"
     finally:

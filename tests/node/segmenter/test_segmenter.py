@@ -20,9 +20,9 @@ from node.package.manifest import Expected, Range
 from node.seg import Encoding
 from node.segmenter import messages
 from node.segmenter.child import explained
-from node.segmenter.loop import task_of
-from node.segmenter.messages import Done, Failed, Ready, Stage, Task
-from node.segmenter.work import file_name, work
+from node.segmenter.loop import request_of
+from node.segmenter.messages import Done, Failed, Ready, SegmentRequest, Stage
+from node.segmenter.work import file_name, segment_series
 from tests.support.packages import NAMES, make_tiny_package
 from tests.support.phantoms import Phantom, make
 from tests.support.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
@@ -33,17 +33,17 @@ def site(tmp_path: Path) -> Site:
     return make_site(tmp_path)
 
 
-def task(site: Site, job_id: int) -> Task:
+def task(site: Site, job_id: int) -> SegmentRequest:
     job = queue.get(site.engine, job_id)
-    return task_of(site.config, job, job.segment_payload())
+    return request_of(site.config, job, job.segment_payload())
 
 
 def unheard(stage: str, share: float) -> None:
     """Nobody listens to how far it is."""
 
 
-def do(task: Task) -> Done:
-    return work(task, 1, unheard).done
+def do(task: SegmentRequest) -> Done:
+    return segment_series(task, 1, unheard).done
 
 
 def test_a_phantom_comes_out_as_its_own_truth(site: Site) -> None:
@@ -125,17 +125,17 @@ def test_images_that_are_gone_are_a_defect(site: Site) -> None:
 def test_each_stage_is_told_before_it_begins(site: Site) -> None:
     _, job_id = site.add_series()
     told: list[str] = []
-    work(task(site, job_id), 1, lambda stage, _: told.append(stage))
+    segment_series(task(site, job_id), 1, lambda stage, _: told.append(stage))
     assert list(dict.fromkeys(told)) == ["package", "read", "segment", "encode", "write", "verify"]
 
 
 def test_messages_come_back_as_they_went(site: Site) -> None:
     _, job_id = site.add_series()
     sent = task(site, job_id)
-    assert messages.task(messages.encode(sent)) == sent
+    assert messages.read_request(messages.encode(sent)) == sent
     for said in (Ready(), Stage("read", 0.5), Failed("defect", "x", "y"), do(sent)):
         line = messages.encode(said)
-        assert messages.message(line) == said
+        assert messages.read_message(line) == said
         assert line.count(b"\n") == 1
 
 

@@ -10,7 +10,7 @@ from node.series import Header
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesSnapshot:
     """Files, headers and markers that were found together."""
 
     folder: SeriesFolder
@@ -37,9 +37,9 @@ def announced(headers: Sequence[Header]) -> int | None:
     return said.pop() if len(said) == 1 else None
 
 
-def shortfall(look: Look) -> str:
+def shortfall(snapshot: SeriesSnapshot) -> str:
     """Say how many images are there when headers announced more; empty if none is missed."""
-    signs = look.signs
+    signs = snapshot.signs
     return (
         f"{signs.instances} of {signs.expected} announced images" if signs.lacks_announced else ""
     )
