@@ -110,7 +110,7 @@ def _backlog(engine: Engine, most: int) -> list[Curve]:
             _arrive(engine, queued, BEGIN + queued)
         now = BEGIN + 2 * most
         claim.add(queued, _median_ms(partial(_claim, engine, now)))
-        listing.add(queued, _median_ms(lambda: queue.stories(engine, limit=LISTED)))
+        listing.add(queued, _median_ms(lambda: queue.histories(engine, limit=LISTED)))
         counting.add(queued, _median_ms(lambda: queue.counts(engine)))
     return [claim, listing, counting]
 
@@ -129,7 +129,7 @@ def _day(engine: Engine, studies: int) -> list[Curve]:
         _study(engine, number, now)
         newest.append((time.perf_counter() - begun) * 1e3)
         if number % max(1, studies // 24) == 0:
-            queue.forget(engine, now - DAY_S / 2)
+            queue.purge_arrivals(engine, now - DAY_S / 2)
         if number % max(1, studies // STEPS) == 0:
             whole.add(number, statistics.median(newest[-TRIES:]))
             memory.add(number, process.memory_info().rss / 1e6)

@@ -19,7 +19,7 @@ from node.errors import DatabaseBusy, Misconfigured
 from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 
 FILE_NAME = "segnode.sqlite"
-PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
+TRANSIENT_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
 UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # what a wrong or damaged database raises
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
 
@@ -162,7 +162,7 @@ events = sa.Table(
     Column("at", Float, nullable=False),
     Column("study_uid", Text, nullable=False),
     Column("series_uid", Text, nullable=False),
-    Column("job_id", Integer),  # no foreign keys: the story outlives what it tells of
+    Column("job_id", Integer),  # no foreign keys: the history outlives what it tells of
     Column("arrival_id", Integer),
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),  # without patient data
@@ -219,28 +219,28 @@ def open_database(place: str | Path) -> Engine:
         DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     is_url = "://" in str(place)
-    url = address(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
+    url = parse_url(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
     try:
         engine = _sqlite(url) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
         with engine.begin() as connection:
             migrate(connection, MIGRATIONS)
     except (*UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be opened"
-        if isinstance(exc, sa.exc.OperationalError) and may_pass(exc):
+        if isinstance(exc, sa.exc.OperationalError) and is_transient(exc):
             advice = "It is tried again. If it stays so: is the disk full, or its server down?"
             raise DatabaseBusy(message, advice=advice) from exc
-        raise Misconfigured(message, advice=mending(exc)) from exc
+        raise Misconfigured(message, advice=repair_advice(exc)) from exc
     return engine
 
 
-def mending(exc: Exception) -> str:
+def repair_advice(exc: Exception) -> str:
     """Return what to do about a database that cannot be opened or read, and that will not pass."""
     if isinstance(exc, sa.exc.OperationalError | sa.exc.NoSuchModuleError | ModuleNotFoundError):
         return "Check `data.database`, this user's rights, and the driver's package."
     return "It is damaged, or not segnode's: restore a backup, or name another (see the runbook)."
 
 
-def address(text: str) -> sa.URL:
+def parse_url(text: str) -> sa.URL:
     """Read the URL of a database.
 
     Raises:
@@ -253,10 +253,10 @@ def address(text: str) -> sa.URL:
         raise Misconfigured(message, advice="Write postgresql+psycopg://USER@HOST/NAME.") from exc
 
 
-def may_pass(exc: sa.exc.OperationalError) -> bool:
+def is_transient(exc: sa.exc.OperationalError) -> bool:
     """Tell a lock or a silent server from a path or right that stays wrong."""
     name = getattr(exc.orig, "sqlite_errorname", None)
-    return name is None or name.startswith(PASSING)
+    return name is None or name.startswith(TRANSIENT_CODES)
 
 
 def migrate(connection: sa.Connection, migrations: Sequence[Migration]) -> None:
@@ -289,7 +289,7 @@ def version_of(connection: sa.Connection) -> int | None:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[sa.Connection]:
+def read_transaction(engine: Engine) -> Iterator[sa.Connection]:
     """Give a connection whose transaction only reads: it waits for no writer and blocks none."""
     with engine.connect().execution_options(**{_READING: True}) as connection:
         yield connection

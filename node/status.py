@@ -1,4 +1,4 @@
-"""What an operator sees: one snapshot of the node, and the story of one study.
+"""What an operator sees: one snapshot of the node, and the history of one study.
 
 Promises: numbers and words only, no patient data; looking never changes anything on the disk.
 """
@@ -72,7 +72,7 @@ class Snapshot:
     accepting: bool  # enough free space
     engine: str  # as configured
     models: tuple[ModelState, ...]  # that were measured on this machine
-    series: tuple[queue.Story, ...]  # the newest last
+    series: tuple[queue.SeriesHistory, ...]  # the newest last
     notes: tuple[queue.Event, ...]  # refused callers and instances
 
     @property
@@ -81,7 +81,7 @@ class Snapshot:
         return tuple(process.name for process in self.processes if not process.alive)
 
 
-def look(data: DataConfig) -> sa.Engine:
+def open_read_only(data: DataConfig) -> sa.Engine:
     """Open the database to read it: nothing is made, migrated or locked against a writer.
 
     A node that never ran is seen as an empty database.
@@ -91,7 +91,9 @@ def look(data: DataConfig) -> sa.Engine:
         DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     path = str(data.dir / schema.FILE_NAME)
-    url = schema.address(data.database) if data.database else sa.URL.create("sqlite", database=path)
+    url = (
+        schema.parse_url(data.database) if data.database else sa.URL.create("sqlite", database=path)
+    )
     try:
         if url.get_backend_name() != "sqlite":
             engine = sa.create_engine(url)
@@ -103,9 +105,9 @@ def look(data: DataConfig) -> sa.Engine:
             found = schema.version_of(connection)
     except (*schema.UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
-        if isinstance(exc, sa.exc.OperationalError) and schema.may_pass(exc):
+        if isinstance(exc, sa.exc.OperationalError) and schema.is_transient(exc):
             raise DatabaseBusy(message, advice="Try again. Is its server or disk well?") from exc
-        raise Misconfigured(message, advice=schema.mending(exc)) from exc
+        raise Misconfigured(message, advice=schema.repair_advice(exc)) from exc
     if found is None:
         return schema.open_database(NOWHERE)
     newest = 1 + len(schema.MIGRATIONS)
@@ -137,7 +139,7 @@ def _read_only(file: Path) -> sa.Engine:
 
 
 def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) -> Snapshot:
-    """Collect the state of the node at `now`; `series` limits the stories."""
+    """Collect the state of the node at `now`; `series` limits the histories."""
     free = shutil.disk_usage(_existing(config.data.dir)).free
     jobs: dict[str, dict[str, int]] = {}
     for (kind, state), count in queue.counts(engine).items():
@@ -151,8 +153,8 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
         accepting=free >= config.data.stop_accepting_below,
         engine=config.model.engine,
         models=tuple(_models(config)),
-        series=tuple(queue.stories(engine, limit=series)),
-        notes=tuple(queue.remarks(engine, limit=NOTES_SHOWN)),
+        series=tuple(queue.histories(engine, limit=series)),
+        notes=tuple(queue.notes(engine, limit=NOTES_SHOWN)),
     )
 
 
@@ -216,7 +218,7 @@ def listens(inbox: Path) -> bool:
 
 def _target(config: Config, engine: sa.Engine, name: str, now: float) -> TargetState:
     target = config.targets[name]
-    waiting = queue.waiting_for(engine, name)
+    waiting = queue.queued_deliveries(engine, name)
     oldest = queue.oldest_queued_at(engine, Kind.DELIVER, name)
     return TargetState(
         name=name,

@@ -16,7 +16,7 @@ from pathlib import Path
 from node import status
 from node.commands.exits import explained
 from node.commands.options import add_config, add_json, load_config, print_json
-from node.commands.trust import engine_said, memory_said, reference_checks
+from node.commands.verify import engine_said, memory_said, reference_checks
 from node.config import Caller, Config, Target, is_network, load_text
 from node.errors import Misconfigured, NodeError, RefusedByTarget
 from node.package import uses
@@ -185,7 +185,7 @@ def _unknown_hosts(callers: Sequence[Caller]) -> Iterator[Finding]:
 
 
 def _database(config: Config) -> str:
-    engine = status.look(config.data)
+    engine = status.open_read_only(config.data)
     if engine.url.database == status.NOWHERE:
         return "none yet; it is made when the node starts"
     return "opens, and this version knows it"

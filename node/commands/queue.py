@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from node import housekeeping, queue, schema, status
-from node.commands import again
-from node.commands.again import NothingFound
+from node.commands import replan
 from node.commands.exits import NOT_RUNNING, OK
+from node.commands.explain import because, print_history
 from node.commands.options import (
     add_config,
     add_json,
@@ -20,7 +20,7 @@ from node.commands.options import (
     say,
     whole,
 )
-from node.commands.story import because, print_story
+from node.commands.replan import NothingFound
 from node.config import AUTO, Config
 from node.inbox import Inbox
 from node.states import ENDED, IllegalTransition, Kind, State
@@ -39,7 +39,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         "database cannot be read",
     )
     shown.set_defaults(run=_status)
-    explain = commands.add_parser("explain", help="tell the whole story of a study")
+    explain = commands.add_parser("explain", help="tell the whole history of a study")
     explain.add_argument("study", help="Study or Series Instance UID")
     explain.set_defaults(run=_explain)
     jobs = commands.add_parser("jobs", help="list, show, retry, resend or cancel jobs")
@@ -83,7 +83,7 @@ def _open(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
 def _look(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
     """Open the database for a command that only tells."""
     config = load_config(chosen)
-    return config, status.look(config.data)
+    return config, status.open_read_only(config.data)
 
 
 def _status(chosen: argparse.Namespace) -> int:
@@ -151,7 +151,7 @@ def _print_work(seen: status.Snapshot, waiting: list[housekeeping.Waiting]) -> N
 
 
 def _waiting(config: Config, engine: sa.Engine) -> list[housekeeping.Waiting]:
-    """Return what is still arriving; decided series are told by their stories."""
+    """Return what is still arriving; decided series are told by their histories."""
     inbox = config.data.dir / "inbox"
     if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would make them
         return []
@@ -161,7 +161,7 @@ def _waiting(config: Config, engine: sa.Engine) -> list[housekeeping.Waiting]:
 def _explain(chosen: argparse.Namespace) -> int:
     config, engine = _look(chosen)
     wanted = chosen.study
-    found = queue.stories(engine, study_uid=wanted) or queue.stories(engine, series_uid=wanted)
+    found = queue.histories(engine, study_uid=wanted) or queue.histories(engine, series_uid=wanted)
     waiting = [w for w in _waiting(config, engine) if wanted in (w.study_uid, w.series_uid)]
     studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {wanted}
     events = [event for study in studies for event in queue.events_of(engine, study_uid=study)]
@@ -171,8 +171,8 @@ def _explain(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print_json({"series": found, "arriving": waiting, "events": events})
         return 0
-    for story in found:
-        print_story(story)
+    for history in found:
+        print_history(history)
     for series in waiting:
         until = f", decided {_clock(series.until)} if nothing else comes" if series.until else ""
         say(f"series {series.series_uid}")
@@ -240,7 +240,7 @@ def _jobs_cancel(chosen: argparse.Namespace) -> int:
 def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
     content = housekeeping.Content(chosen.use) if chosen.use else None
-    told = again.replan(config, engine, chosen.study, content, time.time())
+    told = replan.replan(config, engine, chosen.study, content, time.time())
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in told])
     for series, job_id in [] if chosen.json else told:
@@ -250,7 +250,7 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
 
 def _jobs_resend(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
-    job = _guarded(lambda: again.resend(config, engine, chosen.job, time.time()))
+    job = _guarded(lambda: replan.resend(config, engine, chosen.job, time.time()))
     makes = "; it makes its objects again and sends them to each target"
     return _tell(chosen, job, f"queued again{makes if job.kind is Kind.SEGMENT else ''}")
 
@@ -268,7 +268,7 @@ def _guarded(act: Any) -> queue.Job:
     """Turn the queue's refusals into sentences for a person."""
     try:
         job: queue.Job = act()
-    except (LookupError, IllegalTransition, queue.SameWork, queue.Outdated) as exc:
+    except (LookupError, IllegalTransition, queue.SameWork, queue.AlreadySuperseded) as exc:
         raise NothingFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
     return job
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from node import housekeeping, listener, segmenter, sender
 from node.commands.exits import DEFECT, MISCONFIGURED, OK, explained, status_of
 from node.commands.options import add_config, load_config
-from node.commands.trust import open_packages
+from node.commands.verify import open_packages
 from node.config import Config
 from node.errors import NodeError
 

@@ -112,7 +112,7 @@ class Sweep:
             log.exception("a series could not be planned", extra={"path": folder.key})
             raise Defect(UNPLANNED, advice="Report it with the log.") from exc
         decided = rows(snapshot, decision, self._config, now)
-        return queue.decide_again(self._engine, *decided, now, shortfall(snapshot))
+        return queue.replan_arrival(self._engine, *decided, now, shortfall(snapshot))
 
     def waiting(self, now: float) -> list[Waiting]:
         """Return the series that are still arriving, and what each waits for."""
@@ -265,11 +265,11 @@ class Sweep:
         return next((arrival for arrival in known if arrival.inputs_digest == digest), None)
 
     def _tell_repeat(self, folder: SeriesFolder, arrival: queue.Arrival) -> None:
-        """Tell in the story that images which were decided came once more."""
+        """Tell in the history that images which were decided came once more."""
         if folder.mtime_ns / 1e9 > arrival.planned_at:
             at = closed_after(folder.path, arrival.planned_at)
             if at is not None:
-                queue.came_again(self._engine, arrival, at)
+                queue.record_resent(self._engine, arrival, at)
 
     def _plan(self, snapshot: SeriesSnapshot) -> Decision:
         if snapshot.problem is not None:

@@ -24,7 +24,7 @@ def expire_leases(engine: sa.Engine, config: Config, now: float) -> None:
 def record_notes(engine: sa.Engine, inbox: Inbox, now: float) -> None:
     """Move what the listener noted into the event rows; first written, then dropped."""
     for note in inbox.read_notes():
-        queue.note(
+        queue.add_note(
             engine, note.kind, _sentence(note), note.last or now,
             study_uid=note.study, series_uid=note.series,
         )  # fmt: skip
@@ -44,20 +44,24 @@ def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
     """
     gone, told_since = 0, now
     for folder in inbox.series_folders():
-        stories = queue.stories(engine, series_key=folder.key)
-        if _is_over(folder, inbox, stories, config, now) and inbox.prune(folder):
+        histories = queue.histories(engine, series_key=folder.key)
+        if _is_over(folder, inbox, histories, config, now) and inbox.prune(folder):
             gone += 1
         else:  # a series that still lies here and were forgotten would be decided a second time
-            told_since = min([told_since, *(story.arrival.planned_at for story in stories)])
+            told_since = min([told_since, *(history.arrival.planned_at for history in histories)])
     gone += _prune_outbox(engine, config, now)
     longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
-    queue.forget(engine, min(now - longest, told_since))
-    queue.forget_remarks(engine, now - longest)
+    queue.purge_arrivals(engine, min(now - longest, told_since))
+    queue.purge_notes(engine, now - longest)
     return gone
 
 
 def _is_over(
-    folder: SeriesFolder, inbox: Inbox, stories: list[queue.Story], config: Config, now: float
+    folder: SeriesFolder,
+    inbox: Inbox,
+    histories: list[queue.SeriesHistory],
+    config: Config,
+    now: float,
 ) -> bool:
     """Tell whether nobody needs the images: all sets of them were decided, and their time ended.
 
@@ -65,27 +69,27 @@ def _is_over(
     association that brings images, also identical ones, changes the folder when it comes and ends.
     """
     last_at = folder.mtime_ns / 1e9
-    ends = [_until(story, config, last_at) for story in stories]
+    ends = [_until(history, config, last_at) for history in histories]
     if not ends or any(end is None or now <= end for end in ends):
         return False
     digest = inputs_digest(inbox.instances(folder))  # late images may wait for their decision
-    return any(story.arrival.inputs_digest == digest for story in stories)
+    return any(history.arrival.inputs_digest == digest for history in histories)
 
 
-def _until(story: queue.Story, config: Config, last_at: float) -> float | None:
-    """Return until when the images of a story are kept; None while they are needed."""
-    if story.ended_at is None:
+def _until(history: queue.SeriesHistory, config: Config, last_at: float) -> float | None:
+    """Return until when the images of a history are kept; None while they are needed."""
+    if history.ended_at is None:
         return None
-    fine = story.ending in (Ending.DELIVERED, Ending.NO_RULE)
+    fine = history.ending in (Ending.DELIVERED, Ending.NO_RULE)
     keep = config.data.keep.sources if fine else config.data.keep.failed
-    return max(story.ended_at, last_at) + keep
+    return max(history.ended_at, last_at) + keep
 
 
 def _prune_outbox(engine: sa.Engine, config: Config, now: float) -> int:
     outbox = config.data.dir / "outbox"
     folders = list(outbox.iterdir()) if outbox.is_dir() else []
     old = [path for path in folders if now > path.stat().st_mtime + config.data.keep.results]
-    awaited = {Path(file).parts[1] for file in queue.awaited_files(engine)} if old else set()
+    awaited = {Path(file).parts[1] for file in queue.undelivered_files(engine)} if old else set()
     for path in old:
         if path.name not in awaited:
             shutil.rmtree(path, ignore_errors=True)

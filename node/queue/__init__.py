@@ -1,7 +1,7 @@
 """The queue: the only writer of the database, whose functions are the only transitions."""
 
-from node.queue.arrive import Recorded, decide_again, record_arrival
-from node.queue.operate import NoSuchJob, Outdated, SameWork, cancel, requeue, resend
+from node.queue.arrive import Recorded, record_arrival, replan_arrival
+from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend
 from node.queue.payloads import (
     DeliverPayload,
     DeliverResult,
@@ -12,19 +12,19 @@ from node.queue.payloads import (
     as_plain,
 )
 from node.queue.read import (
-    Story,
+    SeriesHistory,
     arrivals_of,
-    awaited_files,
     beats,
     counts,
     events_of,
     get,
+    histories,
     list_jobs,
+    notes,
     oldest_queued_at,
-    remarks,
-    stories,
-    targets_waited_for,
-    waiting_for,
+    queued_deliveries,
+    targets_with_queued_deliveries,
+    undelivered_files,
 )
 from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
 from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
@@ -38,9 +38,10 @@ from node.queue.transitions import (
     finish_segment,
     retry_later,
 )
-from node.queue.upkeep import came_again, forget, forget_remarks, heartbeat, note
+from node.queue.upkeep import add_note, heartbeat, purge_arrivals, purge_notes, record_resent
 
 __all__ = [
+    "AlreadySuperseded",
     "Arrival",
     "Beat",
     "DeliverPayload",
@@ -54,25 +55,22 @@ __all__ = [
     "NewSegmentJob",
     "NextTransition",
     "NoSuchJob",
-    "Outdated",
     "Policy",
     "Recorded",
     "SameWork",
     "SegmentPayload",
     "SegmentResult",
-    "Story",
+    "SeriesHistory",
+    "add_note",
     "arrivals_of",
     "as_node_error",
     "as_plain",
-    "awaited_files",
     "backoff_s",
     "beats",
-    "came_again",
     "cancel",
     "claim",
     "counts",
     "decide",
-    "decide_again",
     "end",
     "events_of",
     "expire_leases",
@@ -80,20 +78,22 @@ __all__ = [
     "fail",
     "finish_delivery",
     "finish_segment",
-    "forget",
-    "forget_remarks",
     "get",
     "heartbeat",
+    "histories",
     "list_jobs",
-    "note",
+    "notes",
     "oldest_queued_at",
+    "purge_arrivals",
+    "purge_notes",
+    "queued_deliveries",
     "record_arrival",
-    "remarks",
+    "record_resent",
+    "replan_arrival",
     "requeue",
     "resend",
     "retry_later",
     "settle",
-    "stories",
-    "targets_waited_for",
-    "waiting_for",
+    "targets_with_queued_deliveries",
+    "undelivered_files",
 ]

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from node import schema
 from node.errors import Superseded
 from node.queue import payloads
-from node.queue.moves import error_values, insert_job, move
+from node.queue.apply import error_values, insert_job, move
 from node.queue.rows import NewArrival, NewSegmentJob
 from node.schema import arrivals, events, jobs
 from node.states import ArrivalOutcome, Kind, State, Transition
@@ -24,14 +24,14 @@ class Recorded(NamedTuple):
 
 
 def record_arrival(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, remark: str = ""
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, note: str = ""
 ) -> Recorded:
     """Record a complete series and queue its job, in one transaction.
 
     The same inputs of the same series are recorded once. A job for them puts an end to queued ones
     for earlier inputs of the series; inputs that get no job leave those alone.
     The same work under another arrival is not queued again; the arrival points to that job. What
-    `remark` says of the images becomes part of the story.
+    `note` says of the images becomes part of the history.
     """
     assert (job is not None) == (arrival.outcome is ArrivalOutcome.PLANNED)
     with engine.begin() as connection:
@@ -44,12 +44,12 @@ def record_arrival(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
         _decided(connection, made, arrival, job, now)
-        _remark(connection, made, arrival, remark)
+        _note(connection, made, arrival, note)
         return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
 
 
-def decide_again(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, remark: str = ""
+def replan_arrival(
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, note: str = ""
 ) -> Recorded:
     """Replace what was decided about a recorded arrival that has no job: the rules changed.
 
@@ -65,13 +65,13 @@ def decide_again(
         ).scalar_one_or_none()
         if made is not None:
             _decided(connection, made, arrival, job, now)
-            _remark(connection, made, arrival, remark)
+            _note(connection, made, arrival, note)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
         given_up = connection.execute(_that_gave_way(arrival)).scalar_one_or_none()
         if given_up is not None and job is not None:
             job_id = _give_job(connection, given_up, arrival, job, now)
             return Recorded(given_up, job_id, is_new=False)
-    return record_arrival(engine, arrival, job, now, remark)
+    return record_arrival(engine, arrival, job, now, note)
 
 
 def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
@@ -97,7 +97,7 @@ def _values(arrival: NewArrival) -> dict[str, Any]:
 def _decided(
     connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
 ) -> None:
-    """Tell when the images came and what was decided, as the first lines of the story."""
+    """Tell when the images came and what was decided, as the first lines of the history."""
     received = f"{arrival.instances} instances from {arrival.caller_ae or 'unknown'}"
     if job is not None:
         why = f"; {job.payload.why}" if job.payload.why else ""
@@ -108,9 +108,9 @@ def _decided(
     _tell(connection, made, arrival, now, (arrival.outcome.value, decided))
 
 
-def _remark(connection: sa.Connection, made: int, arrival: NewArrival, remark: str) -> None:
-    if remark:
-        _tell(connection, made, arrival, arrival.last_at, ("remark", remark))
+def _note(connection: sa.Connection, made: int, arrival: NewArrival, note: str) -> None:
+    if note:
+        _tell(connection, made, arrival, arrival.last_at, ("note", note))
 
 
 def _tell(

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node.queue import rows
-from node.queue.moves import cancelled, error_values, fresh, move
-from node.queue.precedence import give_way, outdated
+from node.queue.apply import cancelled, error_values, fresh, move
+from node.queue.precedence import is_superseded, supersede_waiting
 from node.queue.rows import Job
 from node.schema import QUEUED, jobs
 from node.states import TRANSITIONS, IllegalTransition, Transition
@@ -27,7 +27,7 @@ class SameWork(ValueError):
         super().__init__(f"the work of job {job_id} waits, runs or is done as another job")
 
 
-class Outdated(ValueError):
+class AlreadySuperseded(ValueError):
     """The target gets, or has, a result of later images of the same series."""
 
     def __init__(self, job_id: int) -> None:
@@ -42,7 +42,7 @@ def requeue(engine: Engine, job_id: int, now: float) -> Job:
         NoSuchJob: no job has this number.
         IllegalTransition: the job has not ended, or is done.
         SameWork: the same work waits, runs or is done under another number.
-        Outdated: a delivery whose target gets, or has, a newer result of the series.
+        AlreadySuperseded: a delivery whose target gets, or has, a newer result of the series.
     """
     return _again(engine, job_id, Transition.REQUEUE, now)
 
@@ -54,20 +54,20 @@ def resend(engine: Engine, job_id: int, now: float) -> Job:
     and then sends them to each of its targets.
 
     Raises:
-        NoSuchJob, SameWork, Outdated: as `requeue`.
+        NoSuchJob, SameWork, AlreadySuperseded: as `requeue`.
         IllegalTransition: the job has not ended.
     """
     return _again(engine, job_id, Transition.RESEND, now)
 
 
 def _again(engine: Engine, job_id: int, transition: Transition, now: float) -> Job:
-    wanted = sa.and_(jobs.c.id == job_id, ~outdated())
+    wanted = sa.and_(jobs.c.id == job_id, ~is_superseded())
     try:
         with engine.begin() as connection:
             moved = move(connection, transition, now, wanted, fresh(now), "by an operator")
             if not moved:
                 return _illegal(connection, job_id, transition)
-            give_way(connection, moved[0], now)
+            supersede_waiting(connection, moved[0], now)
             return moved[0]
     except sa.exc.IntegrityError:
         raise SameWork(job_id) from None
@@ -95,5 +95,5 @@ def _illegal(connection: sa.Connection, job_id: int, transition: Transition) -> 
         raise NoSuchJob(job_id)
     state = rows.job(found).state
     if (state, transition) in TRANSITIONS:  # the transition is legal, so it was held back
-        raise Outdated(job_id)
+        raise AlreadySuperseded(job_id)
     raise IllegalTransition(state, transition)

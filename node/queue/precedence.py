@@ -9,7 +9,7 @@ Leaves to `node.queue.arrive`: segmentations that wait while newer images come.
 import sqlalchemy as sa
 
 from node.errors import Superseded
-from node.queue.moves import error_values, move
+from node.queue.apply import error_values, move
 from node.queue.rows import Job
 from node.schema import QUEUED, jobs
 from node.states import Kind, Transition
@@ -17,7 +17,7 @@ from node.states import Kind, Transition
 _newer = jobs.alias("newer")
 
 
-def outdated() -> sa.ColumnElement[bool]:
+def is_superseded() -> sa.ColumnElement[bool]:
     """Match deliveries of a series of which the target gets, or has, a result decided later.
 
     One that the target refused or an operator cancelled does not count: it leaves the older one
@@ -39,14 +39,17 @@ def outdated() -> sa.ColumnElement[bool]:
 
 
 def superseded() -> Superseded:
-    """Return the error of a delivery that is outdated."""
+    """Return the error of a delivery that is is_superseded."""
     return Superseded("a newer result of the same series goes to the same target")
 
 
-def give_way(connection: sa.Connection, job: Job, now: float) -> list[Job]:
-    """End the waiting deliveries of the job's series that are outdated by now; return them."""
+def supersede_waiting(connection: sa.Connection, job: Job, now: float) -> list[Job]:
+    """End the waiting deliveries of the job's series that are is_superseded by now; return them."""
     of_series = sa.and_(
-        QUEUED, jobs.c.study_uid == job.study_uid, jobs.c.series_uid == job.series_uid, outdated()
+        QUEUED,
+        jobs.c.study_uid == job.study_uid,
+        jobs.c.series_uid == job.series_uid,
+        is_superseded(),
     )
     error = superseded()
     return move(

@@ -9,12 +9,12 @@ from sqlalchemy import Engine
 from node.queue import rows
 from node.queue.operate import NoSuchJob
 from node.queue.rows import Arrival, Beat, Event, Job
-from node.schema import QUEUED, arrivals, events, health, jobs, reading
+from node.schema import QUEUED, arrivals, events, health, jobs, read_transaction
 from node.states import LIVE, Ending, Kind, State, ending
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
+class SeriesHistory:
     """One arrival, its jobs, and what became of it."""
 
     arrival: Arrival
@@ -66,22 +66,22 @@ def arrivals_of(
     engine: Engine, *, study_uid: str | None = None, series_key: str | None = None
 ) -> list[Arrival]:
     """Return the arrivals of a study or of one folder of the inbox, the oldest first."""
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return _arrivals(connection, study_uid=study_uid, series_key=series_key)
 
 
-def stories(
+def histories(
     engine: Engine,
     *,
     study_uid: str | None = None,
     series_uid: str | None = None,
     series_key: str | None = None,
     limit: int | None = None,
-) -> list[Story]:
+) -> list[SeriesHistory]:
     """Return arrivals with their jobs and endings, the oldest first; `limit` keeps the newest."""
     chosen = {"study_uid": study_uid, "series_uid": series_uid, "series_key": series_key}
-    with reading(engine) as connection:  # one snapshot, so that no story is told half
-        return [_story(connection, arrival) for arrival in _arrivals(connection, limit, **chosen)]
+    with read_transaction(engine) as connection:  # one snapshot, so that no history is told half
+        return [_history(connection, arrival) for arrival in _arrivals(connection, limit, **chosen)]
 
 
 def events_of(
@@ -91,13 +91,13 @@ def events_of(
     job_id: int | None = None,
     limit: int = 1000,
 ) -> list[Event]:
-    """Return the story of a study or a job, line by line in time; `limit` keeps the newest."""
+    """Return the history of a study or a job, line by line in time; `limit` keeps the newest."""
     query = sa.select(events).order_by(events.c.id.desc()).limit(limit)
     if study_uid is not None:
         query = query.where(events.c.study_uid == study_uid)
     if job_id is not None:
         query = query.where(events.c.job_id == job_id)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         found = [rows.event(row) for row in connection.execute(query).mappings()]
     return sorted(found, key=lambda event: (event.at, event.id))
 
@@ -108,7 +108,7 @@ def counts(engine: Engine) -> dict[tuple[Kind, State], int]:
         jobs.c.kind, jobs.c.state
     )
     found = {(kind, state): 0 for kind in Kind for state in State}
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         for kind, state, count in connection.execute(query):
             found[Kind(kind), State(state)] = count
     return found
@@ -119,12 +119,12 @@ def oldest_queued_at(engine: Engine, kind: Kind, target: str | None = None) -> f
     query = sa.select(sa.func.min(jobs.c.queued_at)).where(QUEUED, jobs.c.kind == kind.value)
     if target is not None:
         query = query.where(jobs.c.target == target)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         since: float | None = connection.execute(query).scalar_one()
     return since
 
 
-def waiting_for(engine: Engine, target: str, limit: int = 1000) -> list[Job]:
+def queued_deliveries(engine: Engine, target: str, limit: int = 1000) -> list[Job]:
     """Return the queued deliveries to `target`, the oldest first."""
     query = (
         sa.select(jobs)
@@ -135,7 +135,7 @@ def waiting_for(engine: Engine, target: str, limit: int = 1000) -> list[Job]:
     return _jobs(engine, query)
 
 
-def remarks(engine: Engine, limit: int = 100) -> list[Event]:
+def notes(engine: Engine, limit: int = 100) -> list[Event]:
     """Return what was noted beside all series (refused callers and images), newest last."""
     query = (
         sa.select(events)
@@ -143,26 +143,26 @@ def remarks(engine: Engine, limit: int = 100) -> list[Event]:
         .order_by(events.c.id.desc())
         .limit(limit)
     )
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return [rows.event(row) for row in connection.execute(query).mappings()][::-1]
 
 
-def targets_waited_for(engine: Engine) -> set[str]:
+def targets_with_queued_deliveries(engine: Engine) -> set[str]:
     """Return the targets that have queued deliveries, whether they are configured or not."""
     query = sa.select(jobs.c.target).where(QUEUED, jobs.c.kind == Kind.DELIVER.value).distinct()
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return set(connection.execute(query).scalars())
 
 
 def beats(engine: Engine) -> list[Beat]:
     """Return when each process was last seen alive."""
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         found = connection.execute(sa.select(health).order_by(health.c.process)).mappings()
         return [rows.beat(row) for row in found]
 
 
 def _jobs(engine: Engine, query: sa.Select[tuple[object, ...]]) -> list[Job]:
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return [rows.job(row) for row in connection.execute(query).mappings()]
 
 
@@ -176,7 +176,7 @@ def _arrivals(
     return [rows.arrival(row) for row in connection.execute(query).mappings()][::-1]
 
 
-def _story(connection: sa.Connection, arrival: Arrival) -> Story:
+def _history(connection: sa.Connection, arrival: Arrival) -> SeriesHistory:
     found: Sequence[Job] = ()
     if arrival.job_id is not None:
         query = (
@@ -187,7 +187,7 @@ def _story(connection: sa.Connection, arrival: Arrival) -> Story:
         found = [rows.job(row) for row in connection.execute(query).mappings()]
     segment = next((job for job in found if job.kind is Kind.SEGMENT), None)
     deliveries = tuple(job for job in found if job.kind is Kind.DELIVER)
-    return Story(
+    return SeriesHistory(
         arrival=arrival,
         segment=segment,
         deliveries=deliveries,
@@ -199,7 +199,7 @@ def _story(connection: sa.Connection, arrival: Arrival) -> Story:
     )
 
 
-def awaited_files(engine: Engine) -> set[str]:
+def undelivered_files(engine: Engine) -> set[str]:
     """Return the files, relative to the data folder, that deliveries still need."""
     live = [state.value for state in LIVE]
     query = sa.select(jobs).where(jobs.c.kind == Kind.DELIVER.value, jobs.c.state.in_(live))

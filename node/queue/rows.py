@@ -99,7 +99,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of a story."""
+    """One line of a history."""
 
     id: int
     at: float

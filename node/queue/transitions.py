@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 
 from node.errors import LeaseLost, NodeError
 from node.queue import payloads, rows
-from node.queue.moves import NO_ERROR, cancelled, error_values, fresh, insert_job, move
+from node.queue.apply import NO_ERROR, cancelled, error_values, fresh, insert_job, move
 from node.queue.payloads import DeliverResult, SegmentResult
-from node.queue.precedence import give_way, outdated, superseded
+from node.queue.precedence import is_superseded, supersede_waiting, superseded
 from node.queue.rows import Job, NewDelivery
 from node.schema import QUEUED, RUNNING, jobs
 from node.states import Kind, State, Transition
@@ -82,7 +82,7 @@ def finish_segment(
     with engine.begin() as connection:
         _finish(connection, job, result, now, _found(result))
         queued = [_deliver(connection, job, delivery, now) for delivery in deliveries]
-        ended = {gone.id: gone for gone in give_way(connection, job, now)}
+        ended = {gone.id: gone for gone in supersede_waiting(connection, job, now)}
         return [ended.get(delivery.id, delivery) for delivery in queued]
 
 
@@ -237,7 +237,7 @@ def _unwanted(connection: sa.Connection, now: float, where: sa.ColumnElement[boo
     ended = []
     for transition, reason, error in (
         (Transition.CANCEL, jobs.c.cancel_at.is_not(None), cancelled()),
-        (Transition.SUPERSEDE, outdated(), superseded()),
+        (Transition.SUPERSEDE, is_superseded(), superseded()),
     ):
         detail = f"{error.code}: {error}"
         these = sa.and_(RUNNING, where, reason)

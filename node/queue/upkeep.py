@@ -1,4 +1,4 @@
-"""Rows that are not jobs' own doing: signs of life, remarks, and forgetting what ended long ago."""
+"""Rows that are not jobs' own doing: signs of life, notes, and forgetting what ended long ago."""
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -7,7 +7,7 @@ from node.queue.rows import Arrival
 from node.schema import arrivals, events, health, jobs
 from node.states import LIVE
 
-AGAIN = "again"
+RESENT = "resent"
 
 
 def heartbeat(engine: Engine, process: str, pid: int, now: float, detail: str = "") -> None:
@@ -21,7 +21,7 @@ def heartbeat(engine: Engine, process: str, pid: int, now: float, detail: str = 
             connection.execute(sa.insert(health).values(process=process, **values))
 
 
-def note(  # noqa: PLR0913  an event has this many columns
+def add_note(  # noqa: PLR0913  an event has this many columns
     engine: Engine,
     what: str,
     detail: str,
@@ -31,7 +31,7 @@ def note(  # noqa: PLR0913  an event has this many columns
     series_uid: str = "",
     job_id: int | None = None,
 ) -> None:
-    """Add a line to a story that is no transition: a repaired header, a series that was pruned."""
+    """Add an event that is not a transition, such as a repaired header or a pruned series."""
     with engine.begin() as connection:
         connection.execute(
             sa.insert(events).values(
@@ -45,26 +45,26 @@ def note(  # noqa: PLR0913  an event has this many columns
         )
 
 
-def came_again(engine: Engine, arrival: Arrival, at: float) -> None:
+def record_resent(engine: Engine, arrival: Arrival, at: float) -> None:
     """Tell once that the images of a decided arrival came again, last `at`, and what to do.
 
     Told later, it moves to the newest time: a device may send the same series every minute.
     """
-    this = sa.and_(events.c.arrival_id == arrival.id, events.c.what == AGAIN)
+    this = sa.and_(events.c.arrival_id == arrival.id, events.c.what == RESENT)
     command = f"resend {arrival.job_id}" if arrival.job_id else f"replan {arrival.series_uid}"
     detail = f"the same images came again; for another result: `segnode jobs {command}`"
     with engine.begin() as connection:
         if connection.execute(sa.select(events.c.id).where(this)).first() is None:
             values = {"study_uid": arrival.study_uid, "series_uid": arrival.series_uid}
             told: sa.Insert | sa.Update = sa.insert(events).values(
-                arrival_id=arrival.id, what=AGAIN, **values
+                arrival_id=arrival.id, what=RESENT, **values
             )
         else:
             told = sa.update(events).where(this, events.c.at < at)
         connection.execute(told.values(at=at, detail=detail))
 
 
-def forget(engine: Engine, before: float, limit: int = 500) -> int:
+def purge_arrivals(engine: Engine, before: float, limit: int = 500) -> int:
     """Remove up to `limit` arrivals planned `before`, with their ended jobs and events.
 
     An arrival with a job that still waits or runs stays whole. Returns how many were removed.
@@ -98,7 +98,7 @@ def forget(engine: Engine, before: float, limit: int = 500) -> int:
     return len(gone)
 
 
-def forget_remarks(engine: Engine, before: float, limit: int = 10_000) -> int:
+def purge_notes(engine: Engine, before: float, limit: int = 10_000) -> int:
     """Remove up to `limit` events older than `before` that belong to no arrival and no job.
 
     What was noted about a study stays while anything else is known of it. Returns how many went.

@@ -142,7 +142,9 @@ class _Watch:
 
     def _fail_strangers(self, now: float) -> None:
         """Fail jobs of targets that are no longer configured: nobody would ever claim them."""
-        for target in queue.targets_waited_for(self._engine) - self._config.targets.keys():
+        for target in (
+            queue.targets_with_queued_deliveries(self._engine) - self._config.targets.keys()
+        ):
             advice = "Add it to targets again and retry the job, or leave it."
             error = Misconfigured(f"there is no target {target!r} any more", advice=advice)
             while job := queue.claim(

@@ -75,7 +75,7 @@ def freeze_between_transactions(
     """Stop a process while it holds no lock: a job's lease is what this room's tests are about.
 
     A process frozen *within* a transaction holds the database for as long as it is frozen; that
-    story is told by `test_a_lock_that_stays_costs_no_image`.
+    history is told by `test_a_lock_that_stays_costs_no_image`.
     """
     for _ in range(tries):
         process.send_signal(signal.SIGSTOP)
@@ -151,8 +151,8 @@ def test_a_lock_that_stays_costs_no_image(tmp_path: Path) -> None:
             assert storescu(node.port, made.paths) == 0, "the listener needs a disk, no database"
             time.sleep(schema.BUSY_TIMEOUT_S + 3 - (time.monotonic() - begun))
             frozen.rollback()
-        (story,) = node.wait_for_endings(1)
-    assert (story.ending, story.arrival.instances) == (Ending.NO_RULE, len(made.paths))
+        (history,) = node.wait_for_endings(1)
+    assert (history.ending, history.arrival.instances) == (Ending.NO_RULE, len(made.paths))
 
 
 def told(node: Node, code: str) -> bool:
@@ -215,11 +215,11 @@ def test_a_full_database_disk_loses_nothing(tmp_path: Path) -> None:
         ballast = fill(data)
         with pytest.raises(sa.exc.OperationalError):
             sweep.run(T0 + 100)
-        assert queue.stories(engine) == []
+        assert queue.histories(engine) == []
         assert len(inbox.instances(folder)) == len(made.paths)
         ballast.unlink()
         assert sweep.run(T0 + 101) == 1
-        (story,) = queue.stories(engine)
-        assert story.ending is Ending.IN_PROGRESS
+        (history,) = queue.histories(engine)
+        assert history.ending is Ending.IN_PROGRESS
         assert len(queue.list_jobs(engine)) == 1
         engine.dispose()

@@ -1,6 +1,6 @@
 """kill -9 of any process at any time: nothing acknowledged is lost, everything ends once.
 
-One story of thirty killings: series keep arriving while processes of the node are shot at random
+One history of thirty killings: series keep arriving while processes of the node are shot at random
 moments; the supervisor is shot too, and started again as systemd would.
 """
 
@@ -101,7 +101,7 @@ def test_thirty_kills_lose_nothing_and_end_everything_once(tmp_path: Path) -> No
                 assert not sender.is_alive(), f"the sender could not finish; killed {killed}"
                 node.wait_for_endings(SERIES, 300)
                 settled(node)
-                check_story(node, sender, orthanc)
+                check_history(node, sender, orthanc)
     sender.halt.set()
     assert len(killed) == KILLS
 
@@ -139,7 +139,7 @@ def settled(node: Node) -> None:
     wait_until(quiet, 120, lambda: str(queue.counts(node.engine)))
 
 
-def check_story(node: Node, sender: Sender, orthanc: Orthanc) -> None:
+def check_history(node: Node, sender: Sender, orthanc: Orthanc) -> None:
     inbox = Inbox(node.folder / "data/inbox")
     kept = {}
     for folder in inbox.series_folders():
@@ -150,19 +150,19 @@ def check_story(node: Node, sender: Sender, orthanc: Orthanc) -> None:
         for path in files:
             dataset = pydicom.dcmread(path)
             assert kept.get(dataset.SOPInstanceUID) == hashlib.sha256(dataset.PixelData).hexdigest()
-    stories = node.stories()
-    by_series: dict[str, list[queue.Story]] = {}
-    for story in stories:
-        assert story.ending is not Ending.IN_PROGRESS
-        by_series.setdefault(story.arrival.series_uid, []).append(story)
+    histories = node.histories()
+    by_series: dict[str, list[queue.SeriesHistory]] = {}
+    for history in histories:
+        assert history.ending is not Ending.IN_PROGRESS
+        by_series.setdefault(history.arrival.series_uid, []).append(history)
     assert set(by_series) == set(sender.sent)
     for uid, told in by_series.items():
-        digests = [story.arrival.inputs_digest for story in told]
+        digests = [history.arrival.inputs_digest for history in told]
         assert len(digests) == len(set(digests)), "one set of images was decided twice"
         last = told[-1]
         assert last.arrival.instances == len(sender.sent[uid])
         assert last.ending is Ending.DELIVERED, (last.arrival.reason, last.segment)
         assert sum(s.arrival.instances == len(sender.sent[uid]) for s in told) == 1
     # a partial series may have been segmented before the rest came; each set of images once
-    complete = sum(story.ending is Ending.DELIVERED for story in stories)
+    complete = sum(history.ending is Ending.DELIVERED for history in histories)
     assert len(orthanc.series("SEG")) == complete

@@ -86,8 +86,8 @@ def test_a_series_becomes_objects_and_deliveries(site: Site) -> None:
     _, job_id = site.add_series(targets=(PACS, VIEWER))
     segmenter.run(site.config, once=True)
     assert end_of(site, job_id) == (State.DONE, "")
-    (story,) = queue.stories(site.engine)
-    payloads = [job.deliver_payload() for job in story.deliveries]
+    (history,) = queue.histories(site.engine)
+    payloads = [job.deliver_payload() for job in history.deliveries]
     assert [payload.target for payload in payloads] == ["pacs", "viewer"]
     for payload in payloads:
         path = site.config.data.dir / payload.file

@@ -88,9 +88,11 @@ def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path
             for files in (good, gap, [*torn, tmp_path / "twin.dcm"], unwanted, unruled):
                 assert storescu(node.port, files) == 0
             rudely_send(node.port, good[0], tmp_path)
-            stories = node.wait_for_endings(5, 160)
-            shown = {"commands": printed(node, [story.arrival.study_uid for story in stories])}
-    assert sorted(story.ending.value for story in stories) == [
+            histories = node.wait_for_endings(5, 160)
+            shown = {
+                "commands": printed(node, [history.arrival.study_uid for history in histories])
+            }
+    assert sorted(history.ending.value for history in histories) == [
         Ending.DELIVERED.value,
         Ending.FAILED.value,
         Ending.HELD.value,

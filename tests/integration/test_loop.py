@@ -47,14 +47,14 @@ def test_a_series_forwarded_by_orthanc_comes_back_as_seg(
     with started(orthanc, node.port), node_started(node):
         for path in files:
             orthanc.post("/instances", path.read_bytes())
-        wait_until(lambda: bool(orthanc.series("SEG")), 60, lambda: str(node.stories()))
+        wait_until(lambda: bool(orthanc.series("SEG")), 60, lambda: str(node.histories()))
         (received,) = orthanc.files_of(orthanc.series("SEG")[0], tmp_path / "back")
-        stories = node.wait_for_endings(1)
+        histories = node.wait_for_endings(1)
     source = series.read(files)
     labels = seg.read_labels(received, source)
     wanted = expected_labels(Volume(source.volume.array, source.volume.grid))
     np.testing.assert_array_equal(labels.array, wanted.array)
-    assert [story.ending for story in stories] == [Ending.DELIVERED]
+    assert [history.ending for history in histories] == [Ending.DELIVERED]
     assert pydicom.dcmread(received).PatientID == pydicom.dcmread(files[0]).PatientID
 
 
@@ -66,7 +66,7 @@ def test_sending_again_makes_no_second_object(tmp_path: Path, orthanc: Orthanc, 
         assert storescu(node.port, files) == 0
         assert storescu(node.port, files[::-1]) == 0
         node.wait_for_endings(1)
-        assert len(node.stories()) == 1
+        assert len(node.histories()) == 1
         assert len(orthanc.series("SEG")) == 1
 
 
@@ -80,10 +80,10 @@ def test_the_queue_of_a_whole_node_may_lie_on_postgresql(
         node.changes["data"] = database
         with started(orthanc), node_started(node):
             assert storescu(node.port, files) == 0
-            (story,) = node.wait_for_endings(1)
-            assert story.ending is Ending.DELIVERED
+            (history,) = node.wait_for_endings(1)
+            assert history.ending is Ending.DELIVERED
             assert node.json("status")["not_running"] == []
-            assert "delivered" in node.run("explain", story.arrival.study_uid).stdout
+            assert "delivered" in node.run("explain", history.arrival.study_uid).stdout
             assert len(orthanc.series("SEG")) == 1
             assert not list((node.folder / "data").glob("*.sqlite"))
 
@@ -94,9 +94,9 @@ def test_late_images_make_a_new_job(tmp_path: Path, orthanc: Orthanc, node: Node
         assert storescu(node.port, files[:-4]) == 0
         node.wait_for_endings(1)
         assert storescu(node.port, files[-4:]) == 0
-        stories = node.wait_for_endings(2)
-        assert [story.arrival.instances for story in stories] == [len(files) - 4, len(files)]
-        assert {story.ending for story in stories} == {Ending.DELIVERED}
+        histories = node.wait_for_endings(2)
+        assert [history.arrival.instances for history in histories] == [len(files) - 4, len(files)]
+        assert {history.ending for history in histories} == {Ending.DELIVERED}
         assert len(orthanc.series("SEG")) == 2
 
 
@@ -110,11 +110,11 @@ def test_a_missing_slice_is_refused_by_name_after_the_quiet_time(
         assert storescu(node.port, files[:9] + files[10:]) == 0
         waiting = node.json("status", ends=ANY_HEALTH)["arriving"]
         assert [w["instances"] for w in waiting] == [len(files) - 1]
-        (story,) = node.wait_for_endings(1, 90)
-        assert (story.ending, story.arrival.code) == (Ending.UNSUITABLE, "missing-slice")
-        told = node.run("explain", story.arrival.study_uid).stdout
+        (history,) = node.wait_for_endings(1, 90)
+        assert (history.ending, history.arrival.code) == (Ending.UNSUITABLE, "missing-slice")
+        told = node.run("explain", history.arrival.study_uid).stdout
         assert "ended as unsuitable" in told
-        assert story.arrival.reason in told
+        assert history.arrival.reason in told
 
 
 def test_our_own_results_sent_back_to_us_end_as_no_rule(
@@ -126,8 +126,8 @@ def test_our_own_results_sent_back_to_us_end_as_no_rule(
         node.wait_for_endings(1)
         back = orthanc.files_of(orthanc.series("SEG")[0], tmp_path / "back")
         assert storescu(node.port, back) == 0
-        stories = node.wait_for_endings(2)
-        assert [s.ending for s in stories] == [Ending.DELIVERED, Ending.NO_RULE]
+        histories = node.wait_for_endings(2)
+        assert [s.ending for s in histories] == [Ending.DELIVERED, Ending.NO_RULE]
 
 
 def test_a_dead_pacs_gets_the_result_when_it_is_back(
@@ -141,13 +141,13 @@ def test_a_dead_pacs_gets_the_result_when_it_is_back(
             told = node.json("jobs", "list", "--kind", "deliver")
             return bool(told) and told[0]["attempts"] > 0
 
-        wait_until(tried, 60, lambda: str(node.stories()))
+        wait_until(tried, 60, lambda: str(node.histories()))
         (target,) = node.json("status", ends=ANY_HEALTH)["snapshot"]["targets"]
         assert target["waiting"] == 1
         assert target["last_problem"]
         with started(orthanc):
-            (story,) = node.wait_for_endings(1)
-            assert story.ending is Ending.DELIVERED
+            (history,) = node.wait_for_endings(1)
+            assert history.ending is Ending.DELIVERED
             assert len(orthanc.series("SEG")) == 1
 
 
@@ -158,8 +158,8 @@ def test_every_plane_ends_delivered(
     made = make(tmp_path / "series", Phantom(plane=plane))
     with started(orthanc), node_started(node):
         assert storescu(node.port, made.paths) == 0
-        (story,) = node.wait_for_endings(1)
-        assert story.ending is Ending.DELIVERED, story.arrival.reason
+        (history,) = node.wait_for_endings(1)
+        assert history.ending is Ending.DELIVERED, history.arrival.reason
 
 
 def test_a_target_that_wants_the_report_gets_the_volumes_too(
@@ -170,15 +170,15 @@ def test_a_target_that_wants_the_report_gets_the_volumes_too(
     node.changes["targets"] = {"pacs": pacs}
     with started(orthanc), node_started(node):
         assert storescu(node.port, files) == 0
-        (story,) = node.wait_for_endings(1)
-        assert story.ending is Ending.DELIVERED
-        assert len(story.deliveries) == 2
+        (history,) = node.wait_for_endings(1)
+        assert history.ending is Ending.DELIVERED
+        assert len(history.deliveries) == 2
         (seg_file,) = orthanc.files_of(orthanc.series("SEG")[0], tmp_path / "seg")
         (report_file,) = orthanc.files_of(orthanc.series("SR")[0], tmp_path / "sr")
     report, segmentation = pydicom.dcmread(report_file), pydicom.dcmread(seg_file)
     assert report.StudyInstanceUID == segmentation.StudyInstanceUID
     assert segmentation.SOPInstanceUID in str(report)
-    assert story.segment is not None
-    volumes = queue.as_plain(story.segment.result)["volumes_ml"]
+    assert history.segment is not None
+    volumes = queue.as_plain(history.segment.result)["volumes_ml"]
     told = [float(item.value) for item in report.iterall() if item.keyword == "NumericValue"]
     assert sorted(told) == pytest.approx(sorted(volumes.values()), rel=1e-3)

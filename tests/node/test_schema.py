@@ -47,7 +47,7 @@ def test_a_writing_transaction_locks_before_its_first_statement(
     with engine.begin(), pytest.raises(sqlite3.OperationalError, match="locked"):
         other.execute("BEGIN IMMEDIATE")
     other.execute("BEGIN IMMEDIATE")
-    with schema.reading(engine) as connection:  # waits for no writer
+    with schema.read_transaction(engine) as connection:  # waits for no writer
         assert connection.execute(sa.select(schema.jobs)).all() == []
     other.close()
 
@@ -119,14 +119,14 @@ def test_a_database_of_version_1_is_brought_to_the_newest_form(
     assert indexes(engine) != newest
     again = schema.open_database(tmp_path / "a.sqlite")
     assert indexes(again) == newest
-    with schema.reading(again) as connection:
+    with schema.read_transaction(again) as connection:
         assert connection.execute(sa.text("SELECT version FROM schema_version")).scalar() == 2
 
 
 def indexes(engine: sa.Engine) -> set[tuple[str, str]]:
     """Return name and definition of each index, however it is spaced."""
     query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    with schema.reading(engine) as connection:
+    with schema.read_transaction(engine) as connection:
         return {(name, " ".join(sql.split())) for name, sql in connection.execute(sa.text(query))}
 
 
@@ -206,7 +206,7 @@ def test_a_claim_reads_no_more_than_the_index(engine: sa.Engine) -> None:
     for kind, target in ((Kind.SEGMENT, ""), (Kind.DELIVER, "pacs")):
         query = sa.select(_due(kind, target, 5, T0))
         text = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
-        with schema.reading(engine) as connection:
+        with schema.read_transaction(engine) as connection:
             steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
         searches = [step for step in steps if "jobs" in step or "other" in step]
         assert searches

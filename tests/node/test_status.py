@@ -46,7 +46,7 @@ def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) 
     place = engine.url.render_as_string(hide_password=False)
     config = Config(data=DataConfig(dir=tmp_path / "data", database=place))
     queue.heartbeat(engine, "sender", 1, T0)
-    looking = status.look(config.data)
+    looking = status.open_read_only(config.data)
     found = {process.name: process for process in status.snapshot(config, looking, T0).processes}
     looking.dispose()
     assert found["sender"].alive, "its beat must do: it may run on another machine"
@@ -57,7 +57,7 @@ def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) 
 def test_a_database_server_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
     place = f"postgresql+psycopg://nobody@/node?host={tmp_path}"
     with pytest.raises(DatabaseBusy, match="cannot be read"):
-        status.look(DataConfig(dir=tmp_path, database=place))
+        status.open_read_only(DataConfig(dir=tmp_path, database=place))
     with pytest.raises(DatabaseBusy, match="cannot be opened"):
         schema.open_database(place)
 
@@ -105,8 +105,12 @@ def test_the_newest_series_come_last(config: Config) -> None:
     for number in range(5):
         record(engine, series=number)
     seen = status.snapshot(config, engine, T0, series=3)
-    assert [story.arrival.series_uid for story in seen.series] == ["1.2.3.2", "1.2.3.3", "1.2.3.4"]
-    assert {story.ending for story in seen.series} == {Ending.IN_PROGRESS}
+    assert [history.arrival.series_uid for history in seen.series] == [
+        "1.2.3.2",
+        "1.2.3.3",
+        "1.2.3.4",
+    ]
+    assert {history.ending for history in seen.series} == {Ending.IN_PROGRESS}
     assert seen.jobs["segment"]["queued"] == 5
 
 
@@ -119,7 +123,7 @@ def test_low_space_is_said(config: Config) -> None:
 def test_looking_changes_nothing(config: Config) -> None:
     engine = schema.open_configured(config.data)
     record(engine)
-    before = queue.stories(engine), queue.events_of(engine)
+    before = queue.histories(engine), queue.events_of(engine)
     status.snapshot(config, engine, T0)
-    assert (queue.stories(engine), queue.events_of(engine)) == before
+    assert (queue.histories(engine), queue.events_of(engine)) == before
     assert not (config.data.dir / "inbox").exists()

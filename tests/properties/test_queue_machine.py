@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from node import queue, schema
 from node.errors import Cancelled, Defect, LeaseLost, PeerBusy, Unsuitable
-from node.queue import Job, Outdated, Policy, SameWork
+from node.queue import AlreadySuperseded, Job, Policy, SameWork
 from node.states import TRANSITIONS, Ending, IllegalTransition, Kind, State, Transition
 from tests.support.rows import SEGMENTED, SENT, T0, a_delivery, a_segment_job, an_arrival
 
@@ -127,7 +127,7 @@ class QueueMachine(RuleBasedStateMachine):
             (queue.requeue if again else queue.cancel)(self.engine, job_id, self.now)
         except IllegalTransition:
             assert (before.state, transition) not in TRANSITIONS
-        except (SameWork, Outdated):
+        except (SameWork, AlreadySuperseded):
             assert again
         else:
             assert (before.state, transition) in TRANSITIONS
@@ -141,7 +141,7 @@ class QueueMachine(RuleBasedStateMachine):
             queue.resend(self.engine, job_id, self.now)
         except IllegalTransition:
             assert before.state.value in LIVE
-        except (SameWork, Outdated):
+        except (SameWork, AlreadySuperseded):
             assert before.state.value not in LIVE
         else:
             self.done = self.done_still()
@@ -215,11 +215,11 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def every_arrival_has_one_ending(self) -> None:
         live = {j["arrival_id"] for j in self.rows(schema.jobs) if j["state"] in LIVE}
-        for story in queue.stories(self.engine):
-            assert (story.ending is Ending.IN_PROGRESS) == (story.arrival.id in live)
+        for history in queue.histories(self.engine):
+            assert (history.ending is Ending.IN_PROGRESS) == (history.arrival.id in live)
 
     def rows(self, table: sa.Table) -> list[Any]:
-        with schema.reading(self.engine) as connection:
+        with schema.read_transaction(self.engine) as connection:
             return list(connection.execute(sa.select(table).order_by(table.c.id)).mappings())
 
 

@@ -44,7 +44,7 @@ class Site:
         return Sweep(chosen, self.engine, self.inbox, uses(chosen))
 
     def ends(self) -> list[tuple[Ending, str]]:
-        return [(s.ending, s.arrival.code) for s in queue.stories(self.engine)]
+        return [(s.ending, s.arrival.code) for s in queue.histories(self.engine)]
 
     def segment(self, now: float, *targets: str) -> None:
         """Play the segmenter that finishes one job, with a delivery for each target."""

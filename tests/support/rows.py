@@ -19,7 +19,7 @@ from node.queue import (
 from node.states import ArrivalOutcome, Kind
 
 LEASE_S = 30.0
-T0 = 1_700_000_000.0  # when stories begin, Unix seconds
+T0 = 1_700_000_000.0  # when histories begin, Unix seconds
 
 SEGMENTED = SegmentResult(objects=("outbox/x/seg.dcm",), volumes_ml={"Liver": 1.5}, seconds={})
 SENT = DeliverResult(status="SUCCESS", confirmed=True)

@@ -69,20 +69,20 @@ class Node:
     def engine(self) -> sa.Engine:
         return schema.open_configured(load(self.config_file).data)
 
-    def stories(self) -> list[queue.Story]:
+    def histories(self) -> list[queue.SeriesHistory]:
         """Return every arrival with its ending."""
         engine = self.engine
         try:
-            return queue.stories(engine)
+            return queue.histories(engine)
         finally:
             engine.dispose()
 
-    def wait_for_endings(self, count: int, within_s: float = 60.0) -> list[queue.Story]:
+    def wait_for_endings(self, count: int, within_s: float = 60.0) -> list[queue.SeriesHistory]:
         """Wait until `count` arrivals have ended; fail with what there is after `within_s`."""
-        found: list[queue.Story] = []
+        found: list[queue.SeriesHistory] = []
 
         def ended() -> bool:
-            found[:] = self.stories()
+            found[:] = self.histories()
             return len([s for s in found if s.ending is not Ending.IN_PROGRESS]) >= count
 
         wait_until(ended, within_s, lambda: str([s.ending for s in found]))

@@ -207,22 +207,24 @@ def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: P
     peer = Inbox(out / "pacs" / "inbox")
     until = time.monotonic() + LONGEST_S
     while time.monotonic() < until:
-        found = queue.stories(engine, series_uid=made.series_uid)
+        found = queue.histories(engine, series_uid=made.series_uid)
         if found and found[0].ending is not Ending.IN_PROGRESS:
             break
         time.sleep(0.05)
     else:
         message = f"no result for {scene.name} within {LONGEST_S:.0f} s"
         raise TimedOut(message, advice=f"See {out / 'node.log'}.")
-    story = found[0]
-    if story.ending is not Ending.DELIVERED or story.segment is None:
-        reason = story.arrival.reason or (story.segment.reason if story.segment else "")
-        raise Defect(f"{scene.name} ended as {story.ending}: {reason}")
+    history = found[0]
+    if history.ending is not Ending.DELIVERED or history.segment is None:
+        reason = history.arrival.reason or (history.segment.reason if history.segment else "")
+        raise Defect(f"{scene.name} ended as {history.ending}: {reason}")
     arrived = time.time()
     received = [file.path for folder in peer.series_folders() for file in peer.instances(folder)]
     newest = max(received, key=lambda path: path.stat().st_mtime_ns)
     source = series.read(made.files)
-    package = resolve(story.arrival.package, [load_package(p) for p in models_in(config.model.dir)])
+    package = resolve(
+        history.arrival.package, [load_package(p) for p in models_in(config.model.dir)]
+    )
     segments = package.manifest.segments
     labels = seg.read_labels(newest, source)
     seg.verify(newest, source, labels, segments)
@@ -255,6 +257,6 @@ def _say(
         )
         print(f"       SEG      {result.seg_file}")
         print(f"       picture  {result.picture}")
-    print(f"\nthe story: segnode explain --config {config_file} {study_uid}")
+    print(f"\nthe history: segnode explain --config {config_file} {study_uid}")
     for result in results if chosen.open else []:
         webbrowser.open(result.picture.as_uri())

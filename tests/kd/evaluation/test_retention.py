@@ -1,4 +1,4 @@
-"""How long images, results and stories stay; time is an argument."""
+"""How long images, results and histories stay; time is an argument."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Mad
     assert len(folders(site)) == 1
     assert site.prune(T0 + HOUR_S + 48 * HOUR_S + 1) == 1
     assert folders(site) == []
-    assert len(queue.stories(site.engine)) == 1, "the story outlives the images"
+    assert len(queue.histories(site.engine)) == 1, "the history outlives the images"
 
 
 @pytest.mark.parametrize(("code", "days"), [("missing-slice", 14), ("no-rule", 2)])
@@ -65,10 +65,12 @@ def test_a_held_series_waits_for_a_person_as_long_as_failed_ones_are_kept(
     assert site.prune(QUIET + 14 * DAY_S + 1) == 1
     assert folders(site) == []
     site.prune(QUIET + 31 * DAY_S)
-    assert queue.stories(site.engine) == []
+    assert queue.histories(site.engine) == []
 
 
-def test_undecided_late_images_are_never_deleted_with_an_old_story(site: Site, head: Made) -> None:
+def test_undecided_late_images_are_never_deleted_with_an_old_history(
+    site: Site, head: Made
+) -> None:
     receive(site.inbox, head.paths[:-2], T0)
     site.sweep.run(QUIET)
     site.segment(QUIET + 1, "pacs")
@@ -78,7 +80,7 @@ def test_undecided_late_images_are_never_deleted_with_an_old_story(site: Site, h
     assert site.prune(late + 1) == 1, "the result of sixty days ago"
     assert len(folders(site)) == 1
     assert site.sweep.run(late + 61) == 1
-    assert queue.stories(site.engine)[-1].arrival.instances == len(head.paths)
+    assert queue.histories(site.engine)[-1].arrival.instances == len(head.paths)
 
 
 def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
@@ -95,11 +97,11 @@ def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
     site.prune(late + 3 * DAY_S)
     assert folders(site) == []
     assert site.prune(late + 4 * DAY_S) == 0
-    assert queue.stories(site.engine) == []
+    assert queue.histories(site.engine) == []
 
 
 def repeats(site: Site) -> list[tuple[float, str]]:
-    return [(e.at, e.detail) for e in queue.events_of(site.engine) if e.what == "again"]
+    return [(e.at, e.detail) for e in queue.events_of(site.engine) if e.what == "resent"]
 
 
 @pytest.mark.parametrize("days", [1, 10], ids=["before they were deleted", "after"])
@@ -136,7 +138,7 @@ def test_images_without_a_job_that_come_again_can_be_planned_anew(
     receive(site.inbox, paths, QUIET + DAY_S)
     site.sweep.run(QUIET + DAY_S + 5)
     ((_, said),) = repeats(site)
-    assert f"segnode jobs replan {queue.stories(site.engine)[0].arrival.series_uid}" in said
+    assert f"segnode jobs replan {queue.histories(site.engine)[0].arrival.series_uid}" in said
     site.prune(QUIET + 3 * DAY_S - 1)
     assert len(folders(site)) == 1
 
@@ -174,4 +176,4 @@ def test_what_the_listener_turned_away_is_forgotten_in_time(site: Site) -> None:
         site.inbox.note(note, T0 + day * DAY_S)
         upkeep.record_notes(site.engine, site.inbox, T0 + day * DAY_S)
     site.prune(T0 + 31 * DAY_S)
-    assert [event.at for event in queue.remarks(site.engine)] == [T0 + 10 * DAY_S]
+    assert [event.at for event in queue.notes(site.engine)] == [T0 + 10 * DAY_S]

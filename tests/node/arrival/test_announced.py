@@ -23,12 +23,12 @@ def test_fewer_images_than_announced_wait_for_quiet_and_the_story_says_so(
     (waiting,) = site.sweep.waiting(SETTLED)
     assert waiting.why == "7 of 12 announced images; waiting for quiet"
     assert site.sweep.run(QUIET) == 1, "one acquisition may make several series"
-    remarks = [e.detail for e in queue.events_of(site.engine) if e.what == "remark"]
-    assert remarks == ["7 of 12 announced images"]
+    notes = [e.detail for e in queue.events_of(site.engine) if e.what == "note"]
+    assert notes == ["7 of 12 announced images"]
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
     receive(site.inbox, paths[7:], QUIET + 5)
     assert site.sweep.run(QUIET + 7) == 1
-    assert [e.what for e in queue.events_of(site.engine)].count("remark") == 1
+    assert [e.what for e in queue.events_of(site.engine)].count("note") == 1
 
 
 def test_the_first_part_of_a_concatenation_is_no_whole(
@@ -43,5 +43,5 @@ def test_the_first_part_of_a_concatenation_is_no_whole(
     assert site.sweep.run(SETTLED) == 0
     receive(site.inbox, [second], T0 + 3)
     assert site.sweep.run(T0 + 5) == 1
-    (story,) = queue.stories(site.engine)
-    assert (story.ending, story.arrival.instances) == (Ending.IN_PROGRESS, 2)
+    (history,) = queue.histories(site.engine)
+    assert (history.ending, history.arrival.instances) == (Ending.IN_PROGRESS, 2)

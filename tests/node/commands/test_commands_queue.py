@@ -72,7 +72,7 @@ def test_what_is_unknown_ends_with_one(run: Run, stored: tuple[Path, str]) -> No
         assert "Traceback" not in errors
 
 
-def test_explain_tells_the_story(run: Run, stored: tuple[Path, str]) -> None:
+def test_explain_tells_the_history(run: Run, stored: tuple[Path, str]) -> None:
     status, said, _ = run("explain", stored[1], "--config", stored[0])
     assert status == 0
     for part in ("12 MR images from CT01", "rule all: tiny-mr/1.0, size small", "in-progress"):
@@ -197,7 +197,7 @@ def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path
 def test_nothing_that_a_peer_said_moves_the_cursor(run: Run, configured: Path) -> None:
     engine = schema.open_configured(load(configured).data)
     said = "STRANGER\x1b[2J\x1b]0;gone\x07\x9b1A\r\n\u202eend"
-    queue.note(engine, "rejected-association", said, T0, study_uid="1.2.3")
+    queue.add_note(engine, "rejected-association", said, T0, study_uid="1.2.3")
     queue.record_arrival(engine, an_arrival(modality="\x1b[2JOT"), a_segment_job(), T0)
     for command in (["status"], ["explain", "1.2.3"], ["jobs", "list"], ["jobs", "show", 1]):
         shown = run(*command, "--config", configured)[1]

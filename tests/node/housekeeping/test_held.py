@@ -21,9 +21,9 @@ from tests.support.rows import T0
 
 def contents(site: Site) -> list[str]:
     """Return the files that the newest job reads."""
-    story = queue.stories(site.engine)[-1]
-    assert story.segment is not None
-    return list(story.segment.segment_payload().files)
+    history = queue.histories(site.engine)[-1]
+    assert history.segment is not None
+    return list(history.segment.segment_payload().files)
 
 
 @pytest.mark.parametrize(("use", "position"), [(Content.FIRST, 0), (Content.LAST, 1)])
@@ -116,7 +116,7 @@ def test_what_a_person_chose_last_is_sent_though_the_other_was_delivered(
         site.fresh().decide_again(folder, QUIET + at, use)
         site.segment(QUIET + at + 1, "pacs")
         site.deliver(QUIET + at + 2)
-    ends = [(s.arrival.instances, s.ending) for s in queue.stories(site.engine)]
+    ends = [(s.arrival.instances, s.ending) for s in queue.histories(site.engine)]
     assert ends == [(12, Ending.DELIVERED), (13, Ending.HELD), (12, Ending.DELIVERED)]
 
 

@@ -32,11 +32,11 @@ def test_a_complete_series_is_decided_exactly_once(site: Site, head: Made) -> No
     assert site.sweep.run(T0 + 0.5) == 0
     assert site.sweep.run(SETTLED) == 1
     assert [site.sweep.run(SETTLED + n) for n in range(5)] == [0] * 5
-    (story,) = queue.stories(site.engine)
-    assert story.arrival.instances == len(head.paths)
-    assert (story.arrival.caller_ae, story.arrival.modality) == ("CT01", "MR")
-    assert story.segment is not None
-    payload = story.segment.segment_payload()
+    (history,) = queue.histories(site.engine)
+    assert history.arrival.instances == len(head.paths)
+    assert (history.arrival.caller_ae, history.arrival.modality) == ("CT01", "MR")
+    assert history.segment is not None
+    payload = history.segment.segment_payload()
     assert len(payload.files) == len(head.paths)
     assert payload.targets == (Destination(name="pacs"),)
 
@@ -45,11 +45,11 @@ def test_one_enhanced_image_is_a_whole_series(site: Site, head: Made, tmp_path: 
     folder = receive(site.inbox, [enhance(head, tmp_path / "enhanced.dcm")], T0)
     assert site.sweep.run(T0 + 0.5) == 0
     assert site.sweep.run(SETTLED) == 1, "its release says that it is complete"
-    (story,) = queue.stories(site.engine)
-    assert story.arrival.instances == 1
-    assert story.segment is not None
+    (history,) = queue.histories(site.engine)
+    assert history.arrival.instances == 1
+    assert history.segment is not None
     (file,) = site.inbox.instances(folder)
-    assert story.segment.segment_payload().files == (file.path.name,)
+    assert history.segment.segment_payload().files == (file.path.name,)
 
 
 def test_an_enhanced_image_with_a_gap_waits_for_more(site: Site, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_the_same_images_again_change_nothing(site: Site, head: Made) -> None:
     site.sweep.run(SETTLED)
     receive(site.inbox, head.paths[::-1], QUIET, ae="OTHER")
     assert site.sweep.run(QUIET + 100) == 0
-    assert len(queue.stories(site.engine)) == 1
+    assert len(queue.histories(site.engine)) == 1
 
 
 def test_late_images_are_another_arrival_and_supersede_the_waiting_job(
@@ -96,7 +96,7 @@ def test_late_images_are_another_arrival_and_supersede_the_waiting_job(
     receive(site.inbox, head.paths[-2:], QUIET + 10)
     assert site.sweep.run(QUIET + 12) == 0, "late images wait for quiet"
     assert site.sweep.run(QUIET + 71) == 1
-    first, second = queue.stories(site.engine)
+    first, second = queue.histories(site.engine)
     assert [s.arrival.instances for s in (first, second)] == [10, 12]
     assert first.segment is not None
     assert first.segment.code == "superseded"
@@ -135,9 +135,9 @@ def test_every_bad_geometry_ends_refused_by_its_name(site: Site, tmp_path: Path,
 def test_nothing_matches_and_the_reason_is_recorded(site: Site, tmp_path: Path) -> None:
     receive(site.inbox, make(tmp_path / "ct", Phantom(modality="CT")).paths, T0)
     site.sweep.run(QUIET)
-    (story,) = queue.stories(site.engine)
-    assert (story.ending, story.arrival.code) == (Ending.NO_RULE, "no-rule")
-    assert "modality is CT, not MR" in story.arrival.reason
+    (history,) = queue.histories(site.engine)
+    assert (history.ending, history.arrival.code) == (Ending.NO_RULE, "no-rule")
+    assert "modality is CT, not MR" in history.arrival.reason
 
 
 def test_a_defect_in_one_series_holds_that_one_and_no_other(site: Site, tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_new_rules_decide_again_only_what_has_no_job(site: Site, tmp_path: Path)
     text = RULES.replace("modality: MR", "modality: CT").replace("use: tiny-mr", "use: none")
     config = load_text(text.replace(", send_to: [pacs]", ""), base=site.config.model.dir.parent)
     assert site.fresh(config).decide_again(folder, QUIET + 5) is not None
-    (story,) = queue.stories(site.engine)
-    assert (story.arrival.code, story.arrival.planned_at) == ("rule-says-none", QUIET + 5)
+    (history,) = queue.histories(site.engine)
+    assert (history.arrival.code, history.arrival.planned_at) == ("rule-says-none", QUIET + 5)
 
 
 def test_deciding_again_leaves_a_job_alone(site: Site, head: Made) -> None:
@@ -249,22 +249,22 @@ def test_notes_are_recorded_and_then_dropped(site: Site) -> None:
         site.inbox.note(note, T0)
     upkeep.record_notes(site.engine, site.inbox, T0 + 5)
     upkeep.record_notes(site.engine, site.inbox, T0 + 6)
-    (event,) = queue.remarks(site.engine)
+    (event,) = queue.notes(site.engine)
     assert event.what == "rejected-association"
     assert event.detail == "STRANGER may not send (3 times) Add it."
     assert event.at == T0
     assert site.inbox.read_notes() == []
 
 
-def test_a_note_about_a_series_is_a_line_of_its_story(site: Site, head: Made) -> None:
+def test_a_note_about_a_series_is_a_line_of_its_history(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
-    (story,) = queue.stories(site.engine)
+    (history,) = queue.histories(site.engine)
     site.inbox.note(
-        Note(kind="rejected-instance", message="too large", study=story.arrival.study_uid), T0 + 9
+        Note(kind="rejected-instance", message="too large", study=history.arrival.study_uid), T0 + 9
     )
     upkeep.record_notes(site.engine, site.inbox, T0 + 10)
-    told = queue.events_of(site.engine, study_uid=story.arrival.study_uid)
+    told = queue.events_of(site.engine, study_uid=history.arrival.study_uid)
     assert told[-1].what == "rejected-instance"
 
 
@@ -293,7 +293,7 @@ def test_the_loop_calls_everything_and_stops(site: Site, head: Made) -> None:
     loop.start()
     try:
         wait_until(
-            lambda: bool(queue.stories(site.engine) and queue.remarks(site.engine)),
+            lambda: bool(queue.histories(site.engine) and queue.notes(site.engine)),
             20,
             lambda: "the loop did not sweep",
         )

@@ -45,7 +45,7 @@ def test_images_of_the_same_tick_are_seen_before_the_decision(site: Site, head: 
     assert site.sweep.run(T0 + 0.5) == 0
     receive_unseen(site, head.paths[-2:], folder)
     assert site.sweep.run(SETTLED) == 1
-    assert [story.arrival.instances for story in queue.stories(site.engine)] == [12]
+    assert [history.arrival.instances for history in queue.histories(site.engine)] == [12]
 
 
 def test_images_of_the_same_tick_are_seen_soon_after_the_decision(site: Site, head: Made) -> None:
@@ -54,7 +54,7 @@ def test_images_of_the_same_tick_are_seen_soon_after_the_decision(site: Site, he
     receive_unseen(site, head.paths[-2:], folder)
     assert site.sweep.run(T0 + 1 + TICK_S) == 0, "late images wait for quiet"
     assert site.sweep.run(QUIET) == 1
-    assert [story.arrival.instances for story in queue.stories(site.engine)] == [10, 12]
+    assert [history.arrival.instances for history in queue.histories(site.engine)] == [10, 12]
 
 
 def test_images_that_no_clock_shows_are_found_some_time(site: Site, head: Made) -> None:
@@ -63,7 +63,7 @@ def test_images_that_no_clock_shows_are_found_some_time(site: Site, head: Made) 
     receive_unseen(site, head.paths[-2:], folder)
     assert site.sweep.run(QUIET + 1) == 0
     assert site.sweep.run(QUIET + RECHECK_S) == 1
-    assert [story.arrival.instances for story in queue.stories(site.engine)] == [10, 12]
+    assert [history.arrival.instances for history in queue.histories(site.engine)] == [10, 12]
 
 
 def test_a_clock_of_the_disk_that_runs_ahead_makes_no_haste(site: Site, head: Made) -> None:
@@ -83,7 +83,7 @@ def test_a_disk_in_trouble_decides_nothing_and_is_asked_again(
     content = put_trouble(folder, image)
     for second in range(120):
         assert site.sweep.run(QUIET + second) == 0
-    assert queue.stories(site.engine) == []
+    assert queue.histories(site.engine) == []
     assert 5 < len(caplog.records) < 12, "ever more rarely"
     assert "Input/output error" in caplog.records[0].message
     (waiting,) = site.sweep.waiting(QUIET + 120)
@@ -118,8 +118,8 @@ def test_a_lost_marker_does_not_lose_the_caller(site: Site, head: Made, lost: st
     text = RULES.replace("modality: MR", "caller: MR01")
     sweep = site.fresh(load_text(text, base=site.config.model.dir.parent))
     assert sweep.run(QUIET) == 1
-    (story,) = queue.stories(site.engine)
-    assert (story.ending, story.arrival.caller_ae) == (Ending.IN_PROGRESS, "MR01")
+    (history,) = queue.histories(site.engine)
+    assert (history.ending, history.arrival.caller_ae) == (Ending.IN_PROGRESS, "MR01")
 
 
 def test_two_senders_in_the_files_are_no_caller(site: Site, head: Made) -> None:
@@ -129,5 +129,5 @@ def test_two_senders_in_the_files_are_no_caller(site: Site, head: Made) -> None:
         marker.unlink()
     os.utime(folder.path, (T0, T0))
     assert site.sweep.run(QUIET) == 1
-    (story,) = queue.stories(site.engine)
-    assert story.arrival.caller_ae == ""
+    (history,) = queue.histories(site.engine)
+    assert history.arrival.caller_ae == ""

@@ -42,10 +42,10 @@ def test_an_arrival_without_a_job_keeps_the_reason(engine: sa.Engine) -> None:
         advice="Resend.",
     )
     assert queue.record_arrival(engine, arrival, None, T0).job_id is None
-    (story,) = queue.stories(engine, study_uid="1.2.3")
-    assert story.ending is Ending.UNSUITABLE
-    assert story.ended_at == T0
-    assert (story.arrival.code, story.arrival.reason) == ("missing-slice", "slice 3 is missing")
+    (history,) = queue.histories(engine, study_uid="1.2.3")
+    assert history.ending is Ending.UNSUITABLE
+    assert history.ended_at == T0
+    assert (history.arrival.code, history.arrival.reason) == ("missing-slice", "slice 3 is missing")
     assert queue.events_of(engine)[-1].detail == "slice 3 is missing Resend."
 
 
@@ -54,7 +54,7 @@ def test_late_images_supersede_a_job_that_waits(engine: sa.Engine) -> None:
     ended = queue.get(engine, old)
     assert (ended.code, ended.reason) == ("superseded", "a newer job was made for the same series")
     assert queue.get(engine, new).state is State.QUEUED
-    assert [s.ending for s in queue.stories(engine)] == [Ending.SUPERSEDED, Ending.IN_PROGRESS]
+    assert [s.ending for s in queue.histories(engine)] == [Ending.SUPERSEDED, Ending.IN_PROGRESS]
 
 
 def test_late_images_leave_a_job_that_runs_and_wait_for_it(engine: sa.Engine) -> None:
@@ -71,7 +71,7 @@ def test_late_images_that_get_no_job_leave_the_waiting_one_alone(engine: sa.Engi
     held = an_arrival(inputs="b", outcome=ArrivalOutcome.HELD, code="conflicting-instances")
     queue.record_arrival(engine, held, None, T0 + 1)
     assert queue.get(engine, old).state is State.QUEUED
-    assert [s.ending for s in queue.stories(engine)] == [Ending.IN_PROGRESS, Ending.HELD]
+    assert [s.ending for s in queue.histories(engine)] == [Ending.IN_PROGRESS, Ending.HELD]
 
 
 def test_another_series_is_not_superseded(engine: sa.Engine) -> None:
@@ -87,16 +87,18 @@ def test_the_same_work_of_another_arrival_is_not_queued_again(engine: sa.Engine)
     assert found.is_new
     assert found.job_id == job_id
     queue.finish_segment(engine, claim(engine), SEGMENTED, [], T0 + 2)
-    assert {s.ending for s in queue.stories(engine)} == {Ending.DELIVERED}
+    assert {s.ending for s in queue.histories(engine)} == {Ending.DELIVERED}
 
 
 def test_a_decision_without_a_job_can_be_taken_again(engine: sa.Engine) -> None:
     no_rule = an_arrival(outcome=ArrivalOutcome.NO_RULE, code="no-rule")
     first = queue.record_arrival(engine, no_rule, None, T0)
-    again = queue.decide_again(engine, an_arrival(), a_segment_job(), T0 + 9)
+    again = queue.replan_arrival(engine, an_arrival(), a_segment_job(), T0 + 9)
     assert again.arrival_id == first.arrival_id
     assert again.job_id is not None
-    third = queue.decide_again(engine, no_rule, None, T0 + 10)  # it has a job now: nothing changes
+    third = queue.replan_arrival(
+        engine, no_rule, None, T0 + 10
+    )  # it has a job now: nothing changes
     assert third == (first.arrival_id, again.job_id, False)
 
 
@@ -138,7 +140,7 @@ def test_a_segmentation_ends_with_its_deliveries_in_one_step(engine: sa.Engine) 
         ("pacs", job_id, State.QUEUED),
         ("viewer", job_id, State.QUEUED),
     ]
-    assert queue.targets_waited_for(engine) == {"pacs", "viewer"}
+    assert queue.targets_with_queued_deliveries(engine) == {"pacs", "viewer"}
     assert told(engine, job_id) == ["queued", "claim", "finish"]
 
 
@@ -147,13 +149,13 @@ def test_a_series_is_delivered_when_its_last_delivery_is(engine: sa.Engine) -> N
     wanted = [a_delivery("pacs"), a_delivery("viewer")]
     queue.finish_segment(engine, claim(engine), SEGMENTED, wanted, T0 + 2)
     for now, target in ((T0 + 3, "pacs"), (T0 + 4, "viewer")):
-        assert queue.stories(engine)[0].ending is Ending.IN_PROGRESS
-        assert queue.stories(engine)[0].ended_at is None
+        assert queue.histories(engine)[0].ending is Ending.IN_PROGRESS
+        assert queue.histories(engine)[0].ended_at is None
         job = queue.claim(engine, Kind.DELIVER, "s", now, LEASE_S, target)
         assert job is not None
         queue.finish_delivery(engine, job, SENT, now)
-    (story,) = queue.stories(engine)
-    assert (story.ending, story.ended_at) == (Ending.DELIVERED, T0 + 4)
+    (history,) = queue.histories(engine)
+    assert (history.ending, history.ended_at) == (Ending.DELIVERED, T0 + 4)
 
 
 Act = Callable[[sa.Engine, Job], object]

@@ -44,7 +44,7 @@ def test_no_job_is_claimed_twice_by_several_processes(tmp_path: Path) -> None:
     assert set(claimed.values()) == {1}
     counts = queue.counts(engine)
     assert counts[Kind.SEGMENT, State.DONE] == counts[Kind.DELIVER, State.QUEUED] == JOBS
-    with schema.reading(engine) as connection:
+    with schema.read_transaction(engine) as connection:
         events = connection.execute(
             sa.select(schema.events.c.what, sa.func.count()).group_by(schema.events.c.what)
         )

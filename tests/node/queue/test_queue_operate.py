@@ -116,9 +116,9 @@ def test_a_heartbeat_replaces_the_last_one(engine: sa.Engine) -> None:
     assert (beat.pid, beat.at, beat.detail) == (2, T0 + 1, "")
 
 
-def test_a_note_joins_the_story(engine: sa.Engine) -> None:
+def test_a_note_joins_the_history(engine: sa.Engine) -> None:
     record(engine)
-    queue.note(engine, "pruned", "12 images", T0 + 9, study_uid="1.2.3", series_uid="1.2.3.1")
+    queue.add_note(engine, "pruned", "12 images", T0 + 9, study_uid="1.2.3", series_uid="1.2.3.1")
     assert queue.events_of(engine, study_uid="1.2.3")[-1].what == "pruned"
 
 
@@ -129,9 +129,9 @@ def test_only_whole_stories_that_ended_are_forgotten(engine: sa.Engine) -> None:
     queue.fail(engine, claim(engine), Defect("x"), T0)
     refused = an_arrival(3, outcome=ArrivalOutcome.UNSUITABLE, code="x")
     queue.record_arrival(engine, refused, None, T0)
-    assert queue.forget(engine, T0) == 0
-    assert queue.forget(engine, T0 + 1) == 2
-    assert [s.arrival.series_key for s in queue.stories(engine)] == ["series-1"]  # not delivered
+    assert queue.purge_arrivals(engine, T0) == 0
+    assert queue.purge_arrivals(engine, T0 + 1) == 2
+    assert [s.arrival.series_key for s in queue.histories(engine)] == ["series-1"]  # not delivered
     assert {event.arrival_id for event in queue.events_of(engine)} == {1}
 
 
@@ -140,27 +140,27 @@ def test_an_arrival_whose_job_another_needs_is_forgotten_after_it(engine: sa.Eng
     again = an_arrival(series_key="elsewhere")
     queue.record_arrival(engine, again, a_segment_job(), T0 + 50)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [], T0 + 60)
-    assert queue.forget(engine, T0 + 1) == 0
-    assert queue.forget(engine, T0 + 90) == 1
-    assert queue.forget(engine, T0 + 90) == 1
+    assert queue.purge_arrivals(engine, T0 + 1) == 0
+    assert queue.purge_arrivals(engine, T0 + 90) == 1
+    assert queue.purge_arrivals(engine, T0 + 90) == 1
     assert queue.list_jobs(engine) == []
 
 
 def test_remarks_that_belong_to_no_story_are_forgotten_by_their_age(engine: sa.Engine) -> None:
     for number in range(5):
-        queue.note(engine, "rejected-association", "STRANGER may not send", T0 + number)
-    queue.note(engine, "rejected-instance", "truncated", T0, study_uid="1.2.9")
-    assert queue.forget_remarks(engine, T0) == 0
-    assert queue.forget_remarks(engine, T0 + 3, limit=2) == 2
-    assert queue.forget_remarks(engine, T0 + 3) == 2
-    assert [event.at for event in queue.remarks(engine)] == [T0 + 3, T0 + 4]
+        queue.add_note(engine, "rejected-association", "STRANGER may not send", T0 + number)
+    queue.add_note(engine, "rejected-instance", "truncated", T0, study_uid="1.2.9")
+    assert queue.purge_notes(engine, T0) == 0
+    assert queue.purge_notes(engine, T0 + 3, limit=2) == 2
+    assert queue.purge_notes(engine, T0 + 3) == 2
+    assert [event.at for event in queue.notes(engine)] == [T0 + 3, T0 + 4]
 
 
-def test_a_remark_about_a_study_goes_with_its_story(engine: sa.Engine) -> None:
+def test_a_remark_about_a_study_goes_with_its_history(engine: sa.Engine) -> None:
     record(engine)
-    queue.note(engine, "rejected-instance", "truncated", T0 - 5, study_uid="1.2.3")
-    assert queue.forget_remarks(engine, T0 + 9) == 0, "its job waits"
+    queue.add_note(engine, "rejected-instance", "truncated", T0 - 5, study_uid="1.2.3")
+    assert queue.purge_notes(engine, T0 + 9) == 0, "its job waits"
     queue.fail(engine, claim(engine), Defect("x"), T0 + 2)
-    assert queue.forget(engine, T0 + 9) == 1
-    assert queue.forget_remarks(engine, T0 + 9) == 1
+    assert queue.purge_arrivals(engine, T0 + 9) == 1
+    assert queue.purge_notes(engine, T0 + 9) == 1
     assert queue.events_of(engine) == []

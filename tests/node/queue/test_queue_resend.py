@@ -6,12 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from node import queue, schema
-from node.commands.again import NothingFound, resend
+from node.commands.replan import NothingFound, resend
 from node.config import load
 from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.package import uses
-from node.queue import Job, Outdated
+from node.queue import AlreadySuperseded, Job
 from node.states import Ending, IllegalTransition, Kind, State
 from tests.support.commanding import Run
 from tests.support.delivering import an_object
@@ -44,12 +44,12 @@ def test_a_segmentation_makes_its_objects_again_and_sends_the_same_ones(engine: 
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
     first = deliver(engine, T0 + 3)
     queue.resend(engine, job_id, T0 + 9)
-    assert queue.stories(engine)[0].ending is Ending.IN_PROGRESS
+    assert queue.histories(engine)[0].ending is Ending.IN_PROGRESS
     other = a_delivery(sha256="1" * 64)  # as another version of the node writes it
     (made,) = queue.finish_segment(engine, claim(engine, now=T0 + 10), SEGMENTED, [other], T0 + 11)
     assert (made.id, made.state) == (first.id, State.QUEUED)
     assert deliver(engine, T0 + 12).deliver_payload().sha256 == "1" * 64
-    assert queue.stories(engine)[0].ending is Ending.DELIVERED
+    assert queue.histories(engine)[0].ending is Ending.DELIVERED
 
 
 def test_an_older_result_is_not_sent_again_after_a_newer_one(engine: sa.Engine) -> None:
@@ -58,7 +58,7 @@ def test_an_older_result_is_not_sent_again_after_a_newer_one(engine: sa.Engine) 
     older = deliver(engine, T0 + 3)
     record(engine, inputs="b")
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 4)
-    with pytest.raises(Outdated):
+    with pytest.raises(AlreadySuperseded):
         queue.resend(engine, older.id, T0 + 5)
 
 
@@ -81,7 +81,7 @@ def test_the_command_sends_again_what_is_there_and_makes_again_what_is_not(
         file.path.rename(file.path.with_suffix(".gone"))
     with pytest.raises(NothingFound, match="12 of the 12 images"):
         resend(config, engine, job.id, T0 + 105)
-    assert queue.stories(engine)[0].ending is Ending.DELIVERED, "nothing was changed"
+    assert queue.histories(engine)[0].ending is Ending.DELIVERED, "nothing was changed"
     for path in folder.path.glob("*.gone"):
         path.rename(path.with_suffix(".dcm"))
     status, said, _ = run("jobs", "resend", job.id, *options)

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from node import queue
 from node.errors import PeerBusy
-from node.queue import Job, Outdated, Policy
+from node.queue import AlreadySuperseded, Job, Policy
 from node.states import Ending, Kind, State
 from tests.support.rows import (
     LEASE_S,
@@ -92,7 +92,7 @@ def test_a_waiting_delivery_of_fewer_images_gives_way_to_the_newer_result(
     assert next_one.id == whole.id
     queue.finish_delivery(engine, next_one, SENT, T0 + 1001)
     assert sent_from(engine, T0 + 5000) is None
-    assert [s.ending for s in queue.stories(engine)] == [Ending.SUPERSEDED, Ending.DELIVERED]
+    assert [s.ending for s in queue.histories(engine)] == [Ending.SUPERSEDED, Ending.DELIVERED]
 
 
 def test_a_target_that_gets_nothing_newer_still_gets_the_older_result(engine: sa.Engine) -> None:
@@ -156,7 +156,7 @@ def test_an_operator_cannot_send_an_older_result_after_a_newer_one(engine: sa.En
     (older,) = segment(engine, T0 + 1, "pacs")
     record(engine, inputs="b")
     segment(engine, T0 + 2, "pacs")
-    with pytest.raises(Outdated, match="newer result"):
+    with pytest.raises(AlreadySuperseded, match="newer result"):
         queue.requeue(engine, older.id, T0 + 3)
 
 

@@ -126,9 +126,9 @@ def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
     again = [forwarded(path, tmp_path / "f", syntax) for path in head.paths]
     receive(site.inbox, again, T0 + 5, ae="ARCHIVE")
     sweep(site, folder, QUIET)
-    (story,) = queue.stories(site.engine)
-    assert story.segment is not None
-    assert story.segment.state is State.QUEUED
+    (history,) = queue.histories(site.engine)
+    assert history.segment is not None
+    assert history.segment.state is State.QUEUED
     assert kept(site, folder) == first, "the job names these files"
     assert len(list(folder.path.glob("*.same"))) == len(head.paths), "the copies are kept"
     assert site.fresh().run(QUIET + 9) == 0
@@ -147,9 +147,9 @@ def test_a_series_received_in_two_encodings_at_once_is_planned_from_the_first_fi
     first = kept(site, folder)
     receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 1)
     sweep(site, folder, QUIET + 20)
-    (story,) = queue.stories(site.engine)
-    assert story.segment is not None
-    named = set(story.segment.segment_payload().files)
+    (history,) = queue.histories(site.engine)
+    assert history.segment is not None
+    named = set(history.segment.segment_payload().files)
     assert len(named) == len(head.paths)
     assert first < named
 
@@ -163,7 +163,7 @@ def test_one_copy_that_differs_holds_the_series_and_leaves_the_job_alone(
     copies.append(forwarded(head.paths[-1], tmp_path / "f", PatientID="SOMEBODY-ELSE"))
     receive(site.inbox, copies, T0 + 5, ae="ARCHIVE")
     sweep(site, folder, QUIET + 20)
-    planned, held = queue.stories(site.engine)
+    planned, held = queue.histories(site.engine)
     assert held.ending is Ending.HELD
     assert held.arrival.instances == len(head.paths) + 1
     assert planned.segment is not None
@@ -182,7 +182,7 @@ def test_a_forwarded_image_received_after_a_wrong_one_is_the_last(
     sweep(site, folder, QUIET + 20)
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
     site.fresh().decide_again(folder, QUIET + 30, Content.LAST)
-    planned = queue.stories(site.engine)[-1]
+    planned = queue.histories(site.engine)[-1]
     assert planned.segment is not None
     assert set(planned.segment.segment_payload().files) == right
 

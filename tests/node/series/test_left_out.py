@@ -27,4 +27,4 @@ def test_a_screenshot_listed_first_or_last_does_not_change_the_rule(
     assert site.inbox.instances(folder)[at].sop_key == sop_key(candidates[at])
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
-    assert queue.stories(site.engine)[0].arrival.modality == "MR"
+    assert queue.histories(site.engine)[0].arrival.modality == "MR"

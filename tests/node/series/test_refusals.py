@@ -113,9 +113,9 @@ def explained(
             studies[name] = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
             receive(inbox, made.paths, time.time())
         wait_until(
-            lambda: len(queue.stories(engine)) == len(UNSUITABLE),
+            lambda: len(queue.histories(engine)) == len(UNSUITABLE),
             120,
-            lambda: f"{len(queue.stories(engine))} of {len(UNSUITABLE)} are decided",
+            lambda: f"{len(queue.histories(engine))} of {len(UNSUITABLE)} are decided",
         )
     finally:
         stop.set()
@@ -131,12 +131,12 @@ def test_an_unsuitable_series_is_explained_with_code_reason_and_advice(
     expected = UNSUITABLE[name]
     status, output, errors = run("explain", studies[name], "--config", file, "--json")
     assert (status, errors) == (0, "")
-    (story,) = json.loads(output)["series"]
-    arrival = story["arrival"]
-    assert (story["ending"], arrival["code"]) == ("unsuitable", expected.code)
+    (history,) = json.loads(output)["series"]
+    arrival = history["arrival"]
+    assert (history["ending"], arrival["code"]) == ("unsuitable", expected.code)
     assert expected.reason in arrival["reason"]
     assert expected.advice in arrival["advice"]
-    assert story["segment"] is None, "no job was made"
+    assert history["segment"] is None, "no job was made"
     assert CANARY.split("^")[0] not in output
     shown = run("explain", studies[name], "--config", file)[1]
     assert expected.reason in shown

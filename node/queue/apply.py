@@ -58,7 +58,7 @@ def error_values(error: NodeError) -> dict[str, Any]:
 
 
 def tell(connection: sa.Connection, job: Job, what: str, now: float, detail: str = "") -> None:
-    """Add one line to the story of a job's series."""
+    """Add one line to the history of a job's series."""
     connection.execute(
         sa.insert(schema.events).values(
             at=now,
@@ -73,7 +73,7 @@ def tell(connection: sa.Connection, job: Job, what: str, now: float, detail: str
 
 
 def insert_job(connection: sa.Connection, kind: Kind, now: float, values: dict[str, Any]) -> Job:
-    """Add a queued job and the first line of its story."""
+    """Add a queued job and the first line of its history."""
     fresh: dict[str, Any] = {
         "kind": kind.value,
         "state": State.QUEUED.value,

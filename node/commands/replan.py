@@ -47,10 +47,10 @@ def replan(
 def _note_choice(
     engine: sa.Engine, record: SeriesRecord, content: housekeeping.Content | None, now: float
 ) -> None:
-    """Tell in the story that a person, not the node, said which images are right."""
+    """Tell in the history that a person, not the node, said which images are right."""
     if content is not None:
         detail = f"by an operator, with what came {content} of each instance"
-        queue.note(
+        queue.add_note(
             engine, "replan", detail, now, study_uid=record.study, series_uid=record.series
         )  # fmt: skip
 
@@ -74,7 +74,7 @@ def resend(config: Config, engine: sa.Engine, job_id: int, now: float) -> Job:
     source = job.segment_payload()
     folder = config.data.dir / "inbox" / "series" / source.series_key
     absent = sum(not (folder / name).is_file() for name in source.files)
-    if absent:  # found out now: it would end the story of a result that was delivered as failed
+    if absent:  # found out now: it would end the history of a result that was delivered as failed
         message = f"{absent} of the {len(source.files)} images are no longer in the inbox"
         advice = f"Send the series again, then `segnode jobs resend {job_id}`."
         raise NothingFound(message, advice=advice)

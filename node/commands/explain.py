@@ -1,26 +1,26 @@
-"""The story of one series, as `segnode explain` tells it."""
+"""The history of one series, as `segnode explain` tells it."""
 
 from node import queue
 from node.commands.options import say
 
 
-def print_story(story: queue.Story) -> None:
+def print_history(history: queue.SeriesHistory) -> None:
     """Print what came, what was decided and found, and how it ended."""
-    arrival = story.arrival
+    arrival = history.arrival
     say(f"series {arrival.series_uid}")
     images = f"{arrival.modality} images".lstrip()
     say(f"  {arrival.instances} {images} from {arrival.caller_ae or 'unknown'}")
     if arrival.rule:
         model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
         say(f"  rule {arrival.rule}{model}")
-        _print_choice(story)
-    say(f"  ended as {story.ending.value}", end="")
-    say(f": {because(story)}" if because(story) else "")
-    advice = arrival.advice or next((j.advice for j in story.deliveries if j.advice), "")
+        _print_choice(history)
+    say(f"  ended as {history.ending.value}", end="")
+    say(f": {because(history)}" if because(history) else "")
+    advice = arrival.advice or next((j.advice for j in history.deliveries if j.advice), "")
     if advice:
         say(f"  {advice}")
-    if story.segment is not None and story.segment.result:
-        result = queue.as_plain(story.segment.result)
+    if history.segment is not None and history.segment.result:
+        result = queue.as_plain(history.segment.result)
         for label, volume in result.get("volumes_ml", {}).items():
             say(f"  {label}: {volume:.2f} ml")
         for text in (*result.get("dropped", ()), *result.get("repairs", ())):
@@ -30,21 +30,21 @@ def print_story(story: queue.Story) -> None:
     say()
 
 
-def _print_choice(story: queue.Story) -> None:
+def _print_choice(history: queue.SeriesHistory) -> None:
     """Say why this size and engine were planned, and which engine ran."""
-    if story.segment is None:
+    if history.segment is None:
         return
-    why = queue.as_plain(story.segment.payload).get("why", "")
-    ran = queue.as_plain(story.segment.result).get("engine", "")
+    why = queue.as_plain(history.segment.payload).get("why", "")
+    ran = queue.as_plain(history.segment.result).get("engine", "")
     if why:
         say(f"  chosen: {why}")
     if ran:
         say(f"  computed by {ran}")
 
 
-def because(story: queue.Story) -> str:
+def because(history: queue.SeriesHistory) -> str:
     """Return why it ended as it did, or why it goes on; empty where all is well."""
-    if story.arrival.reason:
-        return story.arrival.reason
-    jobs = [job for job in (story.segment, *story.deliveries) if job is not None]
+    if history.arrival.reason:
+        return history.arrival.reason
+    jobs = [job for job in (history.segment, *history.deliveries) if job is not None]
     return next((job.reason for job in reversed(jobs) if job.reason), "")
