@@ -9,6 +9,7 @@ These are not the node's errors: nothing here decides what happens to a job.
     ├── BadCheckpoint   a checkpoint that is damaged or belongs to another training
     ├── Diverged        the loss is no number any more; the last checkpoint is intact
     ├── BadTeacher      an nnU-Net results folder that cannot be taken over
+    ├── BadRecord       a report or another record that is damaged or of another format
     └── GateFailed      a measured number is outside what the recipe demands of a release
 """
 
@@ -45,6 +46,10 @@ class Diverged(KdError):
 
 class BadTeacher(KdError):
     """An nnU-Net results folder cannot be taken over as a teacher."""
+
+
+class BadRecord(KdError):
+    """A report or another record is damaged or of another format."""
 
 
 class GateFailed(KdError):

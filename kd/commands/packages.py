@@ -1,7 +1,6 @@
 """`kd validate` and `kd release`: packages measured, and packages made."""
 
 import argparse
-import json
 import subprocess
 import time
 from collections.abc import Sequence
@@ -14,13 +13,19 @@ from kd.data.cases import Pair, names_of, pairs_in, read_cases, read_pairs
 from kd.data.external import read_external
 from kd.data.ids import Ids, read_ids
 from kd.errors import BadRecipe
+from kd.evaluation.scores import Score, rows
+from kd.evaluation.summary import report_of
 from kd.evaluation.unlabelled import read_unlabelled
-from kd.evaluation.validate import Score, Validation, report_of, rows, validate
+from kd.evaluation.validate import Validation, validate
+from kd.recipe.choices import Gates
 from kd.recipe.read import TEACHER, Recipe, read_recipe
-from kd.release import card, plots
+from kd.records import Report, encode_report
+from kd.release import plots
 from kd.release.command import noted
-from kd.release.release import Others, release
-from kd.release.runs import Order
+from kd.release.pages import REPORT, packaged_recipe, rewrite_pages
+from kd.release.release import OtherImages, release
+from kd.release.runs import ReleaseOrder
+from kd.release.validation_page import evaluation_page
 from kd.training.runs import released_runs
 from node.package import SIZE_NAMES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
@@ -48,7 +53,7 @@ def add_to(commands: Commands) -> None:
     test.add_argument("--size", action="append", help="only this size; may be repeated")
     test.add_argument("--threads", type=int, default=1, help="default: 1")
     test.add_argument(
-        "--out", type=Path, help="folder for report.json, cases.csv, card.md and pictures"
+        "--out", type=Path, help="folder for report.json, cases.csv, validation.md and pictures"
     )
     test.add_argument("--json", action="store_true", help="the report as JSON on the output")
     test.set_defaults(run_command=_validate)
@@ -78,6 +83,12 @@ def add_to(commands: Commands) -> None:
     out.add_argument("--json", action="store_true", help="the report as JSON on the output")
     out.set_defaults(run_command=_release)
 
+    pages = commands.add_parser(
+        "card", help="write card.md, validation.md and their pictures of a package again"
+    )
+    pages.add_argument("package", type=Path, help="folder of the package; its digest changes")
+    pages.set_defaults(run_command=_card)
+
 
 def _validate(chosen: argparse.Namespace) -> int:
     package = load(chosen.package)
@@ -88,17 +99,17 @@ def _validate(chosen: argparse.Namespace) -> int:
     found = validate(
         package, pairs, sizes, segments=manifest.segments, threads=chosen.threads, say=say
     )
-    report = report_of(manifest, found)
+    report = report_of(manifest, found.scores, found.costs)
     if chosen.out is not None:
-        _write(chosen.out, package, manifest, pairs, found)
+        _write(chosen.out, package, manifest, pairs, found, report)
     if chosen.json:
-        show(json.dumps(report))
+        show(msgspec.json.encode(report).decode())
         return EXIT_OK
-    for size, said in report["sizes"].items():
+    for size, one in report.sizes.items():
+        cost = found.costs[size]
         show(
-            f"{size}: Dice {said['dice']['mean']:.4f}, surface Dice {said['nsd']['mean']:.4f}, "
-            f"HD95 {said['hd95_mm']['mean']:.2f} mm, {said['seconds']:.2f} s, "
-            f"{said['peak_mb']:.0f} MB"
+            f"{size}: Dice {one.dice.mean:.4f}, surface Dice {one.nsd.mean:.4f}, "
+            f"HD95 {one.hd95_mm.mean:.2f} mm, {cost.seconds:.2f} s, {cost.peak_mb:.0f} MB"
         )
     return EXIT_OK
 
@@ -109,29 +120,29 @@ def _pairs(chosen: argparse.Namespace, package: Package, ids: Ids | None) -> lis
     if chosen.data is None:
         message = "nothing to validate on"
         raise BadRecipe(message, advice="Give --data, or --images and --labels")
-    try:
-        recipe = msgspec.convert(package.manifest.provenance.training["recipe"], Recipe)
-    except (KeyError, msgspec.ValidationError) as exc:
-        message = f"package {package.name} holds no recipe that this version reads"
-        raise BadRecipe(message, advice="Give --images and --labels") from exc
+    recipe = packaged_recipe(package.manifest)
     names = names_of(recipe, chosen.data, chosen.split or recipe.data.test)
     return read_pairs(recipe, chosen.data, names)
 
 
 def _write(
-    out: Path, package: Package, manifest: Manifest, pairs: list[Pair], found: Validation
+    out: Path,
+    package: Package,
+    manifest: Manifest,
+    pairs: list[Pair],
+    found: Validation,
+    report: Report,
 ) -> None:
     """Write report, table, page and plots, and the worst cases of each size as pictures."""
     out.mkdir(parents=True, exist_ok=True)
-    report = report_of(manifest, found)
+    (out / REPORT).write_bytes(encode_report(report))
     texts = {
-        "report.json": json.dumps(report, indent=2) + "\n",
-        "cases.csv": "\n".join(rows(manifest, found.scores)) + "\n",
+        "cases.csv": "\n".join(rows(manifest, found.scores.items())) + "\n",
         "accuracy.svg": plots.accuracy_against_latency(report),
     }
     if TEACHER in found.scores and len(found.scores) > 1:
         texts["differences.svg"] = plots.differences(plots.AGAINST_TEACHER, found.gaps())
-    title = "Worst cases: image, reference, found"
+    title = "Worst cases: image, reference labels, detected labels"
     pictures: dict[str, list[str]] = {"Accuracy against latency": ["accuracy.svg"], title: []}
     by_name = {pair.name: pair for pair in pairs}
     for size, scores in found.scores.items():
@@ -140,9 +151,9 @@ def _write(
             pair = by_name[score.case]
             labels = segment(pair.image, package, student).labels
             name = f"worst_{size}_{score.case}.png"
-            plots.overlay(pair.image, pair.labels, labels, manifest.segments, out / name)
+            plots.overlay(pair.image, [pair.labels, labels], manifest.segments, out / name)
             pictures[title].append(name)
-    texts["card.md"] = card.evaluation(manifest, report, pictures)
+    texts["validation.md"] = evaluation_page(manifest, Gates(), report, pictures)
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8")
 
@@ -150,7 +161,7 @@ def _write(
 def worst(scores: Sequence[Score]) -> list[Score]:
     """Return the cases of least Dice, the least first, of different subjects."""
     best_first = sorted(scores, key=lambda s: s.mean("dice"), reverse=True)
-    of_each = {score.whose: score for score in best_first}  # the last of a subject is kept
+    of_each = {score.subject_key: score for score in best_first}  # the last of a subject is kept
     return sorted(of_each.values(), key=lambda s: s.mean("dice"))[:WORST]
 
 
@@ -159,13 +170,13 @@ def _release(chosen: argparse.Namespace) -> int:
     train_names = names_of(recipe, chosen.data, recipe.data.train)
     test_names = names_of(recipe, chosen.data, recipe.data.test)
     others = _others(recipe, chosen)
-    order = Order(
+    order = ReleaseOrder(
         recipe=recipe,
         version=chosen.version,
         runs={size: released_runs(recipe, chosen.runs, size) for size in recipe.sizes_in_order},
         runs_folder=chosen.runs,
         compared=dict(_compared(text) for text in chosen.compare),
-        maps=_maps(chosen.runs),
+        soft_targets=_soft_targets(chosen.runs),
         reference_image=chosen.reference_image,
         reference_notice=chosen.notice,
         commit=_commit(),
@@ -181,25 +192,31 @@ def _release(chosen: argparse.Namespace) -> int:
         say=say,
     )
     if chosen.json:
-        show((package.folder / "report.json").read_text(encoding="utf-8").strip())
+        show((package.folder / REPORT).read_text(encoding="utf-8").strip())
         return EXIT_OK
     show(f"{package.name} is released in {package.folder}; its digest is {package.digest}")
     show(f"Read {package.folder / 'card.md'}, then: segnode models verify")
     return EXIT_OK
 
 
-def _others(recipe: Recipe, chosen: argparse.Namespace) -> Others:
+def _card(chosen: argparse.Namespace) -> int:
+    package = rewrite_pages(chosen.package)
+    show(f"{package.folder / 'card.md'} and validation.md written; digest {package.digest}")
+    return EXIT_OK
+
+
+def _others(recipe: Recipe, chosen: argparse.Namespace) -> OtherImages:
     folder = chosen.external
     if folder is None:
         if recipe.external or recipe.unlabelled:
             message = "the recipe names other sources, and nothing says where they are"
             raise BadRecipe(message, advice="Give --external, the folder that holds their folders")
-        return Others()
+        return OtherImages()
     labelled = read_external(recipe, folder, chosen.recipe.parent)
-    return Others(labelled, read_unlabelled(recipe, folder))
+    return OtherImages(labelled, read_unlabelled(recipe, folder))
 
 
-def _maps(runs: Path) -> dict[str, str]:
+def _soft_targets(runs: Path) -> dict[str, str]:
     """Return the command of each folder of soft targets among the runs."""
     folders = sorted({path.parent for path in runs.glob("*/*.npy")})
     return {folder.name: noted(folder) or "not recorded" for folder in folders}

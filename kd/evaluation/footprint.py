@@ -30,7 +30,11 @@ def main(folder: Path, size: str, threads: int) -> None:
         begun = time.perf_counter()
         segment(image, package, student)
         seconds.append(time.perf_counter() - begun)
-    measured = {"seconds": statistics.median(seconds), "peak_mb": _peak_mb()}
+    measured = {
+        "seconds": statistics.median(seconds),
+        "threads": threads,
+        "peak_mb": _peak_mb(),
+    }
     sys.stdout.write(json.dumps(measured))
 
 

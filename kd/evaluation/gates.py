@@ -1,74 +1,74 @@
-"""What must hold before a package is released: the recipe's demands against the measured report."""
+"""The gates of a release: the recipe's requirements against the measured report."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from kd.evaluation.intervals import LEAST_SUBJECTS
 from kd.recipe.choices import Gates
+from kd.records import Accuracy, Differences, Report
 from node.package.manifest import SizeName
 
 
-def failures(gates: Gates, report: dict[str, Any]) -> list[str]:
-    """Return every demand that does not hold, in words; an empty list opens the gate.
+def failures(gates: Gates, report: Report) -> list[str]:
+    """Return a sentence for every requirement that is not met; an empty list opens the gate.
 
-    A demand on a size, or on a comparison, that was not measured does not hold.
+    A requirement on a size, or on a comparison, that was not measured is not met.
     """
-    sizes, found = report["sizes"], []
+    found = []
     for size, least in gates.dice.items():
-        found += _least(sizes, size, ("dice", "mean"), least, "mean Dice")
+        accuracy = report.sizes.get(size)
+        dice = None if accuracy is None else accuracy.dice.mean
+        found += _at_least(size, "mean Dice", dice, least)
     for size, least in gates.retention.items():
-        found += _least(sizes, size, ("retention", "mean"), least, "retention")
+        found += _at_least(size, "retention", _retention(report.sizes, size), least)
     for size in gates.non_inferior:
-        if report["subjects"] < LEAST_SUBJECTS:  # there is no interval to look at
-            wanted = f"{LEAST_SUBJECTS} subjects, there are {report['subjects']}"
-            found.append(f"{size}: to tell that it is not inferior takes {wanted}")
-            continue
-        for key, margin, what in (
-            ("dice_difference", gates.margin_dice, "lower bound of the Dice difference"),
-            ("nsd_difference", gates.margin_nsd, "lower bound of the surface Dice difference"),
-        ):
-            found += _least(sizes, size, (key, "ci", 0), -margin, what)
-        found += _most(sizes, size, ("hd95_mm_difference", "ci", 1), gates.margin_hd95_mm)
-    for source, demands in gates.external.items():
-        found += _elsewhere(source, demands, report)
+        found += _non_inferior(gates, report, size)
+    for name, required in gates.external.items():
+        found += _external(name, required, report)
     return found
 
 
-def _elsewhere(source: str, demands: Mapping[SizeName, float], report: dict[str, Any]) -> list[str]:
-    """Return the demands on one other source that do not hold."""
-    there = [one for one in report.get("elsewhere", []) if one["name"] == source]
-    if not there:
-        return [f"{source} was not measured: give --external, the folder that holds its images"]
-    return [
-        sentence
-        for size, least in demands.items()
-        for sentence in _least(
-            there[0]["sizes"], size, ("retention", "mean"), least, f"retention on {source}"
-        )
-    ]
+def _non_inferior(gates: Gates, report: Report, size: SizeName) -> list[str]:
+    if report.subjects < LEAST_SUBJECTS:
+        required = f"requires {LEAST_SUBJECTS} subjects, there are {report.subjects}"
+        return [f"{size}: a test of non-inferiority {required}"]
+    accuracy = report.sizes.get(size)
+    gaps: Differences | None = None if accuracy is None else accuracy.against_teacher
+    lows = (None, None) if gaps is None else (gaps.dice.ci[0], gaps.nsd.ci[0])
+    high = None if gaps is None else gaps.hd95_mm.ci[1]
+    what = "lower bound of the Dice difference"
+    found = _at_least(size, what, lows[0], -gates.margin_dice)
+    what = "lower bound of the surface Dice difference"
+    found += _at_least(size, what, lows[1], -gates.margin_nsd)
+    return found + _at_most_mm(size, high, gates.margin_hd95_mm)
 
 
-def _least(
-    sizes: dict[str, Any], size: str, path: tuple[str | int, ...], least: float, what: str
-) -> list[str]:
-    value = _number(sizes.get(size), path)
+def _external(name: str, required: Mapping[SizeName, float], report: Report) -> list[str]:
+    """Return the requirements on one external data set that are not met."""
+    measured = next((one for one in report.external if one.name == name), None)
+    if measured is None:
+        return [f"{name} was not measured: give --external, the folder that holds its images"]
+    found = []
+    for size, least in required.items():
+        kept = _retention(measured.sizes, size)
+        found += _at_least(size, f"retention on {name}", kept, least)
+    return found
+
+
+def _retention(sizes: Mapping[SizeName, Accuracy], size: SizeName) -> float | None:
+    accuracy = sizes.get(size)
+    if accuracy is None or accuracy.against_teacher is None:
+        return None
+    return accuracy.against_teacher.retention.mean
+
+
+def _at_least(size: SizeName, what: str, value: float | None, least: float) -> list[str]:
     if value is None:
         return [f"{size}: {what} was not measured"]
     return [] if value >= least else [f"{size}: {what} is {value:.4f}, less than {least:g}"]
 
 
-def _most(sizes: dict[str, Any], size: str, path: tuple[str | int, ...], most: float) -> list[str]:
+def _at_most_mm(size: SizeName, value: float | None, most: float) -> list[str]:
     what = "upper bound of the HD95 difference"
-    value = _number(sizes.get(size), path)
     if value is None:
         return [f"{size}: {what} was not measured"]
     return [] if value <= most else [f"{size}: {what} is {value:.3f} mm, more than {most:g} mm"]
-
-
-def _number(found: Any, path: tuple[str | int, ...]) -> float | None:
-    for key in path:
-        try:
-            found = found[key]
-        except (KeyError, TypeError):
-            return None
-    return float(found)

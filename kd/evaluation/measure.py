@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from kd.records import MeasureName
 from node.imaging import Grid
 from node.pipeline import dice
 
@@ -29,6 +30,10 @@ class Agreement:
     hd95_mm: float
     found_ml: float
     true_ml: float
+
+    def of(self, name: MeasureName) -> float:
+        """Return one measure."""
+        return {"dice": self.dice, "nsd": self.nsd, "hd95_mm": self.hd95_mm}[name]
 
 
 def agreement(found: Mask, truth: Mask, grid: Grid) -> Agreement:

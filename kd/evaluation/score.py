@@ -1,7 +1,7 @@
-"""How good a run is on training cases it has not seen: for choosing, never for reporting.
+"""The accuracy of a run on a held-out fold of the training cases: for choosing, not for reporting.
 
-What a recipe leaves open is decided here, on one fold of the training cases, so that test cases
-stay unread until the release. Plain torch on the model's grid, without mirroring and regions;
+Choices that a recipe leaves open are made on one fold of the training cases, so that the test cases
+stay held out until the release. Plain torch on the model's grid, without mirroring and regions;
 reported numbers come from `kd.evaluation.validate` alone, through the node's pipeline.
 """
 
@@ -26,7 +26,7 @@ from node.pipeline import dice
 
 
 @dataclass(frozen=True)
-class Standing:
+class FoldScore:
     """Dice of one run on the cases of one fold."""
 
     cases: int
@@ -36,7 +36,7 @@ class Standing:
 
 def score(
     recipe: Recipe, folder: Path, size: str, run: Path, fold: int, *, device: str = "auto"
-) -> Standing:
+) -> FoldScore:
     """Measure the finished or interrupted run of one size on the cases of `fold`.
 
     Raises:
@@ -47,27 +47,27 @@ def score(
     on = pick_device(device)
     network, story = open_run(recipe, size, run, on)
     if seen := sorted(set(names) & cases_used_by(story)):
-        who = f"run {run.name}, or one that it learnt from,"
-        message = f"{who} was trained on case {seen[0]} and {len(seen) - 1} more of the fold"
+        who = f"run {run.name}, or a run that it learnt from,"
+        message = f"{who} was trained on case {seen[0]} and {len(seen) - 1} more of fold {fold}"
         advice = f"Train it with --without-fold {fold}, and its teacher too, or name its own fold"
         raise BadSplit(message, advice=advice)
     augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
     plain = msgspec.structs.replace(recipe, augment=augment)
-    found, subjects = [], []
+    rows, subjects = [], []
     for pair in read_pairs(recipe, folder, names):
         case = prepare(recipe, pair)
         subjects.append(pair.subject)
         labels = soft_map(case, [network], plain, on).argmax(0)
-        found.append(
+        rows.append(
             [
-                dice(labels == s.number, case.labels.array == s.number)
-                if s.number not in case.unknown
+                dice(labels == part.number, case.labels.array == part.number)
+                if part.number not in case.unknown
                 else math.nan
-                for s in recipe.segments
+                for part in recipe.segments
             ]
         )
-    table = np.array(found)
-    return Standing(
+    table = np.array(rows)
+    return FoldScore(
         cases=len(table),
         dice=interval(np.nanmean(table, 1).tolist(), subjects),
         per_structure={

@@ -1,15 +1,13 @@
-"""Real images without reference labels: what every size finds in them, and whether that can be.
+"""Results on real images without reference labels.
 
-Three questions that need no reference: do the students find what the teacher finds; does another
-contrast of the same person give the same volumes; what is drawn where somebody marked a lesion.
+Three questions need no reference: do the students agree with the teacher, does another contrast of
+the same subject give the same volumes, and which structures do the results show in marked lesions?
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from kd.data.external import images_of
@@ -17,10 +15,12 @@ from kd.errors import BadCase
 from kd.evaluation.intervals import interval
 from kd.recipe.choices import Unlabelled
 from kd.recipe.read import TEACHER, Recipe
+from kd.records import ContrastDifference, UnlabelledReport, UnlabelledSize
 from node.errors import ImplausibleResult
 from node.imaging import Labels, Volume
 from node.imaging.nifti import read_labels, read_volume
 from node.package import Package, check_result
+from node.package.manifest import SizeName
 from node.pipeline import dice, open_student, segment
 from node.student import Student
 
@@ -28,27 +28,27 @@ NOTHING = "nothing"  # voxels of a lesion that belong to no segment
 
 
 @dataclass(frozen=True)
-class Person:
-    """The files of one image, and of what is compared with it."""
+class ImageFiles:
+    """The file of one image, and the files that it is compared with."""
 
     name: str
-    subject: str  # whom it shows
+    subject: str
     image: Path
-    against: Path | None  # another contrast of the same person, on any grid
+    against: Path | None  # another contrast of the same subject, on any grid
     mask: Path | None  # a lesion, on the image's grid
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """The images of one source."""
+class UnlabelledSet:
+    """The images of one entry under `unlabelled` in a recipe."""
 
-    said: Unlabelled
-    people: tuple[Person, ...]
+    source: Unlabelled
+    images: tuple[ImageFiles, ...]
 
 
 @dataclass
-class _Found:
-    """What one size found, by person."""
+class _Results:
+    """The results of one size, by image."""
 
     volumes_ml: list[list[float]] = field(default_factory=list)
     against_ml: list[list[float]] = field(default_factory=list)
@@ -57,70 +57,73 @@ class _Found:
     refused: int = 0
 
 
-def read_unlabelled(recipe: Recipe, folder: Path) -> list[Crowd]:
-    """Find the files of every source that the recipe names; `folder` holds their folders.
+def read_unlabelled(recipe: Recipe, folder: Path) -> list[UnlabelledSet]:
+    """Find the files of every unlabelled set of the recipe; `folder` holds their folders.
 
     Raises:
-        BadCase: a source has no image, or a file that belongs to an image is absent.
+        BadCase: a set has no image, or a file that belongs to an image is absent.
     """
     return [_read(one, folder) for one in recipe.unlabelled]
 
 
-def _read(said: Unlabelled, folder: Path) -> Crowd:
-    people = []
-    for name, path in images_of(said, folder).items():
+def _read(source: Unlabelled, folder: Path) -> UnlabelledSet:
+    images = []
+    for name, path in images_of(source, folder).items():
         beside = [
             None if place is None else folder / place / f"{name}{ending}"
             for place, ending in (
-                (said.against, said.against_ending),
-                (said.masks, said.mask_ending),
+                (source.against, source.against_ending),
+                (source.masks, source.mask_ending),
             )
         ]
         for other in beside:
             if other is not None and not other.is_file():
-                message = f"{said.name}: {name} has no {other.name}"
+                message = f"{source.name}: {name} has no {other.name}"
                 raise BadCase(message, advice=f"It should be in {other.parent.name}")
-        people.append(Person(name, said.subjects.get(name, name), path, *beside))
-    return Crowd(said, tuple(people))
+        images.append(ImageFiles(name, source.subjects.get(name, name), path, *beside))
+    return UnlabelledSet(source, tuple(images))
 
 
-def look(package: Package, crowd: Crowd, say: Callable[[str], None]) -> dict[str, Any]:
-    """Segment every image with every size; return the report's part about this source.
+def survey(package: Package, images: UnlabelledSet, say: Callable[[str], None]) -> UnlabelledReport:
+    """Segment every image of one data set with every size.
 
     Raises:
         NodeError: an image cannot be read, or a network does not fit the manifest.
     """
-    sizes: list[str] = list(package.manifest.sizes)
+    sizes = list(package.manifest.sizes)
     students = {size: open_student(package, size, 1) for size in sizes}
-    found = {size: _Found() for size in sizes}
-    for number, person in enumerate(crowd.people, 1):
-        _look_at(package, students, person, found)
-        say(f"{crowd.said.name}: {number} of {len(crowd.people)}")
-    subjects = [person.subject for person in crowd.people]
-    return {
-        "name": crowd.said.name,
-        "note": crowd.said.note,
-        "cases": len(crowd.people),
-        "subjects": len(set(subjects)),
-        "sizes": {size: _told(package, one, subjects) for size, one in found.items()},
-    }
+    found = {size: _Results() for size in sizes}
+    for number, files in enumerate(images.images, 1):
+        _segment(package, students, files, found)
+        say(f"{images.source.name}: {number} of {len(images.images)}")
+    subjects = [files.subject for files in images.images]
+    return UnlabelledReport(
+        name=images.source.name,
+        note=images.source.note,
+        cases=len(images.images),
+        subjects=len(set(subjects)),
+        sizes={size: _report(package, one, subjects) for size, one in found.items()},
+    )
 
 
-def _look_at(
-    package: Package, students: dict[str, Student], person: Person, found: dict[str, _Found]
+def _segment(
+    package: Package,
+    students: Mapping[SizeName, Student],
+    files: ImageFiles,
+    found: Mapping[SizeName, _Results],
 ) -> None:
-    image = read_volume(person.image)
-    other = None if person.against is None else read_volume(person.against)
-    mask = None if person.mask is None else read_labels(person.mask).array > 0
+    image = read_volume(files.image)
+    other = None if files.against is None else read_volume(files.against)
+    mask = None if files.mask is None else read_labels(files.mask).array > 0
     if mask is not None and mask.shape != image.grid.shape:
-        message = f"{person.name}: the mask is not on the image's grid"
+        message = f"{files.name}: the mask is not on the image's grid"
         raise BadCase(message)
     numbers, theirs = package.manifest.numbers, None
     for size, student in students.items():
         one = found[size]
         labels = segment(image, package, student).labels
         one.volumes_ml.append(list(labels.volumes_ml(numbers).values()))
-        one.refused += _is_refused(package, labels)
+        one.refused += _is_implausible(package, labels)
         if other is not None:
             one.against_ml.append(_volumes(other, package, student))
         if mask is not None:
@@ -137,7 +140,7 @@ def _volumes(image: Volume, package: Package, student: Student) -> list[float]:
     return list(labels.volumes_ml(package.manifest.numbers).values())
 
 
-def _is_refused(package: Package, labels: Labels) -> bool:
+def _is_implausible(package: Package, labels: Labels) -> bool:
     try:
         check_result(package.manifest.expect, labels.volumes_ml(package.manifest.numbers))
     except ImplausibleResult:
@@ -145,40 +148,40 @@ def _is_refused(package: Package, labels: Labels) -> bool:
     return False
 
 
-def _told(package: Package, found: _Found, subjects: Sequence[str]) -> dict[str, Any]:
+def _report(package: Package, results: _Results, subjects: Sequence[str]) -> UnlabelledSize:
     names = [part.label for part in package.manifest.segments]
-    volumes = np.array(found.volumes_ml)
-    told: dict[str, Any] = {
-        "refused": found.refused,
-        "volumes_ml": dict(zip(names, np.median(volumes, 0).tolist(), strict=True)),
-    }
-    if found.like_teacher:
-        told["like_teacher"] = msgspec.to_builtins(interval(found.like_teacher, subjects))
-    if found.against_ml:
-        told["against"] = _compared(names, volumes, np.array(found.against_ml))
-    if found.masked:
-        counts = np.sum(found.masked, axis=0)
-        shares = counts / max(1, counts.sum())
-        ordered = sorted(zip([NOTHING, *names], shares.tolist(), strict=True), key=_by_share)
-        told["masked"] = dict(ordered)
-    return told
+    volumes = np.array(results.volumes_ml)
+    against = (
+        _differences(names, volumes, np.array(results.against_ml)) if results.against_ml else None
+    )
+    return UnlabelledSize(
+        refused=results.refused,
+        volumes_ml=dict(zip(names, np.median(volumes, 0).tolist(), strict=True)),
+        like_teacher=interval(results.like_teacher, subjects) if results.like_teacher else None,
+        against=against,
+        masked=_shares(names, results.masked) if results.masked else None,
+    )
 
 
-def _by_share(pair: tuple[str, float]) -> float:
-    return -pair[1]
+def _shares(names: Sequence[str], masked: Sequence[np.ndarray]) -> dict[str, float]:
+    """Return the share of all marked voxels that each structure has, the largest first."""
+    counts = np.sum(masked, axis=0)
+    shares = (counts / max(1, counts.sum())).tolist()
+    pairs = list(zip([NOTHING, *names], shares, strict=True))
+    return dict(sorted(pairs, key=lambda pair: pair[1], reverse=True))
 
 
-def _compared(
+def _differences(
     names: Sequence[str], volumes: np.ndarray, others: np.ndarray
-) -> dict[str, dict[str, float | None]]:
-    """Return, by structure, the median difference in percent and the correlation over people."""
-    told: dict[str, dict[str, float | None]] = {}
+) -> dict[str, ContrastDifference]:
+    """Return, by structure, the median difference in percent and the correlation over subjects."""
+    result = {}
     for name, mine, theirs in zip(names, volumes.T, others.T, strict=True):
         there = theirs > 0
         percent = 100 * (mine[there] / theirs[there] - 1)
         varies = len(mine) > 2 and mine.std() > 0 and theirs.std() > 0
-        told[name] = {
-            "percent": float(np.median(percent)) if there.any() else None,
-            "correlation": float(np.corrcoef(mine, theirs)[0, 1]) if varies else None,
-        }
-    return told
+        result[name] = ContrastDifference(
+            percent=float(np.median(percent)) if there.any() else None,
+            correlation=float(np.corrcoef(mine, theirs)[0, 1]) if varies else None,
+        )
+    return result

@@ -1,12 +1,20 @@
-"""The model card and licence of a package, written from its manifest and its measured numbers."""
+"""The model card of a package: one screen that tells a reader whether the package is for them.
 
-from typing import Any
+Everything else is in `validation.md`, which `kd.release.validation_page` writes.
+"""
 
-from kd.recipe.read import TEACHER
-from kd.release import cells, tables
+import textwrap
+from collections.abc import Mapping
+
+from kd.recipe.read import TEACHER, Recipe
+from kd.records import Accuracy, ExternalReport, Report
+from kd.release.cells import cases_of, count, head, percent, row
 from node.package import Manifest
-from node.package.manifest import Range
+from node.package.manifest import Range, SizeName
 
+COLUMNS = 100  # a Markdown line is wrapped at
+MOST_NAMED = 12  # structures; more are in validation.md
+PICTURE = "plots/reference.png"
 LICENCE_URLS = {
     "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/legalcode",
     "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
@@ -14,96 +22,39 @@ LICENCE_URLS = {
 }
 
 
-def text(manifest: Manifest, numbers: dict[str, Any], command: str) -> str:
-    """Return the card in Markdown; `numbers` has the shape of report.json."""
-    accepted, grid = manifest.input, manifest.grid
-    return "\n".join(
-        [
-            f"# {manifest.title} ({manifest.task} {manifest.version})",
-            "",
-            manifest.intended_use.strip(),
-            "",
-            "**Not a medical device. Not for diagnosis.**",
-            "",
-            "## What it takes and gives",
-            "",
-            f"* Modality {accepted.modality}; voxel spacing {_range(accepted.spacing_mm)} mm; "
-            f"field of view {_range(accepted.field_of_view_mm)} mm along every axis; at least "
-            f"{accepted.slices.low:g} slices. Everything else is refused in words.",
-            f"* Works at {_times(grid.spacing_mm_zyx)} mm in patches of {_times(grid.patch_zyx)}.",
-            "* Segments: "
-            + "; ".join(
-                f"{s.number} {s.label} ({s.type.scheme} {s.type.value} {s.type.meaning}"
-                + (f", {s.modifier.value} {s.modifier.meaning})" if s.modifier else ")")
-                for s in manifest.segments
-            )
-            + ".",
-            "",
-            "## Measured",
-            "",
-            f"On {_held_out(manifest, numbers)}, through the node's own pipeline; "
-            f"{cells.means(numbers)}; surface Dice at "
-            f"{numbers['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: one "
-            "reference case, one thread, on the machine that made the release.",
-            "",
-            *tables.sizes(manifest, numbers),
-            *tables.structures(numbers, [s.label for s in manifest.segments]),
-            "",
-            *tables.against_teacher(manifest, numbers),
-            *tables.twins(numbers),
-            *tables.compared(numbers),
-            *tables.volumes(manifest, numbers),
-            "![Accuracy against latency](plots/accuracy.svg)",
-            "",
-            "Single cases are in `cases.csv`; all numbers are in `report.json`. Made by:",
-            "",
-            f"    {command}",
-            "",
-            *tables.elsewhere(numbers),
-            *tables.unlabelled(numbers),
-            "## Training",
-            "",
-            f"Data: {'; '.join(manifest.provenance.data_sets)}. Licence of data and weights: "
-            f"{manifest.provenance.licence}.",
-            taught(numbers),
-            *inherited(numbers),
-            "Test cases are read by `kd validate` and `kd release` only. The recipe is in the "
-            "manifest. Below, DATA is the data set and RUNS a folder of your choice.",
-            "",
-            *_runs(numbers),
-            "## Limits",
-            "",
-            *_one_source(manifest, numbers),
-            *(f"* {limit}" for limit in manifest.provenance.training["recipe"]["limits"]),
-            "",
-        ]
-    )
-
-
-def evaluation(manifest: Manifest, report: dict[str, Any], pictures: dict[str, list[str]]) -> str:
-    """Return the page of one validation, on whatever cases it was done.
-
-    Args:
-        manifest: of the package.
-        report: in the shape of report.json.
-        pictures: file names by what they show, in the order in which they are read.
-    """
+def card(manifest: Manifest, recipe: Recipe, report: Report) -> str:
+    """Return the card in Markdown, about 60 lines at most."""
     lines = [
-        f"# {manifest.title} ({manifest.task} {manifest.version}): {cells.cases_of(report)}",
+        f"# {manifest.title} ({manifest.task} {manifest.version})",
         "",
-        f"Through the node's own pipeline; {cells.means(report)}; surface "
-        f"Dice at {report['tolerance_mm']:g} mm and HD95 by MONAI. Seconds and memory: the "
-        "reference case, on the machine that made this page. Single cases are in `cases.csv`, all "
-        "numbers in `report.json`. The pictures show patients: keep them where patients are kept.",
+        "**Not a medical device.**",
+        *_wrapped(manifest.intended_use),
         "",
-        *tables.sizes(manifest, report),
-        *tables.structures(report, [s.label for s in manifest.segments]),
+        f"![Reference image with labels]({PICTURE})",
         "",
-        *tables.against_teacher(manifest, report, plot="differences.svg"),
-        *tables.volumes(manifest, report),
+        *_wrapped(
+            "The labels of size " + _pictured(manifest) + " on the package's reference image."
+        ),
+        "",
+        "## Input and output",
+        "",
+        *_item(_accepted(manifest)),
+        *_item(_structures(manifest)),
+        *_item(_data(manifest, report)),
+        "",
+        "## Limits",
+        "",
+        *(line for limit in _limits(recipe, report) for line in _item(limit)),
+        "",
+        "## Accuracy",
+        "",
+        *_accuracy(recipe, report),
+        *_wrapped(
+            "Every structure, interval, volume, comparison and command is in "
+            "[validation.md](validation.md)."
+        ),
+        "",
     ]
-    for title, names in pictures.items():
-        lines += [f"## {title}", "", *(f"![{name}]({name})" for name in names), ""]
     return "\n".join(lines)
 
 
@@ -116,94 +67,120 @@ def licence(manifest: Manifest) -> str:
         "They were derived from:\n"
         + "".join(f"  {source}\n" for source in manifest.provenance.data_sets)
         + "\nChanges: networks were trained on the images and labels; no image of it is included.\n"
-        "The reference case has its own licence, in the file beside it.\n"
+        "The reference image has a licence of its own, in the file beside it.\n"
     )
 
 
-def _held_out(manifest: Manifest, numbers: dict[str, Any]) -> str:
-    if manifest.provenance.training["recipe"].get("generator") is not None:
-        maps = cells.count(numbers["subjects"], "held-out label map")
-        return f"{cells.count(numbers['cases'], 'image')} drawn from {maps}"
-    return f"{cells.cases_of(numbers, 'held-out case')} of the same source"
+def held_out(recipe: Recipe, report: Report) -> str:
+    """Return a phrase that says on which cases the test numbers were measured."""
+    if recipe.generator is not None:
+        maps = count(report.subjects, "held-out label map")
+        return f"{count(report.cases, 'synthetic image')} from {maps}"
+    return f"{cases_of(report, 'held-out case')} of the training data's source"
 
 
-def _one_source(manifest: Manifest, numbers: dict[str, Any]) -> list[str]:
-    drawn = manifest.provenance.training["recipe"].get("generator") is not None
-    if drawn or numbers.get("elsewhere"):
-        return []  # what was measured elsewhere stands above
-    return [
-        "* One source and one kind of image were seen; other scanners, contrasts and patients "
-        "were not measured."
-    ]
+def _accuracy(recipe: Recipe, report: Report) -> list[str]:
+    """Return the one table: external, real images first, then the held-out cases."""
+    leading = max(report.external, key=lambda one: one.subjects, default=None)
+    columns = ["size", "parameters"]
+    if leading is None:
+        text = f"Measured on {held_out(recipe, report)}. **No external validation was done.**"
+        columns += ["mean Dice", "HD95 mm", "share of the teacher's Dice"]
+    else:
+        text = _leading(leading, held_out(recipe, report), len(report.external))
+        columns += ["mean Dice, external", "HD95 mm", "share of the teacher's Dice"]
+        columns += ["mean Dice, held-out synthetic" if recipe.generator else "mean Dice, held out"]
+    lines = [*_wrapped(text), "", *head([*columns, "seconds", "peak MB"])]
+    shown: Mapping[SizeName, Accuracy] = report.sizes if leading is None else leading.sizes
+    for size, found in shown.items():
+        mine = report.sizes[size]
+        kept = None if found.against_teacher is None else found.against_teacher.retention
+        cells = [size, _millions(mine.parameters), found.dice.words(".3f")]
+        cells += [found.hd95_mm.words(".1f"), "" if size == TEACHER else percent(kept)]
+        if leading is not None:
+            cells.append(mine.dice.words(".3f"))
+        cost = mine.cost
+        cells += ["", ""] if cost is None else [f"{cost.seconds:.2g}", f"{cost.peak_mb:.0f}"]
+        lines.append(row(cells))
+    return [*lines, "", *_wrapped(_footnote()), ""]
 
 
-def taught(numbers: dict[str, Any]) -> str:
-    """Say which sizes are distilled, and whether their teacher had seen the cases."""
-    distilled = [size for size, found in numbers["sizes"].items() if found["training"]["distilled"]]
-    if not distilled:
-        return "All sizes were trained on reference labels alone; **none of them is distilled**."
-    folds, size = numbers["ensemble"]["folds"], numbers["ensemble"]["size"]
-    if not folds:
-        return f"Distilled: {', '.join(distilled)}."
-    if len(folds) == 1:
-        told = f"{folds[0]['steps']} steps in {folds[0]['seconds'] / 60:.0f} minutes"
-        return (
-            f"Distilled: {', '.join(distilled)}. Their teacher is one network of size {size} "
-            f"({told}) that has seen every training case."
-        )
-    steps = ", ".join(sorted({str(fold["steps"]) for fold in folds}))
-    minutes = sum(fold["seconds"] for fold in folds) / 60
-    released = "; the package's teacher is that ensemble" if TEACHER not in distilled else ""
+def _leading(leading: ExternalReport, test: str, sets: int) -> str:
+    others = f" {count(sets - 1, 'further external set')} in validation.md." if sets > 1 else ""
     return (
-        f"Distilled: {', '.join(distilled)}. Their teacher is an ensemble of {len(folds)} networks "
-        f"of size {size} ({steps} steps each, {minutes:.0f} minutes together), each trained "
-        "without one fold of the training cases; the map of a case is by the one that has not "
-        f"seen it{released}."
+        f"External validation on real images: {leading.name}, {cases_of(leading)}, "
+        f"{count(len(leading.structures), 'structure')}. {leading.note.strip()} "
+        f'The column "held out" is measured on {test}.{others}'
     )
 
 
-def inherited(numbers: dict[str, Any]) -> list[str]:
-    """Say which sizes begin with weights of their teacher."""
-    sizes = numbers["sizes"].items()
-    names = [size for size, found in sizes if found["training"].get("inherits")]
-    if not names:
-        return []
-    return [
-        f"Not noise but the teacher's strongest channels, as many as they have room for, are where "
-        f"these begin: {', '.join(names)}. Undistilled twins begin with drawn weights."
+def _footnote() -> str:
+    return (
+        "Through the production pipeline, with 95 % intervals where there are enough subjects. "
+        "Seconds and memory: the reference image, one thread, on the machine that made the release."
+    )
+
+
+def _limits(recipe: Recipe, report: Report) -> list[str]:
+    limits = list(recipe.limits)
+    if not report.external:
+        limits.append("Other scanners, protocols and populations than the source's: not measured.")
+    gates = recipe.gates
+    if not (gates.dice or gates.retention or gates.non_inferior or gates.external):
+        limits.append("Released without gates: the recipe required no least accuracy.")
+    return limits
+
+
+def _accepted(manifest: Manifest) -> str:
+    accepted, grid = manifest.input, manifest.grid
+    return (
+        f"{accepted.modality} series with voxels of {_range(accepted.spacing_mm)} mm, a field of "
+        f"view of {_range(accepted.field_of_view_mm)} mm along every axis and at least "
+        f"{accepted.slices.low:g} slices. The node refuses other series and states the reason. "
+        f"The network works at {_times(grid.spacing_mm_zyx)} mm."
+    )
+
+
+def _structures(manifest: Manifest) -> str:
+    labels = [segment.label for segment in manifest.segments]
+    if len(labels) <= MOST_NAMED:
+        return f"{count(len(labels), 'structure')}: {', '.join(labels)}."
+    named = ", ".join(labels[:MOST_NAMED])
+    more = f"and {len(labels) - MOST_NAMED} more, listed in validation.md"
+    return f"{count(len(labels), 'structure')}: {named}, {more}."
+
+
+def _data(manifest: Manifest, report: Report) -> str:
+    sources = "; ".join(manifest.provenance.data_sets)
+    distilled = [
+        size
+        for size, found in report.sizes.items()
+        if size != TEACHER and found.training is not None and found.training.distilled
     ]
+    how = f"Distilled sizes: {', '.join(distilled)}." if distilled else "No size is distilled."
+    return f"Trained on {sources}. {how} Licence: {manifest.provenance.licence}."
 
 
-def _runs(numbers: dict[str, Any]) -> list[str]:
-    """Return every command, in the order in which a person would type them."""
-    lines = []
-    for folder, command in numbers["soft_targets"].items():
-        lines += [f"* soft targets in RUNS/{folder}:", "", f"      {command}", ""]
-    runs = numbers["sizes"] | numbers["compared"]
-    for name, found in runs.items():
-        told = found["training"]
-        if told["seed"] is None:
-            lines += [f"* {name}: imported, not trained here.", ""]
-            continue
-        spent = f"{told['steps']} steps in {told['seconds'] / 60:.1f} minutes"
-        if "networks" in told:
-            spent = f"{told['networks']} networks, together {spent}"
-        lines += [f"* {name}: {spent}, {_seeds(told)}:", ""]
-        lines += [f"      {told['command']}", ""]
-    return lines
+def _pictured(manifest: Manifest) -> str:
+    return next(iter(manifest.sizes))
 
 
-def _seeds(told: dict[str, Any]) -> str:
-    """Return the seed, or what each of several runs in a row spent."""
-    if len(told["runs"]) == 1:
-        return f"seed {told['seed']}"
-    parts = []
-    for run in told["runs"]:
-        budget = f"{run['minutes']:g} minutes" if run["steps"] is None else f"{run['steps']} steps"
-        parts.append(
-            f"{budget} {'distilled' if run['distilled'] else 'of labels'}, seed {run['seed']}"
-        )
-    return f"{'; then '.join(parts)}; the last of these"
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:.2g} M"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), COLUMNS, break_long_words=False)
+
+
+def _item(text: str) -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()),
+        COLUMNS,
+        initial_indent="* ",
+        subsequent_indent="  ",
+        break_long_words=False,
+    )
 
 
 def _range(limits: Range) -> str:
@@ -211,4 +188,4 @@ def _range(limits: Range) -> str:
 
 
 def _times(values: tuple[float, ...]) -> str:
-    return " × ".join(f"{v:g}" for v in values)
+    return " × ".join(f"{value:g}" for value in values)

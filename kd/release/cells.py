@@ -1,9 +1,9 @@
-"""What stands in one cell, or one row, of a card's tables."""
+"""Cells, rows and phrases that the tables of a card and of validation.md share."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from kd.evaluation.intervals import LEAST_SUBJECTS
+from kd.records import Cases
 from node.package.manifest import Interval
 
 
@@ -12,35 +12,49 @@ def row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def interval(found: dict[str, Any]) -> str:
-    """Say a mean and its interval, if there is one."""
-    return Interval(mean=found["mean"], ci=found["ci"]).words()
+def head(cells: Sequence[str]) -> list[str]:
+    """Return the first two lines of a Markdown table."""
+    return [row(cells), "|" + "---|" * len(cells)]
 
 
-def signed(found: dict[str, Any]) -> str:
-    """Say a mean difference and its interval, if there is one."""
-    return Interval(mean=found["mean"], ci=found["ci"]).words("+.4f")
+def signed(found: Interval) -> str:
+    """Return a mean difference and its interval, if there is one."""
+    return found.words("+.4f")
+
+
+def percent(found: Interval | None) -> str:
+    """Return a share and its interval, if there is one, in percent; nothing if not measured."""
+    if found is None:
+        return ""
+    low, high = (f"{100 * end:.1f}" for end in found.ci)
+    mean = f"{100 * found.mean:.1f} %"
+    return mean if found.ci[0] == found.ci[1] else f"{mean} ({low} to {high})"
+
+
+def millilitres(value: float) -> str:
+    """Return a signed volume to three significant digits."""
+    return f"{value:+#.3g}".rstrip(".")
 
 
 def count(number: int, what: str) -> str:
-    """Say how many there are."""
+    """Return a number with its noun."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def cases_of(found: dict[str, Any], what: str = "case", whose: str = "subject") -> str:
-    """Say on how many cases a part of a report rests, and of how many subjects."""
-    of = f" of {count(found['subjects'], whose)}" if found["subjects"] < found["cases"] else ""
-    return count(found["cases"], what) + of
+def cases_of(found: Cases, what: str = "case", whose: str = "subject") -> str:
+    """Return the number of cases, and of subjects where these are fewer."""
+    of = f" of {count(found.subjects, whose)}" if found.subjects < found.cases else ""
+    return count(found.cases, what) + of
 
 
-def has_intervals(found: dict[str, Any]) -> bool:
-    """Tell whether there were enough subjects for intervals."""
-    return bool(found["subjects"] >= LEAST_SUBJECTS)
+def has_intervals(found: Cases) -> bool:
+    """Return whether there are enough subjects for intervals."""
+    return found.subjects >= LEAST_SUBJECTS
 
 
-def means(found: dict[str, Any]) -> str:
-    """Say what the numbers of a part of a report are."""
+def statistics(found: Cases) -> str:
+    """Return a sentence that states what the numbers of a table are."""
     if not has_intervals(found):
-        return f"means; an interval takes {LEAST_SUBJECTS} subjects, so there is none"
-    over = "subjects" if found["subjects"] < found["cases"] else "cases"
-    return f"means with 95 % bootstrap intervals over {over}"
+        return f"Means only: below {LEAST_SUBJECTS} subjects no confidence interval is reported."
+    over = "subjects" if found.subjects < found.cases else "cases"
+    return f"Means with 95 % bootstrap intervals over {over}."

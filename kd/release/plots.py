@@ -1,12 +1,12 @@
-"""Plots as SVG, drawn from the report's numbers, and overlays as PNG for a person's eyes.
+"""Plots of a report as SVG, and overlays of labels on images as PNG.
 
-The only module that knows matplotlib. Overlays show patients: they are written where the person
-asks, never into a package.
+The only module that imports matplotlib. Overlays of a validation show patients: they are written to
+the folder given on the command line, never into a package.
 """
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,62 +15,67 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from PIL import Image
 
+from kd.records import Report
 from kd.release.cells import cases_of
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient
 from node.package import SIZE_NAMES, Segment
+from node.package.manifest import SizeName
 
 SIZE_INCHES = (7.0, 4.2)
 AGAINST_TEACHER = "Dice, student - teacher"
 HOLLOW_SHIFT = 1.04  # beside the filled mark, not under it
 INK = "#222222"
+REFERENCE_HEIGHT = 240  # pixels
+PALETTE_COLOURS = 96
 PALETTE = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98")
 # the same numbers give the same bytes: a plot is part of what a package's digest covers
 SAME_BYTES = {"svg.hashsalt": "segnode", "svg.fonttype": "none"}
 
 
-def accuracy_against_latency(report: dict[str, Any]) -> str:
-    """Draw mean Dice with its interval over seconds (logarithmic); SVG text.
+def accuracy_against_latency(report: Report) -> str:
+    """Plot mean Dice with its interval over seconds (logarithmic); return SVG.
 
     One filled mark per size; hollow marks are runs of that size that are not released.
     """
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
-    for size, found in report["sizes"].items():
+    seconds = []
+    for size, found in report.sizes.items():
+        if found.cost is None:
+            continue
+        seconds.append(found.cost.seconds)
         colour = PALETTE[SIZE_NAMES.index(size) % len(PALETTE)]
-        mean, (low, high) = found["dice"]["mean"], found["dice"]["ci"]
-        label = f"{size}, {found['parameters'] / 1e6:.2g} M parameters"
+        mean, (low, high) = found.dice.mean, found.dice.ci
         axes.errorbar(
-            found["seconds"],
+            found.cost.seconds,
             mean,
             yerr=[[mean - low], [high - mean]],
             fmt="o",
             capsize=4,
             color=colour,
-            label=label,
+            label=f"{size}, {found.parameters / 1e6:.2g} M parameters",
         )
-        twins = [c for c in report.get("compared", {}).values() if c["size"] == size]
-        if twins:
-            means = [twin["dice"]["mean"] for twin in twins]
-            across = [found["seconds"] * HOLLOW_SHIFT] * len(means)
-            axes.plot(across, means, "o", color=colour, markerfacecolor="none")
-    seconds = sorted(found["seconds"] for found in report["sizes"].values())
+        others = [one.dice.mean for one in report.compared.values() if one.size == size]
+        if others:
+            across = [found.cost.seconds * HOLLOW_SHIFT] * len(others)
+            axes.plot(across, others, "o", color=colour, markerfacecolor="none")
     axes.set_xscale("log")
-    axes.set_xlim(seconds[0] / 1.5, seconds[-1] * 1.5)
+    axes.set_xlim(min(seconds) / 1.5, max(seconds) * 1.5)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%.2g"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("seconds per reference case, one thread (logarithmic)")
     axes.set_ylabel("mean Dice, 95 % interval")
-    hollow = "; hollow: not released (twins, seeds, ablations)" if report.get("compared") else ""
-    title = f"{report['task']} {report['version']}: {cases_of(report, 'held-out case')}{hollow}"
+    hollow = "; hollow: not released (baselines, seeds, ablations)" if report.compared else ""
+    title = f"{report.task} {report.version}: {cases_of(report, 'held-out case')}{hollow}"
     axes.set_title(title, fontsize="medium")
     axes.legend(frameon=False, loc="best")
     return _svg(figure)
 
 
-def differences(title: str, by_size: dict[str, list[float]]) -> str:
-    """Draw one dot per case and size: a paired difference, such as student - teacher in Dice."""
+def differences(title: str, by_size: Mapping[SizeName, Sequence[float]]) -> str:
+    """Plot one dot per case and size: a paired difference, such as student - teacher in Dice."""
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(0.0, color=INK, linewidth=0.8)
@@ -93,12 +98,16 @@ def _svg(figure: Figure) -> str:
 
 
 def overlay(
-    image: Volume, truth: Labels, found: Labels, segments: tuple[Segment, ...], path: Path
+    image: Volume, references: Sequence[Labels], segments: Sequence[Segment], path: Path
 ) -> None:
-    """Write three slices through the middle of the structures: image, reference, found."""
+    """Write three slices through the middle of the structures as PNG.
+
+    Each row is one plane: the image alone, then the image under each of `references`, such as the
+    reference labels and the detected ones.
+    """
     turned, turn = orient(image)
-    masks = [turn.apply(labels.array) for labels in (truth, found)]
-    places = np.argwhere((masks[0] > 0) | (masks[1] > 0))
+    masks = [turn.apply(labels.array) for labels in references]
+    places = np.argwhere(np.any([mask > 0 for mask in masks], axis=0))
     at = places.mean(0).astype(int) if len(places) else np.array(turned.array.shape) // 2
     low, high = np.percentile(turned.array, [1, 99])
     grey = np.clip((turned.array - low) / max(high - low, 1e-6), 0, 1) * 255
@@ -115,8 +124,35 @@ def overlay(
     picture.resize((picture.width * 4, picture.height * 4), Image.Resampling.NEAREST).save(path)
 
 
+def reference(image: Volume, labels: Labels, segments: Sequence[Segment], path: Path) -> None:
+    """Write three planes of the reference image under its labels, side by side, as PNG.
+
+    Planes go through the middle of the labels and have square pixels; a palette keeps the file
+    small, since every release is in each clone for ever.
+    """
+    turned, turn = orient(image)
+    mask = turn.apply(labels.array)
+    at = np.argwhere(mask > 0).mean(0).astype(int)
+    low, high = np.percentile(turned.array, [1, 99.5])
+    grey = np.clip((turned.array - low) / max(high - low, 1e-6), 0, 1) * 255
+    views = []
+    for axis in range(3):
+        plane = np.repeat(np.take(grey, at[axis], axis)[..., None], 3, -1)
+        painted = _painted(plane, np.take(mask, at[axis], axis), segments).astype(np.uint8)
+        view = Image.fromarray(painted if axis == 0 else painted[::-1])  # the head goes up
+        rows_mm, columns_mm = np.delete(turned.grid.extent_mm, axis)
+        width = round(REFERENCE_HEIGHT * columns_mm / rows_mm)
+        views.append(view.resize((width, REFERENCE_HEIGHT), Image.Resampling.BICUBIC))
+    picture = Image.new("RGB", (sum(view.width for view in views), REFERENCE_HEIGHT))
+    left = 0
+    for view in views:
+        picture.paste(view, (left, 0))
+        left += view.width
+    picture.quantize(PALETTE_COLOURS).save(path, optimize=True)
+
+
 def _painted(
-    plane: npt.NDArray[np.floating], mask: npt.NDArray[np.uint8], segments: tuple[Segment, ...]
+    plane: npt.NDArray[np.floating], mask: npt.NDArray[np.uint8], segments: Sequence[Segment]
 ) -> npt.NDArray[np.floating]:
     result = plane.copy()
     for segment in segments:

@@ -1,16 +1,14 @@
-"""A finished package folder from finished runs: networks, reference case, report, card, manifest.
+"""A package folder from finished runs: networks, reference case, report, pages, manifest.
 
 Promises: every number in it was measured here, on the files that are released, through the node's
-pipeline; the recipe's gates hold; a folder under its final name is complete. Never overwrites.
+pipeline; the recipe's gates are met; a folder under its final name is complete. Never overwrites.
 """
 
 import importlib.metadata
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,20 +16,24 @@ from kd.data.cases import Case, Pair
 from kd.data.external import ExternalSet
 from kd.errors import BadRecipe, GateFailed, KdError
 from kd.evaluation import gates
-from kd.evaluation.baselines import twins
-from kd.evaluation.unlabelled import Crowd, look
-from kd.evaluation.validate import Validation, metrics_of, report_of, rows, score_all, validate
+from kd.evaluation.baselines import baselines
+from kd.evaluation.scores import Score, rows
+from kd.evaluation.summary import accuracy, metrics_of, report_of
+from kd.evaluation.unlabelled import UnlabelledSet, survey
+from kd.evaluation.validate import Validation, score_all, validate
 from kd.recipe.read import TEACHER, UNKNOWN_CODE
-from kd.release import card, plots
+from kd.records import ExportCheck, ExternalReport, Report, encode_report
+from kd.release import plots
+from kd.release.pages import REPORT, write_pages
 from kd.release.runs import (
+    ExportedRun,
     ExternalScores,
-    Made,
-    Order,
+    ReleaseOrder,
     compared_runs,
     ensemble,
     export_runs,
-    refuse_foreign,
-    stories_of,
+    histories_of,
+    refuse_unfit_runs,
 )
 from kd.training.steps import Say
 from node.imaging.nifti import read_volume, write
@@ -40,24 +42,24 @@ from node.package.manifest import Manifest, Provenance, Reference, SizeName
 from node.pipeline import open_student, reference_dice, segment
 
 LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
-LARGEST_PACKAGE_BYTES = 40_000_000  # every release is paid for in each clone, for ever
+LARGEST_PACKAGE_BYTES = 40_000_000  # every release stays in each clone for ever
 
 
 @dataclass(frozen=True)
-class Others:
+class OtherImages:
     """Images of other sources than the data set."""
 
-    labelled: Sequence[ExternalSet] = ()
-    unlabelled: Sequence[Crowd] = ()
+    external: Sequence[ExternalSet] = ()
+    unlabelled: Sequence[UnlabelledSet] = ()
 
 
 def release(
-    order: Order,
+    order: ReleaseOrder,
     train_cases: Sequence[Case],
     test_pairs: Sequence[Pair],
     models: Path,
     *,
-    others: Others | None = None,
+    others: OtherImages | None = None,
     say: Say = lambda _: None,
 ) -> Package:
     """Write `models/<task>/<version>/` and load it again.
@@ -71,100 +73,123 @@ def release(
         say: called with a sentence now and then.
 
     Raises:
-        GateFailed: a measured number is outside what the recipe demands; the unfinished folder
-            stays for reading.
-        KdError: the version exists, a run is missing, a network does not survive its export, the
-            reference case does not come out again, or the package is too large.
+        GateFailed: a measured number is outside the recipe's gates; the unfinished folder stays
+            for reading.
+        KdError: the version exists, a run is missing, an exported network differs from torch's,
+            the reference case is not reproduced, or the package is too large.
     """
     final = models / order.recipe.task / order.version
     _refuse_early(order, final)
-    stories = stories_of(order)
-    # of the drawings of one map, the first has the name that a training would know
-    refuse_foreign(order, stories, [pair.name for pair in test_pairs])
+    histories = histories_of(order)
+    # the first synthetic image of a label map has the map's name, which a training records
+    refuse_unfit_runs(order, histories, [pair.name for pair in test_pairs])
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "reference").mkdir(parents=True)
-    (draft / "plots").mkdir()
-    made = {
+    exported = {
         size: export_runs(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
         for size, run in order.runs.items()
     }
-    package = _with_reference(order, made, draft)
-    found = validate(package, test_pairs, list(made), say=say)
-    report = report_of(package.manifest, found)
-    for size, one in made.items():
-        report["sizes"][size] |= {
-            "export": msgspec.to_builtins(one.exported),
-            "training": one.training,
-        }
-    report["soft_targets"] = order.maps
-    report["ensemble"] = ensemble(order)
-    others = others or Others()
-    abroad = {one.said.name: _abroad(package, one, say) for one in others.labelled}
-    report["elsewhere"] = [
-        _elsewhere(package, one, abroad[one.said.name]) for one in others.labelled
-    ]
-    report["compared"], singles = compared_runs(
-        order, package, found, (train_cases, test_pairs), abroad, say
+    package = _with_reference(order, exported, draft)
+    found = validate(package, test_pairs, list(exported), say=say)
+    report = _with_training(report_of(package.manifest, found.scores, found.costs), exported)
+    others = others or OtherImages()
+    external = {one.said.name: _external_scores(package, one, say) for one in others.external}
+    compared, scores = compared_runs(
+        order, package, found, (train_cases, test_pairs), external, say
     )
-    report["unlabelled"] = [look(package, one, say) for one in others.unlabelled]
-    report["twins"] = twins(report, found.scores | singles, stories)
-    table = "\n".join(rows(package.manifest, found.scores | singles)) + "\n"
+    report = msgspec.structs.replace(
+        report,
+        soft_targets=order.soft_targets,
+        ensemble=ensemble(order),
+        compared=compared,
+        external=tuple(_external_report(one, external[one.said.name]) for one in others.external),
+        unlabelled=tuple(survey(package, one, say) for one in others.unlabelled),
+    )
+    all_scores: dict[str, list[Score]] = dict(found.scores.items())
+    all_scores |= scores
+    report = msgspec.structs.replace(report, baselines=baselines(report, all_scores, histories))
+    table = "\n".join(rows(package.manifest, all_scores.items())) + "\n"
     (draft / "cases.csv").write_text(table, encoding="utf-8")
-    (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (draft / REPORT).write_bytes(encode_report(report))
     if failed := gates.failures(order.recipe.gates, report):
         message = f"not released: {'; '.join(failed)}"
-        raise GateFailed(message, advice=f"The numbers are in {draft.name}/report.json")
-    finished = _finish(order, package, found, report)
-    for size in finished.manifest.sizes:
-        if reference_dice(finished, size) < finished.manifest.reference.least_dice:
-            message = f"size {size} does not reproduce its reference case"
-            raise KdError(message)
-    total = sum(path.stat().st_size for path in draft.rglob("*") if path.is_file())
-    if total > LARGEST_PACKAGE_BYTES:
-        message = f"the package has {total / 1e6:.1f} MB, more than {LARGEST_PACKAGE_BYTES / 1e6}"
-        raise KdError(message, advice="Release fewer or smaller sizes")
+        raise GateFailed(message, advice=f"The numbers are in {draft.name}/{REPORT}")
+    finished = _finish(package, found, report)
+    _check_finished(finished)
     draft.rename(final)
     return Package(finished.manifest, final, finished.digest)
 
 
-def _abroad(package: Package, foreign: ExternalSet, say: Say) -> ExternalScores:
-    """Measure every size on the cases of another source."""
-    say(f"{foreign.said.name}: {len(foreign.pairs)} cases")
-    segments = foreign.judged(package.manifest).segments
+def _with_training(report: Report, exported: Mapping[SizeName, ExportedRun]) -> Report:
+    """Add to each size how its network was exported and trained."""
+    sizes = {}
+    for size, found in report.sizes.items():
+        one = exported[size].exported
+        check = ExportCheck(
+            is_half=one.is_half,
+            largest_difference=one.largest_difference,
+            changed_share=one.changed_share,
+        )
+        training = exported[size].training
+        sizes[size] = msgspec.structs.replace(found, export=check, training=training)
+    return msgspec.structs.replace(report, sizes=sizes)
+
+
+def _check_finished(package: Package) -> None:
+    for size in package.manifest.sizes:
+        if reference_dice(package, size) < package.manifest.reference.least_dice:
+            message = f"size {size} does not reproduce its reference case"
+            raise KdError(message)
+    total = sum(path.stat().st_size for path in package.folder.rglob("*") if path.is_file())
+    if total > LARGEST_PACKAGE_BYTES:
+        message = f"the package has {total / 1e6:.1f} MB, more than {LARGEST_PACKAGE_BYTES / 1e6}"
+        raise KdError(message, advice="Release fewer or smaller sizes")
+
+
+def _external_scores(package: Package, external: ExternalSet, say: Say) -> ExternalScores:
+    """Measure every size on an external data set."""
+    say(f"{external.said.name}: {len(external.pairs)} cases")
+    segments = external.judged(package.manifest).segments
     sizes = list(package.manifest.sizes)
-    scores = score_all(package, foreign.pairs, sizes, segments=segments, say=say)
-    return ExternalScores(foreign.pairs, segments, Validation(scores, {}))
+    scores = score_all(package, external.pairs, sizes, segments=segments, say=say)
+    return ExternalScores(external.pairs, segments, Validation(scores, {}))
 
 
-def _elsewhere(package: Package, foreign: ExternalSet, abroad: ExternalScores) -> dict[str, Any]:
-    """Return the report's part about that source."""
-    told = {"name": foreign.said.name, "note": foreign.said.note}
-    return (
-        told
-        | {"structures": [s.label for s in abroad.segments]}
-        | report_of(foreign.judged(package.manifest), abroad.found)
+def _external_report(external: ExternalSet, scores: ExternalScores) -> ExternalReport:
+    """Return the report's part about an external data set."""
+    labels = [segment.label for segment in scores.segments]
+    found = scores.found.scores
+    sizes = {size: accuracy(mine, labels, found.get(TEACHER)) for size, mine in found.items()}
+    subjects = {pair.subject or pair.name for pair in external.pairs}
+    return ExternalReport(
+        name=external.said.name,
+        note=external.said.note,
+        structures=tuple(labels),
+        cases=len(external.pairs),
+        subjects=len(subjects),
+        sizes=sizes,
     )
 
 
-def _refuse_early(order: Order, final: Path) -> None:
+def _refuse_early(order: ReleaseOrder, final: Path) -> None:
     if final.exists():
         message = f"package {order.recipe.task}/{order.version} exists; releases are immutable"
         raise KdError(message, advice="Choose the next version, or remove an unpublished one")
-    said = {
+    words = {
         "title": order.recipe.title,
         "intended_use": order.recipe.intended_use,
         "data.source": order.recipe.data.source,
         "data.licence": order.recipe.data.licence,
     }
-    for key, value in said.items():
+    for key, value in words.items():
         if value.strip() in ("", UNKNOWN_CODE):
-            message = f"the recipe says nothing under {key}"
-            raise BadRecipe(message, advice="A card without it helps nobody: fill it in")
+            message = f"the recipe has no {key}"
+            raise BadRecipe(message, advice="The card states it: fill it in")
     for name, (size, _) in order.compared.items():
         order.recipe.net(size)
         if name in order.runs:
-            message = f"a compared run is called {name}, and so is a released one"
+            message = f"--compare {name}: a released size has that name"
             raise KdError(message, advice="Give it another NAME in --compare NAME=SIZE:RUN")
     for part in order.recipe.segments:
         if UNKNOWN_CODE in (part.type.value, part.category.value):
@@ -172,12 +197,14 @@ def _refuse_early(order: Order, final: Path) -> None:
             raise BadRecipe(message, advice="Fill in segments.type and segments.category")
 
 
-def _with_reference(order: Order, made: dict[SizeName, Made], draft: Path) -> Package:
+def _with_reference(
+    order: ReleaseOrder, exported: Mapping[SizeName, ExportedRun], draft: Path
+) -> Package:
     """Write the reference case and a manifest without metrics, for the pipeline to work with."""
     image = f"reference/{order.reference_image.name}"
     shutil.copyfile(order.reference_image, draft / image)
     shutil.copyfile(order.reference_notice, draft / "reference" / order.reference_notice.name)
-    labels: dict[SizeName, str] = {size: f"reference/labels_{size}.nii.gz" for size in made}
+    labels: dict[SizeName, str] = {size: f"reference/labels_{size}.nii.gz" for size in exported}
     recipe = order.recipe
     widest = max(net.base for net in recipe.sizes.values())
     manifest = Manifest(
@@ -199,7 +226,7 @@ def _with_reference(order: Order, made: dict[SizeName, Made], draft: Path) -> Pa
                 macs_per_patch=one.exported.macs_per_patch,
                 width=recipe.net(size).base / widest,
             )
-            for size, one in made.items()
+            for size, one in exported.items()
         },
         metrics={},
         reference=Reference(image=image, labels=labels),
@@ -214,7 +241,7 @@ def _with_reference(order: Order, made: dict[SizeName, Made], draft: Path) -> Pa
     return write_manifest(manifest, draft)
 
 
-def _provenance(order: Order) -> Provenance:
+def _provenance(order: ReleaseOrder) -> Provenance:
     recipe = order.recipe
     return Provenance(
         data_sets=(recipe.data.source,),
@@ -230,25 +257,21 @@ def _provenance(order: Order) -> Provenance:
     )
 
 
-def _finish(order: Order, package: Package, found: Validation, report: dict[str, Any]) -> Package:
+def _finish(package: Package, found: Validation, report: Report) -> Package:
     draft, manifest = package.folder, package.manifest
-    training = manifest.provenance.training | {
-        "runs": {size: said["training"] for size, said in report["sizes"].items()}
-    }
+    runs = {size: msgspec.to_builtins(one.training) for size, one in report.sizes.items()}
+    training = manifest.provenance.training | {"runs": runs}
     manifest = msgspec.structs.replace(
         manifest,
         sizes={
-            size: msgspec.structs.replace(said, peak_mb=found.costs[size].peak_mb)
-            for size, said in manifest.sizes.items()
+            size: msgspec.structs.replace(one, peak_mb=found.costs[size].peak_mb)
+            for size, one in manifest.sizes.items()
         },
-        metrics=metrics_of(manifest, found),
+        metrics=metrics_of(report),
         provenance=msgspec.structs.replace(manifest.provenance, training=training),
     )
-    drawn = plots.accuracy_against_latency(report)
-    (draft / "plots" / "accuracy.svg").write_text(drawn, encoding="utf-8")
+    write_pages(manifest, report, draft)
     if TEACHER in found.scores:
-        drawn = plots.differences(plots.AGAINST_TEACHER, found.gaps())
-        (draft / "plots" / "differences.svg").write_text(drawn, encoding="utf-8")
-    (draft / "card.md").write_text(card.text(manifest, report, order.command), encoding="utf-8")
-    (draft / "LICENSE").write_text(card.licence(manifest), encoding="utf-8")
+        plot = plots.differences(plots.AGAINST_TEACHER, found.gaps())
+        (draft / "plots" / "differences.svg").write_text(plot, encoding="utf-8")
     return write_manifest(manifest, draft)

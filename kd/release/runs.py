@@ -1,7 +1,7 @@
-"""What a release is made from: finished runs, checked, exported and told of.
+"""The runs of a release: checked, exported, and their training summarised.
 
-Promises: no run is measured that another recipe made, that saw a test case, or that stopped before
-its budget was spent. Leaves to `kd.release.release`: the package.
+Promises: a run of another recipe, a run that was trained on a test case, and a run that stopped
+before its budget was spent are refused. Leaves to `kd.release.release`: the package.
 """
 
 import shutil
@@ -10,15 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
 from kd.data.cases import Case, Pair
 from kd.errors import BadCheckpoint
-from kd.evaluation.validate import Score, Validation, compare
+from kd.evaluation.scores import Score
+from kd.evaluation.validate import Validation, compare
 from kd.networks.export import Exported, export
 from kd.recipe.choices import Triple
 from kd.recipe.read import Recipe
+from kd.records import (
+    Budget,
+    ComparedAccuracy,
+    Comparison,
+    EnsembleReport,
+    TrainingReport,
+)
 from kd.release.command import noted
 from kd.training.runs import fold_run, open_run, open_runs
 from kd.training.steps import Say
@@ -28,20 +37,20 @@ from node.imaging.volume import FloatArray
 from node.package import Package
 from node.package.manifest import Segment, SizeName
 
-# of a training: a command line may choose these, and a release says what they were
+# choices of a training that the command line may replace; the report states them
 OF_THE_COMMAND = ("seed", "steps", "minutes", "checkpoint_every_s")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a release is made from."""
+class ReleaseOrder:
+    """Everything that a release is made from."""
 
     recipe: Recipe
     version: str
     runs: dict[SizeName, tuple[Path, ...]]  # checkpoints of each size; several are an ensemble
     runs_folder: Path  # of the ensemble's folds
-    compared: dict[str, tuple[SizeName, Path]]  # name -> other runs of a size: undistilled, seeds
-    maps: dict[str, str]  # folder of soft targets -> the command that wrote it
+    compared: dict[str, tuple[SizeName, Path]]  # name -> a run that is measured, not released
+    soft_targets: dict[str, str]  # folder of soft targets -> the command that wrote it
     reference_image: Path
     reference_notice: Path  # licence of the reference image
     commit: str
@@ -57,7 +66,7 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class ExternalScores:
-    """Cases of another source, the segments that its reference knows, and the sizes' scores."""
+    """The pairs of an external data set, the segments of its reference, and the sizes' scores."""
 
     pairs: Sequence[Pair]
     segments: Sequence[Segment]
@@ -65,15 +74,15 @@ class ExternalScores:
 
 
 @dataclass(frozen=True)
-class Made:
-    """One exported network and the story of its training."""
+class ExportedRun:
+    """One exported network and how it was trained."""
 
     exported: Exported
-    training: dict[str, Any]  # steps, seconds, seed, budget, terms, command
+    training: TrainingReport
 
 
-def stories_of(order: Order) -> dict[str, list[dict[str, Any]]]:
-    """Return what is known of the networks of every run, released or compared, by its name.
+def histories_of(order: ReleaseOrder) -> dict[str, list[dict[str, Any]]]:
+    """Return the training history of the networks of every run, released or compared, by its name.
 
     Raises:
         KdError: a run has no checkpoint, or one that does not fit.
@@ -84,138 +93,164 @@ def stories_of(order: Order) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def refuse_foreign(
-    order: Order, stories: Mapping[str, Sequence[dict[str, Any]]], tested: Sequence[str]
+def refuse_unfit_runs(
+    order: ReleaseOrder, histories: Mapping[str, Sequence[dict[str, Any]]], tested: Sequence[str]
 ) -> None:
-    """Refuse runs that this recipe did not make, that saw a test case, or that are not finished.
+    """Refuse runs of another recipe, runs trained on a test case, and unfinished runs.
 
     Raises:
-        BadCheckpoint: of the first such run, which is named.
+        BadCheckpoint: of the first such run; the message names it.
     """
     runs = [
-        (name, size, run, story)
+        (name, size, run, history)
         for name, (size, folders) in order.by_name.items()
-        for run, story in zip(folders, stories[name], strict=True)
+        for run, history in zip(folders, histories[name], strict=True)
     ]
-    for name, size, run, story in runs:
-        choices = story["choices"]
-        if seen := sorted(set(tested) & cases_used_by(story)):
-            who = f"run {run.name}, or one that it learnt from,"
+    for name, size, run, history in runs:
+        choices = history["choices"]
+        if seen := sorted(set(tested) & cases_used_by(history)):
+            who = f"run {run.name}, or a run that it learnt from,"
             message = f"{who} was trained on test case {seen[0]} and {len(seen) - 1} more"
             raise BadCheckpoint(message, advice="Train them again, with today's split file")
-        if choices["training"] is None:  # imported: its recipe was written from it
+        if choices["training"] is None:  # imported: the recipe was written from it
             continue
-        if not is_finished(story):
-            message = f"run {run.name} stopped at step {story['step']}, before its budget was spent"
-            raise BadCheckpoint(message, advice="The command that began it finishes it")
-        wanted = binding(order.recipe, size)
-        if key := _foreign(choices, wanted, is_released=name in order.runs):
+        if not is_finished(history):
+            step = history["step"]
+            message = f"run {run.name} stopped at step {step}, before its budget was spent"
+            raise BadCheckpoint(message, advice="Run the command that began it again: it resumes")
+        expected = binding(order.recipe, size)
+        if key := _differing_key(choices, expected, is_released=name in order.runs):
             message = f"run {run.name} was trained with another {key} than the recipe has"
             raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
 
 
-def _foreign(
-    choices: Mapping[str, Any], wanted: Mapping[str, Any], *, is_released: bool
+def _differing_key(
+    choices: Mapping[str, Any], expected: Mapping[str, Any], *, is_released: bool
 ) -> str | None:
     """Return the first choice in which a run differs from the recipe, if there is one."""
     for key in ("topology", "n_classes", "grid", "intensity", "augment"):
-        if choices[key] != wanted[key]:
+        if choices[key] != expected[key]:
             return key
-    if not agree(choices.get("generator"), wanted.get("generator")):
+    if not agree(choices.get("generator"), expected.get("generator")):
         return "generator"
-    # older code had no such key, and nobody knows what it was then
-    if "partial" in choices and choices["partial"] != wanted.get("partial"):
+    # older code had no such key
+    if "partial" in choices and choices["partial"] != expected.get("partial"):
         return "partial"
-    # what is compared with the released runs may have been trained in any way
-    if is_released and not agree(choices["training"], wanted["training"], OF_THE_COMMAND):
+    # a run that is only compared may have been trained in any way
+    if is_released and not agree(choices["training"], expected["training"], OF_THE_COMMAND):
         return "training"
     return None
 
 
 def export_runs(
     recipe: Recipe, size: str, runs: Sequence[Path], cases: Sequence[Case], path: Path
-) -> Made:
-    """Write the network of a run, or the ensemble of several, to `path` and tell its training."""
-    network, stories = open_runs(recipe, size, runs, torch.device("cpu"))
+) -> ExportedRun:
+    """Write the network of a run, or the ensemble of several, to `path`."""
+    network, histories = open_runs(recipe, size, runs, torch.device("cpu"))
     patch = recipe.grid.patch_zyx
     exported = export(network, patch, real_patches(cases, patch), path)
-    told = [told_of(story, noted(runs[0]) or "not recorded") for story in stories]
-    if len(told) == 1:
-        return Made(exported, told[0])
-    whole = {key: sum(one[key] for one in told) for key in ("steps", "seconds")}
-    return Made(exported, told[0] | whole | {"networks": len(told)})
+    command = noted(runs[0]) or "not recorded"
+    reports = [training_report(history, command) for history in histories]
+    whole = msgspec.structs.replace(
+        reports[0],
+        steps=sum(one.steps for one in reports),
+        seconds=sum(one.seconds for one in reports),
+        networks=len(reports),
+    )
+    return ExportedRun(exported, whole)
 
 
-def ensemble(order: Order) -> dict[str, Any]:
-    """Tell the training of the networks whose maps teach, where they were trained here."""
-    size, found = order.recipe.fold_size, []
+def ensemble(order: ReleaseOrder) -> EnsembleReport:
+    """Summarise the training of the networks that wrote the soft targets, if trained here."""
+    folds = []
     for number in range(order.recipe.folds):
         run = fold_run(order.runs_folder, number)
         if (run / CHECKPOINT).exists():
-            story = open_run(order.recipe, size, run, torch.device("cpu"))[1]
-            if story["choices"]["training"] is not None:
-                found.append(told_of(story, ""))
-    return {"size": size, "folds": found}
+            history = open_run(order.recipe, order.recipe.fold_size, run, torch.device("cpu"))[1]
+            if history["choices"]["training"] is not None:
+                folds.append(training_report(history, ""))
+    return EnsembleReport(size=order.recipe.fold_size, folds=tuple(folds))
 
 
 def compared_runs(
-    order: Order,
+    order: ReleaseOrder,
     package: Package,
     found: Validation,
     cases: tuple[Sequence[Case], Sequence[Pair]],
-    abroad: Mapping[str, ExternalScores],
+    external: Mapping[str, ExternalScores],
     say: Say,
-) -> tuple[dict[str, Any], dict[str, list[Score]]]:
-    """Measure the runs that are not released, such as undistilled twins, on the same cases.
+) -> tuple[dict[str, Comparison], dict[str, list[Score]]]:
+    """Measure the runs that are not released, such as baselines, on the same cases.
 
-    `abroad` are those of other sources, by name, with what the released sizes reached there.
+    `external` has the scores of the released sizes on external data sets, by name.
     """
     aside = package.folder.with_name(f"{package.folder.name}.compared")
     aside.mkdir(exist_ok=True)
-    numbers, singles = {}, {}
+    comparisons, scores = {}, {}
     for name, (size, run) in order.compared.items():
         path = aside / package.manifest.sizes[size].file
         exported = export_runs(order.recipe, size, [run], cases[0], path)
         loose = Package(package.manifest, aside, "")
-        measured, singles[name] = compare(loose, size, cases[1], found)
-        numbers[name] = {"size": size, "training": exported.training} | measured
-        say(f"{name}: mean Dice {measured['dice']['mean']:.4f}")
-        for source, there in abroad.items():
-            away, _ = compare(loose, size, there.pairs, there.found, there.segments)
-            numbers[name].setdefault("elsewhere", {})[source] = away
-            say(f"{name}, {source}: mean Dice {away['dice']['mean']:.4f}")
+        measured, scores[name] = compare(loose, size, cases[1], found)
+        say(f"{name}: mean Dice {measured.dice.mean:.4f}")
+        on_external = {}
+        for source, one in external.items():
+            on_external[source], _ = compare(loose, size, one.pairs, one.found, one.segments)
+            say(f"{name}, {source}: mean Dice {on_external[source].dice.mean:.4f}")
+        comparisons[name] = _comparison(size, exported.training, measured, on_external)
     shutil.rmtree(aside)
-    return numbers, singles
+    return comparisons, scores
 
 
-def told_of(story: dict[str, Any], command: str) -> dict[str, Any]:
-    """Return what a card tells of a run and of those that it started from, the first one first."""
-    whole = lineage(story)
-    runs = [
-        _budget(one["choices"]["training"] or {})
-        | {"distilled": one["choices"]["distillation"] is not None}
-        for one in reversed(whole)
-    ]
-    # the last one that heard a teacher tells of it
-    taught = next((one for one in whole if one["choices"]["distillation"] is not None), story)
-    return {
-        "steps": sum(int(one["step"]) for one in whole),
-        "seconds": round(sum(float(one["seconds"]) for one in whole), 1),
-        "distilled": any(one["distilled"] for one in runs),
-        "terms": taught["choices"]["distillation"],
-        "teacher": taught["choices"].get("teacher"),
-        "start": (story["choices"].get("start") or {}).get("weights"),
+def _comparison(
+    size: SizeName,
+    training: TrainingReport,
+    measured: ComparedAccuracy,
+    external: dict[str, ComparedAccuracy],
+) -> Comparison:
+    return Comparison(
+        size=size,
+        training=training,
+        external=external,
+        dice=measured.dice,
+        nsd=measured.nsd,
+        hd95_mm=measured.hd95_mm,
+        volume_ml=measured.volume_ml,
+        against_teacher=measured.against_teacher,
+        released_minus_this=measured.released_minus_this,
+    )
+
+
+def training_report(history: dict[str, Any], command: str) -> TrainingReport:
+    """Summarise the training of a run and of all runs that it was continued from."""
+    whole = lineage(history)
+    runs = tuple(_budget(one["choices"]) for one in reversed(whole))
+    # the terms of the last run that had a teacher
+    distilled = (one for one in whole if one["choices"]["distillation"] is not None)
+    taught = next(distilled, history)["choices"]
+    return TrainingReport(
+        steps=sum(int(one["step"]) for one in whole),
+        seconds=round(sum(float(one["seconds"]) for one in whole), 1),
+        distilled=any(one.distilled for one in runs),
+        terms=taught["distillation"],
+        teacher=taught.get("teacher"),
+        start=(history["choices"].get("start") or {}).get("weights"),
         # only a run that starts from no other can inherit
-        "inherits": (whole[-1]["choices"].get("inherits") or {}).get("weights"),
-        "seed": runs[-1]["seed"],
-        "runs": runs,
-        "command": command,
-    }
+        inherits=(whole[-1]["choices"].get("inherits") or {}).get("weights"),
+        seed=runs[-1].seed,
+        runs=runs,
+        command=command,
+    )
 
 
-def _budget(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return seed and budget of one run; an imported one has neither."""
-    return {key: training.get(key) for key in ("seed", "steps", "minutes")}
+def _budget(choices: Mapping[str, Any]) -> Budget:
+    training = choices["training"] or {}
+    return Budget(
+        seed=training.get("seed"),
+        steps=training.get("steps"),
+        minutes=training.get("minutes"),
+        distilled=choices["distillation"] is not None,
+    )
 
 
 def real_patches(cases: Sequence[Case], patch: Triple, count: int = 4) -> list[FloatArray]:

@@ -1,4 +1,4 @@
-"""A family of phantoms, taught, distilled and released: what tests of releases start from."""
+"""A family of phantoms, trained, distilled and released: the start of tests of releases."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ BUDGET = ["--steps", "12", "--device", "cpu"]
 
 
 def make_world(root: Path) -> Path:
-    """A data set, a taught and distilled family, an undistilled twin, and the released package."""
+    """A data set, a trained and distilled family, a baseline, and the released package."""
     data_set(root / "balls", 4, 2)
     data_set(root / "other", 2, 1)
     (root / "ids.csv").write_text("id,segment\n1,1\n2,\n", encoding="utf-8")
@@ -36,15 +36,15 @@ def make_world(root: Path) -> Path:
     recipe["external"] = [OTHER]
     recipe["unlabelled"] = [TWICE]
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    (root / "notice.txt").write_text("drawn by the tests", encoding="utf-8")
+    (root / "notice.txt").write_text("made by the tests", encoding="utf-8")
     common = [str(root / "recipe.yaml"), "--data", str(root / "balls"), *BUDGET]
     runs = ["--runs", str(root / "runs")]
     assert main(["teach", *common, *runs]) == 0
     for size in ("teacher", "small"):
         run = ["--size", size, "--run", str(root / "runs" / size)]
         assert main(["distill", *common, *runs, *run]) == 0
-    twin = ["--size", "small", "--run", str(root / "runs" / "small-alone")]
-    assert main(["train", *common, *twin]) == 0
+    baseline = ["--size", "small", "--run", str(root / "runs" / "small-alone")]
+    assert main(["train", *common, *baseline]) == 0
     assert main(release_words(root, "0.1")) == 0
     return root
 
@@ -53,7 +53,7 @@ def release_words(root: Path, version: str, recipe: str = "recipe.yaml") -> list
     """Return the arguments that release a version of the family."""
     words = ["release", str(root / recipe), "--data", str(root / "balls")]
     words += ["--runs", str(root / "runs"), "--version", version]
-    words += ["--compare", f"undistilled=small:{root / 'runs' / 'small-alone'}"]
+    words += ["--compare", f"baseline=small:{root / 'runs' / 'small-alone'}"]
     image = root / "balls" / "images" / "ball_0.nii.gz"
     words += ["--reference-image", str(image), "--notice", str(root / "notice.txt")]
     return [*words, "--external", str(root), "--models", str(root / "models")]

@@ -11,7 +11,7 @@ import torch
 from kd.data.batches import Batches
 from kd.data.cases import Pair, prepare, read_cases, read_pair
 from kd.evaluation.measure import Agreement
-from kd.evaluation.validate import Score
+from kd.evaluation.scores import Score
 from kd.recipe.choices import Augment, Distillation
 from kd.recipe.read import Recipe
 from kd.training.losses import deep_supervision, merged, voxel_weights

@@ -1,8 +1,7 @@
-"""Several cases of one subject: what a report counts, a card says, and pictures show."""
+"""Several cases of one subject: in reports, on pages and in the choice of pictures."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,11 +9,14 @@ import pytest
 from kd.commands.packages import worst
 from kd.data.cases import read_pairs
 from kd.evaluation.measure import Agreement
-from kd.evaluation.validate import Score, Validation, report_of, rows
+from kd.evaluation.scores import Score, rows
+from kd.evaluation.summary import report_of
+from kd.recipe.choices import Gates
+from kd.records import Report
 from kd.release import cells, tables
 from node.commands import main
 from node.package import Package, write_manifest
-from node.package.manifest import Interval, Metrics
+from node.package.manifest import Interval, Metrics, SizeName
 from tests.support.kd_phantoms import data_set, recipe
 from tests.support.packages import make_tiny_package
 
@@ -33,12 +35,15 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     return make_tiny_package(tmp_path_factory.mktemp("models"))
 
 
-def report(package: Package, subjects: int) -> dict[str, Any]:
-    found = {"teacher": scores(subjects), "small": scores(subjects, -0.001)}
-    return report_of(package.manifest, Validation(found, {}))
+def report(package: Package, subjects: int) -> Report:
+    found: dict[SizeName, list[Score]] = {
+        "teacher": scores(subjects),
+        "small": scores(subjects, -0.001),
+    }
+    return report_of(package.manifest, found, {})
 
 
-def test_pairs_know_their_subjects_from_the_split_file(tmp_path: Path) -> None:
+def test_pairs_have_their_subjects_from_the_split_file(tmp_path: Path) -> None:
     folder = data_set(tmp_path / "balls", 2, 1)
     said = {"train": ["ball_0", "ball_1"], "val": ["ball_2"], "subjects": {"ball_0": "somebody"}}
     (folder / "splits.json").write_text(json.dumps(said), encoding="utf-8")
@@ -47,29 +52,27 @@ def test_pairs_know_their_subjects_from_the_split_file(tmp_path: Path) -> None:
 
 
 def test_intervals_are_over_subjects(package: Package) -> None:
-    many = report(package, 8)
-    assert (many["cases"], many["subjects"]) == (16, 8)
-    low, high = many["sizes"]["small"]["dice"]["ci"]
-    alone = [Score(s.case, s.structures, s.seconds) for s in scores(8, -0.001)]
-    as_if_alone = report_of(package.manifest, Validation({"small": alone}, {}))
-    narrow = as_if_alone["sizes"]["small"]["dice"]["ci"]
+    many = report(package, 12)
+    assert (many.cases, many.subjects) == (24, 12)
+    low, high = many.sizes["small"].dice.ci
+    alone = [Score(s.case, s.structures, s.seconds) for s in scores(12, -0.001)]
+    narrow = report_of(package.manifest, {"small": alone}, {}).sizes["small"].dice.ci
     assert high - low > 1.2 * (narrow[1] - narrow[0])
 
 
-def test_of_few_subjects_a_card_gives_no_interval_and_no_verdict(package: Package) -> None:
-    few, enough = report(package, 4), report(package, 5)
-    mean = few["sizes"]["small"]["dice"]["mean"]
-    assert few["sizes"]["small"]["dice"]["ci"] == (mean, mean)
-    text = "\n".join(tables.against_teacher(package.manifest, few))
-    assert "| small | -0.0010 | +0.0000 | +0.0000 | too few subjects to tell |" in text
-    assert tables.TOO_FEW not in "\n".join(tables.against_teacher(package.manifest, enough))
-    assert cells.means(few) == "means; an interval takes 5 subjects, so there is none"
-    assert cells.means(enough) == "means with 95 % bootstrap intervals over subjects"
-    assert cells.cases_of(few) == "8 cases of 4 subjects"
+def test_few_subjects_have_no_interval_and_no_verdict(package: Package) -> None:
+    few, enough = report(package, 9), report(package, 10)
+    dice = few.sizes["small"].dice
+    assert dice.ci == (dice.mean, dice.mean)
+    assert tables.TOO_FEW in "\n".join(tables.against_teacher(Gates(), few))
+    assert tables.TOO_FEW not in "\n".join(tables.against_teacher(Gates(), enough))
+    assert "Means only" in cells.statistics(few)
+    assert "intervals over subjects" in cells.statistics(enough)
+    assert cells.cases_of(few) == "18 cases of 9 subjects"
 
 
-def test_a_row_says_whose_the_case_is(package: Package) -> None:
-    lines = rows(package.manifest, {"small": scores(1)})
+def test_a_row_names_the_subject_of_the_case(package: Package) -> None:
+    lines = rows(package.manifest, [("small", scores(1))])
     assert lines[0].startswith("run,case,subject,structure,")
     assert lines[1].startswith("small,case 0,subject 0,")
 

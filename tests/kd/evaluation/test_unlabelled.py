@@ -1,4 +1,4 @@
-"""Real images without a reference: what is said of them, on a network whose labels are known."""
+"""Results on images without reference labels, by a network whose labels are known."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kd.errors import BadCase
-from kd.evaluation.unlabelled import NOTHING, Crowd, look, read_unlabelled
+from kd.evaluation.unlabelled import NOTHING, UnlabelledSet, read_unlabelled, survey
 from kd.recipe.choices import Unlabelled
 from node.imaging import Labels, Volume, nifti
 from node.package.manifest import Expected, Range
@@ -20,7 +20,7 @@ SAID = Unlabelled(name="People", images="t2", against="t1", masks="lesions")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three people: on T1 the inner cube is as on T2 but the outer one is not seen at all."""
+    """Write three people: the outer cube is visible on T2 and invisible on T1."""
     for place in ("t2", "t1", "lesions"):
         (tmp_path / place).mkdir()
     for number, shape in enumerate(SHAPES):
@@ -34,40 +34,43 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def crowds(folder: Path, said: Unlabelled = SAID) -> list[Crowd]:
+def sets(folder: Path, said: Unlabelled = SAID) -> list[UnlabelledSet]:
     return read_unlabelled(msgspec.structs.replace(recipe(), unlabelled=(said,)), folder)
 
 
 def test_volumes_contrasts_lesions_and_refusals_are_counted(folder: Path) -> None:
-    (crowd,) = crowds(folder)
+    (images,) = sets(folder)
     truth = [expected_labels(phantom(shape)) for shape in SHAPES]
     outer = [labels.volumes_ml((1, 2))[1] for labels in truth]
     expect = Expected(what="the outer cube", segments=(1,), ml=Range(low=0, high=max(outer) - 0.1))
     package = make_tiny_package(folder / "models", expect=(expect,))
-    told = look(package, crowd, lambda _: None)
-    assert told["cases"] == 3
-    for found in told["sizes"].values():
-        assert found["refused"] == 1
-        assert found["volumes_ml"][NAMES[0]] == pytest.approx(np.median(outer))
-        assert found["against"][NAMES[0]]["percent"] is None, "no outer cube on T1"
-        assert found["against"][NAMES[1]]["percent"] == pytest.approx(0)
-        assert found["against"][NAMES[1]]["correlation"] == pytest.approx(1)
-        assert found["masked"] == {NOTHING: 0.5, NAMES[0]: 0.5, NAMES[1]: 0.0}
-    assert told["sizes"]["small"]["like_teacher"]["mean"] == 1
-    assert "like_teacher" not in told["sizes"]["teacher"]
+    report = survey(package, images, lambda _: None)
+    assert report.cases == 3
+    for found in report.sizes.values():
+        assert found.refused == 1
+        assert found.volumes_ml[NAMES[0]] == pytest.approx(np.median(outer))
+        assert found.against is not None
+        assert found.against[NAMES[0]].percent is None, "no outer cube on T1"
+        assert found.against[NAMES[1]].percent == pytest.approx(0)
+        assert found.against[NAMES[1]].correlation == pytest.approx(1)
+        assert found.masked == {NOTHING: 0.5, NAMES[0]: 0.5, NAMES[1]: 0.0}
+    like_teacher = report.sizes["small"].like_teacher
+    assert like_teacher is not None
+    assert like_teacher.mean == 1
+    assert report.sizes["teacher"].like_teacher is None
 
 
 def test_a_file_that_is_absent_is_named(folder: Path) -> None:
     (folder / "lesions/1.nii.gz").unlink()
     with pytest.raises(BadCase, match=r"People: 1 has no 1\.nii\.gz"):
-        crowds(folder)
+        sets(folder)
     with pytest.raises(BadCase, match="People: t3 has no image"):
-        crowds(folder, msgspec.structs.replace(SAID, images="t3"))
+        sets(folder, msgspec.structs.replace(SAID, images="t3"))
 
 
 def test_a_lesion_on_another_grid_is_refused(folder: Path) -> None:
     image = phantom(SHAPES[1])
     nifti.write(Labels(np.ones(SHAPES[1], np.uint8), image.grid), folder / "lesions/0.nii.gz")
-    (crowd,) = crowds(folder)
+    (images,) = sets(folder)
     with pytest.raises(BadCase, match="0: the mask is not on the image's grid"):
-        look(make_tiny_package(folder / "models"), crowd, lambda _: None)
+        survey(make_tiny_package(folder / "models"), images, lambda _: None)

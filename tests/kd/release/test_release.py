@@ -1,4 +1,4 @@
-"""plan, teach, distill, validate, release: the whole road, on a handful of phantoms."""
+"""plan, teach, distill, validate, release: the whole way to a package, on a few phantoms."""
 
 import csv
 import json
@@ -6,16 +6,19 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from kd.commands import main
-from kd.release.card import inherited, taught
+from kd.records import EnsembleReport, Report, read_report
+from kd.release.validation_page import inheritance, teacher_sentence
 from node.errors import BadPackage
 from node.imaging import Volume
 from node.imaging.nifti import read_labels, write
 from node.package import load
 from node.pipeline import reference_dice
+from tests.support import kd_reports as made
 from tests.support.kd_phantoms import data_set, write_recipe
 from tests.support.kd_released import OTHER, TWICE, make_world, package_of, release_words
 
@@ -25,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("release"))
 
 
-def test_the_node_loads_it_and_its_reference_case_comes_out(world: Path) -> None:
+def test_the_node_loads_it_and_its_golden_case_comes_out(world: Path) -> None:
     package = load(package_of(world))
     assert list(package.manifest.sizes) == ["teacher", "small"]
     for size, said in package.manifest.sizes.items():
@@ -33,62 +36,70 @@ def test_the_node_loads_it_and_its_reference_case_comes_out(world: Path) -> None
         assert said.peak_mb is not None
 
 
-def test_the_report_has_the_one_shape(world: Path) -> None:
-    report = json.loads((package_of(world) / "report.json").read_text(encoding="utf-8"))
-    assert (report["task"], report["version"], report["cases"]) == ("two-balls", "0.1", 2)
-    for found in report["sizes"].values():
-        for measure in ("dice", "nsd", "hd95_mm"):
-            assert found[measure]["ci"][0] <= found[measure]["mean"] <= found[measure]["ci"][1]
-            assert set(found[measure]["per_structure"]) == {"Bright ball", "Dark ball"}
-        assert found["export"]["largest_difference"] < 1e-2
-        assert found["seconds"] > 0
-        assert found["peak_mb"] > 0
-    assert report["sizes"]["small"]["training"]["distilled"] is True
-    assert report["sizes"]["small"]["retention"]["mean"] > 0
-    assert report["sizes"]["teacher"]["retention"]["mean"] == 1
-    twin = report["compared"]["undistilled"]
-    assert twin["training"]["distilled"] is False
-    assert set(twin["volume_ml"]) == {"Bright ball", "Dark ball"}
-    (pair,) = report["twins"]
-    assert (pair["distilled"], pair["undistilled"]) == ("small", "undistilled")
-    gap = report["sizes"]["small"]["dice"]["mean"] - twin["dice"]["mean"]
-    assert pair["dice"]["mean"] == pytest.approx(gap)
-    assert [fold["steps"] for fold in report["ensemble"]["folds"]] == [12, 12]
+def report_of(world: Path) -> Report:
+    return read_report(package_of(world) / "report.json")
 
 
-def test_cases_of_another_source_are_reported_too(world: Path) -> None:
-    report = json.loads((package_of(world) / "report.json").read_text(encoding="utf-8"))
-    (other,) = report["elsewhere"]
-    assert (other["name"], other["cases"], other["structures"]) == (
-        "Another scanner",
-        3,
-        ["Bright ball"],
-    )
-    for size in ("teacher", "small"):
-        assert list(other["sizes"][size]["dice"]["per_structure"]) == ["Bright ball"]
-        assert other["sizes"][size]["retention"]["mean"] > 0
-    text = (package_of(world) / "card.md").read_text(encoding="utf-8")
+def text_of(world: Path, name: str = "validation.md") -> str:
+    return (package_of(world) / name).read_text(encoding="utf-8")
+
+
+def test_the_report_covers_every_size_and_compared_run(world: Path) -> None:
+    report = report_of(world)
+    assert (report.task, report.version, report.cases) == ("two-balls", "0.1", 2)
+    for found in report.sizes.values():
+        for one in (found.dice, found.nsd, found.hd95_mm):
+            assert one.ci[0] <= one.mean <= one.ci[1]
+            assert set(one.per_structure) == {"Bright ball", "Dark ball"}
+        assert found.export is not None
+        assert found.export.largest_difference < 1e-2
+        assert found.cost is not None
+        assert found.cost.seconds > 0
+        assert found.cost.peak_mb > 0
+        assert found.against_teacher is not None
+        assert found.against_teacher.retention.mean > 0
+    baseline = report.compared["baseline"]
+    assert baseline.training.distilled is False
+    assert set(baseline.volume_ml) == {"Bright ball", "Dark ball"}
+    (pair,) = report.baselines
+    assert (pair.distilled, pair.baseline) == ("small", "baseline")
+    gap = report.sizes["small"].dice.mean - baseline.dice.mean
+    assert pair.dice.mean == pytest.approx(gap)
+    assert report.ensemble is not None
+    assert [fold.steps for fold in report.ensemble.folds] == [12, 12]
+    small = report.sizes["small"].training
+    assert small is not None
+    assert small.distilled
+
+
+def test_external_cases_are_reported_too(world: Path) -> None:
+    report = report_of(world)
+    (other,) = report.external
+    assert (other.name, other.cases, other.subjects) == ("Another scanner", 3, 2)
+    assert other.structures == ("Bright ball",)
+    for found in other.sizes.values():
+        assert list(found.dice.per_structure) == ["Bright ball"]
+        assert found.against_teacher is not None
+    away = report.compared["baseline"].external["Another scanner"]
+    gap = other.sizes["small"].dice.mean - away.dice.mean
+    assert away.released_minus_this.mean == pytest.approx(gap)
+    text = text_of(world)
     assert "### Another scanner: 3 cases of 2 subjects" in text
     assert OTHER["note"] in text
-    away = report["compared"]["undistilled"]["elsewhere"]["Another scanner"]
-    assert list(away["dice"]["per_structure"]) == ["Bright ball"]
-    gap = other["sizes"]["small"]["dice"]["mean"] - away["dice"]["mean"]
-    assert away["released_minus_this"]["mean"] == pytest.approx(gap)
-    assert f"| undistilled | small | labels | {away['dice']['mean']:.4f}" in text
+    assert f"| baseline | small | labels | {away.dice.mean:.4f}" in text
 
 
-def test_images_without_a_reference_are_reported_too(world: Path) -> None:
-    report = json.loads((package_of(world) / "report.json").read_text(encoding="utf-8"))
-    (found,) = report["unlabelled"]
-    assert (found["name"], found["cases"]) == (TWICE["name"], 3)
-    assert "like_teacher" not in found["sizes"]["teacher"]
-    assert 0 <= found["sizes"]["small"]["like_teacher"]["mean"] <= 1
-    text = (package_of(world) / "card.md").read_text(encoding="utf-8")
-    assert "### The same people: 3 images of 2 subjects" in text
-    assert "* small: 0 refused for their volumes; Dice with the teacher " in text
+def test_images_without_reference_labels_are_reported_too(world: Path) -> None:
+    (found,) = report_of(world).unlabelled
+    assert (found.name, found.cases) == (TWICE["name"], 3)
+    assert found.sizes["teacher"].like_teacher is None
+    like_teacher = found.sizes["small"].like_teacher
+    assert like_teacher is not None
+    assert 0 <= like_teacher.mean <= 1
+    assert "### The same people: 3 images of 2 subjects" in text_of(world)
 
 
-def test_other_sources_must_be_where_they_are_said_to_be(
+def test_external_images_must_be_in_the_folder_given(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = release_words(world, "0.9")
@@ -100,52 +111,75 @@ def test_other_sources_must_be_where_they_are_said_to_be(
     assert "Another scanner: other/images has no image" in capsys.readouterr().err
 
 
-def test_single_cases_of_every_run_are_there(world: Path) -> None:
-    report = json.loads((package_of(world) / "report.json").read_text(encoding="utf-8"))
+def test_single_cases_of_every_run_are_in_the_table(world: Path) -> None:
+    report = report_of(world)
     with (package_of(world) / "cases.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    for run, said in (report["sizes"] | report["compared"]).items():
+    for run in (*report.sizes, *report.compared):
         mine = [float(row["dice"]) for row in rows if row["run"] == run]
         assert len(mine) == 2 * 2, "two cases of two structures"
-        assert sum(mine) / 4 == pytest.approx(said["dice"]["mean"], abs=1e-5)
+        assert sum(mine) / 4 == pytest.approx(report.accuracy_of(run).dice.mean, abs=1e-5)
 
 
-def test_card_and_plots_are_made_from_the_numbers(world: Path) -> None:
-    text = (package_of(world) / "card.md").read_text(encoding="utf-8")
+def test_the_card_is_one_screen_that_leads_with_the_external_set(world: Path) -> None:
+    text = text_of(world, "card.md")
+    assert len(text.splitlines()) <= 60
+    assert text.index("## Limits") < text.index("## Accuracy")
+    assert "Another scanner, 3 cases of 2 subjects" in text
+    assert "2 held-out cases" in text
+    assert "Released without gates" in text
+    shown = set(re.findall(r"\]\(([^)]+)\)", text))
+    assert shown == {"plots/reference.png", "validation.md"}
+    for name in shown:
+        assert (package_of(world) / name).is_file()
+
+
+def test_the_validation_page_has_every_table_picture_and_command(world: Path) -> None:
+    text = text_of(world)
     assert "Distilled: teacher, small. Their teacher is an ensemble of 2 networks" in text
-    assert "| undistilled | small | labels | 1 | 12 |" in text
+    assert "| baseline | small | labels | 1 | 12 |" in text
     assert "kd teach recipe.yaml --data DATA --steps 12 --runs RUNS" in text
     assert "kd train recipe.yaml --data DATA --steps 12 --size small --run RUNS/small-alone" in text
-    assert "Bland-Altman" in text
-    assert str(world) not in text, "a path of this machine"
-    assert "not inferior in |" in text
-    assert "too few subjects to tell |" in text, "two test cases have no interval"
-    assert "On 2 held-out cases of the same source" in text
-    assert "means; an interval takes 5 subjects, so there is none" in text
-    assert "What distillation is worth" in text
-    assert re.search(r"\| 1 \| 12 \| \d+\.\d / \d+\.\d \|", text), "minutes of a run and its twin"
+    for title in ("External validation", "Effect of distillation", "Structures", "Training"):
+        assert f"## {title}\n" in text
+    assert "| too few subjects |" in text, "two test cases have no interval"
+    assert re.search(r"\| 1 \| 12 \| \d+\.\d / \d+\.\d \|", text), "minutes of both runs"
     for name in ("accuracy", "differences"):
-        drawn = (package_of(world) / "plots" / f"{name}.svg").read_text(encoding="utf-8")
-        assert "<svg" in drawn
+        assert "<svg" in text_of(world, f"plots/{name}.svg")
 
 
-def test_a_card_says_whether_the_teacher_has_seen_the_cases() -> None:
-    one = {"steps": 12, "seconds": 90.0}
-    numbers = {
-        "sizes": {"small": {"training": {"distilled": True}}},
-        "ensemble": {"size": "teacher", "folds": [one]},
-    }
-    assert "one network of size teacher (12 steps in 2 minutes) that has seen" in taught(numbers)
-    numbers["ensemble"] = {"size": "teacher", "folds": [one, one]}
-    assert "an ensemble of 2 networks of size teacher" in taught(numbers)
+def test_a_package_holds_no_path_of_this_machine(world: Path) -> None:
+    for path in package_of(world).rglob("*"):
+        if path.is_file():
+            assert str(world).encode() not in path.read_bytes(), path
 
 
-def test_a_card_says_which_sizes_inherit() -> None:
-    plain, heir = ({"training": {"inherits": digest}} for digest in (None, "ab"))
-    assert inherited({"sizes": {"teacher": plain, "fast": plain}}) == []
-    (said,) = inherited({"sizes": {"teacher": plain, "small": heir, "tiny": heir}})
-    assert "strongest channels" in said
-    assert "small, tiny" in said
+def test_the_pages_can_be_written_again_from_the_folder_alone(world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "two-balls" / "0.1"
+    shutil.copytree(package_of(world), copy)
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    assert main(["card", str(copy)]) == 0
+    assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
+    edited = json.loads((copy / "report.json").read_text(encoding="utf-8"))
+    (copy / "report.json").write_text(json.dumps(edited | {"format": 9}), encoding="utf-8")
+    assert main(["card", str(copy)]) == 1, "an altered package gets no new digests"
+
+
+def test_the_page_says_whether_the_teacher_was_trained_on_the_cases() -> None:
+    report = made.report({"small": made.size(0.0, made.training(distilled=True))})
+    one = made.training()
+    alone = msgspec.structs.replace(report, ensemble=EnsembleReport(size="teacher", folds=(one,)))
+    assert "one network of size teacher (12 steps in 2 minutes)" in teacher_sentence(alone)
+    both = EnsembleReport(size="teacher", folds=(one, one))
+    found = teacher_sentence(msgspec.structs.replace(report, ensemble=both))
+    assert "an ensemble of 2 networks of size teacher" in found
+
+
+def test_the_page_says_which_sizes_inherit() -> None:
+    plain, heir = (made.size(0.0, made.training(inherits=digest)) for digest in (None, "ab"))
+    assert inheritance(made.report({"teacher": plain, "large": plain})) == []
+    (found,) = inheritance(made.report({"teacher": plain, "small": heir, "tiny": heir}))
+    assert "strongest channels: small, tiny." in found
 
 
 def test_validate_finds_what_the_manifest_says(
@@ -158,7 +192,7 @@ def test_validate_finds_what_the_manifest_says(
         assert found[size]["dice"]["mean"] == pytest.approx(metrics.dice.mean, abs=1e-3)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"report.json", "cases.csv", "accuracy.svg", "differences.svg"} <= names
-    page = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "validation.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"\]\(([^)]+)\)", page))
     assert shown == {name for name in names if name.endswith((".svg", ".png"))}
     assert any(name.startswith("worst_small_ball_") for name in names)
@@ -217,7 +251,18 @@ def test_a_release_is_never_overwritten(world: Path, capsys: pytest.CaptureFixtu
     assert (package_of(world) / "manifest.json").read_bytes() == before
 
 
-COMMANDS = ["plan", "import", "train", "teach", "soften", "distill", "score", "validate", "release"]
+COMMANDS = [
+    "plan",
+    "import",
+    "train",
+    "teach",
+    "soften",
+    "distill",
+    "score",
+    "validate",
+    "release",
+    "card",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

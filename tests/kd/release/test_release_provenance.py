@@ -42,9 +42,9 @@ def test_the_released_teacher_may_be_the_ensemble_in_one_file(world: Path) -> No
         2 * single.parameters,
         2 * single.macs_per_patch,
     )
-    text = (package.folder / "card.md").read_text(encoding="utf-8")
+    text = (package.folder / "validation.md").read_text(encoding="utf-8")
     assert "* teacher: 2 networks, together 24 steps" in text
-    assert "the package's teacher is that ensemble" in text
+    assert "The package's teacher is that ensemble" in text
 
 
 def test_an_ensemble_of_another_size_is_no_teacher(
@@ -106,14 +106,14 @@ def test_a_compared_run_takes_no_name_of_a_released_one(
 ) -> None:
     words = [*release_words(world, "0.9"), "--compare", f"teacher=small:{world / 'runs' / 'small'}"]
     assert main(words) == 1
-    assert "a compared run is called teacher" in capsys.readouterr().err
+    assert "--compare teacher:" in capsys.readouterr().err
 
 
 def test_a_recipe_without_words_is_not_released(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = _other(world, "silent.yaml", intended_use="?")
-    assert "says nothing under intended_use" in _refused(world, other, capsys)
+    assert "has no intended_use" in _refused(world, other, capsys)
 
 
 def test_a_gate_that_does_not_hold_stops_the_release(

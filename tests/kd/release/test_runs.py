@@ -1,4 +1,4 @@
-"""Which runs are of the recipe, and which are a distilled student and its undistilled twin."""
+"""Runs that fit the recipe, and pairs of a distilled run and its baseline."""
 
 from pathlib import Path
 from typing import Any
@@ -7,23 +7,25 @@ import msgspec
 import pytest
 
 from kd.errors import BadCheckpoint
-from kd.evaluation.baselines import twins
+from kd.evaluation.baselines import baselines
 from kd.evaluation.measure import Agreement
-from kd.evaluation.validate import Score
+from kd.evaluation.scores import Score
 from kd.recipe.read import Recipe
-from kd.release.runs import Order, refuse_foreign, told_of
+from kd.records import BaselineComparison
+from kd.release.runs import ReleaseOrder, refuse_unfit_runs, training_report
 from kd.training.tasks import binding
 from tests.support.kd_phantoms import RECIPE, recipe
+from tests.support.kd_reports import comparison, report, size
 
 LABELS, KL = None, {"labels": 1.0, "kl": 1.0}
 
 
-def story(
+def history(
     *line: tuple[int, int, dict[str, float] | None],
     training: dict[str, Any] | None = None,
     **others: Any,
 ) -> dict[str, Any]:
-    """Return what is known of a run, of seed, steps and terms of each of its line, oldest first.
+    """Return the history of a run from seed, steps and terms of its ancestors, oldest first.
 
     `training` and `others` are further choices of all of them.
     """
@@ -42,24 +44,24 @@ def story(
     return before
 
 
-def pairs(distilled: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
-    report = {
-        "sizes": {"small": {"training": told_of(distilled, "kd")}},
-        "compared": {"other": {"size": "small", "training": told_of(other, "kd")}},
-    }
+def pairs(distilled: dict[str, Any], other: dict[str, Any]) -> tuple[BaselineComparison, ...]:
+    """Return the pairs that a distilled run and another one form."""
+    mine, theirs = training_report(distilled, "kd"), training_report(other, "kd")
+    found = report({"small": size(0.0, mine)})
+    found = msgspec.structs.replace(found, compared={"other": comparison("small", theirs)})
 
     def scores(dice: float) -> list[Score]:
-        found = Agreement(dice, 1.0, 0.0, 1.0, 1.0)
-        return [Score(f"case {n}", (found,), 1.0) for n in range(3)]
+        one = Agreement(dice, 1.0, 0.0, 1.0, 1.0)
+        return [Score(f"case {n}", (one,), 1.0) for n in range(3)]
 
-    stories = {"small": [distilled], "other": [other]}
-    return twins(report, {"small": scores(0.9), "other": scores(0.8)}, stories)
+    histories = {"small": [distilled], "other": [other]}
+    return baselines(found, {"small": scores(0.9), "other": scores(0.8)}, histories)
 
 
-def test_a_twin_has_spent_the_same_on_labels_alone() -> None:
-    (pair,) = pairs(story((1, 40, KL)), story((1, 40, LABELS)))
-    assert (pair["distilled"], pair["undistilled"]) == ("small", "other")
-    assert pair["dice"]["mean"] == pytest.approx(0.1)
+def test_a_baseline_is_trained_alike_on_labels_alone() -> None:
+    (pair,) = pairs(history((1, 40, KL)), history((1, 40, LABELS)))
+    assert (pair.distilled, pair.baseline, pair.size) == ("small", "other", "small")
+    assert pair.dice.mean == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +69,14 @@ def test_a_twin_has_spent_the_same_on_labels_alone() -> None:
     [
         ([(1, 40, KL)], [(2, 40, LABELS)]),  # another seed
         ([(1, 40, KL)], [(1, 50, LABELS)]),  # another budget
-        ([(1, 40, KL), (2, 40, KL)], [(2, 40, LABELS)]),  # it did not begin where the other began
-        ([(1, 40, KL), (2, 40, KL)], [(1, 40, KL), (2, 40, LABELS)]),  # it has heard the teacher
+        ([(1, 40, KL), (2, 40, KL)], [(2, 40, LABELS)]),  # started from another run
+        ([(1, 40, KL), (2, 40, KL)], [(1, 40, KL), (2, 40, LABELS)]),  # its ancestor was distilled
     ],
 )
-def test_other_runs_are_no_twins(
+def test_other_runs_are_no_baselines(
     mine: list[tuple[int, int, Any]], other: list[tuple[int, int, Any]]
 ) -> None:
-    assert pairs(story(*mine), story(*other)) == []
+    assert pairs(history(*mine), history(*other)) == ()
 
 
 @pytest.mark.parametrize(
@@ -88,47 +90,49 @@ def test_other_runs_are_no_twins(
         ({"partial": [2]}, {}),
     ],
 )
-def test_runs_of_other_choices_are_no_twins(mine: dict[str, Any], other: dict[str, Any]) -> None:
+def test_runs_of_other_choices_are_no_baselines(
+    mine: dict[str, Any], other: dict[str, Any]
+) -> None:
     for one, two in ((mine, other), (other, mine)):
-        assert pairs(story((1, 40, KL), **one), story((1, 40, LABELS), **two)) == []
+        assert pairs(history((1, 40, KL), **one), history((1, 40, LABELS), **two)) == ()
 
 
-def test_what_changes_no_lesson_and_what_older_code_did_not_know_parts_no_twins() -> None:
+def test_choices_without_effect_part_no_pair() -> None:
     older = {"rate": 0.1, "checkpoint_every_s": 60}
     newer = {"rate": 0.1, "checkpoint_every_s": 30, "is_thin": False}
     for one, two in ((older, newer), (newer, older)):
-        mine, other = story((1, 40, KL), training=one), story((1, 40, LABELS), training=two)
+        mine, other = history((1, 40, KL), training=one), history((1, 40, LABELS), training=two)
         assert len(pairs(mine, other)) == 1
 
 
-def test_a_line_parts_where_one_of_its_runs_saw_other_cases() -> None:
+def test_ancestors_trained_on_other_cases_part_a_pair() -> None:
     line = ((1, 40, LABELS), (2, 60, LABELS))
-    mine, other = (story(*line[:1], (2, 60, terms), names=["a"]) for terms in (KL, LABELS))
+    mine, other = (history(*line[:1], (2, 60, terms), names=["a"]) for terms in (KL, LABELS))
     assert len(pairs(mine, other)) == 1
     other["choices"]["start"]["choices"]["names"] = ["b"]
-    assert pairs(mine, other) == []
+    assert pairs(mine, other) == ()
 
 
-def test_runs_that_went_on_are_twins_if_their_whole_lines_agree() -> None:
+def test_continued_runs_are_a_pair_if_all_their_ancestors_agree() -> None:
     line = ((1, 40, LABELS), (2, 60, LABELS))
-    for before in (KL, LABELS):  # a student may be taught from the first step, or later
-        (pair,) = pairs(story((1, 40, before), (2, 60, KL)), story(*line))
-        assert pair["undistilled"] == "other"
+    for before in (KL, LABELS):  # distilled from the first step, or later
+        (pair,) = pairs(history((1, 40, before), (2, 60, KL)), history(*line))
+        assert pair.baseline == "other"
 
 
-def test_of_a_line_everything_is_told() -> None:
-    told = told_of(story((1, 40, LABELS), (2, 60, KL), (3, 20, LABELS)), "kd train")
-    assert (told["steps"], told["seconds"], told["seed"]) == (120, 240.0, 3)
-    assert (told["distilled"], told["terms"], told["teacher"]) == (True, KL, "a teacher")
-    assert told["start"] == "after 60"
-    assert [run["distilled"] for run in told["runs"]] == [False, True, False]
+def test_the_report_of_a_continued_run_covers_its_ancestors() -> None:
+    found = training_report(history((1, 40, LABELS), (2, 60, KL), (3, 20, LABELS)), "kd train")
+    assert (found.steps, found.seconds, found.seed) == (120, 240.0, 3)
+    assert (found.distilled, found.terms, found.teacher) == (True, KL, "a teacher")
+    assert found.start == "after 60"
+    assert [run.distilled for run in found.runs] == [False, True, False]
 
 
 ANATOMY = {"targets": {2: 1, 3: 2}}
 
 
 def made_by(chosen: Recipe, **changes: Any) -> dict[str, Any]:
-    """Return the story of a finished run of size small by a recipe, with other choices."""
+    """Return the history of a finished run of size small by a recipe, with other choices."""
     choices = binding(chosen, "small") | {"names": ["a", "b"]}
     training = choices["training"] | changes.pop("training", {})
     return {"step": 10_000, "choices": choices | {"training": training} | changes}
@@ -136,20 +140,20 @@ def made_by(chosen: Recipe, **changes: Any) -> dict[str, Any]:
 
 def refuse(chosen: Recipe, found: dict[str, Any], *, is_compared: bool = False) -> None:
     run = Path("run")
-    order = Order(
+    order = ReleaseOrder(
         recipe=chosen,
         version="1.0",
         runs={} if is_compared else {"small": (run,)},
         runs_folder=Path(),
         compared={"other": ("small", run)} if is_compared else {},
-        maps={},
+        soft_targets={},
         reference_image=run,
         reference_notice=run,
         commit="",
         created="",
         command="",
     )
-    refuse_foreign(order, {name: [found] for name in order.by_name}, ["c"])
+    refuse_unfit_runs(order, {name: [found] for name in order.by_name}, ["c"])
 
 
 def other(**changes: Any) -> Recipe:
@@ -170,27 +174,27 @@ def test_a_released_run_was_trained_as_the_recipe_says() -> None:
     refuse(chosen, older)
 
 
-def test_a_run_on_other_drawings_is_refused_even_beside_the_released_ones() -> None:
-    drawn = other(generator={"anatomy": ANATOMY})
+def test_a_run_on_other_synthetic_images_is_refused_even_as_a_comparison() -> None:
+    synthetic = other(generator={"anatomy": ANATOMY})
     noisier = other(generator={"anatomy": ANATOMY, "noise_std": 0.9})
-    refuse(drawn, made_by(drawn))
-    for chosen, found in ((drawn, noisier), (drawn, recipe()), (recipe(), drawn)):
+    refuse(synthetic, made_by(synthetic))
+    for chosen, found in ((synthetic, noisier), (synthetic, recipe()), (recipe(), synthetic)):
         for is_compared in (False, True):
             with pytest.raises(BadCheckpoint, match="another generator"):
                 refuse(chosen, made_by(found), is_compared=is_compared)
 
 
-def test_a_run_is_bound_to_what_nobody_has_drawn() -> None:
+def test_a_run_is_bound_to_its_partial_segments() -> None:
     data = RECIPE["data"]
     partial = other(data=data | {"partial": [2]})  # type: ignore[operator]
     assert "partial" not in binding(recipe(), "small"), "or older runs would not go on"
     refuse(partial, made_by(partial))
     with pytest.raises(BadCheckpoint, match="another partial"):
         refuse(recipe(), made_by(partial))
-    refuse(partial, made_by(recipe()))  # older code did not record it
+    refuse(partial, made_by(recipe()))  # not recorded by older code
 
 
-def test_a_run_whose_teacher_saw_a_test_case_is_refused() -> None:
+def test_a_run_whose_teacher_was_trained_on_a_test_case_is_refused() -> None:
     chosen = recipe()
-    with pytest.raises(BadCheckpoint, match="or one that it learnt from, was trained on test"):
+    with pytest.raises(BadCheckpoint, match="was trained on test case c"):
         refuse(chosen, made_by(chosen, taught_by_cases=["a", "c"]))

@@ -1,0 +1,193 @@
+"""The tables of validation.md beyond the test cases: baselines, other runs, other data sets."""
+
+from kd.records import (
+    Comparison,
+    ContrastDifference,
+    Report,
+    TrainingReport,
+    UnlabelledReport,
+    UnlabelledSize,
+)
+from kd.release.cells import cases_of, head, percent, row, signed, statistics
+from kd.release.tables import structures
+
+MOST_SHARES = 5  # of a lesion, by structure
+
+
+def baselines(report: Report) -> list[str]:
+    """Return the effect of distillation: each distilled run beside its baseline."""
+    if not report.baselines:
+        return []
+    lines = [
+        "## Effect of distillation",
+        "",
+        "Each distilled run and its baseline: a run of the same size, seed, steps, cases and other "
+        "choices, trained on labels alone. Where channels are inherited, the difference is the "
+        "effect of distillation and inheritance together. Equal steps take unequal time: minutes "
+        "are distilled / baseline. Differences are distilled minus baseline, paired by case.",
+        "",
+        *head(
+            [
+                "run",
+                "size",
+                "trained on",
+                "seed",
+                "steps",
+                "minutes",
+                "distilled",
+                "baseline",
+                "share of the teacher's Dice",
+                "Dice",
+                "surface Dice",
+                "HD95 mm",
+            ]
+        ),
+    ]
+    for pair in report.baselines:
+        names = (pair.distilled, pair.baseline)
+        trainings = [one for name in names if (one := report.training_of(name)) is not None]
+        accuracies = [report.accuracy_of(name) for name in names]
+        shares = [a.against_teacher for a in accuracies if a.against_teacher is not None]
+        cells = [pair.distilled, pair.size, trained_on(trainings[0], report)]
+        cells += [str(trainings[0].seed), f"{trainings[0].steps}"]
+        cells.append(" / ".join(f"{one.seconds / 60:.1f}" for one in trainings))
+        cells += [one.dice.words() for one in accuracies]
+        cells.append(" and ".join(f"{100 * one.retention.mean:.1f} %" for one in shares))
+        cells += [signed(pair.dice), signed(pair.nsd), pair.hd95_mm.words("+.2f")]
+        lines.append(row(cells))
+    return [*lines, ""]
+
+
+def compared(report: Report) -> list[str]:
+    """Return the runs that are not released: baselines, other seeds, ablations."""
+    if not report.compared:
+        return []
+    lines = [
+        "## Runs that are not released",
+        "",
+        "On the same cases. The last column is the mean Dice of the released network of that size "
+        "minus this run's, paired by case.",
+        "",
+        *head(
+            [
+                "run",
+                "size",
+                "trained on",
+                "seed",
+                "steps",
+                "mean Dice",
+                "surface Dice",
+                "HD95 mm",
+                "share of the teacher's Dice",
+                "released - this",
+            ]
+        ),
+    ]
+    for name, one in report.compared.items():
+        cells = [name, one.size, trained_on(one.training, report), str(one.training.seed)]
+        cells += [str(one.training.steps), one.dice.words(), one.nsd.words()]
+        cells += [one.hd95_mm.words(".2f"), _retention(one), signed(one.released_minus_this)]
+        lines.append(row(cells))
+    return [*lines, ""]
+
+
+def external(report: Report) -> list[str]:
+    """Return the accuracy on external data sets."""
+    lines = []
+    for found in report.external:
+        lines += [f"### {found.name}: {cases_of(found)}", "", found.note.strip(), ""]
+        lines += [statistics(found), ""]
+        lines += head(
+            ["size", "mean Dice", "surface Dice", "HD95 mm", "share of the teacher's Dice"]
+        )
+        for size, one in found.sizes.items():
+            kept = None if one.against_teacher is None else one.against_teacher.retention
+            cells = [one.dice.words(), one.nsd.words(), one.hd95_mm.words(".2f")]
+            lines.append(row([size, *cells, percent(kept)]))
+        lines += ["", *structures(found, found.structures), *_not_released(report, found.name)]
+    return ["## External validation", "", *lines] if lines else []
+
+
+def _not_released(report: Report, source: str) -> list[str]:
+    """Return the accuracy, on one external data set, of the runs that are not released."""
+    runs = {name: one for name, one in report.compared.items() if source in one.external}
+    if not runs:
+        return []
+    lines = [
+        "Runs that are not released, on the same cases. The last column is the released network's "
+        "mean Dice minus this run's, paired by case.",
+        "",
+        *head(["run", "size", "trained on", "mean Dice", "released - this"]),
+    ]
+    for name, one in runs.items():
+        found = one.external[source]
+        cells = [name, one.size, trained_on(one.training, report), found.dice.words()]
+        lines.append(row([*cells, signed(found.released_minus_this)]))
+    return [*lines, ""]
+
+
+def unlabelled(report: Report) -> list[str]:
+    """Return the results on images without reference labels."""
+    lines = []
+    for found in report.unlabelled:
+        lines += [f"### {found.name}: {cases_of(found, 'image')}", "", found.note.strip(), ""]
+        lines += [f"* {size}: {_phrases(one)}." for size, one in found.sizes.items()]
+        lines += ["", *_contrasts(found)]
+    return ["## Images without reference labels", "", *lines] if lines else []
+
+
+def _phrases(one: UnlabelledSize) -> str:
+    phrases = [f"{one.refused} results refused for implausible volumes"]
+    if one.like_teacher is not None:
+        phrases.append(f"Dice with the teacher's labels {one.like_teacher.words()}")
+    if one.masked is not None:
+        most = list(one.masked.items())[:MOST_SHARES]
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most)
+        phrases.append(f"labels inside the marked lesions: {shares}")
+    return "; ".join(phrases)
+
+
+def _contrasts(found: UnlabelledReport) -> list[str]:
+    """Return, by structure, how the volumes of two contrasts of the same subjects differ."""
+    sizes = {size: one.against for size, one in found.sizes.items() if one.against is not None}
+    if not sizes:
+        return []
+    lines = [
+        "Volume in these images against the other contrast of the same subject: median difference, "
+        "and the correlation over subjects.",
+        "",
+        *head(["structure", *sizes]),
+    ]
+    labels = list(next(iter(sizes.values())))
+    rows = [row([label, *(_contrast(one[label]) for one in sizes.values())]) for label in labels]
+    return [*lines, *rows, ""]
+
+
+def _contrast(found: ContrastDifference) -> str:
+    words = "not detected" if found.percent is None else f"{found.percent:+.0f} %"
+    return words if found.correlation is None else f"{words}, r {found.correlation:.2f}"
+
+
+def _retention(one: Comparison) -> str:
+    return percent(None if one.against_teacher is None else one.against_teacher.retention)
+
+
+def trained_on(training: TrainingReport, report: Report) -> str:
+    """Return in a few words what a run was trained on."""
+    terms = training.terms
+    if terms is None:
+        return "labels"
+    labels = terms.get("labels", 1.0)
+    names = ["labels"] if labels == 1 else [f"labels × {labels:g}"]
+    names += ["KL"] if terms.get("kl") else []
+    names += ["boundary"] if terms.get("kl") and terms.get("boundary") else []
+    names += ["soft Dice"] if terms.get("dice") else []
+    names += ["channel-wise"] if terms.get("channel_wise") else []
+    names += ["inherited channels"] if training.inherits else []
+    distilled = [
+        one
+        for name in (*report.sizes, *report.compared)
+        if (one := report.training_of(name)) is not None and one.distilled
+    ]
+    usual = distilled[0].teacher if distilled else training.teacher
+    return " + ".join(names) + ("" if training.teacher == usual else "; other soft targets")
