@@ -28,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("release"))
 
 
-def test_the_node_loads_it_and_its_golden_case_comes_out(world: Path) -> None:
+def test_the_node_loads_it_and_reproduces_its_reference_case(world: Path) -> None:
     package = load(package_of(world))
     assert list(package.manifest.sizes) == ["teacher", "small"]
     for size, said in package.manifest.sizes.items():
