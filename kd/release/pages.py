@@ -26,7 +26,9 @@ def packaged_recipe(manifest: Manifest) -> Recipe:
         BadRecipe: the manifest has none that this version reads.
     """
     try:
-        return msgspec.convert(manifest.provenance.training["recipe"], Recipe)
+        # JSON has made the ids of a generator's labels strings
+        raw = manifest.provenance.training["recipe"]
+        return msgspec.convert(raw, Recipe, str_keys=True)
     except (KeyError, msgspec.ValidationError) as exc:
         message = f"the recipe in package {manifest.task}/{manifest.version} cannot be read: {exc}"
         raise BadRecipe(message) from exc
