@@ -9,20 +9,12 @@ import msgspec
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
 from kd.data.cases import names_of
 from kd.evaluation.score import score
-from kd.recipe.choices import Distillation
 from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.release.command import note
 from kd.training import steps
 from kd.training.runs import fold_run
 from kd.training.tasks import SOFT, TrainingTask, student_task
 from kd.training.trainer import Outcome, Slice
-
-# what an ablation changes in the recipe's distillation
-TERMS: dict[str, dict[str, object]] = {
-    "all": {},
-    "channel-wise": {"channel_wise": 0.5, "boundary": 1.0},
-    "kl": {"dice": 0.0, "channel_wise": 0.0, "boundary": 0.0, "has_class_weights": False},
-}
 
 
 def add_to(commands: Commands) -> None:
@@ -77,13 +69,6 @@ def _add_distill(commands: Commands) -> None:
     targets.add_argument("--runs", type=Path, help="folder given to kd teach")
     targets.add_argument("--soft", type=Path, help="instead: folder given to kd soften")
     distill.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
-    distill.add_argument(
-        "--terms",
-        choices=sorted(TERMS),
-        default="all",
-        help="for ablations: the recipe's terms, KL alone, or with boundary and channel-wise ones "
-        "(default: all)",
-    )
     _of_one_run(distill)
     distill.set_defaults(run_command=_distill)
 
@@ -199,8 +184,6 @@ def _soften(chosen: argparse.Namespace) -> int:
 
 def _distill(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
-    terms = recipe.distillation
-    recipe = msgspec.structs.replace(recipe, distillation=_only(terms, TERMS[chosen.terms]))
     names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
     fold = chosen.without_fold
     task = student_task(recipe, chosen.size, names, chosen.runs, chosen.soft, without_fold=fold)
@@ -257,10 +240,6 @@ def _score(chosen: argparse.Namespace) -> int:
     parts = ", ".join(f"{label} {mean:.4f}" for label, mean in found.per_structure.items())
     show(f"{found.cases} cases: Dice {found.dice.words()}; {parts}")
     return EXIT_OK
-
-
-def _only(terms: Distillation, without: dict[str, object]) -> Distillation:
-    return msgspec.convert(msgspec.to_builtins(terms) | without, Distillation)
 
 
 def _recipe(chosen: argparse.Namespace) -> Recipe:

@@ -157,23 +157,16 @@ class Training(Strict, frozen=True, kw_only=True):
 
 
 class Distillation(Strict, frozen=True, kw_only=True):
-    """What a student learns from its teacher besides the reference labels.
+    """How a student learns from its teacher besides the reference labels.
 
-    `kd.training.losses` has the formulas. A weight of 0 switches a term off.
+    `kd.training.losses` has the formulas. The defaults are those of the released families.
     """
 
-    labels: float = 1.0  # weight of the reference labels once the teacher has its full weight
-    temperature: float = 2.0
-    kl: float = 1.0
-    dice: float = 0.5
-    channel_wise: float = 0.5
-    channel_temperature: float = 4.0
-    boundary: float = 1.0  # extra weight of voxels within `band_voxels` of a boundary
-    band_voxels: int = 1
-    has_class_weights: bool = True  # each class weighs the same, whatever its volume
-    has_gate: bool = True  # no KL where the teacher contradicts the reference label
+    kl: float = 1.0  # weight of the KL divergence; 0 switches it off
+    temperature: float = 1.0
+    has_class_weights: bool = False  # each class weighs the same, whatever its volume
     ramp: float = 0.12  # share of the budget over which the teacher's weight grows to 1
-    fade: float = 1.0  # share after which it falls, to 0 at the end; 1: never
+    fade: float = 0.4  # share after which it falls, to 0 at the end; 1: never
 
 
 class Gates(Strict, frozen=True, kw_only=True):

@@ -12,9 +12,9 @@ from kd.data.batches import Batches
 from kd.data.cases import Pair, prepare, read_cases, read_pair
 from kd.evaluation.measure import Agreement
 from kd.evaluation.scores import Score
-from kd.recipe.choices import Augment, Distillation
+from kd.recipe.choices import Augment
 from kd.recipe.read import Recipe
-from kd.training.losses import deep_supervision, merged, voxel_weights
+from kd.training.losses import deep_supervision, merged
 from kd.training.runs import new_network
 from kd.training.steps import train
 from kd.training.tasks import TrainingTask
@@ -84,15 +84,6 @@ def test_finding_what_nobody_has_drawn_costs_nothing() -> None:
     assert masked[1] == pytest.approx(masked[0], abs=1e-4)
     plain = [float(deep_supervision([x], labels)) for x in (says_background, says_dark)]
     assert plain[1] > plain[0] + 1
-
-
-def test_the_gate_stays_open_where_the_reference_knows_nothing() -> None:
-    labels = torch.zeros(1, 1, 1, 2, dtype=torch.uint8)
-    teacher = torch.log(torch.tensor([[0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])).T[None, :, None, None]
-    choice = Distillation(has_class_weights=False, boundary=0)
-    hidden = torch.tensor([[False, False, True]])
-    assert voxel_weights(labels, teacher, choice, hidden).flatten().tolist() == [1, 0]
-    assert voxel_weights(labels, teacher, choice).flatten().tolist() == [0, 0]
 
 
 def silent(_: Progress) -> None:

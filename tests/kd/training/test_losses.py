@@ -10,15 +10,13 @@ from kd.data.augment import Batch
 from kd.data.soft_targets import LEAST_PROBABILITY
 from kd.recipe.choices import Distillation
 from kd.training.losses import (
-    channel_wise,
+    class_weights,
     deep_supervision,
     dice_and_cross_entropy,
     distilled,
     kl,
     soft_dice,
-    squared_dice,
     supervised,
-    voxel_weights,
 )
 
 # four voxels in a row, two classes: probability of class 1 is 0.8, 0.6, 0.3, 0.1
@@ -44,20 +42,6 @@ CROSS_ENTROPY = -(math.log(0.8) + math.log(0.6) + math.log(0.7) + math.log(0.9))
 def test_soft_dice_of_a_row() -> None:
     found = soft_dice(_logits(P1).softmax(1), _labels(TRUTH))
     assert float(found) == pytest.approx(1 - DICE, abs=1e-5)
-
-
-def test_squared_dice_of_a_row() -> None:
-    # 2 sum p t over sum p^2 + sum t^2, of class 1
-    overlap = sum(p * t for p, t in zip(P1, T1, strict=True))
-    total = sum(p * p for p in P1) + sum(t * t for t in T1)
-    found = squared_dice(_logits(P1).softmax(1), _logits(T1).softmax(1))
-    assert float(found) == pytest.approx(1 - 2 * overlap / total, abs=1e-5)
-
-
-def test_squared_dice_is_least_at_the_teacher() -> None:
-    teacher, hard = _logits(T1).softmax(1), _logits([1 - 1e-6, 1e-6, 1e-6, 1e-6]).softmax(1)
-    assert float(squared_dice(teacher, teacher)) == pytest.approx(0.0, abs=1e-5)
-    assert float(squared_dice(hard, teacher)) > 0.05
 
 
 def test_soft_dice_of_a_class_that_is_nowhere_is_perfect() -> None:
@@ -104,7 +88,7 @@ def test_kl_at_temperature_one() -> None:
         return t * math.log(t / p) + (1 - t) * math.log((1 - t) / (1 - p))
 
     expected = sum(one(t, p) for t, p in zip(T1, P1, strict=True)) / 4
-    found = kl(_logits(P1), _logits(T1), torch.ones(1, 1, 1, 4), 1.0)
+    found = kl(_logits(P1), _logits(T1), 1.0)
     assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
@@ -113,26 +97,15 @@ def test_kl_at_temperature_two_is_four_times_that_of_softened_maps() -> None:
         return math.sqrt(p) / (math.sqrt(p) + math.sqrt(1 - p))
 
     soft = [soften(p) for p in P1], [soften(t) for t in T1]
-    whole = kl(_logits(P1), _logits(T1), torch.ones(1, 1, 1, 4), 2.0)
-    parts = kl(_logits(soft[0]), _logits(soft[1]), torch.ones(1, 1, 1, 4), 1.0)
+    whole = kl(_logits(P1), _logits(T1), 2.0)
+    parts = kl(_logits(soft[0]), _logits(soft[1]), 1.0)
     assert float(whole) == pytest.approx(4 * float(parts), abs=1e-6)
 
 
 def test_kl_counts_only_weighted_voxels() -> None:
     weights = torch.tensor([0.0, 3.0, 0.0, 0.0]).reshape(1, 1, 1, 4)
     expected = 0.4 * math.log(0.4 / 0.6) + 0.6 * math.log(0.6 / 0.4)
-    assert float(kl(_logits(P1), _logits(T1), weights, 1.0)) == pytest.approx(expected, abs=1e-6)
-
-
-def test_of_where_a_class_is_a_student_may_be_surer_than_a_map() -> None:
-    floor = math.log(LEAST_PROBABILITY)
-    teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
-    sure = torch.tensor([[0.0], [2 * floor]]).reshape(1, 2, 1, 1, 1).requires_grad_()
-    loss = channel_wise(sure, teacher, 4.0)
-    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
-    loss.backward()
-    assert sure.grad is not None
-    assert float(sure.grad.abs().max()) < 1e-5
+    assert float(kl(_logits(P1), _logits(T1), 1.0, weights)) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
@@ -142,7 +115,7 @@ def test_a_surely_wrong_student_is_corrected(temperature: float) -> None:
     teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
     for logit in (floor, 2 * floor, 5 * floor):
         wrong = torch.tensor([[logit], [0.0]]).reshape(1, 2, 1, 1, 1).requires_grad_()
-        kl(wrong, teacher, torch.ones(1, 1, 1, 1), temperature).backward()
+        kl(wrong, teacher, temperature).backward()
         assert wrong.grad is not None
         q = (wrong.detach() / temperature).softmax(1)
         p = (teacher / temperature).softmax(1)
@@ -156,45 +129,21 @@ def test_kl_hardly_draws_back_a_student_that_is_surer_than_a_map() -> None:
     sure = torch.tensor([[0.0], [3 * floor]]).reshape(1, 2, 1, 1, 1).requires_grad_()
     for temperature in (1.0, 2.0):
         sure.grad = None
-        kl(sure, teacher, torch.ones(1, 1, 1, 1), temperature).backward()
+        kl(sure, teacher, temperature).backward()
         assert sure.grad is not None
         most = temperature * LEAST_PROBABILITY ** (1 / temperature)
         assert 0 < float(sure.grad.abs().max()) < most
 
 
-def test_channel_wise_compares_places_within_a_channel() -> None:
-    # softmax over voxels of log p is p / sum p
-    expected = 0.0
-    for mine, theirs in ((P1, T1), ([1 - p for p in P1], [1 - t for t in T1])):
-        q = [p / sum(mine) for p in mine]
-        p = [t / sum(theirs) for t in theirs]
-        expected += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / 2
-    assert float(channel_wise(_logits(P1), _logits(T1), 1.0)) == pytest.approx(expected, abs=1e-6)
-
-
-def test_voxel_weights_gate_where_the_teacher_errs() -> None:
-    # the teacher says class 0 in voxel 1, the reference says 1
-    choice = Distillation(boundary=0, has_class_weights=False)
-    weights = voxel_weights(_labels(TRUTH), _logits(T1), choice)
-    assert weights.flatten().tolist() == [1, 0, 1, 1]
-
-
-def test_voxel_weights_balance_classes() -> None:
-    choice = Distillation(boundary=0, has_gate=False)
-    weights = voxel_weights(_labels([1, 0, 0, 0]), _logits(T1), choice)
+def test_class_weights_give_each_class_the_same_sum() -> None:
+    weights = class_weights(_labels([1, 0, 0, 0]))
     assert weights.flatten().tolist() == pytest.approx([2, 2 / 3, 2 / 3, 2 / 3])
-
-
-def test_voxel_weights_stress_the_boundary() -> None:
-    choice = Distillation(boundary=3, has_gate=False, has_class_weights=False)
-    weights = voxel_weights(_labels(TRUTH), _logits(T1), choice)
-    assert weights.flatten().tolist() == [1, 4, 4, 1]
 
 
 def test_a_perfect_student_pays_for_its_labels_alone() -> None:
     batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(P1))
     logits = _logits(P1)
-    choice = Distillation()
+    choice = Distillation(fade=1.0)
     found = distilled(choice)([logits], batch, 1.0)
     alone = float(deep_supervision([logits], batch.labels_bzyx))
     assert float(found) == pytest.approx(alone, abs=1e-5)
@@ -202,7 +151,7 @@ def test_a_perfect_student_pays_for_its_labels_alone() -> None:
 
 def test_the_teacher_is_ramped_in() -> None:
     batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(T1))
-    objective = distilled(Distillation(ramp=0.5))
+    objective = distilled(Distillation(ramp=0.5, fade=1.0))
     start, half, full = (float(objective([_logits(P1)], batch, at)) for at in (0.0, 0.25, 0.5))
     labels = float(deep_supervision([_logits(P1)], batch.labels_bzyx))
     assert start == pytest.approx(labels)
@@ -217,21 +166,9 @@ def test_the_teacher_may_fade_so_that_labels_have_the_last_word() -> None:
     labels = float(deep_supervision([_logits(P1)], batch.labels_bzyx))
     assert end == pytest.approx(labels)
     assert late - end == pytest.approx((full - end) / 2, abs=1e-6)
-    assert float(distilled(Distillation())([_logits(P1)], batch, 1.0)) > labels, (
+    assert float(distilled(Distillation(fade=1.0))([_logits(P1)], batch, 1.0)) > labels, (
         "by itself it stays"
     )
-
-
-def test_labels_may_yield_to_the_teacher() -> None:
-    batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(T1))
-    alone = float(deep_supervision([_logits(P1)], batch.labels_bzyx))
-    whole, half = (
-        float(distilled(Distillation(ramp=0.5, labels=labels))([_logits(P1)], batch, 0.5))
-        for labels in (1.0, 0.5)
-    )
-    assert whole - half == pytest.approx(alone / 2, abs=1e-6)
-    start = float(distilled(Distillation(labels=0.5))([_logits(P1)], batch, 0.0))
-    assert start == pytest.approx(alone)
 
 
 def test_balanced_cross_entropy_of_a_row() -> None:
@@ -252,7 +189,7 @@ def test_balance_falls_to_nothing_over_the_budget() -> None:
         expected = deep_supervision([_logits(P1)], labels, None, balance)
         for objective in (
             supervised(0.8),
-            distilled(Distillation(kl=0, dice=0, channel_wise=0), 0.8),
+            distilled(Distillation(kl=0), 0.8),
         ):
             with_teacher = replace(batch, soft_bkzyx=_logits(T1))
             assert float(objective([_logits(P1)], with_teacher, share)) == pytest.approx(
