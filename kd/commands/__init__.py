@@ -10,13 +10,13 @@ from kd.errors import KdError
 from kd.release.command import typed
 from node.errors import NodeError
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = _parser().parse_args(words)
+    chosen = parser().parse_args(words)
     chosen.typed = typed(words)
     try:
         return int(chosen.run_command(chosen))
@@ -31,13 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_UNFINISHED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    top = argparse.ArgumentParser(
         prog="kd",
         description="The laboratory of segnode: trains, measures and releases segmentation models.",
         epilog="Exit codes: 0 done, 1 wrong input (the message says what), 3 not finished yet.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     for room in (plans, training, packages):
         room.add_to(commands)
-    return parser
+    return top

@@ -1,0 +1,60 @@
+"""Keep README and docs runnable: the Python example works, and shown commands and options exist."""
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kd.commands
+import node.commands
+from node.imaging.nifti import read_labels
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# records show the commands of their time
+PAGES = [page for page in PAGES if page.parent.name not in {"records", "decisions"}]
+
+
+def lines_in_fences(page: Path) -> Iterator[str]:
+    """Return the lines of every fenced block, those that end with a backslash joined."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        yield from block.splitlines()
+
+
+def parser_of(words: list[str]) -> argparse.ArgumentParser:
+    """Return the parser of the deepest command that `words` name."""
+    main = {"segnode": node.commands.parser, "kd": kd.commands.parser}[words[0]]
+    parser = main()
+    for word in words[1:]:
+        choices = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        if not choices:
+            break
+        assert word in choices[0], f"{words[0]} has no command {word}"
+        parser = choices[0][word]
+    return parser
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_shown_commands_and_options_exist(page: Path) -> None:
+    for line in lines_in_fences(page):
+        words = shlex.split(line, comments=True) if re.match(r"(segnode|kd) [a-z]", line) else []
+        if words:
+            known = parser_of(words)._option_string_actions
+            unknown = [word for word in words if word.startswith("--") and word not in known]
+            assert not unknown, f"{line}: {unknown}"
+
+
+def test_the_python_example_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    for name in ("models", "node"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert len(set(read_labels(tmp_path / "labels.nii.gz").array.ravel())) > 30
