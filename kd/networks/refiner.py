@@ -7,10 +7,10 @@ grid (head, back, left), z y x of the grid of half the resolution.
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd.networks.unet import Convolution, UNet, Window, he_normal
-from kd.recipe.choices import Topology
+from kd.recipe.choices import Topology, Triple
 
 LEAST_LOG_P = -8.0  # of a coarse class; what is less probable than e^-8 makes no difference
 
@@ -18,9 +18,10 @@ LEAST_LOG_P = -8.0  # of a coarse class; what is less probable than e^-8 makes n
 class Refiner(UNet):
     """A U-Net with a stem of stride 2 that reads and corrects coarse class probabilities.
 
-    The coarse probabilities [B, K, z, y, x] join the features behind the stem, and their logarithms
-    the features before the finest head. That head is initialised to repeat each coarse score for
-    the eight voxels that it covers: an untrained refiner answers what the coarse network answers.
+    The coarse probabilities [B, K, z, y, x] join the features behind the stem. Their logarithms,
+    repeated for the eight voxels that each covers, are added to the answer of the finest head,
+    which starts at zero: an untrained refiner answers what the coarse network answers. The sum has
+    no weights, since noise in weights of the coarse scores costs more than they can gain.
     """
 
     def __init__(self, topology: Topology, n_classes: int, n_channels: int = 1) -> None:
@@ -32,7 +33,8 @@ class Refiner(UNet):
         stride, norm = topology.strides_zyx[0], topology.norm
         self.encoder[0][0] = Convolution(width + n_classes, width, kernel, stride, norm=norm)
         self.encoder[0][0].apply(he_normal)
-        self.heads[-1] = _repeating_head(width, n_classes)
+        with torch.no_grad():
+            self.heads[-1].weight.zero_()
         self.coarse = UNet(topology.coarse, n_classes, n_channels)
         self.coarse.requires_grad_(requires_grad=False)
 
@@ -48,8 +50,12 @@ class Refiner(UNet):
             logits = self.coarse(F.avg_pool3d(x_bczyx, 2)).float()
             return logits.log_softmax(1).clamp_min(LEAST_LOG_P)
 
+    def forward(self, x_bczyx: Tensor) -> Tensor:
+        """Return the logits [B, K, Z, Y, X] at full resolution."""
+        return self._head(self._features(x_bczyx)[-1], None)
+
     def _features(self, x_bczyx: Tensor, window: Window | None = None) -> list[Tensor]:
-        """Return the features of each decoder stage; the finest are joined by coarse scores."""
+        """Return the features of each decoder stage; the finest are followed by coarse scores."""
         log_p, image = self.coarse_log_p(x_bczyx), x_bczyx
         if window is not None:
             log_p, image = window.of(log_p, 2), window.of(image)
@@ -58,14 +64,9 @@ class Refiner(UNet):
         features[-1] = torch.cat([features[-1], log_p.to(features[-1].dtype)], 1)
         return features
 
-
-def _repeating_head(width: int, n_classes: int) -> nn.ConvTranspose3d:
-    """Return a head [width + K -> K] that ignores the features and repeats the coarse scores."""
-    head = nn.ConvTranspose3d(width + n_classes, n_classes, 2, 2)
-    with torch.no_grad():
-        head.weight.zero_()
-        assert head.bias is not None
-        head.bias.zero_()
-        for k in range(n_classes):
-            head.weight[width + k, k] = 1.0
-    return head
+    def _head(self, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
+        width = self.topology.widths[0]
+        log_p = x_bczyx[:, width:]
+        if at_zyx is None:  # with `at_zyx`, one voxel of the eight that a coarse score covers
+            log_p = F.interpolate(log_p, scale_factor=2.0, mode="nearest")
+        return super()._head(x_bczyx[:, :width], at_zyx) + log_p
