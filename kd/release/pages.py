@@ -13,6 +13,7 @@ from kd.records import Report, read_report
 from kd.release import plots
 from kd.release.card import PICTURE, card, licence
 from kd.release.validation_page import release_page
+from node.imaging.intensity import Clip
 from node.imaging.nifti import read_labels, read_volume
 from node.package import Manifest, Package, load, write_manifest
 
@@ -49,7 +50,13 @@ def write_pages(manifest: Manifest, report: Report, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     image = read_volume(folder / manifest.reference.image)
     labels = read_labels(folder / next(iter(manifest.reference.labels.values())))
-    plots.reference(image, labels, manifest.segments, folder / PICTURE)
+    plots.reference(image, labels, manifest.segments, _window(recipe), folder / PICTURE)
+
+
+def _window(recipe: Recipe) -> tuple[float, float] | None:
+    """Return the intensities that the network distinguishes, where the recipe clips them."""
+    clips = [step for step in recipe.intensity if isinstance(step, Clip)]
+    return (clips[0].low, clips[0].high) if clips else None
 
 
 def rewrite_pages(folder: Path) -> Package:

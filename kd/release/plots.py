@@ -124,23 +124,39 @@ def overlay(
     picture.resize((picture.width * 4, picture.height * 4), Image.Resampling.NEAREST).save(path)
 
 
-def reference(image: Volume, labels: Labels, segments: Sequence[Segment], path: Path) -> None:
+def reference(
+    image: Volume,
+    labels: Labels,
+    segments: Sequence[Segment],
+    window: tuple[float, float] | None,
+    path: Path,
+) -> None:
     """Write three planes of the reference image under its labels, side by side, as PNG.
 
-    Planes go through the middle of the labels and have square pixels; a palette keeps the file
-    small, since every release is in each clone for ever.
+    Planes go through the middle of the labels, are cut to what is brighter than the window's lower
+    end, and have square pixels. A palette keeps the file small: it stays in each clone for ever.
+
+    Args:
+        image: the reference image.
+        labels: of one size, on the image's grid.
+        segments: of the package, for the colours.
+        window: lowest and highest intensity; None: percentiles of the image.
+        path: of the PNG.
     """
     turned, turn = orient(image)
     mask = turn.apply(labels.array)
     at = np.argwhere(mask > 0).mean(0).astype(int)
-    low, high = np.percentile(turned.array, [1, 99.5])
+    low, high = window or tuple(np.percentile(turned.array, [1, 99.5]))
     grey = np.clip((turned.array - low) / max(high - low, 1e-6), 0, 1) * 255
+    places = np.argwhere(grey > 0)
+    box = [slice(a, b + 1) for a, b in zip(places.min(0), places.max(0), strict=True)]
     views = []
     for axis in range(3):
         plane = np.repeat(np.take(grey, at[axis], axis)[..., None], 3, -1)
         painted = _painted(plane, np.take(mask, at[axis], axis), segments).astype(np.uint8)
+        painted = painted[tuple(np.delete(np.array(box, object), axis))]
         view = Image.fromarray(painted if axis == 0 else painted[::-1])  # the head goes up
-        rows_mm, columns_mm = np.delete(turned.grid.extent_mm, axis)
+        rows_mm, columns_mm = np.delete(turned.grid.spacing_mm, axis) * painted.shape[:2]
         width = round(REFERENCE_HEIGHT * columns_mm / rows_mm)
         views.append(view.resize((width, REFERENCE_HEIGHT), Image.Resampling.BICUBIC))
     picture = Image.new("RGB", (sum(view.width for view in views), REFERENCE_HEIGHT))
