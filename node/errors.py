@@ -1,11 +1,11 @@
-"""Every way in which the node can say no; the class decides what happens to the job.
+"""All errors that the node raises on purpose; the class decides what happens to the job.
 
-Promises: each error has a stable `code`, a message without patient data and, where somebody can
-act on it, an `advice` that says what to do next.
-Leaves to the callers: which state follows (`node.states` and `node.queue` hold the transitions).
+Promises: each error has a stable `code`, a message without patient data and, where a person can
+act on it, an `advice` with the next step.
+Leaves to `node.queue.settle`: the transition that follows.
 
     NodeError
-    ├── Misconfigured     never starts; exit status 78
+    ├── Misconfigured     the node does not start; exit status 78
     │   └── BadPackage    a model package that cannot be trusted
     ├── Unsuitable        the model cannot segment this series   -> unsuitable
     ├── Superseded        a newer job or result replaces this    -> superseded
@@ -19,18 +19,18 @@ from typing import ClassVar
 
 
 class NodeError(Exception):
-    """The root of everything that the node raises on purpose."""
+    """Base class of all errors that the node raises on purpose."""
 
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, advice: str = "") -> None:
-        """Keep `message` (what is wrong) and `advice` (what to do next) apart for machines."""
+        """Store `message` (what is wrong) and `advice` (what to do next) separately."""
         super().__init__(message)
         self.message = message
         self.advice = advice
 
     def __str__(self) -> str:
-        """Read as one sentence, or two where there is advice."""
+        """Return the message, followed by the advice if there is one."""
         return f"{self.message}. {self.advice}" if self.advice else self.message
 
 
@@ -47,7 +47,7 @@ class BadPackage(Misconfigured):
 
 
 class Unsuitable(NodeError):
-    """This series cannot be segmented, and nothing is broken."""
+    """The model cannot segment this series, and nothing is broken."""
 
     code = "unsuitable"
 
@@ -83,19 +83,19 @@ class UnevenSpacing(Unsuitable):
 
 
 class GantryTilt(Unsuitable):
-    """Slice positions do not move along the slice normal."""
+    """The slice positions are not aligned along the slice normal."""
 
     code = "gantry-tilt"
 
 
 class MixedOrientation(Unsuitable):
-    """Slices point in different directions, or have different sizes or spacings."""
+    """The slices differ in orientation, size or spacing."""
 
     code = "mixed-orientation"
 
 
 class DuplicatePositions(Unsuitable):
-    """Two slices claim the same place."""
+    """Two slices have the same position."""
 
     code = "duplicate-positions"
 
@@ -107,7 +107,7 @@ class FourDimensional(Unsuitable):
 
 
 class EnhancedMultiFrame(Unsuitable):
-    """A multi-frame object whose frames cannot be told apart: of another class, or damaged."""
+    """A multi-frame object whose frames cannot be identified: unsupported class, or damaged."""
 
     code = "enhanced-multi-frame"
 
@@ -125,25 +125,25 @@ class OutsideModelRange(Unsuitable):
 
 
 class ImplausibleResult(Unsuitable):
-    """The volume of what was found is outside what the package expects of any patient."""
+    """A measured volume is outside the range that the package expects of any patient."""
 
     code = "implausible-result"
 
 
 class UndecodablePixels(Unsuitable):
-    """The pixel data is damaged, or compressed in a way that cannot be decoded here."""
+    """The pixel data is damaged, or in a compression that the node cannot decode."""
 
     code = "undecodable-pixels"
 
 
 class Conflicting(Unsuitable):
-    """The same instance UID arrived with different content, or identities contradict."""
+    """One instance UID arrived with different contents, or the patient identities differ."""
 
     code = "conflicting-instances"
 
 
 class Superseded(NodeError):
-    """Images that arrived later made a newer job for the same series."""
+    """A newer job or result of the same series replaces this one."""
 
     code = "superseded"
 
@@ -155,7 +155,7 @@ class Cancelled(NodeError):
 
 
 class Transient(NodeError):
-    """Trying again later may work."""
+    """A later attempt may work."""
 
     code = "transient"
 
@@ -167,19 +167,19 @@ class PeerUnreachable(Transient):
 
 
 class NoResponse(Transient):
-    """The peer went away before it answered."""
+    """The peer closed the connection before it answered."""
 
     code = "no-response"
 
 
 class PeerBusy(Transient):
-    """The peer answered that it is out of resources for now."""
+    """The peer answered that it is temporarily out of resources."""
 
     code = "peer-busy"
 
 
 class NotConfirmed(Transient):
-    """The peer said success, but a query does not find the object."""
+    """The peer answered success, but a query does not find the object."""
 
     code = "not-confirmed"
 
@@ -191,31 +191,31 @@ class DiskLow(Transient):
 
 
 class DatabaseBusy(Transient):
-    """The database is locked for longer than a writer takes, out of reach, or its disk fails."""
+    """The database is locked for too long or unreachable, or its disk fails."""
 
     code = "database-busy"
 
 
 class LeaseLost(Transient):
-    """Another worker took the job over after this one fell silent."""
+    """The lease ran out, and another worker may have claimed the job."""
 
     code = "lease-lost"
 
 
 class RefusedByTarget(NodeError):
-    """The peer said no, and will say no again."""
+    """The target rejects the object for good; a later attempt does not help."""
 
     code = "refused-by-target"
 
 
 class Defect(NodeError):
-    """A bug, or a check that caught one: needs a person."""
+    """A bug, or a check that detected one: needs a person."""
 
     code = "defect"
 
 
 class ChildKilled(Defect):
-    """The process that ran the model died by a signal."""
+    """A signal killed the process that ran the model."""
 
     code = "child-killed"
 
@@ -233,13 +233,13 @@ class OutOfMemory(Defect):
 
 
 class VerificationFailed(Defect):
-    """The finished SEG does not decode to the labels that were meant."""
+    """The finished SEG does not decode to the computed labels."""
 
     code = "verification-failed"
 
 
 def known() -> dict[str, type[NodeError]]:
-    """Map every code to its class, for the runbook and for errors that cross a process border."""
+    """Map every code to its class, for the documentation and for errors from a child process."""
     found: dict[str, type[NodeError]] = {}
     todo: list[type[NodeError]] = [NodeError]
     while todo:
@@ -250,5 +250,5 @@ def known() -> dict[str, type[NodeError]]:
 
 
 def rebuild(code: str, message: str, advice: str = "") -> NodeError:
-    """Make the error again from its parts; an unknown code is a `Defect`."""
+    """Build the error from its parts; an unknown code becomes a `Defect`."""
     return known().get(code, Defect)(message, advice=advice)

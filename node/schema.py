@@ -1,11 +1,11 @@
-"""The database: tables, constraints, migrations, and how a transaction begins.
+"""The database: tables, constraints, the version of the schema, and how a transaction begins.
 
-Promises: what `node.states` forbids the database refuses too; a transaction that writes holds the
-write lock from its first statement; times are Unix seconds that callers pass in.
+Promises: constraints reject what `node.states` forbids; a transaction that writes holds the write
+lock from its first statement; times are Unix seconds that callers pass in.
 Leaves to `node.queue`: every row. It is the only writer of these tables.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +19,9 @@ from node.errors import DatabaseBusy, Misconfigured
 from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 
 FILE_NAME = "segnode.sqlite"
+VERSION = 3  # of the schema; a database of another version is refused
 TRANSIENT_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
-UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # what a wrong or damaged database raises
+UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # raised by a wrong or damaged database
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
 
 
@@ -67,7 +68,7 @@ arrivals = sa.Table(
     Index("ix_arrivals_study", "study_uid"),
     Index("ix_arrivals_series", "series_uid"),
     Index("ix_arrivals_planned", "planned_at"),
-    sqlite_autoincrement=True,  # a number seen in a log never means another row later
+    sqlite_autoincrement=True,  # a number in a log never means another row later
 )
 
 jobs = sa.Table(
@@ -84,18 +85,18 @@ jobs = sa.Table(
     Column("target", Text, nullable=False),  # empty for SEGMENT
     Column("payload", Text, nullable=False),  # JSON
     Column("priority", Integer, nullable=False),  # 9 runs first
-    Column("attempts", Integer, nullable=False),  # since it was queued by a plan or a person
-    Column("claims", Integer, nullable=False),  # ever: tells a worker from its own past
+    Column("attempts", Integer, nullable=False),  # since a plan or a person queued it
+    Column("claims", Integer, nullable=False),  # ever: tells two claims of one worker apart
     Column("not_before", Float, nullable=False),
     Column("lease_until", Float),
     Column("worker", Text),
-    Column("cancel_at", Float),  # an operator asked the worker to stop
+    Column("cancel_at", Float),  # when an operator cancelled the running job
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("advice", Text, nullable=False),
     Column("result", Text, nullable=False),  # JSON, empty before the end
     Column("created_at", Float, nullable=False),
-    Column("queued_at", Float, nullable=False),  # by a plan or a person: retries give up after it
+    Column("queued_at", Float, nullable=False),  # the retry period starts here
     Column("updated_at", Float, nullable=False),
     Column("finished_at", Float),
     CheckConstraint(_one_of("kind", Kind), name="kind"),
@@ -116,13 +117,13 @@ jobs = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Queries repeat these conditions word for word: SQLite uses a partial index only if it can see,
-# without bound values, that its condition holds.
+# Queries repeat these conditions literally: SQLite uses a partial index only if the query contains
+# the condition of the index without bound values.
 QUEUED = sa.text("jobs.state = 'queued'")
 RUNNING = sa.text("jobs.state = 'running'")
 TAKEN = sa.text("jobs.state IN ('queued', 'running', 'done')")
 
-Index(  # the same work is never waiting, running or done twice
+Index(  # the same work is never queued, running or done twice
     "ix_jobs_once",
     jobs.c.dedup_key,
     unique=True,
@@ -162,7 +163,7 @@ events = sa.Table(
     Column("at", Float, nullable=False),
     Column("study_uid", Text, nullable=False),
     Column("series_uid", Text, nullable=False),
-    Column("job_id", Integer),  # no foreign keys: the history outlives what it tells of
+    Column("job_id", Integer),  # no foreign keys: events outlive jobs and arrivals
     Column("arrival_id", Integer),
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),  # without patient data
@@ -183,23 +184,6 @@ health = sa.Table(
 _version = sa.Table("schema_version", METADATA, Column("version", Integer, nullable=False))
 
 
-def _one_per_series_of_a_study(connection: sa.Connection) -> None:
-    """Version 2: two studies with the same series UID do not wait for each other."""
-    connection.execute(sa.text("DROP INDEX ix_jobs_one_per_series"))
-    connection.execute(
-        sa.text(
-            "CREATE UNIQUE INDEX ix_jobs_one_per_series ON jobs (study_uid, series_uid) "
-            "WHERE kind = 'segment' AND state = 'running'"
-        )
-    )
-
-
-# Each brings an existing database one version further. A new database is made in the newest form
-# at once, so a migration must end where `METADATA` stands; the first form is version 1.
-Migration = Callable[[sa.Connection], None]
-MIGRATIONS: tuple[Migration, ...] = (_one_per_series_of_a_study,)
-
-
 def open_configured(data: DataConfig) -> Engine:
     """Open the database that the configuration names, by default a file in the data folder.
 
@@ -212,10 +196,10 @@ def open_configured(data: DataConfig) -> Engine:
 
 
 def open_database(place: str | Path) -> Engine:
-    """Open the database at an SQLAlchemy URL or an SQLite path; make or migrate it as needed.
+    """Open the database at an SQLAlchemy URL or an SQLite path; create its tables if it is empty.
 
     Raises:
-        Misconfigured: a newer node made it, or it cannot be opened.
+        Misconfigured: it has another schema version, or it cannot be opened.
         DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     is_url = "://" in str(place)
@@ -223,62 +207,68 @@ def open_database(place: str | Path) -> Engine:
     try:
         engine = _sqlite(url) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
         with engine.begin() as connection:
-            migrate(connection, MIGRATIONS)
+            create_or_check(connection)
     except (*UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be opened"
         if isinstance(exc, sa.exc.OperationalError) and is_transient(exc):
-            advice = "It is tried again. If it stays so: is the disk full, or its server down?"
+            advice = "It is retried. If this persists: is the disk full, or the server down?"
             raise DatabaseBusy(message, advice=advice) from exc
         raise Misconfigured(message, advice=repair_advice(exc)) from exc
     return engine
 
 
 def repair_advice(exc: Exception) -> str:
-    """Return what to do about a database that cannot be opened or read, and that will not pass."""
+    """Return the advice for a database that cannot be opened or read, and not only for now."""
     if isinstance(exc, sa.exc.OperationalError | sa.exc.NoSuchModuleError | ModuleNotFoundError):
         return "Check `data.database`, this user's rights, and the driver's package."
-    return "It is damaged, or not segnode's: restore a backup, or name another (see the runbook)."
+    return "It is damaged or not a segnode database. Restore a backup, or name another (runbook)."
 
 
 def parse_url(text: str) -> sa.URL:
     """Read the URL of a database.
 
     Raises:
-        Misconfigured: it is none; the message does not repeat it, since it may hold a password.
+        Misconfigured: it is not a URL; the message omits it, because it may hold a password.
     """
     try:
         return sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError) as exc:
-        message = "data.database is no address of a database"
+        message = "data.database is not the URL of a database"
         raise Misconfigured(message, advice="Write postgresql+psycopg://USER@HOST/NAME.") from exc
 
 
 def is_transient(exc: sa.exc.OperationalError) -> bool:
-    """Tell a lock or a silent server from a path or right that stays wrong."""
+    """Return whether a later attempt may work: a lock or a silent server, not a wrong path."""
     name = getattr(exc.orig, "sqlite_errorname", None)
     return name is None or name.startswith(TRANSIENT_CODES)
 
 
-def migrate(connection: sa.Connection, migrations: Sequence[Migration]) -> None:
-    """Bring the schema to version 1 + len(migrations), inside the caller's transaction.
+def create_or_check(connection: sa.Connection) -> None:
+    """Create the tables in an empty database, inside the caller's transaction.
 
     Raises:
-        Misconfigured: the database is already further.
+        Misconfigured: the database has another version of the schema.
     """
     if connection.dialect.name == "postgresql":  # two nodes may start at once; SQLite has its lock
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7364676)"))
-    newest = 1 + len(migrations)
     found = version_of(connection)
     if found is None:
         METADATA.create_all(connection)
-        connection.execute(sa.insert(_version).values(version=newest))
-        return
-    if found > newest:
-        message = f"the database has schema version {found}, this node knows up to {newest}"
-        raise Misconfigured(message, advice="Run the newer node, or restore an older backup.")
-    for migration in migrations[found - 1 :]:
-        migration(connection)
-    connection.execute(sa.update(_version).values(version=newest))
+        connection.execute(sa.insert(_version).values(version=VERSION))
+    else:
+        check_version(found)
+
+
+def check_version(found: int) -> None:
+    """Refuse a database with another version of the schema.
+
+    Raises:
+        Misconfigured: `found` is not `VERSION`.
+    """
+    if found != VERSION:
+        message = f"the database has schema version {found}, this segnode uses {VERSION}"
+        advice = "Use the segnode that made the database, or name another one in `data.database`."
+        raise Misconfigured(message, advice=advice)
 
 
 def version_of(connection: sa.Connection) -> int | None:
@@ -290,7 +280,7 @@ def version_of(connection: sa.Connection) -> int | None:
 
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[sa.Connection]:
-    """Give a connection whose transaction only reads: it waits for no writer and blocks none."""
+    """Give a connection for reading only: its transaction waits for no writer and blocks none."""
     with engine.connect().execution_options(**{_READING: True}) as connection:
         yield connection
 
@@ -303,7 +293,7 @@ def _sqlite(url: sa.URL) -> Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _(dbapi: Any, _record: object) -> None:
-        # sqlite3's own BEGIN is deferred: with it, three processes claimed 333 of 400 jobs twice
+        # sqlite3 defers BEGIN by default, so that two processes can claim the same job
         dbapi.isolation_level = None
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             dbapi.execute(f"PRAGMA {pragma}")

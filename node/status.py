@@ -1,6 +1,6 @@
-"""What an operator sees: one snapshot of the node, and the history of one study.
+"""One snapshot of the node for an operator: processes, queue, targets, models, newest series.
 
-Promises: numbers and words only, no patient data; looking never changes anything on the disk.
+Promises: no patient data; reading the status never changes anything on the disk.
 """
 
 import fcntl
@@ -22,9 +22,9 @@ from node.package import models_in
 from node.package.folder import MANIFEST, file_digest
 from node.states import Kind
 
-SILENT_AFTER_S = 60.0  # a process that has not said for so long that it lives
+SILENT_AFTER_S = 60.0  # without a heartbeat for so long, a process counts as not running
 NOTES_SHOWN = 10
-NOWHERE = ":memory:"  # what SQLite calls a database without a file
+NOWHERE = ":memory:"  # SQLite's name for a database without a file
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Process:
 
     name: str
     alive: bool
-    last_seen_s: float | None  # seconds ago; None where it is known by other means, or never seen
+    last_seen_s: float | None  # seconds ago; None if never, or if no heartbeat is needed
 
 
 @dataclass(frozen=True)
 class TargetState:
-    """One target, and what waits for it."""
+    """One target and its queued deliveries."""
 
     name: str
     ae: str
@@ -50,14 +50,14 @@ class TargetState:
 
 @dataclass(frozen=True)
 class ModelState:
-    """One size of a package, with the engine that was found to be the fastest here."""
+    """One size of a package with the engine that was measured to be the fastest here."""
 
     package: str
     size: str
     engine: str
-    seconds: float  # of the reference case
+    seconds: float  # for the reference case
     peak_mb: float
-    problem: str  # why no engine may run it; empty: one may
+    problem: str  # why no engine can run it; empty if one can
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Snapshot:
     free_gib: float
     accepting: bool  # enough free space
     engine: str  # as configured
-    models: tuple[ModelState, ...]  # that were measured on this machine
+    models: tuple[ModelState, ...]  # measured on this machine
     series: tuple[queue.SeriesHistory, ...]  # the newest last
-    notes: tuple[queue.Event, ...]  # refused callers and instances
+    notes: tuple[queue.Event, ...]  # about rejected callers and images
 
     @property
     def not_running(self) -> tuple[str, ...]:
@@ -82,12 +82,12 @@ class Snapshot:
 
 
 def open_read_only(data: DataConfig) -> sa.Engine:
-    """Open the database to read it: nothing is made, migrated or locked against a writer.
+    """Open the database for reading: nothing is created, changed or locked against a writer.
 
-    A node that never ran is seen as an empty database.
+    For a node that never ran, return an empty database.
 
     Raises:
-        Misconfigured: it cannot be read, or another version of the node made it.
+        Misconfigured: it cannot be read, or it has another schema version.
         DatabaseBusy: it is locked, or its server or disk does not answer for now.
     """
     path = str(data.dir / schema.FILE_NAME)
@@ -106,21 +106,19 @@ def open_read_only(data: DataConfig) -> sa.Engine:
     except (*schema.UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
         if isinstance(exc, sa.exc.OperationalError) and schema.is_transient(exc):
-            raise DatabaseBusy(message, advice="Try again. Is its server or disk well?") from exc
+            raise DatabaseBusy(
+                message, advice="Try again. If this persists: is the server or the disk in order?"
+            ) from exc
         raise Misconfigured(message, advice=schema.repair_advice(exc)) from exc
     if found is None:
         return schema.open_database(NOWHERE)
-    newest = 1 + len(schema.MIGRATIONS)
-    if found != newest:
-        message = f"the database has schema version {found}, this command knows {newest}"
-        advice = "Use the `segnode` of the node that runs; a newer node migrates when it starts."
-        raise Misconfigured(message, advice=advice)
+    schema.check_version(found)
     return engine
 
 
 def _read_only(file: Path) -> sa.Engine:
-    """Open a file of SQLite without a right to write."""
-    # A reader makes the files -wal and -shm where no writer has; where none has, none is needed
+    """Open an SQLite file without permission to write."""
+    # A reader creates the -wal and -shm files where no writer has; immutable prevents that
     mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
     address = f"file:{quote(str(file))}?{mode}"
 
@@ -139,7 +137,7 @@ def _read_only(file: Path) -> sa.Engine:
 
 
 def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) -> Snapshot:
-    """Collect the state of the node at `now`; `series` limits the histories."""
+    """Collect the state of the node at `now`; `series` limits the number of histories."""
     free = shutil.disk_usage(_existing(config.data.dir)).free
     jobs: dict[str, dict[str, int]] = {}
     for (kind, state), count in queue.counts(engine).items():
@@ -159,7 +157,7 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
 
 
 def _models(config: Config) -> Iterator[ModelState]:
-    """Yield what was measured of the packages that are installed; their files are not read."""
+    """Yield the measurements of the installed packages, without reading their networks."""
     host = measured.here(config.limits.threads)
     digests = {file_digest(folder / MANIFEST) for folder in models_in(config.model.dir)}
     allowed = host.versions if config.model.engine == AUTO else (config.model.engine,)
@@ -189,7 +187,7 @@ def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, 
 
 
 def _exists(config: Config, pid: int) -> bool:
-    """Tell whether a process is there; with a database of several machines its beat must do."""
+    """Return whether a process exists; with a shared database only its heartbeat counts."""
     if config.data.database:
         return True
     try:
@@ -197,12 +195,12 @@ def _exists(config: Config, pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # of another user, but there
+        return True  # it exists, but belongs to another user
     return True
 
 
 def listens(inbox: Path) -> bool:
-    """Tell whether a listener holds its inbox: it needs no database, so it leaves no heartbeat."""
+    """Return whether a listener holds the inbox; it uses no database, so it has no heartbeat."""
     try:
         lock = os.open(inbox / "lock", os.O_RDONLY)
     except OSError:

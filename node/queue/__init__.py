@@ -1,4 +1,4 @@
-"""The queue: the only writer of the database, whose functions are the only transitions."""
+"""The queue: the only writer of the database. Its functions are the only transitions of a job."""
 
 from node.queue.arrive import Recorded, record_arrival, replan_arrival
 from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend

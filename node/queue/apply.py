@@ -12,7 +12,7 @@ from node.queue.rows import Job
 from node.states import ENDED, Kind, State, Transition, follow, sources
 
 NO_ERROR = {"code": "", "reason": "", "advice": ""}
-_NOBODY: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
+_NO_WORKER: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
 
 
 def move(
@@ -28,7 +28,7 @@ def move(
     end = follow(starts[0], transition)
     changes: dict[str, Any] = {"state": end.value, "updated_at": now}
     if end is not State.RUNNING:
-        changes |= _NOBODY
+        changes |= _NO_WORKER
     changes["finished_at"] = now if end in ENDED else None
     found = connection.execute(
         sa.update(schema.jobs)
@@ -38,27 +38,29 @@ def move(
     )
     moved = [rows.job(row) for row in found.mappings().all()]
     for job in moved:
-        tell(connection, job, transition.value, now, detail(job) if callable(detail) else detail)
+        add_event(
+            connection, job, transition.value, now, detail(job) if callable(detail) else detail
+        )
     return moved
 
 
 def fresh(now: float) -> dict[str, Any]:
-    """Return the columns of a job that begins anew."""
+    """Return the columns of a job that is queued again from the start."""
     return {"attempts": 0, "not_before": now, "queued_at": now, "result": "", **NO_ERROR}
 
 
 def cancelled() -> Cancelled:
-    """Return the error of a job that an operator did not want any more."""
+    """Return the error of a job that an operator cancelled."""
     return Cancelled("an operator cancelled the job")
 
 
 def error_values(error: NodeError) -> dict[str, Any]:
-    """Return the columns that keep an error for the operator."""
+    """Return the columns that hold an error for the operator."""
     return {"code": error.code, "reason": error.message, "advice": error.advice}
 
 
-def tell(connection: sa.Connection, job: Job, what: str, now: float, detail: str = "") -> None:
-    """Add one line to the history of a job's series."""
+def add_event(connection: sa.Connection, job: Job, what: str, now: float, detail: str = "") -> None:
+    """Add one event to the history of a job's series."""
     connection.execute(
         sa.insert(schema.events).values(
             at=now,
@@ -73,7 +75,7 @@ def tell(connection: sa.Connection, job: Job, what: str, now: float, detail: str
 
 
 def insert_job(connection: sa.Connection, kind: Kind, now: float, values: dict[str, Any]) -> Job:
-    """Add a queued job and the first line of its history."""
+    """Insert a queued job and its first event."""
     fresh: dict[str, Any] = {
         "kind": kind.value,
         "state": State.QUEUED.value,
@@ -92,5 +94,5 @@ def insert_job(connection: sa.Connection, kind: Kind, now: float, values: dict[s
         sa.insert(schema.jobs).values(**fresh, **values).returning(*schema.jobs.c)
     )
     job = rows.job(found.mappings().one())
-    tell(connection, job, "queued", now, f"to {job.target}" if job.target else "")
+    add_event(connection, job, "queued", now, f"to {job.target}" if job.target else "")
     return job

@@ -1,4 +1,4 @@
-"""A series that arrived, and its job if it gets one: recorded once, however often it is told."""
+"""Record a series that arrived, with its job if it gets one: once, however often it is reported."""
 
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from node.states import ArrivalOutcome, Kind, State, Transition
 
 
 class Recorded(NamedTuple):
-    """Which rows speak for an arrival; `is_new` is false for what was known already."""
+    """The rows of an arrival; `is_new` is false where they existed before."""
 
     arrival_id: int
     job_id: int | None
@@ -28,10 +28,10 @@ def record_arrival(
 ) -> Recorded:
     """Record a complete series and queue its job, in one transaction.
 
-    The same inputs of the same series are recorded once. A job for them puts an end to queued ones
-    for earlier inputs of the series; inputs that get no job leave those alone.
-    The same work under another arrival is not queued again; the arrival points to that job. What
-    `note` says of the images becomes part of the history.
+    The same inputs of the same series are recorded once. A new job supersedes the queued jobs for
+    earlier inputs of the series; inputs that get no job leave those alone. Where another arrival
+    has a job for the same work, this arrival points to that job. A `note` about the images becomes
+    an event of the history.
     """
     assert (job is not None) == (arrival.outcome is ArrivalOutcome.PLANNED)
     with engine.begin() as connection:
@@ -43,18 +43,18 @@ def record_arrival(
         made = connection.execute(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
-        _decided(connection, made, arrival, job, now)
-        _note(connection, made, arrival, note)
+        _add_decision(connection, made, arrival, job, now)
+        _add_note(connection, made, arrival, note)
         return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
 
 
 def replan_arrival(
     engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, note: str = ""
 ) -> Recorded:
-    """Replace what was decided about a recorded arrival that has no job: the rules changed.
+    """Replace the decision about a recorded arrival that has no job: the rules changed.
 
-    One whose job gave way to a newer one gets a new job: a person wants these images after all. Any
-    other arrival that has a job, or is not recorded, is left to `record_arrival`.
+    An arrival whose job was superseded gets a new job: a person chose these images. Any other
+    arrival that has a job, or is not recorded, is left to `record_arrival`.
     """
     with engine.begin() as connection:
         made = connection.execute(
@@ -64,13 +64,13 @@ def replan_arrival(
             .returning(arrivals.c.id)
         ).scalar_one_or_none()
         if made is not None:
-            _decided(connection, made, arrival, job, now)
-            _note(connection, made, arrival, note)
+            _add_decision(connection, made, arrival, job, now)
+            _add_note(connection, made, arrival, note)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
-        given_up = connection.execute(_that_gave_way(arrival)).scalar_one_or_none()
-        if given_up is not None and job is not None:
-            job_id = _give_job(connection, given_up, arrival, job, now)
-            return Recorded(given_up, job_id, is_new=False)
+        superseded = connection.execute(_with_superseded_job(arrival)).scalar_one_or_none()
+        if superseded is not None and job is not None:
+            job_id = _give_job(connection, superseded, arrival, job, now)
+            return Recorded(superseded, job_id, is_new=False)
     return record_arrival(engine, arrival, job, now, note)
 
 
@@ -81,7 +81,7 @@ def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
     )
 
 
-def _that_gave_way(arrival: NewArrival) -> sa.Select[int]:
+def _with_superseded_job(arrival: NewArrival) -> sa.Select[int]:
     """Select the recorded arrival if its job was superseded."""
     return (
         sa.select(arrivals.c.id)
@@ -94,26 +94,26 @@ def _values(arrival: NewArrival) -> dict[str, Any]:
     return asdict(arrival) | {"outcome": arrival.outcome.value}
 
 
-def _decided(
+def _add_decision(
     connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
 ) -> None:
-    """Tell when the images came and what was decided, as the first lines of the history."""
+    """Add the first two events of the history: when the images came, and the decision."""
     received = f"{arrival.instances} instances from {arrival.caller_ae or 'unknown'}"
     if job is not None:
         why = f"; {job.payload.why}" if job.payload.why else ""
         decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}{why}"
     else:
         decided = " ".join(part for part in (arrival.reason, arrival.advice) if part)
-    _tell(connection, made, arrival, arrival.last_at, ("received", received))
-    _tell(connection, made, arrival, now, (arrival.outcome.value, decided))
+    _add_event(connection, made, arrival, arrival.last_at, ("received", received))
+    _add_event(connection, made, arrival, now, (arrival.outcome.value, decided))
 
 
-def _note(connection: sa.Connection, made: int, arrival: NewArrival, note: str) -> None:
+def _add_note(connection: sa.Connection, made: int, arrival: NewArrival, note: str) -> None:
     if note:
-        _tell(connection, made, arrival, arrival.last_at, ("note", note))
+        _add_event(connection, made, arrival, arrival.last_at, ("note", note))
 
 
-def _tell(
+def _add_event(
     connection: sa.Connection, made: int, arrival: NewArrival, at: float, line: tuple[str, str]
 ) -> None:
     what, detail = line

@@ -1,4 +1,4 @@
-"""What operators may do to a job, by its number."""
+"""Transitions that operators apply to a job, by its number."""
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -15,56 +15,56 @@ class NoSuchJob(LookupError):
     """There is no job with this number."""
 
     def __init__(self, job_id: int) -> None:
-        """Name the number that was asked for."""
+        """Name the requested number."""
         super().__init__(f"there is no job {job_id}")
 
 
 class SameWork(ValueError):
-    """The same work waits, runs or is done under another number."""
+    """The same work is queued, running or done under another number."""
 
     def __init__(self, job_id: int) -> None:
-        """Name the job that was to be queued again."""
-        super().__init__(f"the work of job {job_id} waits, runs or is done as another job")
+        """Name the job that cannot be queued again."""
+        super().__init__(f"the work of job {job_id} is queued, running or done as another job")
 
 
 class AlreadySuperseded(ValueError):
-    """The target gets, or has, a result of later images of the same series."""
+    """The target has, or will receive, a result of later images of the same series."""
 
     def __init__(self, job_id: int) -> None:
-        """Name the job that was to be queued again."""
-        super().__init__(f"job {job_id} gave way to a newer result of the same series")
+        """Name the job that cannot be queued again."""
+        super().__init__(f"job {job_id} is superseded by a newer result of the same series")
 
 
 def requeue(engine: Engine, job_id: int, now: float) -> Job:
-    """Give a job that ended without a result a fresh start, for an operator.
+    """Queue a job that ended without a result again, for an operator.
 
     Raises:
         NoSuchJob: no job has this number.
         IllegalTransition: the job has not ended, or is done.
-        SameWork: the same work waits, runs or is done under another number.
-        AlreadySuperseded: a delivery whose target gets, or has, a newer result of the series.
+        SameWork: the same work is queued, running or done under another number.
+        AlreadySuperseded: the target of a delivery has, or will receive, a newer result.
     """
-    return _again(engine, job_id, Transition.REQUEUE, now)
+    return _queue_again(engine, job_id, Transition.REQUEUE, now)
 
 
 def resend(engine: Engine, job_id: int, now: float) -> Job:
-    """Do a job that has ended once more, also one that is done, for an operator.
+    """Queue a job that has ended again, also one that is done, for an operator.
 
-    A delivery sends its object again. A segmentation makes its objects again, which are the same,
-    and then sends them to each of its targets.
+    A delivery sends its object once more. A segmentation makes the same objects once more and then
+    sends them to each of its targets.
 
     Raises:
         NoSuchJob, SameWork, AlreadySuperseded: as `requeue`.
         IllegalTransition: the job has not ended.
     """
-    return _again(engine, job_id, Transition.RESEND, now)
+    return _queue_again(engine, job_id, Transition.RESEND, now)
 
 
-def _again(engine: Engine, job_id: int, transition: Transition, now: float) -> Job:
-    wanted = sa.and_(jobs.c.id == job_id, ~is_superseded())
+def _queue_again(engine: Engine, job_id: int, transition: Transition, now: float) -> Job:
+    this = sa.and_(jobs.c.id == job_id, ~is_superseded())
     try:
         with engine.begin() as connection:
-            moved = move(connection, transition, now, wanted, fresh(now), "by an operator")
+            moved = move(connection, transition, now, this, fresh(now), "by an operator")
             if not moved:
                 return _illegal(connection, job_id, transition)
             supersede_waiting(connection, moved[0], now)
@@ -74,7 +74,7 @@ def _again(engine: Engine, job_id: int, transition: Transition, now: float) -> J
 
 
 def cancel(engine: Engine, job_id: int, now: float) -> Job:
-    """Stop a job, for an operator: a queued one at once, a running one when its worker notices.
+    """Cancel a job, for an operator: at once if queued; if running, when its worker extends it.
 
     Raises:
         NoSuchJob: no job has this number.
@@ -94,6 +94,9 @@ def _illegal(connection: sa.Connection, job_id: int, transition: Transition) -> 
     if found is None:
         raise NoSuchJob(job_id)
     state = rows.job(found).state
-    if (state, transition) in TRANSITIONS:  # the transition is legal, so it was held back
+    if (
+        state,
+        transition,
+    ) in TRANSITIONS:  # legal, so only precedence prevented it
         raise AlreadySuperseded(job_id)
     raise IllegalTransition(state, transition)

@@ -1,4 +1,4 @@
-"""What a job carries in and out, as JSON: no paths that leave the data folder, no patient data."""
+"""Input and result of a job, as JSON: no path outside the data folder, no patient data."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -7,18 +7,18 @@ from msgspec import Meta, field
 
 from node.errors import Defect
 
-# One name, or names below one another; never absolute, never upwards, no end of line
+# A name, or a relative path without `..`, and no line break at the end
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 FileName = Annotated[str, Meta(pattern=rf"^{_NAME}\Z")]
 Below = Annotated[str, Meta(pattern=rf"^{_NAME}(/{_NAME})*\Z")]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A payload of another version is a defect, not a guess."""
+    """A payload with unknown fields is a defect: another version wrote it."""
 
 
 class EncodingChoice(_Strict, frozen=True, kw_only=True):
-    """How a target wants its SEG."""
+    """The SEG encoding that a target requires."""
 
     kind: Literal["binary", "labelmap"] = "binary"
     omit_empty_frames: bool = True
@@ -41,8 +41,8 @@ class SegmentPayload(_Strict, frozen=True, kw_only=True):
     package: str  # task/version
     package_digest: str
     size: str
-    engine: str = "onnxruntime"  # planned: a result that is made again comes from the same one
-    why: str = ""  # this size and this engine
+    engine: str = "onnxruntime"  # as planned: a repeated segmentation uses the same engine
+    why: str = ""  # the reason for size and engine
     targets: tuple[Destination, ...]
     rule: str
     caller: str
@@ -63,20 +63,20 @@ class DeliverPayload(_Strict, frozen=True, kw_only=True):
 
 
 class SegmentResult(_Strict, frozen=True, kw_only=True):
-    """What a segmentation found and what it took."""
+    """The result of a segmentation and its cost."""
 
     objects: tuple[str, ...]  # files relative to the data folder
     volumes_ml: dict[str, float]  # by segment label
     seconds: dict[str, float]  # by stage
     repairs: tuple[str, ...] = ()  # of the copied header
-    dropped: tuple[str, ...] = ()  # images of the series that were left out, and why
-    cut: tuple[str, ...] = ()  # segments that reach the edge of the images: there may be more
+    dropped: tuple[str, ...] = ()  # images of the series that were left out, with the reason
+    cut: tuple[str, ...] = ()  # segments that reach the edge of the images
     peak_mb: float = 0.0
-    engine: str = ""  # that ran
+    engine: str = ""  # the engine that ran
 
 
 class DeliverResult(_Strict, frozen=True, kw_only=True):
-    """What the target answered."""
+    """The answer of the target."""
 
     status: str  # by name
     confirmed: bool
@@ -90,23 +90,23 @@ _T = TypeVar("_T", SegmentPayload, DeliverPayload, SegmentResult, DeliverResult)
 
 
 def encode(value: Payload | Result) -> str:
-    """Return the JSON text that a row holds."""
+    """Return `value` as the JSON text of a row."""
     return msgspec.json.encode(value).decode()
 
 
 def decode(text: str, kind: type[_T]) -> _T:
-    """Read a row's JSON text.
+    """Decode the JSON text of a row.
 
     Raises:
-        Defect: it is not what this version writes.
+        Defect: it does not match what this version writes.
     """
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.MsgspecError as exc:
-        message = f"a row does not hold a {kind.__name__}"
+        message = f"a database row does not hold a {kind.__name__}"
         raise Defect(message, advice="Was it written by another version of the node?") from exc
 
 
 def as_plain(text: str) -> dict[str, Any]:
-    """Read a row's JSON text for display, whatever wrote it."""
+    """Decode the JSON text of a row for display, whichever version wrote it."""
     return msgspec.json.decode(text, type=dict[str, Any]) if text else {}

@@ -1,9 +1,10 @@
-"""Which result of a series speaks for it at a target: that of the segmentation decided last.
+"""Precedence between the results of one series: the segmentation that was planned last wins.
 
-That is the one of the images that came last, unless a person chose others after them.
+That is the one of the latest images, unless a person chose other images afterwards.
 
-Promises: once a newer result for the same target waits, leaves or has arrived, no older one waits.
-Leaves to `node.queue.arrive`: segmentations that wait while newer images come.
+Promises: once a newer result for the same target is queued, running or done, no older
+one is queued.
+Leaves to `node.queue.arrive`: segmentations that are queued while newer images arrive.
 """
 
 import sqlalchemy as sa
@@ -18,10 +19,10 @@ _newer = jobs.alias("newer")
 
 
 def is_superseded() -> sa.ColumnElement[bool]:
-    """Match deliveries of a series of which the target gets, or has, a result decided later.
+    """Match deliveries whose target has, or will receive, a result that was planned later.
 
-    One that the target refused or an operator cancelled does not count: it leaves the older one
-    its chance. A target to which nothing newer goes keeps what it would have got.
+    A newer delivery that failed or was cancelled does not count: the older one may still be sent.
+    Results for other targets do not count either.
     """
     return sa.and_(
         jobs.c.kind == Kind.DELIVER.value,
@@ -39,12 +40,12 @@ def is_superseded() -> sa.ColumnElement[bool]:
 
 
 def superseded() -> Superseded:
-    """Return the error of a delivery that is is_superseded."""
+    """Return the error of a superseded delivery."""
     return Superseded("a newer result of the same series goes to the same target")
 
 
 def supersede_waiting(connection: sa.Connection, job: Job, now: float) -> list[Job]:
-    """End the waiting deliveries of the job's series that are is_superseded by now; return them."""
+    """End the queued deliveries of the job's series that a newer result supersedes; return them."""
     of_series = sa.and_(
         QUEUED,
         jobs.c.study_uid == job.study_uid,

@@ -1,4 +1,4 @@
-"""What the rows say, for people and for the other loops. Nothing here writes or waits."""
+"""Queries of the queue, for people and for the other loops. Nothing here writes or waits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from node.states import LIVE, Ending, Kind, State, ending
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesHistory:
-    """One arrival, its jobs, and what became of it."""
+    """One arrival, its jobs and its ending."""
 
     arrival: Arrival
     segment: Job | None
@@ -24,7 +24,7 @@ class SeriesHistory:
 
     @property
     def ended_at(self) -> float | None:
-        """When its last step was taken; None while it goes on."""
+        """The time of its last transition, in Unix seconds; None while in progress."""
         if self.ending is Ending.IN_PROGRESS:
             return None
         steps = [job.updated_at for job in (self.segment, *self.deliveries) if job is not None]
@@ -80,7 +80,7 @@ def histories(
 ) -> list[SeriesHistory]:
     """Return arrivals with their jobs and endings, the oldest first; `limit` keeps the newest."""
     chosen = {"study_uid": study_uid, "series_uid": series_uid, "series_key": series_key}
-    with read_transaction(engine) as connection:  # one snapshot, so that no history is told half
+    with read_transaction(engine) as connection:  # one snapshot, so that jobs and arrivals agree
         return [_history(connection, arrival) for arrival in _arrivals(connection, limit, **chosen)]
 
 
@@ -91,7 +91,7 @@ def events_of(
     job_id: int | None = None,
     limit: int = 1000,
 ) -> list[Event]:
-    """Return the history of a study or a job, line by line in time; `limit` keeps the newest."""
+    """Return the events of a study or a job in order of time; `limit` keeps the newest."""
     query = sa.select(events).order_by(events.c.id.desc()).limit(limit)
     if study_uid is not None:
         query = query.where(events.c.study_uid == study_uid)
@@ -103,7 +103,7 @@ def events_of(
 
 
 def counts(engine: Engine) -> dict[tuple[Kind, State], int]:
-    """Return how many jobs of each kind are in each state; every pair is there."""
+    """Return the number of jobs of each kind in each state; every pair is present."""
     query = sa.select(jobs.c.kind, jobs.c.state, sa.func.count()).group_by(
         jobs.c.kind, jobs.c.state
     )
@@ -115,7 +115,7 @@ def counts(engine: Engine) -> dict[tuple[Kind, State], int]:
 
 
 def oldest_queued_at(engine: Engine, kind: Kind, target: str | None = None) -> float | None:
-    """Return since when the job that waits longest has been waiting, or None if none waits."""
+    """Return when the job that is queued longest was queued, or None if none is queued."""
     query = sa.select(sa.func.min(jobs.c.queued_at)).where(QUEUED, jobs.c.kind == kind.value)
     if target is not None:
         query = query.where(jobs.c.target == target)
@@ -136,7 +136,7 @@ def queued_deliveries(engine: Engine, target: str, limit: int = 1000) -> list[Jo
 
 
 def notes(engine: Engine, limit: int = 100) -> list[Event]:
-    """Return what was noted beside all series (refused callers and images), newest last."""
+    """Return events that belong to no series (rejected callers and images), the newest last."""
     query = (
         sa.select(events)
         .where(events.c.job_id.is_(None), events.c.arrival_id.is_(None))
@@ -148,14 +148,14 @@ def notes(engine: Engine, limit: int = 100) -> list[Event]:
 
 
 def targets_with_queued_deliveries(engine: Engine) -> set[str]:
-    """Return the targets that have queued deliveries, whether they are configured or not."""
+    """Return the targets with queued deliveries, including targets that are not configured."""
     query = sa.select(jobs.c.target).where(QUEUED, jobs.c.kind == Kind.DELIVER.value).distinct()
     with read_transaction(engine) as connection:
         return set(connection.execute(query).scalars())
 
 
 def beats(engine: Engine) -> list[Beat]:
-    """Return when each process was last seen alive."""
+    """Return the last heartbeat of each process."""
     with read_transaction(engine) as connection:
         found = connection.execute(sa.select(health).order_by(health.c.process)).mappings()
         return [rows.beat(row) for row in found]
@@ -200,7 +200,7 @@ def _history(connection: sa.Connection, arrival: Arrival) -> SeriesHistory:
 
 
 def undelivered_files(engine: Engine) -> set[str]:
-    """Return the files, relative to the data folder, that deliveries still need."""
+    """Return the files that deliveries still need, relative to the data folder."""
     live = [state.value for state in LIVE]
     query = sa.select(jobs).where(jobs.c.kind == Kind.DELIVER.value, jobs.c.state.in_(live))
     return {job.deliver_payload().file for job in _jobs(engine, query)}

@@ -1,4 +1,4 @@
-"""Rows as frozen values, and what callers hand in to make them."""
+"""Rows of the database as frozen values, and the values from which callers create them."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -11,7 +11,7 @@ from node.states import ArrivalOutcome, Kind, State
 
 @dataclass(frozen=True, kw_only=True)
 class NewArrival:
-    """A series that is complete, and what was decided about it."""
+    """A complete series and the decision about it."""
 
     study_uid: str
     series_uid: str
@@ -23,7 +23,7 @@ class NewArrival:
     last_at: float
     modality: str = ""
     caller_ae: str = ""
-    code: str = ""  # these three: why there is no job
+    code: str = ""  # code, reason and advice: why there is no job
     reason: str = ""
     advice: str = ""
     rule: str = ""
@@ -42,7 +42,7 @@ class NewSegmentJob:
 
 @dataclass(frozen=True, kw_only=True)
 class NewDelivery:
-    """One object for one target, made by a finished segmentation."""
+    """One object of a finished segmentation for one target."""
 
     target: str
     payload: DeliverPayload
@@ -60,7 +60,7 @@ class Arrival(NewArrival):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as it was when it was read; only the functions of this package change the row."""
+    """A job at the time of the query; only the functions of this package change the row."""
 
     id: int
     kind: Kind
@@ -89,17 +89,17 @@ class Job:
     finished_at: float | None
 
     def segment_payload(self) -> SegmentPayload:
-        """Return what to segment; Defect if this is no SEGMENT job of our version."""
+        """Return the input of a SEGMENT job; Defect if another version or kind wrote it."""
         return decode(self.payload, SegmentPayload)
 
     def deliver_payload(self) -> DeliverPayload:
-        """Return what to deliver; Defect if this is no DELIVER job of our version."""
+        """Return the input of a DELIVER job; Defect if another version or kind wrote it."""
         return decode(self.payload, DeliverPayload)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of a history."""
+    """One event of a history."""
 
     id: int
     at: float
@@ -113,7 +113,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Beat:
-    """When a process was last seen alive."""
+    """The last heartbeat of a process."""
 
     process: str
     pid: int
@@ -122,22 +122,22 @@ class Beat:
 
 
 def job(row: sa.RowMapping) -> Job:
-    """Make a `Job` of a row of `jobs`."""
+    """Return a row of `jobs` as a `Job`."""
     return Job(**{**_only(row, Job), "kind": Kind(row["kind"]), "state": State(row["state"])})
 
 
 def arrival(row: sa.RowMapping) -> Arrival:
-    """Make an `Arrival` of a row of `arrivals`."""
+    """Return a row of `arrivals` as an `Arrival`."""
     return Arrival(**{**_only(row, Arrival), "outcome": ArrivalOutcome(row["outcome"])})
 
 
 def event(row: sa.RowMapping) -> Event:
-    """Make an `Event` of a row of `events`."""
+    """Return a row of `events` as an `Event`."""
     return Event(**_only(row, Event))
 
 
 def beat(row: sa.RowMapping) -> Beat:
-    """Make a `Beat` of a row of `health`."""
+    """Return a row of `health` as a `Beat`."""
     return Beat(**_only(row, Beat))
 
 

@@ -1,7 +1,7 @@
-"""What workers may do to a job. Each function is one transition, in one transaction.
+"""Transitions that workers apply to a job. Each function is one transaction.
 
-A worker is known by its name and the number of its claim, so that one that fell silent, lost its
-lease and came back cannot commit what another has taken over.
+A worker is identified by its name and the number of its claim. A worker that lost its lease and
+resumes later therefore cannot commit a job that another worker has claimed meanwhile.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ PRIORITIES = range(9, -1, -1)  # 9 runs first
 def claim(
     engine: Engine, kind: Kind, worker: str, now: float, lease_s: float, target: str = ""
 ) -> Job | None:
-    """Take the most urgent job that is due, or None: highest priority, then due longest.
+    """Claim the job of highest priority that has been due longest, or return None.
 
     Args:
         engine: the database.
-        kind: which kind of work the worker does.
-        worker: its name, unlike that of any other worker.
+        kind: the kind of work that the worker does.
+        worker: the worker's name, unique among all workers.
         now: Unix seconds.
-        lease_s: for how long the job is its own; `extend` it while working.
-        target: for DELIVER, whose jobs.
+        lease_s: the length of the lease; `extend` it while working.
+        target: for DELIVER, the target whose jobs the worker sends.
     """
     due = sa.func.coalesce(*(_due(kind, target, priority, now) for priority in PRIORITIES))
     values = {
@@ -44,22 +44,22 @@ def claim(
     try:
         with engine.begin() as connection:
             taken = move(connection, Transition.CLAIM, now, jobs.c.id == due, values, _attempt)
-    except sa.exc.IntegrityError:  # on PostgreSQL, another took the same series' other job just now
+    except sa.exc.IntegrityError:  # PostgreSQL: another worker claimed the series just now
         return None
     return taken[0] if taken else None
 
 
 def extend(engine: Engine, job: Job, now: float, lease_s: float) -> None:
-    """Keep a running job; call it often, it also tells when an operator wants it stopped.
+    """Extend the lease of a running job. Call it often: it also reports an operator's cancellation.
 
     Raises:
-        LeaseLost: another worker may have the job: drop it without a trace.
-        Cancelled: an operator asked to stop; reject the job with this error.
+        LeaseLost: another worker may hold the job; drop it and change nothing.
+        Cancelled: an operator cancelled the job; settle it with this error.
     """
     with engine.begin() as connection:
         cancel_at = connection.execute(
             sa.update(jobs)
-            .where(_still_mine(job))
+            .where(_held_by_worker(job))
             .values(lease_until=now + lease_s)
             .returning(jobs.c.cancel_at)
         ).one_or_none()
@@ -74,13 +74,13 @@ def finish_segment(
 ) -> list[Job]:
     """Commit a segmentation and queue its deliveries; return those.
 
-    Of two results of a series, only that of the later images goes on to a target.
+    Of two results of a series, a target receives only the one of the later images.
 
     Raises:
         LeaseLost: as `extend`; nothing was changed.
     """
     with engine.begin() as connection:
-        _finish(connection, job, result, now, _found(result))
+        _finish(connection, job, result, now, _summary(result))
         queued = [_deliver(connection, job, delivery, now) for delivery in deliveries]
         ended = {gone.id: gone for gone in supersede_waiting(connection, job, now)}
         return [ended.get(delivery.id, delivery) for delivery in queued]
@@ -93,13 +93,13 @@ def finish_delivery(engine: Engine, job: Job, result: DeliverResult, now: float)
         LeaseLost: as `extend`; nothing was changed.
     """
     how = "confirmed by query" if result.confirmed else "unconfirmed"
-    said = f"{job.target} answered {result.status}, {how}"
+    answer = f"{job.target} answered {result.status}, {how}"
     with engine.begin() as connection:
-        _finish(connection, job, result, now, f"{said}; {result.note}" if result.note else said)
+        _finish(connection, job, result, now, f"{answer}; {result.note}" if result.note else answer)
 
 
 def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, now: float) -> Job:
-    """Queue the job again, for `not_before`.
+    """Queue another attempt of the job, due at `not_before`.
 
     A job that an operator cancelled meanwhile, or that a newer result supersedes, ends instead.
 
@@ -107,14 +107,14 @@ def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, n
         LeaseLost: as `extend`; nothing was changed.
     """
     with engine.begin() as connection:
-        mine = _still_mine(job)
-        moved = _unwanted(connection, now, mine) or move(
+        held = _held_by_worker(job)
+        moved = _end_unneeded(connection, now, held) or move(
             connection,
             Transition.RETRY,
             now,
-            mine,
+            held,
             {"not_before": not_before, **error_values(error)},
-            f"in {not_before - now:.0f} s, because {error}",
+            f"in {not_before - now:.0f} s: {error}",
         )
     return _one(moved, job)
 
@@ -130,7 +130,7 @@ def end(engine: Engine, job: Job, transition: Transition, error: NodeError, now:
             connection,
             transition,
             now,
-            _still_mine(job),
+            _held_by_worker(job),
             error_values(error),
             f"{error.code}: {error}",
         )
@@ -147,17 +147,17 @@ def fail(engine: Engine, job: Job, error: NodeError, now: float) -> Job:
 
 
 def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
-    """Take jobs back from workers that fell silent; return them as they are afterwards.
+    """End the claims whose lease ran out; return the jobs as they are afterwards.
 
-    A segmentation fails when its attempts are used up: a series that kills the machine must not
-    do so for ever. A delivery never does, because its attempts also count a target's silences.
+    A segmentation fails when its attempts are used up, because its series may crash the machine
+    each time. A delivery does not: its attempts also count the times a target was unreachable.
     """
     over = sa.and_(RUNNING, jobs.c.lease_until < now)
     used_up = sa.and_(jobs.c.kind == Kind.SEGMENT.value, jobs.c.attempts >= max_attempts)
-    gone = LeaseLost("the process that did the work went away", advice="See its log.")
+    gone = LeaseLost("the worker process ended during the job", advice="See its log.")
     with engine.begin() as connection:
         return [
-            *_unwanted(connection, now, over),
+            *_end_unneeded(connection, now, over),
             *move(connection, Transition.EXHAUST, now, sa.and_(over, used_up), error_values(gone)),
             *move(
                 connection, Transition.EXPIRE, now, over, {"not_before": now, **error_values(gone)}
@@ -166,8 +166,8 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
 
 
 def _due(kind: Kind, target: str, priority: int, now: float) -> sa.ScalarSelect[int]:
-    """Return the job of one priority that has been due longest: one step into the index."""
-    wanted = (
+    """Select the job of one priority that has been due longest: one step into the index."""
+    query = (
         sa.select(jobs.c.id)
         .where(QUEUED, jobs.c.kind == kind.value, jobs.c.target == target)
         .where(jobs.c.priority == priority, jobs.c.not_before <= now)
@@ -182,12 +182,12 @@ def _due(kind: Kind, target: str, priority: int, now: float) -> sa.ScalarSelect[
             other.c.study_uid == jobs.c.study_uid,
             other.c.series_uid == jobs.c.series_uid,
         )
-        wanted = wanted.where(~busy.exists())
-    return wanted.correlate(None).scalar_subquery()
+        query = query.where(~busy.exists())
+    return query.correlate(None).scalar_subquery()
 
 
 def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: float) -> Job:
-    """Queue a delivery, or the one that there is from the last time that the object was made."""
+    """Queue a delivery; requeue the existing one where the object was made before."""
     dedup_key = "/".join((job.dedup_key, delivery.target, delivery.payload.sop_instance_uid))
     content = {"payload": payloads.encode(delivery.payload)}
     same = sa.and_(jobs.c.parent_id == job.id, jobs.c.dedup_key == dedup_key)
@@ -196,9 +196,10 @@ def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: fl
     ).mappings()
     known = [rows.job(row) for row in found.all()]
     if known:
-        return (move(connection, Transition.RESEND, now, same, fresh(now), "made again") or known)[
-            0
-        ]
+        return (
+            move(connection, Transition.RESEND, now, same, fresh(now), "the object was made again")
+            or known
+        )[0]
     values = {
         "dedup_key": dedup_key,
         "study_uid": job.study_uid,
@@ -212,7 +213,7 @@ def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: fl
     return insert_job(connection, Kind.DELIVER, now, values)
 
 
-def _still_mine(job: Job) -> sa.ColumnElement[bool]:
+def _held_by_worker(job: Job) -> sa.ColumnElement[bool]:
     return sa.and_(
         jobs.c.id == job.id,
         jobs.c.state == State.RUNNING.value,
@@ -229,10 +230,12 @@ def _finish(
     detail: str,
 ) -> None:
     values = {"result": payloads.encode(result), **NO_ERROR}
-    _one(move(connection, Transition.FINISH, now, _still_mine(job), values, detail), job)
+    _one(move(connection, Transition.FINISH, now, _held_by_worker(job), values, detail), job)
 
 
-def _unwanted(connection: sa.Connection, now: float, where: sa.ColumnElement[bool]) -> list[Job]:
+def _end_unneeded(
+    connection: sa.Connection, now: float, where: sa.ColumnElement[bool]
+) -> list[Job]:
     """End the running jobs that an operator cancelled or a newer result supersedes; return them."""
     ended = []
     for transition, reason, error in (
@@ -252,19 +255,19 @@ def _one(moved: list[Job], job: Job) -> Job:
 
 
 def _lost(job: Job) -> LeaseLost:
-    return LeaseLost(f"job {job.id} is no longer held by {job.worker}")
+    return LeaseLost(f"worker {job.worker} no longer holds job {job.id}")
 
 
-def _found(result: SegmentResult) -> str:
-    """Tell volumes, and what was done to the series on the way: nothing is mended in silence."""
-    told = [", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())]
+def _summary(result: SegmentResult) -> str:
+    """Summarise volumes, header repairs, omitted images and truncated structures for the event."""
+    parts = [", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())]
     if result.repairs:
-        told.append(f"header repaired: {', '.join(result.repairs)}")
+        parts.append(f"header repaired: {', '.join(result.repairs)}")
     if result.dropped:
-        told.append(f"images left out: {', '.join(result.dropped)}")
+        parts.append(f"images left out: {', '.join(result.dropped)}")
     if result.cut:
-        told.append(f"at the edge of the images: {', '.join(result.cut)}")
-    return "; ".join(told)
+        parts.append(f"at the edge of the images: {', '.join(result.cut)}")
+    return "; ".join(parts)
 
 
 def _attempt(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""Rows that are not jobs' own doing: signs of life, notes, and forgetting what ended long ago."""
+"""Heartbeats, notes, and the removal of arrivals that ended long ago."""
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -46,35 +46,35 @@ def add_note(  # noqa: PLR0913  an event has this many columns
 
 
 def record_resent(engine: Engine, arrival: Arrival, at: float) -> None:
-    """Tell once that the images of a decided arrival came again, last `at`, and what to do.
+    """Record in one event that the images of an arrival were resent, and what to do.
 
-    Told later, it moves to the newest time: a device may send the same series every minute.
+    A later call moves the event to `at`: a device may send the same series every minute.
     """
     this = sa.and_(events.c.arrival_id == arrival.id, events.c.what == RESENT)
     command = f"resend {arrival.job_id}" if arrival.job_id else f"replan {arrival.series_uid}"
-    detail = f"the same images came again; for another result: `segnode jobs {command}`"
+    detail = f"the same images were resent; for another result run `segnode jobs {command}`"
     with engine.begin() as connection:
         if connection.execute(sa.select(events.c.id).where(this)).first() is None:
             values = {"study_uid": arrival.study_uid, "series_uid": arrival.series_uid}
-            told: sa.Insert | sa.Update = sa.insert(events).values(
+            change: sa.Insert | sa.Update = sa.insert(events).values(
                 arrival_id=arrival.id, what=RESENT, **values
             )
         else:
-            told = sa.update(events).where(this, events.c.at < at)
-        connection.execute(told.values(at=at, detail=detail))
+            change = sa.update(events).where(this, events.c.at < at)
+        connection.execute(change.values(at=at, detail=detail))
 
 
 def purge_arrivals(engine: Engine, before: float, limit: int = 500) -> int:
     """Remove up to `limit` arrivals planned `before`, with their ended jobs and events.
 
-    An arrival with a job that still waits or runs stays whole. Returns how many were removed.
+    An arrival with a queued or running job is kept. Return the number of removed arrivals.
     """
     live = [state.value for state in LIVE]
     busy = sa.select(jobs.c.id).where(
         (jobs.c.arrival_id == arrivals.c.id) | (jobs.c.id == arrivals.c.job_id),
         jobs.c.state.in_(live),
     )
-    later = arrivals.alias("later")  # may point to the job of an earlier one; it goes first
+    later = arrivals.alias("later")  # may use the job of an earlier one: removed first
     needed = sa.select(later.c.id).where(
         later.c.job_id == arrivals.c.job_id, later.c.id > arrivals.c.id
     )
@@ -101,7 +101,7 @@ def purge_arrivals(engine: Engine, before: float, limit: int = 500) -> int:
 def purge_notes(engine: Engine, before: float, limit: int = 10_000) -> int:
     """Remove up to `limit` events older than `before` that belong to no arrival and no job.
 
-    What was noted about a study stays while anything else is known of it. Returns how many went.
+    The notes of a study are kept as long as its arrivals. Return the number of removed events.
     """
     of_study = sa.select(arrivals.c.id).where(arrivals.c.study_uid == events.c.study_uid)
     old = (

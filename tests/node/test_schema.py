@@ -1,4 +1,4 @@
-"""The database refuses what the states forbid; how it is opened and migrated."""
+"""The database: its constraints, and how it is opened."""
 
 import sqlite3
 from pathlib import Path
@@ -18,7 +18,7 @@ def engine(tmp_path: Path) -> sa.Engine:
     return schema.open_database(tmp_path / "a.sqlite")
 
 
-def test_a_database_is_made_once_and_opened_again(tmp_path: Path) -> None:
+def test_a_database_is_created_once_and_can_be_reopened(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     queue.record_arrival(schema.open_database(path), an_arrival(), a_segment_job(), T0)
     assert len(queue.list_jobs(schema.open_database(path))) == 1
@@ -31,7 +31,7 @@ def test_the_default_is_a_file_in_the_data_folder(tmp_path: Path) -> None:
     assert (tmp_path / "new" / schema.FILE_NAME).is_file()
 
 
-def test_sqlite_is_set_to_survive_power_loss(engine: sa.Engine) -> None:
+def test_sqlite_settings_survive_a_power_failure(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         found = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -52,14 +52,20 @@ def test_a_writing_transaction_locks_before_its_first_statement(
     other.close()
 
 
-def test_a_newer_database_is_refused(engine: sa.Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [schema.VERSION - 1, schema.VERSION + 1])
+def test_a_database_of_another_version_is_refused(
+    engine: sa.Engine, tmp_path: Path, version: int
+) -> None:
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE schema_version SET version = 99"))
-    with pytest.raises(Misconfigured, match="version 99, this node knows up to 2"):
+        connection.execute(
+            sa.update(schema.METADATA.tables["schema_version"]).values(version=version)
+        )
+    with pytest.raises(Misconfigured, match=f"version {version}, this segnode uses") as caught:
         schema.open_database(tmp_path / "a.sqlite")
+    assert "data.database" in caught.value.advice
 
 
-def test_a_locked_database_may_be_free_later(
+def test_a_locked_database_is_a_transient_error(
     engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
@@ -68,7 +74,7 @@ def test_a_locked_database_may_be_free_later(
     schema.open_database(tmp_path / "a.sqlite")
 
 
-def test_a_folder_in_the_place_of_the_database_stays_wrong(tmp_path: Path) -> None:
+def test_a_folder_instead_of_the_database_is_a_misconfiguration(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be opened"):
         schema.open_database(tmp_path)
 
@@ -77,70 +83,20 @@ def test_a_folder_in_the_place_of_the_database_stays_wrong(tmp_path: Path) -> No
     "place",
     ["postgresql+psycopg://node@h:port/x", "postgresql+psycopg://node:secret@h:p/x", "::://"],
 )
-def test_what_is_no_address_is_a_misconfiguration(place: str) -> None:
-    with pytest.raises(Misconfigured, match="no address of a database") as caught:
+def test_a_malformed_url_is_a_misconfiguration(place: str) -> None:
+    with pytest.raises(Misconfigured, match="not the URL of a database") as caught:
         schema.open_database(place)
     assert "secret" not in str(caught.value)
 
 
-def test_a_damaged_database_stays_wrong(tmp_path: Path) -> None:
+def test_a_damaged_database_is_a_misconfiguration(tmp_path: Path) -> None:
     (tmp_path / "garbage").write_bytes(b"no database at all, and long enough to be one" * 100)
     engine = schema.open_database(tmp_path / "without-version")
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM schema_version"))
     for name in ("garbage", "without-version"):
-        with pytest.raises(Misconfigured, match="It is damaged, or not segnode's"):
+        with pytest.raises(Misconfigured, match="It is damaged or not"):
             schema.open_database(tmp_path / name)
-
-
-def test_only_missing_migrations_run_and_in_order(engine: sa.Engine) -> None:
-    ran: list[str] = []
-    steps = tuple(lambda _, name=name: ran.append(name) for name in ("three", "four"))
-    with engine.begin() as connection:
-        schema.migrate(connection, (*schema.MIGRATIONS, *steps[:1]))
-        schema.migrate(connection, (*schema.MIGRATIONS, *steps))
-        schema.migrate(connection, (*schema.MIGRATIONS, *steps))
-    assert ran == ["three", "four"]
-
-
-def test_a_database_of_version_1_is_brought_to_the_newest_form(
-    engine: sa.Engine, tmp_path: Path
-) -> None:
-    newest = indexes(engine)
-    with engine.begin() as connection:
-        connection.execute(sa.text("DROP INDEX ix_jobs_one_per_series"))
-        connection.execute(
-            sa.text(
-                "CREATE UNIQUE INDEX ix_jobs_one_per_series ON jobs (series_uid) "
-                "WHERE kind = 'segment' AND state = 'running'"
-            )
-        )
-        connection.execute(sa.text("UPDATE schema_version SET version = 1"))
-    assert indexes(engine) != newest
-    again = schema.open_database(tmp_path / "a.sqlite")
-    assert indexes(again) == newest
-    with schema.read_transaction(again) as connection:
-        assert connection.execute(sa.text("SELECT version FROM schema_version")).scalar() == 2
-
-
-def indexes(engine: sa.Engine) -> set[tuple[str, str]]:
-    """Return name and definition of each index, however it is spaced."""
-    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    with schema.read_transaction(engine) as connection:
-        return {(name, " ".join(sql.split())) for name, sql in connection.execute(sa.text(query))}
-
-
-def test_a_failed_migration_leaves_the_database_as_it_was(engine: sa.Engine) -> None:
-    def half(connection: sa.Connection) -> None:
-        connection.execute(sa.text("ALTER TABLE jobs ADD COLUMN colour TEXT"))
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError), engine.begin() as connection:
-        schema.migrate(connection, (*schema.MIGRATIONS, half))
-    with engine.begin() as connection:
-        columns = {column["name"] for column in sa.inspect(connection).get_columns("jobs")}
-        schema.migrate(connection, schema.MIGRATIONS)
-    assert "colour" not in columns
 
 
 @pytest.mark.parametrize("place", ["/proc/nowhere/a.sqlite", "oracle+none://u:secret@h/x"])
@@ -169,7 +125,7 @@ def test_a_database_that_cannot_be_opened_is_a_misconfiguration(place: str) -> N
         {"arrival_id": 99},
     ],
 )
-def test_the_database_refuses_what_the_states_forbid(
+def test_constraints_reject_a_job_that_the_states_forbid(
     engine: sa.Engine, broken: dict[str, Any]
 ) -> None:
     queue.record_arrival(engine, an_arrival(), a_segment_job(), T0)
@@ -178,7 +134,7 @@ def test_the_database_refuses_what_the_states_forbid(
 
 
 @pytest.mark.parametrize("broken", [{"outcome": "lost"}, {"outcome": "no-rule"}, {"code": None}])
-def test_the_database_refuses_an_arrival_that_says_nothing(
+def test_constraints_reject_an_arrival_without_outcome_or_code(
     engine: sa.Engine, broken: dict[str, Any]
 ) -> None:
     queue.record_arrival(engine, an_arrival(), a_segment_job(), T0)
@@ -187,7 +143,7 @@ def test_the_database_refuses_an_arrival_that_says_nothing(
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "done"])
-def test_the_same_work_is_never_there_twice(engine: sa.Engine, state: str) -> None:
+def test_the_same_work_cannot_be_queued_twice(engine: sa.Engine, state: str) -> None:
     queue.record_arrival(engine, an_arrival(), a_segment_job(), T0)
     busy: dict[str, Any] = {"lease_until": T0, "worker": "w"} if state == "running" else {}
     ended: dict[str, Any] = {"finished_at": T0} if state == "done" else {}
@@ -199,7 +155,7 @@ def test_the_same_work_is_never_there_twice(engine: sa.Engine, state: str) -> No
         connection.execute(sa.insert(schema.jobs).values(**row | {"series_uid": "another"}))
 
 
-def test_a_claim_reads_no_more_than_the_index(engine: sa.Engine) -> None:
+def test_a_claim_reads_only_the_index(engine: sa.Engine) -> None:
     from node.queue.transitions import _due  # noqa: PLC0415
     from node.states import Kind  # noqa: PLC0415
 
