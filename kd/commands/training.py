@@ -76,8 +76,8 @@ def _add_distill(commands: Commands) -> None:
 def _add_family(commands: Commands) -> None:
     family = commands.add_parser(
         "family",
-        help="train all students at once on the same batches, each beside its undistilled twin: "
-        "RUNS/SIZE and RUNS/SIZE-labels",
+        help="train all students at once on the same batches, each beside its baseline: "
+        "RUNS/SIZE and RUNS/SIZE-baseline",
     )
     _common(family)
     family.add_argument("--runs", type=Path, required=True, help="folder given to kd teach")
@@ -85,13 +85,13 @@ def _add_family(commands: Commands) -> None:
     family.add_argument(
         "--size", action="append", help="may be repeated (default: all but the teacher)"
     )
-    family.add_argument("--no-twins", action="store_true", help="only the distilled ones")
+    family.add_argument("--no-baselines", action="store_true", help="train the distilled runs only")
     family.add_argument("--into", type=Path, metavar="RUNS", help="instead of --runs: new runs")
     family.add_argument(
         "--start",
         type=Path,
         metavar="RUNS",
-        help="begin with the finished runs in this folder: SIZE, and twins with SIZE-labels (or, "
+        help="begin with the finished runs in this folder: SIZE, and baselines with SIZE-baseline (or, "
         "where there is none, SIZE too)",
     )
     _without_fold(family)
@@ -203,8 +203,8 @@ def _family(chosen: argparse.Namespace) -> int:
             recipe, size, names, chosen.runs, chosen.soft, without_fold=chosen.without_fold
         )
         tasks[into / f"{size}{ending}"] = replace(task, start=start)
-        if not chosen.no_twins:
-            tasks[into / f"{size}-labels{ending}"] = TrainingTask(size, names, start=plain)
+        if not chosen.no_baselines:
+            tasks[into / f"{size}-baseline{ending}"] = TrainingTask(size, names, start=plain)
 
     def report_of(run: Path) -> steps.Report:
         return progress_lines(run.name, as_json=chosen.json)
@@ -217,11 +217,11 @@ def _family(chosen: argparse.Namespace) -> int:
 
 
 def _starts(runs: Path | None, size: str) -> tuple[Path | None, Path | None]:
-    """Return the runs with whose weights a distilled student and its twin begin."""
+    """Return the runs with whose weights a distilled student and its baseline begin."""
     if runs is None:
         return None, None
-    twin = runs / f"{size}-labels"
-    return runs / size, twin if twin.exists() else runs / size
+    baseline = runs / f"{size}-baseline"
+    return runs / size, baseline if baseline.exists() else runs / size
 
 
 def _studied(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> int:

@@ -105,7 +105,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root, folder
 
 
-def test_the_distilled_student_inherits_and_its_twin_does_not(taught: tuple[Path, Path]) -> None:
+def test_the_distilled_student_inherits_and_its_baseline_does_not(
+    taught: tuple[Path, Path],
+) -> None:
     root, folder = taught
     words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
     slow = ["--steps", "1", "--into", str(root / "one")]  # warming up: hardly moved
@@ -116,12 +118,12 @@ def test_the_distilled_student_inherits_and_its_twin_does_not(taught: tuple[Path
     drawn = expected.encoder[0][0][0].weight.detach().clone()
     inherit(expected, wide)
     stories = {}
-    for run, like in (("small", expected.encoder[0][0][0].weight), ("small-labels", drawn)):
+    for run, like in (("small", expected.encoder[0][0][0].weight), ("small-baseline", drawn)):
         found, stories[run] = open_run(chosen, "small", root / "one" / run, CPU)
         assert (found.encoder[0][0][0].weight - like).abs().max() < 0.02
     begun = stories["small"]["choices"]["inherits"]
     assert begun["step"] == 6
-    assert "inherits" not in stories["small-labels"]["choices"]
+    assert "inherits" not in stories["small-baseline"]["choices"]
 
 
 def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path]) -> None:
@@ -130,7 +132,7 @@ def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path])
     soft = ["--soft", str(root / "soft-1")]
     teacher = ["--size", "teacher", "--run", str(root / "teacher_1")]
     assert main(["soften", str(root / "recipe.yaml"), "--data", str(folder), *teacher, *soft]) == 0
-    run = ["--size", "small", "--no-twins", "--into", str(root / "held"), "--without-fold", "1"]
+    run = ["--size", "small", "--no-baselines", "--into", str(root / "held"), "--without-fold", "1"]
     assert main(["family", *words, "--runs", str(root), *soft, *run]) == 0
     state = checkpoint.load(root / "held" / "small" / CHECKPOINT, CPU)
     story = {"choices": msgspec.json.decode(state["identity"])}

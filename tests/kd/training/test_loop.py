@@ -56,20 +56,27 @@ def test_each_becomes_what_it_becomes_by_itself(folder: Path, runs: Path, tmp_pa
     assert main(["distill", *words, "--runs", str(runs), *run, str(alone)]) == 0
     assert same(tmp_path / "small", alone)
     assert main(["train", *words, *run, str(tmp_path / "plain")]) == 0
-    assert same(tmp_path / "small-labels", tmp_path / "plain")
-    assert not same(tmp_path / "small-labels", alone)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["alone", "plain", "small", "small-labels"]
+    assert same(tmp_path / "small-baseline", tmp_path / "plain")
+    assert not same(tmp_path / "small-baseline", alone)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "alone",
+        "plain",
+        "small",
+        "small-baseline",
+    ]
     assert noted(tmp_path / "small") == (
         f"kd family recipe.yaml --data DATA --runs RUNS --into RUNS/{tmp_path.name}"
     )
 
 
-def test_sizes_seed_and_twins_are_chosen(
+def test_sizes_seed_and_baselines_are_chosen(
     folder: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["family", str(runs / "recipe.yaml"), "--data", str(folder), "--runs", str(runs)]
     chosen = ["--into", str(tmp_path), "--device", "cpu", "--seed", "2", "--size", "teacher"]
-    assert main([*words, *chosen, "--size", "small", "--no-twins", "--steps", "20", "--json"]) == 0
+    assert (
+        main([*words, *chosen, "--size", "small", "--no-baselines", "--steps", "20", "--json"]) == 0
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["small-seed2", "teacher-seed2"]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["name"] for line in lines] == ["teacher-seed2", "small-seed2"]
@@ -93,12 +100,12 @@ def test_finished_runs_go_on(folder: Path, runs: Path, tmp_path: Path) -> None:
     alone = ["--size", "small", "--run", str(tmp_path / "alone"), "--start", str(first / "small")]
     assert main(["distill", *further, *alone]) == 0
     assert same(then / "small-seed2", tmp_path / "alone")
-    begun = {name: _start(then / f"{name}-seed2") for name in ("small", "small-labels")}
-    assert begun["small"] != begun["small-labels"]
+    begun = {name: _start(then / f"{name}-seed2") for name in ("small", "small-baseline")}
+    assert begun["small"] != begun["small-baseline"]
 
-    shutil.rmtree(first / "small-labels")  # then a twin begins where its distilled run does
+    shutil.rmtree(first / "small-baseline")  # then a baseline begins where its distilled run does
     assert main(["family", *further, "--start", str(first), "--into", str(tmp_path / "x")]) == 0
-    assert _start(tmp_path / "x" / "small-labels-seed2") == begun["small"]
+    assert _start(tmp_path / "x" / "small-baseline-seed2") == begun["small"]
 
 
 def _start(run: Path) -> str:
