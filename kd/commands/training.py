@@ -91,8 +91,8 @@ def _add_family(commands: Commands) -> None:
         "--start",
         type=Path,
         metavar="RUNS",
-        help="begin with the finished runs in this folder: SIZE, and baselines with SIZE-baseline (or, "
-        "where there is none, SIZE too)",
+        help="begin with the finished runs in this folder: SIZE, and for baselines SIZE-baseline, "
+        "or SIZE where there is none",
     )
     _without_fold(family)
     family.set_defaults(run_command=_family)
