@@ -11,11 +11,11 @@ import highdicom as hd
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from node.dicom.time_zones import in_zone_of
+from node.dicom.uids import UUID_ROOT, derive_uid
 from node.imaging import Labels
 from node.package import Code, Package, Segment
 from node.series import Series
-from node.series.uid import UUID_ROOT, derive_uid
-from node.series.zone import in_zone_of
 
 UTF_8 = "ISO_IR 192"
 MILLILITRE = hd.sr.CodedConcept("mL", "UCUM", "milliliter")

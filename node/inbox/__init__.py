@@ -12,15 +12,12 @@ from node.inbox.folder import (
     instances,
     read_series,
 )
-from node.inbox.keys import content_key, is_uid, series_key, sop_key
+from node.inbox.keys import content_key, series_key, sop_key
 from node.inbox.markers import AssociationRecord, Marker, closed_after, read_markers
 from node.inbox.notes import Note, NoteKind
-from node.inbox.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.inbox.store import Inbox, Incoming, Kept
 
 __all__ = [
-    "IMPLEMENTATION_UID",
-    "IMPLEMENTATION_VERSION",
     "AssociationRecord",
     "Inbox",
     "Incoming",
@@ -35,7 +32,6 @@ __all__ = [
     "content_key",
     "inputs_digest",
     "instances",
-    "is_uid",
     "read_markers",
     "read_series",
     "series_key",

@@ -9,16 +9,10 @@ import re
 
 KEY_BYTES = 16  # 32 hexadecimal digits: no two instances of a hospital will ever share a name
 
-_UID = re.compile(r"[0-9][0-9.]{0,63}")
 AGAIN = ".again"  # beside an instance: when the same content came once more
 SAME = ".same"  # instead of `.dcm`: another file holds the same image in another encoding
 
 _INSTANCE_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.(dcm|again)")
-
-
-def is_uid(text: str) -> bool:
-    """Say whether `text` has only a UID's characters and length; leading zeros are forgiven."""
-    return _UID.fullmatch(text) is not None
 
 
 def series_key(study: str, series: str) -> str:

@@ -18,13 +18,13 @@ from pathlib import Path
 import msgspec
 
 from node import durable
+from node.dicom.file_meta import file_head
 from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
 from node.inbox.folder import RECORD, InstanceFile, SeriesFolder, SeriesRecord
 from node.inbox.keys import AGAIN, SAME, content_key, instance_name, series_key, sop_key
 from node.inbox.markers import AssociationRecord, abort_open
 from node.inbox.notes import Note, Notes
-from node.inbox.part10 import file_head
 
 MOST_READY_FOLDERS = 100_000  # remembered as prepared; beyond it, the memory is worth more
 

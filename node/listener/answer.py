@@ -8,6 +8,7 @@ from typing import Any
 
 from pynetdicom.pdu_primitives import P_DATA
 
+from node.dicom.elements import padded_text, padded_uid
 from node.listener.statuses import StoreStatus
 
 C_STORE_RSP = 0x8001
@@ -19,15 +20,15 @@ MOST_COMMENT_CHARACTERS = 64  # Error Comment is an LO
 def store_response(request: Any, context_id: int, status: StoreStatus, comment: str = "") -> P_DATA:
     """Return the answer to `request`, ready to be sent."""
     elements = (
-        _element(0x0002, _uid(request.AffectedSOPClassUID))
+        _element(0x0002, padded_uid(request.AffectedSOPClassUID))
         + _element(0x0100, struct.pack("<H", C_STORE_RSP))
         + _element(0x0120, struct.pack("<H", request.MessageID))
         + _element(0x0800, struct.pack("<H", NO_DATA_SET))
         + _element(0x0900, struct.pack("<H", status))
     )
     if comment:
-        elements += _element(0x0902, _text(comment[:MOST_COMMENT_CHARACTERS]))
-    elements += _element(0x1000, _uid(request.AffectedSOPInstanceUID))
+        elements += _element(0x0902, padded_text(comment[:MOST_COMMENT_CHARACTERS]))
+    elements += _element(0x1000, padded_uid(request.AffectedSOPInstanceUID))
     elements = _element(0x0000, struct.pack("<I", len(elements))) + elements
     primitive = P_DATA()
     primitive.presentation_data_value_list.append([context_id, LAST_COMMAND_FRAGMENT + elements])
@@ -36,13 +37,3 @@ def store_response(request: Any, context_id: int, status: StoreStatus, comment: 
 
 def _element(number: int, value: bytes) -> bytes:
     return struct.pack("<HHI", 0x0000, number, len(value)) + value
-
-
-def _uid(uid: Any) -> bytes:
-    raw = str(uid).encode("ascii", "replace")
-    return raw + b"\0" * (len(raw) % 2)
-
-
-def _text(text: str) -> bytes:
-    raw = text.encode("ascii", "replace")
-    return raw + b" " * (len(raw) % 2)

@@ -13,8 +13,9 @@ from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.service_class import VerificationServiceClass
 
 from node import inbox
+from node.dicom.uids import VERIFICATION_CLASS
 from node.listener.answer import store_response
-from node.listener.contexts import STORAGE, VERIFICATION
+from node.listener.contexts import STORAGE
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import DECODING_ERRORS, Messages, Upper
@@ -87,7 +88,7 @@ class StoreAssociation(PeerAssociation):
                 status, comment = self._on_store(self, msg, syntax)
             msg.DataSet.close()  # now: the association may stay idle for long
             self.dul.send_pdu(store_response(msg, context_id, status, comment))
-        elif isinstance(msg, C_ECHO) and agreed == VERIFICATION and msg.is_valid_request:
+        elif isinstance(msg, C_ECHO) and agreed == VERIFICATION_CLASS and msg.is_valid_request:
             VerificationServiceClass(self).SCP(msg, context)
         else:
             log.warning(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.config import Config
+from node.dicom.uids import is_uid
 from node.errors import DiskLow
-from node.inbox import Inbox, Incoming, Kept, Note, NoteKind, is_uid
+from node.inbox import Inbox, Incoming, Kept, Note, NoteKind
 from node.listener.association import StoreAssociation
 from node.listener.callers import Rejection, Slots, busy, plain_host, rejection
 from node.listener.contexts import supported

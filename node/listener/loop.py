@@ -14,8 +14,9 @@ from pynetdicom import AE, evt
 from pynetdicom import _config as pynetdicom_config
 
 from node.config import Config
+from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.errors import Misconfigured
-from node.inbox import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION, Inbox
+from node.inbox import Inbox
 from node.listener import handlers
 from node.listener.callers import Slots
 from node.listener.handlers import Reception

@@ -9,12 +9,10 @@ from node.seg.encode import encode
 from node.seg.identity import Encoding, SegIdentity
 from node.seg.verify import read_labels, verify
 from node.seg.write import to_bytes
-from node.series.uid import derive_uid
 
 __all__ = [
     "Encoding",
     "SegIdentity",
-    "derive_uid",
     "encode",
     "read_labels",
     "to_bytes",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from node.dicom.uids import LABELMAP_SEG_CLASS
 from node.errors import VerificationFailed
 from node.seg.groups import Group, Groups, of_item, per_frame
 
@@ -20,7 +21,6 @@ FloatArray = npt.NDArray[np.float64]
 
 SourceReference = tuple[str, int | None]  # SOP Instance UID, frame number in a multi-frame image
 
-LABELMAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
 NAMES = (
     "DerivationImageSequence",
     "PlaneOrientationSequence",
@@ -51,7 +51,7 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
     """
     count, groups = int(dataset.NumberOfFrames), list(per_frame(dataset, NAMES))
     shared = of_item(dataset.SharedFunctionalGroupsSequence[0])
-    is_labelmap = bool(dataset.SOPClassUID == LABELMAP_CLASS)
+    is_labelmap = bool(dataset.SOPClassUID == LABELMAP_SEG_CLASS)
     if len(groups) != count:
         message = f"{count} frames have {len(groups)} functional groups"
         raise VerificationFailed(message)

@@ -18,14 +18,14 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from node.dicom.time_zones import declared_zone, in_zone_of
+from node.dicom.uids import derive_uid
 from node.imaging import Labels
 from node.package import Code, Package, Segment
 from node.seg.identity import Encoding, SegIdentity
 from node.seg.repair import UTF_8
 from node.seg.source import refer, slim_copies
 from node.series import Series
-from node.series.uid import derive_uid
-from node.series.zone import declared_zone, in_zone_of
 
 LONGEST_TEXT = 64  # of a Long String, PS3.5 section 6.2
 CONTENT_LABEL = "AI SEG"  # a Code String: 16 characters, no lower case

@@ -16,14 +16,14 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
+from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS
 from node.errors import VerificationFailed
 from node.imaging import Grid, Labels
 from node.package import Code, Segment
-from node.seg.decode import LABELMAP_CLASS, Frame, frames
+from node.seg.decode import Frame, frames
 from node.series import Series
 
-BINARY_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
-CLASSES = (BINARY_CLASS, LABELMAP_CLASS)
+CLASSES = (BINARY_SEG_CLASS, LABELMAP_SEG_CLASS)
 PLACE_TOLERANCE_MM = 0.01  # decimal strings of 16 characters are far more exact
 MALFORMED = (
     InvalidDicomError, ValueError, AttributeError, KeyError, IndexError, TypeError, OSError,

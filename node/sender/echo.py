@@ -3,19 +3,20 @@
 import time
 from dataclasses import dataclass
 
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification
 
 from node.config import Target
+from node.dicom.uids import (
+    BINARY_SEG_CLASS,
+    LABELMAP_SEG_CLASS,
+    REPORT_CLASS,
+    VERIFICATION_CLASS,
+)
 from node.errors import RefusedByTarget
 from node.sender import statuses
 from node.sender.peer import Patience, Peer, accepts, association, gone
-from node.sender.store import EXPLICIT, FIND, IMPLICIT
-
-SEG_BINARY = "1.2.840.10008.5.1.4.1.1.66.4"
-SEG_LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
-REPORT = "1.2.840.10008.5.1.4.1.1.88.34"  # Comprehensive 3D SR, the form of our reports
-RLE = "1.2.840.10008.1.2.5"  # LABELMAP leaves in it
+from node.sender.store import FIND, PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +43,22 @@ def send_echo(
     peer = Peer(name, target, calling_ae, patience or Patience())
     begun = time.monotonic()
     wanted = [
-        (str(Verification), [EXPLICIT, IMPLICIT]),
-        (SEG_BINARY, [EXPLICIT]),
-        (SEG_LABELMAP, [RLE]),
-        (REPORT, [EXPLICIT]),
-        (FIND, [EXPLICIT, IMPLICIT]),
+        (VERIFICATION_CLASS, PLAIN),
+        (BINARY_SEG_CLASS, [ExplicitVRLittleEndian]),
+        (LABELMAP_SEG_CLASS, [RLELossless]),
+        (REPORT_CLASS, [ExplicitVRLittleEndian]),
+        (FIND, PLAIN),
     ]
     with association(peer, wanted) as opened:
-        answers_echo = accepts(opened, str(Verification))
+        answers_echo = accepts(opened, VERIFICATION_CLASS)
         if answers_echo:
             _echo(peer, opened)
         return Echo(
             seconds=round(time.monotonic() - begun, 3),
             answers_echo=answers_echo,
-            takes_binary=accepts(opened, SEG_BINARY),
-            takes_labelmap=accepts(opened, SEG_LABELMAP),
-            takes_report=accepts(opened, REPORT),
+            takes_binary=accepts(opened, BINARY_SEG_CLASS),
+            takes_labelmap=accepts(opened, LABELMAP_SEG_CLASS),
+            takes_report=accepts(opened, REPORT_CLASS),
             answers_queries=accepts(opened, FIND),
         )
 

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from node.config import Target
+from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.errors import NodeError, NoResponse, PeerBusy, PeerUnreachable, RefusedByTarget
-from node.inbox import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 MAX_PDU_BYTES = 131072
 
@@ -64,7 +63,7 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
         RefusedByTarget: rejected for good, or none of the contexts is accepted.
     """
     ae = AE(ae_title=peer.calling_ae)
-    ae.implementation_class_uid = UID(IMPLEMENTATION_UID)
+    ae.implementation_class_uid = IMPLEMENTATION_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION
     ae.connection_timeout = peer.patience.connect_s
     ae.acse_timeout = peer.patience.associate_s

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
@@ -17,7 +18,7 @@ from node.sender.peer import Context, Peer, accepts, association, gone
 from node.sender.statuses import Meaning
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
-IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 HUNG_UP = "the target hangs up on queries from us"
 PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: a match comes with it
 
@@ -35,7 +36,7 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
     """
     contexts: list[Context] = [(payload.sop_class_uid, [_syntax(file, payload)])]
     if peer.target.confirm == "find":
-        contexts.append((FIND, [EXPLICIT, IMPLICIT]))
+        contexts.append((FIND, PLAIN))
     begun = time.monotonic()
     with association(peer, contexts) as opened:
         if not accepts(opened, payload.sop_class_uid):
@@ -115,7 +116,7 @@ def _confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
     Orthanc hangs up on a query from an AE title that it does not know.
     """
     try:
-        with association(peer, [(FIND, [EXPLICIT, IMPLICIT])]) as opened:
+        with association(peer, [(FIND, PLAIN)]) as opened:
             return _confirm(peer, opened, payload)
     except NoResponse:
         return HUNG_UP

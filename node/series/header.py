@@ -7,28 +7,21 @@ understood is absent, never guessed; of the patient's identity only a digest is 
 
 import errno
 import hashlib
-import re
 from pathlib import Path
 
 import msgspec
 import pydicom
 from pydicom.dataset import Dataset
 
+from node.dicom.uids import is_dotted_uid
 from node.errors import NotAnImage
 from node.series.values import UNREADABLE, b_value, code, codes, number, text, vector, whole_number
-
-# pydicom's warnings quote odd values, which may be a patient's name or birth date;
-# `node.seg.repair` validates the values that a result inherits
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 # problems of this machine, not of the image: a failing disk or share, missing permissions
 TRANSIENT_ERRNOS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ESTALE,
     errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
 )  # fmt: skip
-
-UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")  # leading zeros are invalid, but common and harmless
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +125,7 @@ def header_of(dataset: Dataset, path: Path) -> Header:
 
 def _uid(dataset: Dataset, keyword: str) -> str:
     uid = text(dataset, keyword)
-    if not UID.fullmatch(uid):
+    if not is_dotted_uid(uid):
         message = f"an instance has {'an invalid' if uid else 'no'} {keyword}"
         raise NotAnImage(message, advice="Send the original images: these were altered.")
     return uid
@@ -140,7 +133,7 @@ def _uid(dataset: Dataset, keyword: str) -> str:
 
 def _frame_of_reference(dataset: Dataset) -> str | None:
     uid = text(dataset, "FrameOfReferenceUID")
-    return uid if UID.fullmatch(uid) else None
+    return uid if is_dotted_uid(uid) else None
 
 
 def _expected(dataset: Dataset) -> int | None:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
+from node.dicom.uids import SECONDARY_CAPTURE_CLASS
 from node.errors import (
     Conflicting,
     EnhancedMultiFrame,
@@ -36,8 +37,6 @@ STRAY_SHARE = 0.1  # up to this share of stray images is left out; more means a 
 MOST_STRAYS = 3
 MOST_KINDS = MOST_STRAYS + 2  # of size or direction: one more than a volume with strays has
 
-# SOP classes of pictures for people, never slices of a volume
-PICTURE_CLASSES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its multi-frame variants
 SLICE_CLASSES = frozenset(
     {CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, *SINGLE_FRAME_CLASSES}
 )
@@ -162,7 +161,8 @@ def is_slice(header: Header) -> bool:
 
 
 def _is_picture(header: Header) -> bool:
-    is_capture = f"{header.sop_class_uid}.".startswith(f"{PICTURE_CLASSES}.")
+    # the multi-frame variants of Secondary Capture are numbered below it
+    is_capture = f"{header.sop_class_uid}.".startswith(f"{SECONDARY_CAPTURE_CLASS}.")
     return is_capture or any(kind in header.image_type for kind in PICTURE_TYPES)
 
 

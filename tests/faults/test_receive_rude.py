@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from node.dicom.uids import VERIFICATION_CLASS
 from node.inbox import read_markers
 from node.listener import StoreStatus, spool, upper
 from node.listener.server import FIRST_BYTE
@@ -15,7 +16,6 @@ from tests.support.peers import (
     CT,
     EXPLICIT,
     SERIES,
-    VERIFICATION,
     Listening,
     ct,
     encode,
@@ -59,7 +59,7 @@ def test_an_instance_that_is_not_the_commands_is_refused(node: Listening) -> Non
     other = ct(1)
     other.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
     assert store(node, encode(other)) == StoreStatus.DATA_SET_MISMATCH
-    assert store(node, WHOLE, sop_class=VERIFICATION) == StoreStatus.CLASS_NOT_SUPPORTED
+    assert store(node, WHOLE, sop_class=VERIFICATION_CLASS) == StoreStatus.CLASS_NOT_SUPPORTED
     assert node.instances() == []
     messages = [note.message for note in node.inbox.read_notes()]
     assert len(messages) == 2
@@ -67,8 +67,8 @@ def test_an_instance_that_is_not_the_commands_is_refused(node: Listening) -> Non
 
 def test_a_store_on_the_verification_context_is_never_a_success(node: Listening) -> None:
     with Peer(node.port) as peer:
-        peer.associate((VERIFICATION, EXPLICIT))
-        assert peer.store(WHOLE, UID, sop_class=VERIFICATION) == -1
+        peer.associate((VERIFICATION_CLASS, EXPLICIT))
+        assert peer.store(WHOLE, UID, sop_class=VERIFICATION_CLASS) == -1
     assert node.instances() == []
 
 

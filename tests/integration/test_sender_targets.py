@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.events import Event
 
 from node import queue, sender
 from node.config import Target
 from node.config.units import Seconds
+from node.dicom.uids import BINARY_SEG_CLASS
 from node.errors import (
     Defect,
     NodeError,
@@ -21,16 +23,15 @@ from node.errors import (
 )
 from node.queue import DeliverResult
 from node.sender.peer import Peer, association
-from node.sender.store import EXPLICIT, FIND, deliver
+from node.sender.store import FIND, deliver
 from node.states import State
 from tests.support.delivering import HASTY, an_object, at, make_post, states
 from tests.support.orthanc import free_port
-from tests.support.targets import SEG_BINARY, Scripted, scripted_target
+from tests.support.targets import Scripted, scripted_target
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LOCAL = "127.0.0.1"
-CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def attempt(peer: Scripted, folder: Path, **changes: Any) -> DeliverResult:
@@ -78,7 +79,7 @@ def test_success_that_a_query_does_not_find_is_not_believed(tmp_path: Path) -> N
 
 
 def test_a_target_without_queries_is_delivered_to_unconfirmed(tmp_path: Path) -> None:
-    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         result = attempt(peer, tmp_path)
     assert not result.confirmed
     assert result.note == "the target answers no queries from us"
@@ -117,7 +118,7 @@ def test_a_peer_that_says_nothing_is_tried_again(tmp_path: Path) -> None:
         attempt(peer, tmp_path)
 
 
-@pytest.mark.parametrize("contexts", [(), (CT,), (FIND,), (CT, FIND)])
+@pytest.mark.parametrize("contexts", [(), (CTImageStorage,), (FIND,), (CTImageStorage, FIND)])
 def test_a_target_without_a_context_for_seg_refuses_for_good(
     tmp_path: Path, contexts: tuple[str, ...]
 ) -> None:
@@ -156,7 +157,7 @@ def test_a_full_target_is_busy(tmp_path: Path) -> None:
     with scripted_target(maximum_associations=1) as peer:
         first = Peer("pacs", at(peer.port), "SEGNODE", HASTY)
         full = pytest.raises(PeerBusy, match="rejects associations for now")
-        with association(first, [(SEG_BINARY, [EXPLICIT])]), full:
+        with association(first, [(BINARY_SEG_CLASS, [ExplicitVRLittleEndian])]), full:
             attempt(peer, tmp_path)
 
 

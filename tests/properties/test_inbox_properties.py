@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from node.inbox import InstanceFile, inputs_digest, is_uid, series_key, sop_key
+from node.dicom.uids import is_uid
+from node.inbox import InstanceFile, inputs_digest, series_key, sop_key
 from node.listener.statuses import Unacceptable
 from node.listener.structure import identify
 from tests.support.peers import BIG, EXPLICIT, IMPLICIT, SERIES, Listening, ct, encode, listening

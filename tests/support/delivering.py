@@ -11,12 +11,12 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from node import queue, schema
 from node.config import Config, DataConfig, Target
+from node.dicom.uids import BINARY_SEG_CLASS
 from node.package.folder import file_digest
 from node.queue import DeliverPayload, Job, NewDelivery
 from node.sender.peer import Patience
 from node.states import Kind, State
 from tests.support.rows import SEGMENTED, T0, a_segment_job, an_arrival
-from tests.support.targets import SEG_BINARY
 
 HASTY = Patience(connect_s=2.0, associate_s=2.0, answer_s=2.0, confirm_after_s=(0.0, 0.05))
 
@@ -34,14 +34,14 @@ def states(post: "Post") -> dict[str, tuple[State, str]]:
 def an_object(data: Path, target: str, number: int = 1) -> DeliverPayload:
     """Write a small SEG-like object into the outbox."""
     dataset = Dataset()
-    dataset.SOPClassUID = SEG_BINARY
+    dataset.SOPClassUID = BINARY_SEG_CLASS
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(number)])
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study", str(number)])
     dataset.SeriesInstanceUID = generate_uid(entropy_srcs=["series", str(number)])
     dataset.PatientID, dataset.PatientName, dataset.Modality = "P", "Canary^Wünsch", "SEG"
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = SEG_BINARY
+    dataset.file_meta.MediaStorageSOPClassUID = BINARY_SEG_CLASS
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     name = f"outbox/{number}/seg.dcm"
@@ -52,7 +52,7 @@ def an_object(data: Path, target: str, number: int = 1) -> DeliverPayload:
         file=name,
         sha256=file_digest(path),
         size_bytes=path.stat().st_size,
-        sop_class_uid=SEG_BINARY,
+        sop_class_uid=BINARY_SEG_CLASS,
         sop_instance_uid=str(dataset.SOPInstanceUID),
         study_uid=str(dataset.StudyInstanceUID),
         series_uid=str(dataset.SeriesInstanceUID),

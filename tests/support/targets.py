@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
+from node.dicom.uids import BINARY_SEG_CLASS
 from tests.support.orthanc import free_port
-
-SEG_BINARY = "1.2.840.10008.5.1.4.1.1.66.4"
-EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 @dataclass
@@ -31,7 +30,7 @@ def scripted_target(
     finds: bool = True,
     find_status: int = 0x0000,
     echo: int | None = 0x0000,
-    contexts: tuple[str, ...] = (SEG_BINARY, StudyRootQueryRetrieveInformationModelFind),
+    contexts: tuple[str, ...] = (BINARY_SEG_CLASS, StudyRootQueryRetrieveInformationModelFind),
     **settings: Any,
 ) -> Iterator[Scripted]:
     """Run the target.
@@ -46,7 +45,7 @@ def scripted_target(
     """
     ae = AE(ae_title="PEER")
     for uid in (*([] if echo is None else [Verification]), *contexts):
-        ae.add_supported_context(uid, [EXPLICIT])
+        ae.add_supported_context(uid, [ExplicitVRLittleEndian])
     for name, value in settings.items():
         setattr(ae, name, value)
     seen = Scripted()

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from node.dicom.uids import BINARY_SEG_CLASS, REPORT_CLASS
 from tests.support.commanding import Run, configure
-from tests.support.targets import SEG_BINARY, scripted_target
-
-REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
+from tests.support.targets import scripted_target
 
 
 def checked(run: Run, tmp_path: Path, port: int, **target: Any) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def checked(run: Run, tmp_path: Path, port: int, **target: Any) -> dict[str, Any
 
 
 def test_a_target_that_answers_is_said_to_answer(run: Run, tmp_path: Path) -> None:
-    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port)
     assert found["ok"], found
     assert "answered C-ECHO" in found["said"]
@@ -28,7 +27,7 @@ def test_a_target_that_answers_is_said_to_answer(run: Run, tmp_path: Path) -> No
 
 
 def test_a_target_without_echo_is_not_said_to_answer(run: Run, tmp_path: Path) -> None:
-    with scripted_target(contexts=(SEG_BINARY,), echo=None) as peer:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,), echo=None) as peer:
         found = checked(run, tmp_path, peer.port)
     assert found["ok"], "results reach it all the same"
     assert "answered" not in found["said"]
@@ -45,20 +44,20 @@ def test_a_refused_echo_fails(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_report_is_tried_where_it_was_promised(run: Run, tmp_path: Path) -> None:
-    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port, report=True)
         assert not found["ok"]
         assert "Comprehensive 3D SR" in found["said"]
         assert "targets.pacs.report" in found["advice"]
         assert checked(run, tmp_path, peer.port)["ok"], "nobody promised one"
-    with scripted_target(contexts=(SEG_BINARY, REPORT)) as peer:
+    with scripted_target(contexts=(BINARY_SEG_CLASS, REPORT_CLASS)) as peer:
         found = checked(run, tmp_path, peer.port, report=True)
     assert found["ok"], found
     assert "takes binary and the report" in found["said"]
 
 
 def test_the_form_of_segmentation_that_was_chosen_is_tried(run: Run, tmp_path: Path) -> None:
-    with scripted_target(contexts=(SEG_BINARY,)) as peer:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port, seg="labelmap")
     assert not found["ok"]
     assert "labelmap" in found["said"]

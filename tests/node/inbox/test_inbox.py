@@ -5,9 +5,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from node.dicom.uids import IMPLEMENTATION_UID, is_uid
 from node.errors import DiskLow, Misconfigured
 from node.inbox import (
-    IMPLEMENTATION_UID,
     AssociationRecord,
     Inbox,
     Incoming,
@@ -15,7 +15,6 @@ from node.inbox import (
     Note,
     inputs_digest,
     instances,
-    is_uid,
     read_markers,
     read_series,
     series_key,

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 from pynetdicom.presentation import build_context
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
+from node.dicom.uids import LABELMAP_SEG_CLASS, VERIFICATION_CLASS
 from node.errors import DiskLow
 from node.inbox import Inbox
-from node.listener import StoreStatus, contexts, spool
+from node.listener import StoreStatus, spool
 from node.listener.callers import Slots, plain_host, rejection, yaml_line
 from node.listener.contexts import TRANSFER_SYNTAXES, supported
 from node.listener.spool import Spool
@@ -17,12 +19,11 @@ from tests.support.peers import (
     CT,
     EXPLICIT,
     IMPLICIT,
-    VERIFICATION,
     configuration,
     known,
 )
 
-J2K = "1.2.840.10008.1.2.4.90"
+J2K = JPEG2000Lossless
 
 
 @pytest.mark.parametrize(
@@ -102,13 +103,13 @@ def test_of_several_syntaxes_the_senders_first_is_taken() -> None:
 
 
 def test_deflated_is_never_taken() -> None:
-    deflated = "1.2.840.10008.1.2.1.99"
+    deflated = DeflatedExplicitVRLittleEndian
     assert supported([build_context(CT, [deflated])]) == []
     assert deflated not in TRANSFER_SYNTAXES
 
 
 def test_verification_and_labelmaps_are_taken() -> None:
-    proposed = [build_context(contexts.LABELMAP_SEGMENTATION), build_context(VERIFICATION)]
+    proposed = [build_context(LABELMAP_SEG_CLASS), build_context(VERIFICATION_CLASS)]
     assert len(supported(proposed)) == 2
 
 

@@ -10,13 +10,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from pydicom.uid import JPEG2000Lossless
 
 from node.listener import StoreStatus
 from node.listener.statuses import Unacceptable
 from node.listener.structure import identify
 from tests.support.peers import BIG, CT, EXPLICIT, IMPLICIT, SERIES, STUDY, ct, encode
 
-J2K = "1.2.840.10008.1.2.4.90"
+J2K = JPEG2000Lossless
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])

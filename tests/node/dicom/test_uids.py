@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.seg import derive_uid
+from node.dicom.uids import derive_uid
 
 VALID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 ROOTS = st.sampled_from(["2.25", "1.2", "1.2.826.0.1.3680043.9.7433", "1." + "2" * 38])

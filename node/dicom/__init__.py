@@ -1,0 +1,11 @@
+"""What several parts of the node need of DICOM itself: UIDs, file meta, elements, time zones.
+
+Nothing here knows of files, series or results. Values of odd datasets are read by `node.series`.
+"""
+
+import pydicom
+
+# pydicom's warnings quote odd values, which may be a patient's name or birth date; devices write
+# UIDs with leading zeros. `node.seg.repair` validates the values that a result inherits.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE

@@ -1,0 +1,173 @@
+"""Elements as bytes (PS3.5 section 7): follow their lengths, without decoding their values.
+
+A data set that can be followed to its end is complete: it ends where its last element ends. The
+work is bounded by the number of elements and by the depth of sequences. pydicom decodes as it
+reads, which takes longer, and reads a data set that is cut off without an error.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+MOST_ELEMENTS = 2_000_000  # a second or two; an Enhanced CT of 5000 frames has 500 000
+MOST_NESTED = 64  # sequences within sequences
+
+UNDEFINED = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+PIXEL_DATA = 0x7FE00010
+SHORT_VRS = frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+)  # PS3.5 7.1.2: 16 bit length; all others, known or not, have 32
+
+
+class MalformedDataSet(ValueError):
+    """The bytes are no complete data set; the message has no patient data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element at the top level of a data set."""
+
+    tag: int
+    start: int  # where its value starts
+    length: int  # of its value; `UNDEFINED` for some sequences and for encapsulated pixel data
+    fragments: int = -1  # items of encapsulated pixel data, offset table included
+
+
+def padded_uid(uid: object) -> bytes:
+    """Encode a UID, with a null byte if its length is odd."""
+    raw = str(uid).encode("ascii", "replace")
+    return raw + b"\0" * (len(raw) % 2)
+
+
+def padded_text(text: str) -> bytes:
+    """Encode plain text, with a space if its length is odd; `?` replaces other characters."""
+    raw = text.encode("ascii", "replace")
+    return raw + b" " * (len(raw) % 2)
+
+
+class ElementReader:
+    """One pass over an encoded data set."""
+
+    def __init__(self, data: memoryview, transfer_syntax: str) -> None:
+        """Read `data`, which is encoded in `transfer_syntax`."""
+        self._data = data
+        self._end = len(data)
+        self._left = MOST_ELEMENTS
+        self._is_explicit = transfer_syntax != ImplicitVRLittleEndian
+        order = ">" if transfer_syntax == ExplicitVRBigEndian else "<"
+        self._tag_of = struct.Struct(f"{order}HH").unpack_from
+        self._short = struct.Struct(f"{order}H").unpack_from
+        self._long = struct.Struct(f"{order}I").unpack_from
+
+    def __iter__(self) -> Iterator[Element]:
+        """Yield the elements of the top level, to the very end.
+
+        Raises:
+            MalformedDataSet: the data set is cut off, or is none.
+        """
+        at = 0
+        while at < self._end:
+            tag, vr, length, start = self._header(at, is_explicit=self._is_explicit)
+            fragments = -1
+            if tag < 0x00030000 or tag >> 16 == 0xFFFE:
+                message = "an element that cannot be in a data set"
+                raise MalformedDataSet(message)
+            if length != UNDEFINED:
+                at = self._skip(start, length)
+            elif tag == PIXEL_DATA:
+                at, fragments = self._fragments(start)
+            else:
+                self._may_be_undefined(vr, (b"SQ", b"UN"))
+                at = self._sequence(start, is_explicit=self._is_explicit and vr != b"UN")
+            yield Element(tag, start, length, fragments)
+
+    def beginning(self, element: Element, most_bytes: int) -> bytes:
+        """Return the value of an element, or its first `most_bytes` bytes."""
+        return bytes(self._data[element.start : element.start + min(element.length, most_bytes)])
+
+    def whole_number(self, element: Element) -> int:
+        """Return the value of an element with VR US.
+
+        Raises:
+            MalformedDataSet: the element has another length.
+        """
+        if element.length != 2:
+            message = "a number that is not one"
+            raise MalformedDataSet(message)
+        return int(self._short(self._data, element.start)[0])
+
+    def _header(self, at: int, *, is_explicit: bool) -> tuple[int, bytes, int, int]:
+        """Return (tag, VR, length, start of the value); the VR is empty where none is written."""
+        self._left -= 1
+        if self._left < 0:
+            message = f"more than {MOST_ELEMENTS} elements"
+            raise MalformedDataSet(message)
+        if at + 8 > self._end:
+            raise _cut_off()
+        group, element = self._tag_of(self._data, at)
+        tag = group << 16 | element
+        if group == 0xFFFE or not is_explicit:
+            return tag, b"", self._long(self._data, at + 4)[0], at + 8
+        vr = bytes(self._data[at + 4 : at + 6])
+        if vr in SHORT_VRS:
+            return tag, vr, self._short(self._data, at + 6)[0], at + 8
+        if not (vr.isalpha() and vr.isupper()):
+            message = "an element without value representation"
+            raise MalformedDataSet(message)
+        if at + 12 > self._end:
+            raise _cut_off()
+        return tag, vr, self._long(self._data, at + 8)[0], at + 12
+
+    def _skip(self, start: int, length: int) -> int:
+        if length > self._end - start:
+            raise _cut_off()
+        return start + length
+
+    def _may_be_undefined(self, vr: bytes, allowed: tuple[bytes, ...]) -> None:
+        if vr and vr not in allowed:
+            message = "a value of undefined length that is no sequence"
+            raise MalformedDataSet(message)
+
+    def _sequence(self, at: int, *, is_explicit: bool) -> int:
+        """Return where a sequence of undefined length ends; without recursion."""
+        stack = [(True, is_explicit)]  # (is it a sequence or an item, is its VR explicit)
+        while stack:
+            is_sequence, is_explicit = stack[-1]
+            tag, vr, length, start = self._header(at, is_explicit=is_explicit)
+            at = start
+            if tag == (SEQUENCE_END if is_sequence else ITEM_END):
+                stack.pop()
+            elif is_sequence and tag != ITEM:
+                message = "a sequence with something else than items in it"
+                raise MalformedDataSet(message)
+            elif length != UNDEFINED:
+                at = self._skip(start, length)
+            elif len(stack) >= MOST_NESTED:
+                message = f"more than {MOST_NESTED} nested sequences"
+                raise MalformedDataSet(message)
+            elif is_sequence:
+                stack.append((False, is_explicit))
+            else:  # OB and OW: an icon with encapsulated pixel data, built like a sequence
+                self._may_be_undefined(vr, (b"SQ", b"UN", b"OB", b"OW"))
+                stack.append((True, is_explicit and vr != b"UN"))
+        return at
+
+    def _fragments(self, at: int) -> tuple[int, int]:
+        """Return (where encapsulated pixel data ends, its number of items) (PS3.5 A.4)."""
+        count = 0
+        while True:
+            tag, _, length, at = self._header(at, is_explicit=self._is_explicit)
+            if tag == SEQUENCE_END:
+                return at, count
+            if tag != ITEM or length == UNDEFINED:
+                message = "encapsulated pixel data with something else than fragments in it"
+                raise MalformedDataSet(message)
+            at = self._skip(at, length)
+            count += 1
+
+
+def _cut_off() -> MalformedDataSet:
+    return MalformedDataSet("the data set is cut off")
