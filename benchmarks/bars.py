@@ -1,8 +1,8 @@
-"""Where the seconds of each size and engine go: a picture of a table that `pipeline.py` wrote.
+"""Plot the seconds by stage from a table that `pipeline.py` wrote.
 
-    python benchmarks/bars.py                  # draws those of docs/reference/performance.md again
+    python benchmarks/bars.py                  # every such table of docs/reference/performance.md
 
-The table is all that it needs, so a picture can change without measuring again.
+It reads the table only, so a plot can change without another measurement.
 """
 
 import re
@@ -12,7 +12,7 @@ import page
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-PARTS = {  # of the bars, by the stages that they stand for
+PARTS = {  # of a bar -> stages
     "read": ("package", "read"),
     "network": ("network",),
     "to the model's grid and back": ("intensity", "resample", "back", "regions"),
@@ -20,34 +20,34 @@ PARTS = {  # of the bars, by the stages that they stand for
     "verification": ("verify",),
 }
 COLOURS = ("#8a8a8a", "#c44e52", "#4c72b0", "#dd8452", "#55a868")
-BESIDE = "nnU-Net"
+NNUNET = "nnU-Net"
 
 
 def main() -> None:
-    """Draw a picture for each table of stages on the page, and link it."""
+    """Plot each table of stages on the page, and link the plot."""
     text = page.PAGE.read_text(encoding="utf-8")
     for name, table in re.findall(r"<!-- (.+?): begin -->\n(.*?)<!--", text, re.DOTALL):
         if "by stage, seconds" in table:
             plain = re.sub(r"\n+!\[.*?\]\(.*?\)", "", table).rstrip()
-            page.write(name, f"{plain}\n\n{drawn(name, plain)}")
+            page.write(name, f"{plain}\n\n{chart(name, plain)}")
 
 
-def drawn(name: str, table: str) -> str:
-    """Draw the rows with the most threads; return the link that belongs under the table."""
+def chart(name: str, table: str) -> str:
+    """Plot the rows with the most threads; return the link for the line under the table."""
     cells = [[c.strip() for c in line.strip("| ").split(" | ")] for line in table.splitlines()
              if line.startswith("| ")]  # fmt: skip
     rows = [dict(zip(cells[0], row, strict=False)) for row in cells[2:]]
     most = max(int(row["threads"]) for row in rows)
     mine = [row for row in rows if int(row["threads"]) == most]
-    beside = [f"{r['what']} {r['seconds']} s" for r in mine if r["what"].startswith(BESIDE)]
+    nnunet = [f"{r['what']} {r['seconds']} s" for r in mine if r["what"].startswith(NNUNET)]
     title = f"{name}: seconds from DICOM to a verified SEG, {most} threads"
     path = page.PLOTS / f"pipeline-{re.sub('[^a-z0-9]+', '-', name)}.svg"
-    ours = [r for r in mine if not r["what"].startswith(BESIDE)]
-    _draw(ours, title, "; ".join(beside), path)
-    return f"![where the seconds go](plots/{path.name})"
+    ours = [r for r in mine if not r["what"].startswith(NNUNET)]
+    _plot(ours, title, "; ".join(nnunet), path)
+    return f"![seconds by stage](plots/{path.name})"
 
 
-def _draw(rows: list[dict[str, str]], title: str, beside: str, path: Path) -> None:
+def _plot(rows: list[dict[str, str]], title: str, subtitle: str, path: Path) -> None:
     rcParams.update({"svg.hashsalt": "segnode", "svg.fonttype": "none"})
     figure = Figure(figsize=(9, 1.4 + 0.32 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -60,16 +60,16 @@ def _draw(rows: list[dict[str, str]], title: str, beside: str, path: Path) -> No
         left = [a + b for a, b in zip(left, widths, strict=True)]
     for at, total in enumerate(left):
         axes.annotate(f"{total:.2f}", (total, at), xytext=(4, -3), textcoords="offset points")
-    axes.set_title(title + (f"\n{beside}" if beside else ""), fontsize=10)
+    axes.set_title(title + (f"\n{subtitle}" if subtitle else ""), fontsize=10)
     axes.set_xlabel("seconds")
     axes.margins(x=0.08)
     figure.legend(fontsize=8, loc="outside lower center", ncols=len(PARTS))
     figure.savefig(path, metadata={"Date": None})
 
 
-def _stages(said: str) -> dict[str, float]:
+def _stages(cell: str) -> dict[str, float]:
     """Return seconds by stage from a cell like `start 1.75, read 0.12`; the start is left out."""
-    pairs = (one.rsplit(" ", 1) for one in said.split(", "))
+    pairs = (one.rsplit(" ", 1) for one in cell.split(", "))
     return {name: float(seconds) for name, seconds in pairs if name != "start"}
 
 

@@ -1,4 +1,4 @@
-"""What does `size: auto` run, by deadline? Measured on this machine, chosen, and then run.
+"""Compare the time that `size: auto` expects with the time that the chosen size takes.
 
     python benchmarks/choice.py brain-mr [--deadlines 0.5 1 2 30] [--shape Z Y X] [--write]
 
@@ -31,11 +31,11 @@ RUNS = 3
 
 
 def main() -> None:
-    """Measure, choose, run, print, and on request write the page."""
+    """Measure, choose, run, print, and write the page where `--write` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("--deadlines", type=float, nargs="+", default=[0.5, 1, 2, 30])
-    parser.add_argument("--shape", type=int, nargs=3, help="resample the case to so many voxels")
+    parser.add_argument("--shape", type=int, nargs=3, help="resample the case to this many voxels")
     parser.add_argument("--threads", type=int, default=0, help="0: one per core")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
@@ -46,8 +46,8 @@ def main() -> None:
     known = _measured(package, chosen.threads)
     rows = [_row(package, volume, known, deadline) for deadline in chosen.deadlines]
     shape = " × ".join(str(n) for n in volume.grid.shape)
-    said = f"{package.name}, a case of {shape} voxels: medians of {RUNS} runs"
-    text = "\n".join([page.origin(said), "", page.table(HEAD, rows)])
+    runs = f"{package.name}, a case of {shape} voxels: medians of {RUNS} runs"
+    text = "\n".join([page.origin(runs), "", page.table(HEAD, rows)])
     print(text)
     if chosen.write:
         page.write(f"Deadlines, {chosen.task}", text)
@@ -73,11 +73,11 @@ def _row(
     student = open_student(package, choice.size, 0, choice.engine)
     took = []
     for _ in range(RUNS):
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         segment(volume, package, student)
-        took.append(time.perf_counter() - begun)
+        took.append(time.perf_counter() - begin)
     expected = choice.why.partition("about ")[2].partition(" s")[0]
-    accuracy = {str(size): said.dice.mean for size, said in package.manifest.metrics.items()}
+    accuracy = {str(size): found.dice.mean for size, found in package.manifest.metrics.items()}
     dice = f"{accuracy[choice.size]:.4f}" if choice.size in accuracy else ""
     seconds = f"{statistics.median(took):.2f}"
     why = choice.why.partition(":")[0]

@@ -1,12 +1,11 @@
-"""How fast are CT slices taken in? This node beside Orthanc and DCMTK's storescp, in one run.
+"""Compare how fast this node, Orthanc and DCMTK's storescp receive CT slices.
 
     python benchmarks/flood.py [--slices 200] [--associations 1 4] [--rounds 3] [--write]
 
 `storescu` sends series of 512 x 512 slices, one series per association. Each run starts a receiver
 with an empty folder on the same disk; receivers take turns. All of them, and the sender, run with
-TCP_NODELAY=1: Debian's DCMTK and Orthanc would wait 40 ms for each answer. What an answer means
-differs: this node has the image and its name on the disk before it answers, and so has Orthanc;
-storescp has given it to the kernel.
+TCP_NODELAY=1: Debian's DCMTK and Orthanc would wait 40 ms for each answer. This node and Orthanc
+have synchronised the image to disk before they answer; storescp has only passed it to the kernel.
 """
 
 import argparse
@@ -39,9 +38,9 @@ Receiver = Callable[[Path, int], list[str]]  # folder, port -> command
 
 
 def main() -> None:
-    """Measure, print, and on request write the page."""
+    """Measure, print, and write the page where `--write` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slices", type=int, default=200, help="of each association")
+    parser.add_argument("--slices", type=int, default=200, help="slices of each association")
     parser.add_argument("--associations", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="folder on the disk to measure")
@@ -60,7 +59,7 @@ def main() -> None:
                     print(f"round {at + 1}: {what}, {count} associations", file=sys.stderr)
                     seconds = _flood(command, Path(name, "received"), sent[:count])
                     rates[what, count].append(count * chosen.slices / seconds)
-    text = _told(rates, chosen)
+    text = _report(rates, chosen)
     print(text)
     if chosen.write:
         page.write("Receiving", text)
@@ -68,19 +67,19 @@ def main() -> None:
 
 def segnode(folder: Path, port: int) -> list[str]:
     """Return the command of this node's listener."""
-    said = {
+    config = {
         "node": {"host": "127.0.0.1", "port": port},
         "data": {"dir": str(folder / "data"), "stop_accepting_below": "1 MiB"},
         "callers": "any",
     }
-    (folder / "node.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    (folder / "node.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     words = ["serve", "--config", str(folder / "node.yaml"), "--only", "listener"]
     return [sys.executable, "-m", "node", *words]
 
 
 def orthanc(folder: Path, port: int) -> list[str]:
     """Return the command of an Orthanc that writes to disk before it answers (its default)."""
-    said = {
+    config = {
         "StorageDirectory": str(folder / "db"),
         "IndexDirectory": str(folder / "db"),
         "HttpServerEnabled": False,
@@ -90,12 +89,12 @@ def orthanc(folder: Path, port: int) -> list[str]:
         "RemoteAccessAllowed": False,
         "SyncStorageArea": True,
     }
-    (folder / "orthanc.json").write_text(json.dumps(said), encoding="utf-8")
+    (folder / "orthanc.json").write_text(json.dumps(config), encoding="utf-8")
     return [shutil.which("Orthanc") or "/usr/sbin/Orthanc", str(folder / "orthanc.json")]
 
 
 def storescp(folder: Path, port: int) -> list[str]:
-    """Return the command of DCMTK's receiver, a process for each association."""
+    """Return the command of DCMTK's receiver, which forks for each association."""
     (folder / "files").mkdir()
     return ["storescp", "--fork", "-aet", "SEGNODE", "-od", str(folder / "files"), str(port)]
 
@@ -119,17 +118,17 @@ def _flood(command: Receiver, folder: Path, series: list[list[str]]) -> float:
     folder.mkdir()
     with _receiving(command, folder) as port:
         words = ["storescu", "-aet", "BENCH", "-aec", "SEGNODE", "127.0.0.1", str(port)]
-        os.sync()  # what earlier runs left for the disk is not charged to this one
-        begun = time.perf_counter()
+        os.sync()  # writes of earlier runs must not slow this one
+        begin = time.perf_counter()
         senders = [
             subprocess.Popen([*words, *files], env=NODELAY, stderr=subprocess.PIPE)
             for files in series
         ]
-        complaints = [sender.communicate()[1] for sender in senders]
-        seconds = time.perf_counter() - begun
+        errors = [sender.communicate()[1] for sender in senders]
+        seconds = time.perf_counter() - begin
     if any(sender.returncode for sender in senders):
-        said = b"".join(complaints) + (folder / "log").read_bytes()
-        raise SystemExit(f"a sender failed: {said.decode(errors='replace')[-2000:]}")
+        output = b"".join(errors) + (folder / "log").read_bytes()
+        raise SystemExit(f"a sender failed: {output.decode(errors='replace')[-2000:]}")
     return seconds
 
 
@@ -150,17 +149,23 @@ def _receiving(command: Receiver, folder: Path) -> Iterator[int]:
 
 
 def _wait(port: int, log: Path) -> None:
-    until = time.monotonic() + START_S
+    deadline = time.monotonic() + START_S
     echo = ["echoscu", "-aec", "SEGNODE", "127.0.0.1", str(port)]
     while subprocess.run(echo, capture_output=True, check=False).returncode:
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise SystemExit(f"a receiver did not start: {log.read_text(errors='replace')[-500:]}")
         time.sleep(0.1)
 
 
-def _told(rates: dict[tuple[str, int], list[float]], chosen: argparse.Namespace) -> str:
+def _report(rates: dict[tuple[str, int], list[float]], chosen: argparse.Namespace) -> str:
     runs = f"{chosen.slices} CT slices of {EDGE} × {EDGE} per association, sent by storescu"
-    head = ("receiver", *(f"{n} associations, images per second" for n in chosen.associations))
+    head = (
+        "receiver",
+        *(
+            f"{n} {'association' if n == 1 else 'associations'}, images per second"
+            for n in chosen.associations
+        ),
+    )
     rows = []
     for what in dict.fromkeys(name for name, _ in rates):
         cells = []

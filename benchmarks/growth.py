@@ -1,12 +1,12 @@
-"""Does the node get slower as its queue and its history grow? Two plots that should be flat.
+"""Time the queue as it and its history grow: both plots should be flat.
 
     python benchmarks/growth.py [--queued 10000] [--studies 1000] [--write]
 
 1. Jobs are queued in steps up to `--queued`; at each step: the time to claim one, to list the
    newest series, and to count everything for `segnode status`.
-2. A day of `--studies` studies: each arrives, is claimed, is segmented (without a network: its
-   result is recorded) and delivered; every hour what is old is forgotten. Time is an argument, so
-   the day takes a minute. At each step: the time of one whole study, and this process's memory.
+2. A day of `--studies` studies. Each arrives, is claimed, segmented (without a network: only its
+   result is recorded) and delivered; every hour old rows are deleted. Time is an argument, so the
+   day takes a minute. At each step: the time of one study, and the memory of this process.
 """
 
 import argparse
@@ -38,10 +38,10 @@ from node.queue import (
 )
 from node.states import ArrivalOutcome, Kind
 
-BEGIN = 1_700_000_000.0  # of the simulated day, Unix seconds
+BEGIN = 1_700_000_000.0  # Unix seconds at the start of the simulated day
 DAY_S = 86_400.0
 LEASE_S = 60.0
-TRIES = 30  # of each thing that is timed
+TRIES = 30  # of each operation
 LISTED = 20  # newest series, as `segnode status` shows them
 STEPS = 20
 COLOURS = ("#2471a3", "#c0392b", "#1e8449")
@@ -49,7 +49,7 @@ COLOURS = ("#2471a3", "#c0392b", "#1e8449")
 
 @dataclass
 class Curve:
-    """One thing that should stay flat."""
+    """One measured quantity that should stay flat."""
 
     name: str
     unit: str
@@ -63,7 +63,7 @@ class Curve:
 
 
 def main() -> None:
-    """Measure, print, and on request write the page and its plots."""
+    """Measure, print, and write the page and its plots where `--write` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queued", type=int, default=10_000)
     parser.add_argument("--studies", type=int, default=1000)
@@ -88,16 +88,16 @@ def main() -> None:
     text = f"{page.origin(runs)}\n\n{page.table(head, rows)}"
     if chosen.write:
         page.PLOTS.mkdir(exist_ok=True)
-        _draw(backlog, "jobs that wait", page.PLOTS / "growth-queue.svg")
-        _draw(day, "studies since the morning", page.PLOTS / "growth-day.svg")
-        text += "\n\n![what the queue costs as it grows](plots/growth-queue.svg)"
-        text += "\n![a day of studies](plots/growth-day.svg)"
+        _plot(backlog, "queued jobs", page.PLOTS / "growth-queue.svg")
+        _plot(day, "studies since the start of the day", page.PLOTS / "growth-day.svg")
+        text += "\n\n![time of queue operations by queue length](plots/growth-queue.svg)"
+        text += "\n![time and memory over a day of studies](plots/growth-day.svg)"
         page.write("Growth", text)
     print(text)
 
 
 def _backlog(engine: Engine, most: int) -> list[Curve]:
-    """Queue jobs in steps and time what the loops and the operator ask."""
+    """Queue jobs in steps; time the queries of the loops and of the operator."""
     claim, listing, counting = (
         Curve("to claim a job", "ms"),
         Curve(f"to list the newest {LISTED} series", "ms"),
@@ -120,14 +120,14 @@ def _claim(engine: Engine, now: float) -> None:
 
 
 def _day(engine: Engine, studies: int) -> list[Curve]:
-    """Let a day of studies pass; return the time of one and the memory at each step."""
+    """Simulate a day of studies; return the time of one and the memory at each step."""
     whole, memory = Curve("a study's bookkeeping", "ms"), Curve("memory of the process", "MB")
     process, newest = psutil.Process(), list[float]()
     for number in range(1, studies + 1):
         now = BEGIN + number * DAY_S / studies
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         _study(engine, number, now)
-        newest.append((time.perf_counter() - begun) * 1e3)
+        newest.append((time.perf_counter() - begin) * 1e3)
         if number % max(1, studies // 24) == 0:
             queue.purge_arrivals(engine, now - DAY_S / 2)
         if number % max(1, studies // STEPS) == 0:
@@ -137,7 +137,7 @@ def _day(engine: Engine, studies: int) -> list[Curve]:
 
 
 def _study(engine: Engine, number: int, now: float) -> None:
-    """One series from its arrival to its delivery."""
+    """Take one series from its arrival to its delivery."""
     _arrive(engine, number, now)
     job = queue.claim(engine, Kind.SEGMENT, "bench", now + 1, LEASE_S)
     assert job is not None
@@ -198,14 +198,14 @@ def _arrive(engine: Engine, number: int, now: float) -> None:
 def _median_ms(act: Callable[[], object]) -> float:
     taken = []
     for _ in range(TRIES):
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         act()
-        taken.append((time.perf_counter() - begun) * 1e3)
+        taken.append((time.perf_counter() - begin) * 1e3)
     return statistics.median(taken)
 
 
-def _draw(curves: list[Curve], across: str, path: Path) -> None:
-    """Draw each curve over its own axis, from zero: flat must look flat."""
+def _plot(curves: list[Curve], across: str, path: Path) -> None:
+    """Plot each curve over a separate axis that starts at zero, so that flat looks flat."""
     rcParams.update({"svg.hashsalt": "segnode", "svg.fonttype": "none"})
     figure = Figure(figsize=(7.0, 1.6 * len(curves) + 0.4), layout="constrained")
     for place, (curve, colour) in enumerate(zip(curves, COLOURS, strict=False), 1):

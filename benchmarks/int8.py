@@ -1,11 +1,11 @@
-"""Would int8 pay? A released size quantised by NNCF beside every engine, on the reference case.
+"""Compare a released size quantised to int8 by NNCF with every engine, on the reference case.
 
     pip install nncf==3.4.0
-    python benchmarks/int8.py brain-mr [--size small] [--threads 1] [--runs 9] [--write]
+    python benchmarks/int8.py brain-mr [--size small] [--threads 1] [--runs 9]
 
 NNCF calibrates on the reference case itself, which flatters int8's Dice and does not change its
 speed: a size to be released would be calibrated on development cases. Networks take turns on one
-patch.
+patch. The table is a trial for docs/records: it has networks that the node refuses to run.
 """
 
 import argparse
@@ -31,13 +31,12 @@ Network = Callable[[FloatArray], FloatArray]
 
 
 def main() -> None:
-    """Quantise, measure, print, and on request write the page."""
+    """Quantise, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("--size", default="small")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     package = resolve(chosen.task, [load(path) for path in models_in(page.ROOT / "models")])
     students: dict[str, Any] = {
@@ -49,25 +48,22 @@ def main() -> None:
     taken: dict[str, list[float]] = {name: [] for name in students}
     for _ in range(chosen.runs):
         for name, student in students.items():
-            begun = time.perf_counter()
+            begin = time.perf_counter()
             student(patches[0])
-            taken[name].append(1000 * (time.perf_counter() - begun))
-    text = _told(package, chosen, students, taken)
-    print(text)
-    if chosen.write:
-        page.write(f"int8, {chosen.task}", text)
+            taken[name].append(1000 * (time.perf_counter() - begin))
+    print(_report(package, chosen, students, taken))
 
 
 def _patches(package: Package, student: Network) -> list[FloatArray]:
     """Return the patches that the pipeline gives to the network on the reference case."""
-    seen: list[FloatArray] = []
+    patches: list[FloatArray] = []
 
-    def remembering(patch: FloatArray) -> FloatArray:
-        seen.append(patch.copy())
+    def recording(patch: FloatArray) -> FloatArray:
+        patches.append(patch.copy())
         return student(patch)
 
-    _segment(package, remembering)
-    return seen
+    _segment(package, recording)
+    return patches
 
 
 def _segment(package: Package, student: Any) -> Labels:
@@ -76,7 +72,7 @@ def _segment(package: Package, student: Any) -> Labels:
 
 
 def _quantised(package: Package, chosen: argparse.Namespace, patches: list[FloatArray]) -> Network:
-    # not before: node.engines has to switch openvino's statistics off
+    # imported late: node.engines must switch openvino's telemetry off first
     import nncf  # noqa: PLC0415
     import openvino as ov  # noqa: PLC0415
 
@@ -93,7 +89,7 @@ def _quantised(package: Package, chosen: argparse.Namespace, patches: list[Float
     return network
 
 
-def _told(
+def _report(
     package: Package,
     chosen: argparse.Namespace,
     students: dict[str, Any],
@@ -107,8 +103,8 @@ def _told(
         against = "" if name == engines.ONNXRUNTIME else f"{median / plain - 1:+.0%}"
         mean = f"{statistics.mean(scores):.4f}"
         rows.append((name, f"{median:.1f}", against, mean, f"{min(scores):.4f}"))
-    said = f"{package.name}, size {chosen.size}, {chosen.threads} threads: medians of {chosen.runs}"
-    return "\n".join([page.origin(f"{said} alternated runs"), "", page.table(HEAD, rows)])
+    runs = f"{package.name}, size {chosen.size}, {chosen.threads} threads: medians of {chosen.runs}"
+    return "\n".join([page.origin(f"{runs} alternated runs"), "", page.table(HEAD, rows)])
 
 
 if __name__ == "__main__":

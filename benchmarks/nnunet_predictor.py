@@ -1,10 +1,10 @@
-"""nnU-Net's own predictor on one image, for `pipeline.py`: run by an interpreter that has nnunetv2.
+"""Time nnU-Net's own predictor on one image, for `pipeline.py`; needs an interpreter with nnunetv2.
 
     python benchmarks/nnunet_predictor.py IMAGE --classes 33 --spacing 1 1 1 --threads 2 [--mirror]
 
-The network is nnU-Net's default for 3D (32 to 320 channels, up to six stages) with random weights:
-what it has learnt makes no difference to seconds. With `--patches N` only N patches are computed
-and the network's seconds are scaled to all of them; the answer says so. Prints one line of JSON.
+The network is nnU-Net's default for 3D (32 to 320 channels, up to six stages) with random weights,
+which do not change the time. With `--patches N` only N patches are computed and the network's
+seconds are extrapolated to all of them (`is_estimated`). Prints one line of JSON.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-BASE, WIDEST, LEAST_EDGE = 32, 320, 4  # nnU-Net's planner: channels, and when it stops to halve
+BASE, WIDEST, LEAST_EDGE = 32, 320, 4  # nnU-Net's planner: channels, smallest edge
 
 
 def stages_of(patch: list[int]) -> int:
-    """Return how many stages nnU-Net gives a patch of nearly equal edges: none gets below 4."""
+    """Return how many stages nnU-Net gives a patch of nearly equal edges: none below 4 voxels."""
     stages = 1
     while all(edge % 2**stages == 0 and edge // 2**stages >= LEAST_EDGE for edge in patch):
         stages += 1
@@ -127,31 +127,31 @@ def main() -> None:
     image = sitk.ReadImage(chosen.image)
     array = sitk.GetArrayFromImage(image)[None].astype(np.float32)
     counted = _counted(predictor, chosen.patches)
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     predictor.predict_single_npy_array(array, {"spacing": list(image.GetSpacing())[::-1]})
-    total = time.perf_counter() - begun
+    total = time.perf_counter() - begin
     whole = total + counted["skipped"] * counted["seconds"] / max(1, counted["computed"])
     print(json.dumps({"seconds": {"predict": whole}, "is_estimated": counted["skipped"] > 0}))
 
 
 def _counted(predictor: nnUNetPredictor, most: int | None) -> dict[str, float]:
-    """Count patches and their seconds; those beyond `most` answer with the last one's scores."""
-    known = {"computed": 0.0, "skipped": 0.0, "seconds": 0.0}
+    """Count patches and their seconds; patches beyond `most` return the last computed scores."""
+    counts = {"computed": 0.0, "skipped": 0.0, "seconds": 0.0}
     compute = predictor._internal_maybe_mirror_and_predict  # noqa: SLF001 - to time it
     last: list[torch.Tensor] = []
 
     def timed(patch: torch.Tensor) -> torch.Tensor:
-        if most is not None and known["computed"] >= most:
-            known["skipped"] += 1
+        if most is not None and counts["computed"] >= most:
+            counts["skipped"] += 1
             return last[0].clone()
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         last[:] = [compute(patch)]
-        known["seconds"] += time.perf_counter() - begun
-        known["computed"] += 1
+        counts["seconds"] += time.perf_counter() - begin
+        counts["computed"] += 1
         return last[0]
 
     predictor._internal_maybe_mirror_and_predict = timed  # noqa: SLF001
-    return known
+    return counts
 
 
 if __name__ == "__main__":

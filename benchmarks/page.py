@@ -1,4 +1,4 @@
-"""Write each benchmark table, with its machine, between marks of docs/reference/performance.md."""
+"""Write a benchmark's table, with its machine, between marks of docs/reference/performance.md."""
 
 import os
 import platform
@@ -6,13 +6,17 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from node import engines
+from node.package import Package
+from node.pipeline import reference_dice
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "performance.md"
 PLOTS = ROOT / "docs" / "reference" / "plots"
 
 
 def write(name: str, text: str) -> None:
-    """Replace what stands between the marks of `name`; a new name gets its marks at the end."""
+    """Replace the text between the marks of `name`; add a new name with its marks at the end."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     page = PAGE.read_text(encoding="utf-8")
     if begin not in page:
@@ -22,15 +26,21 @@ def write(name: str, text: str) -> None:
     PAGE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 
+def verified_engines(package: Package, size: str) -> list[str]:
+    """Return the engines that reproduce the reference case of one size; the node runs no other."""
+    least = package.manifest.reference.least_dice
+    return [name for name in engines.versions() if reference_dice(package, size, 0, name) >= least]
+
+
 def machine() -> str:
-    """Name the processor, and how many cores of it there are."""
+    """Return the number of cores and the name of the processor."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return f"{os.cpu_count()} cores of {next(names, platform.processor())}"
 
 
 def commit() -> str:
-    """Return the short name of the commit, and say so where what is measured differs from it."""
+    """Return the short name of the commit, and "changed" where the code differs from it."""
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
     return _git("rev-parse", "--short", "HEAD") + (", changed" if changed else "")
 
@@ -41,7 +51,7 @@ def _git(*words: str) -> str:
 
 
 def origin(runs: str) -> str:
-    """Return one line that says how and where numbers were made."""
+    """Return one line with the kind of the runs, the machine and the commit."""
     return f"{runs}, {machine()}, commit {commit()}."
 
 

@@ -1,11 +1,12 @@
-"""One real case, from a DICOM folder to a verified SEG: every size and engine, beside nnU-Net.
+"""Time one case from a DICOM folder to a verified SEG, with every size and engine, and nnU-Net.
 
     python benchmarks/pipeline.py brain-mr [--series FOLDER] [--rounds 3] [--threads 1 2] [--write]
 
-The series is the package's reference image as DICOM, or a folder of yours. Every run is a separate
-process; rows take turns, so that a noisy minute hits all of them; the table has medians. With
-`--write` it goes into docs/reference/performance.md. `make setup` makes an interpreter for nnU-Net,
-which needs minutes for a whole head: let it compute a few patches only (`--nnunet-patches 1`).
+The series is the package's reference image as DICOM, or a folder of yours. Each run is a separate
+process. The rows take turns, so that a noisy minute affects all of them; the table has medians.
+Only engines that reproduce the reference case have a row: the node runs no other. `--write`
+replaces the table in docs/reference/performance.md. `make setup` makes an interpreter for nnU-Net,
+which needs minutes for a whole head: `--nnunet-patches 1` computes one patch and extrapolates.
 """
 
 import argparse
@@ -22,8 +23,9 @@ from pathlib import Path
 
 import bars
 import page
+import peak
 
-from node import engines, series
+from node import series
 from node.engines import ONNXRUNTIME
 from node.imaging import Volume, nifti
 from node.imaging.orient import orient
@@ -33,17 +35,6 @@ from node.package import Package, load, resolve
 from node.package.folder import models_in
 from node.series.compose import Labelling, compose
 
-# a product of matrices that fill no cache: what this machine can do at best, in GFLOP/s
-PEAK = """
-import numpy, time
-a = numpy.random.default_rng(0).random((2048, 2048), dtype="float32")
-best = 1e9
-for _ in range(12):
-    begun = time.perf_counter()
-    a @ a
-    best = min(best, time.perf_counter() - begun)
-print(2 * 2048**3 / best / 1e9)
-"""
 CASE = "case.nii.gz"
 DEFAULTS = "nnU-Net's predictor, its defaults"
 HEAD = (
@@ -60,11 +51,12 @@ HEAD = (
 
 @dataclass
 class Row:
-    """One way to segment the case, and what its runs took."""
+    """One way to segment the case, and the time and memory of its runs."""
 
     name: str
     threads: int
     command: list[str]
+    engine: str = ""  # empty: nnU-Net
     gflop: float = 0.0  # of the network on the whole case
     wall_s: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
@@ -72,8 +64,8 @@ class Row:
     is_estimated: bool = False
 
     def run(self) -> None:
-        """Run once more in a process of its own."""
-        begun = time.perf_counter()
+        """Run once more in a separate process."""
+        begin = time.perf_counter()
         process = subprocess.Popen(
             self.command,
             stdout=subprocess.PIPE,
@@ -83,13 +75,13 @@ class Row:
         out, err = process.stdout, process.stderr
         assert out is not None
         assert err is not None
-        said, complaint = out.read(), err.read()
+        output, errors = out.read().decode(), err.read().decode()
         _, status, usage = os.wait4(process.pid, 0)
         if status:
-            raise SystemExit(f"{self.name}: {complaint.decode()[-2000:]}")
-        self.wall_s.append(time.perf_counter() - begun)
+            raise SystemExit(f"{self.name} ended with {status}: {errors[-2000:]}")
+        self.wall_s.append(time.perf_counter() - begin)
         self.peak_mb.append(usage.ru_maxrss / 1024)
-        answer = json.loads(said.decode().strip()[said.decode().strip().index("{") :])
+        answer = json.loads(output[output.index("{") :])
         self.stages_s.append(answer["seconds"])
         self.is_estimated = answer.get("is_estimated", False)
 
@@ -99,8 +91,13 @@ class Row:
         return statistics.median(sum(stages.values()) for stages in self.stages_s)
 
     @property
+    def rate(self) -> float:
+        """GFLOP/s of the network."""
+        return self.gflop / self.stages["network"]
+
+    @property
     def stages(self) -> dict[str, float]:
-        """Median seconds by stage; `start` is the process until it works, and its end."""
+        """Median seconds by stage; `start` is the start and the end of the process."""
         whole = statistics.median(self.wall_s) - self.seconds
         medians = {
             name: statistics.median(one.get(name, 0.0) for one in self.stages_s)
@@ -110,7 +107,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure, print, and on request write the page."""
+    """Measure, print, and write the page where `--write` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("--series", type=Path, help="a DICOM folder instead of the reference case")
@@ -121,7 +118,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--nnunet", type=Path, default=Path(sys.prefix, "nnunet", "bin", "python"))
-    parser.add_argument("--nnunet-patches", type=int, help="compute so many, and estimate the rest")
+    parser.add_argument(
+        "--nnunet-patches", type=int, help="compute this many, extrapolate the rest"
+    )
     parser.add_argument("--nnunet-patch", type=int, nargs=3, help="default: the package's")
     parser.add_argument("--nnunet-spacing", type=float, nargs=3, help="default: the package's")
     parser.add_argument("--write", action="store_true")
@@ -134,12 +133,12 @@ def main() -> None:
             for row in rows:
                 print(f"round {at + 1}: {row.name}, {row.threads} threads", file=sys.stderr)
                 row.run()
-    text = _told(package, volume, rows, chosen)
+    text = _report(package, volume, rows, chosen)
     print(text)
     if chosen.write:
         size = "" if chosen.shape is None else f", {' × '.join(str(n) for n in chosen.shape)}"
         name = f"{chosen.task}{size}"
-        page.write(name, f"{text}\n\n{bars.drawn(name, text)}")
+        page.write(name, f"{text}\n\n{bars.chart(name, text)}")
 
 
 def _threads(count: int) -> dict[str, str]:
@@ -148,7 +147,7 @@ def _threads(count: int) -> dict[str, str]:
 
 
 def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Volume, Path]:
-    """Return the case and the folder of its slices; nnU-Net gets it as NIfTI, in `work`."""
+    """Return the case and the folder of its slices; write it as NIfTI for nnU-Net into `work`."""
     if chosen.series is None:
         volume = nifti.read_volume(package.folder / package.manifest.reference.image)
         if chosen.shape is not None:
@@ -166,9 +165,9 @@ def _case(chosen: argparse.Namespace, package: Package, work: Path) -> tuple[Vol
 def resampled(volume: Volume, shape: tuple[int, int, int]) -> Volume:
     """Return the same box in another number of voxels."""
     pairs = zip(volume.grid.spacing_mm, volume.grid.shape, shape, strict=True)
-    z, y, x = (edge * had / wanted for edge, had, wanted in pairs)
-    found = resample(volume, regrid(volume.grid, (z, y, x)), 1)
-    return Volume(found.array.round(), found.grid)
+    z, y, x = (edge * before / after for edge, before, after in pairs)
+    result = resample(volume, regrid(volume.grid, (z, y, x)), 1)
+    return Volume(result.array.round(), result.grid)
 
 
 def _rows(
@@ -180,21 +179,22 @@ def _rows(
     patches = 1
     for edge, patch in zip(shape, manifest.grid.patch_zyx, strict=True):
         patches *= len(starts(edge, patch, manifest.grid.overlap))
+    verified = {
+        size: page.verified_engines(package, size) for size in chosen.sizes or manifest.sizes
+    }
     rows = []
     for threads in chosen.threads:
-        for size, said in manifest.sizes.items():
-            for engine in engines.versions() if not chosen.sizes or size in chosen.sizes else ():
+        for size, network in manifest.sizes.items():
+            for engine in verified[size] if not chosen.sizes or size in chosen.sizes else ():
                 words = ["try", str(slices), "--task", package.name, "--size", size]
                 words += ["--threads", str(threads), "--models", str(page.ROOT / "models")]
                 words += ["--engine", engine, "--json", "--out", str(work / f"{size}-{engine}")]
                 command = [sys.executable, "-m", "node", *words]
-                gflop = 2 * said.macs_per_patch * patches / 1e9
-                rows.append(Row(f"{size}, {engine}", threads, command, gflop))
+                gflop = 2 * network.macs_per_patch * patches / 1e9
+                rows.append(Row(f"{size}, {engine}", threads, command, engine, gflop))
         if chosen.nnunet.exists():
-            beside = (
-                _nnunet(chosen, package, work / CASE, threads, mirror=m) for m in (False, True)
-            )
-            rows.extend(beside)
+            image = work / CASE
+            rows += [_nnunet(chosen, package, image, threads, mirror=m) for m in (False, True)]
     return rows
 
 
@@ -213,47 +213,60 @@ def _nnunet(
     return Row(DEFAULTS if mirror else "nnU-Net's predictor, no mirroring", threads, command)
 
 
-def _told(package: Package, volume: Volume, rows: list[Row], chosen: argparse.Namespace) -> str:
-    """Return the line of origin and the table."""
+def _report(package: Package, volume: Volume, rows: list[Row], chosen: argparse.Namespace) -> str:
+    """Return the line of origin, the peaks and the table."""
     case = "its reference case" if chosen.series is None else "a series"
     if chosen.shape is not None:
         case += ", resampled,"
     shape = " × ".join(str(n) for n in volume.grid.shape)
     runs = f"{package.name}, {case} of {shape} voxels: medians of {chosen.rounds} alternated runs"
-    peaks = {threads: _peak(threads) for threads in chosen.threads}
-    said = ", ".join(f"{peak:.0f} GFLOP/s with {n}" for n, peak in peaks.items())
-    lines = [page.origin(runs), f"Peak, measured by products of matrices, by threads: {said}.", ""]
-    cells = [_cells(row, rows, peaks[row.threads]) for row in rows]
+    peaks = _peaks(rows)
+    rates = "; ".join(
+        f"{rate:.0f} in {precision} with {n}" for (n, precision), rate in peaks.items()
+    )
+    lines = [page.origin(runs), f"Peak in GFLOP/s, by precision and threads: {rates}.", ""]
+    cells = [_cells(row, rows, peaks) for row in rows]
     return "\n".join([*lines, page.table(HEAD, cells)])
 
 
-def _cells(row: Row, rows: list[Row], peak: float) -> tuple[str, ...]:
-    beside = {other.name: other for other in rows if other.threads == row.threads}
+def _cells(row: Row, rows: list[Row], peaks: dict[tuple[int, str], float]) -> tuple[str, ...]:
+    others = {other.name: other for other in rows if other.threads == row.threads}
 
     def against(name: str) -> str:
-        other = beside.get(name)
+        other = others.get(name)
         return "" if other in (None, row) else f"{row.seconds / other.seconds - 1:+.1%}"
 
-    share = row.gflop / row.stages["network"] / peak if row.gflop else 0.0
-    engine = row.name.partition(", ")[2]
+    share = row.rate / peaks[row.threads, peak.precision_of(row.engine)] if row.engine else 0.0
     seconds = f"{row.seconds:.2f}" + (" (estimated)" if row.is_estimated else "")
     return (
         row.name,
         str(row.threads),
         seconds,
         against(DEFAULTS),
-        against(f"teacher, {engine}") or against(f"teacher, {ONNXRUNTIME}") if row.gflop else "",
+        against(f"teacher, {row.engine}") or against(f"teacher, {ONNXRUNTIME}")
+        if row.engine
+        else "",
         f"{max(row.peak_mb):.0f}",
         f"{share:.0%}" if share else "",
         "" if row.is_estimated else ", ".join(f"{n} {s:.2f}" for n, s in row.stages.items()),
     )
 
 
-def _peak(threads: int) -> float:
-    command = [sys.executable, "-c", PEAK]
-    environment = os.environ | _threads(threads)
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return float(done.stdout)
+def _peaks(rows: list[Row]) -> dict[tuple[int, str], float]:
+    """Return the highest rate by threads and precision, in GFLOP/s, the rows' own included."""
+    peaks: dict[tuple[int, str], float] = {}
+    script = str(page.ROOT / "benchmarks" / "peak.py")
+    for threads in sorted({row.threads for row in rows}):
+        command = [sys.executable, script, "--threads", str(threads)]
+        environment = os.environ | _threads(threads)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        for precision, rate in json.loads(done.stdout).items():
+            peaks[threads, precision] = rate
+    for row in rows:
+        if row.engine:
+            key = (row.threads, peak.precision_of(row.engine))
+            peaks[key] = max(peaks.get(key, 0.0), row.rate)
+    return peaks
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Is training or drawing the bottleneck? Seconds of both, of a recipe with a generator.
+"""Time synthesis and training of a recipe with a generator: which is the bottleneck?
 
-    python benchmarks/drawing.py kd/recipes/brain-mr.yaml --data DATA [--threads 2] [--rounds 5]
+    python benchmarks/synthesis.py kd/recipes/brain-mr.yaml --data DATA [--threads 2] [--rounds 5]
 
 One label map, one view per step; medians of alternated rounds. Nothing is kept.
 """
@@ -43,16 +43,17 @@ def main() -> None:
     print(f"patch {patch}, batch {choice.batch}, {chosen.threads} threads, {device}")
     for size in recipe.sizes:
         network = new_network(recipe, size).to(device, memory_format=torch.channels_last_3d)
-        drawing, training = [], []
+        synthesis, training = [], []
         for at in range(chosen.rounds + 1):
-            begun = _now(device)
+            begin = _now(device)
             batch = source.at(at, None)
-            drawn = _now(device)
+            ready = _now(device)
             _step(network, batch, device)
-            drawing.append(drawn - begun)
-            training.append(_now(device) - drawn)
-        draw, train = (statistics.median(found[1:]) for found in (drawing, training))
-        print(f"{size}: drawing {draw:.3f} s, training {train:.3f} s a step: {draw / train:.0%}")
+            synthesis.append(ready - begin)
+            training.append(_now(device) - ready)
+        making, step = (statistics.median(taken[1:]) for taken in (synthesis, training))
+        share = f"{making / step:.0%}"
+        print(f"{size}: synthesis {making:.3f} s, training {step:.3f} s a step: {share}")
 
 
 def _step(network: UNet, batch: Batch, device: torch.device) -> None:
