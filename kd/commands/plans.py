@@ -9,7 +9,8 @@ import msgspec
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.data.average import average
 from kd.data.cases import Pair, names_of, read_pair
-from kd.planning.nnunet import import_folder, read_results
+from kd.planning.nnunet import import_folder
+from kd.planning.nnunet_plans import read_results
 from kd.planning.plan import plan_folder
 from kd.recipe.read import UNKNOWN_CODE, read_recipe
 from node.imaging.nifti import write
@@ -27,6 +28,7 @@ def add_to(commands: Commands) -> None:
     plan.add_argument("--task", required=True, help="such as hippocampus-mr")
     plan.add_argument("--modality", choices=("MR", "CT"), required=True)
     plan.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
+    plan.add_argument("--force", action="store_true", help="replace a recipe that exists")
     plan.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
     plan.set_defaults(run_command=_plan)
 
@@ -40,6 +42,7 @@ def add_to(commands: Commands) -> None:
     take.add_argument("--modality", choices=("MR", "CT"), required=True)
     take.add_argument("--runs", type=Path, required=True, help="where the folds are written")
     take.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
+    take.add_argument("--force", action="store_true", help="replace a recipe that exists")
     take.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
     take.set_defaults(run_command=_import)
 
@@ -78,7 +81,9 @@ def _average(chosen: argparse.Namespace) -> int:
 def _import(chosen: argparse.Namespace) -> int:
     results = read_results(chosen.results, chosen.configuration)
     words = (chosen.modality, chosen.task)
-    recipe = import_folder(results, chosen.data, words, chosen.runs, chosen.out)
+    recipe = import_folder(
+        results, chosen.data, words, chosen.runs, chosen.out, is_forced=chosen.force
+    )
     if chosen.json:
         show(msgspec.json.encode(recipe).decode())
     networks = "1 network" if recipe.folds == 1 else f"{recipe.folds} networks"
@@ -89,7 +94,9 @@ def _import(chosen: argparse.Namespace) -> int:
 
 
 def _plan(chosen: argparse.Namespace) -> int:
-    recipe = plan_folder(chosen.data, chosen.task, chosen.modality, chosen.out)
+    recipe = plan_folder(
+        chosen.data, chosen.task, chosen.modality, chosen.out, is_forced=chosen.force
+    )
     if chosen.json:
         show(msgspec.json.encode(recipe).decode())
     say(f"{chosen.out.name}: patch {recipe.grid.patch_zyx}, {len(recipe.strides_zyx)} stages")

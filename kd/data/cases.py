@@ -18,6 +18,7 @@ from kd.data.ids import LEFT_OUT, Ids, read_external_labels
 from kd.data.labelmaps import LabelMap, read_label_map
 from kd.data.synthesis import whole
 from kd.errors import BadCase, BadSplit
+from kd.recipe.choices import Data
 from kd.recipe.read import Recipe
 from node.errors import NodeError
 from node.imaging import Labels, Volume, intensity
@@ -26,6 +27,7 @@ from node.imaging.orient import orient, turned_grid
 from node.imaging.resample import along, axis_matrix, regrid, resample
 
 ENDINGS = (".nii", ".nii.gz")
+CHANNEL = "_0000"  # nnU-Net's suffix of the first channel
 FOLD_SEED = 1
 DRAWINGS = 8  # of each label map that judges: one would be a throw of the dice
 
@@ -96,8 +98,8 @@ def _read_split_file(path: Path) -> tuple[dict[str, object], dict[str, str]]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        message = f"split file {path.name} cannot be read"
-        raise BadSplit(message) from exc
+        message = f"split file {path} cannot be read"
+        raise BadSplit(message, advice="Put it there, or name another under data.splits") from exc
     if not isinstance(raw, dict) or not isinstance(raw.get("subjects", {}), dict):
         message = f"split file {path.name} must be an object of lists: {{split: [case, ...]}}"
         raise BadSplit(message)
@@ -154,11 +156,29 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
         found = read_anatomy(recipe, folder, name)
         return Pair(name, *whole(found, recipe.generator, zlib.crc32(name.encode())))
     chosen = recipe.data
-    image = folder / chosen.images / f"{name}{chosen.image_ending}"
-    labels = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    image, labels = _files(chosen, folder, name)
     pair = read_files(name, image, labels, recipe.n_classes)
     present = set(np.unique(pair.labels.array).tolist())
     return replace(pair, unknown=tuple(n for n in chosen.partial if n not in present))
+
+
+def _files(data: Data, folder: Path, name: str) -> tuple[Path, Path]:
+    """Return image and labels of a case, from the folders of the training or of the test cases.
+
+    Raises:
+        BadCase: both have an image of that name.
+    """
+    image, labels = f"{name}{data.image_ending}", f"{name}{data.label_ending}"
+    files = (folder / data.images / image, folder / data.labels / labels)
+    if data.test_images is None or data.test_labels is None:
+        return files
+    test = (folder / data.test_images / image, folder / data.test_labels / labels)
+    if files[0].exists() and test[0].exists():
+        message = f"case {name} is in {data.images} and in {data.test_images}"
+        raise BadCase(
+            message, advice="A test case must not be a training case: rename or remove it"
+        )
+    return test if test[0].exists() else files
 
 
 def read_pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
@@ -209,10 +229,13 @@ def pairs_in(images: Path, labels: Path, n_classes: int, ids: Ids | None = None)
     if not found:
         message = f"there is no NIfTI image in {images.name}"
         raise BadCase(message)
-    return [
-        read_files(path.name.split(".nii")[0], path, labels / path.name, n_classes, ids)
-        for path in found
-    ]
+    pairs = []
+    for path in found:
+        name, dot, ending = path.name.partition(".nii")
+        if not (labels / path.name).exists() and name.endswith(CHANNEL):
+            name = name.removesuffix(CHANNEL)  # nnU-Net: only images have the channel's number
+        pairs.append(read_files(name, path, labels / f"{name}{dot}{ending}", n_classes, ids))
+    return pairs
 
 
 def read_files(

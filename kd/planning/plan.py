@@ -1,12 +1,13 @@
-"""From a labelled data set to a recipe, as nnU-Net plans: spacing, patch, strides, intensity.
+"""Recipes planned from a labelled data set by nnU-Net's rules: spacing, patch, strides, intensity.
 
-Promises: the recipe is a proposal that a person reads and edits; nothing is guessed that a patient
-depends on (codes stay "?" until a person fills them in, and a release refuses "?").
+Promises: a planned recipe is a proposal for a person to read and edit. Codes, source and licence
+are never guessed: they stay "?", which a release refuses. Training and gates follow the released
+families.
 """
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ import yaml
 
 from kd.data.cases import Pair, names_of, read_pair
 from kd.errors import BadCase, BadRecipe
-from kd.recipe.choices import Data, Net, Triple
-from kd.recipe.read import UNKNOWN_CODE, Recipe
+from kd.planning.dataset import Labels, case_names, layout
+from kd.recipe.choices import Data, Gates, Net, Training, Triple
+from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
 from node.imaging import intensity
 from node.imaging.orient import orient
 from node.package.manifest import Code, Input, ModelGrid, Range, Segment, SizeName
@@ -28,12 +30,15 @@ LARGEST_PATCH_VOXELS = 96**3  # what two CPU cores can train and serve
 SMALLEST_EDGE = 4  # voxels of the lowest grid, nnU-Net's
 MOST_STAGES = 6
 TEST_SHARE = 0.2
+MANY_CLASSES = 8  # from which the loss is computed at one voxel of eight
+LEAST_TEACHER_DICE = 0.7  # a start: raise it to what the task requires
+LEAST_RETENTION = 0.98
 COLOURS = ((230, 85, 60), (60, 140, 230), (90, 190, 90), (240, 190, 60), (160, 90, 200))
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What the training cases have in common; axes in canonical order."""
+    """Properties of the training cases; axes in canonical order."""
 
     spacings_mm_zyx: np.ndarray  # [cases, 3]
     shapes_zyx: np.ndarray  # [cases, 3]
@@ -41,47 +46,8 @@ class Fingerprint:
     labels: tuple[int, ...]
 
 
-def layout(folder: Path) -> tuple[Data, dict[int, str]]:
-    """Recognise how a data set lies on disk; return it with the names of its labels, if known.
-
-    Raises:
-        BadRecipe: neither nnU-Net's raw layout nor image and label folders.
-    """
-    described = folder / "dataset.json"
-    if described.is_file() and (folder / "imagesTr").is_dir():
-        raw = json.loads(described.read_text(encoding="utf-8"))
-        ending = raw.get("file_ending", ".nii.gz")
-        data = raw_data(ending)
-        if len(raw.get("channel_names", raw.get("modality", {"0": ""}))) != 1:
-            message = f"{folder.name} has several channels per case, and a series has one"
-            raise BadRecipe(message, advice="Leave one channel in imagesTr and in dataset.json")
-        if not all(isinstance(n, int) for n in raw["labels"].values()):
-            message = f"{folder.name} has regions as labels, and the node has one label per voxel"
-            raise BadRecipe(message, advice="Give each label one number in dataset.json")
-        return data, {int(n): name for name, n in raw["labels"].items() if int(n) > 0}
-    if (folder / "images").is_dir() and (folder / "labels").is_dir():
-        return Data(), {}
-    message = f"{folder.name} is no data set that is understood"
-    raise BadRecipe(
-        message, advice="Give images/ and labels/, or nnU-Net's imagesTr/ and labelsTr/"
-    )
-
-
-def raw_data(ending: str) -> Data:
-    """Return where cases lie in nnU-Net's raw layout, with files that end in `ending`."""
-    return Data(
-        images="imagesTr", labels="labelsTr", image_ending=f"_0000{ending}", label_ending=ending
-    )
-
-
-def case_names(folder: Path, data: Data) -> list[str]:
-    """Return the name of every case that has an image, sorted."""
-    ending = data.image_ending
-    return sorted(p.name.removesuffix(ending) for p in (folder / data.images).glob(f"*{ending}"))
-
-
 def fingerprint(pairs: Sequence[Pair]) -> Fingerprint:
-    """Read what a plan depends on.
+    """Collect the properties of the training cases that a plan depends on.
 
     Raises:
         BadCase: there is no case.
@@ -162,21 +128,46 @@ def family(base: int, strides_zyx: Sequence[Triple]) -> dict[SizeName, Net]:
     return sizes
 
 
+def planned_training(n_classes: int) -> Training:
+    """Return the training of the released families (kd/recipes)."""
+    return Training(
+        batch=2,
+        optimiser="muon",
+        rate=0.008,
+        ema=0.99,
+        steps=4000,
+        balance=0.5,
+        is_thin=n_classes >= MANY_CLASSES,
+    )
+
+
+def planned_gates(sizes: Iterable[SizeName]) -> Gates:
+    """Return the gates to begin with: least Dice of the teacher, least retention of students."""
+    students = [size for size in sizes if size != TEACHER]
+    return Gates(
+        dice={TEACHER: LEAST_TEACHER_DICE},
+        retention=dict.fromkeys(students, LEAST_RETENTION),
+    )
+
+
 def uncoded(number: int, label: str) -> Segment:
-    """Return a segment with a colour of its own and codes that a person must fill in."""
+    """Return a segment with a colour and with codes that a person must fill in."""
     unknown = Code(value=UNKNOWN_CODE, scheme="SCT", meaning=UNKNOWN_CODE)
     colour = COLOURS[(number - 1) % len(COLOURS)]
     return Segment(number=number, label=label, category=unknown, type=unknown, colour_rgb=colour)
 
 
 def plan(
-    task: str, modality: Literal["MR", "CT"], data: Data, found: Fingerprint, names: dict[int, str]
+    task: str, modality: Literal["MR", "CT"], data: Data, found: Fingerprint, labels: Labels
 ) -> Recipe:
     """Propose a recipe; codes, source and licence are left to a person.
 
     Raises:
-        BadRecipe: the labels are not 1, 2, 3 … without a gap.
+        BadRecipe: the labels are not 1, 2, 3 … without a gap, or voxels are labelled `ignore`.
     """
+    if labels.ignore in found.labels:
+        message = f"label {labels.ignore} is nnU-Net's 'ignore', and kd trains on every voxel"
+        raise BadRecipe(message, advice="Remove the cases with it, or label these voxels")
     if found.labels != tuple(range(1, len(found.labels) + 1)):
         message = f"labels must be 1, 2, 3 … without a gap, not {found.labels}"
         raise BadRecipe(message, advice="Number them anew")
@@ -184,6 +175,7 @@ def plan(
     shapes = found.shapes_zyx * found.spacings_mm_zyx / np.array(spacing)
     patch, strides = patch_and_strides(np.median(shapes, axis=0), spacing)
     extents = found.shapes_zyx * found.spacings_mm_zyx
+    sizes = family(32, strides)
     return Recipe(
         task=task,
         title=task,
@@ -197,33 +189,50 @@ def plan(
         ),
         grid=ModelGrid(spacing_mm_zyx=spacing, patch_zyx=patch),
         intensity=_intensity(modality, found.foreground),
-        segments=tuple(uncoded(n, names.get(n, f"Structure {n}")) for n in found.labels),
+        segments=tuple(uncoded(n, labels.names.get(n, f"Structure {n}")) for n in found.labels),
         strides_zyx=strides,
-        sizes=family(32, strides),
+        sizes=sizes,
+        training=planned_training(len(found.labels) + 1),
         folds=5,
+        gates=planned_gates(sizes),
     )
 
 
-def plan_folder(folder: Path, task: str, modality: Literal["MR", "CT"], out: Path) -> Recipe:
+def plan_folder(
+    folder: Path, task: str, modality: Literal["MR", "CT"], out: Path, *, is_forced: bool = False
+) -> Recipe:
     """Read a data set, write its recipe to `out` and return it.
 
-    Where the data set has no split file, one is made beside the recipe, by case and at random.
+    Where the data set has no split file, one is made beside the recipe: with the test folder of
+    nnU-Net's layout as the test cases, or else by case and at random.
 
     Raises:
-        KdError: of the case or layout that is wrong.
+        KdError: of the case or layout that is wrong, or `out` exists and is not to be replaced.
     """
-    data, names = layout(folder)
+    refuse_existing(out, is_forced=is_forced)
+    data, labels = layout(folder)
     if not (folder / data.splits).is_file():
         data = msgspec.structs.replace(data, splits=write_splits(_deal(folder, data), out))
     loose = _loose(data)
     train = names_of(loose, folder, data.train)
-    recipe = plan(task, modality, data, fingerprint(_pairs(loose, folder, train)), names)
+    recipe = plan(task, modality, data, fingerprint(_pairs(loose, folder, train)), labels)
     write_recipe(recipe, out)
     return recipe
 
 
+def refuse_existing(recipe: Path, *, is_forced: bool) -> None:
+    """Refuse to replace a recipe that a person may have edited.
+
+    Raises:
+        BadRecipe: it exists.
+    """
+    if recipe.exists() and not is_forced:
+        message = f"{recipe} exists"
+        raise BadRecipe(message, advice="Give another --out, or --force to replace it")
+
+
 def write_splits(splits: dict[str, list[str]], recipe: Path) -> str:
-    """Write a split file beside the recipe; return its path, as the recipe says it."""
+    """Write a split file beside the recipe; return its path for the recipe's `data.splits`."""
     path = recipe.with_suffix(".splits.json").resolve()
     path.write_text(json.dumps(splits, indent=1), encoding="utf-8")
     return str(path)
@@ -242,7 +251,7 @@ def _pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
 
 
 def _loose(data: Data) -> Recipe:
-    """Return a recipe that accepts every label, for reading before anything is known."""
+    """Return a recipe that accepts every label, for reading the cases that a plan is made from."""
     segments = tuple(uncoded(n, f"Structure {n}") for n in range(1, 256))
     limits = Range(low=0, high=1e9)
     return Recipe(
@@ -260,7 +269,10 @@ def _loose(data: Data) -> Recipe:
 
 
 def _deal(folder: Path, data: Data) -> dict[str, list[str]]:
-    names = case_names(folder, data)
+    names = case_names(folder, data.images, data.image_ending)
+    if data.test_images is not None:
+        test = case_names(folder, data.test_images, data.image_ending)
+        return {data.train: names, data.test: test}
     random.Random(0).shuffle(names)  # noqa: S311 - a shuffle, not a secret
     held = max(1, round(TEST_SHARE * len(names)))
     return {data.train: sorted(names[held:]), data.test: sorted(names[:held])}

@@ -27,6 +27,9 @@ class Data(Strict, frozen=True, kw_only=True):
     labels: str = "labels"
     image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
     label_ending: str = ".nii.gz"
+    # folders of the test cases, where they are not among the training cases (nnU-Net: imagesTs)
+    test_images: str | None = None
+    test_labels: str | None = None
     splits: str = "splits.json"
     cases: dict[str, tuple[str, ...]] = {}  # the splits themselves, instead of a file
     train: str = "train"

@@ -77,11 +77,14 @@ class Recipe(Strict, frozen=True, kw_only=True):
         if unknown_sources := sorted(self.gates.external.keys() - set(sources)):
             message = f"gates.external: there is no source {unknown_sources[0]!r} in external"
             raise BadRecipe(message, advice=f"It has: {', '.join(sources) or 'none'}")
-        if self.generator is not None:
-            numbers = {part.number for part in self.segments}
-            if unknown := sorted(set(self.generator.anatomy.targets.values()) - numbers):
-                message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
-                raise BadRecipe(message)
+        numbers = {part.number for part in self.segments}
+        if unknown := sorted(set(self.data.partial) - numbers):
+            message = f"data.partial: there is no segment {unknown[0]}"
+            raise BadRecipe(message, advice=f"The segments are {', '.join(map(str, numbers))}")
+        targets = () if self.generator is None else self.generator.anatomy.targets.values()
+        if unknown := sorted(set(targets) - numbers):
+            message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
+            raise BadRecipe(message)
 
     @property
     def n_classes(self) -> int:

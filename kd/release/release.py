@@ -21,7 +21,7 @@ from kd.evaluation.scores import Score, rows
 from kd.evaluation.summary import accuracy, metrics_of, report_of
 from kd.evaluation.unlabelled import UnlabelledSet, survey
 from kd.evaluation.validate import Validation, score_all, validate
-from kd.recipe.read import TEACHER, UNKNOWN_CODE
+from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
 from kd.records import ExportCheck, ExternalReport, Report, encode_report
 from kd.release import plots
 from kd.release.pages import REPORT, write_pages
@@ -204,7 +204,7 @@ def _with_reference(
     image = f"reference/{order.reference_image.name}"
     shutil.copyfile(order.reference_image, draft / image)
     shutil.copyfile(order.reference_notice, draft / "reference" / order.reference_notice.name)
-    labels: dict[SizeName, str] = {size: f"reference/labels_{size}.nii.gz" for size in exported}
+    files: dict[SizeName, str] = {size: f"reference/labels_{size}.nii.gz" for size in exported}
     recipe = order.recipe
     widest = max(net.base for net in recipe.sizes.values())
     manifest = Manifest(
@@ -229,20 +229,30 @@ def _with_reference(
             for size, one in exported.items()
         },
         metrics={},
-        reference=Reference(image=image, labels=labels),
+        reference=Reference(image=image, labels=files),
         provenance=_provenance(order),
         files={},
     )
     loose = Package(manifest, draft, "")
     volume = read_volume(draft / image)
-    for size, name in labels.items():
+    for size, name in files.items():
         student = open_student(loose, size)
-        write(segment(volume, loose, student).labels, draft / name)
+        labels = segment(volume, loose, student).labels
+        if not labels.array.any():
+            message = f"size {size} detects no structure in the reference image {image}"
+            raise GateFailed(message, advice="Train it longer, or give another --reference-image")
+        write(labels, draft / name)
     return write_manifest(manifest, draft)
 
 
+def published(recipe: Recipe) -> Recipe:
+    """Return a recipe without paths of this machine: a split file is named, not located."""
+    splits = Path(recipe.data.splits).name
+    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, splits=splits))
+
+
 def _provenance(order: ReleaseOrder) -> Provenance:
-    recipe = order.recipe
+    recipe = published(order.recipe)
     return Provenance(
         data_sets=(recipe.data.source,),
         licence=recipe.data.licence,

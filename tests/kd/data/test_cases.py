@@ -7,7 +7,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from kd.data.cases import folds, names_of, prepare, read_cases, read_pair, read_splits
+from kd.data.cases import (
+    folds,
+    names_of,
+    pairs_in,
+    prepare,
+    read_cases,
+    read_pair,
+    read_splits,
+)
 from kd.errors import BadCase, BadSplit
 from node.imaging import Grid, Labels, Volume
 from node.imaging.nifti import write
@@ -183,3 +191,10 @@ def test_a_recipe_may_ask_for_other_directions(folder: Path) -> None:
     np.testing.assert_array_equal(flipped.labels.array, straight.labels.array[:, ::-1, ::-1])
     corner = straight.labels.grid.affine @ [0, 23, 19, 1]
     np.testing.assert_allclose(flipped.labels.grid.affine[:3, 3], corner[:3])
+
+
+def test_nnunets_channel_numbers_are_no_part_of_a_label_files_name(folder: Path) -> None:
+    for path in (folder / "images").iterdir():
+        path.rename(path.with_name(path.name.replace(".nii.gz", "_0000.nii.gz")))
+    pairs = pairs_in(folder / "images", folder / "labels", 3)
+    assert [case.name for case in pairs] == ["ball_0", "ball_1", "ball_2"]

@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from kd.data.cases import names_of
-from kd.errors import BadSplit, BadTeacher
+from kd.errors import BadRecipe, BadSplit, BadTeacher
 from kd.networks.nnunet_weights import _decoder_names, _encoder_names
 from kd.networks.oriented import Oriented
 from kd.networks.unet import UNet
-from kd.planning.nnunet import import_folder, intensity_of, read_results, topology_of
+from kd.planning.nnunet import import_folder
+from kd.planning.nnunet_plans import intensity_of, read_results, topology_of
 from kd.recipe.choices import Topology
 from kd.recipe.read import TEACHER, Recipe
 from kd.training.runs import imported_folds, open_run, open_runs, released_runs
+from kd.training.tasks import cases_used_by
 from node.imaging import Grid, Volume
 from node.imaging.intensity import Clip, Standardise, ZScore
 from node.imaging.nifti import write
@@ -260,3 +262,60 @@ def test_a_folder_without_a_finished_fold_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadTeacher, match=r"no nnU-Net v2 results folder"):
         read_results(tmp_path)
+
+
+def test_a_fold_of_all_cases_holds_none_out(tmp_path: Path) -> None:
+    """nnU-Net's -f all validates on its training cases: these are no held-out cases."""
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    (folder / "fold_0").rename(folder / "fold_all")
+    _trained(topology_of(read_results(folder)), folder / "fold_all" / "checkpoint_final.pth")
+    recipe = _imported(folder, data, tmp_path)
+    assert imported_folds(tmp_path / "runs") == ((),)
+    _, history = open_run(recipe, TEACHER, tmp_path / "runs" / "teacher_0", CPU)
+    assert cases_used_by(history) == {"case_1", "case_7"}
+
+
+def test_the_label_ignore_is_no_class(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    described = {"labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}
+    (folder / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    assert [part.label for part in _imported(folder, data, tmp_path).segments] == ["a", "b"]
+
+
+def test_imagests_become_the_test_cases_of_an_imported_teacher(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    for place in ("imagesTs", "labelsTs"):
+        (data / place).mkdir()
+    image = data / "imagesTr" / "case_1_0000.nii.gz"
+    (data / "imagesTs" / "case_9_0000.nii.gz").write_bytes(image.read_bytes())
+    (data / "labelsTs" / "case_9.nii.gz").write_bytes(image.read_bytes())
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    recipe = _imported(folder, data, tmp_path)
+    assert names_of(recipe, data, recipe.data.test) == ("case_9",)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"labels": {"both": [1, 2]}}'])
+def test_a_broken_dataset_json_is_refused(tmp_path: Path, content: str) -> None:
+    folder = _folder(tmp_path, _plans())
+    (folder / "dataset.json").write_text(content, encoding="utf-8")
+    with pytest.raises(BadTeacher):
+        read_results(folder)
+
+
+def test_an_imported_recipe_is_replaced_only_on_request(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    (tmp_path / "taken.yaml").write_text("edited", encoding="utf-8")
+    with pytest.raises(BadRecipe, match="--force"):
+        _imported(folder, data, tmp_path)
+
+
+def test_an_imported_recipe_proposes_what_the_releases_were_made_with(tmp_path: Path) -> None:
+    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
+    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    recipe = _imported(folder, data, tmp_path)
+    terms = recipe.distillation
+    assert (terms.temperature, terms.kl, terms.fade) == (1.0, 1.0, 0.4)
+    assert not terms.has_class_weights
+    assert recipe.training.optimiser == "muon"
+    assert recipe.gates.retention

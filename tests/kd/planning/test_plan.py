@@ -1,15 +1,23 @@
 """Plans of data sets: patch, strides, splits, and layouts that are recognised or refused."""
 
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from kd.errors import BadRecipe
-from kd.planning.plan import layout, patch_and_strides, plan_folder
+from kd.commands import main
+from kd.data.cases import names_of, read_pairs
+from kd.errors import BadCase, BadRecipe
+from kd.planning.dataset import layout
+from kd.planning.plan import patch_and_strides, plan_folder
+from kd.recipe.read import Recipe, read_recipe
+from kd.release.release import published
 from node.imaging.intensity import Clip, Standardise
 from tests.support.kd_phantoms import data_set
+from tests.support.kd_phantoms import recipe as phantoms
 
 
 def test_an_isotropic_patch_is_halved_alike() -> None:
@@ -43,5 +51,126 @@ def test_nnunets_raw_layout_is_planned_with_a_split_beside_the_recipe(tmp_path: 
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadRecipe, match="no data set"):
+    with pytest.raises(BadRecipe, match="no layout that kd knows"):
         layout(tmp_path)
+
+
+MSD = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "bright", "2": "dark"}}
+NNUNET = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "bright": 1, "dark": 2}}
+
+
+def raw_folder(root: Path, described: object, *, channel: str = "_0000") -> Path:
+    """Write four training cases in nnU-Net's or the Decathlon's layout."""
+    folder = data_set(root / "Dataset001_Balls", 3, 1)
+    (folder / "splits.json").unlink()
+    (folder / "images").rename(folder / "imagesTr")
+    (folder / "labels").rename(folder / "labelsTr")
+    for path in (folder / "imagesTr").iterdir():
+        path.rename(path.with_name(path.name.replace(".nii.gz", f"{channel}.nii.gz")))
+    content = described if isinstance(described, str) else json.dumps(described)
+    (folder / "dataset.json").write_text(content, encoding="utf-8")
+    return folder
+
+
+def move_to_test(folder: Path, name: str) -> None:
+    """Make a training case a case of imagesTs and labelsTs."""
+    for kind in ("images", "labels"):
+        (folder / f"{kind}Ts").mkdir()
+        for path in (folder / f"{kind}Tr").glob(f"{name}*"):
+            path.rename(folder / f"{kind}Ts" / path.name)
+
+
+def test_the_decathlons_dataset_json_is_read(tmp_path: Path) -> None:
+    folder = raw_folder(tmp_path, MSD, channel="")
+    recipe = plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+    assert [part.label for part in recipe.segments] == ["bright", "dark"]
+    assert recipe.data.image_ending == ".nii.gz"
+
+
+def test_nnunets_test_folders_are_the_test_split(tmp_path: Path) -> None:
+    folder = raw_folder(tmp_path, NNUNET)
+    move_to_test(folder, "ball_3")
+    recipe = plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+    assert names_of(recipe, folder, recipe.data.train) == ("ball_0", "ball_1", "ball_2")
+    test = names_of(recipe, folder, recipe.data.test)
+    assert test == ("ball_3",)
+    (pair,) = read_pairs(recipe, folder, test)
+    assert pair.labels.array.any()
+    image = "ball_3_0000.nii.gz"
+    shutil.copyfile(folder / "imagesTs" / image, folder / "imagesTr" / image)
+    with pytest.raises(BadCase, match="ball_3 is in imagesTr and in imagesTs"):
+        read_pairs(recipe, folder, test)
+
+
+def test_images_without_test_labels_are_no_test_split(tmp_path: Path) -> None:
+    folder = raw_folder(tmp_path, NNUNET)
+    move_to_test(folder, "ball_3")
+    shutil.rmtree(folder / "labelsTs")
+    assert layout(folder)[0].test_images is None
+
+
+def test_the_label_ignore_is_no_structure(tmp_path: Path) -> None:
+    labels = {"background": 0, "bright": 1, "dark": 2, "ignore": 3}
+    folder = raw_folder(tmp_path, NNUNET | {"labels": labels})
+    recipe = plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+    assert [part.label for part in recipe.segments] == ["bright", "dark"]
+
+
+def test_voxels_labelled_ignore_are_refused(tmp_path: Path) -> None:
+    labels = {"background": 0, "bright": 1, "ignore": 2}
+    folder = raw_folder(tmp_path, NNUNET | {"labels": labels})
+    with pytest.raises(BadRecipe, match="label 2 is nnU-Net's 'ignore'"):
+        plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        "",
+        "{",
+        "[]",
+        {},
+        {"labels": {}},
+        {"labels": []},
+        {"labels": {"background": 0}},
+        {"labels": {"background": 0, "both": [1, 2]}},
+        {"labels": {"0": "background", "1": 1}},
+    ],
+)
+def test_a_dataset_json_that_cannot_be_used_is_one_sentence(
+    tmp_path: Path, described: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = raw_folder(tmp_path, described)
+    words = ["plan", str(folder), "--task", "balls", "--modality", "MR"]
+    assert main([*words, "--out", str(tmp_path / "balls.yaml")]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("kd: ")
+    assert "Dataset001_Balls" in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_a_recipe_is_replaced_only_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = data_set(tmp_path / "balls", 3, 1), tmp_path / "balls.yaml"
+    words = ["plan", str(folder), "--task", "balls", "--modality", "MR", "--out", str(out)]
+    out.write_text("edited", encoding="utf-8")
+    assert main(words) == 1
+    assert "--force" in capsys.readouterr().err
+    assert out.read_text(encoding="utf-8") == "edited"
+    assert main([*words, "--force"]) == 0
+    assert read_recipe(out).task == "balls"
+
+
+def test_a_partial_segment_must_exist() -> None:
+    chosen = msgspec.to_builtins(phantoms())
+    chosen["data"]["partial"] = [9]
+    with pytest.raises(BadRecipe, match=r"data\.partial: there is no segment 9"):
+        msgspec.convert(chosen, Recipe)
+
+
+def test_a_published_recipe_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    folder = raw_folder(tmp_path, NNUNET)
+    recipe = plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+    assert str(tmp_path) in recipe.data.splits
+    assert str(tmp_path) not in msgspec.json.encode(published(recipe)).decode()

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from kd.commands import main
 from kd.recipe.read import read_recipe
+from node.imaging import Labels, Volume
 from node.package import load
 from tests.support.kd_released import BUDGET, make_world, package_of, release_words
 
@@ -132,6 +135,16 @@ def test_a_gate_on_another_source_stops_the_release(
 ) -> None:
     other = _other(world, "away.yaml", gates={"external": {"Another scanner": {"small": 9.0}}})
     assert "small: retention on Another scanner is" in _refused(world, other, capsys)
+
+
+def test_a_size_that_detects_nothing_in_the_reference_image_is_not_released(
+    world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(image: Volume, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(labels=Labels(np.zeros(image.grid.shape, np.uint8), image.grid))
+
+    monkeypatch.setattr("kd.release.release.segment", nothing)
+    assert "size teacher detects no structure" in _refused(world, "recipe.yaml", capsys)
 
 
 def test_a_segment_without_a_code_is_not_released(
