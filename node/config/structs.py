@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, field
 
 from node.config.units import Between, Bytes, Pattern, Seconds
+from node.dicom.encoding import EncodingKind
 
 _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
@@ -85,7 +86,7 @@ class Target(_Strict, frozen=True, kw_only=True):
     ae: AeTitle
     host: str
     port: Port = 104
-    seg: Literal["binary", "labelmap"] = "binary"
+    seg: EncodingKind = "binary"
     empty_frames: bool = False  # some viewers misplace sparse SEGs, others run out of memory
     report: bool = False  # also send the volumes as a TID 1500 report
     confirm: Literal["find", "none"] = "find"

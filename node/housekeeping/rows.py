@@ -7,6 +7,7 @@ import msgspec
 from node import queue
 from node.arrival import Decision
 from node.config import Config
+from node.dicom.encoding import Encoding
 from node.housekeeping.snapshot import SeriesSnapshot
 from node.inbox import read_series
 from node.states import ArrivalOutcome
@@ -77,5 +78,5 @@ def _job(
 
 def _destination(config: Config, name: str) -> queue.Destination:
     target = config.targets[name]
-    encoding = queue.EncodingChoice(kind=target.seg, omit_empty_frames=not target.empty_frames)
+    encoding = Encoding(kind=target.seg, omit_empty_frames=not target.empty_frames)
     return queue.Destination(name=name, encoding=encoding, report=target.report)

@@ -1,10 +1,11 @@
 """Input and result of a job, as JSON: no path outside the data folder, no patient data."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, field
 
+from node.dicom.encoding import Encoding
 from node.errors import Defect
 
 # A name, or a relative path without `..`, and no line break at the end
@@ -17,18 +18,11 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A payload with unknown fields is a defect: another version wrote it."""
 
 
-class EncodingChoice(_Strict, frozen=True, kw_only=True):
-    """The SEG encoding that a target requires."""
-
-    kind: Literal["binary", "labelmap"] = "binary"
-    omit_empty_frames: bool = True
-
-
 class Destination(_Strict, frozen=True, kw_only=True):
     """One target of a rule, by the name of its section in the configuration."""
 
     name: str
-    encoding: EncodingChoice = field(default_factory=EncodingChoice)
+    encoding: Encoding = field(default_factory=Encoding)
     report: bool = False  # the volumes too, as a structured report
 
 

@@ -5,8 +5,9 @@ same bytes; `verify` reads with a separate decoder and compares in patient space
 `node.report` writes the volumes; `node.sender` delivers.
 """
 
+from node.dicom.encoding import Encoding
 from node.seg.encode import encode
-from node.seg.identity import Encoding, SegIdentity
+from node.seg.identity import SegIdentity
 from node.seg.verify import read_labels, verify
 from node.seg.write import to_bytes
 

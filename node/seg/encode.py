@@ -18,11 +18,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from node.dicom.encoding import Encoding
 from node.dicom.time_zones import declared_zone, in_zone_of
 from node.dicom.uids import derive_uid
 from node.imaging import Labels
 from node.package import Code, Package, Segment
-from node.seg.identity import Encoding, SegIdentity
+from node.seg.identity import SEG_SERIES_NUMBER, SegIdentity
 from node.seg.repair import UTF_8
 from node.seg.source import refer, slim_copies
 from node.series import Series
@@ -92,7 +93,7 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         segmentation_type="LABELMAP" if is_labelmap else "BINARY",
         segment_descriptions=_descriptions(package, size, identity, series_uid),
         series_instance_uid=series_uid,
-        series_number=encoding.series_number,
+        series_number=SEG_SERIES_NUMBER,
         sop_instance_uid=uid,
         instance_number=1,
         manufacturer=identity.manufacturer,

@@ -18,14 +18,13 @@ from node.errors import NodeError
 from node.queue import (
     DeliverPayload,
     Destination,
-    EncodingChoice,
     Job,
     NewDelivery,
     Policy,
     SegmentPayload,
     SegmentResult,
 )
-from node.seg import Encoding, SegIdentity
+from node.seg import SegIdentity
 from node.segmenter.measuring import COMPILED, Background
 from node.segmenter.messages import Done, OutboxObject, RehearsalRequest, SegmentRequest, Stage
 from node.segmenter.rehearse import rehearsals
@@ -128,7 +127,7 @@ def policy_of(config: Config) -> Policy:
 
 def request_of(config: Config, job: Job, payload: SegmentPayload) -> SegmentRequest:
     """Return what the child needs to know of a job."""
-    wanted = dict.fromkeys(_encoding(target.encoding) for target in payload.targets)
+    wanted = dict.fromkeys(target.encoding for target in payload.targets)
     return SegmentRequest(
         job=job.id,
         folder=str(config.data.dir / "inbox" / "series" / payload.series_key),
@@ -138,7 +137,7 @@ def request_of(config: Config, job: Job, payload: SegmentPayload) -> SegmentRequ
         package_digest=payload.package_digest,
         size=payload.size,
         encodings=tuple(wanted),
-        reports=tuple({_encoding(t.encoding): None for t in payload.targets if t.report}),
+        reports=tuple({t.encoding: None for t in payload.targets if t.report}),
         identity=identity_of(config),
         created_at=payload.created_at,
         outbox=str(config.data.dir / _outbox(job)),
@@ -202,7 +201,7 @@ def _results(
         _delivery(job, target, made)
         for target in payload.targets
         for made in done.objects
-        if made.encoding == _encoding(target.encoding) and (target.report or not made.is_report)
+        if made.encoding == target.encoding and (target.report or not made.is_report)
     ]
     return result, deliveries
 
@@ -222,10 +221,6 @@ def _delivery(job: Job, target: Destination, made: OutboxObject) -> NewDelivery:
             target=target.name,
         ),
     )
-
-
-def _encoding(choice: EncodingChoice) -> Encoding:
-    return Encoding(kind=choice.kind, omit_empty_frames=choice.omit_empty_frames)
 
 
 def _outbox(job: Job) -> str:

@@ -10,15 +10,16 @@ from sqlalchemy import Engine
 
 from node import queue, schema
 from node.config import Config, DataConfig, Limits, ModelConfig, Target
+from node.dicom.encoding import Encoding
 from node.package import Package
-from node.queue import Destination, EncodingChoice, NewSegmentJob, SegmentPayload
+from node.queue import Destination, NewSegmentJob, SegmentPayload
 from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Made, Phantom, make
 from tests.support.rows import T0, an_arrival
 
 ONE_MM = Phantom(spacing_mm=(1.0, 1.0, 1.0))  # the package's own grid: labels come out exactly
 PACS = Destination(name="pacs")
-VIEWER = Destination(name="viewer", encoding=EncodingChoice(kind="labelmap"))
+VIEWER = Destination(name="viewer", encoding=Encoding(kind="labelmap"))
 
 
 @dataclass(frozen=True)
