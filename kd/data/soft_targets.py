@@ -165,15 +165,13 @@ def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftM
     return maps
 
 
-def makers_have_seen(folder: Path) -> tuple[str, ...] | None:
-    """Return the cases that the makers of the maps have seen; None: older maps do not tell.
+def makers_have_seen(folder: Path) -> tuple[str, ...]:
+    """Return the cases that were used in training the networks that made the maps.
 
     Raises:
-        BadTeacher: the record is damaged.
+        BadTeacher: the record is missing or damaged.
     """
     path = folder / SEEN
-    if not path.exists():
-        return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=tuple[str, ...])
     except (OSError, msgspec.MsgspecError) as exc:

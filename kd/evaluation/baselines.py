@@ -5,22 +5,20 @@ only a student with a teacher can inherit.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from msgspec.structs import replace
 
 from kd.evaluation.scores import Score
 from kd.evaluation.summary import differences
-from kd.records import BaselineComparison, Report, TrainingReport
-from kd.training.tasks import agree, lineage
+from kd.recipe.choices import Augment, Generator
+from kd.records import BaselineComparison, Choices, Report, Run, TrainingReport
 from node.package.manifest import SizeName
-
-CHOICES = ("names", "training", "generator", "augment", "partial")  # the same for both
-WITHOUT_EFFECT = ("checkpoint_every_s",)  # on the weights
 
 
 def baselines(
     report: Report,
     scores: Mapping[str, list[Score]],
-    histories: Mapping[str, Sequence[dict[str, Any]]],
+    histories: Mapping[str, Sequence[Run]],
 ) -> tuple[BaselineComparison, ...]:
     """Pair each distilled run with its baselines, and measure the difference.
 
@@ -55,16 +53,31 @@ def baselines(
     return tuple(found)
 
 
-def is_baseline(mine: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:
+def is_baseline(mine: Sequence[Run], other: Sequence[Run]) -> bool:
     """Return whether two runs, of as many networks each, differ in the teacher alone.
 
     The same must hold for every ancestor run: same seed, budget, cases and choices.
     """
-    lines = [[one for history in side for one in lineage(history)] for side in (mine, other)]
+    lines = [[one for run in side for one in run.lineage] for side in (mine, other)]
     if len(mine) != len(other) or len(lines[0]) != len(lines[1]):
         return False
-    return all(
-        agree(a["choices"].get(key), b["choices"].get(key), WITHOUT_EFFECT)
-        for a, b in zip(*lines, strict=True)
-        for key in CHOICES
+    return all(_are_alike(a, b) for a, b in zip(*lines, strict=True))
+
+
+def _are_alike(a: Run, b: Run) -> bool:
+    """Return whether two runs had the same cases and choices, apart from the teacher."""
+    if a.choices is None or b.choices is None:
+        return a.choices is b.choices and a.cases == b.cases
+    # how often a checkpoint is written does not change the weights
+    every = a.choices.training.checkpoint_every_s
+    training = replace(b.choices.training, checkpoint_every_s=every)
+    return (a.cases, a.choices.training, *_views(a.choices)) == (
+        b.cases,
+        training,
+        *_views(b.choices),
     )
+
+
+def _views(choices: Choices) -> tuple[Generator | None, Augment, tuple[int, ...]]:
+    """Return the choices that decide what the network is shown."""
+    return choices.generator, choices.augment, choices.partial

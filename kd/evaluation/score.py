@@ -19,7 +19,6 @@ from kd.evaluation.intervals import interval
 from kd.recipe.read import Recipe
 from kd.training.runs import open_run
 from kd.training.steps import held_out
-from kd.training.tasks import cases_used_by
 from kd.training.trainer import pick_device
 from node.package.manifest import Interval
 from node.pipeline import dice
@@ -45,8 +44,8 @@ def score(
     """
     names = held_out(recipe, folder, fold)
     on = pick_device(device)
-    network, story = open_run(recipe, size, run, on)
-    if seen := sorted(set(names) & cases_used_by(story)):
+    network, record = open_run(recipe, size, run, on)
+    if seen := sorted(set(names) & record.cases_used):
         who = f"run {run.name}, or a run that it learnt from,"
         message = f"{who} was trained on case {seen[0]} and {len(seen) - 1} more of fold {fold}"
         advice = f"Train it with --without-fold {fold}, and its teacher too, or name its own fold"

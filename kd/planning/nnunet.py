@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from kd.errors import BadTeacher
-from kd.networks import checkpoint
 from kd.networks.nnunet_weights import weights_of
 from kd.networks.oriented import DESCRIPTION, ImportedNetwork
 from kd.networks.unet import UNet
@@ -32,8 +31,9 @@ from kd.planning.plan import (
 )
 from kd.recipe.choices import Data, Triple
 from kd.recipe.read import UNKNOWN_CODE, Recipe
+from kd.records import Run
+from kd.training.checkpoints import Checkpoint, write_checkpoint
 from kd.training.runs import fold_run
-from kd.training.trainer import CHECKPOINT, FORMAT
 from node.errors import NodeError
 from node.imaging.nifti import read_volume
 from node.imaging.orient import Orientation, Turn, turn_of
@@ -138,9 +138,8 @@ def _write_run(imported: ImportedNetwork, seen: list[str], path: Path, run: Path
         raise BadTeacher(message) from exc
     run.mkdir(parents=True, exist_ok=True)
     (run / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(imported)) + b"\n")
-    state = {"format": FORMAT, "step": 0, "seconds": 0.0, "averaged": network.state_dict()}
-    choices = {"source": imported.source, "distillation": None, "training": None, "names": seen}
-    checkpoint.save(state | {"identity": json.dumps(choices)}, run / CHECKPOINT)
+    record = Run(cases=tuple(seen), source=imported.source)
+    write_checkpoint(Checkpoint(record, network.state_dict()), run)
 
 
 def _recipe(

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,16 +22,18 @@ from kd.recipe.choices import Triple
 from kd.recipe.read import Recipe
 from kd.records import (
     Budget,
+    Choices,
     ComparedAccuracy,
     Comparison,
     EnsembleReport,
+    Run,
     TrainingReport,
 )
 from kd.release.command import noted
+from kd.training.checkpoints import CHECKPOINT
 from kd.training.runs import fold_run, open_run, open_runs
 from kd.training.steps import Say
-from kd.training.tasks import agree, binding, cases_used_by, lineage
-from kd.training.trainer import CHECKPOINT, is_finished
+from kd.training.tasks import choices_of
 from node.imaging.volume import FloatArray
 from node.package import Package
 from node.package.manifest import Segment, SizeName
@@ -81,8 +82,8 @@ class ExportedRun:
     training: TrainingReport
 
 
-def histories_of(order: ReleaseOrder) -> dict[str, list[dict[str, Any]]]:
-    """Return the training history of the networks of every run, released or compared, by its name.
+def histories_of(order: ReleaseOrder) -> dict[str, list[Run]]:
+    """Return the records of the networks of every run, released or compared, by its name.
 
     Raises:
         KdError: a run has no checkpoint, or one that does not fit.
@@ -94,7 +95,7 @@ def histories_of(order: ReleaseOrder) -> dict[str, list[dict[str, Any]]]:
 
 
 def refuse_unfit_runs(
-    order: ReleaseOrder, histories: Mapping[str, Sequence[dict[str, Any]]], tested: Sequence[str]
+    order: ReleaseOrder, histories: Mapping[str, Sequence[Run]], tested: Sequence[str]
 ) -> None:
     """Refuse runs of another recipe, runs trained on a test case, and unfinished runs.
 
@@ -107,39 +108,30 @@ def refuse_unfit_runs(
         for run, history in zip(folders, histories[name], strict=True)
     ]
     for name, size, run, history in runs:
-        choices = history["choices"]
-        if seen := sorted(set(tested) & cases_used_by(history)):
+        if seen := sorted(set(tested) & history.cases_used):
             who = f"run {run.name}, or a run that it learnt from,"
             message = f"{who} was trained on test case {seen[0]} and {len(seen) - 1} more"
             raise BadCheckpoint(message, advice="Train them again, with today's split file")
-        if choices["training"] is None:  # imported: the recipe was written from it
+        if history.choices is None:  # imported: the recipe was written from it
             continue
-        if not is_finished(history):
-            step = history["step"]
-            message = f"run {run.name} stopped at step {step}, before its budget was spent"
+        if not history.is_finished:
+            message = f"run {run.name} stopped at step {history.step}, before its budget was spent"
             raise BadCheckpoint(message, advice="Run the command that began it again: it resumes")
-        expected = binding(order.recipe, size)
-        if key := _differing_key(choices, expected, is_released=name in order.runs):
+        expected = choices_of(order.recipe, size)
+        if key := _differing_key(history.choices, expected, is_released=name in order.runs):
             message = f"run {run.name} was trained with another {key} than the recipe has"
             raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
 
 
-def _differing_key(
-    choices: Mapping[str, Any], expected: Mapping[str, Any], *, is_released: bool
-) -> str | None:
+def _differing_key(choices: Choices, expected: Choices, *, is_released: bool) -> str | None:
     """Return the first choice in which a run differs from the recipe, if there is one."""
-    for key in ("topology", "n_classes", "grid", "intensity", "augment"):
-        if choices[key] != expected[key]:
+    for key in ("topology", "n_classes", "grid", "intensity", "augment", "generator", "partial"):
+        if getattr(choices, key) != getattr(expected, key):
             return key
-    if not agree(choices.get("generator"), expected.get("generator")):
-        return "generator"
-    # older code had no such key
-    if "partial" in choices and choices["partial"] != expected.get("partial"):
-        return "partial"
     # a run that is only compared may have been trained in any way
-    if is_released and not agree(choices["training"], expected["training"], OF_THE_COMMAND):
-        return "training"
-    return None
+    chosen = {key: getattr(choices.training, key) for key in OF_THE_COMMAND}
+    training = msgspec.structs.replace(expected.training, **chosen)
+    return "training" if is_released and choices.training != training else None
 
 
 def export_runs(
@@ -167,7 +159,7 @@ def ensemble(order: ReleaseOrder) -> EnsembleReport:
         run = fold_run(order.runs_folder, number)
         if (run / CHECKPOINT).exists():
             history = open_run(order.recipe, order.recipe.fold_size, run, torch.device("cpu"))[1]
-            if history["choices"]["training"] is not None:
+            if history.choices is not None:
                 folds.append(training_report(history, ""))
     return EnsembleReport(size=order.recipe.fold_size, folds=tuple(folds))
 
@@ -221,35 +213,38 @@ def _comparison(
     )
 
 
-def training_report(history: dict[str, Any], command: str) -> TrainingReport:
+def training_report(history: Run, command: str) -> TrainingReport:
     """Summarise the training of a run and of all runs that it was continued from."""
-    whole = lineage(history)
-    runs = tuple(_budget(one["choices"]) for one in reversed(whole))
+    lineage = history.lineage
+    budgets = tuple(_budget(one) for one in reversed(lineage))
     # the terms of the last run that had a teacher
-    distilled = (one for one in whole if one["choices"]["distillation"] is not None)
-    taught = next(distilled, history)["choices"]
+    distilled = next((one for one in lineage if one.distillation is not None), history)
+    terms = distilled.distillation
+    first = lineage[-1]  # only a run that continues no other can inherit
     return TrainingReport(
-        steps=sum(int(one["step"]) for one in whole),
-        seconds=round(sum(float(one["seconds"]) for one in whole), 1),
-        distilled=any(one.distilled for one in runs),
-        terms=taught["distillation"],
-        teacher=taught.get("teacher"),
-        start=(history["choices"].get("start") or {}).get("weights"),
-        # only a run that starts from no other can inherit
-        inherits=(whole[-1]["choices"].get("inherits") or {}).get("weights"),
-        seed=runs[-1].seed,
-        runs=runs,
+        steps=sum(one.step for one in lineage),
+        seconds=round(sum(one.seconds for one in lineage), 1),
+        distilled=any(one.distilled for one in budgets),
+        terms=None if terms is None else msgspec.to_builtins(terms),
+        teacher=None if distilled.teacher is None else distilled.teacher.digest,
+        start=None if history.start is None else history.start.weights,
+        inherits=None if first.inherits is None else first.inherits.weights,
+        seed=budgets[-1].seed,
+        runs=budgets,
         command=command,
     )
 
 
-def _budget(choices: Mapping[str, Any]) -> Budget:
-    training = choices["training"] or {}
+def _budget(run: Run) -> Budget:
+    """Return the seed and the budget of one run; an imported run has neither."""
+    if run.choices is None:
+        return Budget(seed=None, steps=None, minutes=None, distilled=False)
+    training = run.choices.training
     return Budget(
-        seed=training.get("seed"),
-        steps=training.get("steps"),
-        minutes=training.get("minutes"),
-        distilled=choices["distillation"] is not None,
+        seed=training.seed,
+        steps=training.steps,
+        minutes=training.minutes,
+        distilled=run.distillation is not None,
     )
 
 

@@ -82,7 +82,7 @@ def _step(going: Sequence[TrainingRun], source: Source) -> None:
         if run.trainer.step > step:
             continue
         begun = time.monotonic()
-        run.losses.append(run.trainer.learn(batch, run.objective))
+        run.losses.append(run.trainer.train_step(batch, run.objective))
         # each counts the wait for the batch: about what it would have spent by itself
         run.trainer.seconds += waited + time.monotonic() - begun
         run.tell()

@@ -35,7 +35,7 @@ class Optimiser:
             for group in part.param_groups:
                 group["lr"] = rate
 
-    def forget(self) -> None:
+    def zero_grad(self) -> None:
         """Drop all gradients."""
         for weight, matrix in self._matrices:
             weight.grad = matrix.grad = None
@@ -101,11 +101,8 @@ def _matrix(weight: nn.Parameter) -> nn.Parameter:
 def _as_matrix(values: Tensor, weight: Tensor) -> Tensor:
     """Return [rows, others] of [rows, columns, Z, Y, X], in the order of the weight's memory.
 
-    The order of columns is no matter to Muon. What is a matrix already stays one: older code kept
-    momentum as it lay in memory.
+    Muon does not depend on the order of the columns.
     """
-    if values.ndim == 2:
-        return values
     if weight.is_contiguous():
         return values.reshape(values.shape[0], -1)
     return values.permute(0, 2, 3, 4, 1).reshape(values.shape[0], -1)

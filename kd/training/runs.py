@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +10,7 @@ from kd.errors import BadTeacher
 from kd.networks.oriented import Oriented, read_imported_network
 from kd.networks.unet import Ensemble, UNet
 from kd.recipe.read import TEACHER, Recipe
+from kd.records import Run
 from kd.training.trainer import averaged_network, seeded
 
 
@@ -25,10 +25,8 @@ def new_network(recipe: Recipe, size: str) -> UNet:
         return UNet(recipe.topology(size), recipe.n_classes)
 
 
-def open_run(
-    recipe: Recipe, size: str, run: Path, device: torch.device
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the finished network of a run, ours or imported, and the run's story.
+def open_run(recipe: Recipe, size: str, run: Path, device: torch.device) -> tuple[nn.Module, Run]:
+    """Return the averaged network of a run, ours or imported, and the run's record.
 
     Raises:
         KdError: there is no checkpoint, or it does not fit.
@@ -39,21 +37,21 @@ def open_run(
     if imported.n_classes != recipe.n_classes:
         message = f"run {run.name} has {imported.n_classes} classes, the recipe {recipe.n_classes}"
         raise BadTeacher(message)
-    network, story = averaged_network(UNet(imported.topology, imported.n_classes), run, device)
-    return Oriented(network, imported.axes).to(device).eval(), story
+    network, record = averaged_network(UNet(imported.topology, imported.n_classes), run, device)
+    return Oriented(network, imported.axes).to(device).eval(), record
 
 
 def open_runs(
     recipe: Recipe, size: str, runs: Sequence[Path], device: torch.device
-) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Return the network of one run, or the ensemble of several, and the story of each.
+) -> tuple[nn.Module, list[Run]]:
+    """Return the network of one run, or the ensemble of several, and the record of each.
 
     Raises:
         KdError: there is no checkpoint, or it does not fit.
     """
     opened = [open_run(recipe, size, run, device) for run in runs]
-    networks, stories = [network for network, _ in opened], [story for _, story in opened]
-    return (networks[0] if len(networks) == 1 else Ensemble(networks).eval()), stories
+    networks, records = [network for network, _ in opened], [record for _, record in opened]
+    return (networks[0] if len(networks) == 1 else Ensemble(networks).eval()), records
 
 
 def released_runs(recipe: Recipe, runs: Path, size: str) -> tuple[Path, ...]:

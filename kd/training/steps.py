@@ -1,7 +1,7 @@
 """What the commands do, as functions: recipe and folders in, results out, no printing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -13,7 +13,7 @@ from kd.recipe.read import Recipe
 from kd.training.loop import TrainingRun, learn
 from kd.training.losses import distilled, supervised
 from kd.training.runs import fold_run, imported_folds, new_network, open_run
-from kd.training.tasks import SOFT, TrainingTask, beginning, cases_used_by_any, identity, source
+from kd.training.tasks import SOFT, TrainingTask, batches_of, cases_used_by_any, initialise, new_run
 from kd.training.trainer import Outcome, Progress, Slice, Trainer, pick_device
 
 Report = Callable[[Progress], None]
@@ -72,18 +72,16 @@ def train_all(
     """
     device = pick_device(here.device)
     hears = [task for task in tasks.values() if task.is_distilled]
-    batches, teacher = source(recipe, folder, (hears or list(tasks.values()))[0], device)
+    batches, teacher = batches_of(recipe, folder, (hears or list(tasks.values()))[0], device)
     training_runs = []
     for run, task in tasks.items():
         network, choice = new_network(recipe, task.size), recipe.training_of(task.size)
         objective = supervised(choice.balance)
         if task.is_distilled:
             objective = distilled(recipe.distillation, choice.balance)
-        said = teacher if task.is_distilled else None
-        begun = beginning(recipe, task, network)
-        bound = identity(recipe, task, said, begun)
-        older = identity(recipe, task, said and replace(said, has_seen=None), begun)
-        trainer = Trainer(network, choice, recipe.augment, bound, device, older=older)
+        start, inherits = initialise(recipe, task, network)
+        signal = teacher if task.is_distilled else None
+        trainer = Trainer(network, new_run(recipe, task, signal, start, inherits), device)
         training_runs.append(TrainingRun(trainer, objective, run, report_of(run)))
     return dict(zip(tasks, learn(training_runs, batches, limits=here), strict=True))
 
@@ -172,7 +170,7 @@ def train_teacher(
         for number in range(len(parts))
     ]
     teachers = [network for network, _ in opened]
-    has_seen = cases_used_by_any(story for _, story in opened)
+    has_seen = cases_used_by_any(run for _, run in opened)
 
     def teachers_of(name: str) -> list[nn.Module]:
         unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
@@ -205,12 +203,12 @@ def soften(
     """
     assert task.soft is not None  # what this is for
     if recipe.generator is not None:
-        message = "images of this recipe are drawn: its teacher has no soft targets to keep"
-        raise BadTeacher(message, advice="kd distill --runs asks the teacher at every step")
+        message = "images of this recipe are synthetic: its teacher has no soft targets to write"
+        raise BadTeacher(message, advice="Use kd distill --runs, which evaluates the teacher at every step")
     device = pick_device(here.device)
     opened = [open_run(recipe, task.size, run, device) for run in runs]
     teachers = [network for network, _ in opened]
-    makers = Makers(lambda _: teachers, cases_used_by_any(story for _, story in opened))
+    makers = Makers(lambda _: teachers, cases_used_by_any(run for _, run in opened))
     cases = read_cases(recipe, folder, task.names)
     return write_maps(cases, makers, recipe, device, task.soft, say=say)
 

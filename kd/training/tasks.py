@@ -1,12 +1,10 @@
-"""What one network is taught: on which cases, from whom, and what its checkpoint is bound to."""
+"""Training tasks: the cases and the teacher of one network, its first weights and its record."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import torch
 
 from kd.data.batches import Batches, DistillationBatches, Source, SyntheticBatches
@@ -16,36 +14,31 @@ from kd.errors import BadCheckpoint, BadTeacher
 from kd.networks.inherit import inherit
 from kd.networks.unet import UNet
 from kd.recipe.read import Recipe
+from kd.records import Ancestor, Choices, Run, TeacherSignal
 from kd.training.runs import fold_run, open_run
-from kd.training.trainer import averaged_network, is_finished
+from kd.training.trainer import averaged_network
 
-SOFT = "soft"  # folder of the teacher's maps, beside the runs of its folds
+SOFT = "soft"  # folder of the soft targets, beside the runs of the teacher's folds
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What one network is taught: which size, on which cases, from whom."""
+    """What one network is trained on: which size, which cases, which teacher."""
 
     size: str
     names: tuple[str, ...]
-    soft: Path | None = None  # folder of the teacher's maps; None: reference labels alone
-    # runs that are asked at every step instead, where images are drawn and no map can be kept
+    soft: Path | None = None  # folder of the teacher's soft targets; None: labels alone
+    # runs whose networks are evaluated at every step, where images are synthetic
     teachers: tuple[Path, ...] = ()
-    start: Path | None = None  # run whose weights it begins with; None: drawn ones
-    ancestor: Path | None = None  # run of a wider network, whose strongest channels it begins with
+    start: Path | None = None  # run that this one continues; None: random initial weights
+    # run of a wider network, whose strongest channels initialise this one
+    ancestor: Path | None = None
 
     @property
     def is_distilled(self) -> bool:
-        """Whether a teacher speaks in it."""
+        """Whether it has a teacher."""
         return self.soft is not None or bool(self.teachers)
-
-
-@dataclass(frozen=True)
-class TeacherSignal:
-    """The teacher that speaks in a task."""
-
-    digest: str  # of its maps or weights
-    has_seen: tuple[str, ...] | None  # cases; None: its maps are older than the record of them
 
 
 def student_task(
@@ -57,161 +50,132 @@ def student_task(
     *,
     without_fold: int | None = None,
 ) -> TrainingTask:
-    """Return the task of a student: from the folds in `runs`, or from the maps in `soft`.
+    """Return the task of a student: from the folds in `runs`, or from the soft targets in `soft`.
 
-    Of a student that is to be judged on a fold, only the teacher's network without that fold may
-    know more than it.
+    A student that is to be scored on a fold may learn only from the teacher's network that was
+    trained without that fold.
 
     Raises:
-        BadTeacher: there can be no maps where images are drawn, or no network to inherit from, or
-            the maps are of networks that have seen the fold.
+        BadTeacher: soft targets of synthetic images, no network to inherit from, or soft targets by
+            networks that used the fold in training.
     """
     fold = without_fold
     if fold is not None and soft is None and recipe.generator is None:
-        assert runs is not None  # the command has asked for one
+        assert runs is not None  # the command requires one of both
         alone = f"--size {recipe.fold_size} --run {fold_run(runs, fold)} --soft FOLDER"
-        message = f"the soft targets in {runs.name} are by networks that have seen fold {fold}"
-        advice = f"Type kd soften with {alone}, then give --soft FOLDER"
+        message = f"the soft targets in {runs.name} are by networks that used fold {fold} to train"
+        advice = f"Run kd soften with {alone}, then give --soft FOLDER"
         if recipe.net(size).inherits:
             advice += " to kd family, beside --runs"
         raise BadTeacher(message, advice=advice)
     ancestor = None
     if recipe.net(size).inherits:
         if runs is None:
-            message = f"size {size} inherits from the teacher's network, which no map has"
+            message = f"size {size} inherits channels, and soft targets alone have none"
             raise BadTeacher(message, advice="Give --runs, the folder of the teacher's folds")
         ancestor = fold_run(runs, fold or 0)
     if recipe.generator is None:
-        assert soft is not None or runs is not None  # the command has asked for one
+        assert soft is not None or runs is not None  # the command requires one of both
         return TrainingTask(size, names, soft or Path(runs or "", SOFT), ancestor=ancestor)
     if runs is None:
-        message = "images of this recipe are drawn: there are no soft targets to read"
+        message = "images of this recipe are synthetic: there are no soft targets to read"
         raise BadTeacher(message, advice="Give --runs, the folder of the teacher's folds")
-    speaks = range(recipe.folds) if fold is None else (fold,)
-    teachers = tuple(fold_run(runs, n) for n in speaks)
+    folds = range(recipe.folds) if fold is None else (fold,)
+    teachers = tuple(fold_run(runs, n) for n in folds)
     return TrainingTask(size, names, teachers=teachers, ancestor=ancestor)
 
 
-def source(
+def batches_of(
     recipe: Recipe, folder: Path, task: TrainingTask, device: torch.device
 ) -> tuple[Source, TeacherSignal | None]:
-    """Return where batches come from, and the teacher that speaks in them."""
+    """Return the source of batches, and the teacher whose signal they carry."""
     patch, choice = recipe.training_patch_zyx, recipe.training
     if recipe.generator is None:
         cases = read_cases(recipe, folder, task.names)
         if task.soft is None:
             return Batches(cases, patch, choice, device), None
         soft = read_maps(cases, recipe.n_classes, task.soft)
-        heard = TeacherSignal(maps_digest(cases, task.soft), makers_have_seen(task.soft))
-        return Batches(cases, patch, choice, device, soft=soft), heard
+        digest, used = maps_digest(cases, task.soft), makers_have_seen(task.soft)
+        teacher = TeacherSignal(digest=digest, cases=used)
+        return Batches(cases, patch, choice, device, soft=soft), teacher
     maps = [read_anatomy(recipe, folder, name) for name in task.names]
-    drawn = SyntheticBatches(maps, patch, choice, recipe.generator, device)
+    synthetic = SyntheticBatches(maps, patch, choice, recipe.generator, device)
     if not task.teachers:
-        return drawn, None
+        return synthetic, None
     opened = [open_run(recipe, recipe.fold_size, run, device) for run in task.teachers]
     networks = [network for network, _ in opened]
-    digest = hashlib.sha256(b"".join(weights_digest(network) for network in networks))
-    has_seen = cases_used_by_any(story for _, story in opened)
-    return DistillationBatches(drawn, networks, device), TeacherSignal(digest.hexdigest(), has_seen)
+    weights = hashlib.sha256(b"".join(weights_digest(network) for network in networks))
+    used = cases_used_by_any(run for _, run in opened)
+    teacher = TeacherSignal(digest=weights.hexdigest(), cases=used)
+    return DistillationBatches(synthetic, networks, device), teacher
 
 
-def beginning(recipe: Recipe, task: TrainingTask, network: UNet) -> dict[str, Any]:
-    """Give `network` the weights that the task begins with, if it does not draw them.
+def initialise(
+    recipe: Recipe, task: TrainingTask, network: UNet
+) -> tuple[Ancestor | None, Ancestor | None]:
+    """Load the initial weights of the task into `network`, unless they are random.
 
     Returns:
-        What this adds to the choices of the training: the story of the run that they are from.
+        The run that the task continues, and the run that it inherits channels from.
 
     Raises:
         BadCheckpoint: the run has no checkpoint, is not finished, or is of another network.
         BadRecipe: the network cannot inherit from the run's.
     """
-    if task.start is None:
-        if task.ancestor is None:
-            return {}
-        wide, story = open_run(recipe, recipe.fold_size, task.ancestor, torch.device("cpu"))
-        inherit(network, wide)
-        return {"inherits": story | {"weights": weights_digest(wide).hex()}}
-    _, story = averaged_network(network, task.start, torch.device("cpu"))
+    if task.start is not None:
+        return _continued(recipe, task.size, task.start, network), None
+    if task.ancestor is None:
+        return None, None
+    wide, run = open_run(recipe, recipe.fold_size, task.ancestor, CPU)
+    inherit(network, wide)
+    return None, Ancestor(weights=weights_digest(wide).hex(), run=run)
+
+
+def _continued(recipe: Recipe, size: str, start: Path, network: UNet) -> Ancestor:
+    _, run = averaged_network(network, start, CPU)
     network.train()
-    if not is_finished(story):
-        message = f"run {task.start.name} stopped at step {story['step']}, before its end"
-        raise BadCheckpoint(message, advice="The command that began it finishes it")
-    if story["choices"]["topology"] != binding(recipe, task.size)["topology"]:
-        message = f"run {task.start.name} is of another network"
+    if not run.is_finished:
+        message = f"run {start.name} stopped at step {run.step}, before its budget was spent"
+        raise BadCheckpoint(message, advice="Run the command that began it again: it resumes")
+    if run.choices is None or run.choices.topology != recipe.topology(size):
+        message = f"run {start.name} is of another network"
         raise BadCheckpoint(message)
-    return {"start": story | {"weights": weights_digest(network).hex()}}
+    return Ancestor(weights=weights_digest(network).hex(), run=run)
 
 
-def identity(
-    recipe: Recipe, task: TrainingTask, teacher: TeacherSignal | None, begun: dict[str, Any]
-) -> str:
-    """Return what a checkpoint is bound to: every choice that changes this training.
-
-    Texts for the card, metadata of the package and other sizes may change without harm; `teacher`
-    is whom a student listens to, `begun` what `beginning` returned.
-    """
-    choices = binding(recipe, task.size) | {
-        "names": task.names,
-        "distillation": None if teacher is None else recipe.distillation,
-        "teacher": None if teacher is None else teacher.digest,
-    }
-    if teacher is not None and teacher.has_seen is not None:
-        choices["taught_by_cases"] = teacher.has_seen
-    return msgspec.json.encode(choices | begun).decode()
-
-
-def lineage(story: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the stories of a run and of all runs that it started from, the last one first."""
-    stories = [story]
-    while (before := stories[-1]["choices"].get("start")) is not None:
-        stories.append(before)
-    return stories
+def new_run(
+    recipe: Recipe,
+    task: TrainingTask,
+    teacher: TeacherSignal | None,
+    start: Ancestor | None = None,
+    inherits: Ancestor | None = None,
+) -> Run:
+    """Return the record of a training at step 0."""
+    return Run(
+        cases=task.names,
+        choices=choices_of(recipe, task.size),
+        distillation=None if teacher is None else recipe.distillation,
+        teacher=teacher,
+        start=start,
+        inherits=inherits,
+    )
 
 
-def cases_used_by(story: dict[str, Any]) -> set[str]:
-    """Return the cases that a run has seen, and all from which it has any knowledge.
-
-    These are the runs that it started from, inherits from, and listens to, as far as recorded.
-    """
-    found: set[str] = set()
-    for one in lineage(story):
-        for key in ("names", "taught_by_cases"):
-            found.update(one["choices"].get(key, ()))
-        if (wide := one["choices"].get("inherits")) is not None:
-            found |= cases_used_by(wide)
-    return found
-
-
-def cases_used_by_any(stories: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-    """Return the cases that any of several runs has seen, in order."""
-    return tuple(sorted(set[str]().union(*(cases_used_by(story) for story in stories))))
+def choices_of(recipe: Recipe, size: str) -> Choices:
+    """Return every choice of a recipe that changes the training of one size."""
+    return Choices(
+        size=size,
+        topology=recipe.topology(size),
+        n_classes=recipe.n_classes,
+        grid=recipe.grid,
+        intensity=recipe.intensity,
+        training=recipe.training_of(size),
+        augment=recipe.augment,
+        generator=recipe.generator,
+        partial=recipe.data.partial,
+    )
 
 
-def binding(recipe: Recipe, size: str) -> dict[str, Any]:
-    """Return what a recipe says of the training of one size, as plain values."""
-    choices = {
-        "size": size,
-        "topology": recipe.topology(size),
-        "n_classes": recipe.n_classes,
-        "grid": recipe.grid,
-        "intensity": recipe.intensity,
-        "training": recipe.training_of(size),
-        "augment": recipe.augment,
-    }
-    if recipe.generator is not None:
-        choices["generator"] = recipe.generator
-    if recipe.data.partial:  # what nobody has drawn is no background: another loss
-        choices["partial"] = recipe.data.partial
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(choices))
-    return plain
-
-
-def agree(mine: Any, other: Any, but: Collection[str] = ()) -> bool:
-    """Compare one choice of two trainings; of its own keys, those that both know, without `but`.
-
-    Older code had fewer keys, and did what today's defaults say.
-    """
-    if not (isinstance(mine, dict) and isinstance(other, dict)):
-        return bool(mine == other)
-    both = (mine.keys() & other.keys()).difference(but)
-    return all(mine[key] == other[key] for key in both)
+def cases_used_by_any(runs: Iterable[Run]) -> tuple[str, ...]:
+    """Return the cases that influenced the weights of any of several runs, sorted."""
+    return tuple(sorted(set[str]().union(*(run.cases_used for run in runs))))

@@ -1,38 +1,36 @@
-"""One network in training: its weights, its optimiser, its place in the budget, its checkpoint.
+"""One network in training: its weights, its optimiser and its place in the budget.
 
 The schedule runs over the share of the budget that is spent, in steps or in minutes.
 Shapes: B batch, K classes, Z Y X voxels.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from kd.data.augment import Batch
 from kd.errors import BadCheckpoint, BadRecipe, Diverged
-from kd.networks import checkpoint
 from kd.networks.precision import autocast
 from kd.networks.unet import UNet
-from kd.recipe.choices import Augment, Training
+from kd.recipe.choices import Training
+from kd.records import Run
+from kd.training.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, write_checkpoint
 from kd.training.losses import Objective
 from kd.training.optimiser import Optimiser
 
-CHECKPOINT = "checkpoint.pt"
-FORMAT = 2
 NARROW = 16  # channels at full resolution
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands."""
+    """The state of a training, as reported every few steps."""
 
     step: int
     share: float  # of the budget, 0 to 1
@@ -42,7 +40,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished, or interrupted, training has reached."""
+    """The state of a training at the end of a slice."""
 
     step: int
     seconds: float
@@ -52,14 +50,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Slice:
-    """Where one call of a training runs and when it stops, apart from the budget of the whole."""
+    """One call of a training: its device, and when it stops before the budget is spent."""
 
     device: str = "auto"  # the GPU where there is one; or "cpu", "cuda"
     stop_after_s: float | None = None
     stop_after_steps: int | None = None
 
     def is_over(self, steps: int, seconds: float) -> bool:
-        """Tell whether a call that has taken so many steps and seconds stops here."""
+        """Return whether a call stops after this many steps and seconds."""
         if self.stop_after_steps is not None and steps >= self.stop_after_steps:
             return True
         return self.stop_after_s is not None and seconds >= self.stop_after_s
@@ -73,27 +71,21 @@ def pick_device(name: str) -> torch.device:
 
 
 class Trainer:
-    """One network with its optimiser, its averaged twin and its place in the budget."""
+    """A network, its optimiser and the moving average of its weights."""
 
-    def __init__(
-        self,
-        network: UNet,
-        choice: Training,
-        augment: Augment | None,
-        identity: str,
-        device: torch.device,
-        *,
-        older: str | None = None,
-    ) -> None:
-        """Prepare step 0; `identity` names all choices, so that no other training is resumed.
+    def __init__(self, network: UNet, run: Run, device: torch.device) -> None:
+        """Prepare step 0 of `run`.
 
-        `older` is the identity that older code, which told less, gave to the same training.
+        Raises:
+            BadRecipe: the budget is neither steps nor minutes, or both.
         """
+        assert run.choices is not None  # an imported network is not trained
+        choice = run.choices.training
         if (choice.steps is None) == (choice.minutes is None):
             message = "a budget is either training.steps or training.minutes"
             raise BadRecipe(message)
-        self.choice, self.augment, self.identity, self.device = choice, augment, identity, device
-        self.known_as = (identity, older or identity)
+        self.choice, self.augment, self.device = choice, run.choices.augment, device
+        self._run = run
         self.layout = _layout(network)
         self.network = network.to(device, memory_format=self.layout)
         # buffers are averaged too: update_bn would need another pass over the training cases
@@ -107,8 +99,13 @@ class Trainer:
         """Share of the budget that is spent, 0 to 1."""
         if self.choice.steps is not None:
             return min(1.0, self.step / self.choice.steps)
-        assert self.choice.minutes is not None  # __init__ has looked
+        assert self.choice.minutes is not None  # checked by __init__
         return min(1.0, self.seconds / (60 * self.choice.minutes))
+
+    @property
+    def run(self) -> Run:
+        """The record of this training as it stands."""
+        return msgspec.structs.replace(self._run, step=self.step, seconds=self.seconds)
 
     def open(self, folder: Path) -> None:
         """Continue from the checkpoint in `folder`, if there is one.
@@ -117,49 +114,37 @@ class Trainer:
             BadCheckpoint: it is damaged, or of another training.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / CHECKPOINT
-        if path.exists():
-            self.restore(checkpoint.load(path, self.device))
+        if (folder / CHECKPOINT).exists():
+            self._restore(read_checkpoint(folder, self.device))
 
     def save(self, folder: Path) -> None:
-        """Leave a checkpoint in `folder`.
+        """Write a checkpoint to `folder`.
 
         Raises:
             BadCheckpoint: it cannot be written; the one before is intact.
         """
-        checkpoint.save(self.state(), folder / CHECKPOINT)
+        averaged = self.averaged.module.state_dict()
+        if self.share >= 1:
+            write_checkpoint(Checkpoint(self.run, averaged), folder)
+            return
+        network, optimiser = self.network.state_dict(), self.optimiser.state()
+        write_checkpoint(Checkpoint(self.run, averaged, network, optimiser), folder)
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that the next step depends on; of a finished training, its result."""
-        state = {
-            "format": FORMAT,
-            "identity": self.identity,
-            "step": self.step,
-            "seconds": self.seconds,
-            "averaged": self.averaged.module.state_dict(),
-        }
-        if self.share < 1:
-            state["network"] = self.network.state_dict()
-            state["optimiser"] = self.optimiser.state()
-        return state
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned.
-
-        Raises:
-            BadCheckpoint: it belongs to another recipe, size or seed.
-        """
-        if state.get("format") != FORMAT or state.get("identity") not in self.known_as:
+    def _restore(self, saved: Checkpoint) -> None:
+        if saved.run.identity != self._run.identity:
             message = "the checkpoint in this folder belongs to another training"
             raise BadCheckpoint(message, advice="Give another --run folder, or the recipe it had")
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self.averaged.module.load_state_dict(state["averaged"])
+        self.step, self.seconds = saved.run.step, saved.run.seconds
+        self.averaged.module.load_state_dict(saved.averaged)
         self.averaged.n_averaged.fill_(self.step + 1)
         if self.share < 1:
-            self.network.load_state_dict(state["network"])
-            self.optimiser.restore(state["optimiser"])
+            if saved.network is None or saved.optimiser is None:
+                message = "the checkpoint in this folder lacks the state of an unfinished training"
+                raise BadCheckpoint(message, advice="Remove it to train from the beginning")
+            self.network.load_state_dict(saved.network)
+            self.optimiser.restore(saved.optimiser)
 
-    def learn(self, batch: Batch, objective: Objective) -> float:
+    def train_step(self, batch: Batch, objective: Objective) -> float:
         """Take one step; return its loss.
 
         Raises:
@@ -173,7 +158,7 @@ class Trainer:
         loss = objective(outputs, batch, self.share)
         value = float(loss.detach())
         self._refuse_infinite("loss", value)
-        self.optimiser.forget()
+        self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
         self._refuse_infinite("gradient", float(norm))
@@ -202,7 +187,7 @@ class Trainer:
 
 
 def _layout(network: UNet) -> torch.memory_format:
-    """Choose how voxels lie in memory: channels last, but for narrow stages on several threads.
+    """Choose the memory format: channels last, except for narrow stages on several threads.
 
     Measured with bf16 and torch 2.13: on two threads a step of base 8 at full resolution took
     0.24 s with channels last (half of it the backward pass of BatchNorm) and 0.13 s without, of
@@ -221,38 +206,24 @@ def schedule(share: float, choice: Training) -> float:
     return float(max(0.0, 1 - share) ** choice.power)
 
 
-def averaged_network(network: UNet, run: Path, device: torch.device) -> tuple[UNet, dict[str, Any]]:
-    """Load the averaged weights of a run into `network`; return it with the run's story.
+def averaged_network(network: UNet, folder: Path, device: torch.device) -> tuple[UNet, Run]:
+    """Load the averaged weights of the run in `folder`; return the network and the run's record.
 
     Raises:
         BadCheckpoint: there is no checkpoint, it is damaged, or it has other shapes.
     """
-    path = run / CHECKPOINT
-    if not path.exists():
-        message = f"run {run.name} has no checkpoint"
-        raise BadCheckpoint(message, advice="Train first")
-    state = checkpoint.load(path, device)
+    saved = read_checkpoint(folder, device)
     try:
-        network.load_state_dict(state["averaged"])
-    except (KeyError, RuntimeError) as exc:
-        message = f"the checkpoint of run {run.name} is of another network"
+        network.load_state_dict(saved.averaged)
+    except RuntimeError as exc:
+        message = f"the checkpoint of run {folder.name} is of another network"
         raise BadCheckpoint(message) from exc
-    story = {key: state[key] for key in ("step", "seconds")}
-    story["choices"] = json.loads(state["identity"])
-    return network.to(device).eval(), story
-
-
-def is_finished(story: dict[str, Any]) -> bool:
-    """Tell whether the run of this story has spent its budget."""
-    budget = story["choices"]["training"]
-    if budget["steps"] is not None:
-        return bool(story["step"] >= budget["steps"])
-    return bool(story["seconds"] >= 60 * budget["minutes"])
+    return network.to(device).eval(), saved.run
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Make the weights drawn inside the block repeatable, and leave global randomness alone."""
+    """Make random weights inside the block repeatable; leave the global random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -23,9 +23,10 @@ from kd.networks.export import export
 from kd.recipe.read import Recipe, read_recipe
 from kd.release.runs import real_patches
 from kd.training import steps
+from kd.training.checkpoints import CHECKPOINT
 from kd.training.runs import open_run
 from kd.training.tasks import SOFT
-from kd.training.trainer import CHECKPOINT, Slice, pick_device
+from kd.training.trainer import Slice, pick_device
 from node.imaging.nifti import read_labels, read_volume
 from node.package import Manifest, Package, Size
 from node.package.manifest import Provenance, Reference

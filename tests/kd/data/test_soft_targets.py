@@ -83,7 +83,8 @@ def test_maps_tell_what_their_makers_have_seen(case: Case, tmp_path: Path) -> No
     write_maps([case], Makers(lambda _: [Sided()], ["ball_1", "ball_2"]), chosen, CPU, folder)
     assert makers_have_seen(folder) == ("ball_1", "ball_2")
     (folder / SEEN).unlink()
-    assert makers_have_seen(folder) is None, "older maps do not tell"
+    with pytest.raises(BadTeacher, match=SEEN):
+        makers_have_seen(folder)
     (folder / SEEN).write_text("{}", encoding="utf-8")
     with pytest.raises(BadTeacher, match=r"seen\.json cannot be read"):
         makers_have_seen(folder)

@@ -15,7 +15,7 @@ from kd.recipe.choices import Anatomy, Generator
 from kd.recipe.read import Recipe
 from kd.training import steps
 from kd.training.runs import fold_run, open_run
-from kd.training.tasks import TrainingTask, cases_used_by, student_task
+from kd.training.tasks import TrainingTask, student_task
 from kd.training.trainer import Progress, Slice
 from node.imaging import Grid, Volume
 from node.imaging.nifti import write
@@ -281,9 +281,9 @@ def test_a_student_of_drawn_images_tells_what_its_teachers_have_seen(
     assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), here=here)
     task = student_task(chosen, "small", ("head_0",), tmp_path, None)
     steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
-    story = open_run(chosen, "small", tmp_path / "small", torch.device("cpu"))[1]
-    assert story["choices"]["names"] == ["head_0"]
-    assert cases_used_by(story) == {"head_0", "head_1"}
+    run = open_run(chosen, "small", tmp_path / "small", torch.device("cpu"))[1]
+    assert run.cases == ("head_0",)
+    assert run.cases_used == {"head_0", "head_1"}
 
 
 def test_a_student_to_be_judged_on_a_fold_asks_the_network_without_it(tmp_path: Path) -> None:
@@ -310,8 +310,8 @@ def test_every_held_out_map_judges_by_several_drawings(folder: Path) -> None:
 
 def test_there_are_no_soft_targets_of_drawn_images(folder: Path, tmp_path: Path) -> None:
     chosen = drawing(steps=2)
-    with pytest.raises(BadTeacher, match="drawn"):
+    with pytest.raises(BadTeacher, match="synthetic"):
         student_task(chosen, "small", ("head_0",), None, tmp_path)
     task = TrainingTask("teacher", ("head_0",), tmp_path)
-    with pytest.raises(BadTeacher, match="drawn"):
+    with pytest.raises(BadTeacher, match="synthetic"):
         steps.soften(chosen, folder, task, [tmp_path], here=Slice("cpu"))

@@ -3,23 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import torch
 import yaml
+from msgspec.structs import replace
 from torch import nn
 
 from kd.commands import main
 from kd.errors import BadRecipe
-from kd.networks import checkpoint
 from kd.networks.inherit import inherit
 from kd.networks.unet import Ensemble, UNet
 from kd.recipe.choices import uniform
 from kd.recipe.read import read_recipe
+from kd.training.checkpoints import read_checkpoint
 from kd.training.runs import new_network, open_run
 from kd.training.steps import training_cases
-from kd.training.tasks import cases_used_by
-from kd.training.trainer import CHECKPOINT, seeded
+from kd.training.trainer import seeded
 from tests.support.kd_phantoms import data_set, write_recipe
 
 STRIDES = ((1, 1, 1), (2, 2, 2), (2, 2, 2))
@@ -117,13 +116,14 @@ def test_the_distilled_student_inherits_and_its_baseline_does_not(
     expected = new_network(chosen, "small")
     drawn = expected.encoder[0][0][0].weight.detach().clone()
     inherit(expected, wide)
-    stories = {}
+    records = {}
     for run, like in (("small", expected.encoder[0][0][0].weight), ("small-baseline", drawn)):
-        found, stories[run] = open_run(chosen, "small", root / "one" / run, CPU)
+        found, records[run] = open_run(chosen, "small", root / "one" / run, CPU)
         assert (found.encoder[0][0][0].weight - like).abs().max() < 0.02
-    begun = stories["small"]["choices"]["inherits"]
-    assert begun["step"] == 6
-    assert "inherits" not in stories["small-baseline"]["choices"]
+    wide_run = records["small"].inherits
+    assert wide_run is not None
+    assert wide_run.run.step == 6
+    assert records["small-baseline"].inherits is None
 
 
 def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path]) -> None:
@@ -132,15 +132,22 @@ def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path])
     soft = ["--soft", str(root / "soft-1")]
     teacher = ["--size", "teacher", "--run", str(root / "teacher_1")]
     assert main(["soften", str(root / "recipe.yaml"), "--data", str(folder), *teacher, *soft]) == 0
-    run = ["--size", "small", "--no-baselines", "--into", str(root / "held"), "--without-fold", "1"]
-    assert main(["family", *words, "--runs", str(root), *soft, *run]) == 0
-    state = checkpoint.load(root / "held" / "small" / CHECKPOINT, CPU)
-    story = {"choices": msgspec.json.decode(state["identity"])}
-    # it inherits from the network of fold 1, which has not seen that fold
-    assert cases_used_by(story) == set(training_cases(read_recipe(root / "recipe.yaml"), folder, 1))
-    choices = story["choices"]
-    choices["inherits"]["choices"]["names"] = ["another"]
-    assert cases_used_by(story) == {*choices["names"], "another"}
+    student = [
+        "--size",
+        "small",
+        "--no-baselines",
+        "--into",
+        str(root / "held"),
+        "--without-fold",
+        "1",
+    ]
+    assert main(["family", *words, "--runs", str(root), *soft, *student]) == 0
+    run = read_checkpoint(root / "held" / "small", CPU).run
+    # it inherits from the network of fold 1, which was trained without that fold
+    assert run.cases_used == set(training_cases(read_recipe(root / "recipe.yaml"), folder, 1))
+    assert run.inherits is not None
+    other = replace(run.inherits, run=replace(run.inherits.run, cases=("another",)))
+    assert replace(run, inherits=other).cases_used == {*run.cases, "another"}
 
 
 def test_maps_alone_have_no_channels(
@@ -150,4 +157,4 @@ def test_maps_alone_have_no_channels(
     words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
     run = ["--size", "small", "--run", str(root / "other")]
     assert main(["distill", *words, "--soft", str(root / "soft"), *run]) != 0
-    assert "inherits from the teacher's network" in capsys.readouterr().err
+    assert "size small inherits channels" in capsys.readouterr().err

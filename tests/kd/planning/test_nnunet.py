@@ -221,8 +221,8 @@ def test_every_fold_becomes_one_network_of_the_released_teacher(tmp_path: Path) 
     assert (recipe.folds, recipe.released_teacher) == (2, "ensemble")
     runs = released_runs(recipe, tmp_path / "runs", TEACHER)
     assert [run.name for run in runs] == ["teacher_0", "teacher_1"]
-    whole, stories = open_runs(recipe, TEACHER, runs, CPU)
-    assert [story["choices"]["names"] for story in stories] == [["case_1"], ["case_7"]]
+    whole, records = open_runs(recipe, TEACHER, runs, CPU)
+    assert [run.cases for run in records] == [("case_1",), ("case_7",)]
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():
         parts = [open_run(recipe, TEACHER, run, CPU)[0](image) for run in runs]

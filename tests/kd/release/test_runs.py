@@ -5,50 +5,55 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from kd.errors import BadCheckpoint
 from kd.evaluation.baselines import baselines
 from kd.evaluation.measure import Agreement
 from kd.evaluation.scores import Score
+from kd.recipe.choices import Anatomy, Augment, Distillation, Generator
 from kd.recipe.read import Recipe
-from kd.records import BaselineComparison
+from kd.records import Ancestor, BaselineComparison, Run, TeacherSignal
 from kd.release.runs import ReleaseOrder, refuse_unfit_runs, training_report
-from kd.training.tasks import binding
+from kd.training.tasks import choices_of
 from tests.support.kd_phantoms import RECIPE, recipe
 from tests.support.kd_reports import comparison, report, size
 
-LABELS, KL = None, {"labels": 1.0, "kl": 1.0}
+LABELS, KL = None, Distillation(has_class_weights=True)
+ANATOMY = Anatomy(targets={2: 1, 3: 2})
 
 
 def history(
-    *line: tuple[int, int, dict[str, float] | None],
+    *line: tuple[int, int, Distillation | None],
     training: dict[str, Any] | None = None,
+    cases: tuple[str, ...] = ("a",),
     **others: Any,
-) -> dict[str, Any]:
-    """Return the history of a run from seed, steps and terms of its ancestors, oldest first.
+) -> Run:
+    """Return the record of a run from seed, steps and terms of its ancestors, oldest first.
 
     `training` and `others` are further choices of all of them.
     """
-    before: dict[str, Any] | None = None
+    found: Run | None = None
     for seed, steps, terms in line:
-        choices: dict[str, Any] = {
-            "training": {"seed": seed, "steps": steps, "minutes": None} | (training or {}),
-            "distillation": terms,
-            "teacher": None if terms is None else "a teacher",
-            **others,
-        }
-        if before is not None:
-            choices["start"] = before | {"weights": f"after {before['step']}"}
-        before = {"step": steps, "seconds": 2.0 * steps, "choices": choices}
-    assert before is not None
-    return before
+        chosen = recipe(seed=seed, steps=steps, **(training or {}))
+        found = Run(
+            cases=cases,
+            choices=replace(choices_of(chosen, "small"), **others),
+            distillation=terms,
+            teacher=None if terms is None else TeacherSignal(digest="a teacher", cases=()),
+            start=None if found is None else Ancestor(weights=f"after {found.step}", run=found),
+            step=steps,
+            seconds=2.0 * steps,
+        )
+    assert found is not None
+    return found
 
 
-def pairs(distilled: dict[str, Any], other: dict[str, Any]) -> tuple[BaselineComparison, ...]:
+def pairs(distilled: Run, other: Run) -> tuple[BaselineComparison, ...]:
     """Return the pairs that a distilled run and another one form."""
     mine, theirs = training_report(distilled, "kd"), training_report(other, "kd")
     found = report({"small": size(0.0, mine)})
-    found = msgspec.structs.replace(found, compared={"other": comparison("small", theirs)})
+    found = replace(found, compared={"other": comparison("small", theirs)})
 
     def scores(dice: float) -> list[Score]:
         one = Agreement(dice, 1.0, 0.0, 1.0, 1.0)
@@ -82,12 +87,15 @@ def test_other_runs_are_no_baselines(
 @pytest.mark.parametrize(
     ("mine", "other"),
     [
-        ({"names": ["a", "b"]}, {"names": ["a"]}),
-        ({"generator": {"noise_std": 0.1}}, {"generator": {"noise_std": 0.2}}),
-        ({"generator": {"noise_std": 0.1}}, {}),
-        ({"augment": {"turn": 1}}, {"augment": {"turn": 2}}),
+        ({"cases": ("a", "b")}, {"cases": ("a",)}),
+        (
+            {"generator": Generator(anatomy=ANATOMY, noise_std=0.1)},
+            {"generator": Generator(anatomy=ANATOMY, noise_std=0.2)},
+        ),
+        ({"generator": Generator(anatomy=ANATOMY)}, {}),
+        ({"augment": Augment(noise_p=0.1)}, {"augment": Augment(noise_p=0.2)}),
         ({"training": {"rate": 0.1}}, {"training": {"rate": 0.2}}),
-        ({"partial": [2]}, {}),
+        ({"partial": (2,)}, {}),
     ],
 )
 def test_runs_of_other_choices_are_no_baselines(
@@ -98,19 +106,18 @@ def test_runs_of_other_choices_are_no_baselines(
 
 
 def test_choices_without_effect_part_no_pair() -> None:
-    older = {"rate": 0.1, "checkpoint_every_s": 60}
-    newer = {"rate": 0.1, "checkpoint_every_s": 30, "is_thin": False}
-    for one, two in ((older, newer), (newer, older)):
-        mine, other = history((1, 40, KL), training=one), history((1, 40, LABELS), training=two)
-        assert len(pairs(mine, other)) == 1
+    mine = history((1, 40, KL), training={"checkpoint_every_s": 60.0})
+    other = history((1, 40, LABELS), training={"checkpoint_every_s": 30.0})
+    assert len(pairs(mine, other)) == 1
 
 
 def test_ancestors_trained_on_other_cases_part_a_pair() -> None:
     line = ((1, 40, LABELS), (2, 60, LABELS))
-    mine, other = (history(*line[:1], (2, 60, terms), names=["a"]) for terms in (KL, LABELS))
+    mine, other = (history(*line[:1], (2, 60, terms)) for terms in (KL, LABELS))
     assert len(pairs(mine, other)) == 1
-    other["choices"]["start"]["choices"]["names"] = ["b"]
-    assert pairs(mine, other) == ()
+    assert other.start is not None
+    start = replace(other.start, run=replace(other.start.run, cases=("b",)))
+    assert pairs(mine, replace(other, start=start)) == ()
 
 
 def test_continued_runs_are_a_pair_if_all_their_ancestors_agree() -> None:
@@ -123,22 +130,20 @@ def test_continued_runs_are_a_pair_if_all_their_ancestors_agree() -> None:
 def test_the_report_of_a_continued_run_covers_its_ancestors() -> None:
     found = training_report(history((1, 40, LABELS), (2, 60, KL), (3, 20, LABELS)), "kd train")
     assert (found.steps, found.seconds, found.seed) == (120, 240.0, 3)
-    assert (found.distilled, found.terms, found.teacher) == (True, KL, "a teacher")
+    assert (found.distilled, found.teacher) == (True, "a teacher")
+    assert found.terms == msgspec.to_builtins(KL)
     assert found.start == "after 60"
     assert [run.distilled for run in found.runs] == [False, True, False]
 
 
-ANATOMY = {"targets": {2: 1, 3: 2}}
+def made_by(chosen: Recipe, **training: Any) -> Run:
+    """Return the record of a finished run of size small by a recipe, with another training."""
+    choices = choices_of(chosen, "small")
+    choices = replace(choices, training=replace(choices.training, **training))
+    return Run(cases=("a", "b"), choices=choices, step=10_000)
 
 
-def made_by(chosen: Recipe, **changes: Any) -> dict[str, Any]:
-    """Return the history of a finished run of size small by a recipe, with other choices."""
-    choices = binding(chosen, "small") | {"names": ["a", "b"]}
-    training = choices["training"] | changes.pop("training", {})
-    return {"step": 10_000, "choices": choices | {"training": training} | changes}
-
-
-def refuse(chosen: Recipe, found: dict[str, Any], *, is_compared: bool = False) -> None:
+def refuse(chosen: Recipe, found: Run, *, is_compared: bool = False) -> None:
     run = Path("run")
     order = ReleaseOrder(
         recipe=chosen,
@@ -163,20 +168,17 @@ def other(**changes: Any) -> Recipe:
 def test_a_released_run_was_trained_as_the_recipe_says() -> None:
     chosen = recipe()
     refuse(chosen, made_by(chosen))
-    budget = {"seed": 7, "steps": 9, "checkpoint_every_s": 1.0}
-    refuse(chosen, made_by(chosen, training=budget))
-    faster = made_by(chosen, training={"rate": 0.5})
+    refuse(chosen, made_by(chosen, seed=7, steps=9, checkpoint_every_s=1.0))
+    faster = made_by(chosen, rate=0.5)
     with pytest.raises(BadCheckpoint, match="another training than the recipe has"):
         refuse(chosen, faster)
     refuse(chosen, faster, is_compared=True)
-    older = made_by(chosen)
-    del older["choices"]["training"]["is_thin"]
-    refuse(chosen, older)
 
 
 def test_a_run_on_other_synthetic_images_is_refused_even_as_a_comparison() -> None:
-    synthetic = other(generator={"anatomy": ANATOMY})
-    noisier = other(generator={"anatomy": ANATOMY, "noise_std": 0.9})
+    anatomy = msgspec.to_builtins(ANATOMY)
+    synthetic = other(generator={"anatomy": anatomy})
+    noisier = other(generator={"anatomy": anatomy, "noise_std": 0.9})
     refuse(synthetic, made_by(synthetic))
     for chosen, found in ((synthetic, noisier), (synthetic, recipe()), (recipe(), synthetic)):
         for is_compared in (False, True):
@@ -187,14 +189,14 @@ def test_a_run_on_other_synthetic_images_is_refused_even_as_a_comparison() -> No
 def test_a_run_is_bound_to_its_partial_segments() -> None:
     data = RECIPE["data"]
     partial = other(data=data | {"partial": [2]})  # type: ignore[operator]
-    assert "partial" not in binding(recipe(), "small"), "or older runs would not go on"
     refuse(partial, made_by(partial))
-    with pytest.raises(BadCheckpoint, match="another partial"):
-        refuse(recipe(), made_by(partial))
-    refuse(partial, made_by(recipe()))  # not recorded by older code
+    for chosen, found in ((recipe(), partial), (partial, recipe())):
+        with pytest.raises(BadCheckpoint, match="another partial"):
+            refuse(chosen, made_by(found))
 
 
 def test_a_run_whose_teacher_was_trained_on_a_test_case_is_refused() -> None:
     chosen = recipe()
+    teacher = TeacherSignal(digest="", cases=("a", "c"))
     with pytest.raises(BadCheckpoint, match="was trained on test case c"):
-        refuse(chosen, made_by(chosen, taught_by_cases=["a", "c"]))
+        refuse(chosen, replace(made_by(chosen), teacher=teacher))

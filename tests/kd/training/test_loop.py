@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from kd.commands import main
-from kd.networks import checkpoint
 from kd.release.command import noted
+from kd.training.checkpoints import read_checkpoint
 from kd.training.steps import train, train_all, training_cases
 from kd.training.tasks import TrainingTask
-from kd.training.trainer import CHECKPOINT, Progress, Slice
+from kd.training.trainer import Progress, Slice
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
 
 CPU = torch.device("cpu")
@@ -34,8 +34,7 @@ def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = checkpoint.load(run / CHECKPOINT, CPU)["averaged"]
-    return found
+    return read_checkpoint(run, CPU).averaged
 
 
 def same(a: Path, b: Path) -> bool:
@@ -110,9 +109,9 @@ def test_finished_runs_go_on(folder: Path, runs: Path, tmp_path: Path) -> None:
 
 def _start(run: Path) -> str:
     """Return the digest of the weights that a run began with."""
-    identity = json.loads(checkpoint.load(run / CHECKPOINT, CPU)["identity"])
-    digest: str = identity["start"]["weights"]
-    return digest
+    start = read_checkpoint(run, CPU).run.start
+    assert start is not None
+    return start.weights
 
 
 def test_those_ahead_wait_after_a_kill_between_two_checkpoints(

@@ -17,12 +17,13 @@ from kd.networks import checkpoint
 from kd.networks.precision import autocast
 from kd.recipe.choices import Augment
 from kd.recipe.read import read_recipe
+from kd.records import encode_run
+from kd.training.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, write_checkpoint
 from kd.training.loop import TrainingRun, learn
 from kd.training.runs import new_network
 from kd.training.steps import held_out, train, training_cases
-from kd.training.tasks import TrainingTask, identity, lineage
+from kd.training.tasks import TrainingTask, new_run
 from kd.training.trainer import (
-    CHECKPOINT,
     Outcome,
     Progress,
     Slice,
@@ -60,8 +61,8 @@ def test_two_small_cases_are_learned_by_heart(folder: Path, tmp_path: Path) -> N
     chosen = msgspec.structs.replace(recipe(steps=200), augment=still)
     task = TrainingTask("teacher", training_cases(chosen, folder, None))
     train(chosen, folder, task, tmp_path, here=Slice("cpu"), report=silent)
-    network, story = averaged_network(new_network(chosen, "teacher"), tmp_path, CPU)
-    assert story["step"] == 200
+    network, run = averaged_network(new_network(chosen, "teacher"), tmp_path, CPU)
+    assert run.step == 200
     cases = read_cases(chosen, folder, ["ball_0", "ball_1"])
     batch = Batches(cases, (16, 16, 16), chosen.training, CPU).at(0, None)
     with torch.no_grad():
@@ -107,7 +108,7 @@ def test_a_size_may_have_its_own_training_unless_the_command_line_says_one(
     words = ["train", str(tmp_path / "recipe.yaml"), "--data", str(folder), "--size", "small"]
     for run, steps, options in (("a", 3, []), ("b", 2, ["--steps", "2"])):
         assert main([*words, "--run", str(tmp_path / run), *options, "--device", "cpu"]) == 0
-        assert checkpoint.load(tmp_path / run / CHECKPOINT, CPU)["step"] == steps
+        assert read_checkpoint(tmp_path / run, CPU).run.step == steps
 
 
 def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> None:
@@ -118,9 +119,11 @@ def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> Non
         return outputs[0].square().mean()
 
     chosen = recipe(steps=1, patch_zyx=[8, 12, 8])
-    cases = read_cases(chosen, folder, training_cases(chosen, folder, None))
+    names = training_cases(chosen, folder, None)
+    cases = read_cases(chosen, folder, names)
     batches = Batches(cases, chosen.training_patch_zyx, chosen.training, CPU)
-    trainer = Trainer(new_network(chosen, "small"), chosen.training, chosen.augment, "x", CPU)
+    record = new_run(chosen, TrainingTask("small", names), None)
+    trainer = Trainer(new_network(chosen, "small"), record, CPU)
     learn([TrainingRun(trainer, objective, tmp_path)], batches)
     assert seen == [(8, 12, 8)]
     small = _train(folder, tmp_path / "small", patch_zyx=[8, 12, 8])
@@ -176,6 +179,29 @@ def test_a_damaged_checkpoint_is_named(folder: Path, tmp_path: Path) -> None:
             _train(folder, tmp_path)
 
 
+def test_a_checkpoint_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
+    _train(folder, tmp_path, stop_after=1)
+    saved = read_checkpoint(tmp_path, CPU)
+    checkpoint.save({"format": 2, "averaged": saved.averaged}, tmp_path / CHECKPOINT)
+    with pytest.raises(BadCheckpoint, match="another version"):
+        read_checkpoint(tmp_path, CPU)
+    record = encode_run(saved.run).replace('"format":3', '"format":4')
+    content = {"run": record, "averaged": saved.averaged}
+    checkpoint.save(content, tmp_path / CHECKPOINT)
+    with pytest.raises(BadCheckpoint, match="format"):
+        read_checkpoint(tmp_path, CPU)
+
+
+def test_an_unfinished_checkpoint_without_its_optimiser_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    _train(folder, tmp_path, stop_after=1)
+    saved = read_checkpoint(tmp_path, CPU)
+    write_checkpoint(Checkpoint(saved.run, saved.averaged), tmp_path)
+    with pytest.raises(BadCheckpoint, match="lacks the state"):
+        _train(folder, tmp_path)
+
+
 def test_a_checkpoint_that_is_a_program_is_refused(tmp_path: Path) -> None:
     torch.save({"step": Path}, tmp_path / CHECKPOINT)
     with pytest.raises(BadCheckpoint, match="damaged or foreign"):
@@ -209,11 +235,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     batches = Batches(cases, (16, 16, 16), chosen.training, CPU)
     network = new_network(chosen, "small")
     names = names_of(chosen, folder, "train")
-    bound = identity(chosen, TrainingTask("small", names), None, {})
-    trainer = Trainer(network, chosen.training, None, bound, CPU)
+    record = new_run(chosen, TrainingTask("small", names), None)
+    trainer = Trainer(network, record, CPU)
     with pytest.raises(Diverged, match="step 2"):
         learn([TrainingRun(trainer, lambda out, *_: out[0].sum() * math.nan, tmp_path)], batches)
-    assert checkpoint.load(tmp_path / CHECKPOINT, CPU)["step"] == 2
+    assert read_checkpoint(tmp_path, CPU).run.step == 2
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(
@@ -222,7 +248,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(
     chosen = recipe()
     batches = Batches(read_cases(chosen, folder, ["ball_0"]), (16, 16, 16), chosen.training, CPU)
     network = new_network(chosen, "small")
-    trainer = Trainer(network, chosen.training, None, "gradient", CPU)
+    trainer = Trainer(network, new_run(chosen, TrainingTask("small", ("ball_0",)), None), CPU)
     with pytest.raises(Diverged, match="gradient is nan at step 0"):
         # finite itself, but its slope at zero is not
         learn([TrainingRun(trainer, lambda out, *_: (out[0] * 0).sum().sqrt(), tmp_path)], batches)
@@ -267,8 +293,8 @@ def test_a_training_may_begin_with_the_weights_of_another(folder: Path, tmp_path
     from_nothing = train(chosen, folder, plain, tmp_path / "x", here=here, report=silent)
     assert whole.losses[0] < from_nothing.losses[0], "it knows something already"
     assert go_on("parts", 2).losses + go_on("parts").losses == whole.losses
-    _, story = averaged_network(new_network(chosen, "small"), tmp_path / "whole", CPU)
-    assert [one["step"] for one in lineage(story)] == [4, 6]
+    lineage = read_checkpoint(tmp_path / "whole", CPU).run.lineage
+    assert [one.step for one in lineage] == [4, 6]
     with pytest.raises(BadCheckpoint, match="another training"):
         train(chosen, folder, plain, tmp_path / "parts", here=here, report=silent)
 
