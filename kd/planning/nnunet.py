@@ -4,7 +4,6 @@ Promises: nothing in the folder is executed (weights_only; numbers and names alo
 as held out only where nnU-Net's own split shows it; everything unknown counts as used in training.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal

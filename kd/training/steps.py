@@ -204,7 +204,9 @@ def soften(
     assert task.soft is not None  # what this is for
     if recipe.generator is not None:
         message = "images of this recipe are synthetic: its teacher has no soft targets to write"
-        raise BadTeacher(message, advice="Use kd distill --runs, which evaluates the teacher at every step")
+        raise BadTeacher(
+            message, advice="Use kd distill --runs, which evaluates the teacher at every step"
+        )
     device = pick_device(here.device)
     opened = [open_run(recipe, task.size, run, device) for run in runs]
     teachers = [network for network, _ in opened]
