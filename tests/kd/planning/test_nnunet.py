@@ -18,7 +18,6 @@ from kd.planning.nnunet_plans import intensity_of, read_results, topology_of
 from kd.recipe.choices import Topology
 from kd.recipe.read import TEACHER, Recipe
 from kd.training.runs import imported_folds, open_run, open_runs, released_runs
-from kd.training.tasks import cases_used_by
 from node.imaging import Grid, Volume
 from node.imaging.intensity import Clip, Standardise, ZScore
 from node.imaging.nifti import write
@@ -272,7 +271,7 @@ def test_a_fold_of_all_cases_holds_none_out(tmp_path: Path) -> None:
     recipe = _imported(folder, data, tmp_path)
     assert imported_folds(tmp_path / "runs") == ((),)
     _, history = open_run(recipe, TEACHER, tmp_path / "runs" / "teacher_0", CPU)
-    assert cases_used_by(history) == {"case_1", "case_7"}
+    assert history.cases_used == {"case_1", "case_7"}
 
 
 def test_the_label_ignore_is_no_class(tmp_path: Path) -> None:
