@@ -6,7 +6,7 @@ from node import commands
 
 
 def main() -> None:
-    """Run the command line and leave with its exit status."""
+    """Run the command line and exit with its status."""
     sys.exit(commands.main())
 
 

@@ -1,4 +1,4 @@
-"""The commands: what an admin types. Each module holds a few of them; this one routes."""
+"""The commands of `segnode`. Each module holds a few of them; this one parses and dispatches."""
 
 import argparse
 import logging
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from node import __version__
 from node.commands import admin, demo, models, offline, queue, serve
-from node.commands.exits import EPILOGUE, OK, explained, status_of
+from node.commands.exits import EPILOGUE, OK, node_error_of, status_of
 from node.errors import Defect, NodeError
 from node.logs import start as start_logs
 
-INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 log = logging.getLogger("node.commands")
 
 
@@ -31,42 +31,45 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status. Errors become a sentence, never a traceback."""
+    """Run one command; return its exit status. Errors become a message, never a traceback."""
     chosen = parser().parse_args(arguments)
     process = getattr(chosen, "only", None) or chosen.command
     start_logs(process, getattr(chosen, "log_level", "warning"))
     try:
         status = int(chosen.run(chosen))
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a full disk can still be told
+            sys.stdout.flush()  # here, so that a full disk can still be reported
     except NodeError as exc:
-        return _told(chosen.command, exc)
+        return _print_error(chosen.command, exc)
     except BrokenPipeError:
-        # `segnode jobs list | head` closes our output early: nothing is wrong
-        _let_go_of_output()
+        # `segnode jobs list | head` closes our output early, which is not an error
+        _discard_output()
         return OK
     except OSError as exc:
-        _let_go_of_output()
-        return _told(chosen.command, explained(exc))
+        _discard_output()
+        return _print_error(chosen.command, node_error_of(exc))
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as exc:
-        # its text could quote a data set: the log tells its type and place alone
+        # the text of the exception could quote a data set, so only its type and place are logged
         log.critical("uncaught", exc_info=exc)
-        message = f"{type(exc).__name__}, which nobody foresaw; the line above says where"
-        return _told(chosen.command, Defect(message, advice="Please report that line."))
+        message = (
+            f"Internal error ({type(exc).__name__}). Please report it with the log line above."
+        )
+        print(message, file=sys.stderr)
+        return status_of(Defect(message))
     return status
 
 
-def _told(command: str, error: NodeError) -> int:
+def _print_error(command: str, error: NodeError) -> int:
     print(f"segnode {command}: {error.message}", file=sys.stderr)
     if error.advice:
         print(f"  {error.advice}", file=sys.stderr)
     return status_of(error)
 
 
-def _let_go_of_output() -> None:
-    """Drop what cannot be written: the interpreter would complain of it again at its end."""
+def _discard_output() -> None:
+    """Discard buffered output: the interpreter would fail again when it flushes it at exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""`segnode init` writes the configuration; `segnode check` tells whether it would work."""
+"""`segnode init` writes the configuration; `segnode check` verifies it."""
 
 import argparse
 import errno
@@ -14,9 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from node import status
-from node.commands.exits import explained
+from node.commands.exits import node_error_of
 from node.commands.options import add_config, add_json, load_config, print_json
-from node.commands.verify import engine_said, memory_said, reference_checks
+from node.commands.terminal import Progress
+from node.commands.verify import describe_engine, describe_memory, reference_checks
 from node.config import Caller, Config, Target, is_network, load_text
 from node.errors import Misconfigured, NodeError, RefusedByTarget
 from node.package import uses
@@ -27,11 +28,11 @@ TEMPLATE = "node.yaml"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked."""
+    """The result of one check."""
 
     what: str
     ok: bool
-    said: str
+    message: str
     advice: str = ""
 
 
@@ -39,11 +40,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     """Add `init` and `check` to the command line."""
     init = commands.add_parser("init", help="write an annotated configuration")
     init.add_argument("file", nargs="?", type=Path, default=Path(TEMPLATE))
-    init.add_argument("--ae-title", help="what others must call this node")
+    init.add_argument("--ae-title", help="the AE title of this node")
     init.add_argument("--port", type=int, help="the port to listen on")
-    init.add_argument("--caller", metavar="AE[@HOST]", help="who may send")
-    init.add_argument("--target", metavar="AE@HOST:PORT", help="where results go")
-    init.add_argument("--data", type=Path, help="folder for everything that is kept")
+    init.add_argument("--caller", metavar="AE[@HOST]", help="a peer that may send")
+    init.add_argument("--target", metavar="AE@HOST:PORT", help="the peer that receives the results")
+    init.add_argument("--data", type=Path, help="folder for images, results and the database")
     init.add_argument("--models", type=Path, help="folder of model packages")
     init.add_argument("--force", action="store_true", help="replace an existing file")
     init.set_defaults(run=_init)
@@ -60,10 +61,10 @@ def _init(chosen: argparse.Namespace) -> int:
     text = template()
     for section, key, value in _answers(chosen):
         text = _set(text, section, key, value)
-    load_text(text, str(chosen.file), chosen.file.parent)  # nothing is written that cannot be read
+    load_text(text, str(chosen.file), chosen.file.parent)  # never write an invalid file
     chosen.file.parent.mkdir(parents=True, exist_ok=True)
     chosen.file.write_text(text, encoding="utf-8")
-    print(f"wrote {chosen.file}. Edit callers, targets and rules, then: segnode check")
+    print(f"wrote {chosen.file}. Edit callers, targets and rules, then run: segnode check")
     return 0
 
 
@@ -73,7 +74,7 @@ def template() -> str:
 
 
 def _answers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
-    """Yield (section, key, value as YAML) for each option that was given."""
+    """Yield (section, key, value as YAML) for each given option."""
     if chosen.ae_title:
         yield "node", "ae_title", json.dumps(chosen.ae_title)
     if chosen.port is not None:
@@ -97,7 +98,7 @@ def _answers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
 
 
 def _set(text: str, section: str, key: str, value: str) -> str:
-    """Replace the first `key:` of a section; comments and everything else stay."""
+    """Replace the value of the first `key:` of a section; keep everything else."""
     pattern = rf"(?ms)(^{section}:.*?^\s+{re.escape(key)}: )(\S+)"
     changed, count = re.subn(pattern, lambda match: match[1] + value, text, count=1)
     assert count == 1, f"the template has no {section}.{key}"
@@ -107,10 +108,13 @@ def _set(text: str, section: str, key: str, value: str) -> str:
 def _check(chosen: argparse.Namespace) -> int:
     config = load_config(chosen)
     findings = []
-    for finding in findings_of(config):
+    progress = Progress(quiet=chosen.json)
+    for finding in progress.each("checking", findings_of(config)):
         findings.append(finding)
         if not chosen.json:
-            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.said}", flush=True)
+            print(
+                f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.message}", flush=True
+            )
             if finding.advice and not finding.ok:
                 print(f"      {finding.advice}")
     if chosen.json:
@@ -119,20 +123,20 @@ def _check(chosen: argparse.Namespace) -> int:
 
 
 def findings_of(config: Config) -> Iterator[Finding]:
-    """Yield every finding as soon as it is made."""
-    yield Finding("configuration", ok=True, said="understood")
+    """Yield each finding as soon as its check has ended."""
+    yield Finding("configuration", ok=True, message="understood")
     yield from _callers(config)
     yield _guarded("data folder", lambda: _disk(config))
     yield _guarded("database", lambda: _database(config))
     yield _guarded("port", lambda: _port(config))
-    yield _guarded("engine", lambda: engine_said(config))
+    yield _guarded("engine", lambda: describe_engine(config))
     yield from _packages(config)
     for name, target in config.targets.items():
         yield _guarded(f"target {name}", partial(_echo, config, name, target))
 
 
 def _echo(config: Config, name: str, target: Target) -> str:
-    """Say what a target would do with our results; what would be refused later is refused now."""
+    """Return what a target accepts; raise the error that a delivery would meet later."""
     answer = send_echo(target, config.node.ae_title, name)
     takes = {"binary": answer.takes_binary, "labelmap": answer.takes_labelmap}
     if not takes[target.seg]:
@@ -151,44 +155,46 @@ def _echo(config: Config, name: str, target: Target) -> str:
 
 def _guarded(what: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(what, ok=True, said=check())
+        return Finding(what, ok=True, message=check())
     except (NodeError, OSError) as exc:
         return _failed(what, exc)
 
 
 def _failed(what: str, error: NodeError | OSError) -> Finding:
-    told = error if isinstance(error, NodeError) else explained(error)
-    return Finding(what, ok=False, said=told.message, advice=told.advice)
+    known = error if isinstance(error, NodeError) else node_error_of(error)
+    return Finding(what, ok=False, message=known.message, advice=known.advice)
 
 
 def _callers(config: Config) -> Iterator[Finding]:
     if config.callers == "any":
-        yield Finding("callers", ok=True, said="anybody may send; name the callers to be safe")
+        yield Finding(
+            "callers", ok=True, message="any peer may send; list the callers to restrict it"
+        )
     elif config.callers:
-        yield Finding("callers", ok=True, said=", ".join(caller.ae for caller in config.callers))
+        yield Finding("callers", ok=True, message=", ".join(caller.ae for caller in config.callers))
         yield from _unknown_hosts(config.callers)
     else:
         advice = "Add a line under callers, like `- {ae: CT01, host: 10.1.2.3}`."
-        yield Finding("callers", ok=False, said="nobody may send", advice=advice)
+        yield Finding("callers", ok=False, message="no peer may send", advice=advice)
 
 
 def _unknown_hosts(callers: Sequence[Caller]) -> Iterator[Finding]:
-    """Yield the callers of whose host no address is known: they would be turned away."""
+    """Yield the callers whose host cannot be resolved: the listener would reject them."""
     for caller in callers:
         if caller.host and not is_network(caller.host):
             try:
                 socket.getaddrinfo(caller.host, None)
             except OSError as exc:
-                said = f"the address of {caller.host!r} is not known ({exc.strerror})"
+                message = f"the host {caller.host!r} cannot be resolved ({exc.strerror})"
                 advice = "Correct the host of this caller, or write its address."
-                yield Finding(f"caller {caller.ae}", ok=False, said=said, advice=advice)
+                yield Finding(f"caller {caller.ae}", ok=False, message=message, advice=advice)
 
 
 def _database(config: Config) -> str:
     engine = status.open_read_only(config.data)
     if engine.url.database == status.NOWHERE:
-        return "none yet; it is made when the node starts"
-    return "opens, and this version knows it"
+        return "none yet; the node creates it when it starts"
+    return "readable, and of this version"
 
 
 def _disk(config: Config) -> str:
@@ -196,11 +202,11 @@ def _disk(config: Config) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        message = f"{folder} cannot be made ({exc.strerror})"
-        raise Misconfigured(message, advice="Make it, or choose another data.dir.") from exc
+        message = f"{folder} cannot be created ({exc.strerror})"
+        raise Misconfigured(message, advice="Create it, or choose another data.dir.") from exc
     if not os.access(folder, os.W_OK):
         message = f"{folder} is not writable"
-        raise Misconfigured(message, advice="Give the node's user the right to write there.")
+        raise Misconfigured(message, advice="Grant the node's user write access.")
     free = shutil.disk_usage(folder).free
     least = config.data.stop_accepting_below
     if free < least:
@@ -224,9 +230,11 @@ def _port(config: Config) -> str:
 
 def _port_advice(exc: OSError) -> str:
     if exc.errno == errno.EADDRINUSE:
-        return "Stop what listens there, or choose another node.port."
+        return "Stop the program that uses the port, or choose another node.port."
     if exc.errno in (errno.EACCES, errno.EPERM):
-        return "Ports below 1024 want CAP_NET_BIND_SERVICE: give it, or choose a node.port above."
+        return (
+            "Ports below 1024 require CAP_NET_BIND_SERVICE: grant it, or choose a higher node.port."
+        )
     return "Correct node.host: it must be an address of this machine, or 0.0.0.0 for all."
 
 
@@ -237,11 +245,11 @@ def _packages(config: Config) -> Iterator[Finding]:
             yield Finding(
                 f"rule {use.rule}",
                 ok=True,
-                said=f"{use.package.name}, size {use.size}: every digest is right",
+                message=f"{use.package.name}, size {use.size}: all digests match",
             )
-            yield _guarded(f"rule {use.rule}, memory", partial(memory_said, config, use))
+            yield _guarded(f"rule {use.rule}, memory", partial(describe_memory, config, use))
         for use, size, dice in reference_checks(config, found):
-            said = f"reference case reproduced (lowest Dice {dice:.4f})"
-            yield Finding(f"{use.package.name} {size}", ok=True, said=said)
+            message = f"reference case reproduced (lowest Dice {dice:.4f})"
+            yield Finding(f"{use.package.name} {size}", ok=True, message=message)
     except (NodeError, OSError) as exc:
         yield _failed("packages", exc)

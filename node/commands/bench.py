@@ -1,4 +1,4 @@
-"""`segnode models bench`: what each size costs with each engine, on this machine."""
+"""`segnode models bench`: measure time and memory of each size with each engine, here."""
 
 import argparse
 import tempfile
@@ -9,15 +9,9 @@ from pathlib import Path
 import msgspec
 
 from node import measured
-from node.commands.options import (
-    DEFAULT_CONFIG,
-    Steps,
-    add_config,
-    add_json,
-    print_json,
-    print_table,
-)
+from node.commands.options import DEFAULT_CONFIG, add_config, add_json, print_json
 from node.commands.packages import models_folder, packages_in
+from node.commands.terminal import Progress, print_table
 from node.config import Config, DataConfig, load
 from node.measured import Measurement, fastest
 from node.package import SIZE_NAMES, Package
@@ -28,10 +22,10 @@ def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-ar
     """Add `bench` to the actions of `models`."""
     command = actions.add_parser(
         "bench",
-        help="seconds and memory of each size with each engine, on this machine",
-        description="Run the reference case of each size with each engine in a process of its own, "
-        "within `limits`: once for its labels, then three times for the median. What is found is "
-        "kept in the data folder, where `size: auto` and `engine: auto` look for it.",
+        help="measure time and memory of each size with each engine, on this machine",
+        description="Run the reference case of each size with each engine in a separate process, "
+        "within `limits`: once to compare its labels, then three times for the median. The "
+        "measurements are stored in the data folder; `size: auto` and `engine: auto` use them.",
     )
     command.add_argument("--size", choices=SIZE_NAMES, help="only this size")
     add_config(command)
@@ -42,15 +36,16 @@ def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-ar
 
 
 def _bench(chosen: argparse.Namespace) -> int:
-    steps = Steps(quiet=chosen.json)
+    progress = Progress(quiet=chosen.json)
     found = []
     with _configured(chosen) as config:
         host = measured.here(config.limits.threads)
-        steps.say(f"{host.cpu}, {host.threads} threads, {len(host.versions)} engines")
+        progress.say(f"{host.cpu}, {host.threads} threads, {len(host.versions)} engines")
         for package in packages_in(models_folder(chosen)):
             for candidate in _candidates(package, chosen.size, list(host.versions)):
-                steps.say(f"measuring {package.name}, size {candidate.size}, {candidate.engine}")
-                one = measure_now(config, host, candidate)
+                text = f"measuring {package.name}, size {candidate.size}, {candidate.engine}"
+                with progress.running(text):
+                    one = measure_now(config, host, candidate)
                 measured.write(config.data, one)
                 found.append(one)
     if chosen.json:
@@ -63,10 +58,10 @@ def _bench(chosen: argparse.Namespace) -> int:
 
 @contextmanager
 def _configured(chosen: argparse.Namespace) -> Iterator[Config]:
-    """Give the configuration; without one nothing is kept, and limits are the usual ones."""
-    with tempfile.TemporaryDirectory(prefix="segnode-bench-") as passing:
+    """Give the configuration; without a file use default limits and store nothing."""
+    with tempfile.TemporaryDirectory(prefix="segnode-bench-") as temporary:
         if chosen.config == DEFAULT_CONFIG and not chosen.config.exists():
-            config = Config(data=DataConfig(dir=Path(passing)))
+            config = Config(data=DataConfig(dir=Path(temporary)))
         else:
             config = load(chosen.config)
         if chosen.threads is not None:
@@ -76,11 +71,11 @@ def _configured(chosen: argparse.Namespace) -> Iterator[Config]:
 
 
 def _candidates(package: Package, size: str | None, engines: list[str]) -> list[Candidate]:
-    """Return what is measured, the size with the fewest operations first."""
+    """Return the sizes and engines to measure, the size with the fewest operations first."""
     by_macs = sorted(package.manifest.sizes.items(), key=lambda item: item[1].macs_per_patch)
     sizes = [name for name, _ in by_macs]
-    wanted = [name for name in sizes if size in (None, name)]
-    return [Candidate(package, name, engine) for name in wanted for engine in engines]
+    chosen = [name for name in sizes if size in (None, name)]
+    return [Candidate(package, name, engine) for name in chosen for engine in engines]
 
 
 def _print(found: list[Measurement]) -> None:

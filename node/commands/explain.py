@@ -1,11 +1,11 @@
-"""The history of one series, as `segnode explain` tells it."""
+"""Print the history of one series, for `segnode explain`."""
 
 from node import queue
-from node.commands.options import say
+from node.commands.terminal import rounded, say
 
 
 def print_history(history: queue.SeriesHistory) -> None:
-    """Print what came, what was decided and found, and how it ended."""
+    """Print the images, the decision, the ending and the volumes."""
     arrival = history.arrival
     say(f"series {arrival.series_uid}")
     images = f"{arrival.modality} images".lstrip()
@@ -15,23 +15,23 @@ def print_history(history: queue.SeriesHistory) -> None:
         say(f"  rule {arrival.rule}{model}")
         _print_choice(history)
     say(f"  ended as {history.ending.value}", end="")
-    say(f": {because(history)}" if because(history) else "")
+    say(f": {reason_for(history)}" if reason_for(history) else "")
     advice = arrival.advice or next((j.advice for j in history.deliveries if j.advice), "")
     if advice:
         say(f"  {advice}")
     if history.segment is not None and history.segment.result:
         result = queue.as_plain(history.segment.result)
         for label, volume in result.get("volumes_ml", {}).items():
-            say(f"  {label}: {volume:.2f} ml")
+            say(f"  {label}: {rounded(volume)} ml")
         for text in (*result.get("dropped", ()), *result.get("repairs", ())):
             say(f"  note: {text}")
         for label in result.get("cut", ()):
-            say(f"  note: {label} reaches the edge of the images; what lies beyond is not counted")
+            say(f"  note: {label} reaches the edge of the images; its volume may be incomplete")
     say()
 
 
 def _print_choice(history: queue.SeriesHistory) -> None:
-    """Say why this size and engine were planned, and which engine ran."""
+    """Print the reason for the planned size and engine, and the engine that ran."""
     if history.segment is None:
         return
     why = queue.as_plain(history.segment.payload).get("why", "")
@@ -42,8 +42,8 @@ def _print_choice(history: queue.SeriesHistory) -> None:
         say(f"  computed by {ran}")
 
 
-def because(history: queue.SeriesHistory) -> str:
-    """Return why it ended as it did, or why it goes on; empty where all is well."""
+def reason_for(history: queue.SeriesHistory) -> str:
+    """Return the reason for the ending or the delay; empty if there is no problem."""
     if history.arrival.reason:
         return history.arrival.reason
     jobs = [job for job in (history.segment, *history.deliveries) if job is not None]

@@ -1,11 +1,13 @@
-"""`segnode models`: which packages there are, and whether they can be trusted."""
+"""`segnode models`: list, verify and benchmark the installed packages."""
 
 import argparse
 from pathlib import Path
 
 from node.commands import bench
-from node.commands.options import Steps, add_config, add_json, print_json, print_table
+from node.commands.options import add_config, add_json, print_json
 from node.commands.packages import models_folder, package_folders, packages_in
+from node.commands.terminal import Progress, print_table
+from node.commands.validation import Measured, evidence
 from node.errors import NodeError
 from node.package import SIZE_NAMES, installed
 from node.pipeline import reference_dice
@@ -13,13 +15,13 @@ from node.pipeline import reference_dice
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Add `models list`, `verify` and `bench` to the command line."""
-    models = commands.add_parser("models", help="list, verify or measure model packages")
+    models = commands.add_parser("models", help="list, verify or benchmark model packages")
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, run, said in (
-        ("list", _list, "sizes with parameters and accuracy"),
-        ("verify", _verify, "digests, shapes and reference cases"),
+    for name, run, text in (
+        ("list", _list, "sizes with parameters, Dice and the data set that it was measured on"),
+        ("verify", _verify, "check digests and shapes, and reproduce the reference cases"),
     ):
-        action = actions.add_parser(name, help=said)
+        action = actions.add_parser(name, help=text)
         add_config(action)
         action.add_argument("--models", type=Path, help="folder of packages, instead of model.dir")
         add_json(action)
@@ -28,55 +30,53 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    rows = []
-    for package in packages_in(models_folder(chosen)):
-        for name in SIZE_NAMES:
-            size = next((s for key, s in package.manifest.sizes.items() if key == name), None)
-            metrics = next((m for key, m in package.manifest.metrics.items() if key == name), None)
-            if size is not None:
-                rows.append((package, name, size, metrics))
+    packages = packages_in(models_folder(chosen))
+    sizes = [
+        (package, name, package.manifest.sizes[name], evidence(package, name))
+        for package in packages
+        for name in SIZE_NAMES
+        if name in package.manifest.sizes
+    ]
     if chosen.json:
         print_json(
             [
                 {
-                    "package": p.name,
-                    "size": n,
-                    "parameters": s.parameters,
-                    "width": s.width,
-                    "macs_per_patch": s.macs_per_patch,
-                    "metrics": m,
+                    "package": package.name,
+                    "size": name,
+                    "parameters": size.parameters,
+                    "width": size.width,
+                    "macs_per_patch": size.macs_per_patch,
+                    "metrics": package.manifest.metrics.get(name),
+                    "measured": found,
                 }
-                for p, n, s, m in rows
+                for package, name, size, found in sizes
             ]
         )
         return 0
-    print_table(
-        ("package", "size", "parameters", "width", "Dice (95 % interval)", "cases"),
-        [
-            (
-                p.name,
-                n,
-                f"{s.parameters:,}",
-                f"{s.width:g}",
-                m.dice.words(".3f") if m else "not measured",
-                m.cases if m else "",
-            )
-            for p, n, s, m in rows
-        ],
-    )
+    rows = []
+    for package, name, size, found in sizes:
+        facts = _facts(found[0]) if found else ("not measured yet", "-", "-", "-")
+        rows.append((package.name, name, f"{size.parameters:,}", *facts))
+    head = ("package", "size", "parameters", "Dice (95 % interval)", "cases", "validation", "on")
+    print_table(head, rows)
     return 0
 
 
+def _facts(measured: Measured) -> tuple[str, str, str, str]:
+    kind = "external" if measured.is_external else "internal"
+    return (measured.dice.words(".3f"), str(measured.cases), kind, measured.data_set)
+
+
 def _verify(chosen: argparse.Namespace) -> int:
-    steps = Steps(quiet=chosen.json)
+    progress = Progress(quiet=chosen.json)
     results = []
     for folder in package_folders(models_folder(chosen)):
         name = f"{folder.parent.name}/{folder.name}"
         try:
             package = installed(folder)
             for size in package.manifest.sizes:
-                steps.say(f"running the reference case of {name}, size {size}")
-                dice = reference_dice(package, size)
+                with progress.running(f"reference case of {name}, size {size}"):
+                    dice = reference_dice(package, size)
                 good = dice >= package.manifest.reference.least_dice
                 results.append({"package": name, "size": size, "ok": good, "dice": dice})
         except NodeError as exc:
@@ -85,8 +85,8 @@ def _verify(chosen: argparse.Namespace) -> int:
         print_json(results)
     for result in [] if chosen.json else results:
         mark = "ok  " if result["ok"] else "FAIL"
-        said = (
+        text = (
             result.get("problem") or f"size {result['size']}, reference Dice {result['dice']:.4f}"
         )
-        print(f"{mark}  {result['package']}: {said}")
+        print(f"{mark}  {result['package']}: {text}")
     return 0 if all(result["ok"] for result in results) else 1

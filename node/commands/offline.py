@@ -1,6 +1,6 @@
-"""`segnode try` segments a folder or a file without a server; `selftest` proves the chain.
+"""`segnode try` segments a folder or a file without a server; `selftest` verifies the chain.
 
-Both run what the node runs: `node.segmenter.segment_series`.
+Both call the same code as the node: `node.segmenter.segment_series`.
 """
 
 import argparse
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from node import engines, preview
-from node.commands.options import Steps, add_config, add_json, print_json, print_table
+from node.commands.options import add_config, add_json, print_json
 from node.commands.packages import models_folder, packages_in
+from node.commands.terminal import Progress, print_table, rounded
 from node.config import Config
 from node.engines import ENGINES, ONNXRUNTIME
 from node.errors import Misconfigured, NodeError, NotAnImage, Unsuitable
@@ -32,8 +33,8 @@ MOST_LISTED = 8  # series named in a message
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to segment offline, and where the results go."""
+class OfflineJob:
+    """The input of an offline segmentation, and the folder for its results."""
 
     files: tuple[Path, ...]
     package: Package
@@ -47,13 +48,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     """Add `try` and `selftest` to the command line."""
     attempt = commands.add_parser("try", help="segment a DICOM folder or NIfTI file, offline")
     attempt.add_argument("input", type=Path, help="a folder of DICOM files, or .nii / .nii.gz")
-    attempt.add_argument("--task", required=True, help="a task, or task/version")
+    attempt.add_argument("--task", required=True, help="a task such as brain-mr, or task/version")
     attempt.add_argument("--size", choices=SIZE_NAMES, default="small")
     attempt.add_argument("--out", type=Path, required=True, help="folder for the results")
     attempt.add_argument("--series", metavar="UID", help="which series of the folder")
     attempt.add_argument("--engine", choices=ENGINES, default=ONNXRUNTIME)
     selftest = commands.add_parser(
-        "selftest", help="run the reference case through the whole chain"
+        "selftest", help="segment the reference cases as DICOM and verify the SEG"
     )
     for command, run in ((attempt, _try), (selftest, _selftest)):
         add_config(command)
@@ -63,8 +64,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         command.set_defaults(run=run)
 
 
-def run_job(job: Job, steps: Steps) -> SegmentedSeries:
-    """Do what the node's child would do, in this process; the SEG lies in `job.out`."""
+def run_job(job: OfflineJob, progress: Progress) -> SegmentedSeries:
+    """Segment in this process, as the node's child does; the SEG is written to `job.out`."""
     digests = sorted(file_digest(path) for path in job.files)
     request = SegmentRequest(
         job=0,
@@ -80,24 +81,25 @@ def run_job(job: Job, steps: Steps) -> SegmentedSeries:
         outbox=str(job.out),
         engine=job.engine,
     )
-    return segment_series(request, job.threads, steps.share)
+    with progress.stages() as report:
+        return segment_series(request, job.threads, report)
 
 
 def _try(chosen: argparse.Namespace) -> int:
     package = resolve(chosen.task, packages_in(models_folder(chosen)))
     package.size(chosen.size)
     engines.require(chosen.engine)
-    steps = Steps(quiet=chosen.json)
+    progress = Progress(quiet=chosen.json)
     chosen.out.mkdir(parents=True, exist_ok=True)
     files = _files(chosen, package)
-    steps.say(f"{len(files)} files, {package.name}, size {chosen.size}")
-    job = Job(files, package, chosen.size, chosen.out, chosen.threads, chosen.engine)
-    made = run_job(job, steps)
+    progress.say(f"{len(files)} files, {package.name}, size {chosen.size}")
+    job = OfflineJob(files, package, chosen.size, chosen.out, chosen.threads, chosen.engine)
+    made = run_job(job, progress)
     picture, labels = chosen.out / "preview.png", chosen.out / "labels.nii.gz"
     preview.preview(made.source.volume, made.labels, package.manifest.segments, picture)
     write(made.labels, labels)
     done = made.done
-    said = {
+    result = {
         "package": package.name,
         "size": chosen.size,
         "engine": chosen.engine,
@@ -111,26 +113,26 @@ def _try(chosen: argparse.Namespace) -> int:
         "cut": done.cut,
     }
     if chosen.json:
-        print_json(said)
+        print_json(result)
     else:
-        _say(said)
+        _print_result(result)
     return 0
 
 
-def _say(said: dict[str, Any]) -> None:
-    print_table(("structure", "ml"), [(k, f"{v:.2f}") for k, v in said["volumes_ml"].items()])
+def _print_result(result: dict[str, Any]) -> None:
+    print_table(("structure", "ml"), [(k, rounded(v)) for k, v in result["volumes_ml"].items()])
     print()
-    seconds = said["seconds"]
+    seconds = result["seconds"]
     rows = [(k, f"{v:.2f}") for k, v in seconds.items()]
     print_table(("stage", "seconds"), [*rows, ("total", f"{sum(seconds.values()):.2f}")])
-    print(f"\nSEG      {said['seg']}\npicture  {said['preview']}\nlabels   {said['labels']}")
+    print(f"\nSEG      {result['seg']}\npicture  {result['preview']}\nlabels   {result['labels']}")
     for what in ("dropped", "repairs", "cut"):
-        for text in said[what]:
+        for text in result[what]:
             print(f"{what:<8} {text}")
 
 
 def _files(chosen: argparse.Namespace, package: Package) -> tuple[Path, ...]:
-    """Return the slices; NIfTI becomes a DICOM series first, so that a SEG can refer to it."""
+    """Return the slices; write NIfTI as a DICOM series first, so that a SEG can refer to it."""
     if chosen.input.is_dir():
         return series_files(chosen.input, chosen.series)
     if not chosen.input.is_file():
@@ -151,18 +153,18 @@ def _composed(image: Path, folder: Path, labelling: Labelling) -> Composed:
 
 
 def series_files(folder: Path, uid: str | None) -> tuple[Path, ...]:
-    """Return the files of one series below `folder`; several without a choice are an error.
+    """Return the files of one series below `folder`; without a choice there must be one.
 
     Raises:
         NotAnImage: there is no DICOM image.
-        Misconfigured: which series is meant is not clear.
+        Misconfigured: the folder holds several series, or not the requested one.
     """
     by_series: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
             by_series[read_headers(path)[0].series_uid].append(path)
         except Unsuitable:
-            continue  # a README or a DICOMDIR among the images is no reason to stop
+            continue  # such as a README or a DICOMDIR among the images
     if not by_series:
         message = f"no DICOM image in {folder}"
         raise NotAnImage(message, advice="Give the folder that holds the slices.")
@@ -181,17 +183,17 @@ def series_files(folder: Path, uid: str | None) -> tuple[Path, ...]:
 
 
 def _selftest(chosen: argparse.Namespace) -> int:
-    steps = Steps(quiet=chosen.json)
+    progress = Progress(quiet=chosen.json)
     results = []
     for package in packages_in(models_folder(chosen)):
         for size in package.manifest.sizes:
-            steps.say(f"{package.name}, size {size}")
-            results.append(selftest_one(package, size, chosen.threads))
+            with progress.running(f"reference case of {package.name}, size {size}"):
+                results.append(selftest_one(package, size, chosen.threads))
     if chosen.json:
         print_json(results)
     for result in [] if chosen.json else results:
         mark = "ok  " if result["ok"] else "FAIL"
-        print(f"{mark}  {result['package']} {result['size']}: {result['said']}")
+        print(f"{mark}  {result['package']} {result['size']}: {result['message']}")
     return 0 if all(result["ok"] for result in results) else 1
 
 
@@ -204,11 +206,12 @@ def selftest_one(package: Package, size: str, threads: int = 0) -> dict[str, Any
         try:
             labelling = Labelling(modality=package.manifest.input.modality)
             files = _composed(package.folder / reference.image, out / "series", labelling).files
-            made = run_job(Job(files, package, size, out, threads), Steps(quiet=True))
+            job = OfflineJob(files, package, size, out, threads)
+            made = run_job(job, Progress(quiet=True))
         except NodeError as exc:
-            return result | {"said": exc.message}
+            return result | {"message": exc.message}
     least = least_dice(package, size, made.labels)
     seconds = sum(made.done.seconds.values())
-    said = f"SEG verified, reference Dice {least:.4f}, {seconds:.2f} s"
+    message = f"SEG verified, reference Dice {least:.4f}, {seconds:.2f} s"
     ok = least >= reference.least_dice
-    return result | {"ok": ok, "said": said, "dice": least, "seconds": seconds}
+    return result | {"ok": ok, "message": message, "dice": least, "seconds": seconds}

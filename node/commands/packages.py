@@ -1,4 +1,4 @@
-"""Which packages a command works on."""
+"""The packages that a command uses."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from node.package import Package, installed, models_in
 
 
 def models_folder(chosen: argparse.Namespace) -> Path:
-    """Return the folder that `--models` or the configuration names, or `models` here."""
+    """Return the folder of `--models` or of the configuration, else `models` in this folder."""
     if chosen.models:
         return Path(chosen.models)
     if chosen.config == DEFAULT_CONFIG and not chosen.config.exists():
@@ -23,7 +23,7 @@ def packages_in(folder: Path) -> list[Package]:
 
     Raises:
         Misconfigured: there is none.
-        BadPackage: one of them cannot be trusted.
+        BadPackage: a package is incomplete or altered.
     """
     return [installed(path) for path in package_folders(folder)]
 
@@ -38,6 +38,6 @@ def package_folders(folder: Path) -> list[Path]:
     if found:
         return found
     absent = f"the folder {folder.absolute()} does not exist"
-    empty = f"no package in {folder.absolute()}, where <task>/<version>/manifest.json is looked for"
+    empty = f"no package in {folder.absolute()}, expected <task>/<version>/manifest.json"
     advice = "Name the folder of packages with --models, or as model.dir in the configuration."
     raise Misconfigured(empty if folder.is_dir() else absent, advice=advice)

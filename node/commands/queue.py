@@ -1,4 +1,4 @@
-"""`segnode status`, `jobs` and `explain`: what is going on, and why a study got no result."""
+"""`segnode status`, `jobs` and `explain`: the state of the node, of a job and of a study."""
 
 import argparse
 import time
@@ -10,17 +10,16 @@ import sqlalchemy as sa
 from node import housekeeping, queue, schema, status
 from node.commands import replan
 from node.commands.exits import NOT_RUNNING, OK
-from node.commands.explain import because, print_history
+from node.commands.explain import print_history, reason_for
 from node.commands.options import (
     add_config,
     add_json,
     load_config,
     print_json,
-    print_table,
-    say,
     whole,
 )
 from node.commands.replan import NothingFound
+from node.commands.terminal import print_table, say
 from node.config import AUTO, Config
 from node.inbox import Inbox
 from node.states import ENDED, IllegalTransition, Kind, State
@@ -33,13 +32,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     shown = commands.add_parser(
         "status",
         help="processes, queue, targets, newest series",
-        description="Show processes, queue, targets and newest series. Nothing is changed.",
-        epilog="exit status: 0 all four loops run; 69 one or more do not, and are named; "
-        "74 rights are missing; 75 the database is locked or away; 78 the configuration or the "
-        "database cannot be read",
+        description="Show processes, queue, targets and the newest series. Changes nothing.",
+        epilog="exit status: 0 all four loops run; 69 the named loops do not run; "
+        "74 access is denied; 75 the database is locked or unreachable; 78 the configuration or "
+        "the database cannot be read",
     )
     shown.set_defaults(run=_status)
-    explain = commands.add_parser("explain", help="tell the whole history of a study")
+    explain = commands.add_parser(
+        "explain", help="print the history of a study: images, decisions, attempts, ending"
+    )
     explain.add_argument("study", help="Study or Series Instance UID")
     explain.set_defaults(run=_explain)
     jobs = commands.add_parser("jobs", help="list, show, retry, resend or cancel jobs")
@@ -47,12 +48,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     listed = actions.add_parser("list", help="the newest jobs")
     listed.add_argument("--state", choices=[state.value for state in State])
     listed.add_argument("--kind", choices=[kind.value for kind in Kind])
-    listed.add_argument("--limit", type=whole, default=30, help="how many (default: 30)")
+    listed.add_argument("--limit", type=whole, default=30, help="number of jobs (default: 30)")
     listed.set_defaults(run=_jobs_list)
-    show = actions.add_parser("show", help="everything about one job")
-    retry = actions.add_parser("retry", help="queue a job again that ended without a result")
-    cancel = actions.add_parser("cancel", help="take a job from the queue, or stop it")
-    resend = actions.add_parser("resend", help="send a result again; make it again if it is gone")
+    show = actions.add_parser("show", help="print all facts and events of one job")
+    retry = actions.add_parser("retry", help="queue a job that ended without a result")
+    cancel = actions.add_parser("cancel", help="cancel a queued job, or stop a running one")
+    resend = actions.add_parser(
+        "resend", help="send a result again; segment again if its file is missing"
+    )
     for action, run in (
         (show, _jobs_show),
         (retry, _jobs_retry),
@@ -61,12 +64,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     ):
         action.add_argument("job", type=whole)
         action.set_defaults(run=run)
-    replan = actions.add_parser("replan", help="apply today's rules to a study that got no job")
+    replan = actions.add_parser("replan", help="apply the current rules to a study without a job")
     replan.add_argument("study", help="Study or Series Instance UID")
     replan.add_argument(
         "--use",
         choices=[content.value for content in housekeeping.Content],
-        help="for a series that is held: which of the contents of an instance is right",
+        help="for a held series: which version of each duplicated image to use",
     )
     replan.set_defaults(run=_jobs_replan)
     for command in (shown, explain, listed, show, retry, resend, cancel, replan):
@@ -80,14 +83,14 @@ def _open(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
     return config, schema.open_configured(config.data)
 
 
-def _look(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
-    """Open the database for a command that only tells."""
+def _open_read_only(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
+    """Open the database for a command that only reads."""
     config = load_config(chosen)
     return config, status.open_read_only(config.data)
 
 
 def _status(chosen: argparse.Namespace) -> int:
-    config, engine = _look(chosen)
+    config, engine = _open_read_only(chosen)
     seen = status.snapshot(config, engine, time.time())
     waiting = _waiting(config, engine)
     if chosen.json:
@@ -101,19 +104,20 @@ def _status(chosen: argparse.Namespace) -> int:
 
 def _print_processes(seen: status.Snapshot) -> None:
     say(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
-    say("" if seen.accepting else "  LOW: senders are told to try again later")
+    say("" if seen.accepting else "  LOW: images are rejected with a transient status")
     for process in seen.processes:
         last = f", last seen {_ago(process.last_seen_s)} ago" if process.last_seen_s else ""
-        say(f"  {process.name:<10} {'running' if process.alive else f'NOT RUNNING{last}'}")
+        say(f"  {process.name:<12}  {'running' if process.alive else f'NOT RUNNING{last}'}")
     if seen.not_running:
-        say("  `segnode serve` starts them; its log says why one ended")
+        say("  `segnode serve` starts them; its log has the reason why one ended")
     say()
 
 
 def _print_models(seen: status.Snapshot) -> None:
-    chosen = "as configured" if seen.engine != AUTO else "the fastest that is proved here"
-    rest = "" if seen.models else "; nothing is measured yet, see `segnode models bench`"
-    say(f"engine {seen.engine}: {chosen}{rest}")
+    fastest = "auto (fastest engine that reproduces the reference case)"
+    chosen = fastest if seen.engine == AUTO else f"{seen.engine} (configured)"
+    rest = "" if seen.models else " Not benchmarked yet: run `segnode models bench`."
+    say(f"Engine: {chosen}.{rest}")
     for model in seen.models:
         cost = f"{model.engine}, reference case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
         say(f"  {model.package} {model.size:<8} {model.problem or cost}")
@@ -124,7 +128,7 @@ def _print_work(seen: status.Snapshot, waiting: list[housekeeping.Waiting]) -> N
     states = [state.value for state in State]
     print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
     say()
-    head = ("target", "AE", "address", "waiting", "since", "last problem")
+    head = ("target", "AE", "address", "queued", "since", "last problem")
     print_table(
         head,
         [
@@ -139,55 +143,55 @@ def _print_work(seen: status.Snapshot, waiting: list[housekeeping.Waiting]) -> N
             s.arrival.series_uid,
             f"{s.arrival.package} {s.arrival.size}".strip(),
             s.ending.value,
-            because(s),
+            reason_for(s),
         )
         for s in seen.series
     ]
     rows += [("arriving", w.series_uid, "", f"{w.instances} images", w.why) for w in waiting]
-    print_table(("received", "series", "model", "ending", "because"), rows)
+    print_table(("received", "series", "model", "ending", "reason"), rows)
     for note in seen.notes:
         say()
         say(f"{_clock(note.at)} {note.what}: {note.detail}")
 
 
 def _waiting(config: Config, engine: sa.Engine) -> list[housekeeping.Waiting]:
-    """Return what is still arriving; decided series are told by their histories."""
+    """Return the series that are still arriving; planned series have histories."""
     inbox = config.data.dir / "inbox"
-    if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would make them
+    if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would create them
         return []
     return housekeeping.Sweep(config, engine, Inbox(inbox), ()).waiting(time.time())
 
 
 def _explain(chosen: argparse.Namespace) -> int:
-    config, engine = _look(chosen)
-    wanted = chosen.study
-    found = queue.histories(engine, study_uid=wanted) or queue.histories(engine, series_uid=wanted)
-    waiting = [w for w in _waiting(config, engine) if wanted in (w.study_uid, w.series_uid)]
-    studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {wanted}
+    config, engine = _open_read_only(chosen)
+    uid = chosen.study
+    found = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
+    waiting = [w for w in _waiting(config, engine) if uid in (w.study_uid, w.series_uid)]
+    studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {uid}
     events = [event for study in studies for event in queue.events_of(engine, study_uid=study)]
     if not found and not waiting and not events:
-        message = f"nothing is known of {wanted}: no image of it was accepted"
-        raise NothingFound(message, advice="`segnode status` lists callers that were turned away.")
+        message = f"{uid} is unknown: no image of it was accepted"
+        raise NothingFound(message, advice="`segnode status` lists rejected callers.")
     if chosen.json:
         print_json({"series": found, "arriving": waiting, "events": events})
         return 0
     for history in found:
         print_history(history)
     for series in waiting:
-        until = f", decided {_clock(series.until)} if nothing else comes" if series.until else ""
+        until = f", planned at {_clock(series.until)} if no image follows" if series.until else ""
         say(f"series {series.series_uid}")
         say(f"  still arriving: {series.instances} images", end="")
         say(f" from {series.caller_ae or 'unknown'}; {series.why}{until}")
         say()
-    say("what happened")
-    for event in events:
-        job = f" (job {event.job_id})" if event.job_id else ""
-        say(f"  {_clock(event.at)}  {event.what:<12} {event.detail}{job}")
+    print_table(
+        ("at", "event", "job", "detail"),
+        [(_clock(e.at), e.what, e.job_id or "-", e.detail) for e in events],
+    )
     return 0
 
 
 def _jobs_list(chosen: argparse.Namespace) -> int:
-    _, engine = _look(chosen)
+    _, engine = _open_read_only(chosen)
     found = queue.list_jobs(
         engine,
         kind=Kind(chosen.kind) if chosen.kind else None,
@@ -209,7 +213,7 @@ def _jobs_list(chosen: argparse.Namespace) -> int:
 
 
 def _jobs_show(chosen: argparse.Namespace) -> int:
-    _, engine = _look(chosen)
+    _, engine = _open_read_only(chosen)
     job = _guarded(lambda: queue.get(engine, chosen.job))
     events = queue.events_of(engine, job_id=job.id)
     if chosen.json:
@@ -219,45 +223,44 @@ def _jobs_show(chosen: argparse.Namespace) -> int:
         if value not in (None, "", {}):
             shown = _clock(value) if key.endswith("_at") else value
             say(f"{key:<12} {shown}")
-    for event in events:
-        say(f"  {_clock(event.at)}  {event.what:<12} {event.detail}")
+    print_table(("at", "event", "detail"), [(_clock(e.at), e.what, e.detail) for e in events])
     return 0
 
 
 def _jobs_retry(chosen: argparse.Namespace) -> int:
     _, engine = _open(chosen)
     job = _guarded(lambda: queue.requeue(engine, chosen.job, time.time()))
-    return _tell(chosen, job, "queued again")
+    return _print_job(chosen, job, "queued again")
 
 
 def _jobs_cancel(chosen: argparse.Namespace) -> int:
     _, engine = _open(chosen)
     job = _guarded(lambda: queue.cancel(engine, chosen.job, time.time()))
-    said = "cancelled" if job.state is State.CANCELLED else "will be stopped by its worker"
-    return _tell(chosen, job, said)
+    text = "cancelled" if job.state is State.CANCELLED else "will be stopped by its worker"
+    return _print_job(chosen, job, text)
 
 
 def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
     content = housekeeping.Content(chosen.use) if chosen.use else None
-    told = replan.replan(config, engine, chosen.study, content, time.time())
+    planned = replan.replan(config, engine, chosen.study, content, time.time())
     if chosen.json:
-        print_json([{"series": series, "job": job_id} for series, job_id in told])
-    for series, job_id in [] if chosen.json else told:
-        say(f"series {series}: {_became(engine, job_id)}")
+        print_json([{"series": series, "job": job_id} for series, job_id in planned])
+    for series, job_id in [] if chosen.json else planned:
+        say(f"series {series}: {_describe_job(engine, job_id)}")
     return 0
 
 
 def _jobs_resend(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
     job = _guarded(lambda: replan.resend(config, engine, chosen.job, time.time()))
-    makes = "; it makes its objects again and sends them to each target"
-    return _tell(chosen, job, f"queued again{makes if job.kind is Kind.SEGMENT else ''}")
+    makes = "; it makes the same objects again and sends them to each target"
+    return _print_job(chosen, job, f"queued again{makes if job.kind is Kind.SEGMENT else ''}")
 
 
-def _became(engine: sa.Engine, job_id: int | None) -> str:
+def _describe_job(engine: sa.Engine, job_id: int | None) -> str:
     if job_id is None:
-        return "no job; `segnode explain` says why"
+        return "no job; `segnode explain` has the reason"
     state = queue.get(engine, job_id).state
     ended_badly = state in ENDED - {State.DONE}
     more = f"; `segnode jobs retry {job_id}` queues it again" if ended_badly else ""
@@ -265,7 +268,7 @@ def _became(engine: sa.Engine, job_id: int | None) -> str:
 
 
 def _guarded(act: Any) -> queue.Job:
-    """Turn the queue's refusals into sentences for a person."""
+    """Turn the exceptions of the queue into a message for a person."""
     try:
         job: queue.Job = act()
     except (LookupError, IllegalTransition, queue.SameWork, queue.AlreadySuperseded) as exc:
@@ -273,11 +276,11 @@ def _guarded(act: Any) -> queue.Job:
     return job
 
 
-def _tell(chosen: argparse.Namespace, job: queue.Job, said: str) -> int:
+def _print_job(chosen: argparse.Namespace, job: queue.Job, text: str) -> int:
     if chosen.json:
         print_json(_plain(job))
     else:
-        say(f"job {job.id} {said}")
+        say(f"job {job.id} {text}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a person wants done once more: planned by other rules, or made and sent again."""
+"""Replan a study by today's rules, or send a result again, on request of a person."""
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from node.states import Kind
 
 
 class NothingFound(NodeError):
-    """What was asked for is not known here."""
+    """The requested study or job is not known."""
 
     code = "nothing-found"
 
@@ -28,40 +28,40 @@ def replan(
     """
     inbox = Inbox(config.data.dir / "inbox")
     sweep = housekeeping.Sweep(config, engine, inbox, uses(config))
-    told: list[tuple[str, int | None]] = []
+    planned: list[tuple[str, int | None]] = []
     for folder in inbox.series_folders():
         record = read_series(folder.path)
         if record is not None and uid in (record.study, record.series):
             recorded = sweep.decide_again(folder, now, content)
             if recorded is not None:
-                told.append((record.series, recorded.job_id))
+                planned.append((record.series, recorded.job_id))
                 _note_choice(engine, record, content, now)
-    if not told:
+    if not planned:
         message = f"no image of {uid} is in the inbox"
         raise NothingFound(
             message, advice="Send the study again; data.keep says how long it stays."
         )
-    return told
+    return planned
 
 
 def _note_choice(
     engine: sa.Engine, record: SeriesRecord, content: housekeeping.Content | None, now: float
 ) -> None:
-    """Tell in the history that a person, not the node, said which images are right."""
+    """Record in the history that a person chose the version of the images."""
     if content is not None:
-        detail = f"by an operator, with what came {content} of each instance"
+        detail = f"by an operator, with the {content} version of each instance"
         queue.add_note(
             engine, "replan", detail, now, study_uid=record.study, series_uid=record.series
         )  # fmt: skip
 
 
 def resend(config: Config, engine: sa.Engine, job_id: int, now: float) -> Job:
-    """Send a result again; where its file is gone or altered, make it again first.
+    """Send a result again; where its file is missing or altered, segment again first.
 
     Returns the job that was queued: the delivery itself, or its segmentation.
 
     Raises:
-        NothingFound: the file is gone, and the images that it was made of are too.
+        NothingFound: the file is missing, and so are images that it was made from.
         LookupError, ValueError: as `queue.resend`.
     """
     job = queue.get(engine, job_id)
@@ -69,12 +69,12 @@ def resend(config: Config, engine: sa.Engine, job_id: int, now: float) -> Job:
         payload = job.deliver_payload()
         if is_intact(payload, config.data.dir / payload.file):
             return queue.resend(engine, job_id, now)
-        assert job.parent_id is not None  # the database says so of every delivery
+        assert job.parent_id is not None  # a constraint of the database
         job = queue.get(engine, job.parent_id)
     source = job.segment_payload()
     folder = config.data.dir / "inbox" / "series" / source.series_key
     absent = sum(not (folder / name).is_file() for name in source.files)
-    if absent:  # found out now: it would end the history of a result that was delivered as failed
+    if absent:  # else the job would fail, and with it a history that ended as delivered
         message = f"{absent} of the {len(source.files)} images are no longer in the inbox"
         advice = f"Send the series again, then `segnode jobs resend {job_id}`."
         raise NothingFound(message, advice=advice)

@@ -1,8 +1,8 @@
-"""`segnode serve`: one process per loop, each started again when it dies.
+"""`segnode serve`: run one process per loop, and restart it when it ends.
 
-Stop is kill, start is recovery: no process needs a farewell. Each child holds one end of a pipe to
-its parent, and ends when the parent does, however the parent ended. A loop that says of its very
-start that it is misconfigured ends the whole node: starting it again would hide that for ever.
+The node may be killed at any time and recovers at the next start. Each child reads from a pipe to
+its parent and ends when the parent ends. A loop that is misconfigured at its start ends the whole
+node: restarting it would hide the error.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node import housekeeping, listener, segmenter, sender
-from node.commands.exits import DEFECT, MISCONFIGURED, OK, explained, status_of
+from node.commands.exits import DEFECT, MISCONFIGURED, OK, node_error_of, status_of
 from node.commands.options import add_config, load_config
 from node.commands.verify import open_packages
 from node.config import Config
@@ -31,8 +31,8 @@ LOOPS: dict[str, Callable[[Config], None]] = {
     "housekeeping": housekeeping.run,
 }
 POLL_S = 0.2
-LONGEST_PAUSE_S = 30.0  # between two starts of a loop that keeps dying
-STEADY_S = 60.0  # a loop that ran so long starts again at once
+LONGEST_PAUSE_S = 30.0  # between two starts of a loop that keeps ending
+STEADY_S = 60.0  # a loop that ran for so long is restarted at once
 LIFELINE_BYTES = 4096
 log = logging.getLogger("node.serve")
 
@@ -43,13 +43,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         "serve",
         help="run the node until it is stopped",
         epilog="exit status: 0 it was stopped; 74 the data folder cannot be made; 78 the "
-        "configuration, a package or the start of a loop is wrong, and starting again would not "
-        "mend it",
+        "configuration or a package is wrong, or a loop cannot start, and a restart would not help",
     )
     add_config(command)
     command.add_argument("--only", choices=LOOPS, help="run one loop in this process")
     command.add_argument("--log-level", default="info", choices=("debug", "info", "warning"))
-    # for whoever starts us: end when standard input does
+    # for the parent process: end when standard input closes
     command.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
     command.set_defaults(run=_serve)
 
@@ -60,21 +59,23 @@ def _serve(chosen: argparse.Namespace) -> int:
     if chosen.only:
         return _run_loop(chosen)
     config = load_config(chosen)
-    config.data.dir.mkdir(parents=True, exist_ok=True)  # no loop can work without: say so once
+    config.data.dir.mkdir(parents=True, exist_ok=True)  # every loop needs it: report an error once
     open_packages(config)
     return _Supervisor(chosen.config, chosen.log_level).run()
 
 
 def _run_loop(chosen: argparse.Namespace) -> int:
-    """Run one loop in this process; what ends it is a line of the log, like all that it says."""
+    """Run one loop in this process; write the error that ends it to the log."""
     try:
         LOOPS[chosen.only](load_config(chosen))
     except NodeError as exc:
         return _logged(exc)
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
-            return _logged(explained(exc), exc)
-        log.critical("uncaught", exc_info=exc)  # by type and place: its text could quote a data set
+            return _logged(node_error_of(exc), exc)
+        log.critical(
+            "uncaught", exc_info=exc
+        )  # type and place only: the text could quote a data set
         return DEFECT
     return OK
 
@@ -86,24 +87,24 @@ def _logged(error: NodeError, cause: Exception | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class Sequel:
-    """What follows the end of a loop."""
+class AfterEnd:
+    """The consequence of the end of a loop."""
 
     is_fatal: bool  # the whole node ends
     pause_s: float  # before the loop starts again
     next_pause_s: float  # before the start after that one
 
 
-def after(status: int, ran_s: float, pause_s: float, *, was_steady: bool) -> Sequel:
-    """Tell what follows when a loop ended with `status` after `ran_s`.
+def after(status: int, ran_s: float, pause_s: float, *, was_steady: bool) -> AfterEnd:
+    """Return the consequence when a loop ended with `status` after `ran_s`.
 
-    `pause_s` is what its last end asked for, 0 at its first. Misconfigured is believed the second
-    time only: the port or the lock may belong to a predecessor that is dying just now. It is not
-    believed of a loop that ever was steady: that one can work, so what is wrong may pass.
+    `pause_s` is the pause that its previous end caused, 0 at the first end. Misconfigured is fatal
+    only the second time: a predecessor that is still ending may hold the port or the lock. It is
+    not fatal for a loop that once ran for `STEADY_S`: its configuration works.
     """
     is_steady = ran_s > STEADY_S
     pause_s = 0.0 if is_steady else pause_s
-    return Sequel(
+    return AfterEnd(
         is_fatal=status == MISCONFIGURED and not (is_steady or was_steady) and pause_s > 0,
         pause_s=pause_s,
         next_pause_s=min(max(2 * pause_s, 1.0), LONGEST_PAUSE_S),
@@ -118,12 +119,12 @@ class _Loop:
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0  # monotonic, as all times here
     due_at: float = 0.0  # when it may start again
-    pause_s: float = 0.0  # before its next start, should it end soon
+    pause_s: float = 0.0  # before its next start if it ends soon
     was_steady: bool = False  # ever
 
 
 class _Supervisor:
-    """Keeps one process per loop alive."""
+    """Keep one process per loop running."""
 
     def __init__(self, config: Path, log_level: str) -> None:
         self._command = [sys.executable, "-m", "node", "serve", "--config", str(config)]
@@ -133,30 +134,30 @@ class _Supervisor:
         self._cannot_start: str | None = None
 
     def run(self) -> int:
-        """Run until a signal asks to stop or a loop cannot start; return the exit status."""
+        """Run until a stop signal or until a loop cannot start; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         while not self._stop.is_set():
             for loop in self._loops:
-                self._look_after(loop, time.monotonic())
+                self._supervise(loop, time.monotonic())
             self._stop.wait(POLL_S)
         self._end_all()
         if self._cannot_start is None:
             return OK
-        advice = "The log says above what it misses; `segnode check` finds the usual causes."
+        advice = "The log above has the reason; `segnode check` finds the usual causes."
         log.critical(
-            "the node ends: its %s cannot start",
+            "the node ends: the %s cannot start",
             self._cannot_start,
             extra={"stage": self._cannot_start, "status": MISCONFIGURED, "advice": advice},
         )
         return MISCONFIGURED
 
-    def _look_after(self, loop: _Loop, now: float) -> None:
+    def _supervise(self, loop: _Loop, now: float) -> None:
         status = None if loop.process is None else loop.process.poll()
         if status is not None:
             self._note_end(loop, status, now)
         if loop.process is None and now >= loop.due_at and not self._stop.is_set():
-            # the child reads its end of this pipe until we are gone
+            # the child reads its end of this pipe until this process ends
             loop.process = subprocess.Popen([*self._command, loop.name], stdin=subprocess.PIPE)
             loop.started_at = now
             log.info("started", extra={"stage": loop.name, "pid": loop.process.pid})
@@ -164,18 +165,18 @@ class _Supervisor:
     def _note_end(self, loop: _Loop, status: int, now: float) -> None:
         loop.process = None
         ran_s = now - loop.started_at
-        sequel = after(status, ran_s, loop.pause_s, was_steady=loop.was_steady)
-        if sequel.is_fatal:
+        after_end = after(status, ran_s, loop.pause_s, was_steady=loop.was_steady)
+        if after_end.is_fatal:
             self._cannot_start = loop.name
             self._stop.set()
             return
         loop.was_steady = loop.was_steady or ran_s > STEADY_S
-        loop.due_at, loop.pause_s = now + sequel.pause_s, sequel.next_pause_s
+        loop.due_at, loop.pause_s = now + after_end.pause_s, after_end.next_pause_s
         log.error(
-            "%s ended with status %s; starting again",
+            "%s ended with status %s; restarting",
             loop.name,
             status,
-            extra={"stage": loop.name, "status": status, "seconds": sequel.pause_s},
+            extra={"stage": loop.name, "status": status, "seconds": after_end.pause_s},
         )
 
     def _end_all(self) -> None:
@@ -188,7 +189,7 @@ class _Supervisor:
 
 def _end_with_parent() -> None:
     def wait() -> None:
-        # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
+        # not sys.stdin: the interpreter aborts if it ends while another thread holds its lock
         while os.read(0, LIFELINE_BYTES):
             pass
         os._exit(OK)

@@ -1,4 +1,4 @@
-"""Packages that the configuration uses, verified before anything depends on them."""
+"""Verify engine, packages and memory of a configuration, for `serve` and `check`."""
 
 from collections.abc import Iterator
 
@@ -16,26 +16,26 @@ def open_packages(config: Config) -> list[Use]:
     """Verify engine, digests, shapes and reference case of everything that rules use, once each.
 
     Raises:
-        Misconfigured: the start must stop; the message says why.
+        Misconfigured: the node cannot start; the message has the reason.
     """
-    engine_said(config)
+    describe_engine(config)
     found = uses(config)
     for _ in reference_checks(config, found):
         pass
     return found
 
 
-def engine_said(config: Config) -> str:
-    """Say which engine runs, or among which one is chosen.
+def describe_engine(config: Config) -> str:
+    """Return the configured engine, or the engines among which the node chooses.
 
     Raises:
-        Misconfigured: the configured one cannot run here.
+        Misconfigured: the configured engine cannot run here.
     """
     here = ", ".join(f"{name} {version}" for name, version in engines.versions().items())
     if config.model.engine == AUTO:
         return f"the fastest that reproduces the reference case, among {here}"
     engines.require(config.model.engine)
-    return f"{config.model.engine}, as configured; here are {here}"
+    return f"{config.model.engine}, as configured; installed: {here}"
 
 
 def reference_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, str, float]]:
@@ -65,21 +65,21 @@ def reference_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, st
         yield use, size, dice
 
 
-def memory_said(config: Config, use: Use) -> str:
-    """Say what the largest series that a rule accepts needs.
+def describe_memory(config: Config, use: Use) -> str:
+    """Return the memory that the largest accepted series of a rule needs.
 
     Raises:
-        Misconfigured: more than is allowed, whichever of its sizes runs.
+        Misconfigured: every size of the rule needs more than is allowed.
     """
     known = measured.known(config.data, measured.here(config.limits.threads))
     needs = largest_mb(use, known)
     if not needs:
-        return "memory is not measured yet: `segnode models bench` measures it"
+        return "memory is not measured yet: run `segnode models bench`"
     size = min(needs, key=lambda name: needs[name])
     allowed = use.memory_bytes / MIB
-    said = f"the largest series needs about {needs[size]:.0f} MiB at size {size}"
+    text = f"the largest series needs about {needs[size]:.0f} MiB at size {size}"
     if needs[size] > allowed:
-        message = f"{said}, {allowed:.0f} MiB are allowed"
+        message = f"{text}, {allowed:.0f} MiB are allowed"
         advice = "Raise model.memory and limits.memory, or choose a smaller size."
         raise Misconfigured(message, advice=advice)
-    return f"{said}, of {allowed:.0f}"
+    return f"{text}, of {allowed:.0f}"

@@ -80,7 +80,7 @@ def test_every_size_goes_from_dicom_to_a_verified_seg(package: Package) -> None:
     """One word of configuration apart: nothing else knows which size runs."""
     for size in package.manifest.sizes:
         result = selftest_one(package, size, threads=1)
-        assert result["ok"], result["said"]
+        assert result["ok"], result["message"]
 
 
 def test_the_package_is_small_enough_for_every_clone(package: Package) -> None:

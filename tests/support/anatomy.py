@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from node import seg, series
-from node.commands.offline import Job, run_job
-from node.commands.options import Steps
+from node.commands.offline import OfflineJob, run_job
+from node.commands.terminal import Progress
 from node.imaging import Labels
 from node.package import Package, load, models_in, resolve
 
@@ -20,7 +20,7 @@ def released(task: str) -> Package:
 
 def segmented(files: tuple[Path, ...], package: Package, size: str, out: Path) -> Labels:
     """Segment, and read the SEG back from the disk."""
-    made = run_job(Job(files, package, size, out, threads=1), Steps(quiet=True))
+    made = run_job(OfflineJob(files, package, size, out, threads=1), Progress(quiet=True))
     labels = seg.read_labels(out / made.done.objects[0].name, series.read(files))
     np.testing.assert_array_equal(labels.array, made.labels.array)
     return labels

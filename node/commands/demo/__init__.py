@@ -22,7 +22,8 @@ import yaml
 from pydicom.uid import generate_uid
 
 from node import preview, queue, schema, seg, series
-from node.commands.options import Steps, add_json, print_json, print_table
+from node.commands.options import add_json, print_json
+from node.commands.terminal import Progress, print_table
 from node.config import Config, Target, load
 from node.errors import Defect, TimedOut
 from node.imaging.nifti import read_volume
@@ -82,7 +83,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 
 
 def _demo(chosen: argparse.Namespace) -> int:
-    steps = Steps(quiet=chosen.json)
+    steps = Progress(quiet=chosen.json)
     out = chosen.out.resolve() / time.strftime("%Y%m%d-%H%M%S")
     packages = [load_package(path) for path in models_in(chosen.models)]
     package = resolve(chosen.task or _first_task(packages), packages)

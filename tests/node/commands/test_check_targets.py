@@ -22,24 +22,24 @@ def test_a_target_that_answers_is_said_to_answer(run: Run, tmp_path: Path) -> No
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port)
     assert found["ok"], found
-    assert "answered C-ECHO" in found["said"]
-    assert "takes binary, answers no queries" in found["said"]
+    assert "answered C-ECHO" in found["message"]
+    assert "takes binary, answers no queries" in found["message"]
 
 
 def test_a_target_without_echo_is_not_said_to_answer(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,), echo=None) as peer:
         found = checked(run, tmp_path, peer.port)
     assert found["ok"], "results reach it all the same"
-    assert "answered" not in found["said"]
-    assert "offers no C-ECHO" in found["said"]
+    assert "answered" not in found["message"]
+    assert "offers no C-ECHO" in found["message"]
 
 
 def test_a_refused_echo_fails(run: Run, tmp_path: Path) -> None:
     with scripted_target(echo=0x0122) as peer:
         found = checked(run, tmp_path, peer.port)
     assert not found["ok"]
-    assert "answered C-ECHO with" in found["said"]
-    assert "0x0122" in found["said"]
+    assert "answered C-ECHO with" in found["message"]
+    assert "0x0122" in found["message"]
     assert found["advice"]
 
 
@@ -47,18 +47,18 @@ def test_a_report_is_tried_where_it_was_promised(run: Run, tmp_path: Path) -> No
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port, report=True)
         assert not found["ok"]
-        assert "Comprehensive 3D SR" in found["said"]
+        assert "Comprehensive 3D SR" in found["message"]
         assert "targets.pacs.report" in found["advice"]
         assert checked(run, tmp_path, peer.port)["ok"], "nobody promised one"
     with scripted_target(contexts=(BINARY_SEG_CLASS, REPORT_CLASS)) as peer:
         found = checked(run, tmp_path, peer.port, report=True)
     assert found["ok"], found
-    assert "takes binary and the report" in found["said"]
+    assert "takes binary and the report" in found["message"]
 
 
 def test_the_form_of_segmentation_that_was_chosen_is_tried(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port, seg="labelmap")
     assert not found["ok"]
-    assert "labelmap" in found["said"]
+    assert "labelmap" in found["message"]
     assert "targets.pacs.seg" in found["advice"]

@@ -12,7 +12,7 @@ import pytest
 
 from node import __version__
 from node.commands import main
-from node.commands.exits import explained, status_of
+from node.commands.exits import node_error_of, status_of
 from node.config import load
 from node.errors import (
     BadPackage,
@@ -129,8 +129,8 @@ def test_check_finds_nothing_wrong_with_a_sound_node(
     findings = {finding["what"]: finding for finding in json.loads(said)}
     assert status == 0, said
     assert all(finding["ok"] for finding in findings.values())
-    assert "digest" in findings["rule all"]["said"]
-    assert "reference case" in findings["tiny-mr/1.0 small"]["said"]
+    assert "digest" in findings["rule all"]["message"]
+    assert "reference case" in findings["tiny-mr/1.0 small"]["message"]
 
 
 def test_check_names_line_and_nearest_key(run: Run, configured: Path) -> None:
@@ -159,7 +159,7 @@ def test_check_without_a_file_says_how_to_get_one(run: Run, tmp_path: Path) -> N
 def failures(run: Run, file: Path) -> dict[str, str]:
     status, said, _ = run("check", "--config", file, "--json")
     assert status == 1
-    return {f["what"]: f["said"] for f in json.loads(said) if not f["ok"]}
+    return {f["what"]: f["message"] for f in json.loads(said) if not f["ok"]}
 
 
 def test_check_finds_an_altered_package_and_a_dead_target(run: Run, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_full_disk_under_the_output_is_told_once(configured: Path) -> None:
     assert done.returncode == 75
     assert done.stderr.splitlines() == [
         "segnode jobs: No space left on device",
-        "  Free some space, then do it again.",
+        "  Free some space, then run the command again.",
     ]
 
 
@@ -297,7 +297,7 @@ def test_a_reader_that_goes_away_is_no_error(configured: Path) -> None:
      (errno.ENOSPC, 75), (errno.EDQUOT, 75)],
 )  # fmt: skip
 def test_every_refusal_of_the_system_has_a_status_and_an_advice(number: int, status: int) -> None:
-    error = explained(OSError(number, os.strerror(number), "/data/x"))
+    error = node_error_of(OSError(number, os.strerror(number), "/data/x"))
     assert status_of(error) == status
     assert error.message == f"/data/x: {os.strerror(number)}"
     assert error.advice

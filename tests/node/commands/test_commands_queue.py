@@ -96,7 +96,7 @@ def test_what_still_arrives_is_told(run: Run, configured: Path, tmp_path: Path) 
 def test_status_is_for_people_too(run: Run, stored: tuple[Path, str]) -> None:
     status, said, _ = run("status", "--config", stored[0])
     assert status == 69
-    assert "listener   NOT RUNNING" in said
+    assert "listener      NOT RUNNING" in said
     assert "in-progress" in said
 
 
@@ -142,7 +142,7 @@ def test_status_names_the_loops_that_are_down(run: Run, stored: tuple[Path, str]
     assert (status, json.loads(said)["not_running"]) == (69, ["sender"])
     status, said, _ = run("status", "--config", stored[0])
     assert status == 69
-    assert "sender     NOT RUNNING, last seen 5 min ago" in said
+    assert "sender        NOT RUNNING, last seen 5 min ago" in said
     inbox.release()
 
 

@@ -104,7 +104,7 @@ def test_a_series_that_cannot_wait_for_measurements_gets_the_smallest_size(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
-    assert "nothing is measured yet" in run("status", "--config", file)[1]
+    assert "Not benchmarked yet" in run("status", "--config", file)[1]
     job, study = planned(file, tmp_path)
     assert job.segment_payload().size == "small"
     run_segmenter(load(file), once=True)
@@ -133,11 +133,11 @@ def test_check_refuses_what_cannot_fit_before_any_series_comes(
     run: Run, tmp_path: Path, tiny_models: Path, package: Package
 ) -> None:
     file = with_auto(tmp_path, tiny_models, size="small", memory="2 GiB")
-    assert "not measured yet" in findings(run, file)["rule all, memory"]["said"]
+    assert "not measured yet" in findings(run, file)["rule all, memory"]["message"]
     measure(load(file), package, "small", peak_mb=3000.0)
     found = findings(run, file)["rule all, memory"]
     assert not found["ok"]
-    assert "MiB at size small, 2048 MiB are allowed" in found["said"]
+    assert "MiB at size small, 2048 MiB are allowed" in found["message"]
     assert "model.memory" in found["advice"]
     assert run("check", "--config", file)[0] == 1
 
@@ -145,7 +145,7 @@ def test_check_refuses_what_cannot_fit_before_any_series_comes(
 def test_check_says_which_engines_there_are(run: Run, tmp_path: Path, tiny_models: Path) -> None:
     found = findings(run, with_auto(tmp_path, tiny_models, engine="auto"))["engine"]
     assert found["ok"]
-    assert f"onnxruntime {versions()['onnxruntime']}" in found["said"]
+    assert f"onnxruntime {versions()['onnxruntime']}" in found["message"]
 
 
 @pytest.mark.skipif("openvino" in versions(), reason="openvino is installed")

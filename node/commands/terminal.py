@@ -1,0 +1,138 @@
+"""Tables and progress for people. This module alone knows rich.
+
+A table that is too wide for the terminal is fitted to it: UIDs are shortened and long texts wrap.
+Piped output is plain text, one line per row, and nothing in it is shortened.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich import box, progress
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+GAP = "  "
+UID = re.compile(r"[0-9.]{20,}\Z")
+UID_END = 14  # characters of a shortened UID: its end tells series of one study apart
+SHORT = 24  # cells up to this width stay on one line
+NARROW = 40  # a terminal is never taken to be narrower
+
+_T = TypeVar("_T")
+Report = Callable[[str, float], None]  # stage, and the share of it that is done
+
+
+def printable(text: str) -> str:
+    """Replace control characters: text from a peer must not move the cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def say(text: str = "", end: str = "\n") -> None:
+    """Print one line, or a part of it, without control characters."""
+    print(printable(text), end=end)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print aligned columns that fit the terminal; print the head alone if there are no rows."""
+    lines = [list(head), *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    width = max(console.width, NARROW)
+    if console.is_terminal and sum(widths) + len(GAP) * (len(head) - 1) > width:
+        console.print(_fitted(lines), width=width)
+        return
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print(GAP.join(cells).rstrip())
+
+
+def _fitted(lines: list[list[str]]) -> Table:
+    """Return a table whose UIDs are shortened and whose long columns wrap."""
+    lines = [[f"…{cell[-UID_END:]}" if UID.match(cell) else cell for cell in row] for row in lines]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column, name in enumerate(lines[0]):
+        longest = max(len(row[column]) for row in lines)
+        table.add_column(name, overflow="fold", no_wrap=longest <= SHORT)
+    for row in lines[1:]:
+        table.add_row(*map(Text, row))
+    return table
+
+
+class Progress:
+    """Progress of a command on standard error: bars on a terminal, lines in a file or pipe."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Print nothing if `quiet`, for JSON output and tests."""
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def running(self, text: str) -> Iterator[None]:
+        """Show that one step runs, and for how long; print nothing else inside the block."""
+        if self._quiet or not self._console.is_terminal:
+            self.say(text)
+            yield
+            return
+        with self._live(progress.SpinnerColumn(), progress.TimeElapsedColumn()) as live:
+            live.add_task(text, total=None)
+            yield
+
+    def each(self, text: str, items: Iterable[_T]) -> Iterator[_T]:
+        """Yield the items; show on a terminal that the next one is being made."""
+        source, shown = iter(items), not self._quiet and self._console.is_terminal
+        while True:
+            try:
+                if shown:
+                    with self.running(text):
+                        item = next(source)
+                else:
+                    item = next(source)
+            except StopIteration:
+                return
+            yield item
+
+    @contextmanager
+    def stages(self) -> Iterator[Report]:
+        """Give a function that shows how much of a stage is done: a bar, or a line at its end."""
+        if self._quiet:
+            yield lambda *_: None
+        elif not self._console.is_terminal:
+            yield lambda stage, share: self.say(f"{stage} done") if share >= 1 else None
+        else:
+            with self._live(progress.BarColumn(), progress.TaskProgressColumn()) as live:
+                tasks: dict[str, progress.TaskID] = {}
+
+                def report(stage: str, share: float) -> None:
+                    if stage not in tasks:
+                        tasks[stage] = live.add_task(stage, total=1.0)
+                    live.update(tasks[stage], completed=share)
+
+                yield report
+
+    def _live(self, *columns: progress.ProgressColumn) -> progress.Progress:
+        """Return a display that leaves standard output alone: a pipe must receive what we print."""
+        return progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            *columns,
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+
+def rounded(value: float) -> str:
+    """Return a quantity with three significant digits and no exponent; exact values are in JSON."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}"
