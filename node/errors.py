@@ -58,6 +58,78 @@ class NotAnImage(Unsuitable):
     code = "not-an-image"
 
 
+class SecondaryCapture(NotAnImage):
+    """Pictures of a screen or a report."""
+
+    code = "secondary-capture"
+
+
+class Localizer(NotAnImage):
+    """Localizers, scouts or topograms."""
+
+    code = "localizer"
+
+
+class Projection(NotAnImage):
+    """Projections (MIP, MinIP), renderings or curved reformats."""
+
+    code = "projection"
+
+
+class Subtraction(NotAnImage):
+    """Differences of two images."""
+
+    code = "subtraction"
+
+
+class ParametricMap(NotAnImage):
+    """Maps of a computed quantity, such as ADC, perfusion, iodine or phase."""
+
+    code = "parametric-map"
+
+
+class ThickSlab(NotAnImage):
+    """Averages over slabs that are thicker than a slice."""
+
+    code = "thick-slab"
+
+
+class ColourImage(NotAnImage):
+    """Colours or indices of colours instead of one grey value per pixel."""
+
+    code = "colour-image"
+
+
+class MissingAttribute(Unsuitable):
+    """An attribute that gives the pixels their meaning is absent."""
+
+    code = "missing-attribute"
+
+
+class UnsupportedPixels(Unsuitable):
+    """The attributes of the pixels contradict each other, or describe a form that is not read."""
+
+    code = "unsupported-pixels"
+
+
+class UnusableRescale(Unsuitable):
+    """Rescale Slope or Rescale Intercept is absent, unreadable or 0."""
+
+    code = "unusable-rescale"
+
+
+class WrongUnits(Unsuitable):
+    """The values of a CT are not in Hounsfield units."""
+
+    code = "wrong-units"
+
+
+class MixedUnits(Unsuitable):
+    """Some images of the series have other units than the rest."""
+
+    code = "mixed-units"
+
+
 class WrongModality(Unsuitable):
     """The model was made for another modality."""
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     CTImageStorage,
     EnhancedCTImageStorage,
@@ -20,8 +19,18 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from node.series.header import Header, header_of, read_dataset
-from node.series.values import UNREADABLE, b_value, codes, number, text, vector, whole_number
+from node.series.header import Header, header_of, read_instance
+from node.series.units import units_of
+from node.series.values import (
+    b_value,
+    codes,
+    derivation_codes,
+    items,
+    number,
+    text,
+    vector,
+    whole_number,
+)
 
 SINGLE_FRAME_CLASSES: dict[str, str] = {  # multi-frame SOP class -> single-frame SOP class
     EnhancedCTImageStorage: CTImageStorage,
@@ -33,6 +42,7 @@ FRAME_TYPES = {
     CTImageStorage: "CTImageFrameTypeSequence",
     MRImageStorage: "MRImageFrameTypeSequence",
 }
+REAL_WORLD = "RealWorldValueMappingSequence"
 MOST_FRAMES = 10_000  # far more than any volume has; bounds the memory for headers
 
 
@@ -42,16 +52,19 @@ def read_headers(path: Path) -> tuple[Header, ...]:
     Raises:
         NotAnImage: the file is no DICOM object, is truncated, or lacks one of its four UIDs.
     """
-    return headers_of(read_dataset(path), path)
+    dataset, pixel_element = read_instance(path)
+    return headers_of(dataset, path, pixel_element)
 
 
-def headers_of(dataset: Dataset, path: Path) -> tuple[Header, ...]:
+def headers_of(
+    dataset: Dataset, path: Path, pixel_element: str = "PixelData"
+) -> tuple[Header, ...]:
     """Return a header for each frame of an Enhanced CT or MR image, else one for the instance.
 
     Raises:
         NotAnImage: the instance lacks one of its four UIDs.
     """
-    whole = header_of(dataset, path)
+    whole = header_of(dataset, path, pixel_element)
     problem = _problem(whole, dataset)
     if problem:
         return (msgspec.structs.replace(whole, frames_problem=problem),)
@@ -62,10 +75,8 @@ def headers_of(dataset: Dataset, path: Path) -> tuple[Header, ...]:
 
 def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset:
     """Return a functional group of a frame (from 1): per-frame, else shared, else empty."""
-    own = _items(dataset, "PerFrameFunctionalGroupsSequence")[frame - 1]
-    for groups in (own, *_items(dataset, "SharedFunctionalGroupsSequence")[:1]):
-        for group in _items(groups, keyword)[:1]:
-            return group
+    for group in items(_groups_with(dataset, frame, keyword), keyword)[:1]:
+        return group
     return Dataset()
 
 
@@ -76,7 +87,7 @@ def _problem(whole: Header, dataset: Dataset) -> str:
         return f"{holds} and is no Enhanced CT or MR image" if count > 1 else ""
     if count > MOST_FRAMES:
         return f"{holds}, and up to {MOST_FRAMES} can be read"
-    described = len(_items(dataset, "PerFrameFunctionalGroupsSequence"))
+    described = len(items(dataset, "PerFrameFunctionalGroupsSequence"))
     return f"{holds}, and its functional groups describe {described}" if described != count else ""
 
 
@@ -87,6 +98,7 @@ def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
     technique = codes(kind, "VolumeBasedCalculationTechnique")
     place, directions = group("PlanePositionSequence"), group("PlaneOrientationSequence")
     component = text(kind, "ComplexImageComponent").upper()
+    rescale = group("PixelValueTransformationSequence")
     return msgspec.structs.replace(
         whole,
         frame=frame,
@@ -94,9 +106,14 @@ def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
         orientation=vector(directions, "ImageOrientationPatient", 6),
         pixel_spacing_mm=vector(measures, "PixelSpacing", 2),
         slice_thickness_mm=number(measures, "SliceThickness"),
+        derivations=(
+            *whole.derivations,
+            *derivation_codes(group("DerivationImageSequence")),  # PS3.3 C.7.6.16.2.6
+        ),
         # any of the three may name a projection or a localizer
         image_type=(*codes(kind, "FrameType"), *whole.image_type, *technique),
         complex_component=component or whole.complex_component,
+        units=units_of(dataset, rescale, _groups_with(dataset, frame, REAL_WORLD)),
         echo_time_ms=number(group("MREchoSequence"), "EffectiveEchoTime"),
         acquisition_number=whole_number(content, "FrameAcquisitionNumber"),
         temporal_position=whole_number(content, "TemporalPositionIndex"),
@@ -105,10 +122,8 @@ def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
     )
 
 
-def _items(dataset: Dataset, keyword: str) -> Sequence:
-    """Return the items of a sequence; no items if it is absent, damaged or no sequence."""
-    try:
-        value = dataset.get(keyword)
-    except UNREADABLE:
-        return Sequence()
-    return value if isinstance(value, Sequence) else Sequence()
+def _groups_with(dataset: Dataset, frame: int, keyword: str) -> Dataset:
+    """Return the functional groups with `keyword`: of the frame (from 1), shared, or the object."""
+    own = items(dataset, "PerFrameFunctionalGroupsSequence")[frame - 1]
+    shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    return next((groups for groups in (own, *shared) if items(groups, keyword)), dataset)

@@ -10,18 +10,38 @@ import hashlib
 from pathlib import Path
 
 import msgspec
-import pydicom
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
 
 from node.dicom.uids import is_dotted_uid
 from node.errors import NotAnImage
-from node.series.values import UNREADABLE, b_value, code, codes, number, text, vector, whole_number
+from node.series.lossy import is_lossy
+from node.series.pixel_format import PixelFormat, pixel_format_of
+from node.series.units import Units, units_of
+from node.series.values import (
+    UNREADABLE,
+    b_value,
+    code,
+    codes,
+    derivation_codes,
+    number,
+    text,
+    vector,
+    whole_number,
+)
 
 # problems of this machine, not of the image: a failing disk or share, missing permissions
 TRANSIENT_ERRNOS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ESTALE,
     errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
 )  # fmt: skip
+
+PIXEL_ELEMENTS = {
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+    0x7FE00010: "PixelData",
+}
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +62,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     manufacturer: str = ""
     rows: int | None = None
     columns: int | None = None
-    samples_per_pixel: int = 1
+    pixels: PixelFormat = PixelFormat()
+    units: Units = Units()
+    lossy: bool = False  # compressed with loss, now or before
     position_mm: tuple[float, float, float] | None = None
     orientation: tuple[float, float, float, float, float, float] | None = None
     pixel_spacing_mm: tuple[float, float] | None = None  # between rows, between columns
     slice_thickness_mm: float | None = None
+    derivations: tuple[str, ...] = ()  # codes of the Derivation Code Sequence
     image_type: tuple[str, ...] = ()  # of a frame: frame type, image type, calculation technique
     complex_component: str = ""  # such as MAGNITUDE or PHASE
     source_ae: str = ""  # AE title of the sender, from the file meta
@@ -66,15 +89,25 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     patient_digest: str  # SHA-256 of PatientID and its issuer: compares patients without names
 
 
-def read_dataset(path: Path) -> Dataset:
-    """Read all elements before the pixels.
+def read_instance(path: Path) -> tuple[Dataset, str]:
+    """Read all elements before the pixels; also return the keyword of the pixel element.
+
+    The keyword is empty if the file has no pixels.
 
     Raises:
         NotAnImage: the file is no DICOM object, or is truncated.
         OSError: with an errno of `TRANSIENT_ERRNOS`; trying again may work.
     """
+    found: list[str] = []
+
+    def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
+        if tag in PIXEL_ELEMENTS and length != 0:
+            found.append(PIXEL_ELEMENTS[tag])
+        return tag in PIXEL_ELEMENTS
+
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        with path.open("rb") as file:
+            return read_partial(file, at_pixels), "".join(found)
     except UNREADABLE as exc:
         if isinstance(exc, OSError) and exc.errno in TRANSIENT_ERRNOS:
             raise
@@ -82,7 +115,12 @@ def read_dataset(path: Path) -> Dataset:
         raise NotAnImage(message, advice="Send the image again from its source.") from exc
 
 
-def header_of(dataset: Dataset, path: Path) -> Header:
+def read_dataset(path: Path) -> Dataset:
+    """Read all elements before the pixels, as `read_instance` does."""
+    return read_instance(path)[0]
+
+
+def header_of(dataset: Dataset, path: Path, pixel_element: str = "PixelData") -> Header:
     """Return the header of `dataset`, which was read from `path`, as one instance.
 
     Raises:
@@ -101,11 +139,14 @@ def header_of(dataset: Dataset, path: Path) -> Header:
         manufacturer=text(dataset, "Manufacturer"),
         rows=whole_number(dataset, "Rows"),
         columns=whole_number(dataset, "Columns"),
-        samples_per_pixel=whole_number(dataset, "SamplesPerPixel") or 1,
+        pixels=pixel_format_of(dataset, pixel_element),
+        units=units_of(dataset, dataset, dataset),
+        lossy=is_lossy(dataset),
         position_mm=vector(dataset, "ImagePositionPatient", 3),  # type: ignore[arg-type]
         orientation=vector(dataset, "ImageOrientationPatient", 6),  # type: ignore[arg-type]
         pixel_spacing_mm=vector(dataset, "PixelSpacing", 2),  # type: ignore[arg-type]
         slice_thickness_mm=number(dataset, "SliceThickness"),
+        derivations=derivation_codes(dataset),
         image_type=codes(dataset, "ImageType"),
         complex_component=text(dataset, "ComplexImageComponent").upper(),
         series_description=text(dataset, "SeriesDescription"),

@@ -13,19 +13,27 @@ import msgspec
 import numpy as np
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
-from node.dicom.uids import SECONDARY_CAPTURE_CLASS
 from node.errors import (
+    ColourImage,
     Conflicting,
     EnhancedMultiFrame,
     FourDimensional,
+    Localizer,
     MixedOrientation,
     NoFrameOfReference,
     NotAnImage,
+    ParametricMap,
+    Projection,
+    SecondaryCapture,
+    Subtraction,
+    ThickSlab,
     TooFewSlices,
 )
 from node.imaging import Grid
 from node.series.frames import SINGLE_FRAME_CLASSES
 from node.series.header import Header
+from node.series.kinds import Kind, kind_of
+from node.series.meaning import check_attributes, check_pixel_format, check_units
 from node.series.stack import stack
 
 LEAST_SLICES = 2  # one slice has neither a slice direction nor a spacing
@@ -41,10 +49,16 @@ SLICE_CLASSES = frozenset(
     {CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, *SINGLE_FRAME_CLASSES}
 )
 MOSAIC_TYPES = frozenset({"MOSAIC", "VFRAME"})  # Siemens, UIH: many slices tiled into one image
-PICTURE_TYPES = (
-    "LOCALIZER", "SCOUT", "SCREEN SAVE", "SCREENSAVE", "PROJECTION IMAGE",
-    "MIP", "MAX_IP", "MIN_IP", "VOLUME_RENDER", "SURFACE_RENDER", "CURVED_MPR",
-)  # fmt: skip
+# kinds that are left out of a series of slices; a slice of another kind makes it unsuitable
+PICTURES = frozenset({Kind.SECONDARY_CAPTURE, Kind.LOCALIZER, Kind.PROJECTION})
+KIND_ERRORS: dict[Kind, type[NotAnImage]] = {
+    Kind.SECONDARY_CAPTURE: SecondaryCapture,
+    Kind.LOCALIZER: Localizer,
+    Kind.PROJECTION: Projection,
+    Kind.SUBTRACTION: Subtraction,
+    Kind.PARAMETRIC_MAP: ParametricMap,
+    Kind.THICK_SLAB: ThickSlab,
+}
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -78,12 +92,16 @@ def survey(headers: Sequence[Header]) -> Survey:
     once, dropped = _without_repeats(headers)
     _refuse_other_storage(once)
     images, not_slices = _slices(once)
+    check_attributes(images)
     _refuse_stacks(images)
     chosen, strays = _one_direction(images)
     if len(chosen) < LEAST_SLICES:
         message = f"the series has {len(chosen)} slice, and a volume needs {LEAST_SLICES} or more"
         raise TooFewSlices(message, advice="Send the whole series.")
     ordered, grid = stack(chosen)
+    _refuse_computed(ordered)
+    check_pixel_format(ordered)
+    check_units(ordered)
     _refuse_unplaced(ordered)  # last, because a problem of the slices themselves helps more
     return Survey(ordered, grid, (*dropped, *not_slices, *strays))
 
@@ -119,7 +137,7 @@ def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Drop
 
 def _refuse_other_storage(headers: Sequence[Header]) -> None:
     for header in headers:
-        if _is_picture(header):
+        if kind_of(header)[0] in PICTURES:
             continue
         if header.frames_problem:
             advice = "Export the series as classic single-frame images."
@@ -132,18 +150,39 @@ def _refuse_other_storage(headers: Sequence[Header]) -> None:
 
 def _slices(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
     kept, dropped = [], []
+    found: set[type[NotAnImage]] = set()
     for header in headers:
-        reason = _unwanted(header)
-        if reason is None:
+        unwanted = _unwanted(header)
+        if unwanted is None:
             kept.append(header)
         else:
+            reason, error = unwanted
+            found.add(error)
             dropped.append(Dropped(header.sop_instance_uid, reason, header.frame))
     if not kept:
         counts = Counter(item.reason for item in dropped)
         reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items()))
         message = f"none of the {len(headers)} images is a slice of a volume: {reasons}"
-        raise NotAnImage(message, advice="Send a series of CT or MR slices.")
+        kind = found.pop() if len(found) == 1 else NotAnImage
+        raise kind(message, advice="Send a series of CT or MR slices.")
     return kept, dropped
+
+
+def _refuse_computed(headers: Sequence[Header]) -> None:
+    """Refuse slices with computed values: one is enough, for it was not meant to be left out."""
+    found: dict[Kind, list[str]] = {}
+    for header in headers:
+        kind, word = kind_of(header)
+        if kind is not None:
+            found.setdefault(kind, []).append(word)
+    for kind, words in found.items():
+        which = ", ".join(sorted(set(words)))
+        message = f"{len(words)} of {len(headers)} images are of the kind {_words(kind)} ({which})"
+        raise KIND_ERRORS[kind](message, advice="Send the series that was acquired.")
+
+
+def _words(kind: Kind) -> str:
+    return kind.value.replace("-", " ")
 
 
 def _refuse_stacks(headers: Sequence[Header]) -> None:
@@ -160,31 +199,30 @@ def is_slice(header: Header) -> bool:
     return _unwanted(header) is None
 
 
-def _is_picture(header: Header) -> bool:
-    # the multi-frame variants of Secondary Capture are numbered below it
-    is_capture = f"{header.sop_class_uid}.".startswith(f"{SECONDARY_CAPTURE_CLASS}.")
-    return is_capture or any(kind in header.image_type for kind in PICTURE_TYPES)
+def _unwanted(header: Header) -> tuple[str, type[NotAnImage]] | None:
+    """Return why this image is not a slice of a volume, with its error; None for a slice."""
+    if (not header.rows or not header.columns) and header.sop_class_uid not in SLICE_CLASSES:
+        return "no image", NotAnImage
+    kind, word = kind_of(header)
+    if kind in PICTURES:
+        return f"{_words(kind)} ({word})", KIND_ERRORS[kind]
+    if header.sop_class_uid not in SLICE_CLASSES:
+        return "neither a CT, an MR nor a PET image", NotAnImage
+    if header.pixels.is_colour:
+        return f"colour image ({header.pixels.photometric or 'unknown'})", ColourImage
+    reason = _unplaced(header)
+    return (reason, NotAnImage) if reason else None
 
 
-def _unwanted(header: Header) -> str | None:
-    """Return why this image is not a slice of a volume, or None if it may be one."""
-    reason = None
-    if not header.rows or not header.columns:
-        reason = "no image"
-    elif _is_picture(header):
-        named = [kind for kind in PICTURE_TYPES if kind in header.image_type]
-        reason = (named[0] if named else "secondary capture").lower()
-    elif header.sop_class_uid not in SLICE_CLASSES:
-        reason = "neither a CT, an MR nor a PET image"
-    elif header.samples_per_pixel != 1:
-        reason = "colour image"
-    elif header.position_mm is None or header.orientation is None:
-        reason = "no position in the patient"
-    elif header.pixel_spacing_mm is None or min(header.pixel_spacing_mm) <= 0:
-        reason = "no pixel spacing"
-    elif not _is_perpendicular(header.orientation):
-        reason = "row and column directions are not perpendicular"
-    return reason
+def _unplaced(header: Header) -> str:
+    """Return why the place of this image in the patient is unknown; empty if it is known."""
+    if header.position_mm is None or header.orientation is None:
+        return "no position in the patient (ImagePositionPatient, ImageOrientationPatient)"
+    if header.pixel_spacing_mm is None or min(header.pixel_spacing_mm) <= 0:
+        return "no pixel spacing (PixelSpacing)"
+    if not _is_perpendicular(header.orientation):
+        return "row and column directions are not perpendicular"
+    return ""
 
 
 def _is_perpendicular(orientation: tuple[float, ...]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 # exceptions of pydicom for damaged values, damaged files and files that are not DICOM
@@ -89,6 +90,17 @@ def b_value(dataset: Dataset) -> float | None:
         if 0 <= found <= LARGEST_B_VALUE:
             return found
     return None
+
+
+def items(dataset: Dataset, keyword: str) -> Sequence:
+    """Return the items of a sequence; no items if it is absent, damaged or no sequence."""
+    value = _value(dataset, keyword)
+    return value if isinstance(value, Sequence) else Sequence()
+
+
+def derivation_codes(dataset: Dataset) -> tuple[str, ...]:
+    """Return the code values of the Derivation Code Sequence."""
+    return tuple(text(item, "CodeValue") for item in items(dataset, "DerivationCodeSequence"))
 
 
 def _value(dataset: Dataset, keyword: str) -> object:

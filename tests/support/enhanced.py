@@ -132,6 +132,6 @@ def _of_frame(one: Dataset, place: int) -> Dataset:
         "PixelValueTransformationSequence",
         RescaleSlope=one.get("RescaleSlope", "1"),
         RescaleIntercept=one.get("RescaleIntercept", "0"),
-        RescaleType="US",
+        RescaleType=one.get("RescaleType", "US"),
     )
     return groups

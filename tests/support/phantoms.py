@@ -271,5 +271,5 @@ UNSUITABLE_PHANTOMS: dict[str, Phantom] = {  # by the code of the error
     "too-few-slices": Phantom(shape=(1, 20, 16)),
     "enhanced-multi-frame": Phantom(tags={"NumberOfFrames": 12}),
     "no-frame-of-reference": Phantom(tags={"FrameOfReferenceUID": ""}),
-    "not-an-image": Phantom(change=_localizer),
+    "localizer": Phantom(change=_localizer),
 }

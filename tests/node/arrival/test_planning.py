@@ -12,6 +12,7 @@ from node.arrival import Decision, plan
 from node.config import Config, load_text
 from node.package import Use, load
 from node.series import Header, read_headers
+from node.series.units import Units
 from node.states import ArrivalOutcome
 from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Phantom, make
@@ -147,7 +148,9 @@ def test_outside_the_models_range_is_refused_with_the_numbers(
     headers: tuple[Header, ...], models: Path
 ) -> None:
     rules = RULES.replace("modality: MR, body", "body")
-    found = decide(changed(headers, **HEAD | {"modality": "CT"}), models, rules)
+    hounsfield = Units(has_slope=True, has_intercept=True, slope=1.0, intercept=0.0)
+    ct = HEAD | {"modality": "CT", "units": hounsfield}
+    found = decide(changed(headers, **ct), models, rules)
     assert (found.outcome, found.code) == (ArrivalOutcome.UNSUITABLE, "wrong-modality")
 
 

@@ -46,7 +46,7 @@ UNSUITABLE = {
             "mosaic of many slices",
             "send an anatomical one",
         ),
-        ("localizers", "not-an-image", None, "12 × localizer", "Send a series of CT or MR slices"),
+        ("localizers", "localizer", None, "12 × localizer", "Send a series of CT or MR slices"),
         ("one slice", "too-few-slices", None, "has 1 slice", "Send the whole series"),
         (
             "too few for the model",

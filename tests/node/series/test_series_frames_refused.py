@@ -113,16 +113,16 @@ UNSUITABLE: dict[str, tuple[Change, type[errors.Unsuitable], str]] = {
     ),
     "localizers": (
         lambda d: group(shared(d), TYPE, FrameType=["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]),
-        errors.NotAnImage,
+        errors.Localizer,
         "none of the 12 images is a slice of a volume: 12 × localizer",
     ),
     "localizers by their image type": (
         sets(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]),
-        errors.NotAnImage,
+        errors.Localizer,
         "12 × localizer",
     ),
-    "projection": (technique("MAX_IP"), errors.NotAnImage, "12 × max_ip"),
-    "curved": (technique("CURVED_MPR"), errors.NotAnImage, "12 × curved_mpr"),
+    "projection": (technique("MAX_IP"), errors.Projection, r"12 × projection \(MAX IP\)"),
+    "curved": (technique("CURVED_MPR"), errors.Projection, r"12 × projection \(CURVED MPR\)"),
     "time points": (
         pairs("FrameContentSequence", TemporalPositionIndex=(1, 2)),
         errors.FourDimensional,
@@ -292,7 +292,7 @@ def test_an_invalid_rescale_of_one_frame_is_unsuitable(tmp_path: Path, slope: st
         group(frames(dataset)[7], "PixelValueTransformationSequence", RescaleSlope=slope)
 
     path = enhance(make(tmp_path / "classic"), tmp_path / "enhanced.dcm", change=change)
-    with pytest.raises(errors.UndecodablePixels, match="frame 8 of image 1"):
+    with pytest.raises(errors.UnusableRescale, match="frame 8"):
         read([path])
 
 

@@ -17,7 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from node.errors import Conflicting, UndecodablePixels
+from node.errors import Conflicting, UndecodablePixels, UnusableRescale
 from node.imaging import Volume
 from node.series import read
 from node.series.compose import Labelling, compose
@@ -147,7 +147,7 @@ def test_a_syntax_without_a_decoder_is_unsuitable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("slope", ["0", "1e400"])
 def test_an_invalid_rescale_is_unsuitable(tmp_path: Path, slope: str) -> None:
     made = make(tmp_path, Phantom(modality="CT", tags={"RescaleSlope": slope}))
-    with pytest.raises(UndecodablePixels):
+    with pytest.raises(UnusableRescale):
         read(made.paths)
 
 

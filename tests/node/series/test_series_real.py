@@ -52,7 +52,7 @@ FAILING: dict[str, type[errors.Unsuitable]] = {
     "sliceorientation/001": errors.MixedOrientation,
     # readable geometry, but no frame of reference for a result
     "../siemens/anatomical/001": errors.NoFrameOfReference,
-    "../generic/rgb/001": errors.NotAnImage,
+    "../generic/rgb/001": errors.SecondaryCapture,
     "../philips_enhanced/dti/001": errors.FourDimensional,
     "../philips_enhanced/anatomical/001": errors.NoFrameOfReference,
     "../hyperfine/anatomical/001": errors.NoFrameOfReference,

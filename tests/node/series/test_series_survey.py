@@ -68,13 +68,13 @@ def test_slice_thickness_and_claimed_spacing_do_not_matter(tmp_path: Path) -> No
         ),
         (
             Phantom(tags={"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}),
-            errors.NotAnImage,
+            errors.Localizer,
             "12 × loc",
         ),
         (Phantom(tags={"PixelSpacing": ["0", "0"]}), errors.NotAnImage, "no pixel spacing"),
         (
             Phantom(tags={"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}),
-            errors.NotAnImage,
+            errors.SecondaryCapture,
             "secondary capture",
         ),
     ],

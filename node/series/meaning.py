@@ -1,0 +1,197 @@
+"""Check that the headers of a volume say what its pixels mean: format and units.
+
+Guarantee: no value is guessed; a header that leaves the meaning open raises a named error with the
+numbers of the images.
+"""
+
+from collections.abc import Callable, Sequence
+
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+)
+
+from node.errors import (
+    MissingAttribute,
+    MixedUnits,
+    UnsupportedPixels,
+    UnusableRescale,
+    WrongUnits,
+)
+from node.series.header import Header
+from node.series.pixel_format import GREYSCALE, PixelFormat
+
+CT_CLASSES = frozenset(
+    {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
+)
+HU = "HU"
+HU_CODES = frozenset({"[hnsf'U]", "HU"})  # UCUM, and as some write it
+BITS = (8, 16, 32)  # that are decoded
+MOST_NAMED = 8  # images that a message names
+
+ORIGINALS = "Send the original series: these images were altered."
+
+_REQUIRED: dict[str, Callable[[Header], object]] = {
+    "PixelData": lambda header: header.pixels.data or None,
+    "Rows": lambda header: header.rows,
+    "Columns": lambda header: header.columns,
+    "SamplesPerPixel": lambda header: header.pixels.samples_per_pixel,
+    "PhotometricInterpretation": lambda header: header.pixels.photometric or None,
+    "BitsAllocated": lambda header: header.pixels.bits_allocated,
+    "BitsStored": lambda header: header.pixels.bits_stored,
+    "PixelRepresentation": lambda header: header.pixels.representation,
+}
+_IN_ALL_OR_NONE: dict[str, Callable[[Header], bool]] = {
+    "Rescale Slope": lambda header: header.units.has_slope,
+    "Rescale Intercept": lambda header: header.units.has_intercept,
+    "Modality LUT": lambda header: header.units.has_modality_lut,
+    "Real World Value Mapping": lambda header: bool(header.units.real_world),
+    "Units": lambda header: bool(header.units.unit),
+}
+
+
+def is_ct(header: Header) -> bool:
+    """Check for a CT image, by its modality or its SOP class."""
+    return header.modality == "CT" or header.sop_class_uid in CT_CLASSES
+
+
+def check_attributes(headers: Sequence[Header]) -> None:
+    """Check that every image has the attributes that tell how its pixels are stored.
+
+    Raises:
+        MissingAttribute: naming the keywords and the images.
+    """
+    lacking = {
+        keyword: [header for header in headers if value(header) is None]
+        for keyword, value in _REQUIRED.items()
+    }
+    absent = {keyword: images for keyword, images in lacking.items() if images}
+    if absent:
+        parts = [
+            f"{keyword} is absent or unreadable in {_of(images, headers)}"
+            for keyword, images in absent.items()
+        ]
+        raise MissingAttribute("; ".join(parts), advice=ORIGINALS)
+
+
+def check_pixel_format(headers: Sequence[Header]) -> None:
+    """Check that the pixels of every image are grey values in a form that is decoded.
+
+    Raises:
+        UnsupportedPixels: naming the attributes with their values, and the images.
+    """
+    problems: dict[str, list[Header]] = {}
+    for header in headers:
+        problem = _format_problem(header.pixels)
+        if problem:
+            problems.setdefault(problem, []).append(header)
+    if problems:
+        parts = [f"{problem} in {_of(found, headers)}" for problem, found in problems.items()]
+        raise UnsupportedPixels("; ".join(parts), advice=ORIGINALS)
+
+
+def _format_problem(pixels: PixelFormat) -> str:
+    allocated, stored, high = pixels.bits_allocated, pixels.bits_stored, pixels.high_bit
+    assert allocated is not None
+    assert stored is not None
+    is_grey = pixels.samples_per_pixel == 1 and pixels.photometric in GREYSCALE
+    checks = (
+        (pixels.data == "PixelData", f"the pixels are floating-point numbers ({pixels.data})"),
+        (is_grey, f"Photometric Interpretation is {pixels.photometric}, not MONOCHROME1 or 2"),
+        (allocated in BITS, f"Bits Allocated is {allocated}, not 8, 16 or 32"),
+        (1 <= stored <= allocated, f"Bits Stored is {stored}, and Bits Allocated {allocated}"),
+        (
+            high is None or stored - 1 <= high < allocated,
+            f"High Bit is {high}, Bits Stored {stored} and Bits Allocated {allocated}",
+        ),
+        (
+            pixels.representation in (0, 1),
+            f"Pixel Representation is {pixels.representation}, not 0 or 1",
+        ),
+    )
+    return next((problem for is_right, problem in checks if not is_right), "")
+
+
+def check_units(headers: Sequence[Header]) -> None:
+    """Check that the values of all images have one unit, and those of a CT Hounsfield units.
+
+    Raises:
+        UnusableRescale: a rescale is unreadable or 0; of CT, also absent.
+        WrongUnits: CT values in other units than HU.
+        MixedUnits: some images have a rescale, LUT, mapping or unit, and others have not.
+    """
+    are_ct = any(is_ct(header) for header in headers)
+    unusable = [h for h in headers if not _is_usable(h, is_required=are_ct)]
+    if unusable:
+        what = "images have no usable Rescale Slope and Rescale Intercept"
+        message = f"{_count(unusable, headers)} {what}{_named(unusable)}"
+        if are_ct:
+            message += ", so their values in Hounsfield units are unknown"
+        raise UnusableRescale(message, advice=ORIGINALS)
+    if are_ct:
+        _check_hounsfield(headers)
+    _check_one_unit(headers, are_ct=are_ct)
+
+
+def _is_usable(header: Header, *, is_required: bool) -> bool:
+    units = header.units
+    if is_required:
+        return units.has_rescale
+    slope_is_usable = not units.has_slope or units.slope not in (None, 0)
+    return slope_is_usable and not (units.has_intercept and units.intercept is None)
+
+
+def _check_hounsfield(headers: Sequence[Header]) -> None:
+    problems: dict[str, list[Header]] = {}
+    for header in headers:
+        units = header.units
+        if units.rescale_type not in ("", HU):
+            problems.setdefault(f"Rescale Type is {units.rescale_type}", []).append(header)
+        elif units.has_modality_lut:
+            problems.setdefault("there is a Modality LUT", []).append(header)
+        elif not units.rescale_type and units.real_world and not HU_CODES & {*units.real_world}:
+            problems.setdefault("Real World Value Mapping is not in HU", []).append(header)
+    if problems:
+        parts = [f"{problem} in {_of(found, headers)}" for problem, found in problems.items()]
+        message = f"the values of the CT are not Hounsfield units: {'; '.join(parts)}"
+        raise WrongUnits(message, advice="Send a reconstruction in Hounsfield units.")
+
+
+def _check_one_unit(headers: Sequence[Header], *, are_ct: bool) -> None:
+    present = dict(_IN_ALL_OR_NONE)
+    if not are_ct:
+        present["Rescale Type"] = lambda header: bool(header.units.rescale_type)
+    for what, is_present in present.items():
+        without = [header for header in headers if not is_present(header)]
+        if 0 < len(without) < len(headers):
+            message = f"{_count(without, headers)} images have no {what}{_named(without)}"
+            raise MixedUnits(f"{message}, and the others have one", advice=ORIGINALS)
+    for what, values in (
+        ("Rescale Types", {header.units.rescale_type for header in headers} - {""}),
+        ("units of the Real World Value Mapping", {h.units.real_world for h in headers}),
+        ("Units", {header.units.unit for header in headers}),
+    ):
+        if len(values) > 1:
+            message = f"the images have {len(values)} different {what}"
+            raise MixedUnits(message, advice="Send each kind of image as its own series.")
+
+
+def _of(some: Sequence[Header], headers: Sequence[Header]) -> str:
+    return f"{_count(some, headers)} images{_named(some)}"
+
+
+def _count(some: Sequence[Header], headers: Sequence[Header]) -> str:
+    return f"{len(some)} of {len(headers)}"
+
+
+def _named(headers: Sequence[Header]) -> str:
+    """Return the instance numbers, or frame numbers, of the images in brackets."""
+    are_frames = headers[0].frame is not None
+    numbers = [h.frame if are_frames else h.instance_number for h in headers]
+    known = sorted(number for number in numbers if number is not None)
+    if not known:
+        return ""
+    more = ", …" if len(known) > MOST_NAMED else ""
+    listed = ", ".join(str(number) for number in known[:MOST_NAMED])
+    return f" ({'frame' if are_frames else 'instance number'} {listed}{more})"

@@ -1,0 +1,44 @@
+"""How the pixels of one image are stored (PS3.3 C.7.6.3, PS3.5 8.1).
+
+Guarantee: an attribute that is absent or unreadable is None or empty, never guessed.
+"""
+
+import msgspec
+from pydicom.dataset import Dataset
+
+from node.series.values import code, whole_number
+
+GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
+COLOUR = frozenset({"RGB", "PALETTE COLOR", "HSV", "ARGB", "CMYK", "XYB"})
+COLOUR_PREFIX = "YBR"
+
+
+class PixelFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """The attributes that tell which bits of a pixel hold which value."""
+
+    data: str = "PixelData"  # keyword of the element with the pixels; empty if there is none
+    samples_per_pixel: int | None = None
+    photometric: str = ""
+    bits_allocated: int | None = None
+    bits_stored: int | None = None
+    high_bit: int | None = None  # Bits Stored - 1 if absent
+    representation: int | None = None  # 0: unsigned, 1: two's complement
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the values are colours or indices of colours."""
+        has_samples = self.samples_per_pixel is not None and self.samples_per_pixel > 1
+        return has_samples or self.photometric in COLOUR or self.photometric[:3] == COLOUR_PREFIX
+
+
+def pixel_format_of(dataset: Dataset, data: str = "PixelData") -> PixelFormat:
+    """Read the pixel attributes of `dataset`; `data` is the keyword of its pixel element."""
+    return PixelFormat(
+        data=data,
+        samples_per_pixel=whole_number(dataset, "SamplesPerPixel"),
+        photometric=code(dataset, "PhotometricInterpretation"),
+        bits_allocated=whole_number(dataset, "BitsAllocated"),
+        bits_stored=whole_number(dataset, "BitsStored"),
+        high_bit=whole_number(dataset, "HighBit"),
+        representation=whole_number(dataset, "PixelRepresentation"),
+    )
