@@ -1,4 +1,4 @@
-"""The command line of the laboratory: arguments in, functions called, sentences out."""
+"""The command line of kd."""
 
 import argparse
 import sys
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"kd: {exc.strerror}: {exc.filename}\n")
         return EXIT_WRONG_INPUT
     except KeyboardInterrupt:
-        sys.stderr.write("kd: stopped; the same command goes on from the last checkpoint\n")
+        sys.stderr.write("kd: stopped; the same command resumes from the last checkpoint\n")
         return EXIT_UNFINISHED
 
 
@@ -35,10 +35,10 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     top = argparse.ArgumentParser(
         prog="kd",
-        description="The laboratory of segnode: trains, measures and releases segmentation models.",
+        description="Train, measure and release the segmentation models of segnode.",
         epilog="Exit codes: 0 done, 1 wrong input (the message says what), 3 not finished yet.",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for room in (plans, training, packages):
-        room.add_to(commands)
+    for module in (plans, training, packages):
+        module.add_to(commands)
     return top

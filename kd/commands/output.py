@@ -1,4 +1,4 @@
-"""Sentences for people on the error stream, results on the output stream, exit codes."""
+"""Messages on the error stream, results on the output stream, and exit codes."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ EXIT_OK, EXIT_WRONG_INPUT, EXIT_UNFINISHED = 0, 1, 3
 
 
 def say(sentence: str) -> None:
-    """Tell a person what is going on."""
+    """Write one message for a person."""
     sys.stderr.write(sentence + "\n")
     sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""`kd validate` and `kd release`: packages measured, and packages made."""
+"""`kd validate`, `kd release` and `kd card`: measure a package, make one, write its pages."""
 
 import argparse
 import subprocess
@@ -31,11 +31,11 @@ from node.package import SIZE_NAMES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
 from node.pipeline import open_student, segment
 
-WORST = 3  # cases drawn as overlays, of as many subjects
+WORST = 3  # cases with the lowest Dice that are shown, each of another subject
 
 
 def add_to(commands: Commands) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module."""
     test = commands.add_parser(
         "validate", help="Dice, surface Dice, HD95, volumes, seconds and memory of a package"
     )
@@ -43,12 +43,16 @@ def add_to(commands: Commands) -> None:
     test.add_argument("--data", type=Path, help="the data set of the package's own recipe")
     test.add_argument("--split", help="of that data set (default: the recipe's test split)")
     test.add_argument("--images", type=Path, help="instead: a folder of images")
-    test.add_argument("--labels", type=Path, help="and a folder of labels of the same names")
+    test.add_argument(
+        "--labels",
+        type=Path,
+        help="and a folder of labels of the same names (of nnU-Net's image names without _0000)",
+    )
     test.add_argument(
         "--ids",
         type=Path,
-        help="CSV (id,segment) for labels in other numbers, such as FreeSurfer's; an empty segment "
-        "leaves voxels out",
+        help="CSV (id,segment) for labels of another numbering, such as FreeSurfer's; voxels of an "
+        "id with an empty segment are not scored",
     )
     test.add_argument("--size", action="append", help="only this size; may be repeated")
     test.add_argument("--threads", type=int, default=1, help="default: 1")
@@ -69,12 +73,12 @@ def add_to(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME=SIZE:RUN",
-        help="measure another run too, for the report; may be repeated",
+        help="also measure this run, for the report; may be repeated",
     )
     out.add_argument("--version", required=True, help="such as 1.0")
     out.add_argument("--models", type=Path, default=Path("models"), help="default: models")
     out.add_argument(
-        "--external", type=Path, help="folder of the other sources that the recipe names"
+        "--external", type=Path, help="folder of the external data sets that the recipe lists"
     )
     out.add_argument(
         "--reference-image", type=Path, required=True, help="image of the reference case"
@@ -94,7 +98,7 @@ def _validate(chosen: argparse.Namespace) -> int:
     package = load(chosen.package)
     ids = read_ids(chosen.ids, package.manifest.numbers) if chosen.ids is not None else None
     pairs = _pairs(chosen, package, ids)
-    manifest = package.manifest if ids is None else restrict(package.manifest, ids.judged)
+    manifest = package.manifest if ids is None else restrict(package.manifest, ids.scored)
     sizes = chosen.size or list(package.manifest.sizes)
     found = validate(
         package, pairs, sizes, segments=manifest.segments, threads=chosen.threads, say=say
@@ -159,9 +163,9 @@ def _write(
 
 
 def worst(scores: Sequence[Score]) -> list[Score]:
-    """Return the cases of least Dice, the least first, of different subjects."""
+    """Return the cases with the lowest Dice, the lowest first, of different subjects."""
     best_first = sorted(scores, key=lambda s: s.mean("dice"), reverse=True)
-    of_each = {score.subject_key: score for score in best_first}  # the last of a subject is kept
+    of_each = {score.subject_key: score for score in best_first}  # keeps the worst of a subject
     return sorted(of_each.values(), key=lambda s: s.mean("dice"))[:WORST]
 
 
@@ -209,7 +213,7 @@ def _others(recipe: Recipe, chosen: argparse.Namespace) -> OtherImages:
     folder = chosen.external
     if folder is None:
         if recipe.external or recipe.unlabelled:
-            message = "the recipe names other sources, and nothing says where they are"
+            message = "the recipe lists external or unlabelled images, and their folder is unknown"
             raise BadRecipe(message, advice="Give --external, the folder that holds their folders")
         return OtherImages()
     labelled = read_external(recipe, folder, chosen.recipe.parent)
@@ -235,6 +239,6 @@ def _compared(text: str) -> tuple[str, tuple[SizeName, Path]]:
 
 def _commit() -> str:
     """Return the commit of the working tree, for the provenance."""
-    asked = ["git", "rev-parse", "HEAD"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    command = ["git", "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else "unknown"

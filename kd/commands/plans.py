@@ -1,4 +1,4 @@
-"""`kd plan`, `import`, `average`: what comes before a training, from a data set or an nnU-Net."""
+"""`kd plan`, `kd import` and `kd average`: recipes, teachers and a reference image from data."""
 
 import argparse
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ REPORT_EVERY_CASES = 20
 
 
 def add_to(commands: Commands) -> None:
-    """Add the commands of this room."""
-    plan = commands.add_parser("plan", help="look at a data set and write a recipe for it")
+    """Add the commands of this module."""
+    plan = commands.add_parser("plan", help="propose a recipe for a data set")
     plan.add_argument(
         "data", type=Path, help="folder: images/ and labels/, or nnU-Net's raw layout"
     )
@@ -49,11 +49,13 @@ def add_to(commands: Commands) -> None:
     mean = commands.add_parser(
         "average",
         help="write the average of the training images, aligned by their labels: a reference image "
-        "that shows nobody",
+        "that shows no person",
     )
     mean.add_argument("recipe", type=Path, help="YAML recipe")
     mean.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    mean.add_argument("--outside", type=float, help="beyond an image (default: air of CT, 0 of MR)")
+    mean.add_argument(
+        "--outside", type=float, help="intensity beyond an image (default: air in CT, 0 in MR)"
+    )
     mean.add_argument("--out", type=Path, required=True, help="NIfTI file")
     mean.set_defaults(run_command=_average)
 
@@ -68,11 +70,11 @@ def _average(chosen: argparse.Namespace) -> int:
                 say(f"{number} of {len(names)} cases")
             yield read_pair(recipe, chosen.data, name)
 
-    drawn = tuple(p.number for p in recipe.segments if p.number not in recipe.data.partial)
+    labelled = tuple(p.number for p in recipe.segments if p.number not in recipe.data.partial)
     outside = AIR_HU if recipe.input.modality == "CT" else 0.0
     if chosen.outside is not None:
         outside = chosen.outside
-    found = average(read, drawn, recipe.grid.spacing_mm_zyx, outside)
+    found = average(read, labelled, recipe.grid.spacing_mm_zyx, outside)
     write(found, chosen.out)
     say(f"{chosen.out.name}: {len(names)} cases, {found.grid.shape} voxels")
     return EXIT_OK
@@ -87,9 +89,11 @@ def _import(chosen: argparse.Namespace) -> int:
     if chosen.json:
         show(msgspec.json.encode(recipe).decode())
     networks = "1 network" if recipe.folds == 1 else f"{recipe.folds} networks"
-    say(f"{networks} taken over; kd teach writes their soft targets.")
-    say(f"Fill in every {UNKNOWN_CODE!r} of {chosen.out.name}, and name test cases that no fold")
-    say(f"has seen under {recipe.data.test!r} in {Path(recipe.data.splits).name}.")
+    say(f"{networks} imported; kd teach writes their soft targets.")
+    say(f"Fill in every {UNKNOWN_CODE!r} of {chosen.out.name}, and set its gates.")
+    if recipe.data.test_images is None:
+        splits = Path(recipe.data.splits).name
+        say(f"Add test cases that no fold was trained on to {recipe.data.test!r} in {splits}.")
     return EXIT_OK
 
 
@@ -100,5 +104,5 @@ def _plan(chosen: argparse.Namespace) -> int:
     if chosen.json:
         show(msgspec.json.encode(recipe).decode())
     say(f"{chosen.out.name}: patch {recipe.grid.patch_zyx}, {len(recipe.strides_zyx)} stages")
-    say(f"Fill in every {UNKNOWN_CODE!r} before a release; edit whatever you know better.")
+    say(f"Fill in every {UNKNOWN_CODE!r} of {chosen.out.name}, and set its gates.")
     return EXIT_OK

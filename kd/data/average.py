@@ -1,7 +1,7 @@
-"""The average of a data set's training images, aligned by their labels: an image that shows nobody.
+"""The average of a data set's training images, aligned by their labels: it shows no person.
 
-A package carries one image that everybody may see, its reference image. Where no free image of the
-kind exists, the average of many patients is one.
+A package needs a reference image that anybody may see. Where no free image of the kind exists, the
+average of many patients is one.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from kd.errors import BadRecipe
 from node.imaging import Grid, Volume
 from node.imaging.volume import Affine
 
-FEWEST = 3  # structures that every case has: fewer do not say how a body is turned
+FEWEST = 3  # structures that every case has: fewer do not determine a rotation
 Points = npt.NDArray[np.float64]  # [n, 3], mm, LPS
 
 
@@ -26,7 +26,7 @@ def average(
     spacing_mm_zyx: tuple[float, float, float],
     outside: float,
 ) -> Volume:
-    """Return the voxel-wise median of all images, each turned, shifted and scaled onto the mean.
+    """Return the voxel-wise median of all images, each rotated, shifted and scaled onto the mean.
 
     Centroids of the structures `numbers` are the landmarks, a similarity the fit (Umeyama 1991).
 
@@ -40,7 +40,7 @@ def average(
         BadRecipe: fewer than three such structures.
     """
     if len(numbers) < FEWEST:
-        message = f"{len(numbers)} segments are drawn in every case; {FEWEST} are needed to align"
+        message = f"{len(numbers)} segments are labelled in every case; alignment needs {FEWEST}"
         raise BadRecipe(message, advice="Give kd release another reference image")
     marks, boxes = [], []
     for pair in read():
@@ -50,11 +50,11 @@ def average(
     mean = np.mean([found - found.mean(0) for found in marks], axis=0)
     low, high = np.median([np.sort(box, axis=0) for box in boxes], axis=0)
     grid = _upright(low, high, spacing_mm_zyx)
-    seen = [
+    images = [
         _sampled(pair.image, grid, _similarity(mean, found), outside)
         for pair, found in zip(read(), marks, strict=True)
     ]
-    return Volume(np.median(np.stack(seen), axis=0).round().astype(np.int16), grid)
+    return Volume(np.median(np.stack(images), axis=0).round().astype(np.int16), grid)
 
 
 def _centroids(pair: Pair, numbers: tuple[int, ...]) -> Points:
@@ -82,7 +82,7 @@ def _upright(low: Points, high: Points, spacing_zyx: tuple[float, float, float])
 
 
 def _similarity(here: Points, there: Points) -> Affine:
-    """Return the turn, scale and shift that brings `here` nearest to `there` (4 x 4)."""
+    """Return the rotation, scale and shift that bring `here` nearest to `there` (4 x 4)."""
     middle, target = here.mean(0), there.mean(0)
     a, b = here - middle, there - target
     u, s, v = np.linalg.svd(b.T @ a)
@@ -98,7 +98,7 @@ def _similarity(here: Points, there: Points) -> Affine:
 def _sampled(
     image: Volume, grid: Grid, to_image: Affine, outside: float
 ) -> npt.NDArray[np.float16]:
-    """Return the image's values, linearly, where the grid's voxels go."""
+    """Sample the image linearly at the voxels of `grid`, moved by `to_image`."""
     index = np.linalg.inv(image.grid.affine) @ to_image @ grid.affine
     places = np.indices(grid.shape).reshape(3, -1)
     found = index[:3, :3] @ places + index[:3, 3:]

@@ -1,7 +1,7 @@
 """Labelled cases on the model's grid, read and prepared by the node's own code.
 
-Promises: what a network is trained on went through the same orient, intensity and resample as
-what the hospital's node will give it. Leaves to `kd.data.batches`: patches and devices.
+Promises: training images go through the same orientation, intensity and resampling steps as the
+images of a hospital's node. Leaves to `kd.data.batches`: patches and devices.
 """
 
 import json
@@ -29,20 +29,20 @@ from node.imaging.resample import along, axis_matrix, regrid, resample
 ENDINGS = (".nii", ".nii.gz")
 CHANNEL = "_0000"  # nnU-Net's suffix of the first channel
 FOLD_SEED = 1
-DRAWINGS = 8  # of each label map that judges: one would be a throw of the dice
+SYNTHETIC_IMAGES = 8  # of each held-out label map: one image alone would be chance
 
 Splits = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """An image and its reference labels as they lie on disk, on one grid."""
+    """An image and its reference labels as they are on disk, on one grid."""
 
     name: str
     image: Volume
     labels: Labels
-    unknown: tuple[int, ...] = ()  # segments that nobody has drawn here: not the same as absent
-    subject: str = ""  # whom it shows; empty: somebody of whom there is no other case
+    unknown: tuple[int, ...] = ()  # segments that are not labelled here: unknown, not absent
+    subject: str = ""  # empty: no other case shows the same subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Case:
 def read_splits(path: Path) -> Splits:
     """Read a split file: JSON, split name to list of case names.
 
-    An optional key "subjects" maps case names to subjects: then no subject may be in two splits.
+    An optional key "subjects" maps case names to subjects: no subject may then be in two splits.
 
     Raises:
         BadSplit: not readable, or a case or subject is in two splits.
@@ -78,12 +78,12 @@ def _checked(raw: Mapping[str, object], subjects: Mapping[str, str]) -> Splits:
             other, first = owner.setdefault(subject, (split, name))
             if other != split:
                 message = f"case {name} of {split!r} is in {other!r} too (as {first})"
-                raise BadSplit(message, advice="Test cases must be unknown to every training")
+                raise BadSplit(message, advice="No test case or its subject may be trained on")
     return splits
 
 
 def subjects_of(recipe: Recipe, folder: Path) -> dict[str, str]:
-    """Return the subject of each case that the split file knows one of.
+    """Return the subject of each case for which the split file names one.
 
     Raises:
         BadSplit: the split file cannot be read.
@@ -94,7 +94,7 @@ def subjects_of(recipe: Recipe, folder: Path) -> dict[str, str]:
 
 
 def _read_split_file(path: Path) -> tuple[dict[str, object], dict[str, str]]:
-    """Return the split file as it is, and its subjects."""
+    """Return the content of the split file, and its subjects."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
@@ -112,8 +112,8 @@ def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
     Raises:
         BadSplit: the split file is wrong or has no such split.
     """
-    said = recipe.data
-    splits = _checked(said.cases, {}) if said.cases else read_splits(folder / said.splits)
+    data = recipe.data
+    splits = _checked(data.cases, {}) if data.cases else read_splits(folder / data.splits)
     if not splits.get(split):
         message = f"there is no split {split!r}, or it is empty"
         raise BadSplit(message, advice=f"The split file has: {', '.join(splits)}")
@@ -125,8 +125,8 @@ def folds(
 ) -> tuple[tuple[str, ...], ...]:
     """Deal `names` into `count` folds of nearly equal size, the same ones at every call.
 
-    All cases of one subject go into one fold. Folds do not depend on the seed of a training: a
-    second seed is held against the same ones.
+    All cases of one subject go into one fold. Folds do not depend on the seed of a training:
+    runs of two seeds are compared on the same folds.
 
     Raises:
         BadSplit: fewer subjects than folds.
@@ -146,15 +146,15 @@ def folds(
 
 
 def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
-    """Read one case as it lies on disk.
+    """Read one case as it is on disk.
 
     Raises:
         BadCase: a file is missing or damaged, shapes or affines differ, values are not finite,
             labels are empty or outside the recipe's list.
     """
     if recipe.generator is not None:
-        found = read_anatomy(recipe, folder, name)
-        return Pair(name, *whole(found, recipe.generator, zlib.crc32(name.encode())))
+        anatomy = read_anatomy(recipe, folder, name)
+        return Pair(name, *whole(anatomy, recipe.generator, zlib.crc32(name.encode())))
     chosen = recipe.data
     image, labels = _files(chosen, folder, name)
     pair = read_files(name, image, labels, recipe.n_classes)
@@ -182,9 +182,9 @@ def _files(data: Data, folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def read_pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
-    """Read cases to judge by, in the order of `names`; of a label map, several drawings.
+    """Read held-out cases, in the order of `names`; a label map gives several synthetic images.
 
-    The first drawing has the map's name and is what `read_pair` returns.
+    The first synthetic image has the name of its label map, as `read_pair` returns it.
 
     Raises:
         BadCase: of the first case that cannot be used.
@@ -194,23 +194,24 @@ def read_pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]
         subjects = subjects_of(recipe, folder)
         pairs = [read_pair(recipe, folder, name) for name in names]
         return [replace(pair, subject=subjects.get(pair.name, pair.name)) for pair in pairs]
-    drawn = []
+    synthetic = []
     for name in names:
         anatomy = read_anatomy(recipe, folder, name)
-        for number in range(1, DRAWINGS + 1):
-            title = name if number == 1 else f"{name}-drawing-{number}"
-            views = whole(anatomy, recipe.generator, zlib.crc32(title.encode()))
-            drawn.append(Pair(title, *views, subject=name))
-    return drawn
+        for number in range(1, SYNTHETIC_IMAGES + 1):
+            # these seeds gave the images of the released reports
+            seed = zlib.crc32((name if number == 1 else f"{name}-drawing-{number}").encode())
+            title = name if number == 1 else f"{name}-image-{number}"
+            synthetic.append(Pair(title, *whole(anatomy, recipe.generator, seed), subject=name))
+    return synthetic
 
 
 def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:
-    """Read the label map of one case, of a recipe whose images are drawn.
+    """Read the label map of one case of a recipe with a generator.
 
     Raises:
         BadCase: it cannot be used; the message names the case.
     """
-    assert recipe.generator is not None  # what this is for
+    assert recipe.generator is not None  # callers check it
     fine, chosen, grid = recipe.generator.fine, recipe.data, recipe.grid
     spacing = [edge / fine for edge in grid.spacing_mm_zyx]
     path = folder / chosen.labels / f"{name}{chosen.label_ending}"
@@ -218,16 +219,17 @@ def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:
 
 
 def pairs_in(images: Path, labels: Path, n_classes: int, ids: Ids | None = None) -> list[Pair]:
-    """Read all images of a folder with the labels of the same name in another.
+    """Read all images of a folder with the labels of the same names in another folder.
 
-    Labels in other numbers than the package's are translated by `ids`.
+    `ids` translates labels of another numbering. Of nnU-Net's image names, `_0000` may be missing
+    from the names of the labels.
 
     Raises:
         BadCase: there is no image, or a pair that cannot be used.
     """
     found = sorted(path for path in images.iterdir() if path.name.endswith(ENDINGS))
     if not found:
-        message = f"there is no NIfTI image in {images.name}"
+        message = f"{images} has no NIfTI image"
         raise BadCase(message)
     pairs = []
     for path in found:
@@ -266,9 +268,9 @@ def read_files(
 def check_pair(
     name: str, image: Volume, labels: Labels, n_classes: int, *, has_left_out: bool = False
 ) -> None:
-    """Refuse a pair that would teach something wrong.
+    """Refuse a pair with contradictory or missing labels.
 
-    LEFT_OUT is a label like any other, unless a table of ids has put it there.
+    LEFT_OUT is an ordinary label, unless a table of ids has set it.
 
     Raises:
         BadCase: different shapes or affines, no labelled voxel, or a label outside the list.
@@ -277,10 +279,10 @@ def check_pair(
         message = f"case {name}: image {image.grid.shape} and labels {labels.grid.shape} differ"
         raise BadCase(message)
     if not image.grid.is_close(labels.grid):
-        message = f"case {name}: image and labels have the same shape but lie at different places"
+        message = f"case {name}: image and labels have equal shapes but different affines"
         raise BadCase(message, advice="Write the labels with the image's affine")
-    judged = labels.array[labels.array != LEFT_OUT] if has_left_out else labels.array
-    top = int(judged.max(initial=0))
+    scored = labels.array[labels.array != LEFT_OUT] if has_left_out else labels.array
+    top = int(scored.max(initial=0))
     if top >= n_classes:
         message = f"case {name}: label {top} is not in the list 0 to {n_classes - 1}"
         raise BadCase(message)
@@ -290,7 +292,7 @@ def check_pair(
 
 
 def prepare(recipe: Recipe, pair: Pair) -> Case:
-    """Bring a pair to the model's grid, as `node.pipeline.segment` does with an image."""
+    """Resample a pair to the model's grid, as `node.pipeline.segment` does with an image."""
     turned, turn = orient(pair.image, recipe.grid.orientation)
     ready = Volume(intensity.apply(turned.array, recipe.intensity), turned.grid)
     grid = regrid(turned.grid, recipe.grid.spacing_mm_zyx)
@@ -314,7 +316,7 @@ def read_cases(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Case]
 def _resample_labels(
     array: npt.NDArray[np.uint8], shape: tuple[int, int, int], n_classes: int
 ) -> npt.NDArray[np.uint8]:
-    """Give each voxel of the new grid the class with the largest linear share (nnU-Net's way)."""
+    """Give each voxel of the new grid the class with the largest linear share, as nnU-Net does."""
     if array.shape == shape:
         return array
     best = np.full(shape, -1.0, np.float32)

@@ -1,4 +1,4 @@
-"""Cases of another source than the data set: how a family does where it was not trained."""
+"""External data sets: labelled cases of another source than the training data."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,27 +13,27 @@ from node.package.manifest import Manifest, restrict
 
 @dataclass(frozen=True, eq=False)
 class ExternalSet:
-    """The cases of one other source, and which segments its reference knows."""
+    """The cases of one external data set, and the table that translates its labels."""
 
-    said: External
+    source: External
     pairs: tuple[Pair, ...]
     ids: Ids | None
 
-    def judged(self, manifest: Manifest) -> Manifest:
-        """Return the manifest with those segments alone that the reference knows."""
-        return manifest if self.ids is None else restrict(manifest, self.ids.judged)
+    def restricted(self, manifest: Manifest) -> Manifest:
+        """Return the manifest with only those segments that the reference has."""
+        return manifest if self.ids is None else restrict(manifest, self.ids.scored)
 
 
 def read_external(recipe: Recipe, folder: Path, beside: Path) -> list[ExternalSet]:
-    """Read every other source that the recipe names.
+    """Read every external data set of the recipe.
 
     Args:
-        recipe: names them under `external`.
-        folder: where their folders are.
-        beside: folder of the recipe, where its tables of ids are.
+        recipe: lists them under `external`.
+        folder: holds their folders.
+        beside: folder of the recipe, with its tables of ids.
 
     Raises:
-        BadCase: a source has no image, or a case that cannot be used.
+        BadCase: a data set has no image, or a case that cannot be used.
     """
     return [_read(recipe, one, folder, beside) for one in recipe.external]
 
@@ -50,10 +50,10 @@ def _read(recipe: Recipe, one: External, folder: Path, beside: Path) -> External
 
 
 def images_of(source: External | Unlabelled, folder: Path) -> dict[str, Path]:
-    """Return the images of a source by the names of their cases; `folder` holds its folders.
+    """Return the images of a data set by case name; `folder` holds its folders.
 
     Raises:
-        BadCase: there is none.
+        BadCase: it has no image.
     """
     ending = source.image_ending
     found = sorted((folder / source.images).glob(f"*{ending}"))

@@ -1,4 +1,4 @@
-"""Reference labels in others' numbers, such as FreeSurfer's, read as a package's segments."""
+"""Reference labels of another numbering, such as FreeSurfer's, translated to segment numbers."""
 
 import csv
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from node.errors import NodeError
 from node.imaging import Labels
 from node.imaging.nifti import read_volume
 
-LEFT_OUT = 255  # of reference labels: a voxel that is not judged
+LEFT_OUT = 255  # a voxel of the reference labels that is not scored
 COLUMNS = ["id", "segment"]
 
 
 @dataclass(frozen=True)
 class Ids:
-    """Which segment each id of a reference is; ids that are not named are background."""
+    """The segment of each id of a reference; ids without an entry are background."""
 
     segments: dict[int, int]
-    left_out: tuple[int, ...]  # ids whose voxels are not judged, as nothing here is their like
+    left_out: tuple[int, ...]  # ids without a counterpart: their voxels are not scored
 
     @property
-    def judged(self) -> tuple[int, ...]:
-        """The segments that the reference knows at all, in order."""
+    def scored(self) -> tuple[int, ...]:
+        """The segments that the reference has, in order."""
         return tuple(sorted(set(self.segments.values())))
 
 
@@ -41,7 +41,7 @@ def read_ids(path: Path, numbers: tuple[int, ...]) -> Ids:
     try:
         lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
         if not lines or lines[0] != COLUMNS:
-            message = f"{path.name} has not the columns {','.join(COLUMNS)}"
+            message = f"{path.name} does not have the columns {','.join(COLUMNS)}"
             raise BadCase(message)
         pairs = [(int(number), segment.strip()) for number, segment in lines[1:]]
         segments = {number: int(segment) for number, segment in pairs if segment}
@@ -49,7 +49,7 @@ def read_ids(path: Path, numbers: tuple[int, ...]) -> Ids:
         message = f"{path.name} cannot be read"
         raise BadCase(message) from exc
     except ValueError as exc:
-        message = f"{path.name}: every line has an id and a segment, whole numbers: {exc}"
+        message = f"{path.name}: every line needs an id and a segment, whole numbers: {exc}"
         raise BadCase(message) from exc
     ids = [number for number, _ in pairs]
     if twice := sorted({number for number in ids if ids.count(number) > 1}):
@@ -62,7 +62,7 @@ def read_ids(path: Path, numbers: tuple[int, ...]) -> Ids:
 
 
 def read_external_labels(path: Path, ids: Ids) -> Labels:
-    """Read reference labels and return them in the package's numbers, LEFT_OUT where unjudged.
+    """Read reference labels in the package's numbers; LEFT_OUT marks voxels that are not scored.
 
     Raises:
         BadCase: the file is unreadable.

@@ -1,7 +1,7 @@
 """Soft targets: what the teacher thinks of every training case, once, before students train.
 
-A teacher of several folds gives each labelled case the map of the fold that has not seen it, so
-that students learn what a teacher knows and not what it has memorised. Where the recipe mirrors
+With a teacher of several folds, the map of a case is from the network of the fold that was not
+trained on it: students learn what generalises, not what was memorised. Where the recipe mirrors
 left and right, maps are averaged over it: the students get its benefit without its cost.
 Shapes: K classes, Z Y X voxels of the prepared case.
 """
@@ -25,8 +25,8 @@ from node import durable
 from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
 
-MAKER = "maker.txt"  # in a folder of maps: which teacher made them
-SEEN = "seen.json"  # beside it: the cases that this teacher has seen
+MAKER = "maker.txt"  # in a folder of maps: the digest of the teacher that made them
+SEEN = "seen.json"  # beside it: the cases that this teacher was trained on
 SAID_EVERY = 10  # maps
 LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
 
@@ -57,10 +57,10 @@ def soft_map(
 
 @dataclass(frozen=True)
 class Makers:
-    """The networks that make maps, and what their students must not be judged on."""
+    """The networks that make maps, and the cases that these were trained on."""
 
     of: Callable[[str], Sequence[nn.Module]]  # name of a case -> the mean of these is its map
-    has_seen: Sequence[str]  # cases that any of them has seen
+    cases_used: Sequence[str]  # by any of them: no student may be evaluated on these
 
 
 def write_maps(
@@ -76,7 +76,7 @@ def write_maps(
 
     Args:
         cases: prepared cases.
-        makers: which networks may judge a case, and what they have seen.
+        makers: the networks of each case, and the cases that they were trained on.
         recipe: patch, overlap, and whether left and right may be mirrored.
         device: of the teachers.
         folder: of the maps.
@@ -90,7 +90,7 @@ def write_maps(
     try:
         _claim(folder, maker)
         durable.remove_leftovers(folder)
-        durable.write(folder / SEEN, msgspec.json.encode(makers.has_seen))
+        durable.write(folder / SEEN, msgspec.json.encode(makers.cases_used))
         for case in cases:
             path = folder / f"{case.name}.npy"
             if not path.exists():
@@ -100,7 +100,7 @@ def write_maps(
                     say(f"{written} soft targets written, of at most {len(cases)}")
     except OSError as exc:
         message = f"the soft targets in {folder.name} could not be saved: {exc.strerror}"
-        raise BadTeacher(message, advice="Make room; the same command goes on") from exc
+        raise BadTeacher(message, advice="Make room; the same command resumes") from exc
     return written
 
 
@@ -117,7 +117,7 @@ def _claim(folder: Path, maker: str) -> None:
         message = f"the folder {folder.name} holds soft targets of another teacher"
         raise BadTeacher(message, advice="Remove that folder, or give another one")
     if not path.exists() and any(folder.glob("*.npy")):
-        message = f"nobody knows which teacher made the soft targets in {folder.name}"
+        message = f"the soft targets in {folder.name} have no record of their teacher"
         raise BadTeacher(message, advice="Remove that folder, or give another one")
     durable.write(path, maker.encode())
 
@@ -128,7 +128,7 @@ def _maker(
     """Return the SHA-256 over all that a map depends on but the case itself."""
     said = (recipe.grid, recipe.intensity, recipe.augment.mirror_left)
     digest = hashlib.sha256(msgspec.json.encode(said))
-    known: dict[int, bytes] = {}  # by identity: the same network judges many cases
+    known: dict[int, bytes] = {}  # by identity: one network makes the maps of many cases
     for case in cases:
         for teacher in teachers_of(case.name):
             if id(teacher) not in known:

@@ -1,8 +1,8 @@
-"""The command that made a run, as another person would type it: kept beside what it made.
+"""The command that made a run, kept beside it as another person would type it.
 
-A card repeats it, so paths of this machine are replaced: DATA is the data set, RUNS the folder of
-all runs, EXTERNAL that of other sources. Words that change no number (device, slices, output) are
-left out.
+validation.md repeats it, so paths of this machine are replaced: DATA is the data set, RUNS the
+folder of all runs, EXTERNAL the folder of the external data sets. Options without effect on the
+numbers (device, slices, output) are left out.
 """
 
 import shlex
@@ -28,7 +28,7 @@ def typed(arguments: Sequence[str]) -> str:
             continue
         value = rest.pop(0) if rest and not rest[0].startswith("--") else None
         if word not in WITHOUT_EFFECT:
-            words += [word, *([] if value is None else [_told(word, value)])]
+            words += [word, *([] if value is None else [_public(word, value)])]
     return shlex.join(words)
 
 
@@ -53,7 +53,8 @@ def _split(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def _told(word: str, value: str) -> str:
+def _public(word: str, value: str) -> str:
+    """Return the value of an option without this machine's folders."""
     if word in PLACES:
         return PLACES[word]
     if word in RUNS:

@@ -94,7 +94,7 @@ def release(
     found = validate(package, test_pairs, list(exported), say=say)
     report = _with_training(report_of(package.manifest, found.scores, found.costs), exported)
     others = others or OtherImages()
-    external = {one.said.name: _external_scores(package, one, say) for one in others.external}
+    external = {one.source.name: _external_scores(package, one, say) for one in others.external}
     compared, scores = compared_runs(
         order, package, found, (train_cases, test_pairs), external, say
     )
@@ -103,7 +103,7 @@ def release(
         soft_targets=order.soft_targets,
         ensemble=ensemble(order),
         compared=compared,
-        external=tuple(_external_report(one, external[one.said.name]) for one in others.external),
+        external=tuple(_external_report(one, external[one.source.name]) for one in others.external),
         unlabelled=tuple(survey(package, one, say) for one in others.unlabelled),
     )
     all_scores: dict[str, list[Score]] = dict(found.scores.items())
@@ -149,8 +149,8 @@ def _check_finished(package: Package) -> None:
 
 def _external_scores(package: Package, external: ExternalSet, say: Say) -> ExternalScores:
     """Measure every size on an external data set."""
-    say(f"{external.said.name}: {len(external.pairs)} cases")
-    segments = external.judged(package.manifest).segments
+    say(f"{external.source.name}: {len(external.pairs)} cases")
+    segments = external.restricted(package.manifest).segments
     sizes = list(package.manifest.sizes)
     scores = score_all(package, external.pairs, sizes, segments=segments, say=say)
     return ExternalScores(external.pairs, segments, Validation(scores, {}))
@@ -163,8 +163,8 @@ def _external_report(external: ExternalSet, scores: ExternalScores) -> ExternalR
     sizes = {size: accuracy(mine, labels, found.get(TEACHER)) for size, mine in found.items()}
     subjects = {pair.subject or pair.name for pair in external.pairs}
     return ExternalReport(
-        name=external.said.name,
-        note=external.said.note,
+        name=external.source.name,
+        note=external.source.note,
         structures=tuple(labels),
         cases=len(external.pairs),
         subjects=len(subjects),

@@ -1,4 +1,4 @@
-"""The average image: what moved comes back to one place, and nobody's image is in it."""
+"""The average image: images of several people are aligned and averaged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,7 @@ def read() -> Iterator[Pair]:
     yield from PEOPLE
 
 
-def test_what_was_turned_scaled_and_shifted_comes_back_to_one_place() -> None:
+def test_rotated_scaled_and_shifted_images_are_aligned() -> None:
     found = average(read, (1, 2, 3, 4), (2.0, 2.0, 2.0), -1000)
     assert found.grid.spacing_mm == (2.0, 2.0, 2.0)
     bright = found.array > 500
@@ -60,7 +60,7 @@ def test_what_was_turned_scaled_and_shifted_comes_back_to_one_place() -> None:
     assert np.median(found.array) == 20, "the median of three people"
 
 
-def test_a_mirrored_body_is_never_made() -> None:
+def test_alignment_never_mirrors() -> None:
     mirrored = [person("a", 0, 1, (0, 0, 0), 0)]
     labels = mirrored[0].labels
     flipped = Labels(np.ascontiguousarray(labels.array[:, :, ::-1]), labels.grid)
@@ -69,8 +69,8 @@ def test_a_mirrored_body_is_never_made() -> None:
     assert (found.array > 500).sum() * 8 > 0.5 * 4 * 4 / 3 * np.pi * RADIUS**3, "two of three agree"
 
 
-def test_two_structures_do_not_say_how_a_body_is_turned(tmp_path: Path) -> None:
-    with pytest.raises(BadRecipe, match="3 are needed"):
+def test_two_structures_are_too_few_to_align(tmp_path: Path) -> None:
+    with pytest.raises(BadRecipe, match="alignment needs 3"):
         average(read, (1, 2), (2.0, 2.0, 2.0), 0)
 
 

@@ -1,4 +1,4 @@
-"""A data set that would teach something wrong is refused, by the name of the case."""
+"""Cases and splits: read, prepared, and refused by the name of the case."""
 
 import json
 from pathlib import Path
@@ -31,14 +31,14 @@ def _relabel(folder: Path, array: np.ndarray, grid: Grid) -> None:
     write(Labels(array.astype(np.uint8), grid), folder / "labels" / "ball_0.nii.gz")
 
 
-def test_cases_are_read_in_the_order_asked_for(folder: Path) -> None:
+def test_cases_are_read_in_the_order_of_their_names(folder: Path) -> None:
     cases = read_cases(recipe(), folder, ["ball_1", "ball_0"])
     assert [case.name for case in cases] == ["ball_1", "ball_0"]
     assert abs(float(cases[0].image.array.mean())) < 1e-5
     assert set(np.unique(cases[0].labels.array)) == {0, 1, 2}
 
 
-def test_a_turned_case_becomes_the_same_case(folder: Path) -> None:
+def test_a_case_in_another_orientation_is_prepared_alike(folder: Path) -> None:
     straight = prepare(recipe(), read_pair(recipe(), folder, "ball_0"))
     image, labels = pair(0)
     affine = image.grid.affine @ np.array(
@@ -113,7 +113,7 @@ def test_different_affines_are_refused(folder: Path) -> None:
     moved = image.grid.affine.copy()
     moved[0, 3] += 1
     _relabel(folder, labels.array, Grid(image.grid.shape, moved))
-    with pytest.raises(BadCase, match=r"ball_0: .*different places"):
+    with pytest.raises(BadCase, match=r"ball_0: .*different affines"):
         read_pair(recipe(), folder, "ball_0")
 
 
@@ -183,7 +183,7 @@ def test_an_empty_split_is_refused(folder: Path, tmp_path: Path) -> None:
         names_of(recipe(), tmp_path, "train")
 
 
-def test_a_recipe_may_ask_for_other_directions(folder: Path) -> None:
+def test_a_recipe_may_require_another_orientation(folder: Path) -> None:
     ras = msgspec.structs.replace(recipe().grid, orientation="RAS")
     chosen = msgspec.structs.replace(recipe(), grid=ras)
     straight = prepare(recipe(), read_pair(recipe(), folder, "ball_0"))

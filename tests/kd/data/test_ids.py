@@ -1,4 +1,4 @@
-"""Reference labels in others' numbers: translated, left out, or refused by name."""
+"""Reference labels of another numbering: translated, left out, or refused by name."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def table(folder: Path, text: str) -> Path:
     return path
 
 
-def test_ids_become_segments_and_some_voxels_are_not_judged(tmp_path: Path) -> None:
+def test_ids_become_segments_and_some_voxels_are_not_scored(tmp_path: Path) -> None:
     ids = read_ids(table(tmp_path, "id,segment\n17,1\n11101,3\n11102,3\n251,\n"), NUMBERS)
-    assert (ids.judged, ids.left_out) == ((1, 3), (251,))
+    assert (ids.scored, ids.left_out) == ((1, 3), (251,))
     reference = np.array([17, 11101, 11102, 251, 77, 0] * 2, np.float32).reshape(GRID.shape)
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
@@ -37,8 +37,8 @@ def test_ids_become_segments_and_some_voxels_are_not_judged(tmp_path: Path) -> N
     assert np.array_equal(pair.labels.array, expected)
 
 
-def test_only_a_table_may_leave_voxels_out(tmp_path: Path) -> None:
-    """Without one, a label of that number is outside the list, and refused."""
+def test_only_a_table_may_exclude_voxels(tmp_path: Path) -> None:
+    """Without a table, a label of that number is outside the list, and refused."""
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
         values = np.array([1, LEFT_OUT] * 6, np.float32).reshape(GRID.shape)
@@ -50,8 +50,8 @@ def test_only_a_table_may_leave_voxels_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "has not the columns id,segment"),
-        ("number,segment\n1,1\n", "has not the columns id,segment"),
+        ("", "does not have the columns id,segment"),
+        ("number,segment\n1,1\n", "does not have the columns id,segment"),
         ("id,segment\n1,one\n", "whole numbers"),
         ("id,segment\n1\n", "whole numbers"),
         ("id,segment\n1,1\n1,2\n", "names id 1 twice"),
@@ -63,7 +63,7 @@ def test_a_wrong_table_is_refused_by_name(tmp_path: Path, text: str, said: str) 
         read_ids(table(tmp_path, text), NUMBERS)
 
 
-def test_what_lies_in_the_middle_is_no_left_side() -> None:
+def test_a_structure_in_the_middle_has_no_side() -> None:
     """DLMUSE's vermal lobules (71 to 73) are neither left nor right cerebellar cortex."""
     ids = read_ids(RECIPES / "brain-mr-ids-dlmuse.csv", tuple(range(1, 33)))
     assert {71, 72, 73} <= set(ids.left_out)

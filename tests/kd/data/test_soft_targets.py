@@ -78,7 +78,7 @@ def test_maps_are_written_once_and_read_back(case: Case, tmp_path: Path) -> None
     assert read_maps([case], 3, tmp_path / "soft")[0].dtype == np.float16
 
 
-def test_maps_tell_what_their_makers_have_seen(case: Case, tmp_path: Path) -> None:
+def test_maps_record_the_cases_of_their_makers(case: Case, tmp_path: Path) -> None:
     chosen, folder = _mirrored(is_on=False), tmp_path / "soft"
     write_maps([case], Makers(lambda _: [Sided()], ["ball_1", "ball_2"]), chosen, CPU, folder)
     assert makers_have_seen(folder) == ("ball_1", "ball_2")
@@ -108,11 +108,11 @@ def test_maps_of_two_teachers_never_mix(case: Case, tmp_path: Path) -> None:
     with pytest.raises(BadTeacher, match="folder soft holds soft targets of another teacher"):
         write_maps([case], Makers(lambda _: [nn.Conv3d(1, 3, 1)], []), chosen, CPU, folder)
     (folder / MAKER).unlink()
-    with pytest.raises(BadTeacher, match="nobody knows"):
+    with pytest.raises(BadTeacher, match="no record of their teacher"):
         write_maps([case], Makers(lambda _: [nn.Conv3d(1, 3, 1)], []), chosen, CPU, folder)
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_map(
+def test_a_full_disk_is_reported_and_leaves_no_partial_map(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd.data.cases import DRAWINGS, read_anatomy, read_pair, read_pairs
+from kd.data.cases import SYNTHETIC_IMAGES, read_anatomy, read_pair, read_pairs
 from kd.data.labelmaps import AIR, LabelMap
 from kd.data.synthesis import draw, whole
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
@@ -297,12 +297,14 @@ def test_a_student_to_be_judged_on_a_fold_asks_the_network_without_it(tmp_path: 
 def test_every_held_out_map_judges_by_several_drawings(folder: Path) -> None:
     chosen = drawing(Generator(anatomy=ANATOMY))
     drawn = read_pairs(chosen, folder, ["head_2", "head_1"])
-    assert len(drawn) == len({pair.name for pair in drawn}) == 2 * DRAWINGS
-    assert [pair.subject for pair in drawn] == ["head_2"] * DRAWINGS + ["head_1"] * DRAWINGS
+    assert len(drawn) == len({pair.name for pair in drawn}) == 2 * SYNTHETIC_IMAGES
+    assert [pair.subject for pair in drawn] == ["head_2"] * SYNTHETIC_IMAGES + [
+        "head_1"
+    ] * SYNTHETIC_IMAGES
     first = read_pair(chosen, folder, "head_2")
     assert drawn[0].name == "head_2"
     assert np.array_equal(drawn[0].image.array, first.image.array)
-    for other in drawn[1:DRAWINGS]:
+    for other in drawn[1:SYNTHETIC_IMAGES]:
         assert not np.array_equal(other.image.array, first.image.array)
     again = read_pairs(chosen, folder, ["head_2"])
     assert np.array_equal(again[5].image.array, drawn[5].image.array)

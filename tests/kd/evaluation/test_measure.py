@@ -36,7 +36,7 @@ def test_a_missed_structure_is_the_worst_that_could_be() -> None:
     assert found.hd95_mm == pytest.approx(np.sqrt(3) * 20)
 
 
-def test_nothing_found_where_nothing_is_agrees() -> None:
+def test_two_empty_masks_agree() -> None:
     nothing = np.zeros(GRID.shape, bool)
     found = agreement(nothing, nothing, GRID)
     assert (found.dice, found.nsd, found.hd95_mm) == (1.0, 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""Choosing on a fold: only runs that have not seen it may be judged."""
+"""Scores on a fold of the training cases: only for runs that were not trained on it."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ BUDGET = ["--steps", "60", "--device", "cpu"]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set, and one run that has not seen fold 0."""
+    """A data set, and one run that was not trained on fold 0."""
     root = tmp_path_factory.mktemp("score")
     data_set(root / "balls", 4, 2)
     write_recipe(root / "recipe.yaml")
@@ -29,7 +29,7 @@ def _words(root: Path, command: str, *more: str) -> list[str]:
     return [*words, "--size", "small", "--run", str(root / "run"), *more]
 
 
-def test_a_run_is_judged_on_the_fold_it_was_kept_from(
+def test_a_run_is_scored_on_its_held_out_fold(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(_words(world, "score", "--fold", "0", "--json")) == 0
@@ -42,7 +42,7 @@ def test_a_run_is_judged_on_the_fold_it_was_kept_from(
     assert capsys.readouterr().out.startswith("2 cases: Dice 0.")
 
 
-def test_a_fold_that_the_run_has_seen_is_refused(
+def test_a_fold_used_in_training_is_refused(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(BadSplit, match="was trained on case ball_"):
@@ -65,7 +65,7 @@ def test_a_fold_that_does_not_exist_is_refused(world: Path, fold: int) -> None:
         training_cases(recipe(), world / "balls", fold)
 
 
-def test_a_refused_command_leaves_the_note_of_the_true_one(world: Path) -> None:
+def test_a_refused_command_does_not_replace_the_noted_one(world: Path) -> None:
     before = (world / "run" / "command.txt").read_text(encoding="utf-8")
     assert main(_words(world, "train", "--without-fold", "0", "--seed", "9", *BUDGET)) == 1
     assert (world / "run" / "command.txt").read_text(encoding="utf-8") == before

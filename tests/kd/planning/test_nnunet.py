@@ -106,7 +106,7 @@ SAGITTAL = np.array([[1, 0, 0.0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
 
 @pytest.mark.parametrize("blocks", ["plain", "residual"])
-def test_every_weight_finds_its_place(tmp_path: Path, blocks: str) -> None:
+def test_every_weight_is_imported(tmp_path: Path, blocks: str) -> None:
     folder = _folder(tmp_path, _plans(blocks))
     results = read_results(folder)
     network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
@@ -143,7 +143,7 @@ def test_the_network_sees_its_own_axis_order(tmp_path: Path, affine: np.ndarray)
         torch.testing.assert_close(taken(given).permute(back), network(own))
 
 
-def test_no_turn_changes_nothing() -> None:
+def test_the_identity_permutation_changes_nothing() -> None:
     network = UNet(
         Topology(
             widths=(2, 4),
@@ -183,7 +183,7 @@ def test_normalisation_comes_from_the_closed_list(tmp_path: Path) -> None:
         ("norm_op_kwargs", {"eps": 1e-2, "affine": True}, "eps"),
     ],
 )
-def test_what_cannot_be_taken_over_is_refused(
+def test_an_architecture_that_kd_lacks_is_refused(
     tmp_path: Path, key: str, value: object, complaint: str
 ) -> None:
     plans = _plans()
@@ -228,7 +228,7 @@ def test_every_fold_becomes_one_network_of_the_released_teacher(tmp_path: Path) 
         torch.testing.assert_close(whole(image), (parts[0] + parts[1]) / 2)
 
 
-def test_its_cases_are_training_cases_until_a_person_names_others(tmp_path: Path) -> None:
+def test_without_a_test_folder_all_cases_are_training_cases(tmp_path: Path) -> None:
     folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
     _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
     recipe = _imported(folder, data, tmp_path)

@@ -14,7 +14,7 @@ def test_folders_become_names() -> None:
     assert typed(words) == expected
 
 
-def test_words_that_change_no_number_are_left_out() -> None:
+def test_options_without_effect_are_left_out() -> None:
     words = ["train", "kd/recipes/r.yaml", "--device", "cpu", "--json", "--slice-minutes", "9"]
     assert typed([*words, "--steps", "5"]) == "kd train kd/recipes/r.yaml --steps 5"
 

@@ -209,7 +209,7 @@ def test_validate_takes_a_hospitals_own_folders(
     assert list(report["sizes"]) == ["small"]
 
 
-def test_validate_judges_only_what_a_reference_in_other_numbers_knows(
+def test_validate_scores_only_the_structures_of_a_translated_reference(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same labels, ball 1 called 1001 and ball 2 not judged: ball 1 scores as before."""

@@ -1,4 +1,4 @@
-"""What a release may be made of, and what stops it."""
+"""Requirements on the runs of a release."""
 
 import json
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_runs_of_another_recipe_are_not_released(
     assert "run teacher was trained with another intensity" in _refused(world, other, capsys)
 
 
-def test_a_run_that_saw_a_test_case_is_not_released(
+def test_a_run_trained_on_a_test_case_is_not_released(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     splits = world / "balls" / "splits.json"
@@ -112,7 +112,7 @@ def test_a_compared_run_takes_no_name_of_a_released_one(
     assert "--compare teacher:" in capsys.readouterr().err
 
 
-def test_a_recipe_without_words_is_not_released(
+def test_a_recipe_without_an_intended_use_is_not_released(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = _other(world, "silent.yaml", intended_use="?")
@@ -130,7 +130,7 @@ def test_a_gate_that_does_not_hold_stops_the_release(
     assert not (world / "models" / "two-balls" / "0.2").exists()
 
 
-def test_a_gate_on_another_source_stops_the_release(
+def test_a_gate_on_an_external_set_stops_the_release(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = _other(world, "away.yaml", gates={"external": {"Another scanner": {"small": 9.0}}})
