@@ -1,0 +1,67 @@
+"""The glossary and the diagrams of the documentation agree with the code."""
+
+import re
+from collections.abc import Iterable
+from typing import get_args
+
+import pytest
+
+from kd.recipe.read import Recipe
+from node import errors
+from node.commands import parser
+from node.config import AUTO, Config
+from node.dicom.encoding import EncodingKind
+from node.engines import ENGINES
+from node.housekeeping import Content
+from node.inbox.notes import NoteKind
+from node.package import SIZE_NAMES
+from node.states import ArrivalOutcome, Ending, Kind, State, Transition
+from tests.support.diagrams import PAGE, ROOT, replaced
+from tests.support.keys import keys_of, values_of
+
+GLOSSARY = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
+JOB_EVENTS = {"queued", "received", "note", "resent", "replan"}  # beside transitions and decisions
+NO_ERRORS = {"no-rule", "rule-says-none"}  # codes of a decision that no error causes
+SIZES_AND_ENGINES = {*SIZE_NAMES, *ENGINES, AUTO}
+
+
+def codes() -> set[str]:
+    """Return the codes of all errors of the node."""
+    parser()  # loads the commands, which define errors too
+    known = errors.known().items()
+    return {code for code, kind in known if kind.__module__.startswith("node.")}
+
+
+@pytest.mark.parametrize(
+    ("heading", "values"),
+    [
+        ("States of a job", State),
+        ("Kinds of job", Kind),
+        ("Decisions about an arrival", ArrivalOutcome),
+        ("Endings of a series", Ending),
+        ("Events", {*Transition, *ArrivalOutcome, *JOB_EVENTS, *get_args(NoteKind)}),
+        ("Error codes", codes() | NO_ERRORS),
+        ("Sizes", (*SIZE_NAMES, AUTO)),
+        ("Engines", (*ENGINES, AUTO)),
+        (
+            "Values of the configuration",
+            (values_of(Config) | {*get_args(EncodingKind), *Content, "none"}) - SIZES_AND_ENGINES,
+        ),
+        ("Recipe keys", set(keys_of(Recipe))),
+    ],
+)
+def test_every_value_has_one_row(heading: str, values: Iterable[str]) -> None:
+    rows = first_column(heading)
+    assert sorted(rows) == sorted(map(str, values))
+
+
+def first_column(heading: str) -> list[str]:
+    """Return the code spans in the first column of the table below a heading."""
+    section = GLOSSARY.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    return [span for cell in cells for span in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_diagrams_are_those_of_the_code() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == replaced(text), "run `python -m tests.support.diagrams`"
