@@ -1,21 +1,22 @@
-"""Every way in which the laboratory can say no, to the person at the keyboard.
+"""The errors that kd raises on purpose; a command prints the message and exits with status 1.
 
-These are not the node's errors: nothing here decides what happens to a job.
+They are not the node's errors and decide nothing about a job.
 
     KdError
-    ├── BadRecipe       a choice that is missing, unknown or contradicts another
-    ├── BadCase         one case of the data set; the message names it
-    ├── BadSplit        cases or subjects shared between splits, or an unknown split
-    ├── BadCheckpoint   a checkpoint that is damaged or belongs to another training
-    ├── Diverged        the loss is no number any more; the last checkpoint is intact
-    ├── BadTeacher      an nnU-Net results folder that cannot be taken over
-    ├── BadRecord       a report or another record that is damaged or of another format
-    └── GateFailed      a measured number is outside what the recipe demands of a release
+    ├── BadRecipe       a choice is missing, unknown or contradicts another
+    ├── BadCase         a case of the data set cannot be used; the message names it
+    ├── BadSplit        cases or subjects are shared between splits, or a split is unknown
+    ├── BadCheckpoint   a checkpoint is damaged or belongs to another training
+    ├── BadDevice       torch cannot compute on the requested device
+    ├── Diverged        the loss is not finite; the last checkpoint is intact
+    ├── BadTeacher      a teacher, or its soft targets, cannot be used
+    ├── BadRecord       a report or another record is damaged or of another format
+    └── GateFailed      a measured number is below what the recipe requires of a release
 """
 
 
 class KdError(Exception):
-    """The root of everything that the laboratory raises on purpose."""
+    """Base of all errors of kd."""
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         """Keep `message` (what is wrong) and `advice` (what to do next) apart."""
@@ -29,7 +30,7 @@ class BadRecipe(KdError):
 
 
 class BadCase(KdError):
-    """One case of the data set cannot be used; the message names it."""
+    """A case of the data set cannot be used; the message names it."""
 
 
 class BadSplit(KdError):
@@ -40,12 +41,16 @@ class BadCheckpoint(KdError):
     """A checkpoint is damaged, or belongs to another training."""
 
 
+class BadDevice(KdError):
+    """Torch cannot compute on the requested device."""
+
+
 class Diverged(KdError):
-    """The loss is no number any more; the last checkpoint is intact."""
+    """The loss is not finite; the last checkpoint is intact."""
 
 
 class BadTeacher(KdError):
-    """An nnU-Net results folder cannot be taken over as a teacher."""
+    """A teacher, or its soft targets, cannot be used."""
 
 
 class BadRecord(KdError):
@@ -53,4 +58,4 @@ class BadRecord(KdError):
 
 
 class GateFailed(KdError):
-    """A measured number is outside what the recipe demands of a release."""
+    """A measured number is below what the recipe requires of a release."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from kd.commands.arguments import add_device, count, duration, minutes, seed
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
 from kd.data.cases import names_of
 from kd.evaluation.score import score
@@ -51,7 +52,7 @@ def add_to(commands: Commands) -> None:
         "--run", type=Path, action="append", required=True, help="may be repeated: their mean"
     )
     soften.add_argument("--soft", type=Path, required=True, help="folder of the soft targets")
-    soften.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add_device(soften)
     soften.set_defaults(run_command=_soften)
 
     _add_distill(commands)
@@ -107,7 +108,7 @@ def _add_score(commands: Commands) -> None:
     score.add_argument("--size", required=True, help="size of the run")
     score.add_argument("--run", type=Path, required=True, help="folder of its checkpoint")
     score.add_argument("--fold", type=int, required=True, help="numbered from 0")
-    score.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add_device(score)
     score.add_argument("--json", action="store_true", help="the numbers as JSON on the output")
     score.set_defaults(run_command=_score)
 
@@ -135,11 +136,11 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="YAML recipe")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--steps", type=int, help="budget of a run, instead of the recipe's")
-    budget.add_argument("--minutes", type=float, help="budget of a run, instead of the recipe's")
-    parser.add_argument("--seed", type=int, help="instead of the recipe's")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--slice-minutes", type=float, help="stop a run after so long, to go on")
+    budget.add_argument("--steps", type=count, help="budget of a run, instead of the recipe's")
+    budget.add_argument("--minutes", type=minutes, help="budget of a run, instead of the recipe's")
+    parser.add_argument("--seed", type=seed, help="instead of the recipe's")
+    add_device(parser)
+    parser.add_argument("--slice-minutes", type=duration, help="stop a run after so long, to go on")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines")
 
 

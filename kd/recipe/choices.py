@@ -8,11 +8,26 @@ from typing import Literal
 import msgspec
 
 from kd.errors import BadRecipe
+from kd.recipe.bounds import (
+    Amount,
+    AtLeastOne,
+    Channels,
+    Count,
+    Degrees,
+    LabelId,
+    PartialShare,
+    Positive,
+    PositiveShare,
+    Seed,
+    SegmentNumber,
+    Share,
+)
 from node.package.manifest import SizeName
 
 WIDEST = 320  # channels; nnU-Net's limit for 3D
 
 Triple = tuple[int, int, int]
+Edges = tuple[Count, Count, Count]
 Kind = Literal["adamw", "muon"]
 
 
@@ -35,7 +50,7 @@ class Data(Strict, frozen=True, kw_only=True):
     train: str = "train"
     test: str = "val"
     # segments that are not labelled in every case: absent from a case means unknown, not background
-    partial: tuple[int, ...] = ()
+    partial: tuple[SegmentNumber, ...] = ()
     source: str = ""  # name, licence and citation, for the card
     licence: str = ""
 
@@ -70,11 +85,11 @@ class Unlabelled(Strict, frozen=True, kw_only=True):
 class Topology(Strict, frozen=True, kw_only=True):
     """The architecture of a network, apart from its weights and its number of classes."""
 
-    widths: tuple[int, ...]  # channels of each stage, full resolution first
-    strides_zyx: tuple[Triple, ...]  # of the first convolution of each stage
-    kernels_zyx: tuple[Triple, ...]
-    convolutions: tuple[int, ...]  # of each encoder stage
-    decoder_convolutions: tuple[int, ...]  # of each decoder stage, lowest resolution first
+    widths: tuple[Count, ...]  # channels of each stage, full resolution first
+    strides_zyx: tuple[Edges, ...]  # of the first convolution of each stage
+    kernels_zyx: tuple[Edges, ...]
+    convolutions: tuple[Count, ...]  # of each encoder stage
+    decoder_convolutions: tuple[Count, ...]  # of each decoder stage, lowest resolution first
     norm: Literal["instance", "batch"] = "instance"
     blocks: Literal["plain", "residual"] = "plain"
     stem_stride: Literal[1, 2] = 1  # 2: all stages work at half resolution
@@ -126,37 +141,37 @@ def uniform(
 class Net(Strict, frozen=True, kw_only=True):
     """One size of the family: all sizes have the same stages; width, norm and stem may differ."""
 
-    base: int  # channels at full resolution; doubled by each stage, up to 320
-    least_width: int = 1  # of every stage: few channels cannot separate many classes
+    base: Channels  # channels at full resolution; doubled by each stage, up to 320
+    least_width: Channels = 1  # of every stage: few channels cannot separate many classes
     # the distilled student is initialised from its teacher's strongest channels (kd.networks)
     inherits: bool = False
     norm: Literal["instance", "batch"] = "instance"
     stem_stride: Literal[1, 2] = 1  # 2: faster, works at half resolution
-    convolutions: int = 2
+    convolutions: Count = 2
     optimiser: Kind | None = None  # instead of training.optimiser
-    rate: float | None = None  # instead of training.rate: narrow networks tolerate a higher one
-    steps: int | None = None  # instead of training.steps, such as more for the teacher
+    rate: Positive | None = None  # instead of training.rate: narrow networks tolerate a higher one
+    steps: Count | None = None  # instead of training.steps, such as more for the teacher
 
 
 class Training(Strict, frozen=True, kw_only=True):
     """How one network is trained; the schedule runs over the share of the budget that is spent."""
 
-    batch: int = 4
+    batch: Count = 4
     optimiser: Kind = "adamw"
-    rate: float = 2e-3
-    warm_up: float = 0.03  # share of the budget
-    power: float = 0.9  # of the polynomial decay
-    weight_decay: float = 0.01
-    clip_norm: float = 12.0  # nnU-Net's
-    ema: float = 0.995
-    seed: int = 1
-    steps: int | None = 1000
-    minutes: float | None = None
-    foreground_share: float = 0.33  # of patches centred on a structure, in cases beyond the patch
-    balance: float = 0.0  # initial class balance of the cross-entropy (kd.training.losses)
+    rate: Positive = 2e-3
+    warm_up: PartialShare = 0.03  # share of the budget
+    power: Amount = 0.9  # of the polynomial decay
+    weight_decay: Amount = 0.01
+    clip_norm: Positive = 12.0  # nnU-Net's
+    ema: PartialShare = 0.995
+    seed: Seed = 1
+    steps: Count | None = 1000
+    minutes: Positive | None = None
+    foreground_share: Share = 0.33  # of patches centred on a structure, in cases beyond the patch
+    balance: Share = 0.0  # initial class balance of the cross-entropy (kd.training.losses)
     is_thin: bool = False  # compute the loss at one voxel of eight: cheap with many classes
-    patch_zyx: Triple | None = None  # instead of grid.patch_zyx: smaller patches, more steps
-    checkpoint_every_s: float = 60.0
+    patch_zyx: Edges | None = None  # instead of grid.patch_zyx: smaller patches, more steps
+    checkpoint_every_s: Amount = 60.0
 
 
 class Distillation(Strict, frozen=True, kw_only=True):
@@ -165,24 +180,24 @@ class Distillation(Strict, frozen=True, kw_only=True):
     `kd.training.losses` has the formulas. The defaults are those of the released families.
     """
 
-    kl: float = 1.0  # weight of the KL divergence; 0 switches it off
-    temperature: float = 1.0
+    kl: Amount = 1.0  # weight of the KL divergence; 0 switches it off
+    temperature: Positive = 1.0
     has_class_weights: bool = False  # each class weighs the same, whatever its volume
-    ramp: float = 0.12  # share of the budget over which the teacher's weight grows to 1
-    fade: float = 0.4  # share after which it falls, to 0 at the end; 1: never
+    ramp: Share = 0.12  # share of the budget over which the teacher's weight grows to 1
+    fade: Share = 0.4  # share after which it falls, to 0 at the end; 1: never
 
 
 class Gates(Strict, frozen=True, kw_only=True):
     """Minimum results of a release, on the test cases unless stated otherwise."""
 
-    dice: dict[SizeName, float] = {}  # minimum mean Dice of a size
-    retention: dict[SizeName, float] = {}  # minimum share of the teacher's mean Dice
+    dice: dict[SizeName, Share] = {}  # minimum mean Dice of a size
+    retention: dict[SizeName, Amount] = {}  # minimum share of the teacher's mean Dice
     non_inferior: tuple[SizeName, ...] = ()  # sizes that must be non-inferior, at 95 %
-    margin_dice: float = 0.005
-    margin_nsd: float = 0.01
-    margin_hd95_mm: float = 0.25
+    margin_dice: Amount = 0.005
+    margin_nsd: Amount = 0.01
+    margin_hd95_mm: Amount = 0.25
     # minimum retention of a size on the cases of another source, by the source's name
-    external: dict[str, dict[SizeName, float]] = {}
+    external: dict[str, dict[SizeName, Amount]] = {}
 
 
 class Augment(Strict, frozen=True, kw_only=True):
@@ -191,37 +206,39 @@ class Augment(Strict, frozen=True, kw_only=True):
     # flip left and right in half of the views, and average the teacher's soft targets over both.
     # Off by default: it is wrong wherever a structure has a side
     mirror_left: bool = False
-    rotate_p: float = 0.4
-    rotate_degrees: float = 20.0
-    scale_p: float = 0.4
-    scale_share: float = 0.25  # up to 25 % larger or smaller
-    shift_voxels: float = 4.0
-    elastic_p: float = 0.3
-    elastic_voxels: float = 2.5  # standard deviation of the displacement at the control points
-    elastic_every: int = 12  # voxels between control points
-    noise_p: float = 0.25
-    noise_std: float = 0.15  # of a z-scored image
-    brightness_p: float = 0.3
-    brightness_share: float = 0.3
-    contrast_p: float = 0.3
-    contrast_share: float = 0.35
-    gamma_p: float = 0.3
-    gamma_log: float = 0.4  # natural logarithm of the strongest exponent
-    low_resolution_p: float = 0.2
-    low_resolution_least: float = 0.5
+    rotate_p: Share = 0.4
+    rotate_degrees: Degrees = 20.0
+    scale_p: Share = 0.4
+    scale_share: PartialShare = 0.25  # up to 25 % larger or smaller
+    shift_voxels: Amount = 4.0
+    elastic_p: Share = 0.3
+    elastic_voxels: Amount = 2.5  # standard deviation of the displacement at the control points
+    elastic_every: Count = 12  # voxels between control points
+    noise_p: Share = 0.25
+    noise_std: Amount = 0.15  # of a z-scored image
+    brightness_p: Share = 0.3
+    brightness_share: Share = 0.3
+    contrast_p: Share = 0.3
+    contrast_share: Share = 0.35
+    gamma_p: Share = 0.3
+    gamma_log: Amount = 0.4  # natural logarithm of the strongest exponent
+    low_resolution_p: Share = 0.2
+    low_resolution_least: PositiveShare = 0.5
 
 
 class Anatomy(Strict, frozen=True, kw_only=True):
     """What the ids of the label maps mean."""
 
-    targets: dict[int, int]  # id -> segment; every other id is background in the target
+    targets: dict[
+        LabelId, SegmentNumber
+    ]  # id -> segment; every other id is background in the target
     # pairs of a left and a right id of the same tissue: they share an intensity, and are swapped
     # when an anatomy is mirrored
-    sides: tuple[tuple[int, int], ...] = ()
+    sides: tuple[tuple[LabelId, LabelId], ...] = ()
     # groups of ids that look alike in most scans, such as grey matter
-    alike: tuple[tuple[int, ...], ...] = ()
-    outside: tuple[int, ...] = ()  # ids that skull stripping removes
-    outside_from: int = 500  # and all ids from here on
+    alike: tuple[tuple[LabelId, ...], ...] = ()
+    outside: tuple[LabelId, ...] = ()  # ids that skull stripping removes
+    outside_from: LabelId = 500  # and all ids from here on
 
     def __post_init__(self) -> None:
         """Refuse an id that is in two pairs or two groups."""
@@ -239,8 +256,8 @@ class Contrast(Strict, frozen=True, kw_only=True):
     """Approximate tissue intensities of one kind of scan: T1, T2, FLAIR and the like."""
 
     name: str
-    share: float  # of the synthetic images
-    means: tuple[float, ...]  # of each group of `anatomy.alike`, from 0 to 1
+    share: Share  # of the synthetic images
+    means: tuple[Share, ...]  # of each group of `anatomy.alike`, from 0 to 1
 
 
 class Generator(Strict, frozen=True, kw_only=True):
@@ -248,36 +265,36 @@ class Generator(Strict, frozen=True, kw_only=True):
 
     anatomy: Anatomy
     # voxels of the label maps along each axis that make one voxel of the model's grid
-    fine: int = 2
+    fine: Count = 2
 
-    mirror_p: float = 0.5
-    rotate_degrees: float = 15.0
-    scale_share: float = 0.18
-    shear: float = 0.02
-    elastic_voxels: float = 4.0  # fine ones; largest standard deviation at the control points
-    elastic_every: int = 32  # fine voxels between control points
+    mirror_p: Share = 0.5
+    rotate_degrees: Degrees = 15.0
+    scale_share: PartialShare = 0.18
+    shear: Share = 0.02
+    elastic_voxels: Amount = 4.0  # fine ones; largest standard deviation at the control points
+    elastic_every: Count = 32  # fine voxels between control points
 
     # kinds of scan with a fixed share of the images; the remaining images have a random contrast
     contrasts: tuple[Contrast, ...] = ()
-    contrast_spread: float = 0.06  # standard deviation of a group's mean between scans of a kind
-    alike_p: float = 0.6  # of images with a random contrast: structures of a group look alike
-    alike_spread: float = 0.06  # standard deviation between structures that look alike
-    std_high: float = 0.10  # of intensities within a structure; means are from 0 to 1
-    air_p: float = 0.85  # dark air; otherwise any intensity, as after some filters
-    strip_p: float = 0.3
-    bias_log: float = 0.35
-    bias_knots: int = 4
-    thick_p: float = 0.5
-    thick_high: float = 3.2  # slice thickness in voxels of the model's grid
-    smooth_p: float = 0.5
-    smooth_high: float = 1.8  # in-plane resolution, likewise
-    noise_std: float = 0.04
-    crop_p: float = 0.2
-    crop_share: float = 0.35  # of the patch, from one side
+    contrast_spread: Amount = 0.06  # standard deviation of a group's mean between scans of a kind
+    alike_p: Share = 0.6  # of images with a random contrast: structures of a group look alike
+    alike_spread: Amount = 0.06  # standard deviation between structures that look alike
+    std_high: Positive = 0.10  # of intensities within a structure; means are from 0 to 1
+    air_p: Share = 0.85  # dark air; otherwise any intensity, as after some filters
+    strip_p: Share = 0.3
+    bias_log: Amount = 0.35
+    bias_knots: Count = 4
+    thick_p: Share = 0.5
+    thick_high: AtLeastOne = 3.2  # slice thickness in voxels of the model's grid
+    smooth_p: Share = 0.5
+    smooth_high: AtLeastOne = 1.8  # in-plane resolution, likewise
+    noise_std: Amount = 0.04
+    crop_p: Share = 0.2
+    crop_share: Share = 0.35  # of the patch, from one side
     # the node normalises by the statistics of a whole scan with its air, unknown to a patch
-    air_share: float = 0.6
-    scale_jitter: float = 0.25
-    shift_jitter: float = 0.25
+    air_share: Amount = 0.6
+    scale_jitter: PartialShare = 0.25
+    shift_jitter: Amount = 0.25
 
     def __post_init__(self) -> None:
         """Refuse contrasts that do not fit the groups, and shares that exceed 1 in sum."""

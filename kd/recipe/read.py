@@ -11,10 +11,12 @@ from typing import Literal
 import msgspec
 
 from kd.errors import BadRecipe
+from kd.recipe.bounds import Count
 from kd.recipe.choices import (
     Augment,
     Data,
     Distillation,
+    Edges,
     External,
     Gates,
     Generator,
@@ -49,10 +51,10 @@ class Recipe(Strict, frozen=True, kw_only=True):
     segments: tuple[Segment, ...]
     regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()  # volumes that any patient has
-    strides_zyx: tuple[Triple, ...]
+    strides_zyx: tuple[Edges, ...]
     sizes: dict[SizeName, Net]
     training: Training = Training()
-    folds: int = 1  # of the ensemble; 1: one teacher, trained on every training case
+    folds: Count = 1  # of the ensemble; 1: one teacher, trained on every training case
     fold_size: SizeName = TEACHER  # the ensemble's networks; a cheaper size buys longer training
     # what a package calls teacher: one network more, which learns from the ensemble on every case,
     # or the ensemble itself as one file

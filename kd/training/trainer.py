@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from kd.data.augment import Batch
-from kd.errors import BadCheckpoint, BadRecipe, Diverged
+from kd.errors import BadCheckpoint, BadDevice, BadRecipe, Diverged
 from kd.networks.precision import autocast
 from kd.networks.unet import UNet
 from kd.recipe.choices import Training
@@ -64,10 +64,20 @@ class Slice:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device `name`; "auto" is the GPU where there is one."""
+    """Return the device `name`; "auto" is the GPU where there is one.
+
+    Raises:
+        BadDevice: no such device here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as exc:  # torch without CUDA raises AssertionError
+        message = f"device {name} is not available on this machine"
+        raise BadDevice(message, advice="Give --device cpu, or leave it out") from exc
+    return device
 
 
 class Trainer:
