@@ -112,15 +112,15 @@ def patch_and_strides(
 def family(base: int, strides_zyx: Sequence[Triple]) -> dict[SizeName, Net]:
     """Return the teacher and students of 1/2, 1/4 and 1/8 of its width, and the variant fast.
 
-    Where slices are so thick that no stage halves all axes, nothing can stand for a stem of
-    stride 2, and there is no variant fast.
+    There is no variant fast where slices are so thick that no stage halves all axes: its stem of
+    stride 2 replaces such a stage.
     """
     sizes: dict[SizeName, Net] = {
         "teacher": Net(base=base, norm="batch"),
         "large": Net(base=max(base // 2, 1), norm="batch"),
-        "fast": Net(base=base, norm="batch", stem_stride=2),
         "small": Net(base=max(base // 4, 1), norm="batch"),
         "tiny": Net(base=max(base // 8, 1), norm="batch"),
+        "fast": Net(base=base, norm="batch", stem_stride=2),
     }
     # a stage is needed besides the one that the stem replaces
     if (2, 2, 2) not in strides_zyx[1:] or len(strides_zyx) < 3:
