@@ -1,11 +1,8 @@
 """The accuracy and the cost of a package, measured through the pipeline that the hospital runs."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from kd.data.cases import Pair
@@ -17,9 +14,11 @@ from kd.evaluation.scores import Score, subjects_of
 from kd.evaluation.summary import accuracy, paired
 from kd.recipe.read import TEACHER
 from kd.records import ComparedAccuracy, Cost
+from node.footprint import FootprintRequest, measure_and_wait
 from node.package import Package
 from node.package.manifest import Segment, SizeName
 from node.pipeline import open_student, segment
+from node.process import Failed, ProcessLimits
 from node.student import Student
 
 
@@ -125,13 +124,13 @@ def footprint(package: Package, size: SizeName, threads: int) -> Cost:
     Raises:
         KdError: the process failed.
     """
-    program = [sys.executable, "-m", "kd.evaluation.footprint"]
-    command = [*program, str(package.folder), size, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        message = f"the cost of size {size} could not be measured: {done.stderr.strip()[-200:]}"
-        raise KdError(message)
-    return msgspec.json.decode(done.stdout, type=Cost)
+    limits = ProcessLimits(threads=threads, log_level="WARNING")
+    request = FootprintRequest(folder=str(package.folder), size=size, is_draft=True, limits=limits)
+    answer = measure_and_wait(request)
+    if isinstance(answer, Failed):
+        message = f"the cost of size {size} could not be measured: {answer.message}"
+        raise KdError(message, advice=answer.advice)
+    return Cost(seconds=answer.seconds, threads=threads, peak_mb=answer.peak_mb)
 
 
 def _score(package: Package, student: Student, pair: Pair, segments: Sequence[Segment]) -> Score:

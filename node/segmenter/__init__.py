@@ -1,7 +1,7 @@
-"""Segmentation jobs, each done by a child process that may hang or die without touching anyone.
+"""Segment jobs in a child process, whose hang or crash ends only its own job.
 
-Promises: a job is committed only after its objects are verified, durable and digested.
-Leaves to `sender`: delivery. Leaves to `housekeeping`: leases of segmenters that went away.
+Promises: a job is committed only after its objects are verified, durable and hashed.
+Leaves to `sender`: delivery. Leaves to `housekeeping`: leases of segmenters that disappeared.
 """
 
 from node.segmenter.loop import identity_of, run

@@ -1,4 +1,4 @@
-"""The segmenter's loop: claim, let the child work, commit."""
+"""Run the segmenter's loop: claim a job, let the child segment it, commit the result."""
 
 import contextlib
 import hashlib
@@ -25,15 +25,15 @@ from node.queue import (
     SegmentResult,
 )
 from node.seg import SegIdentity
-from node.segmenter.measuring import COMPILED, Background
+from node.segmenter.measuring import COMPILED, BackgroundMeasuring
 from node.segmenter.messages import Done, OutboxObject, RehearsalRequest, SegmentRequest, Stage
 from node.segmenter.rehearse import rehearsals
-from node.segmenter.warm import Warm
+from node.segmenter.warm import WarmChild
 from node.states import Kind
 
 PROCESS = "segmenter"
 LEASE_S = 30.0
-EXTEND_S = 3.0  # also how long a cancelled job may run on
+EXTEND_S = 3.0  # a cancelled job runs on for at most this long
 BEAT_S = 10.0
 POLL_S = 0.5
 GIVE_UP_AFTER_S = 24 * 3600.0  # a full disk may take an operator a day
@@ -41,7 +41,7 @@ log = logging.getLogger("node.segmenter")
 
 
 def run(config: Config, stop: Event | None = None, *, once: bool = False) -> None:
-    """Work until `stop` is set, or with `once` until nothing is due.
+    """Process jobs until `stop` is set, or with `once` until none is due.
 
     Raises:
         Misconfigured: the database cannot be opened.
@@ -49,43 +49,47 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
     """
     stop = stop or Event()
     engine = schema.open_configured(config.data)
-    pulse = _Pulse(engine)
+    heartbeat = _Heartbeat(engine)
     level = logging.getLevelName(log.getEffectiveLevel())
-    background = Background(config)
+    background = BackgroundMeasuring(config)
     with (
-        contextlib.closing(Warm(config.limits, level, libraries_of(config))) as warm,
+        contextlib.closing(WarmChild(config.limits, level, libraries_of(config))) as warm,
         contextlib.closing(background),
     ):
-        doing = ""
+        activity = ""
         while not stop.is_set():
             warm.ready()
-            pulse.beat(doing or "idle")
-            job = queue.claim(engine, Kind.SEGMENT, pulse.worker, time.time(), LEASE_S)
+            heartbeat.beat(activity or "idle")
+            job = queue.claim(engine, Kind.SEGMENT, heartbeat.worker, time.time(), LEASE_S)
             if job is not None:
-                background.give_way()
-                _do(config, engine, warm, job, pulse)
+                background.interrupt()
+                _process_job(config, engine, warm, job, heartbeat)
             elif once:
                 return
             else:
                 warm.rehearse(lambda: _rehearsals(config))
-                doing = background.go_on()
+                activity = background.step()
                 stop.wait(POLL_S)
 
 
 def _rehearsals(config: Config) -> list[RehearsalRequest]:
     try:
         return list(rehearsals(config, config.data.dir / COMPILED, identity_of(config)))
-    except NodeError as error:  # whoever plans with it says so too, and more loudly
-        log.warning("nothing is rehearsed: %s", error, extra={"code": error.code})
+    except NodeError as error:  # the planner reports the same error at ERROR level
+        log.warning("no rehearsal: %s", error, extra={"code": error.code})
         return []
 
 
-def _do(config: Config, engine: Engine, warm: Warm, job: Job, pulse: "_Pulse") -> None:
-    """Do one job; an error of a class that we know ends or delays it, others end this process."""
+def _process_job(
+    config: Config, engine: Engine, warm: WarmChild, job: Job, heartbeat: "_Heartbeat"
+) -> None:
+    """Process one job; a NodeError ends or delays it, other errors end this process."""
     where = {"job": job.id, "series": job.series_uid, "study": job.study_uid}
     try:
         payload = job.segment_payload()
-        done = warm.work(request_of(config, job, payload), lambda stage: pulse.keep(job, stage))
+        done = warm.segment(
+            request_of(config, job, payload), lambda stage: heartbeat.keep(job, stage)
+        )
         result, deliveries = _results(job, payload, done)
         queue.finish_segment(engine, job, result, deliveries, time.time())
     except NodeError as error:
@@ -95,24 +99,24 @@ def _do(config: Config, engine: Engine, warm: Warm, job: Job, pulse: "_Pulse") -
         log.info("segmented", extra={**where, "seconds": round(sum(done.seconds.values()), 2)})
 
 
-class _Pulse:
-    """Signs of life: of this process for people, of its job for the queue."""
+class _Heartbeat:
+    """Writes the heartbeat of this process, and extends the lease of its job."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # never the name of another worker, nor of this one before it was started again
+        # unique, also after a restart
         self.worker = f"{PROCESS}-{os.getpid()}-{secrets.token_hex(4)}"
         self._beat_at = self._extended_at = 0.0
 
     def beat(self, detail: str) -> None:
-        """Say that the process lives, not too often."""
+        """Write the heartbeat, at most every `BEAT_S`."""
         now = time.time()
         if now - self._beat_at > BEAT_S:
             self._beat_at = now
             queue.heartbeat(self._engine, PROCESS, os.getpid(), now, detail)
 
     def keep(self, job: Job, stage: Stage) -> None:
-        """Keep the job; raises when it was lost or cancelled."""
+        """Extend the lease, at most every `EXTEND_S`; raise when the job was lost or cancelled."""
         now = time.time()
         if now - self._extended_at > EXTEND_S:
             self._extended_at = now
@@ -121,13 +125,13 @@ class _Pulse:
 
 
 def policy_of(config: Config) -> Policy:
-    """Return how often a segmentation is tried again."""
+    """Return how often and how long a segmentation is retried."""
     return Policy(give_up_after_s=GIVE_UP_AFTER_S, killed_attempts=config.limits.attempts)
 
 
 def request_of(config: Config, job: Job, payload: SegmentPayload) -> SegmentRequest:
-    """Return what the child needs to know of a job."""
-    wanted = dict.fromkeys(target.encoding for target in payload.targets)
+    """Return the child's request for a job."""
+    encodings = dict.fromkeys(target.encoding for target in payload.targets)
     return SegmentRequest(
         job=job.id,
         folder=str(config.data.dir / "inbox" / "series" / payload.series_key),
@@ -136,7 +140,7 @@ def request_of(config: Config, job: Job, payload: SegmentPayload) -> SegmentRequ
         package=str(config.model.dir / payload.package),
         package_digest=payload.package_digest,
         size=payload.size,
-        encodings=tuple(wanted),
+        encodings=tuple(encodings),
         reports=tuple({t.encoding: None for t in payload.targets if t.report}),
         identity=identity_of(config),
         created_at=payload.created_at,
@@ -147,32 +151,32 @@ def request_of(config: Config, job: Job, payload: SegmentPayload) -> SegmentRequ
 
 
 def engine_of(config: Config, payload: SegmentPayload) -> str:
-    """Return the engine of a job: the configured one, else the planned one where it is proved.
+    """Return the engine of a job: the configured one, else the planned one where it is verified.
 
-    The job may be older than the library or the machine that it is done with.
+    The job may be older than the current library or machine.
     """
     if config.model.engine != AUTO:
         return config.model.engine
     if payload.engine == ONNXRUNTIME:
         return ONNXRUNTIME
     known = measured.known(config.data, measured.here(config.limits.threads))
-    is_proved = any(
+    is_verified = any(
         (one.digest, one.size, one.engine) == (payload.package_digest, payload.size, payload.engine)
         and not one.problem
         for one in known
     )
-    return payload.engine if is_proved else ONNXRUNTIME
+    return payload.engine if is_verified else ONNXRUNTIME
 
 
 def libraries_of(config: Config) -> tuple[str, ...]:
-    """Return the engines whose libraries the child should have imported before a study comes."""
+    """Return the engines whose libraries the child imports before a study arrives."""
     if config.model.engine == AUTO:
         return (OPENVINO,)
     return (config.model.engine,)
 
 
 def identity_of(config: Config) -> SegIdentity:
-    """Return the maker that results name: this node."""
+    """Return the equipment that results name: this node."""
     return SegIdentity(
         manufacturer="segnode",
         model_name="segnode",
@@ -224,5 +228,5 @@ def _delivery(job: Job, target: Destination, made: OutboxObject) -> NewDelivery:
 
 
 def _outbox(job: Job) -> str:
-    """Return the folder of a job's objects, relative to the data folder: the same every attempt."""
+    """Return the folder of a job's objects in the data folder; the same for each attempt."""
     return f"outbox/{hashlib.sha256(job.dedup_key.encode()).hexdigest()[:32]}"

@@ -1,6 +1,6 @@
-"""Measuring seen from outside: one process per measurement, and the list of what is missing.
+"""Start and watch measuring processes, and list the measurements that are missing.
 
-Promises: a study never waits for a measurement; what was found is on the disk before it counts.
+Promises: a study never waits for a measurement; a measurement is on the disk before it is used.
 """
 
 import contextlib
@@ -8,24 +8,23 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from node import measured
+from node import footprint, measured
 from node.config import AUTO, Config
 from node.errors import ChildKilled, NodeError, TimedOut, Transient, rebuild
+from node.footprint import Footprint, FootprintRequest
 from node.measured import Host, Measurement
 from node.measured.choose import offered
 from node.package import Package, Use, uses
-from node.segmenter import messages
-from node.segmenter.messages import Bounds, Failed, Measured, MeasureRequest
+from node.process import ProcessLimits
 
-LONGEST_S = 1800.0  # four runs of a teacher on a whole body take minutes; this long means it hangs
-IDLE_S = 5.0  # without a job, before a measurement begins
+LONGEST_S = 1800.0  # seven runs of a teacher on a whole body take minutes; after this it hangs
+IDLE_S = 5.0  # time without a job before a measurement starts
 TICK_S = 0.1
 COMPILED = "compiled"  # folder of compiled networks, below the data folder
 log = logging.getLogger("node.segmenter")
@@ -40,55 +39,57 @@ class Candidate:
     engine: str
 
 
-class Measuring:
-    """One measurement under way."""
+class MeasuringProcess:
+    """One running measurement."""
 
     def __init__(self, config: Config, host: Host, candidate: Candidate) -> None:
-        """Start its process, within the limits that the child has."""
+        """Start the process, with the limits of the segmenter's child."""
         self.candidate, self._host = candidate, host
-        self._until = time.monotonic() + LONGEST_S
-        order = MeasureRequest(
+        self._deadline = time.monotonic() + LONGEST_S
+        request = FootprintRequest(
             folder=str(candidate.package.folder),
             size=candidate.size,
             engine=candidate.engine,
             compiled=str(config.data.dir / COMPILED),
-            bounds=Bounds(
+            limits=ProcessLimits(
                 memory_bytes=int(config.limits.memory),
                 niceness=config.limits.niceness,
                 threads=config.limits.threads,
                 log_level="WARNING",
             ),
         )
-        command = [sys.executable, "-m", "node.segmenter.measure", messages.encode(order).decode()]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            footprint.command(request),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
 
     def poll(self, now: float) -> Measurement | None:
-        """Return what was found at `now` (Unix seconds), or None while it goes on.
+        """Return the measurement, made at `now` (Unix seconds), or None while it runs.
 
         Raises:
-            Transient: nothing was found out that would stay true.
+            Transient: the process ended for a reason that may pass.
         """
         if self._process.poll() is None:
-            if time.monotonic() < self._until:
+            if time.monotonic() < self._deadline:
                 return None
             self.kill()
-            return self._found(now, TimedOut(f"measuring took longer than {LONGEST_S:.0f} s"))
+            return self._measurement(now, TimedOut(f"measuring took longer than {LONGEST_S:.0f} s"))
         assert self._process.stdout is not None
-        heard = self._process.stdout.read()
+        output = self._process.stdout.read()
         self._close()
-        if not heard:
+        if not output:
             status = self._process.returncode
-            return self._found(now, ChildKilled(f"the measuring process ended with {status}"))
-        said = messages.read_message(heard)
-        if isinstance(said, Measured):
-            return self._found(now, said)
-        assert isinstance(said, Failed)  # it says nothing else
-        return self._found(now, rebuild(said.code, said.message, said.advice))
+            error = ChildKilled(f"the measuring process ended with status {status}")
+            return self._measurement(now, error)
+        answer = footprint.read_answer(output)
+        if isinstance(answer, Footprint):
+            return self._measurement(now, answer)
+        return self._measurement(now, rebuild(answer.code, answer.message, answer.advice))
 
     def kill(self) -> None:
-        """End it without a result."""
+        """End the process without a result."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -101,9 +102,9 @@ class Measuring:
         self._process.stdin.close()
         self._process.stdout.close()
 
-    def _found(self, now: float, said: Measured | NodeError) -> Measurement:
-        if isinstance(said, Transient):
-            raise said
+    def _measurement(self, now: float, result: Footprint | NodeError) -> Measurement:
+        if isinstance(result, Transient):
+            raise result
         candidate = self.candidate
         bare = Measurement(
             digest=candidate.package.digest,
@@ -115,30 +116,33 @@ class Measuring:
             threads=self._host.threads,
             at=now,
         )
-        if isinstance(said, NodeError):
-            return msgspec.structs.replace(bare, problem=said.message)
-        return msgspec.structs.replace(bare, **msgspec.structs.asdict(said))
+        if isinstance(result, NodeError):
+            return msgspec.structs.replace(bare, problem=result.message)
+        return msgspec.structs.replace(bare, **msgspec.structs.asdict(result))
 
 
 def measure_now(config: Config, host: Host, candidate: Candidate) -> Measurement:
-    """Measure while the caller waits.
+    """Measure one candidate and wait for the result.
 
     Raises:
-        Transient: nothing was found out that would stay true.
+        Transient: the process ended for a reason that may pass.
     """
-    under_way = Measuring(config, host, candidate)
+    process = MeasuringProcess(config, host, candidate)
     try:
-        while (found := under_way.poll(time.time())) is None:
+        while (measurement := process.poll(time.time())) is None:
             time.sleep(TICK_S)
     finally:
-        under_way.kill()
-    return found
+        process.kill()
+    return measurement
 
 
-def candidates(found: Sequence[Use], host: Host) -> Iterator[Candidate]:
-    """Yield what a choice depends on, the quickest to measure first; nothing where none is left."""
+def candidates(all_uses: Sequence[Use], host: Host) -> Iterator[Candidate]:
+    """Yield the sizes and engines among which `auto` chooses, the least accurate size first.
+
+    A rule with one size and one engine has no choice and needs no measurement.
+    """
     seen = set()
-    for use in found:
+    for use in all_uses:
         engines = [name for name in host.versions if use.engine in (AUTO, name)]
         sizes = offered(use.package)[::-1] if use.size == AUTO else [use.size]
         if len(engines) * len(sizes) == 1:
@@ -151,62 +155,64 @@ def candidates(found: Sequence[Use], host: Host) -> Iterator[Candidate]:
                     yield Candidate(use.package, size, engine)
 
 
-class Background:
-    """Measures what is missing, one after the other, while there is nothing else to do."""
+class BackgroundMeasuring:
+    """Makes the missing measurements, one after the other, while there is no job."""
 
     def __init__(self, config: Config, idle_s: float = IDLE_S) -> None:
-        """Remember what to measure with; nothing is looked up before it was idle for `idle_s`."""
+        """Start nothing; the list of missing measurements is made after `idle_s` without a job."""
         self._config, self._idle_s = config, idle_s
         self._host = measured.here(config.limits.threads)
-        self._todo: list[Candidate] | None = None
-        self._under_way: Measuring | None = None
+        self._missing: list[Candidate] | None = None
+        self._running: MeasuringProcess | None = None
         self._idle_since = time.monotonic()
 
-    def give_way(self) -> None:
-        """End what is under way, at once; it begins anew when the node is idle."""
+    def interrupt(self) -> None:
+        """Kill the running measurement; it starts again when the node is idle."""
         self._idle_since = time.monotonic()
-        if self._under_way is not None:
-            self._under_way.kill()
-            self._under_way = None
+        if self._running is not None:
+            self._running.kill()
+            self._running = None
 
-    close = give_way
+    close = interrupt
 
-    def go_on(self) -> str:
-        """Begin, continue or finish a measurement; return in words what is measured, or nothing."""
+    def step(self) -> str:
+        """Start, continue or finish a measurement; return its description, or an empty string."""
         if time.monotonic() - self._idle_since < self._idle_s:
             return ""
-        if self._todo is None:
-            self._todo = self._missing()
-        if not self._todo:
+        if self._missing is None:
+            self._missing = self._list_missing()
+        if not self._missing:
             return ""
-        candidate = self._todo[0]
-        if self._under_way is None:
-            self._under_way = Measuring(self._config, self._host, candidate)
-        elif self._is_finished(self._under_way):
-            self._under_way = None
-            self._todo.pop(0)
+        candidate = self._missing[0]
+        if self._running is None:
+            self._running = MeasuringProcess(self._config, self._host, candidate)
+        elif self._is_finished(self._running):
+            self._running = None
+            self._missing.pop(0)
         return f"measuring {candidate.package.name}, size {candidate.size}, {candidate.engine}"
 
-    def _is_finished(self, under_way: Measuring) -> bool:
-        where = {"package": under_way.candidate.package.name, "size": under_way.candidate.size}
+    def _is_finished(self, running: MeasuringProcess) -> bool:
+        where = {"package": running.candidate.package.name, "size": running.candidate.size}
         try:
-            found = under_way.poll(time.time())
-        except Transient as error:  # left out until the next start
+            measurement = running.poll(time.time())
+        except Transient as error:  # tried again after the next start of the segmenter
             log.warning("not measured: %s", error, extra={**where, "code": error.code})
             return True
-        if found is None:
+        if measurement is None:
             return False
-        measured.write(self._config.data, found)
-        said = found.problem or f"{found.seconds:.2f} s, {found.peak_mb:.0f} MiB"
-        log.info("measured with %s: %s", found.engine, said, extra=where)
+        measured.write(self._config.data, measurement)
+        result = (
+            measurement.problem or f"{measurement.seconds:.2f} s, {measurement.peak_mb:.0f} MiB"
+        )
+        log.info("measured with %s: %s", measurement.engine, result, extra=where)
         return True
 
-    def _missing(self) -> list[Candidate]:
+    def _list_missing(self) -> list[Candidate]:
         known = measured.known(self._config.data, self._host)
-        has = {(one.digest, one.size, one.engine) for one in known}
+        done = {(one.digest, one.size, one.engine) for one in known}
         try:
-            wanted = list(candidates(uses(self._config), self._host))
-        except NodeError as error:  # whoever plans with it says so too, and more loudly
-            log.warning("nothing is measured: %s", error, extra={"code": error.code})
+            needed = list(candidates(uses(self._config), self._host))
+        except NodeError as error:  # the planner reports the same error at ERROR level
+            log.warning("no measurements are made: %s", error, extra={"code": error.code})
             return []
-        return [one for one in wanted if (one.package.digest, one.size, one.engine) not in has]
+        return [one for one in needed if (one.package.digest, one.size, one.engine) not in done]

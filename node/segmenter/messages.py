@@ -1,64 +1,45 @@
-"""What the segmenter and its child say to each other: one JSON object per line, and no pickle."""
+"""The messages between the segmenter and its child: one JSON object per line, no pickle."""
 
 import msgspec
 
 from node.engines import ONNXRUNTIME
+from node.process import Failed, ProcessLimits
 from node.seg import Encoding, SegIdentity
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a child imposes on itself before it does anything; its only argument."""
-
-    memory_bytes: int
-    niceness: int
-    threads: int
-    log_level: str = "INFO"
-    libraries: tuple[str, ...] = ()  # engines whose libraries are imported before a task comes
-
-
 class SegmentRequest(msgspec.Struct, frozen=True, tag="segment", kw_only=True):
-    """One series to segment; everything that the result depends on."""
+    """One series to segment, with everything that the result depends on."""
 
     job: int
     folder: str  # of the series in the inbox
     files: tuple[str, ...]
     inputs_digest: str
-    package: str  # its folder
+    package: str  # folder of the package
     package_digest: str
     size: str
     encodings: tuple[Encoding, ...]
-    reports: tuple[Encoding, ...] = ()  # of the SEGs in these encodings
+    reports: tuple[Encoding, ...] = ()  # encodings whose SEG also gets a report
     identity: SegIdentity
     created_at: float  # Unix seconds
-    outbox: str  # folder where the objects go
+    outbox: str  # folder for the objects
     engine: str = ONNXRUNTIME
     compiled: str = ""  # folder of compiled networks; empty: none are kept
 
 
 class RehearsalRequest(msgspec.Struct, frozen=True, tag="rehearsal", kw_only=True):
-    """A reference case to segment before a study comes; nothing of it stays but a warm process."""
+    """A reference case to segment before a study arrives; only the warm process remains."""
 
-    package: str  # its folder
+    package: str  # folder of the package
     digest: str
     size: str
     engine: str
     compiled: str  # folder of compiled networks; empty: none are kept
     identity: SegIdentity
-    folder: str  # is made, and removed
-
-
-class MeasureRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a measuring process measures; its only argument."""
-
-    folder: str  # of the package
-    size: str
-    engine: str
-    compiled: str  # folder of compiled networks
-    bounds: Bounds
+    folder: str  # is created, and removed afterwards
 
 
 class OutboxObject(msgspec.Struct, frozen=True, kw_only=True):
-    """One verified object in the outbox."""
+    """One verified DICOM object in the outbox."""
 
     name: str  # of the file in `SegmentRequest.outbox`
     is_report: bool = False
@@ -71,25 +52,25 @@ class OutboxObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """Everything is imported: a task may come."""
+    """The child has imported everything and takes requests."""
 
 
 class Rehearsed(msgspec.Struct, frozen=True, tag="rehearsed"):
     """The rehearsal is over."""
 
     seconds: float
-    problem: str = ""  # why it did not go well; a study is tried all the same
+    problem: str = ""  # why it failed; studies are tried all the same
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
-    """What the child does now; `share` of the stage is done."""
+    """The current stage of a request, and the share of it that is done."""
 
     name: str
     share: float = 0.0
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
-    """The task is finished."""
+    """The request is finished."""
 
     objects: tuple[OutboxObject, ...]
     volumes_ml: dict[str, float]
@@ -101,42 +82,23 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     engine: str = ONNXRUNTIME  # that ran
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The task ended with an error, in the parts that `errors.rebuild` takes."""
-
-    code: str
-    message: str
-    advice: str
-
-
-class Measured(msgspec.Struct, frozen=True, tag="measured", kw_only=True):
-    """What was measured; see `node.measured.Measurement`."""
-
-    dice: float
-    open_s: float
-    seconds: float
-    patch_s: float
-    voxel_s: float
-    peak_mb: float
-    arrays_mb: float
-
-
-Message = Ready | Rehearsed | Stage | Done | Failed | Measured
+Message = Ready | Rehearsed | Stage | Done | Failed
+Request = SegmentRequest | RehearsalRequest
 
 _messages = msgspec.json.Decoder(Message)
-_requests = msgspec.json.Decoder(SegmentRequest | RehearsalRequest)
+_requests = msgspec.json.Decoder(Request)
 
 
-def encode(value: Message | SegmentRequest | RehearsalRequest | Bounds | MeasureRequest) -> bytes:
+def encode(value: Message | Request | ProcessLimits) -> bytes:
     """Return one line, with its end."""
     return msgspec.json.encode(value) + b"\n"
 
 
 def read_message(line: bytes) -> Message:
-    """Read a line from the child."""
+    """Decode a line from the child."""
     return _messages.decode(line)
 
 
-def read_request(line: bytes) -> SegmentRequest | RehearsalRequest:
-    """Read a line from the segmenter."""
+def read_request(line: bytes) -> Request:
+    """Decode a line from the segmenter."""
     return _requests.decode(line)

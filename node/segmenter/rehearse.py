@@ -1,8 +1,7 @@
-"""A rehearsal: a reference case through the whole chain, before a study comes.
+"""Segment a reference case before a study arrives, so that the child is warm.
 
-The first task of a process pays for imports, tables, the opened network and fresh memory, which
-the next ones find there: 1 to 2 seconds on a whole head. Nobody waits for them after a rehearsal.
-Runs in the child; what is rehearsed, the segmenter says.
+The first request of a process takes 1 to 2 seconds longer on a whole head, for imports, tables, the
+network and fresh memory. `rehearsals` runs in the segmenter, `rehearse` in its child.
 """
 
 import datetime
@@ -24,15 +23,15 @@ from node.segmenter.messages import RehearsalRequest, Rehearsed, SegmentRequest
 from node.segmenter.work import segment_series
 from node.series.compose import Labelling, compose
 
-MOST = 2  # networks that stay open, see `node.segmenter.work`
+MOST = 2  # as many networks stay open, see `node.segmenter.work`
 FOLDER = "rehearsal"  # below the data folder
 
 
 def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterator[RehearsalRequest]:
-    """Yield what the first rules with a model would run on their reference cases.
+    """Yield a request for each of the first sizes and engines that rules would run.
 
     Raises:
-        NodeError: a package is not there, or was altered.
+        NodeError: a package is missing or altered.
     """
     known = measured.known(config.data, measured.here(config.limits.threads))
     seen: set[tuple[str, str, str]] = set()
@@ -54,24 +53,24 @@ def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterato
         )
 
 
-def rehearse(said: RehearsalRequest, threads: int) -> Rehearsed:
-    """Segment the reference case, and leave nothing behind; whatever goes wrong is only told."""
-    begun = time.monotonic()
-    folder = Path(said.folder)
+def rehearse(request: RehearsalRequest, threads: int) -> Rehearsed:
+    """Segment the reference case, remove all files; return an error as a message."""
+    begin = time.monotonic()
+    folder = Path(request.folder)
     shutil.rmtree(folder, ignore_errors=True)
     problem = ""
     try:
-        segment_series(_task(said, folder), threads, lambda *_: None)
+        segment_series(_segment_request(request, folder), threads, lambda *_: None)
     except (NodeError, OSError, MemoryError) as error:
         problem = str(error) or type(error).__name__
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Rehearsed(time.monotonic() - begun, problem)
+    return Rehearsed(time.monotonic() - begin, problem)
 
 
-def _task(said: RehearsalRequest, folder: Path) -> SegmentRequest:
-    manifest = package.load(Path(said.package)).manifest
-    volume = nifti.read_volume(Path(said.package) / manifest.reference.image)
+def _segment_request(request: RehearsalRequest, folder: Path) -> SegmentRequest:
+    manifest = package.load(Path(request.package)).manifest
+    volume = nifti.read_volume(Path(request.package) / manifest.reference.image)
     now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
     files = compose(volume, folder, Labelling(modality=manifest.input.modality), now).files
     digests = "\n".join(file_digest(path) for path in files)
@@ -80,13 +79,13 @@ def _task(said: RehearsalRequest, folder: Path) -> SegmentRequest:
         folder=str(folder),
         files=tuple(path.name for path in files),
         inputs_digest=hashlib.sha256(digests.encode()).hexdigest(),
-        package=said.package,
-        package_digest=said.digest,
-        size=said.size,
+        package=request.package,
+        package_digest=request.digest,
+        size=request.size,
         encodings=(Encoding(),),
-        identity=said.identity,
+        identity=request.identity,
         created_at=now.timestamp(),
         outbox=str(folder / "out"),
-        engine=said.engine,
-        compiled=said.compiled,
+        engine=request.engine,
+        compiled=request.compiled,
     )

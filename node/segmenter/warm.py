@@ -1,7 +1,7 @@
-"""A child process seen from outside: started before it is needed, watched while it works.
+"""Keep one child process warm: start it before it is needed, watch it while it works.
 
-A child that has done its task cleanly serves again: its start costs two seconds of processor time
-and its networks stay open. Its memory is looked at in between, so what libraries leak is bounded.
+A child that finished its request serves again, because a start costs two seconds of processor time
+and its networks stay open. Its memory is checked between requests, which bounds memory leaks.
 """
 
 import contextlib
@@ -16,34 +16,34 @@ from collections.abc import Callable, Iterable
 
 from node.config import Limits
 from node.errors import ChildKilled, NodeError, OutOfMemory, TimedOut, Unsuitable, rebuild
+from node.process import Failed, ProcessLimits
 from node.segmenter import messages
 from node.segmenter.messages import (
-    Bounds,
     Done,
-    Failed,
     Message,
     Ready,
     RehearsalRequest,
     Rehearsed,
+    Request,
     SegmentRequest,
     Stage,
 )
 
-START_S = 120.0  # imports took 2 s on an idle machine; this long means that it cannot start
+START_S = 120.0  # imports took 2 s on an idle machine; after this the child cannot start
 TICK_S = 0.2
-MOST_TASKS = 100  # per child
-IDLE_SHARE = 0.5  # of limits.memory that a child may hold between two tasks
+MOST_REQUESTS = 100  # per child
+IDLE_SHARE = 0.5  # of limits.memory that a child may hold between two requests
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 log = logging.getLogger("node.segmenter")
 
 
-class Warm:
-    """Keeps one child ready."""
+class WarmChild:
+    """Keeps one child process ready."""
 
     def __init__(
         self, limits: Limits, log_level: str = "INFO", libraries: tuple[str, ...] = ()
     ) -> None:
-        """Start the first child, which imports the libraries of engines; `ready` waits for it."""
+        """Start the first child, which imports the engines' libraries; `ready` waits for it."""
         self._limits = limits
         self._libraries = libraries
         self._log_level = log_level
@@ -51,10 +51,10 @@ class Warm:
         self._may_rehearse = True
 
     def ready(self) -> None:
-        """Wait until a child can take a task.
+        """Wait until a child can take a request.
 
         Raises:
-            ChildKilled: it cannot start; no job is to blame, so claim none.
+            ChildKilled: it cannot start. This is not the fault of a job: claim none.
         """
         if not self._child.is_alive:
             self._renew()
@@ -66,71 +66,71 @@ class Warm:
                 raise ChildKilled(message)
             self._child.receive(TICK_S)
 
-    def work(self, task: SegmentRequest, tick: Callable[[Stage], None]) -> Done:
-        """Let the child do `task`; `tick` is called several times a second and may raise.
+    def segment(self, request: SegmentRequest, tick: Callable[[Stage], None]) -> Done:
+        """Let the child segment; `tick` is called several times a second and may raise.
 
         Raises:
-            NodeError: what the child answered, or TimedOut, OutOfMemory, ChildKilled.
+            NodeError: the error that the child reported, or TimedOut, OutOfMemory, ChildKilled.
         """
         child = self._child
-        child.tasks += 1
+        child.requests += 1
         try:
-            done = _watch(child, task, self._limits, tick, self._hear)
+            done = _watch(child, request, self._limits, tick, self._log_rehearsal)
         except Unsuitable:
-            if not child.is_idle:  # raised by `tick`: the task goes on
+            if not child.is_idle:  # raised by `tick`: the child still works
                 self._renew()
             raise
         except BaseException:
-            self._renew()  # what failed once may be spoilt
+            self._renew()  # the state of a child after an error is unknown
             raise
-        if child.tasks >= MOST_TASKS or child.rss_bytes() > IDLE_SHARE * self._limits.memory:
+        if child.requests >= MOST_REQUESTS or child.rss_bytes() > IDLE_SHARE * self._limits.memory:
             self._renew()
         return done
 
-    def rehearse(self, pieces: Callable[[], Iterable[RehearsalRequest]]) -> None:
-        """Let a new child rehearse; call this while there is nothing else to do.
+    def rehearse(self, requests: Callable[[], Iterable[RehearsalRequest]]) -> None:
+        """Let a new child rehearse; call this while there is no job.
 
-        Nobody waits for it: a task that comes meanwhile is begun when the rehearsal is over. A
-        child that dies of one has no successor that rehearses.
+        It returns at once. A request that is sent meanwhile starts when the rehearsal is over. The
+        successor of a child that died during a rehearsal does not rehearse.
         """
         child = self._child
-        if self._may_rehearse and child.is_ready and not child.tasks:
+        if self._may_rehearse and child.is_ready and not child.requests:
             self._may_rehearse = False
-            for piece in pieces():
-                child.send(piece)
+            for request in requests():
+                child.send(request)
                 child.rehearsing += 1
         elif child.rehearsing:
             with contextlib.suppress(ChildKilled):  # `ready` starts the next one
-                self._hear(child.receive(0))
+                self._log_rehearsal(child.receive(0))
 
-    def _hear(self, said: Message | None) -> None:
-        """Note how a rehearsal went."""
-        if isinstance(said, Rehearsed):
+    def _log_rehearsal(self, message: Message | None) -> None:
+        """Log the result of a rehearsal; ignore other messages."""
+        if isinstance(message, Rehearsed):
             self._child.rehearsing -= 1
-            if said.problem:
-                log.warning("the rehearsal did not go well: %s", said.problem)
+            if message.problem:
+                log.warning("the rehearsal failed: %s", message.problem)
             else:
-                log.info("rehearsed in %.1f s", said.seconds)
+                log.info("rehearsed in %.1f s", message.seconds)
 
     def close(self) -> None:
-        """End the child."""
+        """Kill the child."""
         self._child.kill()
 
     @property
     def pid(self) -> int:
-        """The process that would take the next task."""
+        """The process that would take the next request."""
         return self._child.pid
 
     def _renew(self) -> None:
-        """Start the next child now, so that it is warm when it is needed."""
+        """Replace the child now, so that the next one is warm when it is needed."""
         self._may_rehearse = not self._child.rehearsing
         self._child.kill()
         self._child = self._start()
 
-    def _start(self) -> "Child":
-        return Child(
-            Bounds(
-                memory_bytes=int(self._limits.memory),  # JSON knows no units
+    def _start(self) -> "ChildProcess":
+        return ChildProcess(
+            ProcessLimits(
+                memory_bytes=int(self._limits.memory),  # a plain int: JSON has no units
                 niceness=self._limits.niceness,
                 threads=self._limits.threads,
                 log_level=self._log_level,
@@ -139,68 +139,68 @@ class Warm:
         )
 
 
-class Child:
-    """One process and the pipes to it."""
+class ChildProcess:
+    """One child process and the pipes to it."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        """Start it; it is not ready yet."""
-        command = [sys.executable, "-m", "node.segmenter.child", messages.encode(bounds).decode()]
+    def __init__(self, limits: ProcessLimits) -> None:
+        """Start the process; it is not ready yet."""
+        command = [sys.executable, "-m", "node.segmenter.child", messages.encode(limits).decode()]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # so that whatever it starts dies with it
+            start_new_session=True,  # a process group, to kill its children with it
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._rest = b""
         self.is_ready = self.is_idle = False
-        self.tasks = self.rehearsing = 0
+        self.requests = self.rehearsing = 0
 
     @property
     def pid(self) -> int:
-        """Its process id, which is its group's too."""
+        """Process id, which is also the id of its group."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
-    def send(self, task: SegmentRequest | RehearsalRequest) -> None:
-        """Give it a task; one that has died is found out by `receive`."""
+    def send(self, request: Request) -> None:
+        """Send a request; if the process has died, `receive` raises."""
         self.is_idle = False
         try:
-            self._stdin.write(messages.encode(task))
+            self._stdin.write(messages.encode(request))
             self._stdin.flush()
         except BrokenPipeError:
             pass
 
     def receive(self, timeout_s: float) -> Message | None:
-        """Return its next message, or None when it said nothing in time.
+        """Return the next message, or None if none arrives in time.
 
         Raises:
-            ChildKilled: it has ended.
+            ChildKilled: the process has ended.
         """
         if b"\n" not in self._rest:
             if not select.select([self._stdout], [], [], timeout_s)[0]:
                 return None
-            heard = os.read(self._stdout.fileno(), 1 << 16)
-            if not heard:
+            received = os.read(self._stdout.fileno(), 1 << 16)
+            if not received:
                 raise self._ended()
-            self._rest += heard
-        line, found, rest = self._rest.partition(b"\n")
-        if not found:
+            self._rest += received
+        line, end, rest = self._rest.partition(b"\n")
+        if not end:
             return None
         self._rest = rest
-        said = messages.read_message(line)
+        message = messages.read_message(line)
         self.is_ready = True
-        self.is_idle = isinstance(said, Ready | Rehearsed | Done | Failed)
-        return said
+        self.is_idle = isinstance(message, Ready | Rehearsed | Done | Failed)
+        return message
 
     def rss_bytes(self) -> int:
-        """Return the memory that it occupies; 0 when it has ended."""
+        """Return the resident memory; 0 when the process has ended."""
         try:
             with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:  # noqa: PTH123
                 return int(file.read().split()[1]) * PAGE_BYTES
@@ -208,7 +208,7 @@ class Child:
             return 0
 
     def kill(self) -> None:
-        """End it and everything that it started, and wait for that."""
+        """Kill the process group, and wait for its end."""
         if self.is_alive:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -224,35 +224,35 @@ class Child:
 
 
 def _watch(
-    child: Child,
-    task: SegmentRequest,
+    child: ChildProcess,
+    request: SegmentRequest,
     limits: Limits,
     tick: Callable[[Stage], None],
-    hear: Callable[[Message], None],
+    on_rehearsed: Callable[[Message], None],
 ) -> Done:
-    """Wait for the answer to a task, and for nothing longer or larger than the limits."""
-    child.send(task)
+    """Send a request and wait for its result, within the limits of time and memory."""
+    child.send(request)
     deadline = time.monotonic() + limits.time
     stage = Stage("start")
     while True:
-        said = child.receive(TICK_S)
-        match said:
+        message = child.receive(TICK_S)
+        match message:
             case Done():
-                return said
+                return message
             case Failed():
-                raise rebuild(said.code, said.message, said.advice)
+                raise rebuild(message.code, message.message, message.advice)
             case Rehearsed():
-                hear(said)
+                on_rehearsed(message)
             case Stage():
-                stage = said
+                stage = message
         if child.rss_bytes() > limits.memory:
-            raise _too_much(OutOfMemory, f"needed more than {limits.memory >> 20} MiB", stage)
+            raise _over_limit(OutOfMemory, f"needed more than {limits.memory >> 20} MiB", stage)
         if time.monotonic() > deadline:
-            raise _too_much(TimedOut, f"ran longer than {limits.time:g} s", stage)
+            raise _over_limit(TimedOut, f"ran longer than {limits.time:g} s", stage)
         tick(stage)
 
 
-def _too_much(kind: type[NodeError], what: str, stage: Stage) -> NodeError:
+def _over_limit(kind: type[NodeError], what: str, stage: Stage) -> NodeError:
     where = f"{stage.name}, {stage.share:.0%}" if stage.share else stage.name
     limit = "limits.memory" if kind is OutOfMemory else "limits.time"
     advice = f"Raise {limit}, or choose a smaller size of the model."

@@ -1,7 +1,7 @@
-"""One task from images to verified objects in the outbox. Runs in the child only.
+"""Segment one series, from images to verified objects in the outbox.
 
-Doing it twice makes the same bytes at the same place; a file has its final name only after it was
-read back from the disk and found right.
+Promises: the same request gives the same bytes in the same files; a file gets its final name only
+after it was read back from the disk and verified.
 """
 
 import datetime
@@ -25,12 +25,12 @@ from node.segmenter.messages import Done, OutboxObject, SegmentRequest
 from node.series import Series
 from node.student import Student
 
-Tell = Callable[[str, float], None]  # stage, share of it that is done
+Progress = Callable[[str, float], None]  # stage, share of it that is done
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentedSeries:
-    """What one task made, with the voxels that it was made of."""
+    """The result for one series, with its images and labels."""
 
     done: Done
     source: Series
@@ -38,15 +38,15 @@ class SegmentedSeries:
     package: Package
 
 
-def segment_series(request: SegmentRequest, threads: int, tell: Tell) -> SegmentedSeries:
-    """Do `request`; `tell` hears where it is.
+def segment_series(request: SegmentRequest, threads: int, progress: Progress) -> SegmentedSeries:
+    """Segment the series of `request`; call `progress` with the current stage.
 
     Raises:
-        Unsuitable: the series cannot be segmented, or no patient can have what was found.
-        BadPackage: the package is not the one that was planned with.
-        VerificationFailed: the object on disk is not what was meant.
+        Unsuitable: the series cannot be segmented, or the volumes are outside `expect`.
+        BadPackage: the package differs from the one in the plan.
+        VerificationFailed: the object on disk differs from the labels.
     """
-    clock = _Told(tell)
+    clock = _ReportingStopwatch(progress)
     with clock.stage("package"):
         chosen = _package(request)
         student = _student(
@@ -56,22 +56,24 @@ def segment_series(request: SegmentRequest, threads: int, tell: Tell) -> Segment
         source = series.read(_files(request))
         modality = source.survey.headers[0].modality
         check_input(chosen.manifest.input, source.volume.grid, modality)
-    found = pipeline.segment(source.volume, chosen, student, lambda share: tell("segment", share))
-    clock.seconds |= found.seconds
-    volumes = found.labels.volumes_ml(chosen.manifest.numbers)
+    result = pipeline.segment(
+        source.volume, chosen, student, lambda share: progress("segment", share)
+    )
+    clock.seconds |= result.seconds
+    volumes = result.labels.volumes_ml(chosen.manifest.numbers)
     check_result(chosen.manifest.expect, volumes)
     outbox = Path(request.outbox)
     durable.make_folder(outbox)
-    made: list[OutboxObject] = []
+    written: list[OutboxObject] = []
     repairs: set[str] = set()
     for encoding in request.encodings:
-        objects, mended = _objects(request, chosen, source, found.labels, encoding, clock)
-        made.extend(objects)
-        repairs.update(mended)
-    at_edge = found.labels.at_edge()
+        objects, repaired = _objects(request, chosen, source, result.labels, encoding, clock)
+        written.extend(objects)
+        repairs.update(repaired)
+    at_edge = result.labels.at_edge()
     reasons = Counter(dropped.reason for dropped in source.survey.dropped)
     done = Done(
-        objects=tuple(made),
+        objects=tuple(written),
         volumes_ml={s.label: volumes[s.number] for s in chosen.manifest.segments},
         seconds=clock.seconds,
         repairs=tuple(sorted(repairs)),
@@ -80,20 +82,20 @@ def segment_series(request: SegmentRequest, threads: int, tell: Tell) -> Segment
         peak_mb=0.0,
         engine=request.engine,
     )
-    return SegmentedSeries(done, source, found.labels, chosen)
+    return SegmentedSeries(done, source, result.labels, chosen)
 
 
-class _Told(Stopwatch):
-    """A stopwatch that says which stage has begun."""
+class _ReportingStopwatch(Stopwatch):
+    """A stopwatch that reports each stage when it starts."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
-        self._tell = tell
+        self._progress = progress
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Tell and time a stage."""
-        self._tell(name, 0.0)
+        """Report and time a stage."""
+        self._progress(name, 0.0)
         with super().stage(name):
             yield
 
@@ -106,7 +108,7 @@ def _objects(
     encoding: Encoding,
     clock: Stopwatch,
 ) -> tuple[list[OutboxObject], tuple[str, ...]]:
-    """Make the SEG in one encoding, and its report if one is wanted."""
+    """Write the SEG in one encoding, and its report if one is requested."""
     created = datetime.datetime.fromtimestamp(request.created_at, datetime.UTC)
     with clock.stage("encode"):
         dataset, repairs = seg.encode(
@@ -121,26 +123,26 @@ def _objects(
         )
     segments = chosen.manifest.segments
     final = Path(request.outbox, file_name(encoding))
-    with _unproved(final, dataset, clock) as path, clock.stage("verify"):
+    with _unpublished(final, dataset, clock) as path, clock.stage("verify"):
         seg.verify(path, source, labels, segments)
-    made = [_described(final, encoding, dataset)]
+    written = [_described(final, encoding, dataset)]
     if encoding in request.reports:
         with clock.stage("report"):
-            told = report.encode_report(
+            document = report.encode_report(
                 source, dataset, labels, chosen, created=created, uid_root=request.identity.uid_root
             )
         final = final.with_name(f"report-{final.name}")
-        with _unproved(final, told, clock):
+        with _unpublished(final, document, clock):
             pass
-        made.append(_described(final, encoding, told, is_report=True))
-    return made, repairs
+        written.append(_described(final, encoding, document, is_report=True))
+    return written, repairs
 
 
 @contextmanager
-def _unproved(final: Path, dataset: Dataset, clock: Stopwatch) -> Iterator[Path]:
+def _unpublished(final: Path, dataset: Dataset, clock: Stopwatch) -> Iterator[Path]:
     """Write a file that gets its final name only if the block does not raise.
 
-    Another segmenter may do the same task after we lost the lease: no shared unfinished file.
+    The temporary name is unique, because another segmenter may have taken over the job.
     """
     with ExitStack() as stack:
         with clock.stage("write"):
@@ -166,7 +168,7 @@ def _described(
 
 
 def file_name(encoding: Encoding) -> str:
-    """Return the name of an object in its outbox folder: one per distinct encoding."""
+    """Return the file name of an object: one per distinct encoding."""
     frames = "" if encoding.omit_empty_frames else "-full"
     return f"seg-{encoding.kind}{frames}.dcm"
 
@@ -175,12 +177,12 @@ def _package(request: SegmentRequest) -> Package:
     found = _load(Path(request.package))
     if found.digest != request.package_digest:
         _load.cache_clear()
-        message = f"package {found.name} is not the one that this series was planned with"
+        message = f"package {found.name} differs from the package in the plan of this series"
         raise BadPackage(message, advice="Install the planned package, then retry the job.")
     return found
 
 
-@lru_cache(maxsize=2)  # digests of 40 MB once per process, not once per job
+@lru_cache(maxsize=2)  # hash 40 MB once per process, not once per job
 def _load(folder: Path) -> Package:
     return package.load(folder)
 
@@ -189,7 +191,7 @@ def _load(folder: Path) -> Package:
 def _student(
     folder: Path, digest: str, size: str, threads: int, engine: str, compiled: str
 ) -> Student:
-    """Open a network once per process; `digest` is here to tell versions of a folder apart."""
+    """Open a network once per process; `digest` is part of the key, because a folder may change."""
     found = _load(folder)
     assert found.digest == digest
     kept = Path(compiled) if compiled else None

@@ -1,4 +1,4 @@
-"""The child rehearses before a study comes: nothing stays of it, and nothing depends on it."""
+"""The child rehearses before a study arrives; it leaves no files, and studies do not need it."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from node.config import Config, Rule
 from node.segmenter.loop import identity_of, request_of
 from node.segmenter.messages import RehearsalRequest
 from node.segmenter.rehearse import FOLDER, rehearsals, rehearse
-from node.segmenter.warm import Warm
+from node.segmenter.warm import WarmChild
 from tests.support.segmenting import Site, make_site
 
 WITHIN_S = 60.0
@@ -29,13 +29,13 @@ def with_rules(site: Site, *uses: str) -> Config:
     )
 
 
-def pieces(config: Config) -> list[RehearsalRequest]:
+def requests_of(config: Config) -> list[RehearsalRequest]:
     return list(rehearsals(config, config.data.dir / "compiled", identity_of(config)))
 
 
 @pytest.fixture
-def told() -> Iterator[list[str]]:
-    """What the segmenter logs, however an earlier test has set up logging."""
+def logged() -> Iterator[list[str]]:
+    """Collect the segmenter's log messages, whatever an earlier test did to logging."""
     lines: list[str] = []
 
     class Listener(logging.Handler):
@@ -57,99 +57,97 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def warm(site: Site) -> Iterator[Warm]:
-    made = Warm(site.config.limits)
+def warm(site: Site) -> Iterator[WarmChild]:
+    made = WarmChild(site.config.limits)
     yield made
     made.close()
 
 
-def heard(warm: Warm, config: Config, told: list[str], words: str) -> bool:
-    """Rehearse as the loop does, until `words` are in the log."""
+def rehearsed_until(warm: WarmChild, config: Config, logged: list[str], words: str) -> bool:
+    """Rehearse as the loop does, until `words` are in the log; return False after `WITHIN_S`."""
     until = time.monotonic() + WITHIN_S
     while time.monotonic() < until:
         warm.ready()
-        warm.rehearse(lambda: pieces(config))
-        if words in "\n".join(told):
+        warm.rehearse(lambda: requests_of(config))
+        if words in "\n".join(logged):
             return True
         time.sleep(0.05)
     return False
 
 
 def test_each_network_of_the_rules_is_rehearsed_once(site: Site) -> None:
-    found = pieces(with_rules(site, "tiny-mr", "none", "tiny-mr/1.0"))
-    assert [(piece.size, piece.digest) for piece in found] == [("small", site.package.digest)]
-    assert pieces(site.config) == []
+    found = requests_of(with_rules(site, "tiny-mr", "none", "tiny-mr/1.0"))
+    assert [(request.size, request.digest) for request in found] == [("small", site.package.digest)]
+    assert requests_of(site.config) == []
 
 
-def test_nothing_stays_of_it(site: Site) -> None:
+def test_a_rehearsal_leaves_no_files(site: Site) -> None:
     config = with_rules(site, "tiny-mr")
-    (piece,) = pieces(config)
+    (request,) = requests_of(config)
     before = sorted(config.data.dir.rglob("*"))
-    assert rehearse(piece, 1).problem == ""
+    assert rehearse(request, 1).problem == ""
     assert sorted(config.data.dir.rglob("*")) == before
-    failed = rehearse(msgspec.structs.replace(piece, digest="1" * 64), 1)
-    assert "is not the one" in failed.problem
+    failed = rehearse(msgspec.structs.replace(request, digest="1" * 64), 1)
+    assert "plan" in failed.problem
     assert not (config.data.dir / FOLDER).exists()
 
 
-def test_a_child_rehearses_once_and_then_does_studies(
-    site: Site, warm: Warm, told: list[str]
+def test_a_child_rehearses_once_and_then_segments(
+    site: Site, warm: WarmChild, logged: list[str]
 ) -> None:
     config = with_rules(site, "tiny-mr")
-    assert heard(warm, config, told, "rehearsed in")
+    assert rehearsed_until(warm, config, logged, "rehearsed in")
     pid = warm.pid
     _, job_id = site.add_series()
     job = queue.get(site.engine, job_id)
-    done = warm.work(request_of(config, job, job.segment_payload()), lambda _: None)
+    done = warm.segment(request_of(config, job, job.segment_payload()), lambda _: None)
     assert len(done.objects) == 1
     warm.rehearse(lambda: pytest.fail("a second rehearsal"))
     assert warm.pid == pid
 
 
-def test_a_study_that_comes_in_the_middle_is_done_by_the_same_child(
-    tmp_path: Path, told: list[str]
+def test_a_series_that_arrives_during_a_rehearsal_is_segmented_by_the_same_child(
+    tmp_path: Path, logged: list[str]
 ) -> None:
     site = make_site(tmp_path, **SLOW)
     config = with_rules(site, "tiny-mr")
-    warm = Warm(config.limits)
+    warm = WarmChild(config.limits)
     try:
         warm.ready()
-        warm.rehearse(lambda: pieces(config))
+        warm.rehearse(lambda: requests_of(config))
         _, job_id = site.add_series()
         job = queue.get(site.engine, job_id)
-        done = warm.work(request_of(config, job, job.segment_payload()), lambda _: None)
+        done = warm.segment(request_of(config, job, job.segment_payload()), lambda _: None)
         assert len(done.objects) == 1
-        assert "rehearsed in" in "\n".join(told), "heard while the study was awaited"
+        assert "rehearsed in" in "\n".join(logged), "logged while the result was awaited"
     finally:
         warm.close()
 
 
-def test_what_kills_a_rehearsing_child_is_not_tried_again(
-    site: Site, warm: Warm, told: list[str]
+def test_the_successor_of_a_killed_child_does_not_rehearse(
+    site: Site, warm: WarmChild, logged: list[str]
 ) -> None:
     warm.ready()
     config = with_rules(site, "tiny-mr")
-    warm.rehearse(lambda: pieces(config))
+    warm.rehearse(lambda: requests_of(config))
     psutil.Process(warm.pid).kill()
     psutil.wait_procs([psutil.Process(warm.pid)], 5)
-    warm.rehearse(lambda: pytest.fail("again"))
+    warm.rehearse(lambda: pytest.fail("a second rehearsal"))
     warm.ready()
-    warm.rehearse(lambda: pytest.fail("again"))
+    warm.rehearse(lambda: pytest.fail("a second rehearsal"))
 
 
-def test_the_loop_rehearses_and_an_altered_package_is_only_told(
-    site: Site, told: list[str]
-) -> None:
+def test_the_loop_rehearses_and_only_logs_an_altered_package(site: Site, logged: list[str]) -> None:
     config = with_rules(site, "tiny-mr")
-    for words, spoil in (("rehearsed in", False), ("nothing is rehearsed", True)):
+    for words, spoil in (("rehearsed in", False), ("no rehearsal", True)):
         if spoil:
             (site.package.folder / "card.md").write_text("another", encoding="utf-8")
         stop = threading.Event()
         thread = threading.Thread(target=segmenter.run, args=(config, stop))
         thread.start()
         until = time.monotonic() + WITHIN_S
-        while words not in "\n".join(told) and time.monotonic() < until:
+        while words not in "\n".join(logged) and time.monotonic() < until:
             time.sleep(0.05)
         stop.set()
         thread.join()
-        assert words in "\n".join(told)
+        assert words in "\n".join(logged)

@@ -1,4 +1,4 @@
-"""The segmenter with a child that is killed, hangs, eats memory, or loses its parent."""
+"""The segmenter's child is killed, hangs, needs too much memory, or loses its parent."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from tests.support.phantoms import Phantom
 from tests.support.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
 
 LONG_S = 60.0
-# a network that takes long enough for something to happen meanwhile, and a few hundred MB
+# a network that takes long enough for a fault in between, and a few hundred MB
 SLOW: dict[str, Any] = {"patch_zyx": (32, 32, 32), "ballast": 1500}
 WIDE = Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(64, 64, 64))
 
@@ -64,8 +64,8 @@ def wait_for(what: Callable[[], Any], seconds: float = LONG_S) -> Any:
 
 
 @pytest.fixture
-def meddle() -> Iterator[Callable[[Site, Callable[[psutil.Process], None]], None]]:
-    """Do something to the child as soon as the job runs and the child is busy."""
+def disturb() -> Iterator[Callable[[Site, Callable[[psutil.Process], None]], None]]:
+    """Apply a fault to the child as soon as the job runs and the child is busy."""
     threads: list[threading.Thread] = []
 
     def begin(site: Site, act: Callable[[psutil.Process], None]) -> None:
@@ -132,48 +132,48 @@ def test_an_error_crosses_the_pipe_with_its_class(
     assert queue.get(site.engine, job_id).reason
 
 
-def test_a_killed_child_is_tried_once_more(slow_site: Site, meddle: Any) -> None:
+def test_a_killed_child_requeues_its_job(slow_site: Site, disturb: Any) -> None:
     _, job_id = slow_site.add_series(1, WIDE)
-    meddle(slow_site, lambda child: child.kill())
+    disturb(slow_site, lambda child: child.kill())
     segmenter.run(slow_site.config, once=True)
     assert end_of(slow_site, job_id) == (State.QUEUED, "child-killed")
     assert "killed by signal 9" in queue.get(slow_site.engine, job_id).reason
 
 
-def test_a_child_that_hangs_is_ended(slow_site: Site, meddle: Any) -> None:
+def test_a_hanging_child_is_killed(slow_site: Site, disturb: Any) -> None:
     _, job_id = slow_site.add_series(1, WIDE)
-    meddle(slow_site, lambda child: child.send_signal(signal.SIGSTOP))
+    disturb(slow_site, lambda child: child.send_signal(signal.SIGSTOP))
     segmenter.run(slow_site.limited(time=Seconds(3)), once=True)
     assert end_of(slow_site, job_id) == (State.FAILED, "timed-out")
     assert children() == []
 
 
-def test_a_child_that_eats_memory_is_ended_and_the_next_job_runs(tmp_path: Path) -> None:
+def test_a_child_above_its_memory_limit_is_killed_and_the_next_job_runs(tmp_path: Path) -> None:
     site = make_site(tmp_path, patch_zyx=(64, 64, 64), ballast=1000)  # 1 GB for one layer
     _, job_id = site.add_series(1, Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(64, 64, 64)))
     segmenter.run(site.limited(memory=Bytes(700 << 20)), once=True)
     assert end_of(site, job_id) == (State.FAILED, "out-of-memory")
     assert "limits.memory" in queue.get(site.engine, job_id).advice
-    _, again = site.add_series(2, Phantom(seed=2, drop=(5,)))
+    _, next_job = site.add_series(2, Phantom(seed=2, drop=(5,)))
     segmenter.run(site.limited(memory=Bytes(700 << 20)), once=True)
-    assert end_of(site, again) == (State.UNSUITABLE, "missing-slice")
+    assert end_of(site, next_job) == (State.UNSUITABLE, "missing-slice")
 
 
-def test_a_cancelled_job_stops_its_child(slow_site: Site, meddle: Any) -> None:
+def test_a_cancelled_job_stops_its_child(slow_site: Site, disturb: Any) -> None:
     _, job_id = slow_site.add_series(1, WIDE)
 
     def cancel(child: psutil.Process) -> None:
-        child.send_signal(signal.SIGSTOP)  # so that it cannot be done before it is noticed
+        child.send_signal(signal.SIGSTOP)  # it must not finish before the cancellation is noticed
         queue.cancel(slow_site.engine, job_id, time.time())
 
-    meddle(slow_site, cancel)
+    disturb(slow_site, cancel)
     segmenter.run(slow_site.config, once=True)
     assert end_of(slow_site, job_id) == (State.CANCELLED, "cancelled")
     assert children() == []
 
 
-def test_a_job_that_another_took_over_is_dropped(
-    slow_site: Site, meddle: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_another_worker_took_over_is_dropped(
+    slow_site: Site, disturb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "EXTEND_S", 0.5)
     _, job_id = slow_site.add_series(1, WIDE)
@@ -183,7 +183,7 @@ def test_a_job_that_another_took_over_is_dropped(
         queue.expire_leases(slow_site.engine, time.time() + 1000, max_attempts=9)
         queue.claim(slow_site.engine, Kind.SEGMENT, "other", time.time() + 1001, LONG_S)
 
-    meddle(slow_site, take_over)
+    disturb(slow_site, take_over)
     segmenter.run(slow_site.config, once=True)
     job = queue.get(slow_site.engine, job_id)
     assert (job.state, job.worker) == (State.RUNNING, "other")
@@ -202,9 +202,10 @@ def start_segmenter(site: Site) -> "subprocess.Popen[bytes]":
         "from pathlib import Path\n"
         "from node import segmenter\n"
         "from node.config import Config, DataConfig, Limits, ModelConfig\n"
-        "said = json.loads(sys.argv[1])\n"
-        "segmenter.run(Config(data=DataConfig(dir=Path(said['data'])),\n"
-        "    model=ModelConfig(dir=Path(said['models'])), limits=Limits(threads=1, niceness=0)))\n"
+        "folders = json.loads(sys.argv[1])\n"
+        "segmenter.run(Config(data=DataConfig(dir=Path(folders['data'])),\n"
+        "    model=ModelConfig(dir=Path(folders['models'])),\n"
+        "    limits=Limits(threads=1, niceness=0)))\n"
     )
     root = Path(__file__).parents[2]
     return subprocess.Popen([sys.executable, "-c", program, config], cwd=root)
@@ -221,7 +222,7 @@ def test_a_child_ends_with_its_segmenter_and_another_finishes_the_job(slow_site:
         process.wait()
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     made = list((slow_site.config.data.dir / "outbox").glob("*/*.dcm"))
-    assert made == [], "it ended because it was done, not because it was alone"
+    assert made == [], "the child finished its job before it ended"
     assert end_of(slow_site, job_id)[0] is State.RUNNING
     queue.expire_leases(slow_site.engine, time.time() + 1000, max_attempts=3)
     with slow_site.engine.begin() as connection:
@@ -232,7 +233,7 @@ def test_a_child_ends_with_its_segmenter_and_another_finishes_the_job(slow_site:
     assert objects == ["seg-binary.dcm"]
 
 
-def test_a_child_takes_less_than_others(site: Site) -> None:
+def test_a_child_limits_itself(site: Site) -> None:
     stop = threading.Event()
     config = site.limited(niceness=7)
     thread = threading.Thread(target=segmenter.run, args=(config, stop))

@@ -14,8 +14,8 @@ import pytest
 
 from node import segmenter
 from node.commands.serve import LONGEST_PAUSE_S, LOOPS, STEADY_S, after
+from node.process import ProcessLimits
 from node.segmenter import messages
-from node.segmenter.messages import Bounds
 from tests.support.commanding import configure
 from tests.support.running import segnode, wait_until
 
@@ -196,7 +196,7 @@ def test_the_pause_doubles_up_to_its_limit_and_a_steady_loop_starts_at_once() ->
 
 def test_a_child_that_nobody_listens_to_ends_without_aborting() -> None:
     """Its answers cannot be written, while its other thread still reads tasks."""
-    bounds = Bounds(memory_bytes=1 << 32, niceness=0, threads=1, log_level="INFO")
+    bounds = ProcessLimits(memory_bytes=1 << 32, niceness=0, threads=1, log_level="INFO")
     gone, kept = os.pipe()
     os.close(gone)  # before it says that it is ready
     module = f"{segmenter.__name__}.child"
