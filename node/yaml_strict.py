@@ -1,68 +1,146 @@
-"""YAML in which nothing is silently something else.
+"""Strict YAML for node.yaml and recipes: no value is silently something else.
 
-Promises: a key that stands twice is an error with both lines; 0104 is no octal number, 11:12 no
-sexagesimal one and 2024-13-01 no date, as YAML 1.1 has it: they stay text, which whoever asked for
-a number then refuses. No tag makes an object.
+A key that stands twice is an error with both lines. 0104 is no octal number, 11:12 no sexagesimal
+one and 2024-13-01 no date, unlike in YAML 1.1: they stay text, and a key that takes a number
+refuses them. No tag makes an object.
 """
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.resolver import BaseResolver
 
-_INT, _TIMESTAMP = "tag:yaml.org,2002:int", "tag:yaml.org,2002:timestamp"
+from node.conversion import Decode, KeyPath, NotValid, convert
 
+T = TypeVar("T")
 
-class NotYaml(ValueError):
-    """The text is no YAML, or says something twice."""
-
-    def __init__(self, problem: str, line: int | None = None) -> None:
-        """Keep what is wrong, and the line, from 1, where that is known."""
-        super().__init__(problem)
-        self.line = line
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with decimal integers only, and without dates."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in found if tag not in (_INT, _TIMESTAMP)]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
+_TAG = "tag:yaml.org,2002:"
+_PLAIN_VALUES = (  # tag, form, first characters
+    ("bool", "yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
+     "yYnNtTfFoO"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|\.[0-9][0-9_]*([eE][-+][0-9]+)?"
+     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
+    ("merge", "<<", "<"),
+    ("null", "~|null|Null|NULL|", ("~", "n", "N", "")),
+)  # fmt: skip
 
 
-def parse(text: str) -> tuple[object, yaml.Node | None]:
-    """Return the value of `text`, and the tree of nodes that knows its lines.
+class _Resolver(BaseResolver):
+    """The types of values without quotes: decimal integers only, and no dates."""
+
+    def __init__(self, version: Any = None, loader: Any = None) -> None:
+        del version
+        super().__init__(loader)
+
+    @property
+    def processing_version(self) -> tuple[int, int]:
+        """The version whose syntax is read; a file cannot choose another one."""
+        return (1, 2)
+
+
+for _name, _form, _first in _PLAIN_VALUES:
+    _Resolver.add_implicit_resolver_base(_TAG + _name, re.compile(f"(?:{_form})$"), list(_first))
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of a YAML file, and where it stands."""
+
+    content: object
+    tree: Node | None
+
+    def line(self, path: KeyPath) -> int:
+        """Return the line, from 1, of the deepest part of `path` that the file has."""
+        line, tree = 1, self.tree
+        for part in path:
+            found = next((two for key, *two in _children(tree) if key == str(part)), None)
+            if found is None:
+                break
+            line, tree = found[0].start_mark.line + 1, found[1]
+        return line
+
+
+def parse(text: str) -> Document:
+    """Read YAML.
 
     Raises:
-        NotYaml: as the class says.
+        NotValid: the text is no YAML, or a key stands twice.
     """
-    loader = _Loader(text)
+    yaml = _yaml()
     try:
-        tree = loader.get_single_node()
-        value = None if tree is None else loader.construct_document(tree)
-    except yaml.YAMLError as exc:
+        constructor, _ = yaml.get_constructor_parser(text)
+        tree = constructor.composer.get_single_node()
+        _refuse_repeated(tree)
+        content = None if tree is None else constructor.construct_document(tree)
+    except YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
-        problem = f"not valid YAML ({getattr(exc, 'problem', None) or exc})"
-        raise NotYaml(problem, mark.line + 1 if mark else None) from exc
+        message = f"not valid YAML ({getattr(exc, 'problem', None) or exc})"
+        raise NotValid(message, line=mark.line + 1 if mark else None) from exc
     except RecursionError as exc:
         message = "not valid YAML (nested too deeply)"
-        raise NotYaml(message) from exc
+        raise NotValid(message) from exc
+    except NotValid:
+        raise
     except ValueError as exc:  # a tag like !!int before something else, or thousands of digits
         message = "not valid YAML (a value is not of the kind that it claims to be)"
-        raise NotYaml(message) from exc
-    finally:
-        loader.dispose()
+        raise NotValid(message) from exc
+    _refuse_repeated(tree)  # again: merge keys have been replaced by what they stand for
+    return Document(content, tree)
+
+
+def read(
+    text: str,
+    kind: type[T],
+    decode: Decode | None = None,
+    meanings: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[T, Document]:
+    """Read YAML and convert it to `kind`; an empty file is an empty mapping. See `convert`.
+
+    Raises:
+        NotValid: as `parse` and `convert`, with the line.
+    """
+    document = parse(text)
+    content = {} if document.content is None else document.content
+    try:
+        return convert(content, kind, decode, meanings), document
+    except NotValid as exc:
+        exc.line = document.line(exc.path)
+        raise
+
+
+def dump(content: object, *, flow: bool | None = False) -> str:
+    """Write plain values as YAML that `parse` reads back; `flow=None` writes short lists inline."""
+    yaml = _yaml()
+    yaml.default_flow_style = flow
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False
+    buffer = io.StringIO()
+    yaml.dump(content, buffer)
+    return buffer.getvalue()
+
+
+def _yaml() -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver = _Resolver
+    return yaml
+
+
+def _refuse_repeated(tree: Node | None) -> None:
     for key, first in _repeated(tree):
         line = key.start_mark.line + 1
         problem = f"key {key.value!r} stands here and in line {first.start_mark.line + 1}"
-        raise NotYaml(problem, line)
-    return value, tree
+        raise NotValid(problem, line=line)
 
 
-def _repeated(tree: yaml.Node | None) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+def _repeated(tree: Node | None) -> Iterator[tuple[Node, Node]]:
     """Yield each key that its mapping has already, with the first one; aliases are read once."""
     waiting, seen = [] if tree is None else [tree], set()
     while waiting:
@@ -70,13 +148,23 @@ def _repeated(tree: yaml.Node | None) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, SequenceNode):
             waiting += node.value
-        if isinstance(node, yaml.MappingNode):
-            known: dict[tuple[str, str], yaml.Node] = {}
+        if isinstance(node, MappingNode):
+            known: dict[tuple[str, str], Node] = {}
             for key, value in node.value:
                 waiting += (key, value)
-                if isinstance(key, yaml.ScalarNode):
-                    first = known.setdefault((key.tag, key.value), key)
+                if isinstance(key, ScalarNode):
+                    first = known.setdefault((str(key.tag), key.value), key)
                     if first is not key:
                         yield key, first
+
+
+def _children(node: Node | None) -> Iterator[tuple[str, Node, Node]]:
+    """Yield (key or index, node of the key, node of the value)."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield str(key.value), key, value
+    elif isinstance(node, SequenceNode):
+        for index, value in enumerate(node.value):
+            yield str(index), value, value

@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-import yaml
 
 from kd.data.cases import Pair, names_of, read_pair
 from kd.errors import BadCase, BadRecipe
 from kd.planning.dataset import Labels, case_names, layout
 from kd.recipe.choices import Data, Gates, Net, Training, Triple
 from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
+from node import yaml_strict
 from node.imaging import intensity
 from node.imaging.orient import orient
 from node.package.manifest import Code, Input, ModelGrid, Range, Segment, SizeName
@@ -242,7 +242,7 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as YAML, in the order of its fields."""
     head = f"# Planned by kd for {recipe.task}: read it, fill in every {UNKNOWN_CODE!r}, edit.\n"
     content: Any = msgspec.to_builtins(recipe)
-    body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    body = yaml_strict.dump(content, flow=None)
     path.write_text(head + body, encoding="utf-8")
 
 

@@ -28,10 +28,11 @@ from kd.recipe.choices import (
     Unlabelled,
     uniform,
 )
+from node.conversion import NotValid
 from node.imaging import intensity
 from node.imaging import regions as region_steps
 from node.package.manifest import SIZE_NAMES, Expected, Input, ModelGrid, Segment, SizeName
-from node.yaml_strict import NotYaml, parse
+from node.yaml_strict import read
 
 TEACHER: SizeName = "teacher"
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
@@ -174,15 +175,13 @@ def read_recipe(path: Path) -> Recipe:
         BadRecipe: the file is absent, no YAML, or a key is wrong; the message has its path.
     """
     try:
-        raw, _ = parse(path.read_text(encoding="utf-8"))
-        return msgspec.convert(raw, Recipe, strict=True)
+        recipe, _ = read(path.read_text(encoding="utf-8"), Recipe)
+    except NotValid as exc:
+        raise BadRecipe(exc.about(f"recipe {path.name}"), advice=exc.advice) from exc
+    except UnicodeDecodeError as exc:
+        message = f"recipe {path.name} is not UTF-8 text"
+        raise BadRecipe(message) from exc
     except OSError as exc:
         message = f"recipe {path.name} cannot be read"
         raise BadRecipe(message) from exc
-    except NotYaml as exc:
-        where = "" if exc.line is None else f" line {exc.line}"
-        message = f"recipe {path.name}{where}: {exc}"
-        raise BadRecipe(message) from exc
-    except (UnicodeDecodeError, msgspec.ValidationError) as exc:
-        message = f"recipe {path.name}: {exc}"
-        raise BadRecipe(message) from exc
+    return recipe

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, field
 
 from node.config.units import Between, Bytes, Pattern, Seconds
+from node.conversion import KeyPath
 from node.dicom.encoding import EncodingKind
 
 _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
@@ -161,35 +162,35 @@ class Config(_Strict, frozen=True, kw_only=True):
     limits: Limits = field(default_factory=Limits)
 
 
-def problems(config: Config) -> list[tuple[str, str]]:
-    """Return what types cannot say, as (path, sentence)."""
+def problems(config: Config) -> list[tuple[KeyPath, str]]:
+    """Return contradictions that the types cannot exclude, as (path of the key, sentence)."""
     found = list(_wrong_addresses(config))
     names = [rule.name for rule in config.rules]
     for index, rule in enumerate(config.rules):
-        at = f"rules[{index}]"
+        at = ("rules", index)
         if names.index(rule.name) != index:
-            found.append((f"{at}.name", f"there is an earlier rule called {rule.name!r}"))
-        found += [(f"{at}.{key}", problem) for key, problem in _problems_of(rule, config)]
-    for name, wanted in config.targets.items():
-        if wanted.report and wanted.seg != "binary":
-            problem = "a report needs seg: binary: readers do not know one on a label map"
-            found.append((f"targets.{name}.report", problem))
+            found.append(((*at, "name"), f"there is an earlier rule called {rule.name!r}"))
+        found += [((*at, key), problem) for key, problem in _problems_of(rule, config)]
+    for name, target in config.targets.items():
+        if target.report and target.seg != "binary":
+            problem = "a report needs seg: binary: viewers do not show a report on a label map"
+            found.append((("targets", name, "report"), problem))
     return found
 
 
-def _wrong_addresses(config: Config) -> Iterator[tuple[str, str]]:
-    places = {"node.host": config.node.host}
-    places |= {f"targets.{name}.host": target.host for name, target in config.targets.items()}
+def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    places: dict[KeyPath, str] = {("node", "host"): config.node.host}
+    places |= {("targets", name, "host"): target.host for name, target in config.targets.items()}
     for path, host in places.items():
         if not is_host(host):
             yield path, f"{host!r} is neither an address nor a host's name"
     for index, caller in enumerate(() if config.callers == "any" else config.callers):
         if caller.host and not (is_network(caller.host) or is_host(caller.host)):
             problem = f"{caller.host!r} is no address, network (10.1.0.0/16) or host's name"
-            yield f"callers[{index}].host", problem
+            yield ("callers", index, "host"), problem
     if config.data.database and not _DATABASE.fullmatch(config.data.database):
         problem = "no address of a database: write postgresql+psycopg://USER@HOST/NAME, or nothing"
-        yield "data.database", problem
+        yield ("data", "database"), problem
 
 
 def is_network(text: str) -> bool:

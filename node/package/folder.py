@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from node.conversion import NotValid, from_json
 from node.errors import BadPackage, Misconfigured
 from node.package.manifest import FORMAT, Manifest, Size, problems
 
@@ -133,12 +134,13 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
         raise _bad(folder, f"{MANIFEST} is larger than {LARGEST_MANIFEST_BYTES} bytes")
     encoded = path.read_bytes()
     try:
-        found = msgspec.json.decode(encoded, type=_AnyFormat).format
+        found = from_json(encoded, _AnyFormat).format
         if found != FORMAT:
             raise _bad(folder, f"its format is {found}, this node reads format {FORMAT}")
-        manifest = msgspec.json.decode(encoded, type=Manifest)
-    except msgspec.MsgspecError as exc:
-        raise _bad(folder, f"{MANIFEST}: {exc}") from exc
+        manifest = from_json(encoded, Manifest)
+    except NotValid as exc:
+        problem = f"{exc.about(MANIFEST)}. {exc.advice}".rstrip(". ")
+        raise _bad(folder, problem) from exc
     return manifest, hashlib.sha256(encoded).hexdigest()
 
 

@@ -18,10 +18,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydicom.uid import generate_uid
 
-from node import preview, queue, schema, seg, series
+from node import preview, queue, schema, seg, series, yaml_strict
 from node.commands.options import add_json, print_json
 from node.commands.terminal import Progress, print_table
 from node.config import Config, Target, load
@@ -146,13 +145,13 @@ def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
             }
         ],
     }
-    (out / "node.yaml").write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
+    (out / "node.yaml").write_text(yaml_strict.dump(text), encoding="utf-8")
     peer = {
         "node": {"ae_title": PEER_AE, "host": "127.0.0.1", "port": peer_port},
         "data": {"dir": str(out / "pacs"), "stop_accepting_below": "100 MiB"},
         "callers": "any",
     }
-    (out / "pacs.yaml").write_text(yaml.safe_dump(peer, sort_keys=False), encoding="utf-8")
+    (out / "pacs.yaml").write_text(yaml_strict.dump(peer), encoding="utf-8")
     return out / "node.yaml"
 
 

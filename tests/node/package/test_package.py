@@ -88,7 +88,7 @@ def test_a_link_is_no_file_of_a_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda m: m.update(surprise=1), "unknown field `surprise`"),
+        (lambda m: m.update(surprise=1), "unknown key 'surprise'"),
         (lambda m: m.update(format=1, golden=m.pop("reference")), "format is 1"),
         (lambda m: m.update(format=3, novelty=0), "format is 3"),
         (lambda m: m.update(format="2"), "format"),
