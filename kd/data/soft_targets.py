@@ -26,8 +26,8 @@ from node.imaging.patches import score_rows
 from node.imaging.volume import FloatArray
 
 MAKER = "maker.txt"  # in a folder of maps: the digest of the teacher that made them
-SEEN = "seen.json"  # beside it: the cases that this teacher was trained on
-SAID_EVERY = 10  # maps
+TRAINING_CASES = "training_cases.json"  # beside it: the cases that this teacher was trained on
+REPORT_EVERY = 10  # maps
 LEAST_PROBABILITY = 1e-6  # float16 holds its logarithm, -13.8, well
 
 SoftMap = npt.NDArray[np.float16]  # log-probabilities [K, Z, Y, X]
@@ -90,13 +90,13 @@ def write_maps(
     try:
         _claim(folder, maker)
         durable.remove_leftovers(folder)
-        durable.write(folder / SEEN, msgspec.json.encode(makers.cases_used))
+        durable.write(folder / TRAINING_CASES, msgspec.json.encode(makers.cases_used))
         for case in cases:
             path = folder / f"{case.name}.npy"
             if not path.exists():
                 _save(soft_map(case, makers.of(case.name), recipe, device), path)
                 written += 1
-                if written % SAID_EVERY == 0:
+                if written % REPORT_EVERY == 0:
                     say(f"{written} soft targets written, of at most {len(cases)}")
     except OSError as exc:
         message = f"the soft targets in {folder.name} could not be saved: {exc.strerror}"
@@ -126,8 +126,8 @@ def _maker(
     cases: Sequence[Case], teachers_of: Callable[[str], Sequence[nn.Module]], recipe: Recipe
 ) -> str:
     """Return the SHA-256 over all that a map depends on but the case itself."""
-    said = (recipe.grid, recipe.intensity, recipe.augment.mirror_left)
-    digest = hashlib.sha256(msgspec.json.encode(said))
+    choices = (recipe.grid, recipe.intensity, recipe.augment.mirror_left)
+    digest = hashlib.sha256(msgspec.json.encode(choices))
     known: dict[int, bytes] = {}  # by identity: one network makes the maps of many cases
     for case in cases:
         for teacher in teachers_of(case.name):
@@ -165,22 +165,22 @@ def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftM
     return maps
 
 
-def makers_have_seen(folder: Path) -> tuple[str, ...]:
+def training_cases_of(folder: Path) -> tuple[str, ...]:
     """Return the cases that were used in training the networks that made the maps.
 
     Raises:
         BadTeacher: the record is missing or damaged.
     """
-    path = folder / SEEN
+    path = folder / TRAINING_CASES
     try:
         return msgspec.json.decode(path.read_bytes(), type=tuple[str, ...])
     except (OSError, msgspec.MsgspecError) as exc:
-        message = f"{folder.name}/{SEEN} cannot be read"
+        message = f"{folder.name}/{TRAINING_CASES} cannot be read"
         raise BadTeacher(message, advice="The command that wrote the maps writes it again") from exc
 
 
 def maps_digest(cases: Sequence[Case], folder: Path) -> str:
-    """Return the SHA-256 over the maps of `cases`: which teacher a student listens to."""
+    """Return the SHA-256 over the maps of `cases`, which identifies the teacher of a student."""
     digest = hashlib.sha256()
     for case in cases:
         digest.update((folder / f"{case.name}.npy").read_bytes())

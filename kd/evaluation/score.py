@@ -45,9 +45,9 @@ def score(
     names = held_out(recipe, folder, fold)
     on = pick_device(device)
     network, record = open_run(recipe, size, run, on)
-    if seen := sorted(set(names) & record.cases_used):
+    if used := sorted(set(names) & record.cases_used):
         who = f"run {run.name}, or a run that it learnt from,"
-        message = f"{who} was trained on case {seen[0]} and {len(seen) - 1} more of fold {fold}"
+        message = f"{who} was trained on case {used[0]} and {len(used) - 1} more of fold {fold}"
         advice = f"Train it with --without-fold {fold}, and its teacher too, or name its own fold"
         raise BadSplit(message, advice=advice)
     augment = msgspec.structs.replace(recipe.augment, mirror_left=False)

@@ -90,8 +90,8 @@ def import_folder(
             held=tuple(sorted(held)),
             source=f"{results.folder.name}/{path.parent.name}",
         )
-        seen = [name for name in names if name not in held]
-        _write_run(imported, seen, path, fold_run(runs, number))
+        used = [name for name in names if name not in held]
+        _write_run(imported, used, path, fold_run(runs, number))
     recipe = _recipe(results, imported, _orientation(turn), words)
     ending = where.image_ending
     test = [] if where.test_images is None else case_names(data, where.test_images, ending)
@@ -126,7 +126,7 @@ def _cases(data: Path, where: Data) -> list[str]:
     return names
 
 
-def _write_run(imported: ImportedNetwork, seen: list[str], path: Path, run: Path) -> None:
+def _write_run(imported: ImportedNetwork, used: list[str], path: Path, run: Path) -> None:
     network = UNet(imported.topology, imported.n_classes)
     weights = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if "bias" in k}
     weights |= weights_of(path, imported.topology)  # a convolution may have no bias: then it is 0
@@ -137,7 +137,7 @@ def _write_run(imported: ImportedNetwork, seen: list[str], path: Path, run: Path
         raise BadTeacher(message) from exc
     run.mkdir(parents=True, exist_ok=True)
     (run / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(imported)) + b"\n")
-    record = Run(cases=tuple(seen), source=imported.source)
+    record = Run(cases=tuple(used), source=imported.source)
     write_checkpoint(Checkpoint(record, network.state_dict()), run)
 
 

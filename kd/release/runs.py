@@ -108,9 +108,9 @@ def refuse_unfit_runs(
         for run, history in zip(folders, histories[name], strict=True)
     ]
     for name, size, run, history in runs:
-        if seen := sorted(set(tested) & history.cases_used):
+        if used := sorted(set(tested) & history.cases_used):
             who = f"run {run.name}, or a run that it learnt from,"
-            message = f"{who} was trained on test case {seen[0]} and {len(seen) - 1} more"
+            message = f"{who} was trained on test case {used[0]} and {len(used) - 1} more"
             raise BadCheckpoint(message, advice="Train them again, with today's split file")
         if history.choices is None:  # imported: the recipe was written from it
             continue

@@ -9,7 +9,7 @@ import torch
 
 from kd.data.batches import Batches, DistillationBatches, Source, SyntheticBatches
 from kd.data.cases import read_anatomy, read_cases
-from kd.data.soft_targets import makers_have_seen, maps_digest, read_maps, weights_digest
+from kd.data.soft_targets import maps_digest, read_maps, training_cases_of, weights_digest
 from kd.errors import BadCheckpoint, BadTeacher
 from kd.networks.inherit import inherit
 from kd.networks.unet import UNet
@@ -95,7 +95,7 @@ def batches_of(
         if task.soft is None:
             return Batches(cases, patch, choice, device), None
         soft = read_maps(cases, recipe.n_classes, task.soft)
-        digest, used = maps_digest(cases, task.soft), makers_have_seen(task.soft)
+        digest, used = maps_digest(cases, task.soft), training_cases_of(task.soft)
         teacher = TeacherSignal(digest=digest, cases=used)
         return Batches(cases, patch, choice, device, soft=soft), teacher
     maps = [read_anatomy(recipe, folder, name) for name in task.names]

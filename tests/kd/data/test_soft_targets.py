@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from kd.data.cases import Case, prepare, read_pair
 from kd.data.soft_targets import (
     MAKER,
-    SEEN,
+    TRAINING_CASES,
     Makers,
-    makers_have_seen,
     read_maps,
     soft_map,
+    training_cases_of,
     write_maps,
 )
 from kd.errors import BadTeacher
@@ -81,13 +81,13 @@ def test_maps_are_written_once_and_read_back(case: Case, tmp_path: Path) -> None
 def test_maps_record_the_cases_of_their_makers(case: Case, tmp_path: Path) -> None:
     chosen, folder = _mirrored(is_on=False), tmp_path / "soft"
     write_maps([case], Makers(lambda _: [Sided()], ["ball_1", "ball_2"]), chosen, CPU, folder)
-    assert makers_have_seen(folder) == ("ball_1", "ball_2")
-    (folder / SEEN).unlink()
-    with pytest.raises(BadTeacher, match=SEEN):
-        makers_have_seen(folder)
-    (folder / SEEN).write_text("{}", encoding="utf-8")
+    assert training_cases_of(folder) == ("ball_1", "ball_2")
+    (folder / TRAINING_CASES).unlink()
+    with pytest.raises(BadTeacher, match=TRAINING_CASES):
+        training_cases_of(folder)
+    (folder / TRAINING_CASES).write_text("{}", encoding="utf-8")
     with pytest.raises(BadTeacher, match=r"seen\.json cannot be read"):
-        makers_have_seen(folder)
+        training_cases_of(folder)
 
 
 def test_a_map_of_another_shape_is_refused_by_name(case: Case, tmp_path: Path) -> None:
@@ -123,4 +123,4 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_map(
         write_maps(
             [case], Makers(lambda _: [Sided()], []), _mirrored(is_on=False), CPU, tmp_path / "soft"
         )
-    assert sorted(path.name for path in (tmp_path / "soft").iterdir()) == [MAKER, SEEN]
+    assert sorted(path.name for path in (tmp_path / "soft").iterdir()) == [MAKER, TRAINING_CASES]

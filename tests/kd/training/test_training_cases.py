@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kd.commands import main
-from kd.data.soft_targets import SEEN
+from kd.data.soft_targets import TRAINING_CASES
 from kd.records import Run
 from kd.training.checkpoints import read_checkpoint
 from tests.support.kd_phantoms import data_set, write_recipe
@@ -83,7 +83,7 @@ def test_the_knowledge_of_a_teacher_is_handed_down(world: Path, tmp_path: Path) 
     assert _distill(world, "first", *soft) == 0
     first = ["--size", "small", "--run", str(world / "first"), "--soft", str(tmp_path / "soft")]
     assert main(_words(world, "soften", *first)) == 0
-    assert set(json.loads((tmp_path / "soft" / SEEN).read_text(encoding="utf-8"))) == ALL
+    assert set(json.loads((tmp_path / "soft" / TRAINING_CASES).read_text(encoding="utf-8"))) == ALL
 
 
 def test_a_student_whose_teacher_saw_a_test_case_is_not_released(
@@ -117,5 +117,5 @@ def test_soft_targets_without_a_list_of_cases_are_refused(
     for path in (world / "runs" / "soft").glob("*.npy"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     assert _distill(world, "unlisted", "--soft", str(tmp_path)) == 1
-    assert SEEN in capsys.readouterr().err
+    assert TRAINING_CASES in capsys.readouterr().err
     assert not (world / "unlisted").exists()
