@@ -107,7 +107,7 @@ class MissingAttribute(Unsuitable):
 
 
 class UnsupportedPixels(Unsuitable):
-    """The attributes of the pixels contradict each other, or describe a form that is not read."""
+    """The attributes of the pixels contradict each other, or describe an unsupported format."""
 
     code = "unsupported-pixels"
 
