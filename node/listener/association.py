@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.service_class import VerificationServiceClass
 
@@ -19,11 +18,12 @@ from node.listener.contexts import STORAGE
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import DECODING_ERRORS, Messages, Upper
+from node.pynetdicom_adapter import Association
 
 log = logging.getLogger("node.listener")
 
 
-class StoreAssociation(PeerAssociation):
+class StoreAssociation(Association):
     """The acceptor's side of one association."""
 
     def __init__(

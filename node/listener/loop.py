@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from pynetdicom import AE, evt
-from pynetdicom import _config as pynetdicom_config
 
 from node.config import Config
 from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
@@ -22,6 +21,7 @@ from node.listener.callers import Slots
 from node.listener.handlers import Reception
 from node.listener.server import Server
 from node.listener.spool import Spool
+from node.pynetdicom_adapter import switch_off_pdu_logs
 
 ANSWER_SECONDS = 10  # for a peer to ask for an association, and to close after its release
 IDLE_SECONDS = 300  # some modalities keep an association open between two images
@@ -62,7 +62,7 @@ def run(
 
 
 def _server(config: Config, reception: Reception) -> Server:
-    pynetdicom_config.LOG_HANDLER_LEVEL = "none"  # it formats each PDU, logged or not
+    switch_off_pdu_logs()
     ae = AE(config.node.ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION

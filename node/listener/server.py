@@ -14,12 +14,11 @@ from datetime import timedelta
 from socketserver import TCPServer
 from typing import Any
 
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
-
 from node.listener.association import StoreAssociation
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import Wire
+from node.pynetdicom_adapter import RequestHandler, ThreadedAssociationServer
 
 FIRST_BYTE = timedelta(seconds=10)
 MOST_SILENT = 64  # connections that have not asked for anything; then the oldest is closed

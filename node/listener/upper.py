@@ -17,12 +17,14 @@ from collections.abc import Callable
 from typing import Any
 
 from pynetdicom import dimse_messages
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import InvalidEventError
-from pynetdicom.transport import AssociationSocket
 
 from node.listener.spool import Spool
+from node.pynetdicom_adapter import (
+    AssociationSocket,
+    DIMSEServiceProvider,
+    DULServiceProvider,
+)
 
 LARGEST_PDU_BYTES = (
     1 << 20

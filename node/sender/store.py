@@ -5,13 +5,13 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from node.errors import Defect, NoResponse, NotConfirmed, PeerBusy, PeerUnreachable, RefusedByTarget
 from node.package.folder import file_digest
+from node.pynetdicom_adapter import send_files_unchanged
 from node.queue import DeliverPayload, DeliverResult
 from node.sender import statuses
 from node.sender.peer import Context, Peer, accepts, association, gone
@@ -22,8 +22,7 @@ PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 HUNG_UP = "the target hangs up on queries from us"
 PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: a match comes with it
 
-# Send files as they are: what leaves is what was verified, and a large SEG is not decoded again
-_config.STORE_SEND_CHUNKED_DATASET = True
+send_files_unchanged()
 
 
 def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
