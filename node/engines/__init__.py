@@ -1,7 +1,7 @@
-"""What can compute a network on this CPU: one module per library, and which of them are here.
+"""The engines that compute a network: one module per library, and a list of those available here.
 
-Promises: every engine takes the same batch and gives the same scores, up to float rounding.
-Leaves to `node.measured`: which of them is fastest, and whether it reproduces a reference case.
+Promises: every engine takes the same batch and gives the same scores, up to its precision.
+Leaves to `node.measured`: the fastest engine, and whether it reproduces a reference case.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ PRECISIONS = {OPENVINO: "f32", OPENVINO_BF16: "bf16"}
 
 
 class Network(Protocol):
-    """A network that is ready to run: batches [1, 1, Z, Y, X] in, scores [1, C, Z, Y, X] out."""
+    """A loaded network: batches [1, 1, Z, Y, X] in, scores [1, C, Z, Y, X] out."""
 
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
 
     def __call__(self, batch: FloatArray) -> FloatArray:
-        """Compute the scores of one batch; they are good until the next call."""
+        """Compute the scores of one batch; they are valid until the next call."""
 
 
 def versions() -> dict[str, str]:
     """Return the engines that can run here, with the version of their library."""
-    found = {ONNXRUNTIME: importlib.metadata.version("onnxruntime")}
+    engines = {ONNXRUNTIME: importlib.metadata.version("onnxruntime")}
     version = _openvino()
     if version:
-        found[OPENVINO] = version
+        engines[OPENVINO] = version
         if cpu.has_bf16():
-            found[OPENVINO_BF16] = version
-    return found
+            engines[OPENVINO_BF16] = version
+    return engines
 
 
 def _openvino() -> str:
@@ -49,7 +49,7 @@ def _openvino() -> str:
     try:
         return importlib.metadata.version("openvino")
     except importlib.metadata.PackageNotFoundError:
-        return ""  # a folder of that name is not the library
+        return ""  # a folder with this name, not the library
 
 
 def require(engine: str) -> None:
@@ -58,10 +58,10 @@ def require(engine: str) -> None:
     Raises:
         Misconfigured: its library is not installed, or this CPU lacks what it needs.
     """
-    found = versions()
-    if engine in found:
+    available = versions()
+    if engine in available:
         return
-    if engine == OPENVINO_BF16 and OPENVINO in found:
+    if engine == OPENVINO_BF16 and OPENVINO in available:
         message = f"engine {engine}: this CPU does not compute in bfloat16"
         raise Misconfigured(message, advice="Set model.engine to auto or openvino.")
     message = f"engine {engine}: the package openvino is not installed"
@@ -76,8 +76,8 @@ def open_network(engine: str, path: Path, threads: int, compiled: Path | None = 
         engine: one of `ENGINES`.
         path: the ONNX file.
         threads: computing threads.
-        compiled: where a compiled form of exactly this file may be kept, without its ending; None:
-            nowhere. It is the caller's promise that another file gets another place.
+        compiled: path for the compiled form of exactly this file, without its ending; None: it is
+            not kept. The caller must give another file another path.
 
     Raises:
         BadPackage: the engine cannot load it.
@@ -86,7 +86,7 @@ def open_network(engine: str, path: Path, threads: int, compiled: Path | None = 
     if engine == ONNXRUNTIME:
         return OnnxRuntime(path, threads)
     require(engine)
-    try:  # here: it costs 0.3 s and 40 MB, and is not installed everywhere
+    try:  # imported late: it takes 0.3 s and 40 MB, and is optional
         from node.engines.open_vino import OpenVino  # noqa: PLC0415
     except ImportError as exc:
         message = f"engine {engine}: openvino {versions()[engine]} cannot be loaded"
@@ -96,9 +96,9 @@ def open_network(engine: str, path: Path, threads: int, compiled: Path | None = 
 
 
 def import_library(engine: str) -> None:
-    """Import what `engine` needs now, so that no study waits for it; nothing if it is not here.
+    """Import the library of `engine`, so that no study waits for it; do nothing if it is missing.
 
-    One that cannot be loaded is told by whoever opens a network with it: the others still work.
+    `open_network` reports a library that cannot be loaded; the other engines still work.
     """
     if engine in PRECISIONS and engine in versions():
         with contextlib.suppress(ImportError):

@@ -1,8 +1,8 @@
-"""Networks computed by onnxruntime: the engine that is always there.
+"""Compute networks with onnxruntime, the engine that is always installed.
 
-As it comes, the library (seen in 1.32) keeps an identifier and a database of events in the user's
-home, and looks for Microsoft's statistics server whenever a network is opened. A hospital's images
-are nobody's statistics: it is told to let that be, before it is imported.
+By default the library (1.32) keeps an identifier and a database of events in the user's home and
+contacts Microsoft's telemetry server whenever a network is opened. This module switches telemetry
+off before the import.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Networks computed by OpenVINO, and their compiled form on the disk. Optional: the extra `fast`.
+"""Compute networks with OpenVINO, and keep their compiled form on disk. Optional: extra `fast`.
 
-Two things of the library are not used. Its import tells Intel's statistics server of itself, so the
-converter that does so is never imported. Its own cache of compiled networks takes a file whose
-weights were altered without a word (measured; the scores differed by 0.3), so each compiled network
-is kept with its digest, and compiled again where that does not fit.
+Two features of the library are not used. Its converter contacts Intel's telemetry server at import,
+so it is never imported. Its cache accepts a compiled file with altered weights without an error
+(the scores differed by 0.3), so each compiled network is kept with its digest here, and compiled
+again where the digest differs.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import io
 import sys
 from pathlib import Path
 
-# must stand before the library's import, which looks for both, and does without them
+# before the library's import, which looks for both and works without them
 for _unwanted in ("openvino.tools.ovc", "openvino_telemetry"):
     sys.modules.setdefault(_unwanted, None)  # type: ignore[arg-type]
 
@@ -25,7 +25,7 @@ from node.errors import BadPackage, Misconfigured  # noqa: E402
 from node.imaging.volume import FloatArray  # noqa: E402
 
 DEVICE = "CPU"
-FORM = "classes last"  # what is done to a network before it is compiled
+FORM = "classes last"  # the change to a network before it is compiled
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -33,13 +33,13 @@ class OpenVino:
     """One compiled network."""
 
     def __init__(self, path: Path, threads: int, precision: str, compiled: Path | None) -> None:
-        """Load `path`, or what an earlier process compiled of it.
+        """Load `path`, or its form that an earlier process compiled.
 
         Args:
             path: the ONNX file.
             threads: computing threads (0: one per core).
             precision: `f32`, or `bf16` where the CPU has it.
-            compiled: where the compiled form is kept, without its ending; None: nowhere.
+            compiled: path of the compiled form, without its ending; None: it is not kept.
 
         Raises:
             BadPackage: the file is not a network with one input and one output.
@@ -53,11 +53,11 @@ class OpenVino:
             message = f"this CPU does not compute in {precision}"
             raise Misconfigured(message, advice="Set model.engine to auto or openvino.")
         settings = {
-            "INFERENCE_PRECISION_HINT": precision,  # its default is bf16 where the CPU has it
+            "INFERENCE_PRECISION_HINT": precision,  # default: bf16 where the CPU has it
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
-            "ENABLE_CPU_PINNING": False,  # the cores are not ours alone
+            "ENABLE_CPU_PINNING": False,  # other processes use the cores too
         }
         kept = None if compiled is None else _place(compiled, precision, threads)
         model = None if kept is None else _restored(core, kept, settings)
@@ -72,16 +72,16 @@ class OpenVino:
         n, z, y, x, c = model.output(0).shape
         self.output_shape: tuple[int, ...] = (n, c, z, y, x)
         self._request = model.create_infer_request()
-        # ours, and always the same: the library's own memory dies with the request, and a copy of
-        # every patch costs as much as half a network
+        # one buffer of ours: the library's memory is freed with the request, and a copy of each
+        # patch takes as long as half a network
         self._scores = np.empty((n, z, y, x, c), np.float32)
         self._output = ov.Tensor(self._scores, shared_memory=True)
         self._request.set_output_tensor(self._output)
 
     def __call__(self, batch: FloatArray) -> FloatArray:
-        """Compute the scores [1, C, Z, Y, X] of a batch [1, 1, Z, Y, X], until the next call.
+        """Compute the scores [1, C, Z, Y, X] of a batch [1, 1, Z, Y, X]; valid until the next call.
 
-        In memory the classes of a voxel lie side by side, as the library computes them.
+        In memory the classes of a voxel are adjacent, as the library computes them.
         """
         self._request.infer([batch], share_inputs=True, share_outputs=True)
         scores: FloatArray = np.moveaxis(self._scores, -1, 1)
@@ -90,7 +90,7 @@ class OpenVino:
 
 def _compiled(core: "ov.Core", path: Path, settings: dict[str, object]) -> "ov.CompiledModel":
     try:
-        # as bytes: by a path, whose content it does not know, it asks each of its readers in turn
+        # as bytes: for a path the library tries each of its readers in turn
         model = core.read_model(path.read_bytes())
         return core.compile_model(classes_last(model), DEVICE, settings)
     except RuntimeError as exc:
@@ -101,11 +101,11 @@ def _compiled(core: "ov.Core", path: Path, settings: dict[str, object]) -> "ov.C
 def classes_last(model: "ov.Model") -> "ov.Model":
     """Return the network with scores [1, Z, Y, X, C].
 
-    It computes so anyway, and would turn them on one thread at the end: with 33 classes that took
-    0.5 s of the 0.6 s of a whole head in bfloat16.
+    The library computes in this order and would transpose the scores in one thread at the end. With
+    33 classes that took 0.5 of 0.6 s for a whole head in bfloat16.
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.output(0).shape) != 5:
-        return model  # refused when its shapes are looked at
+        return model  # refused when its shapes are checked
     prepared = PrePostProcessor(model)
     prepared.output().model().set_layout(ov.Layout("NCDHW"))
     prepared.output().tensor().set_layout(ov.Layout("NDHWC"))
@@ -113,7 +113,7 @@ def classes_last(model: "ov.Model") -> "ov.Model":
 
 
 def _place(compiled: Path, precision: str, threads: int) -> Path:
-    """Return the file of what this library compiled for this CPU."""
+    """Return the file of the network compiled by this version for this CPU."""
     key = f"{ov.__version__} {cpu.name()} {FORM}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return compiled.with_name(f"{compiled.name}-{precision}-{threads}-{digest}.openvino")
@@ -122,7 +122,7 @@ def _place(compiled: Path, precision: str, threads: int) -> Path:
 def _restored(
     core: "ov.Core", kept: Path, settings: dict[str, object]
 ) -> "ov.CompiledModel | None":
-    """Return what was kept, or None where nothing was, or it is not what was written."""
+    """Return the kept network, or None where it is missing or damaged."""
     try:
         content = kept.read_bytes()
     except FileNotFoundError:
@@ -133,11 +133,11 @@ def _restored(
     try:
         return core.import_model(network, DEVICE, settings)
     except RuntimeError:
-        return None  # the library knows better than its version and the CPU's name tell
+        return None  # the library refuses it: compile again
 
 
 def _keep(model: "ov.CompiledModel", kept: Path) -> None:
-    """Write a compiled network; those of earlier libraries and other CPUs make room for it."""
+    """Write a compiled network; delete those of other library versions and CPUs."""
     stream = io.BytesIO()
     model.export_model(stream)
     network = stream.getvalue()

@@ -1,8 +1,8 @@
-"""What each size costs with each engine on this machine, and which of them a series gets.
+"""Time and memory of each size and engine on this machine, and the choice for a series.
 
-Promises: a measurement counts only for the package, engine version, CPU and number of threads that
-it was made with; engines that do not reproduce the reference case are never chosen.
-Leaves to `node.segmenter`: measuring. Leaves to `node.arrival`: when to choose.
+Promises: a measurement is used only for the package, engine version, CPU and number of threads that
+it was made with; an engine that does not reproduce the reference case is never chosen.
+Leaves to `node.footprint`: the measurement. Leaves to `node.arrival`: when to choose.
 """
 
 from node.measured.choose import Choice, choose, fastest, largest_mb

@@ -1,4 +1,4 @@
-"""Which size and engine a series gets. Pure: the same measurements give the same choice."""
+"""Choose size and engine for a series. Pure: the same measurements give the same choice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from node.package import SIZE_NAMES, Package, Use, next_smaller, smallest
 
 @dataclass(frozen=True)
 class Choice:
-    """What runs, and why in one sentence."""
+    """The chosen size and engine, and the reason in one sentence."""
 
     size: str
     engine: str
@@ -22,39 +22,41 @@ class Choice:
 
 
 def choose(use: Use, grid: Grid, measured: Sequence[Measurement], waiting: int = 0) -> Choice:
-    """Choose for a series on `grid`; one size smaller while too many segmentations wait.
+    """Choose for a series on `grid`; one size smaller while too many segmentations are queued.
 
     Args:
-        use: what the rule wants; its size and its engine may be `auto`.
+        use: package, size, engine and limits of the rule; size and engine may be `auto`.
         grid: of the series, in any axis order.
-        measured: what is known of this machine, see `measured.known`.
-        waiting: segmentations that wait for their turn.
+        measured: measurements of this machine, see `measured.known`.
+        waiting: number of queued segmentations.
     """
-    usual = _alone(use, grid, measured)
+    usual = _without_backlog(use, grid, measured)
     if use.step_down_above is None or waiting <= use.step_down_above:
         return usual
     smaller = next_smaller(use.package.manifest, usual.size)
     if smaller is None:
         return usual
-    found = _alone(replace(use, size=smaller), grid, measured)
-    why = f"{waiting} wait, more than {use.step_down_above}: {found.size} instead of {usual.size}"
-    return replace(found, why=f"{why}; {found.why}")
+    choice = _without_backlog(replace(use, size=smaller), grid, measured)
+    why = (
+        f"{waiting} queued, more than {use.step_down_above}: {choice.size} instead of {usual.size}"
+    )
+    return replace(choice, why=f"{why}; {choice.why}")
 
 
-def _alone(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
-    """Choose as if nobody waited."""
+def _without_backlog(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
+    """Choose as if no segmentation was queued."""
     sizes = offered(use.package) if use.size == AUTO else [use.size]
     work = workload(use.package, grid)
-    tried = [
+    own = [
         one
         for one in measured
         if one.digest == use.package.digest
         and one.size in sizes
         and use.engine in (AUTO, one.engine)
     ]
-    costs = [(one, estimate(one, work)) for one in tried if not one.problem]
+    costs = [(one, estimate(one, work)) for one in own if not one.problem]
     if not costs:
-        return _not_measured(use, has_failed=bool(tried))
+        return _not_measured(use, has_failed=bool(own))
     if use.size != AUTO:
         best, cost = min(costs, key=lambda pair: pair[1].seconds)
         return Choice(best.size, best.engine, f"{_engine(use, best, len(costs))}: {cost}")
@@ -62,11 +64,11 @@ def _alone(use: Use, grid: Grid, measured: Sequence[Measurement]) -> Choice:
 
 
 def offered(package: Package) -> list[str]:
-    """Return the sizes of a package, the most accurate first: by Dice, where it is known."""
+    """Return the sizes of a package, most accurate first: by Dice, where it is known."""
     metrics = package.manifest.metrics
     dice: dict[str, float] = {size: found.dice.mean for size, found in metrics.items()}
-    has = [size for size in SIZE_NAMES if size in package.manifest.sizes]
-    return sorted(has, key=lambda size: -dice.get(size, 0.0))  # stable: SIZE_NAMES breaks ties
+    sizes = [size for size in SIZE_NAMES if size in package.manifest.sizes]
+    return sorted(sizes, key=lambda size: -dice.get(size, 0.0))  # stable: SIZE_NAMES breaks ties
 
 
 def fastest(measured: Sequence[Measurement]) -> Measurement | None:
@@ -76,31 +78,32 @@ def fastest(measured: Sequence[Measurement]) -> Measurement | None:
 
 
 def largest_mb(use: Use, measured: Sequence[Measurement]) -> dict[str, float]:
-    """Return what each size that may run needs for the largest series that is accepted, in MiB.
+    """Return the memory of each size for the largest accepted series, in MiB.
 
-    What was never measured here is told by the manifest; what neither tells is left out.
+    A size without a measurement on this machine takes the manifest's value; a size without either
+    is left out.
     """
     work = workload(use.package, largest_grid(use.package))
-    reference: dict[str, float | None] = {
-        size: said.peak_mb for size, said in use.package.manifest.sizes.items()
+    declared: dict[str, float | None] = {
+        size: network.peak_mb for size, network in use.package.manifest.sizes.items()
     }
     found: dict[str, float] = {}
     for size in offered(use.package) if use.size == AUTO else [use.size]:
-        mine = [one for one in measured if (one.digest, one.size) == (use.package.digest, size)]
-        best = fastest([one for one in mine if use.engine in (AUTO, one.engine)])
-        said = reference.get(size)
+        own = [one for one in measured if (one.digest, one.size) == (use.package.digest, size)]
+        best = fastest([one for one in own if use.engine in (AUTO, one.engine)])
+        peak_mb = declared.get(size)
         if best is not None:
             found[size] = estimate(best, work).peak_mb
-        elif said is not None:
-            found[size] = said + work.arrays_mb + SEG_MB
+        elif peak_mb is not None:
+            found[size] = peak_mb + work.arrays_mb + SEG_MB
     return found
 
 
 def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) -> Choice:
     """Choose the most accurate size that fits; without one, the fastest."""
-    wanted = ((use.deadline_s, f"{use.deadline_s:g} s"),
-              (use.memory_bytes, f"{use.memory_bytes / MIB:.0f} MiB"))  # fmt: skip
-    limits = " and ".join(said for limit, said in wanted if isfinite(limit))
+    both = ((use.deadline_s, f"{use.deadline_s:g} s"),
+            (use.memory_bytes, f"{use.memory_bytes / MIB:.0f} MiB"))  # fmt: skip
+    limits = " and ".join(text for limit, text in both if isfinite(limit))
     fits = [
         (one, cost)
         for one, cost in costs
@@ -117,15 +120,15 @@ def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) 
 
 
 def _not_measured(use: Use, *, has_failed: bool) -> Choice:
-    """Choose what the start of the node has verified: the smallest size, or the one configured."""
+    """Choose the size that was verified at the start: the configured one, else the smallest."""
     engine = ONNXRUNTIME if use.engine == AUTO else use.engine
     known = "nothing is measured on this machine yet"
     if has_failed:
-        known = "no measurement on this machine went well"
+        known = "no measurement on this machine succeeded"
     if use.size == AUTO:
         why = f"{known}, so the smallest size runs, with {engine}"
         return Choice(smallest(use.package.manifest), engine, why)
-    how = "as configured" if use.engine != AUTO else f"as long as {known}"
+    how = "as configured" if use.engine != AUTO else f"because {known}"
     return Choice(use.size, engine, f"{engine}, {how}")
 
 

@@ -1,12 +1,12 @@
-"""What a series will take, from what the reference case took.
+"""Estimate the time and memory of a series from the measurement of the reference case.
 
     seconds = patches of the series × seconds per patch + voxels of the series × seconds per voxel
-    memory  = peak of the reference case + what the arrays of the series are larger by + the SEG
+    memory  = peak of the reference case + growth of the arrays + memory of the SEG
 
-The reference case may be a crop and the series a whole body: what the network and stitching take is
-counted in patches, which are all alike, and what grows with the source in its voxels; the reference
-case is measured in more voxels too, to tell them apart. Reading the images and writing the SEG is
-not in the seconds.
+The reference case may be a crop and the series a whole body. The time of the network and of
+stitching grows with the number of patches, the other time with the voxels of the source. A second
+measurement of the reference case with more voxels separates the two. The seconds do not include
+reading the images and writing the SEG.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from node.imaging.resample import regrid
 from node.measured.store import Measurement
 from node.package import Package
 
-SOURCE_BYTES = 10  # for each voxel of the source: float32 as read and after intensity, labels twice
-MODEL_BYTES = 8  # for each voxel of the model's grid: float32, while one axis is resampled twice
-SCORE_BYTES = 8  # for each score of a slab of the patch's depth: float32, moved up by a copy
-SEG_MB = 192.0  # what data sets of some hundred frames took beside the arrays (measured: 171)
+SOURCE_BYTES = 10  # per voxel of the source: float32 as read and after intensity, labels twice
+MODEL_BYTES = 8  # per voxel of the model's grid: float32, twice while an axis is resampled
+SCORE_BYTES = 8  # per score of a slab of the patch's depth: float32, copied once
+SEG_MB = 192.0  # of data sets with some hundred frames, beside the arrays (measured: 171)
 MIB = 1 << 20
-WIDEST = 512  # rows and columns of an image where a package does not ask for fewer
+WIDEST = 512  # rows and columns of the largest image
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a series on a given grid asks of the pipeline."""
+    """The work of the pipeline for a series on a given grid."""
 
     patches: int
     voxels: int  # of the source
@@ -40,18 +40,18 @@ class Workload:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a series is expected to take."""
+    """The expected time and memory of a series."""
 
     seconds: float
     peak_mb: float
 
     def __str__(self) -> str:
-        """Read as people say it."""
+        """Return both, rounded."""
         return f"about {self.seconds:.2g} s and {self.peak_mb:.0f} MiB"
 
 
 def workload(package: Package, grid: Grid) -> Workload:
-    """Count what a series on `grid`, in any axis order, asks of the pipeline of `package`."""
+    """Count patches, voxels and arrays for a series on `grid`, in any axis order."""
     model = package.manifest.grid
     turned = turned_grid(grid, turn_of(grid, model.orientation))
     shape = regrid(turned, model.spacing_mm_zyx).shape
@@ -66,14 +66,14 @@ def workload(package: Package, grid: Grid) -> Workload:
 
 
 def estimate(measurement: Measurement, work: Workload) -> Cost:
-    """Return what `work` takes with the size and engine that were measured."""
+    """Estimate the cost of `work` with the measured size and engine."""
     seconds = work.patches * measurement.patch_s + work.voxels * measurement.voxel_s
     grown_mb = max(0.0, work.arrays_mb - measurement.arrays_mb)
     return Cost(seconds, measurement.peak_mb + grown_mb + SEG_MB)
 
 
 def largest_grid(package: Package) -> Grid:
-    """Return the grid of the largest series that `package` accepts."""
+    """Return the grid of the largest series that a package accepts."""
     accepted = package.manifest.input
     extent_mm = accepted.field_of_view_mm.high
     finest = int(extent_mm / accepted.spacing_mm.low)

@@ -1,7 +1,7 @@
-"""Measurements on the disk: one small JSON file each in `measured/` of the data folder.
+"""Keep each measurement as a small JSON file in `measured/` of the data folder.
 
-A file is whole or absent, and one that is of another version of the node is measured again, so
-nothing here needs a lock, a migration or a repair.
+A file is complete or absent, and a file of another version of the node is ignored and measured
+again. So there are no locks, migrations or repairs.
 """
 
 import hashlib
@@ -26,47 +26,47 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     version: str  # of the engine's library
     cpu: str
     threads: int
-    at: float  # Unix seconds
-    problem: str = ""  # why it must not run here; empty: it reproduced the reference case
-    dice: float = 0.0  # the worst segment of the reference case
+    at: float  # time of the measurement, Unix seconds
+    problem: str = ""  # why the size must not run here; empty: it reproduced the reference case
+    dice: float = 0.0  # of the worst segment of the reference case
     open_s: float = 0.0  # to load and compile the network
-    seconds: float = 0.0  # the whole pipeline, median
-    patch_s: float = 0.0  # for one patch: the network, and what else does not grow with the source
-    voxel_s: float = 0.0  # for one voxel of the source
+    seconds: float = 0.0  # of the whole pipeline, median
+    patch_s: float = 0.0  # per patch: the network, and all that does not grow with the source
+    voxel_s: float = 0.0  # per voxel of the source
     peak_mb: float = 0.0  # of the whole process
-    arrays_mb: float = 0.0  # of that, what grows with the series
+    arrays_mb: float = 0.0  # the part of `peak_mb` that grows with the series
 
 
 @dataclass(frozen=True)
 class Host:
-    """What measurements are good for."""
+    """A machine: measurements are valid for one."""
 
     cpu: str
     threads: int
-    versions: dict[str, str]  # of the engines that can run
+    versions: dict[str, str]  # engine -> version of its library
 
 
 def here(threads: int) -> Host:
-    """Return this machine, computing with `threads` threads (0: one per core)."""
+    """Return this machine with `threads` computing threads (0: one per core)."""
     return Host(cpu.name(), cpu.threads(threads), engines.versions())
 
 
 def known(data: DataConfig, host: Host) -> list[Measurement]:
-    """Return the measurements that are good for `host`, in no particular order."""
+    """Return the measurements that are valid for `host`, in no particular order."""
     found = []
     for path in sorted((data.dir / FOLDER).glob("*.json")):
         try:
             one = msgspec.json.decode(path.read_bytes(), type=Measurement)
         except (msgspec.MsgspecError, OSError):
-            continue  # measured again
-        is_ours = (one.cpu, one.threads) == (host.cpu, host.threads)
-        if is_ours and host.versions.get(one.engine) == one.version:
+            continue  # damaged or of another version: measured again
+        is_of_host = (one.cpu, one.threads) == (host.cpu, host.threads)
+        if is_of_host and host.versions.get(one.engine) == one.version:
             found.append(one)
     return found
 
 
 def write(data: DataConfig, measurement: Measurement) -> None:
-    """Keep a measurement; it replaces an earlier one of the same."""
+    """Write a measurement; it replaces an earlier one of the same size and engine."""
     same = (measurement.digest, measurement.size, measurement.engine, measurement.version,
             measurement.cpu, measurement.threads)  # fmt: skip
     folder = data.dir / FOLDER

@@ -1,4 +1,4 @@
-"""The model package: a folder of data that holds one pipeline and many sizes of one model."""
+"""Model packages: folders of data with one pipeline and several sizes of one model."""
 
 from node.package.accepts import check_input, check_result
 from node.package.choose import Use, resolve, uses

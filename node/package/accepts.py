@@ -1,4 +1,4 @@
-"""Does a series lie inside what a package was validated for, and its result in what can be?"""
+"""Check a series against the limits of a package, and a result against plausible volumes."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ from node.imaging import Grid
 from node.package.manifest import Expected, Input, Range
 
 IMPLAUSIBLE = (
-    "Look at the images: do they show the whole of what the model outlines? If not, keep such "
-    "series from it by a rule."
+    "Look at the images: do they show all of the anatomy that the model segments? If not, exclude "
+    "such series by a rule."
 )
-ADVICE = "The model was not validated for such images; send a series inside these limits."
+ADVICE = "The model was not validated for such images. Send a series inside these limits."
 
 
 def check_input(accepted: Input, grid: Grid, modality: str | None = None) -> None:
@@ -19,19 +19,19 @@ def check_input(accepted: Input, grid: Grid, modality: str | None = None) -> Non
     Args:
         accepted: the limits of the package.
         grid: the source grid; array axis 0 counts its slices.
-        modality: of the series, where it has one (a NIfTI file does not).
+        modality: of the series; None for a NIfTI file.
 
     Raises:
-        WrongModality: another modality than the model's.
+        WrongModality: the modality differs from the model's.
         TooFewSlices: fewer slices than the model needs.
-        OutsideModelRange: with the number that is outside, and the limits.
+        OutsideModelRange: a value is outside its limits; the message has both.
     """
     if modality is not None and modality != accepted.modality:
-        message = f"modality {modality} is not the model's, {accepted.modality}"
-        raise WrongModality(message, advice="Let a rule choose by modality.")
+        message = f"modality is {modality}, the model expects {accepted.modality}"
+        raise WrongModality(message, advice="Choose the model by `when: {modality: …}` in a rule.")
     slices = grid.shape[0]
     if slices < accepted.slices.low:
-        message = f"{slices} slices are fewer than the {accepted.slices.low:g} that the model needs"
+        message = f"{slices} slices, the model needs at least {accepted.slices.low:g}"
         raise TooFewSlices(message, advice="Send the whole series, or one with more slices.")
     _inside("number of slices", slices, accepted.slices, "")
     for spacing in grid.spacing_mm:
@@ -41,29 +41,27 @@ def check_input(accepted: Input, grid: Grid, modality: str | None = None) -> Non
 
 
 def check_result(expected: tuple[Expected, ...], volumes_ml: Mapping[int, float]) -> None:
-    """Refuse a result that no patient can have: another part of the body, or one cut away.
+    """Refuse implausible volumes: another part of the body, or a structure that is cut away.
 
-    A network finds its structures in any image; only their size tells that a knee is no brain.
+    A network segments its structures in any image, also a brain in an image of a knee. Only the
+    volumes show that.
 
     Args:
-        expected: what the package expects.
-        volumes_ml: of each segment number.
+        expected: the package's limits for some segments together.
+        volumes_ml: volume of each segment number.
 
     Raises:
-        ImplausibleResult: with what was found, and the limits.
+        ImplausibleResult: a volume is outside its limits; the message has both.
     """
     for one in expected:
-        found = sum(volumes_ml[number] for number in one.segments)
-        if not one.ml.low <= found <= one.ml.high:
-            message = (
-                f"{one.what}, as found, has {found:.4g} ml, outside "
-                f"{one.ml.low:g} to {one.ml.high:g} ml"
-            )
+        volume = sum(volumes_ml[number] for number in one.segments)
+        if not one.ml.low <= volume <= one.ml.high:
+            limits = f"{one.ml.low:g} to {one.ml.high:g} ml"
+            message = f"{one.what}, as segmented, has {volume:.4g} ml, outside {limits}"
             raise ImplausibleResult(message, advice=IMPLAUSIBLE)
 
 
 def _inside(what: str, value: float, limits: Range, unit: str) -> None:
     if not limits.low <= value <= limits.high:
-        wanted = f"{limits.low:g} to {limits.high:g}{unit}"
-        message = f"{what} of {value:.4g}{unit} is outside {wanted}"
+        message = f"{what} of {value:.4g}{unit} is outside {limits.low:g} to {limits.high:g}{unit}"
         raise OutsideModelRange(message, advice=ADVICE)

@@ -1,4 +1,4 @@
-"""Which package, size and engine each rule of the configuration means."""
+"""Find the package, size and engine of each rule of the configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,36 +11,36 @@ from node.package.folder import Package, installed, models_in, version_key
 
 @dataclass(frozen=True)
 class Use:
-    """One rule's package and size, and what chooses where that is `auto`."""
+    """Package and size of one rule, and the limits for `size: auto`."""
 
     rule: str
     package: Package
     size: str
     engine: str = AUTO
-    deadline_s: float = float("inf")  # of one series, from its voxels to its labels
+    deadline_s: float = float("inf")  # for one series, from voxels to labels
     memory_bytes: float = float("inf")
-    step_down_above: int | None = None  # segmentations that wait
+    step_down_above: int | None = None  # number of queued segmentations
 
 
 def uses(config: Config) -> list[Use]:
-    """Return what each rule with a model would run; every digest of these packages is verified.
+    """Return the package and size of each rule with a model; verify all digests of the packages.
 
     Raises:
-        BadPackage: a package of a named task was altered or is incomplete.
-        Misconfigured: a rule names a package or size that is not there.
+        BadPackage: a package of a named task is altered or incomplete.
+        Misconfigured: a rule names a missing package or size.
     """
-    wanted = [rule for rule in config.rules if rule.use != "none"]
-    tasks = {rule.use.partition("/")[0] for rule in wanted}
-    folders = models_in(config.model.dir) if wanted else []
+    with_model = [rule for rule in config.rules if rule.use != "none"]
+    tasks = {rule.use.partition("/")[0] for rule in with_model}
+    folders = models_in(config.model.dir) if with_model else []
     packages = [installed(folder) for folder in folders if folder.parent.name in tasks]
-    found = []
-    for rule in wanted:
-        package = resolve(rule.use, packages, _there(config.model.dir, folders))
+    result = []
+    for rule in with_model:
+        package = resolve(rule.use, packages, _available(config.model.dir, folders))
         size = rule.size or config.model.size
         if size != AUTO:
             package.size(size)
-        found.append(_use(config, rule, package, size))
-    return found
+        result.append(_use(config, rule, package, size))
+    return result
 
 
 def _use(config: Config, rule: Rule, package: Package, size: str) -> Use:
@@ -52,31 +52,31 @@ def _use(config: Config, rule: Rule, package: Package, size: str) -> Use:
         size=size,
         engine=config.model.engine,
         deadline_s=deadline,
-        memory_bytes=min(memory, config.limits.memory),  # more is not given to the child
+        memory_bytes=min(memory, config.limits.memory),  # the child has no more
         step_down_above=rule.step_down_above,
     )
 
 
-def resolve(use: str, packages: Sequence[Package], there: str = "") -> Package:
+def resolve(use: str, packages: Sequence[Package], available: str = "") -> Package:
     """Find the package that `use` names: `task/version`, or the newest of `task`.
 
     Raises:
-        Misconfigured: there is none; `there` says what is, where that is more than `packages`.
+        Misconfigured: there is none; the advice is `available`, or the names of `packages`.
     """
     task, _, version = use.partition("/")
-    fitting = [
+    matching = [
         package
         for package in packages
         if package.manifest.task == task and version in ("", package.manifest.version)
     ]
-    if not fitting:
+    if not matching:
         known = ", ".join(package.name for package in packages) or "none"
         message = f"no package {use!r}"
-        raise Misconfigured(message, advice=there or f"Packages in model.dir: {known}.")
-    return max(fitting, key=lambda package: version_key(package.manifest.version))
+        raise Misconfigured(message, advice=available or f"Packages in model.dir: {known}.")
+    return max(matching, key=lambda package: version_key(package.manifest.version))
 
 
-def _there(models: Path, folders: Sequence[Path]) -> str:
+def _available(models: Path, folders: Sequence[Path]) -> str:
     if not models.is_dir():
         return f"The folder {models} does not exist: correct model.dir."
     known = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders) or "none"

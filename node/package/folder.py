@@ -1,7 +1,7 @@
 """Model packages on disk: `models/<task>/<version>/`, immutable once released.
 
-Promises: `load` has compared the digest of every file, found no stranger and no link in the
-folder, and read nothing but JSON. Leaves to `node.pipeline`: whether the reference case comes out.
+Promises: `load` compares the digest of every file, refuses additional files and links, and reads
+nothing but JSON. Leaves to `node.pipeline`: whether a network reproduces the reference case.
 """
 
 import hashlib
@@ -28,22 +28,22 @@ class _AnyFormat(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Package:
-    """A verified package: what it says and where its files are."""
+    """A verified package: its manifest and its folder."""
 
     manifest: Manifest
     folder: Path
-    digest: str  # SHA-256 of the manifest, which holds the digests of all other files
+    digest: str  # SHA-256 of the manifest, which has the digests of all other files
 
     @cached_property
     def name(self) -> str:
-        """Task and version, as people write it."""
+        """Task and version: `brain-mr/1.0`."""
         return f"{self.manifest.task}/{self.manifest.version}"
 
     def size(self, name: str) -> Size:
         """Return one size of the family.
 
         Raises:
-            Misconfigured: this package does not offer it.
+            Misconfigured: the package has no such size.
         """
         for known, size in self.manifest.sizes.items():
             if known == name:
@@ -60,7 +60,7 @@ def load(folder: Path) -> Package:
     """Read and verify the package in `folder`.
 
     Raises:
-        BadPackage: something is missing, altered, added or contradictory; the message says what.
+        BadPackage: a file or field is missing, altered, additional or contradictory.
     """
     manifest, digest = _read_manifest(folder)
     for problem in problems(manifest):
@@ -68,7 +68,7 @@ def load(folder: Path) -> Package:
     present = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if not p.is_dir()}
     present.pop(MANIFEST, None)
     for name in sorted(present.keys() - manifest.files.keys()):
-        raise _bad(folder, f"{name} is not named in the manifest")
+        raise _bad(folder, f"{name} is not in the manifest")
     for name, expected in manifest.files.items():
         path = present.get(name)
         if path is None:
@@ -81,34 +81,37 @@ def load(folder: Path) -> Package:
 
 
 def installed(folder: Path) -> Package:
-    """Read and verify a package that stands where rules look for it: `<task>/<version>/`.
+    """Read and verify a package in the folder where rules look for it: `<task>/<version>/`.
 
     Raises:
-        BadPackage: as `load`, or the folder is called otherwise.
+        BadPackage: as `load`, or the folder has another name.
     """
     package = load(folder)
     if package.name != f"{folder.parent.name}/{folder.name}":
-        raise _bad(folder, f"it is {package.name}, and no rule finds it here: rename its folder")
+        raise _bad(
+            folder,
+            f"the manifest names {package.name}, so no rule finds it here: rename the folder",
+        )
     return package
 
 
 def models_in(models: Path) -> list[Path]:
     """Return the package folders below `models`, by task and then by version, newest last.
 
-    A folder that is not called like a version is none: a draft that a release is writing.
+    A folder whose name is no version is left out: it is the draft of a release.
     """
-    found = [path.parent for path in models.glob(f"*/*/{MANIFEST}")]
-    found = [folder for folder in found if re.fullmatch(r"[0-9]+(\.[0-9]+)+", folder.name)]
-    return sorted(found, key=lambda path: (path.parent.name, version_key(path.name)))
+    folders = [path.parent for path in models.glob(f"*/*/{MANIFEST}")]
+    folders = [folder for folder in folders if re.fullmatch(r"[0-9]+(\.[0-9]+)+", folder.name)]
+    return sorted(folders, key=lambda path: (path.parent.name, version_key(path.name)))
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Return what versions are sorted by: 0.10 comes after 0.9."""
+    """Return the sort key of a version: 0.10 comes after 0.9."""
     return tuple(int(part) if part.isdigit() else -1 for part in version.split("."))
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> Package:
-    """Write the manifest of a finished folder, digests included, and load it again to be sure."""
+    """Write the manifest of a complete folder with its digests, and load it again to verify it."""
     files = {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from node.imaging import intensity
-from node.imaging import regions as region_steps  # the field below takes the name
+from node.imaging import regions as region_steps  # the field below is called regions
 from node.imaging.orient import Orientation
 
 FORMAT = 2  # raised when an older node could misread a newer package
@@ -33,7 +33,7 @@ Channel = Annotated[int, Meta(ge=0, le=255)]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Frozen and strict, like everything in a manifest."""
+    """Base of all structs of the manifest."""
 
 
 class Code(_Strict, frozen=True, kw_only=True):
@@ -45,13 +45,13 @@ class Code(_Strict, frozen=True, kw_only=True):
 
 
 class Segment(_Strict, frozen=True, kw_only=True):
-    """One structure: its number is fixed for all sizes and cases of a version."""
+    """One structure; its number is the same in all sizes of a version."""
 
     number: Annotated[int, Meta(ge=1, le=255)]
     label: Annotated[str, Meta(min_length=1, max_length=64)]
     category: Code
     type: Code
-    modifier: Code | None = None  # laterality, of paired structures
+    modifier: Code | None = None  # laterality of paired structures
     colour_rgb: tuple[Channel, Channel, Channel]
 
 
@@ -63,7 +63,7 @@ class Range(_Strict, frozen=True, kw_only=True):
 
 
 class Input(_Strict, frozen=True, kw_only=True):
-    """What the model was validated for; everything else is refused in words."""
+    """The limits inside which the model was validated; other series are unsuitable."""
 
     modality: Literal["MR", "CT"]
     spacing_mm: Range  # of every axis
@@ -72,7 +72,7 @@ class Input(_Strict, frozen=True, kw_only=True):
 
 
 class Expected(_Strict, frozen=True, kw_only=True):
-    """Volume of some segments together in any patient; a result outside it is refused."""
+    """Plausible volume of some segments together; a result outside it is not sent."""
 
     what: Annotated[str, Meta(min_length=1, max_length=64)]  # for people: "the brain"
     segments: Annotated[tuple[int, ...], Meta(min_length=1)]
@@ -80,7 +80,7 @@ class Expected(_Strict, frozen=True, kw_only=True):
 
 
 class ModelGrid(_Strict, frozen=True, kw_only=True):
-    """Where the network works. Axes: head, back, left for LPS (slowest axis first)."""
+    """The grid of the network. Axes for LPS, slowest first: head, back, left."""
 
     orientation: Orientation = "LPS"
     spacing_mm_zyx: tuple[Positive, Positive, Positive]
@@ -96,20 +96,20 @@ class Size(_Strict, frozen=True, kw_only=True):
     parameters: Count
     macs_per_patch: Count
     width: Positive  # share of the teacher's channels
-    peak_mb: Positive | None = None  # measured on the reference case; None before it was measured
+    peak_mb: Positive | None = None  # on the reference case; None: not measured yet
 
 
 class Interval(_Strict, frozen=True, kw_only=True):
     """A mean over test cases with its 95 % confidence interval.
 
-    Both ends are the mean where there were too few cases for an interval.
+    Both ends equal the mean where there are too few cases for an interval.
     """
 
     mean: float
     ci: tuple[float, float]
 
     def words(self, form: str = ".4f") -> str:
-        """Say the mean and the interval, if there is one; `form` is of each number."""
+        """Return the mean with its interval, if there is one; `form` formats each number."""
         low, high = self.ci
         if low == high:
             return f"{self.mean:{form}}"
@@ -117,16 +117,16 @@ class Interval(_Strict, frozen=True, kw_only=True):
 
 
 class Metrics(_Strict, frozen=True, kw_only=True):
-    """Accuracy of one size on test cases that no training has seen."""
+    """Accuracy of one size on held-out test cases."""
 
     cases: Count
     dice: Interval
     dice_per_segment: dict[str, Interval]
-    retention: Interval | None = None  # Dice as a share of the teacher's, paired
+    retention: Interval | None = None  # Dice as a share of the teacher's, case by case
 
 
 class Reference(_Strict, frozen=True, kw_only=True):
-    """A case whose labels this package must reproduce on any machine."""
+    """The case whose labels each size must reproduce on any machine."""
 
     image: FileName
     labels: dict[SizeName, FileName]
@@ -138,14 +138,14 @@ class Provenance(_Strict, frozen=True, kw_only=True):
 
     data_sets: tuple[str, ...]
     licence: str
-    training: dict[str, Any]  # recipe, seeds, steps: whatever makes it possible to train again
+    training: dict[str, Any]  # recipe, seeds, steps: all that is needed to train again
     commit: str
     libraries: dict[str, str]
     created: str  # ISO 8601 date
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
-    """Everything about a package but its weights."""
+    """Everything about a package except its weights."""
 
     format: Literal[2]
     task: TaskName
@@ -162,7 +162,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     metrics: dict[SizeName, Metrics]
     reference: Reference
     provenance: Provenance
-    files: dict[FileName, Digest]  # SHA-256 of every file of the folder but the manifest itself
+    files: dict[FileName, Digest]  # SHA-256 of every file except the manifest
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -171,12 +171,14 @@ class Manifest(_Strict, frozen=True, kw_only=True):
 
 
 def problems(manifest: Manifest) -> list[str]:
-    """Return what the types cannot say: contradictions between fields, in words."""
+    """Return the contradictions between fields, as messages."""
     found = []
     if manifest.numbers != tuple(range(1, len(manifest.segments) + 1)):
         found.append("segments must be numbered 1, 2, 3 … in order")
     labels = [segment.label for segment in manifest.segments]
-    found += [f"two segments are called {name!r}" for name in {*labels} if labels.count(name) > 1]
+    found += [
+        f"two segments have the label {name!r}" for name in {*labels} if labels.count(name) > 1
+    ]
     for step in manifest.regions:
         absent = set(step.segments) - set(manifest.numbers)
         found += [f"regions name segment {number}, which is absent" for number in sorted(absent)]
@@ -194,7 +196,7 @@ def problems(manifest: Manifest) -> list[str]:
     ranges = [accepted.spacing_mm, accepted.field_of_view_mm, accepted.slices]
     for limits in ranges + [expected.ml for expected in manifest.expect]:
         if limits.low > limits.high:
-            found.append(f"a range runs backwards: {limits.low} to {limits.high}")
+            found.append(f"a range is reversed: {limits.low} to {limits.high}")
     return found
 
 
@@ -230,6 +232,6 @@ def next_smaller(manifest: Manifest, name: str) -> SizeName | None:
 
 
 def restrict(manifest: Manifest, numbers: tuple[int, ...]) -> Manifest:
-    """Return the manifest with those segments alone, for a reference that knows no others."""
+    """Return the manifest with these segments only, for reference labels without the others."""
     known = tuple(part for part in manifest.segments if part.number in numbers)
     return msgspec.structs.replace(manifest, segments=known)

@@ -1,4 +1,4 @@
-"""Engines: the same scores from each, and what is said where one is not there."""
+"""Every engine gives the same scores; a missing or broken library is reported."""
 
 import hashlib
 import subprocess
@@ -40,18 +40,21 @@ def patch() -> np.ndarray:
 def test_every_engine_gives_the_scores_of_onnxruntime(
     package: Package, patch: np.ndarray, engine: str
 ) -> None:
-    mine, theirs = (open_student(package, "small", 1, name) for name in (engine, "onnxruntime"))
-    assert mine.engine == engine
-    assert (mine.patch_zyx, mine.n_classes) == (theirs.patch_zyx, theirs.n_classes)
-    wanted = theirs(patch)
-    assert np.abs(mine(patch) - wanted).max() <= TOLERANCE.get(engine, 1e-5) * np.abs(wanted).max()
+    tested, reference = (
+        open_student(package, "small", 1, name) for name in (engine, "onnxruntime")
+    )
+    assert tested.engine == engine
+    assert (tested.patch_zyx, tested.n_classes) == (reference.patch_zyx, reference.n_classes)
+    expected = reference(patch)
+    tolerance = TOLERANCE.get(engine, 1e-5) * np.abs(expected).max()
+    assert np.abs(tested(patch) - expected).max() <= tolerance
 
 
 @needs_openvino
-def test_openvino_leaves_the_classes_of_a_voxel_side_by_side(
+def test_openvino_keeps_the_classes_of_a_voxel_adjacent(
     package: Package, patch: np.ndarray
 ) -> None:
-    """Turning them, on one thread, took most of the time of a network with many classes."""
+    """A transposition in one thread took most of the time of a network with many classes."""
     scores = open_student(package, "small", 1, OPENVINO)(patch)
     assert np.moveaxis(scores, 0, -1).flags.c_contiguous
 
@@ -62,13 +65,13 @@ def test_every_engine_reproduces_the_reference_case(package: Package, engine: st
 
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)
-def test_rubbish_is_no_network(tmp_path: Path, engine: str) -> None:
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path, engine: str) -> None:
     (tmp_path / "x.onnx").write_bytes(b"not a network")
     with pytest.raises(BadPackage, match=r"x\.onnx is not a network that"):
         Student(tmp_path / "x.onnx", 1, engine)
 
 
-def test_an_absent_library_is_named_with_the_key_and_the_remedy() -> None:
+def test_a_missing_library_is_reported_with_the_command_that_installs_it() -> None:
     code = (
         "import sys; sys.modules['openvino'] = None\n"
         "from node import engines\n"
@@ -85,7 +88,7 @@ def test_an_absent_library_is_named_with_the_key_and_the_remedy() -> None:
     assert "pip install 'segnode[fast]'" in done.stderr
 
 
-def test_a_library_that_is_broken_stops_nobody_else(package: Package, tmp_path: Path) -> None:
+def test_a_broken_library_does_not_stop_the_other_engines(package: Package, tmp_path: Path) -> None:
     (tmp_path / "openvino").mkdir()
     (tmp_path / "openvino/__init__.py").write_text("raise ImportError('libtbb.so is missing')")
     (tmp_path / "openvino-9.9.dist-info").mkdir()
@@ -118,7 +121,7 @@ def test_a_precision_that_the_cpu_lacks_is_refused(package: Package) -> None:
 
 @needs_openvino
 @pytest.mark.skipif(cpu.has_bf16(), reason="this CPU computes in bfloat16")
-def test_the_library_is_asked_for_the_precision_too(package: Package) -> None:
+def test_the_library_is_also_asked_for_the_precision(package: Package) -> None:
     from node.engines.open_vino import OpenVino  # noqa: PLC0415  optional
 
     with pytest.raises(Misconfigured, match="bf16"):
@@ -126,15 +129,15 @@ def test_the_library_is_asked_for_the_precision_too(package: Package) -> None:
 
 
 @needs_openvino
-def test_a_compiled_network_is_kept_and_used_again(
+def test_a_compiled_network_is_kept_and_reused(
     package: Package, patch: np.ndarray, tmp_path: Path
 ) -> None:
     first = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
     (kept,) = (tmp_path / "kept").iterdir()
     written = kept.stat().st_mtime_ns
-    package.network_file("small").write_bytes(b"")  # nothing is compiled: nothing is read
-    again = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
-    np.testing.assert_array_equal(first(patch), again(patch))
+    package.network_file("small").write_bytes(b"")  # a second compilation would fail
+    second = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
+    np.testing.assert_array_equal(first(patch), second(patch))
     assert kept.stat().st_mtime_ns == written
 
 
@@ -143,19 +146,19 @@ def test_a_compiled_network_is_kept_and_used_again(
 def test_a_damaged_compiled_network_is_compiled_again(
     package: Package, patch: np.ndarray, tmp_path: Path, damage: str
 ) -> None:
-    wanted = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
+    expected = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
     (kept,) = (tmp_path / "kept").iterdir()
     whole = kept.read_bytes()
     altered = whole[:32] + compiled_with_other_weights(package, tmp_path)
     kept.write_bytes({"weights": altered, "cut": whole[: len(whole) // 2], "empty": b""}[damage])
-    got = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
-    np.testing.assert_array_equal(got, wanted)
-    mended = kept.read_bytes()
-    assert hashlib.sha256(mended[32:]).digest() == mended[:32]
+    found = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
+    np.testing.assert_array_equal(found, expected)
+    repaired = kept.read_bytes()
+    assert hashlib.sha256(repaired[32:]).digest() == repaired[:32]
 
 
 def compiled_with_other_weights(package: Package, folder: Path) -> bytes:
-    """Return what OpenVINO would take for the network: only the numbers in it are others."""
+    """Return a compiled network that differs in its weights only: OpenVINO would accept it."""
     model = onnx.load(package.network_file("small"))
     for constant in model.graph.initializer:
         other = numpy_helper.to_array(constant) * np.float32(0.5)
@@ -176,7 +179,7 @@ def test_another_package_or_size_has_another_compiled_network(
 
 
 @needs_openvino
-def test_a_compiled_network_of_an_earlier_library_makes_room(
+def test_a_compiled_network_of_an_earlier_library_is_deleted(
     package: Package, tmp_path: Path
 ) -> None:
     open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
@@ -189,23 +192,23 @@ def test_a_compiled_network_of_an_earlier_library_makes_room(
 
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)
-def test_no_engine_tells_anybody(package: Package, tmp_path: Path, engine: str) -> None:
-    """As they come, both libraries look for a statistics server, and write into the home.
+def test_no_engine_sends_telemetry(package: Package, tmp_path: Path, engine: str) -> None:
+    """By default both libraries contact a telemetry server and write into the home.
 
-    onnxruntime speaks below Python, where only its traces in the home can be seen.
+    onnxruntime does that below Python, so the test looks for its files in the home.
     """
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "heard = []\n"
-        "def hear(event, _):\n"
-        "    if event.startswith('socket.') or event == 'subprocess.Popen': heard.append(event)\n"
-        "sys.addaudithook(hear)\n"
+        "events = []\n"
+        "def record(event, _):\n"
+        "    if event.startswith('socket.') or event == 'subprocess.Popen': events.append(event)\n"
+        "sys.addaudithook(record)\n"
         "from node.student import Student\n"
         f"Student(Path({str(package.network_file('small'))!r}), 1, {engine!r})\n"
         "assert not sys.modules.get('openvino_telemetry')\n"
         "time.sleep(1)\n"
-        "assert not heard, heard"
+        "assert not events, events"
     )
     home = tmp_path / "home"
     home.mkdir()

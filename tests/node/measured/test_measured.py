@@ -1,4 +1,4 @@
-"""What is chosen from measurements: most accurate that fits, and never an engine that failed."""
+"""Choose from measurements: the most accurate size that fits, never an engine that failed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def three(package: Package) -> list[Any]:
 
 
 @pytest.mark.parametrize(("deadline_s", "size"), [(30.0, "teacher"), (4.0, "small"), (2.0, "tiny")])
-def test_another_deadline_is_another_size(
+def test_the_deadline_chooses_the_size(
     data: DataConfig, package: Package, deadline_s: float, size: str
 ) -> None:
     found = kept(data, *three(package))
@@ -80,28 +80,26 @@ def test_memory_limits_as_time_does(data: DataConfig, package: Package) -> None:
     assert choose(use(package, memory_bytes=2048 * MIB), GRID, found).size == "small"
 
 
-def test_nothing_that_fits_is_said_and_the_fastest_runs(data: DataConfig, package: Package) -> None:
+def test_without_a_size_that_fits_the_fastest_runs(data: DataConfig, package: Package) -> None:
     choice = choose(use(package, deadline_s=0.5), GRID, kept(data, *three(package)))
     assert choice.size == "tiny"
     assert "no size fits 0.5 s" in choice.why
     assert "about 0.6 s" in choice.why
 
 
-def test_nothing_measured_is_said_and_the_smallest_runs(package: Package) -> None:
+def test_without_measurements_the_smallest_size_runs(package: Package) -> None:
     choice = choose(use(package), GRID, [])
     assert (choice.size, choice.engine) == ("tiny", "onnxruntime")
     assert "nothing is measured on this machine yet, so the smallest size runs" in choice.why
 
 
-def test_under_backlog_the_next_smaller_size_runs_and_says_so(
-    data: DataConfig, package: Package
-) -> None:
+def test_under_backlog_the_next_smaller_size_runs(data: DataConfig, package: Package) -> None:
     found = kept(data, *three(package))
     fixed = use(package, "teacher", step_down_above=5)
     assert choose(fixed, GRID, found, waiting=5).size == "teacher"
     choice = choose(fixed, GRID, found, waiting=6)
     assert choice.size == "small"
-    assert choice.why.startswith("6 wait, more than 5: small instead of teacher; ")
+    assert choice.why.startswith("6 queued, more than 5: small instead of teacher; ")
     by_deadline = use(package, deadline_s=4.0, step_down_above=5)
     assert choose(by_deadline, GRID, found, waiting=6).size == "tiny"
     assert choose(use(package, "tiny", step_down_above=5), GRID, found, waiting=6).size == "tiny"
@@ -135,13 +133,15 @@ def test_accuracy_is_dice_where_it_is_known(data: DataConfig, package: Package) 
     def metrics(mean: float) -> Metrics:
         return Metrics(cases=3, dice=Interval(mean=mean, ci=(0, 1)), dice_per_segment={})
 
-    told: dict[SizeName, Metrics] = {"teacher": metrics(0.88), "small": metrics(0.89)}
-    better = replace(package, manifest=msgspec.structs.replace(package.manifest, metrics=told))
+    known_dice: dict[SizeName, Metrics] = {"teacher": metrics(0.88), "small": metrics(0.89)}
+    better = replace(
+        package, manifest=msgspec.structs.replace(package.manifest, metrics=known_dice)
+    )
     choice = choose(use(better, deadline_s=30.0), GRID, kept(data, *three(better)))
     assert choice.size == "small"
 
 
-def test_the_fastest_engine_that_is_proved_runs(data: DataConfig, package: Package) -> None:
+def test_the_fastest_verified_engine_runs(data: DataConfig, package: Package) -> None:
     found = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
@@ -163,10 +163,10 @@ def test_an_engine_that_failed_never_runs(data: DataConfig, package: Package) ->
     for size in ("small", "auto"):
         choice = choose(use(package, size), GRID, only)
         assert choice.engine == "onnxruntime"
-        assert "no measurement on this machine went well" in choice.why
+        assert "no measurement on this machine succeeded" in choice.why
 
 
-def test_a_configured_engine_is_not_chosen_against(data: DataConfig, package: Package) -> None:
+def test_a_configured_engine_is_kept(data: DataConfig, package: Package) -> None:
     found = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
@@ -186,14 +186,14 @@ def test_a_configured_engine_is_not_chosen_against(data: DataConfig, package: Pa
         Host(HOST.cpu, HOST.threads, {"onnxruntime": "1.1"}),
     ],
 )
-def test_measurements_of_another_machine_count_for_nothing(
+def test_measurements_of_another_machine_are_ignored(
     data: DataConfig, package: Package, other: Host
 ) -> None:
     assert len(kept(data, *three(package))) == 3
     assert not known(data, other)
 
 
-def test_a_measurement_is_replaced_and_a_damaged_one_is_forgotten(
+def test_a_measurement_is_replaced_and_a_damaged_one_is_ignored(
     data: DataConfig, package: Package
 ) -> None:
     assert not known(data, HOST)
@@ -205,7 +205,7 @@ def test_a_measurement_is_replaced_and_a_damaged_one_is_forgotten(
     assert not known(data, HOST)
 
 
-def test_another_package_is_not_meant(data: DataConfig, package: Package) -> None:
+def test_measurements_of_another_package_are_ignored(data: DataConfig, package: Package) -> None:
     found = kept(data, *three(package))
     newer = replace(package, digest="0" * 64)
     assert "nothing is measured" in choose(use(newer), GRID, found).why
@@ -233,7 +233,7 @@ def test_patches_are_counted_as_the_pipeline_cuts_them(
     assert workload(package, grid).patches == len(patches)
 
 
-def test_an_estimate_of_the_reference_case_is_what_was_measured(package: Package) -> None:
+def test_the_estimate_for_the_reference_case_is_its_measurement(package: Package) -> None:
     work = workload(package, GRID)
     one = a_measurement(package, "small", patch_s=0.5, voxel_s=1e-5)
     cost = estimate(one, work)
@@ -241,17 +241,17 @@ def test_an_estimate_of_the_reference_case_is_what_was_measured(package: Package
     assert cost.peak_mb >= one.peak_mb
 
 
-def test_the_largest_series_is_one_that_is_accepted(package: Package) -> None:
+def test_the_largest_series_is_accepted(package: Package) -> None:
     for one in (package, *map(load, RELEASED)):
         check_input(one.manifest.input, largest_grid(one))
 
 
-def test_what_the_largest_series_needs_is_known_before_anything_is_measured(
+def test_the_memory_of_the_largest_series_is_known_before_any_measurement(
     data: DataConfig, package: Package
 ) -> None:
     for one in map(load, RELEASED):
         assert all(mb > 100 for mb in largest_mb(use(one), []).values())
         assert set(largest_mb(use(one), [])) == set(one.manifest.sizes)
-    assert not largest_mb(use(package), [])  # its manifest does not say
+    assert not largest_mb(use(package), [])  # its manifest has no peak_mb
     found = kept(data, a_measurement(package, "tiny"))
     assert list(largest_mb(use(package), found)) == ["tiny"]

@@ -1,4 +1,4 @@
-"""The model package: what is altered, missing, strange or contradictory is refused by name."""
+"""A package with altered, missing, additional or contradictory parts is refused by name."""
 
 import shutil
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_a_written_package_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["small.onnx", "card.md", "reference/image.nii.gz"])
-def test_any_flipped_bit_is_noticed(tmp_path: Path, name: str) -> None:
+def test_a_flipped_bit_is_detected(tmp_path: Path, name: str) -> None:
     folder = make_tiny_package(tmp_path).folder
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -62,23 +62,23 @@ def test_any_flipped_bit_is_noticed(tmp_path: Path, name: str) -> None:
         load(folder)
 
 
-def test_a_missing_file_is_noticed(tmp_path: Path) -> None:
+def test_a_missing_file_is_detected(tmp_path: Path) -> None:
     folder = make_tiny_package(tmp_path).folder
     (folder / "teacher.onnx").unlink()
     with pytest.raises(BadPackage, match=r"teacher\.onnx is missing"):
         load(folder)
 
 
-def test_a_stranger_in_the_folder_is_noticed(tmp_path: Path) -> None:
+def test_an_additional_file_is_detected(tmp_path: Path) -> None:
     folder = make_tiny_package(tmp_path).folder
     (folder / "extra.py").write_text("print()")
-    with pytest.raises(BadPackage, match=r"extra\.py is not named"):
+    with pytest.raises(BadPackage, match=r"extra\.py"):
         load(folder)
 
 
-def test_a_link_is_no_file_of_a_package(tmp_path: Path) -> None:
+def test_a_link_is_refused(tmp_path: Path) -> None:
     folder = make_tiny_package(tmp_path).folder
-    outside = tmp_path / "elsewhere.onnx"
+    outside = tmp_path / "outside.onnx"
     shutil.move(folder / "small.onnx", outside)
     (folder / "small.onnx").symlink_to(outside)
     with pytest.raises(BadPackage, match=r"small\.onnx is a link"):
@@ -86,7 +86,7 @@ def test_a_link_is_no_file_of_a_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         (lambda m: m.update(surprise=1), "unknown key 'surprise'"),
         (lambda m: m.update(format=1, golden=m.pop("reference")), "format is 1"),
@@ -105,21 +105,21 @@ def test_a_link_is_no_file_of_a_package(tmp_path: Path) -> None:
         (lambda m: m["regions"].append({"step": "keep_largest", "segments": [9]}), "segment 9"),
         (lambda m: m["reference"]["labels"].pop("small"), "no reference labels"),
         (lambda m: m["files"].pop("small.onnx"), "has no digest"),
-        (lambda m: m["input"]["slices"].update(low=900), "backwards"),
+        (lambda m: m["input"]["slices"].update(low=900), "reversed"),
         (lambda m: m["grid"].update(overlap=1.0), "overlap"),
         (lambda m: m["grid"].update(spacing_mm_zyx=[1, 0, 1]), "spacing"),
     ],
 )
-def test_a_manifest_that_cannot_be_right_is_refused(
-    tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+def test_a_contradictory_manifest_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], problem: str
 ) -> None:
     folder = make_tiny_package(tmp_path).folder
     edit(folder, change)
-    with pytest.raises(BadPackage, match=said):
+    with pytest.raises(BadPackage, match=problem):
         load(folder)
 
 
-def test_a_folder_without_manifest_says_so(tmp_path: Path) -> None:
+def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadPackage, match=r"no manifest\.json"):
         load(tmp_path)
 
@@ -146,7 +146,7 @@ def test_the_variant_is_no_step_of_the_scale(tmp_path: Path) -> None:
     assert smallest(alone.manifest) == "fast"
 
 
-def test_the_newest_version_is_chosen_by_number_and_not_by_letter(tmp_path: Path) -> None:
+def test_the_newest_version_is_chosen_by_number(tmp_path: Path) -> None:
     packages = [make_tiny_package(tmp_path, version=v) for v in ("0.9", "0.10", "0.2")]
     assert resolve("tiny-mr", packages).manifest.version == "0.10"
     assert resolve("tiny-mr/0.2", packages).manifest.version == "0.2"
@@ -165,31 +165,31 @@ def test_a_rule_with_a_size_that_the_package_lacks_is_refused(tmp_path: Path) ->
         uses(load_text(text.replace("SIZE", "tiny"), base=tmp_path))
 
 
-def test_a_task_that_no_package_has_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+def test_a_missing_package_is_reported_with_the_available_ones(tmp_path: Path) -> None:
     make_tiny_package(tmp_path / "models")
     text = "targets: {p: {ae: P, host: h}}\nrules: [{name: a, use: tiny-m, send_to: [p]}]"
     with pytest.raises(Misconfigured, match=r"tiny-mr/1\.0") as caught:
         uses(load_text(text, base=tmp_path))
     assert str(tmp_path / "models") in caught.value.advice
     with pytest.raises(Misconfigured, match="does not exist"):
-        uses(load_text(text, base=tmp_path / "elsewhere"))
+        uses(load_text(text, base=tmp_path / "missing"))
 
 
-def test_a_package_in_a_folder_of_another_name_is_refused(tmp_path: Path) -> None:
+def test_a_package_in_a_folder_with_another_name_is_refused(tmp_path: Path) -> None:
     package = make_tiny_package(tmp_path)
     folder = package.folder.rename(tmp_path / "tiny-mr" / "2.0")
     assert load(folder).name == "tiny-mr/1.0"
-    with pytest.raises(BadPackage, match=r"it is tiny-mr/1\.0, and no rule finds it here"):
+    with pytest.raises(BadPackage, match=r"tiny-mr/1\.0, so no rule finds it"):
         installed(folder)
 
 
-def test_a_draft_beside_the_packages_is_none_of_them(tmp_path: Path) -> None:
+def test_a_draft_is_no_package(tmp_path: Path) -> None:
     package = make_tiny_package(tmp_path)
     shutil.copytree(package.folder, package.folder.with_name("1.1.partial"))
     assert models_in(tmp_path) == [package.folder]
 
 
-def test_digests_are_of_the_bytes(tmp_path: Path) -> None:
+def test_a_digest_is_the_sha256_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     assert file_digest(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
@@ -212,22 +212,22 @@ def test_input_ranges_are_enforced_with_their_numbers(tmp_path: Path) -> None:
         check_input(accepted, Grid((20, 601, 30), np.eye(4)), "MR")
 
 
-def test_a_volume_that_no_patient_has_is_refused_with_its_numbers() -> None:
+def test_an_implausible_volume_is_refused_with_its_limits() -> None:
     expected = (Expected(what="the brain", segments=(1, 2), ml=Range(low=700, high=2000)),)
     for volumes in ({1: 700.0, 2: 0.0, 3: 9e9}, {1: 1000.0, 2: 1000.0, 3: 0.0}):
         check_result(expected, volumes)
         check_result((), volumes)
     for volumes in ({1: 699.0, 2: 0.0}, {1: 2000.0, 2: 1.0}):
-        wanted = f"the brain, as found, has {sum(volumes.values()):g} ml, outside 700 to 2000 ml"
-        with pytest.raises(ImplausibleResult, match=wanted):
+        numbers = f"the brain, .* {sum(volumes.values()):g} ml, outside 700 to 2000 ml"
+        with pytest.raises(ImplausibleResult, match=numbers):
             check_result(expected, volumes)
 
 
-def test_what_is_expected_must_make_sense(tmp_path: Path) -> None:
+def test_contradictory_expectations_are_refused(tmp_path: Path) -> None:
     wrong = (
         (Expected(what="x", segments=(3,), ml=Range(low=0, high=1)), "expect names segment 3"),
-        (Expected(what="x", segments=(1,), ml=Range(low=2, high=1)), "runs backwards: 2"),
+        (Expected(what="x", segments=(1,), ml=Range(low=2, high=1)), "reversed: 2"),
     )
-    for number, (expected, said) in enumerate(wrong, 1):
-        with pytest.raises(BadPackage, match=said):
+    for number, (expected, problem) in enumerate(wrong, 1):
+        with pytest.raises(BadPackage, match=problem):
             make_tiny_package(tmp_path, version=f"{number}.0", expect=(expected,))
