@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient, turn_of
+from node.imaging.volume import NOTHING_DETECTED
 from node.package import Segment
 
 Pixels = npt.NDArray[np.uint8]
@@ -47,7 +48,13 @@ PLANES = (
 )
 
 
-def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: Path) -> None:
+def preview(
+    volume: Volume,
+    labels: Labels,
+    segments: Sequence[Segment],
+    path: Path,
+    notes: Sequence[str] = (),
+) -> None:
     """Write a PNG of three planes through the middle of the detected segments.
 
     Args:
@@ -55,14 +62,17 @@ def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: P
         labels: the result on the same grid; if it is empty, the planes go through the centre.
         segments: names and colours.
         path: the PNG file.
+        notes: what a reader of the result must know; an empty result is noted without them.
     """
+    if not labels.array.any():
+        notes = (NOTHING_DETECTED, *notes)
     turned, _ = orient(volume)
     segmented = turn_of(volume.grid).apply(labels.array)
     centre = _centre(segmented)
     low, high = np.percentile(turned.array, WINDOW_PERCENT)
     colours = {segment.number: segment.colour_rgb for segment in segments}
     width = len(PLANES) * (PANEL_PX + 2 * MARGIN_PX)
-    lines = _lines(len(segments))
+    lines = _lines(len(segments)) + len(notes)
     height = PANEL_PX + 2 * MARGIN_PX + (lines + 1) * LINE_PX + MARGIN_PX
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     for number, plane in enumerate(PLANES):
@@ -76,7 +86,7 @@ def preview(volume: Volume, labels: Labels, segments: Sequence[Segment], path: P
             colours,
         )
         _place(sheet, panel, number * (PANEL_PX + 2 * MARGIN_PX), plane)
-    _legend(sheet, segments, labels)
+    _legend(sheet, segments, labels, notes)
     sheet.save(path, "PNG", optimize=True)
 
 
@@ -144,7 +154,9 @@ def _place(sheet: Image.Image, panel: Image.Image, left: int, plane: _Plane) -> 
         draw.text(spot, letter, INK, font, anchor="mm")
 
 
-def _legend(sheet: Image.Image, segments: Sequence[Segment], labels: Labels) -> None:
+def _legend(
+    sheet: Image.Image, segments: Sequence[Segment], labels: Labels, notes: Sequence[str]
+) -> None:
     draw, font = ImageDraw.Draw(sheet), _font(16)
     volumes_ml = labels.volumes_ml(tuple(segment.number for segment in segments))
     top = PANEL_PX + 2 * MARGIN_PX
@@ -156,7 +168,10 @@ def _legend(sheet: Image.Image, segments: Sequence[Segment], labels: Labels) -> 
         volume = volumes_ml[segment.number]
         amount = f"{volume:.2f} ml" if volume else "not detected"
         draw.text((x + 26, y + 13), f"{segment.label}: {amount}", INK, font, anchor="lm")
-    last = top + lines * LINE_PX + LINE_PX // 2
+    for line, note in enumerate(notes):
+        middle = top + (lines + line) * LINE_PX + LINE_PX // 2
+        draw.text((MARGIN_PX, middle), note[:1].upper() + note[1:], INK, _font(14), anchor="lm")
+    last = top + (lines + len(notes)) * LINE_PX + LINE_PX // 2
     draw.text((MARGIN_PX, last), NOTE, FAINT, _font(14), anchor="lm")
 
 

@@ -14,6 +14,7 @@ from pydicom.sr.codedict import codes
 from node.dicom.time_zones import in_zone_of
 from node.dicom.uids import UUID_ROOT, derive_uid
 from node.imaging import Labels
+from node.imaging.volume import NOTHING_DETECTED
 from node.package import Code, Package, Segment
 from node.series import Series
 
@@ -28,6 +29,10 @@ PROCEDURES = {  # CID 100
     "MR": hd.sr.CodedConcept("113091000", "SCT", "Magnetic resonance imaging"),
     "CT": hd.sr.CodedConcept("77477000", "SCT", "Computed tomography"),
 }
+NOT_DETECTED = hd.sr.QualitativeEvaluation(
+    name=hd.sr.CodedConcept("705057003", "SCT", "Presence"),
+    value=hd.sr.CodedConcept("260415000", "SCT", "Not detected"),
+)
 ANY_PROCEDURE = hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure")
 
 
@@ -84,6 +89,28 @@ def encode_report(
 def _content(
     series: Series, seg: Dataset, labels: Labels, package: Package, device_uid: str
 ) -> hd.sr.MeasurementReport:
+    report = _measurements(series, seg, labels, package, device_uid)
+    for note in _notes(series, labels):
+        comment = hd.sr.TextContentItem(
+            name=codes.DCM.Comment,
+            value=note,
+            relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
+        )
+        report[0].ContentSequence.append(comment)
+    return report
+
+
+def _notes(series: Series, labels: Labels) -> list[str]:
+    """Return what a reader of the volumes must know, as the history of the series has it."""
+    notes = list(series.notes)
+    if not labels.array.any():
+        notes.append(NOTHING_DETECTED)
+    return [note[:1].upper() + note[1:] for note in notes]
+
+
+def _measurements(
+    series: Series, seg: Dataset, labels: Labels, package: Package, device_uid: str
+) -> hd.sr.MeasurementReport:
     volumes_ml = labels.volumes_ml(package.manifest.numbers)
     described = {int(item.SegmentNumber): item for item in seg.SegmentSequence}
     groups = [
@@ -131,6 +158,7 @@ def _group(
         finding_category=_concept(segment.category),
         finding_type=kind,
         finding_sites=[site] if segment.category.value in ANATOMY else None,
+        qualitative_evaluations=None if volume_ml else [NOT_DETECTED],
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=algorithm.AlgorithmName, version=algorithm.AlgorithmVersion
         ),

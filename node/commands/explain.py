@@ -23,8 +23,9 @@ def print_history(history: queue.SeriesHistory) -> None:
         result = queue.as_plain(history.segment.result)
         for label, volume in result.get("volumes_ml", {}).items():
             say(f"  {label}: {rounded(volume)} ml")
-        for text in (*result.get("dropped", ()), *result.get("repairs", ())):
-            say(f"  note: {text}")
+        for kind in ("notes", "dropped", "repairs"):
+            for text in result.get(kind, ()):
+                say(f"  note: {text}")
         for label in result.get("cut", ()):
             say(f"  note: {label} reaches the edge of the images; its volume may be incomplete")
     say()

@@ -96,7 +96,8 @@ def _try(chosen: argparse.Namespace) -> int:
     job = OfflineJob(files, package, chosen.size, chosen.out, chosen.threads, chosen.engine)
     made = run_job(job, progress)
     picture, labels = chosen.out / "preview.png", chosen.out / "labels.nii.gz"
-    preview.preview(made.source.volume, made.labels, package.manifest.segments, picture)
+    segments = package.manifest.segments
+    preview.preview(made.source.volume, made.labels, segments, picture, made.source.notes)
     write(made.labels, labels)
     done = made.done
     result = {
@@ -108,6 +109,7 @@ def _try(chosen: argparse.Namespace) -> int:
         "labels": str(labels),
         "volumes_ml": done.volumes_ml,
         "seconds": done.seconds,
+        "notes": done.notes,
         "dropped": done.dropped,
         "repairs": done.repairs,
         "cut": done.cut,
@@ -126,7 +128,7 @@ def _print_result(result: dict[str, Any]) -> None:
     rows = [(k, f"{v:.2f}") for k, v in seconds.items()]
     print_table(("stage", "seconds"), [*rows, ("total", f"{sum(seconds.values()):.2f}")])
     print(f"\nSEG      {result['seg']}\npicture  {result['preview']}\nlabels   {result['labels']}")
-    for what in ("dropped", "repairs", "cut"):
+    for what in ("notes", "dropped", "repairs", "cut"):
         for text in result[what]:
             print(f"{what:<8} {text}")
 

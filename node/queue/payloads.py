@@ -62,6 +62,7 @@ class SegmentResult(_Strict, frozen=True, kw_only=True):
     objects: tuple[str, ...]  # files relative to the data folder
     volumes_ml: dict[str, float]  # by segment label
     seconds: dict[str, float]  # by stage
+    notes: tuple[str, ...] = ()  # what a reader of the result must know
     repairs: tuple[str, ...] = ()  # of the copied header
     dropped: tuple[str, ...] = ()  # images of the series that were left out, with the reason
     cut: tuple[str, ...] = ()  # segments that reach the edge of the images

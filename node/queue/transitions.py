@@ -261,6 +261,8 @@ def _lost(job: Job) -> LeaseLost:
 def _summary(result: SegmentResult) -> str:
     """Summarise volumes, header repairs, omitted images and truncated structures for the event."""
     parts = [", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())]
+    if result.notes:
+        parts.append(f"notes: {', '.join(result.notes)}")
     if result.repairs:
         parts.append(f"header repaired: {', '.join(result.repairs)}")
     if result.dropped:

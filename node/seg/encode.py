@@ -22,6 +22,7 @@ from node.dicom.encoding import Encoding
 from node.dicom.time_zones import declared_zone, in_zone_of
 from node.dicom.uids import derive_uid
 from node.imaging import Labels
+from node.imaging.volume import NOTHING_DETECTED
 from node.package import Code, Package, Segment
 from node.seg.identity import SEG_SERIES_NUMBER, SegIdentity
 from node.seg.repair import UTF_8
@@ -149,7 +150,7 @@ def _versions(package: Package, size: str, identity: SegIdentity) -> tuple[str, 
 
 
 def _description(package: Package, size: str, labels: Labels) -> str:
-    detected = "" if labels.array.any() else ": nothing detected"
+    detected = "" if labels.array.any() else f": {NOTHING_DETECTED}"
     name = f"{package.name} {size}{detected}"
     return f"{name[: LONGEST_TEXT - 26]}; AI, not for diagnosis"
 

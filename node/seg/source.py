@@ -16,6 +16,8 @@ from node.seg.repair import inherited
 from node.series import Header, Series
 from node.series.frames import SINGLE_FRAME_CLASSES
 
+LOSSY = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
 
 def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
     """Return one small dataset per slice, and the repairs of inherited values.
@@ -31,8 +33,9 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
         # required of a volume; each frame of the result stands for the slab up to the next slice
         thickness = distance
         repairs = (*repairs, "SliceThickness was absent or 0; the slice distance was written")
-    if not common.get("LossyImageCompression"):
-        common.LossyImageCompression = "00"
+    common.LossyImageCompression = "01" if _any_lossy(series) else "00"
+    if common.LossyImageCompression == "01":
+        _inherit_lossy(common, series)
     first = series.survey.headers[0]
     assert first.orientation is not None
     assert first.pixel_spacing_mm is not None
@@ -52,6 +55,23 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
         image.SpacingBetweenSlices = _ds(distance)
         images.append(image)
     return images, repairs
+
+
+def _any_lossy(series: Series) -> bool:
+    """Check all slices: one image that lost information is enough."""
+    return any(header.lossy for header in series.survey.headers)
+
+
+def _inherit_lossy(common: Dataset, series: Series) -> None:
+    """Copy ratio and method from the first slice that states them; never invent them."""
+    for dataset in series.datasets:
+        stated = [name for name in LOSSY if dataset.get(name) not in (None, "")]
+        if stated:
+            for name in LOSSY:
+                common.pop(name, None)
+            for name in stated:
+                setattr(common, name, copy.deepcopy(dataset[name].value))
+            return
 
 
 def refer(seg: Dataset, series: Series) -> None:

@@ -195,6 +195,7 @@ def _results(
         objects=tuple(f"{outbox}/{made.name}" for made in done.objects),
         volumes_ml=done.volumes_ml,
         seconds={stage: round(seconds, 4) for stage, seconds in done.seconds.items()},
+        notes=done.notes,
         repairs=done.repairs,
         dropped=done.dropped,
         cut=done.cut,

@@ -75,6 +75,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     objects: tuple[OutboxObject, ...]
     volumes_ml: dict[str, float]
     seconds: dict[str, float]
+    notes: tuple[str, ...] = ()  # what a reader of the result must know
     repairs: tuple[str, ...]
     dropped: tuple[str, ...]
     cut: tuple[str, ...] = ()  # segments that reach the edge of the images

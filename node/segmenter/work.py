@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from node import durable, package, pipeline, report, seg, series
 from node.errors import BadPackage, Defect
 from node.imaging import Labels
+from node.imaging.volume import NOTHING_DETECTED
 from node.package import Package, check_input, check_result
 from node.package.folder import file_digest
 from node.pipeline import Stopwatch
@@ -76,6 +77,7 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         objects=tuple(written),
         volumes_ml={s.label: volumes[s.number] for s in chosen.manifest.segments},
         seconds=clock.seconds,
+        notes=(*source.notes, *(() if found.labels.array.any() else (NOTHING_DETECTED,))),
         repairs=tuple(sorted(repairs)),
         dropped=tuple(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
         cut=tuple(s.label for s in chosen.manifest.segments if s.number in at_edge),

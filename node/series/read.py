@@ -22,13 +22,15 @@ from pydicom.uid import UID
 from node.errors import Conflicting, UndecodablePixels
 from node.imaging import Volume
 from node.series.frames import functional_group, headers_of
-from node.series.header import Header, read_dataset
+from node.series.header import Header, read_instance
+from node.series.kinds import derived_as
+from node.series.meaning import is_ct
+from node.series.padding import fill_padding
+from node.series.stored import Padding, Stored, overlay_bits, padding_of, stored_values
 from node.series.survey import Survey, survey
 from node.series.values import UNREADABLE
 
 FloatArray = npt.NDArray[np.float32]
-Stored = npt.NDArray[np.integer]
-Slice = tuple[FloatArray, npt.NDArray[np.bool_] | None]  # values, mask of padding pixels
 
 # exceptions of pydicom and its decoders for damaged or unknown pixel data
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
@@ -48,6 +50,16 @@ class Series:
     volume: Volume
     survey: Survey
     datasets: tuple[Dataset, ...]  # one per slice, without pixels; copy before changing one
+    notes: tuple[str, ...] = ()  # what a reader of the result must know about the pixels
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """The modality values of one slice, and its unusual pixels."""
+
+    values: FloatArray
+    padding: Padding | None
+    cleared: int  # number of pixels that lost bits above or below the stored ones
 
 
 def read(paths: Sequence[Path]) -> Series:
@@ -56,15 +68,26 @@ def read(paths: Sequence[Path]) -> Series:
     Raises:
         Unsuitable: as `survey` does, or `UndecodablePixels` with the transfer syntax.
     """
-    read_once = {path: read_dataset(path) for path in paths}
-    headers = [
-        header for path, dataset in read_once.items() for header in headers_of(dataset, path)
-    ]
+    read_once: dict[Path, Dataset] = {}
+    headers: list[Header] = []
+    for path in paths:
+        dataset, pixel_element = read_instance(path)
+        read_once[path] = dataset
+        headers += headers_of(dataset, path, pixel_element)
     found = survey(headers)
     datasets = tuple(read_once[header.path] for header in found.headers)
     _refuse_other_copies(found, headers)
-    array = _pixels(found, read_once)
-    return Series(Volume(array, found.grid), found, datasets)
+    array, notes = _pixels(found, read_once)
+    return Series(Volume(array, found.grid), found, datasets, (*notes, *_origin(found.headers)))
+
+
+def _origin(headers: Sequence[Header]) -> Iterator[str]:
+    """Yield notes about how the source images were made."""
+    if derived := derived_as(headers):
+        yield derived
+    lossy = sum(header.lossy for header in headers)
+    if lossy:
+        yield f"{lossy} of {len(headers)} source images were compressed with loss"
 
 
 def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
@@ -78,22 +101,32 @@ def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
             raise Conflicting(message, advice=advice)
 
 
-def _pixels(found: Survey, datasets: Mapping[Path, Dataset]) -> FloatArray:
+def _pixels(found: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatArray, tuple[str, ...]]:
     slices = _slices(found, datasets)
     first = next(slices)
     # allocated after the first slice: a header may claim a size that its pixels do not have
     array = np.empty(found.grid.shape, np.float32)
-    padding: dict[int, npt.NDArray[np.bool_]] = {}
-    for at, (values, padded) in chain((first,), slices):
-        array[at] = values
-        if padded is not None:
-            padding[at] = padded
+    padding: dict[int, Padding] = {}
+    cleared: list[int] = []
+    for at, one in chain((first,), slices):
+        array[at] = one.values
+        if one.padding is not None:
+            padding[at] = one.padding
+        if one.cleared:
+            cleared.append(one.cleared)
+    notes = []
+    if cleared:
+        notes.append(
+            f"{sum(cleared)} pixels of {len(cleared)} images had bits outside Bits Stored; the "
+            f"bits were cleared, and the values may be wrong"
+        )
     if padding:
-        _fill(array, padding)
-    return array
+        is_hounsfield = is_ct(found.headers[0])
+        notes.append(fill_padding(array, padding, are_hounsfield=is_hounsfield))
+    return array, tuple(note for note in notes if note)
 
 
-def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, Slice]]:
+def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, _Slice]]:
     """Yield each slice with its index in the volume, file by file."""
     files: dict[Path, dict[int, int]] = defaultdict(dict)  # frame number -> index in the volume
     for at, header in enumerate(found.headers):
@@ -105,7 +138,9 @@ def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[i
             yield places[frame], one
 
 
-def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator[tuple[int, Slice]]:
+def _slices_of_file(
+    headers: Mapping[int, Header], dataset: Dataset
+) -> Iterator[tuple[int, _Slice]]:
     """Yield the slices of one file by frame number; `dataset` holds the elements before them."""
     number, last = 1, max(headers)
     try:
@@ -123,24 +158,28 @@ def _slices_of_file(headers: Mapping[int, Header], dataset: Dataset) -> Iterator
     raise _undecodable(headers[last], f"there are {number - 1} frames")
 
 
-def _one_slice(header: Header, stored: Stored, image: Dataset, dataset: Dataset) -> Slice:
-    """Return the modality values of one slice, and the mask of its padding pixels."""
-    raw, stored = stored, _without_unused_bits(stored, image)
+def _one_slice(header: Header, raw: Stored, image: Dataset, dataset: Dataset) -> _Slice:
+    """Return the modality values of one slice, and its unusual pixels."""
+    overlays = overlay_bits(dataset, header.pixels)
+    stored = stored_values(raw, header.pixels, image.file_meta.TransferSyntaxUID, overlays)
     transformation = (
         image
         if header.frame is None
         else functional_group(dataset, header.frame, "PixelValueTransformationSequence")
     )
-    values = _rescaled(stored, transformation)
-    padded = _padded((stored, raw), image)
+    values = _rescaled(stored.values, transformation)
+    padding = padding_of(raw, stored.values, image)
     if values.shape != (header.rows, header.columns):
         raise _undecodable(header, f"{values.shape} values for another size")
     if not np.isfinite(values).all():
         raise _undecodable(header, "values that are not finite")
     # in MR, zero means no signal, as around the head; z-scores of nonzero voxels rely on that
-    if padded is not None and header.modality != "CT" and not values[padded].any():
-        padded = None
-    return values, padded
+    cleared = stored.cleared
+    if padding is not None and cleared is not None:
+        cleared = cleared & ~padding.mask
+    if padding is not None and not is_ct(header) and not values[padding.mask].any():
+        padding = None
+    return _Slice(values, padding, 0 if cleared is None else int(cleared.sum()))
 
 
 def _undecodable(header: Header, why: str) -> UndecodablePixels:
@@ -149,17 +188,6 @@ def _undecodable(header: Header, why: str) -> UndecodablePixels:
     which = f"image {number}" if header.frame is None else f"frame {header.frame} of image {number}"
     message = f"the pixels of {which} cannot be decoded from {syntax.name} ({why})"
     return UndecodablePixels(message, advice="Send the series again, uncompressed if possible.")
-
-
-def _without_unused_bits(stored: Stored, dataset: Dataset) -> Stored:
-    """Clear the bits above the stored ones, where old scanners keep overlays."""
-    bits = int(dataset.BitsStored)
-    if bits == int(dataset.BitsAllocated):
-        return stored
-    values = stored.astype(np.int64)
-    if dataset.PixelRepresentation == 1:
-        return (values << (64 - bits)) >> (64 - bits)
-    return values & ((1 << bits) - 1)
 
 
 def _rescaled(stored: Stored, dataset: Dataset) -> FloatArray:
@@ -175,38 +203,3 @@ def _rescaled(stored: Stored, dataset: Dataset) -> FloatArray:
     if (slope, intercept) == (1.0, 0.0):
         return stored.astype(np.float32)
     return (stored * slope + intercept).astype(np.float32)
-
-
-def _padded(samples: Sequence[Stored], dataset: Dataset) -> npt.NDArray[np.bool_] | None:
-    """Mark padding pixels (PS3.3 C.7.5.1.1.2); the padding value may have the wrong sign.
-
-    It may also need more bits than are stored, so the unmasked samples are compared too.
-    """
-    value = dataset.get("PixelPaddingValue")
-    if value is None or value == "":
-        return None
-    limit = dataset.get("PixelPaddingRangeLimit")
-    ends = sorted(_as_stored(int(v), dataset) for v in (value, limit) if v not in (None, ""))
-    padded = np.any([(one >= ends[0]) & (one <= ends[-1]) for one in samples], axis=0)
-    return padded if padded.any() else None
-
-
-def _as_stored(value: int, dataset: Dataset) -> int:
-    allocated = int(dataset.BitsAllocated)
-    value &= (1 << allocated) - 1
-    is_negative = dataset.PixelRepresentation == 1 and value >> (allocated - 1)
-    return value - (1 << allocated) if is_negative else value
-
-
-def _fill(array: FloatArray, padding: dict[int, npt.NDArray[np.bool_]]) -> None:
-    """Set padding to the lowest value of all other pixels: padding lies outside the patient."""
-    lowest = min(
-        (
-            float(values[~padding[at]].min() if at in padding else values.min())
-            for at, values in enumerate(array)
-            if at not in padding or not padding[at].all()
-        ),
-        default=0.0,
-    )
-    for at, padded in padding.items():
-        array[at][padded] = lowest

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from node.imaging import Grid, Labels, Volume
-from node.preview import MARGIN_PX, PANEL_PX, preview
+from node.preview import LINE_PX, MARGIN_PX, PANEL_PX, preview
 from tests.support.phantoms import chiral, package
 
 COLOURS = {1: (220, 60, 40), 2: (220, 120, 40)}
@@ -119,3 +119,17 @@ def test_a_long_legend_has_columns_and_is_complete(tmp_path: Path) -> None:
     assert all(len(square) >= 15 * 15 for square in squares)
     assert len({int(square[:, 1].min()) for square in squares}) == 3
     assert picture.shape[0] < 2 * picture.shape[1] / 3
+
+
+def test_notes_make_the_picture_longer(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    segments = package(tmp_path).manifest.segments
+    nothing = Labels(np.zeros_like(labels.array), labels.grid)
+    preview(volume, labels, segments, tmp_path / "plain.png")
+    preview(volume, nothing, segments, tmp_path / "empty.png")
+    preview(volume, labels, segments, tmp_path / "noted.png", ["a", "b"])
+    heights = []
+    for name in ("plain", "empty", "noted"):
+        with Image.open(tmp_path / f"{name}.png") as opened:
+            heights.append(opened.height)
+    assert heights == [heights[0], heights[0] + LINE_PX, heights[0] + 2 * LINE_PX]

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from node.imaging import Labels
 from node.report import encode_report
 from node.seg import Encoding, to_bytes
+from tests.support.odd_headers import in_slices, sets
 from tests.support.phantoms import Phantom
 from tests.support.segs import CREATED, encode_again, result
 
@@ -22,6 +23,15 @@ def groups(item: Dataset) -> list[Dataset]:
             found.append(child)
         found += groups(child)
     return found
+
+
+def comments(report: Dataset) -> list[str]:
+    """Return the comments at the top level of a report."""
+    return [
+        str(child.TextValue)
+        for child in report.ContentSequence
+        if child.ConceptNameCodeSequence[0].CodeValue == "121106"
+    ]
 
 
 def content(group: Dataset, code: str) -> Any:
@@ -69,6 +79,17 @@ def test_an_empty_result_has_volumes_of_zero(tmp_path: Path) -> None:
     report = encode_report(r.series, seg, nothing, r.package, created=CREATED)
     values = [content(g, "118565006").MeasuredValueSequence[0].NumericValue for g in groups(report)]
     assert values == [0, 0]
+    assert comments(report) == ["Nothing detected"]
+    presence = [content(g, "705057003").ConceptCodeSequence[0].CodeMeaning for g in groups(report)]
+    assert presence == ["Not detected"] * 2
+
+
+def test_notes_about_the_source_are_comments(tmp_path: Path) -> None:
+    derived = ["DERIVED", "SECONDARY", "MPR"]
+    r = result(tmp_path, Phantom(change=in_slices(sets(ImageType=derived))))
+    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    (comment,) = comments(report)
+    assert "reformatted" in comment
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:

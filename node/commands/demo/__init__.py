@@ -229,7 +229,7 @@ def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: P
     labels = seg.read_labels(newest, source)
     seg.verify(newest, source, labels, segments)
     picture = out / f"{package.manifest.task}_{scene.name}.png"
-    preview.preview(source.volume, labels, segments, picture)
+    preview.preview(source.volume, labels, segments, picture, source.notes)
     kept = out / f"seg_{scene.name}.dcm"
     kept.write_bytes(newest.read_bytes())
     volumes = labels.volumes_ml(package.manifest.numbers)
