@@ -77,7 +77,7 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         objects=tuple(written),
         volumes_ml={s.label: volumes[s.number] for s in chosen.manifest.segments},
         seconds=clock.seconds,
-        notes=(*source.notes, *(() if found.labels.array.any() else (NOTHING_DETECTED,))),
+        notes=(*source.notes, *(() if result.labels.array.any() else (NOTHING_DETECTED,))),
         repairs=tuple(sorted(repairs)),
         dropped=tuple(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
         cut=tuple(s.label for s in chosen.manifest.segments if s.number in at_edge),
