@@ -10,7 +10,9 @@ import pytest
 
 import kd.commands
 import node.commands
+from node.commands.validation import evidence
 from node.imaging.nifti import read_labels
+from node.package import load
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -58,3 +60,22 @@ def test_the_python_example_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     exec(example, {})
     assert len(set(read_labels(tmp_path / "labels.nii.gz").array.ravel())) > 30
+
+
+def test_the_readme_leads_with_the_measured_accuracy() -> None:
+    rows = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for folder in ROOT.glob("models/*/*"):
+        link = f"({(folder / 'card.md').relative_to(ROOT).as_posix()})"
+        (row,) = [row for row in rows if link in row]
+        best = evidence(load(folder), "small")[0]
+        assert f"mean Dice {best.dice.mean:.3f}" in row
+        assert f"{best.cases} " in row
+        assert ("No external data" in row) is not best.is_external
+
+
+def test_every_record_stands_in_its_index() -> None:
+    folder = ROOT / "docs/records"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    for page in folder.glob("*.md"):
+        title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        assert page.name == "README.md" or f"[{title}]({page.name})" in index
