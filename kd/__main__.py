@@ -1,4 +1,4 @@
-"""The commands of the laboratory: `kd --help` lists them."""
+"""The command line of kd: `kd --help` lists the commands."""
 
 import sys
 
@@ -7,10 +7,7 @@ try:
 except ModuleNotFoundError as exc:
     if exc.name != "torch":
         raise
-    sys.exit(
-        "kd: the laboratory computes with torch, which the node does without.\n"
-        "  pip install 'segnode[kd]'"
-    )
+    sys.exit("kd requires torch, which is not installed.\n  pip install 'segnode[kd]'")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""`kd train`, `teach`, `soften`, `distill`, `family`, which may be killed; `score` judges a run."""
+"""`kd train`, `teach`, `soften`, `distill` and `family`, which can be resumed, and `kd score`."""
 
 import argparse
 from dataclasses import replace
@@ -19,7 +19,7 @@ from kd.training.trainer import Outcome, Slice
 
 
 def add_to(commands: Commands) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module."""
     train = commands.add_parser(
         "train", help="train one size on reference labels; the same command resumes it"
     )
@@ -35,21 +35,25 @@ def add_to(commands: Commands) -> None:
     _common(teach)
     teach.add_argument("--runs", type=Path, required=True, help="folder of the folds")
     teach.add_argument(
-        "--fold", type=int, help="train this fold alone: folds may be trained side by side"
+        "--fold", type=int, help="train only this fold: folds can be trained in parallel"
     )
     teach.add_argument(
-        "--start", type=Path, metavar="RUNS", help="begin with the folds of another --runs folder"
+        "--start", type=Path, metavar="RUNS", help="continue the folds of another --runs folder"
     )
     teach.set_defaults(run_command=_teach)
 
     soften = commands.add_parser(
-        "soften", help="write the soft targets of any finished runs, for a ladder or an ablation"
+        "soften", help="write the soft targets of finished runs, such as of a student as a teacher"
     )
     soften.add_argument("recipe", type=Path, help="YAML recipe")
     soften.add_argument("--data", type=Path, required=True, help="folder of the data set")
     soften.add_argument("--size", required=True, help="size of the runs")
     soften.add_argument(
-        "--run", type=Path, action="append", required=True, help="may be repeated: their mean"
+        "--run",
+        type=Path,
+        action="append",
+        required=True,
+        help="folder; may be repeated: their mean",
     )
     soften.add_argument("--soft", type=Path, required=True, help="folder of the soft targets")
     add_device(soften)
@@ -77,22 +81,24 @@ def _add_distill(commands: Commands) -> None:
 def _add_family(commands: Commands) -> None:
     family = commands.add_parser(
         "family",
-        help="train all students at once on the same batches, each beside its baseline: "
+        help="train all students in one process on the same batches, each beside its baseline: "
         "RUNS/SIZE and RUNS/SIZE-baseline",
     )
     _common(family)
     family.add_argument("--runs", type=Path, required=True, help="folder given to kd teach")
-    family.add_argument("--soft", type=Path, help="instead of its soft targets: a folder of others")
+    family.add_argument(
+        "--soft", type=Path, help="instead of its soft targets: folder given to kd soften"
+    )
     family.add_argument(
         "--size", action="append", help="may be repeated (default: all but the teacher)"
     )
     family.add_argument("--no-baselines", action="store_true", help="train the distilled runs only")
-    family.add_argument("--into", type=Path, metavar="RUNS", help="instead of --runs: new runs")
+    family.add_argument("--into", type=Path, metavar="RUNS", help="of new runs (default: --runs)")
     family.add_argument(
         "--start",
         type=Path,
         metavar="RUNS",
-        help="begin with the finished runs in this folder: SIZE, and for baselines SIZE-baseline, "
+        help="continue the finished runs in this folder: SIZE, and for baselines SIZE-baseline, "
         "or SIZE where there is none",
     )
     _without_fold(family)
@@ -101,7 +107,7 @@ def _add_family(commands: Commands) -> None:
 
 def _add_score(commands: Commands) -> None:
     score = commands.add_parser(
-        "score", help="Dice of a run on a fold of the training cases that it has not seen"
+        "score", help="Dice of a run on a fold that was held out of its training"
     )
     score.add_argument("recipe", type=Path, help="YAML recipe")
     score.add_argument("--data", type=Path, required=True, help="folder of the data set")
@@ -109,7 +115,7 @@ def _add_score(commands: Commands) -> None:
     score.add_argument("--run", type=Path, required=True, help="folder of its checkpoint")
     score.add_argument("--fold", type=int, required=True, help="numbered from 0")
     add_device(score)
-    score.add_argument("--json", action="store_true", help="the numbers as JSON on the output")
+    score.add_argument("--json", action="store_true", help="write the numbers as JSON")
     score.set_defaults(run_command=_score)
 
 
@@ -118,7 +124,7 @@ def _without_fold(parser: argparse.ArgumentParser) -> None:
         "--without-fold",
         type=int,
         metavar="N",
-        help="leave out fold N of the training cases, for kd score: to choose between recipes",
+        help="hold out fold N of the training cases for kd score, to choose between recipes",
     )
 
 
@@ -128,7 +134,7 @@ def _of_one_run(parser: argparse.ArgumentParser) -> None:
         "--start",
         type=Path,
         metavar="RUN",
-        help="begin with the weights of another finished run of this size: more budget later",
+        help="continue another finished run of this size with a new budget",
     )
 
 
@@ -140,14 +146,18 @@ def _common(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--minutes", type=minutes, help="budget of a run, instead of the recipe's")
     parser.add_argument("--seed", type=seed, help="instead of the recipe's")
     add_device(parser)
-    parser.add_argument("--slice-minutes", type=duration, help="stop a run after so long, to go on")
+    parser.add_argument(
+        "--slice-minutes",
+        type=duration,
+        help="stop after this many minutes; run the same command again to resume",
+    )
     parser.add_argument("--json", action="store_true", help="progress as JSON lines")
 
 
 def _train(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
     names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
-    return _studied(chosen, recipe, TrainingTask(chosen.size, names, start=chosen.start))
+    return _trained(chosen, recipe, TrainingTask(chosen.size, names, start=chosen.start))
 
 
 def _teach(chosen: argparse.Namespace) -> int:
@@ -160,7 +170,7 @@ def _teach(chosen: argparse.Namespace) -> int:
     if chosen.fold is not None:
         report = report_of(chosen.fold)
         outcome = steps.train_fold(recipe, chosen.data, runs, chosen.fold, here=here, report=report)
-        return _told(fold_run(chosen.runs, chosen.fold).name, outcome)
+        return _finish(fold_run(chosen.runs, chosen.fold).name, outcome)
     finished = steps.train_teacher(
         recipe, chosen.data, runs, here=here, report_of=report_of, say=say
     )
@@ -168,7 +178,7 @@ def _teach(chosen: argparse.Namespace) -> int:
         folds = [fold_run(chosen.runs, number) for number in range(recipe.folds)]
         for folder in (chosen.runs / SOFT, *folds):
             note(folder, chosen.typed)
-    say("teacher finished" if finished else "not finished; the same command goes on")
+    say("teacher finished" if finished else "not finished; run the same command again to resume")
     return EXIT_OK if finished else EXIT_UNFINISHED
 
 
@@ -189,7 +199,7 @@ def _distill(chosen: argparse.Namespace) -> int:
     fold = chosen.without_fold
     task = student_task(recipe, chosen.size, names, chosen.runs, chosen.soft, without_fold=fold)
     task = replace(task, start=chosen.start)
-    return _studied(chosen, recipe, task)
+    return _trained(chosen, recipe, task)
 
 
 def _family(chosen: argparse.Namespace) -> int:
@@ -214,22 +224,22 @@ def _family(chosen: argparse.Namespace) -> int:
     found = steps.train_all(recipe, chosen.data, tasks, here=here, report_of=report_of)
     for run in found:
         note(run, chosen.typed)
-    return max(_told(run.name, outcome) for run, outcome in found.items())
+    return max(_finish(run.name, outcome) for run, outcome in found.items())
 
 
 def _starts(runs: Path | None, size: str) -> tuple[Path | None, Path | None]:
-    """Return the runs with whose weights a distilled student and its baseline begin."""
+    """Return the runs that a distilled student and its baseline continue."""
     if runs is None:
         return None, None
     baseline = runs / f"{size}-baseline"
     return runs / size, baseline if baseline.exists() else runs / size
 
 
-def _studied(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> int:
+def _trained(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
     outcome = steps.train(recipe, chosen.data, task, chosen.run, here=_here(chosen), report=report)
-    note(chosen.run, chosen.typed)  # not before: a refused command leaves the true one
-    return _told(chosen.size, outcome)
+    note(chosen.run, chosen.typed)  # a refused command must not replace it
+    return _finish(chosen.size, outcome)
 
 
 def _score(chosen: argparse.Namespace) -> int:
@@ -244,7 +254,7 @@ def _score(chosen: argparse.Namespace) -> int:
 
 
 def _recipe(chosen: argparse.Namespace) -> Recipe:
-    """Read the recipe; the command line may change its budget and seed."""
+    """Read the recipe with the budget and seed of the command line."""
     recipe = read_recipe(chosen.recipe)
     training = recipe.training
     if chosen.steps is not None or chosen.minutes is not None:
@@ -263,7 +273,7 @@ def _here(chosen: argparse.Namespace) -> Slice:
     return Slice(chosen.device, stop_after_s=seconds)
 
 
-def _told(size: str, outcome: Outcome) -> int:
-    state = "finished" if outcome.finished else "not finished; the same command goes on"
+def _finish(size: str, outcome: Outcome) -> int:
+    state = "finished" if outcome.finished else "not finished; run the same command again to resume"
     say(f"{size}: {outcome.step} steps, {outcome.seconds:.0f} s, {state}")
     return EXIT_OK if outcome.finished else EXIT_UNFINISHED

@@ -1,8 +1,8 @@
-"""Random views of a batch, made on the batch's own device: nnU-Net's list, vectorised.
+"""Random augmentation of a batch on its device: the effects of nnU-Net, vectorised.
 
-Shapes: B batch, K classes, Z Y X voxels (head, back, left). Each case draws its own numbers, each
-effect with its own probability. Space is warped once, by one grid, for image, labels and soft
-targets alike, so that all three show the same view.
+Shapes: B batch, K classes, Z Y X voxels (head, back, left). Random numbers are drawn per case, and
+each effect has a probability. Image, labels and soft targets are warped by the same grid, so that
+all three show the same view.
 """
 
 import math
@@ -22,8 +22,8 @@ class Batch:
     image_bczyx: Tensor
     labels_bzyx: Tensor  # uint8
     soft_bkzyx: Tensor | None = None  # the teacher's log-probabilities, where there is a teacher
-    unknown_bk: Tensor | None = None  # bool: classes that nobody has drawn in a case
-    # which of each 2 x 2 x 2 voxels of the image the labels and the teacher speak of; None: all
+    unknown_bk: Tensor | None = None  # bool: classes without reference labels in a case
+    # offset, in each block of 2 x 2 x 2 voxels, of the one with label and soft target; None: all
     at_zyx: Triple | None = None
 
 
@@ -37,7 +37,7 @@ def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Bat
     labels = F.grid_sample(labels, grid, "nearest", "zeros", align_corners=False)
     soft = batch.soft_bkzyx
     if soft is not None:
-        # outside the window the teacher saw background: border values continue it
+        # the window's border is background: border values continue it
         soft = F.grid_sample(soft.to(image.dtype), grid, "bilinear", "border", align_corners=False)
     image = _intensity(image, choice, draws)
     return Batch(image, labels[:, 0].to(torch.uint8), soft, batch.unknown_bk)
@@ -46,8 +46,8 @@ def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Bat
 def thinned(batch: Batch, at_zyx: Triple) -> Batch:
     """Return the same images with every second label along each axis, from `at_zyx` on.
 
-    With many classes, half of a step goes into full-resolution scores and their loss; one voxel of
-    eight, another one at each step, teaches nearly as much.
+    With many classes, half of a training step is spent on full-resolution scores and their loss.
+    One voxel of eight, another one at each step, trains almost as well.
     """
     part = tuple(slice(first, None, 2) for first in at_zyx)
     soft = batch.soft_bkzyx
@@ -67,21 +67,21 @@ class Draws:
         self.n, self.device, self.random = n, device, random
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """One draw per case, broadcastable over `shape` further axes."""
+        """Return one uniform number per case and element of `shape`."""
         raw = torch.rand((self.n, *shape), generator=self.random, device=self.device)
         return low + (high - low) * raw
 
     def normal(self, *shape: int) -> Tensor:
-        """One standard normal draw per case and element of `shape`."""
+        """Return one standard normal number per case and element of `shape`."""
         return torch.randn((self.n, *shape), generator=self.random, device=self.device)
 
     def happens(self, p: float, axes: int) -> Tensor:
-        """1 for cases in which an effect of probability `p` takes place, else 0."""
+        """Return 1 for cases in which an effect of probability `p` takes place, else 0."""
         return (self.uniform(0, 1, *(1,) * axes) < p).float()
 
 
 def _warp(window: torch.Size, patch: Triple, choice: Augment, draws: Draws) -> Tensor:
-    """Return where each voxel of the patch is read from, [B, Z, Y, X, 3] in grid_sample's units.
+    """Return the place that each voxel is sampled at, [B, Z, Y, X, 3] in grid_sample's units.
 
     grid_sample orders coordinates x, y, z and counts from -1 to 1 over the window.
     """
@@ -105,7 +105,7 @@ def _warp(window: torch.Size, patch: Triple, choice: Augment, draws: Draws) -> T
 
 
 def centred(patch: Triple, device: torch.device) -> Tensor:
-    """Return the places of a patch's voxels from its middle, [Z, Y, X, 3], x first."""
+    """Return the places of a patch's voxels relative to its middle, [Z, Y, X, 3], x first."""
     axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in patch]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y, z], dim=-1)
@@ -124,7 +124,7 @@ def rotation(angles_b3: Tensor) -> Tensor:
 
 
 def _intensity(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
-    """Noise, brightness, contrast, low resolution and gamma, in nnU-Net's order."""
+    """Apply noise, brightness, contrast, low resolution and gamma, in nnU-Net's order."""
     if choice.noise_p > 0:
         std = draws.uniform(0, choice.noise_std, 1, 1, 1, 1) * draws.happens(choice.noise_p, 4)
         image = image + std * draws.normal(*image.shape[1:])
@@ -138,7 +138,7 @@ def _intensity(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
 
 
 def _low_resolution(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
-    """Shrink and grow again; one factor per batch, because shapes cannot differ within it."""
+    """Downsample and upsample; one factor per batch, because shapes cannot differ within it."""
     share = draws.uniform(choice.low_resolution_least, 1)[0].item()
     chosen = draws.happens(choice.low_resolution_p, 4)
     small = [max(1, round(n * share)) for n in image.shape[2:]]
@@ -148,7 +148,7 @@ def _low_resolution(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
 
 
 def _gamma(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
-    """Raise to a power between the case's extremes; mean and deviation stay as they were."""
+    """Apply gamma between the extremes of each case; keep its mean and standard deviation."""
     exponent = (draws.uniform(-1, 1, 1, 1, 1, 1) * choice.gamma_log).exp()
     chosen = draws.happens(choice.gamma_p, 4)
     axes = (1, 2, 3, 4)

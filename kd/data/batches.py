@@ -1,7 +1,7 @@
-"""From prepared cases to batches on a device: step number in, augmented patches out.
+"""Batches of training patches on a device, from labelled cases or label maps.
 
-Every draw depends on the seed and the step alone, so a training that was killed and resumed sees
-what it would have seen. All cases stay in the device's memory: a GPU is never starved.
+All random numbers depend on the seed and the step alone: a resumed training gets the same batches.
+All cases stay in the memory of the device, so that a GPU does not wait for transfers.
 Shapes: B batch, K classes, Z Y X voxels (head, back, left).
 """
 
@@ -20,13 +20,13 @@ from kd.data.augment import Batch, thinned, view
 from kd.data.cases import Case
 from kd.data.labelmaps import LabelMap
 from kd.data.soft_targets import LEAST_PROBABILITY
-from kd.data.synthesis import draw
+from kd.data.synthesis import synthesise
 from kd.networks.precision import autocast
 from kd.networks.unet import UNet
 from kd.recipe.choices import Augment, Generator, Training, Triple
 
-MARGIN = 0.15  # share of a patch's edge around it, so that a turned view reads image, not padding
-PICKED = 4000  # foreground voxels remembered per case
+MARGIN = 0.15  # share of a patch's edge around it: a rotated view reads image, not padding
+PICKED = 4000  # foreground voxels kept per case, as centres of patches
 
 
 class Source(Protocol):
@@ -64,7 +64,7 @@ class Batches:
         share = 0.0 if augment is None else MARGIN
         z, y, x = (round(share * edge) for edge in self.patch)
         margin = (z, y, x)
-        chosen = dealt(len(self._images), self.batch, self.seed, step)
+        chosen = shuffled(len(self._images), self.batch, self.seed, step)
         places = [(c, self._origin(c, rng)) for c in chosen]
         image = torch.stack([self._cut(self._images[c], o, margin, 0.0) for c, o in places])
         labels = torch.stack([self._cut(self._labels[c], o, margin, 0.0) for c, o in places])
@@ -76,10 +76,10 @@ class Batches:
         if augment is not None:
             random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
             batch = view(batch, self.patch, augment, random)
-        return thinned(batch, turn(self.seed, step)) if self.is_thin else batch
+        return thinned(batch, thin_offset(self.seed, step)) if self.is_thin else batch
 
     def _origin(self, case: int, rng: np.random.Generator) -> Triple:
-        """Return where a patch begins: centred along axes shorter than it, as in the node."""
+        """Return the first voxel of a patch; it is centred along axes shorter than the patch."""
         shape = self._images[case].shape
         near = None
         if rng.random() < self.foreground_share and len(self._foreground[case]):
@@ -99,7 +99,7 @@ class Batches:
 
 
 class SyntheticBatches:
-    """Batches whose images are drawn from label maps, new ones at every step."""
+    """Batches of images that are synthesised from label maps, new ones at every step."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class SyntheticBatches:
         generator: Generator,
         device: torch.device,
     ) -> None:
-        """Move `maps` to `device`, where views are drawn."""
+        """Move `maps` to `device`, where images are synthesised."""
         self.patch, self.generator, self.device = patch_zyx, generator, device
         self.batch, self.seed, self.is_thin = choice.batch, choice.seed, choice.is_thin
         self._maps = [each.to(device) for each in maps]
@@ -118,34 +118,34 @@ class SyntheticBatches:
         """Return the batch of one step; the generator has its own augmentation."""
         seed = int(np.random.default_rng((self.seed, step)).integers(2**62))
         random = torch.Generator(self.device).manual_seed(seed)
-        chosen = dealt(len(self._maps), self.batch, self.seed, step)
-        views = [draw(self._maps[c], self.patch, self.generator, random) for c in chosen]
+        chosen = shuffled(len(self._maps), self.batch, self.seed, step)
+        views = [synthesise(self._maps[c], self.patch, self.generator, random) for c in chosen]
         image = torch.cat([view.image_bczyx for view in views])
         batch = Batch(image, torch.cat([view.labels_bzyx for view in views]))
-        return thinned(batch, turn(self.seed, step)) if self.is_thin else batch
+        return thinned(batch, thin_offset(self.seed, step)) if self.is_thin else batch
 
 
 class DistillationBatches:
-    """Batches of another source, to which teachers say what they see at that very moment.
+    """Batches of another source with the teachers' soft targets, computed at every step.
 
-    For drawn images there is nothing that could be asked beforehand.
+    Synthetic images exist for one step, so their soft targets cannot be computed beforehand.
     """
 
     def __init__(self, source: Source, teachers: Sequence[nn.Module], device: torch.device) -> None:
-        """Listen to the mean probability of `teachers`."""
+        """Use the mean probability of `teachers`."""
         self.source, self.teachers, self.device = source, teachers, device
 
     def at(self, step: int, augment: Augment | None) -> Batch:
         """Return the source's batch with the teachers' log-probabilities."""
         batch = self.source.at(step, augment)
         with torch.no_grad(), autocast(self.device):
-            found = [_said(teacher, batch).float().softmax(1) for teacher in self.teachers]
+            found = [_logits_of(teacher, batch).float().softmax(1) for teacher in self.teachers]
         mean = torch.stack(found).mean(0).clamp_min(LEAST_PROBABILITY)
         return replace(batch, soft_bkzyx=mean.log())
 
 
-def _said(teacher: nn.Module, batch: Batch) -> Tensor:
-    """Return the logits of the voxels that the batch speaks of."""
+def _logits_of(teacher: nn.Module, batch: Batch) -> Tensor:
+    """Return the teacher's logits at the voxels that have labels in the batch."""
     if isinstance(teacher, UNet):
         return teacher.finest(batch.image_bczyx, batch.at_zyx)
     logits: Tensor = teacher(batch.image_bczyx)
@@ -156,16 +156,16 @@ def _said(teacher: nn.Module, batch: Batch) -> Tensor:
 
 
 class PrefetchedBatches:
-    """Batches of another source, the next of which is made while the network learns from this."""
+    """Batches of another source; the next one is computed in a thread during the current step."""
 
     def __init__(self, source: Source) -> None:
-        """Keep one thread; torch's operators let go of Python's lock."""
+        """Start with no batch; torch's operators release Python's global lock."""
         self.source = source
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[int, Future[Batch]] | None = None
 
     def at(self, step: int, augment: Augment | None) -> Batch:
-        """Return the batch of one step; the one after it is begun."""
+        """Return the batch of one step, and start to compute the next one."""
         if self._next is not None and self._next[0] == step:
             batch = self._next[1].result()
         else:
@@ -174,18 +174,18 @@ class PrefetchedBatches:
         return batch
 
     def close(self) -> None:
-        """Let the thread end after the batch that it makes."""
+        """Wait for the batch in progress and end the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def turn(seed: int, step: int) -> Triple:
-    """Return which voxel of each 2 x 2 x 2 is judged at `step`: each of the eight in turn."""
-    z, rest = divmod(dealt(8, 1, seed, step)[0], 4)
+def thin_offset(seed: int, step: int) -> Triple:
+    """Return the offset of `thinned` at `step`: all eight offsets take turns."""
+    z, rest = divmod(shuffled(8, 1, seed, step)[0], 4)
     return (z, rest // 2, rest % 2)
 
 
 def _unknown(cases: Sequence[Case], device: torch.device) -> Tensor | None:
-    """Return which classes nobody has drawn in each case, [cases, K]; None if all are drawn."""
+    """Return which classes have no reference in each case, [cases, K]; None if all have one."""
     last = max((number for case in cases for number in case.unknown), default=0)
     if not last:
         return None
@@ -195,8 +195,8 @@ def _unknown(cases: Sequence[Case], device: torch.device) -> Tensor | None:
     return table.to(device)
 
 
-def dealt(n: int, batch: int, seed: int, step: int) -> list[int]:
-    """Deal `n` cases like cards: all of them once before any comes twice."""
+def shuffled(n: int, batch: int, seed: int, step: int) -> list[int]:
+    """Return the cases of a batch: every case is used once before any is used again."""
     chosen = []
     for k in range(step * batch, (step + 1) * batch):
         order = np.random.default_rng((seed, 2**31, k // n)).permutation(n)
@@ -218,7 +218,7 @@ def cut(source_zyx: Tensor, origin: Triple, patch: Triple, margin: Triple, fill:
 
 
 def _cut_soft(soft_kzyx: Tensor, origin: Triple, patch: Triple, margin: Triple) -> Tensor:
-    """Outside the image the soft target is background, as surely as a map can say it."""
+    """Copy a window of soft targets; outside the image it is background."""
     channels = [
         cut(channel, origin, patch, margin, 0.0 if k == 0 else math.log(LEAST_PROBABILITY))
         for k, channel in enumerate(soft_kzyx)

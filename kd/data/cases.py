@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from kd.data.ids import LEFT_OUT, Ids, read_external_labels
 from kd.data.labelmaps import LabelMap, read_label_map
-from kd.data.synthesis import whole
+from kd.data.synthesis import synthesise_scan
 from kd.errors import BadCase, BadSplit
 from kd.recipe.choices import Data
 from kd.recipe.read import Recipe
@@ -135,12 +135,12 @@ def folds(
     for name in sorted(names):
         by_subject.setdefault((subjects or {}).get(name, name), []).append(name)
     if len(by_subject) < count:
-        message = f"{len(by_subject)} training subjects cannot be dealt into {count} folds"
+        message = f"{len(by_subject)} training subjects cannot be divided into {count} folds"
         raise BadSplit(message)
-    dealt = sorted(by_subject)
-    random.Random(FOLD_SEED).shuffle(dealt)  # noqa: S311 - a shuffle, not a secret
+    shuffled = sorted(by_subject)
+    random.Random(FOLD_SEED).shuffle(shuffled)  # noqa: S311 - a shuffle, not a secret
     return tuple(
-        tuple(sorted(name for subject in dealt[i::count] for name in by_subject[subject]))
+        tuple(sorted(name for subject in shuffled[i::count] for name in by_subject[subject]))
         for i in range(count)
     )
 
@@ -154,7 +154,7 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
     """
     if recipe.generator is not None:
         anatomy = read_anatomy(recipe, folder, name)
-        return Pair(name, *whole(anatomy, recipe.generator, zlib.crc32(name.encode())))
+        return Pair(name, *synthesise_scan(anatomy, recipe.generator, zlib.crc32(name.encode())))
     chosen = recipe.data
     image, labels = _files(chosen, folder, name)
     pair = read_files(name, image, labels, recipe.n_classes)
@@ -201,7 +201,9 @@ def read_pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]
             # these seeds gave the images of the released reports
             seed = zlib.crc32((name if number == 1 else f"{name}-drawing-{number}").encode())
             title = name if number == 1 else f"{name}-image-{number}"
-            synthetic.append(Pair(title, *whole(anatomy, recipe.generator, seed), subject=name))
+            synthetic.append(
+                Pair(title, *synthesise_scan(anatomy, recipe.generator, seed), subject=name)
+            )
     return synthetic
 
 
@@ -293,12 +295,12 @@ def check_pair(
 
 def prepare(recipe: Recipe, pair: Pair) -> Case:
     """Resample a pair to the model's grid, as `node.pipeline.segment` does with an image."""
-    turned, turn = orient(pair.image, recipe.grid.orientation)
+    turned, thin_offset = orient(pair.image, recipe.grid.orientation)
     ready = Volume(intensity.apply(turned.array, recipe.intensity), turned.grid)
     grid = regrid(turned.grid, recipe.grid.spacing_mm_zyx)
     image = resample(ready, grid, recipe.grid.resample_order)
-    flat = np.ascontiguousarray(turn.apply(pair.labels.array))
-    source = Labels(flat, turned_grid(pair.labels.grid, turn))
+    flat = np.ascontiguousarray(thin_offset.apply(pair.labels.array))
+    source = Labels(flat, turned_grid(pair.labels.grid, thin_offset))
     array = _resample_labels(source.array, grid.shape, recipe.n_classes)
     ready = Volume(np.ascontiguousarray(image.array), grid)
     return Case(pair.name, ready, Labels(array, grid), pair.unknown)

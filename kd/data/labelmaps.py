@@ -1,7 +1,7 @@
-"""Label maps without images: anatomies from which `kd.data.synthesis` draws training views.
+"""Label maps without images: anatomies from which `kd.data.synthesis` makes training images.
 
-Ids are those of whoever made the maps (FreeSurfer's, for the brain); here they become tissues, a
-dense count from 0, where 0 is air.
+The ids of the maps (FreeSurfer's, for the brain) are translated to tissues: consecutive numbers
+from 0, where 0 is air.
 """
 
 from collections.abc import Sequence
@@ -20,23 +20,23 @@ from node.imaging.nifti import read_volume
 from node.imaging.orient import Orientation, orient
 
 AIR = 0  # id and tissue
-MOST_TISSUES = 256  # they are held as bytes
+MOST_TISSUES = 256  # they are stored as bytes
 SPACING_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """One anatomy in canonical order, as tissues, with what is known of each tissue."""
+    """One anatomy in canonical orientation, as tissues, with tables of their properties."""
 
     name: str
     grid: Grid
     tissue_zyx: Tensor  # uint8
     counts: Tensor  # voxels of each tissue in the whole map, float
-    shared: Tensor  # tissue -> the tissue whose intensity it has: left for right
+    shared: Tensor  # tissue -> the tissue whose intensity it shares: left for right
     alike: Tensor  # tissue -> number of its group
     is_outside: Tensor
     targets: Tensor  # tissue -> segment, uint8
-    mirrored: Tensor  # the same, of an anatomy whose sides have changed places
+    mirrored: Tensor  # tissue -> segment, in an anatomy whose sides are swapped
 
     @property
     def shape(self) -> Triple:
@@ -68,11 +68,11 @@ def read_label_map(
         name: of the case.
         path: a NIfTI file of whole numbers.
         anatomy: what its ids mean.
-        spacing_mm_zyx: that the map must have: the model's grid over the generator's `fine`.
+        spacing_mm_zyx: required: the spacing of the model's grid divided by the generator's `fine`.
         way: the model's orientation.
 
     Raises:
-        BadCase: unreadable, other spacing, values that are no ids, or no target in it.
+        BadCase: unreadable, another spacing, values that are not ids, or no target in it.
     """
     try:
         volume = read_volume(path)
@@ -98,7 +98,7 @@ def read_label_map(
     if ids[0] != AIR:
         ids, index = [AIR, *ids], index + 1
     if len(ids) > MOST_TISSUES:
-        message = f"case {name}: its label map holds {len(ids)} ids, {MOST_TISSUES} at most can be"
+        message = f"case {name}: its label map holds {len(ids)} ids, at most {MOST_TISSUES}"
         raise BadCase(message)
     tissue = np.ascontiguousarray(index.reshape(turned.array.shape).astype(np.uint8))
     return _with_tables(name, turned.grid, torch.from_numpy(tissue), ids, anatomy)

@@ -1,9 +1,10 @@
-"""Images drawn from label maps: every contrast, scanner and resolution, from a few anatomies.
+"""Synthesise images of any contrast, scanner and resolution from a few label maps.
 
 A network that sees a new random contrast at each step has to learn shape, not grey values
-(SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). All is done
-on the batch's own device. Shapes: B batch, Z Y X voxels (head, back, left); "fine" voxels are those
-of the label map, `fine` of them along each axis make one voxel of the model's grid.
+(SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). Everything
+is computed on the device of the label map. Shapes: B batch, Z Y X voxels (head, back, left). "Fine"
+voxels are those of the label map: `fine` of them along each axis make one voxel of the model's
+grid.
 """
 
 import math
@@ -21,18 +22,18 @@ from node.imaging import Labels, Volume
 LEAST_STD = 1e-3  # of a whole head's intensities, which are of the order of 1
 
 
-def draw(label_map: LabelMap, patch: Triple, choice: Generator, random: Random) -> Batch:
-    """Return one random view of a random contrast, as a batch of one.
+def synthesise(label_map: LabelMap, patch: Triple, choice: Generator, random: Random) -> Batch:
+    """Return one random view with a random contrast, as a batch of one.
 
     Args:
-        label_map: an anatomy on its own fine grid, on the device where to work.
+        label_map: an anatomy on its fine grid.
         patch: shape of the view on the model's grid.
-        choice: what may happen.
-        random: of the same device.
+        choice: strength and probability of each effect.
+        random: generator on the same device.
     """
     device = label_map.tissue_zyx.device
     draws = Draws(1, device, random)
-    where = _where(label_map.shape, patch, choice, draws)
+    where = _sampling_places(label_map.shape, patch, choice, draws)
     is_mirrored = bool(draws.happens(choice.mirror_p, 0)[0])
     tissue = _sample(label_map, where, is_mirrored=is_mirrored)
     middle = F.avg_pool3d(where[None], choice.fine)[0]
@@ -47,10 +48,11 @@ def draw(label_map: LabelMap, patch: Triple, choice: Generator, random: Random) 
     return _cropped(Batch(image, target), choice, draws)
 
 
-def whole(label_map: LabelMap, choice: Generator, seed: int) -> tuple[Volume, Labels]:
-    """Return an image of the whole label map on its own grid, and its target: a case to judge by.
+def synthesise_scan(label_map: LabelMap, choice: Generator, seed: int) -> tuple[Volume, Labels]:
+    """Return a synthetic image of the whole label map on its grid, and its target labels.
 
-    The same for the same seed: anatomy and field of view as they are, one random contrast.
+    The same seed gives the same image: the anatomy and field of view of the map, one random
+    contrast.
     """
     draws = Draws(1, torch.device("cpu"), Random().manual_seed(seed))
     tissue = label_map.tissue_zyx
@@ -62,8 +64,8 @@ def whole(label_map: LabelMap, choice: Generator, seed: int) -> tuple[Volume, La
 def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: Draws) -> Tensor:
     """Return intensities [Z, Y, X] of one random contrast for a map of tissues, standardised.
 
-    Mean and standard deviation are those of the whole label map with air around it, as the node
-    will see the whole scan, and not only a patch.
+    Mean and standard deviation are those of the whole label map with air around it, because the
+    node standardises a whole scan and not a patch.
     """
     std = draws.uniform(0.01, choice.std_high, label_map.n_tissues)[0]
     mean = _means(label_map, choice, draws)[label_map.shared]
@@ -88,7 +90,7 @@ def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: 
 
 
 def _means(label_map: LabelMap, choice: Generator, draws: Draws) -> Tensor:
-    """Return the mean intensity of each tissue: of a kind of scan, or of any contrast."""
+    """Return the mean intensity of each tissue: of a kind of scan, or of a random contrast."""
     n = label_map.n_tissues
     dice = float(draws.uniform(0, 1)[0])
     centres = draws.uniform(0, 1, int(label_map.alike.max()) + 1)[0]
@@ -106,7 +108,7 @@ def _means(label_map: LabelMap, choice: Generator, draws: Draws) -> Tensor:
     return (centres[label_map.alike] + spread).clamp(0, 1)
 
 
-def _where(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Tensor:
+def _sampling_places(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Tensor:
     """Return the place in the map of each fine voxel of the patch, [3, Z, Y, X], in voxels."""
     fine = [edge * choice.fine for edge in patch]
     angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
@@ -133,7 +135,7 @@ def _where(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Ten
 
 def _sample(label_map: LabelMap, where: Tensor, *, is_mirrored: bool) -> Tensor:
     """Return the tissue [Z, Y, X] nearest to each place; air outside the map."""
-    padded = F.pad(label_map.tissue_zyx, (1,) * 6)  # a border of air, where all else ends
+    padded = F.pad(label_map.tissue_zyx, (1,) * 6)  # a border of air around the map
     z, y, x = (
         found.round().clamp(-1, n).to(torch.int32)
         for found, n in zip(where, label_map.shape, strict=True)
@@ -146,7 +148,7 @@ def _sample(label_map: LabelMap, where: Tensor, *, is_mirrored: bool) -> Tensor:
 
 
 def _resolution(image: Tensor, choice: Generator, draws: Draws) -> Tensor:
-    """Acquire thick slices along one axis, and a coarser matrix; then come back to the grid."""
+    """Simulate thick slices along one axis and a coarser matrix, then resample to the grid."""
     steps = torch.ones(3, device=draws.device)
     if bool(draws.happens(choice.smooth_p, 0)[0]):
         steps = steps * draws.uniform(1, choice.smooth_high)[0]
@@ -165,7 +167,7 @@ def _resolution(image: Tensor, choice: Generator, draws: Draws) -> Tensor:
 
 
 def _cropped(batch: Batch, choice: Generator, draws: Draws) -> Batch:
-    """Cut the field of view from one side; beyond it is padding, as in the node: zeros."""
+    """Crop the field of view from one side and pad it with zeros, as the node does."""
     if not bool(draws.happens(choice.crop_p, 0)[0]):
         return batch
     axis = int(draws.uniform(0, 3)[0].clamp_max(2.999))

@@ -1,1 +1,1 @@
-"""The U-Net, its weights from elsewhere, and its export to ONNX."""
+"""The U-Net, its imported or inherited weights, and its export to ONNX."""

@@ -1,7 +1,7 @@
-"""Checkpoints on disk: whole or absent, and tensors only.
+"""Files of tensors: complete or absent, and without code.
 
-Promises: a kill or a full disk during a save leaves the last good checkpoint as it was; what is
-loaded can run no code (weights_only).
+Promises: a kill or a full disk during a save leaves the last good file unchanged; loading a file
+runs no code from it (weights_only).
 """
 
 import zipfile
@@ -26,7 +26,7 @@ def save(content: dict[str, Any], path: Path) -> None:
             torch.save(content, file)
     except (OSError, RuntimeError) as exc:  # torch reports a failed write as RuntimeError
         message = f"checkpoint {path.name} in {path.parent.name} could not be saved"
-        advice = "The last one is intact: make room on the disk and start the same command again"
+        advice = "The last one is intact: free disk space and run the same command again"
         raise BadCheckpoint(message, advice=advice) from exc
 
 
@@ -36,16 +36,16 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
     Raises:
         BadCheckpoint: the file is damaged or holds anything but tensors and plain values.
     """
-    message = f"checkpoint {path.name} in {path.parent.name} is damaged or foreign"
+    message = f"checkpoint {path.name} in {path.parent.name} is damaged, or not a checkpoint of kd"
     advice = "Remove it to train from the beginning"
     try:
         with zipfile.ZipFile(path) as archive:
-            flipped = archive.testzip()  # torch does not compare the archive's checksums
-        content = None if flipped else torch.load(path, map_location=device, weights_only=True)
+            damaged = archive.testzip()  # torch does not compare the archive's checksums
+        content = None if damaged else torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as exc:
         raise BadCheckpoint(message, advice=advice) from exc
     except Exception as exc:
-        # weights_only refuses programs with an error of the module whose import is banned here
+        # weights_only rejects code with an error of the module whose import is banned here
         if type(exc).__name__ != "UnpicklingError":
             raise
         raise BadCheckpoint(message, advice=advice) from exc

@@ -1,7 +1,7 @@
-"""From trained weights to one ONNX file that the node runs, checked against torch.
+"""Export trained weights to one ONNX file that the node runs, and compare it with torch.
 
 Weights are stored as float16 and cast to float32 when the file is loaded: half the bytes, the same
-arithmetic. They are rounded in torch first, so that what is compared is what is released.
+arithmetic. They are rounded in torch first, so that the compared network is the released one.
 Shapes: B batch (1), K classes, Z Y X voxels.
 """
 
@@ -33,7 +33,7 @@ SMALLEST_ROUNDED = 64  # numbers; norms and biases below are kept in float32
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how near it is to the network it came from."""
+    """The size of an exported network, and its difference from the network it came from."""
 
     parameters: int
     macs_per_patch: int
@@ -106,9 +106,10 @@ def _rounded(network: nn.Module) -> nn.Module:
 
 
 def _write(network: nn.Module, patch_zyx: Triple, path: Path, *, is_half: bool) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names packages we do not need
+    # the exporter warns about packages we do not need, and about its own deprecated helpers
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own deprecated helpers
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
             (torch.zeros(1, 1, *patch_zyx),),
@@ -122,7 +123,7 @@ def _write(network: nn.Module, patch_zyx: Triple, path: Path, *, is_half: bool) 
     model = program.model_proto
     if is_half:
         _store_as_half(model)
-    # names of source files and lines of the machine that exported are nobody's business
+    # source file names and line numbers of the exporting machine do not belong in a release
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -146,7 +147,7 @@ def _store_as_half(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    # the exporter lists some weights as typed values too; their stored type has changed
+    # the exporter also lists some weights as typed values; their stored type has changed
     names = {weight.name.removesuffix("_half") for weight in model.graph.initializer}
     kept = [value for value in model.graph.value_info if value.name not in names]
     del model.graph.value_info[:]

@@ -1,8 +1,9 @@
-"""A narrow network that begins with the channels of a wide one, its teacher, that do most.
+"""Initialise a narrow network from the strongest channels of its teacher.
 
-Of every convolution the student keeps as many channels as it has room for, those whose scale after
-normalisation is largest (Liu et al., ICCV 2017), and of the next one the weights that read them;
-so it begins as a thinned teacher instead of noise (weight selection, Xu et al., ICLR 2024).
+From every convolution of the teacher the student takes as many channels as it has, those with the
+largest scale after normalisation (Liu et al., ICCV 2017), and from the next convolution the weights
+that read them. It starts as a thinned teacher, not from random weights (weight selection, Xu et
+al., ICLR 2024).
 """
 
 from collections.abc import Iterable
@@ -15,13 +16,13 @@ from kd.networks.unet import UNet
 
 
 def inherit(student: UNet, teacher: nn.Module) -> None:
-    """Give `student` weights of `teacher`; running statistics are left for training to find.
+    """Copy weights of `teacher` into `student`; training estimates the running statistics anew.
 
     Raises:
-        BadRecipe: they are built differently in more than width.
+        BadRecipe: their topologies differ in more than width.
     """
     _refuse_unlike(student, teacher)
-    assert isinstance(teacher, UNet)  # looked at just now
+    assert isinstance(teacher, UNet)  # checked by the line above
     with torch.no_grad():
         kept = torch.arange(_channels_read(teacher.encoder[0][0]))
         if isinstance(teacher.stem, nn.Sequential):
@@ -34,7 +35,7 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
         kept = skips.pop()
         for i, theirs in enumerate(teacher.ups):
             risen = _transposed(student.ups[i], theirs, kept)
-            # a decoder stage reads what rose, and after it what its skip brings
+            # a decoder stage reads the upsampled channels, then those of its skip connection
             beside = skips.pop() + theirs.out_channels
             kept = _chain(student.decoder[i], teacher.decoder[i], torch.cat([risen, beside]))
             _head(student.heads[i], teacher.heads[i], kept)
@@ -42,24 +43,24 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
 
 def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
     if not isinstance(teacher, UNet):
-        message = "inherits: true wants a teacher that is one network of this recipe's own"
-        raise BadRecipe(message, advice="Train with kd teach, or remove inherits from the sizes")
+        message = "inherits: true requires a teacher that is one network of this recipe"
+        raise BadRecipe(message, advice="Train it with kd teach, or remove inherits from the sizes")
     mine, theirs = student.topology, teacher.topology
     alike = ("strides_zyx", "kernels_zyx", "convolutions", "decoder_convolutions", "blocks",
              "stem_stride")  # fmt: skip
     for what in alike:
         if getattr(mine, what) != getattr(theirs, what):
-            message = f"inherits: true wants a teacher with the same {what}"
+            message = f"inherits: true requires a teacher with the same {what}"
             raise BadRecipe(message, advice="Remove inherits from this size")
     if mine.blocks != "plain" or any(
         m > t for m, t in zip(mine.widths, theirs.widths, strict=True)
     ):
-        message = f"a network of widths {mine.widths} inherits nothing from {theirs.widths}"
+        message = f"a network of widths {mine.widths} cannot inherit from widths {theirs.widths}"
         raise BadRecipe(message, advice="Remove inherits, or give this size a smaller base")
 
 
 def _chain(mine: Iterable[nn.Module], theirs: Iterable[nn.Module], kept: Tensor) -> Tensor:
-    """Fill convolutions that follow each other; return which channels the last one keeps."""
+    """Fill consecutive convolutions; return the indices of the channels that the last one keeps."""
     for small, wide in zip(mine, theirs, strict=True):
         convolution, norm = wide[0], wide[1]
         chosen = _largest(norm.weight.abs(), small[0].out_channels)
@@ -72,7 +73,7 @@ def _chain(mine: Iterable[nn.Module], theirs: Iterable[nn.Module], kept: Tensor)
 
 
 def _transposed(small: nn.Module, wide: nn.Module, kept: Tensor) -> Tensor:
-    """Fill an upsampling, which has no norm: its largest weights are kept."""
+    """Fill a transposed convolution; without a norm, the channels of largest weights are kept."""
     weight = wide.weight[kept]  # [in, out, Z, Y, X]
     chosen = _largest(weight.square().sum((0, 2, 3, 4)), small.out_channels)
     small.weight.copy_(weight[:, chosen])

@@ -1,6 +1,6 @@
 """The weights of an nnU-Net v2 checkpoint, under the names of `kd.networks.unet.UNet`.
 
-Promises: nothing in the file is executed; what is loaded are tensors, numbers and texts.
+Promises: nothing in the file is executed; only tensors, numbers and texts are loaded.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ Weights = dict[str, Tensor]
 
 
 def weights_of(path: Path, topology: Topology) -> Weights:
-    """Return the checkpoint's weights; those that it does not have are left out.
+    """Return the weights of a checkpoint; weights that it lacks are left out.
 
     Raises:
         BadTeacher: the file is damaged, or holds code.
@@ -28,7 +28,7 @@ def weights_of(path: Path, topology: Topology) -> Weights:
             content = checkpoint.load(path, torch.device("cpu"))
         raw: Weights = content["network_weights"]
     except (BadCheckpoint, KeyError) as exc:
-        message = f"{path.parent.name}/{path.name} is no checkpoint of nnU-Net v2"
+        message = f"{path.parent.name}/{path.name} is not a checkpoint of nnU-Net v2"
         raise BadTeacher(message) from exc
     names = _encoder_names(topology) | _decoder_names(topology)
     return {ours: raw[theirs] for ours, theirs in names.items() if theirs in raw}
@@ -72,6 +72,6 @@ def _decoder_names(t: Topology) -> dict[str, str]:
 
 def _numpy_scalars() -> list[Any]:
     """Return the harmless numpy types in nnU-Net's training log, under their old names too."""
-    scalar = np.float64(0).__reduce__()[0]  # what a stored numpy number is made by
+    scalar = np.float64(0).__reduce__()[0]  # the function that pickle calls for a numpy number
     kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.bool_)]
     return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *kinds]

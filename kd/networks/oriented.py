@@ -1,8 +1,8 @@
-"""A network that was trained in another axis order, made to take and give canonical volumes.
+"""Networks that were trained in another axis order, wrapped to work on canonical volumes.
 
 nnU-Net works in the axis order of the files it was trained on. Permuting input and output inside
-the exported graph keeps the node's pipeline the same for every model. Directions are no matter of
-the graph but of the manifest's orientation: padding and patches must begin at the same ends.
+the exported graph keeps the node's pipeline the same for every model. The direction of each axis is
+set by the manifest's orientation, not here: padding and patches must begin at the same ends.
 Shapes: B batch, K classes, Z Y X voxels (head, back, left); N the network's own order.
 """
 
@@ -24,7 +24,7 @@ class ImportedNetwork(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     topology: Topology
     n_classes: int
     axes: Triple  # axis i of the network is canonical axis axes[i]
-    held: tuple[str, ...]  # cases of its validation fold; empty if unknown
+    held_out: tuple[str, ...]  # cases of its validation fold; empty if unknown
     source: str
 
 
@@ -45,7 +45,7 @@ class Oriented(nn.Module):
 
 
 def read_imported_network(run: Path) -> ImportedNetwork | None:
-    """Return the description of a run's network, or None where the recipe describes it.
+    """Return the description of an imported network; None where the recipe describes it.
 
     Raises:
         BadTeacher: the description is damaged.

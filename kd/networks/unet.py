@@ -39,7 +39,7 @@ class Convolution(nn.Sequential):
     def __init__(
         self, c_in: int, c_out: int, kernel: Triple, stride: Triple, *, norm: str, act: bool = True
     ) -> None:
-        """Keep the grid's size but for `stride`; the bias is nnU-Net's, useless but compatible."""
+        """Keep the size of the grid except for `stride`; the bias is kept for nnU-Net's weights."""
         padding = tuple(k // 2 for k in kernel)
         kind = nn.InstanceNorm3d if norm == "instance" else nn.BatchNorm3d
         layers = [nn.Conv3d(c_in, c_out, kernel, stride, padding), kind(c_out, affine=True)]
@@ -98,7 +98,7 @@ class UNet(nn.Module):
             self.decoder.append(nn.Sequential(*chain))
             self.heads.append(nn.Conv3d(high, n_classes, 1))
         if t.stem_stride == 2:
-            # the finest head leaves the half-resolution grid by learned upsampling
+            # the finest head returns to full resolution by learned upsampling
             self.heads[-1] = nn.ConvTranspose3d(t.widths[0], n_classes, 2, 2)
         self.apply(he_normal)
 
@@ -129,7 +129,7 @@ class UNet(nn.Module):
         if at_zyx is None:
             return head(x_bczyx)
         z, y, x = at_zyx
-        if self.topology.stem_stride == 2:  # each voxel of a block of 8 has weights of its own
+        if self.topology.stem_stride == 2:  # each voxel of a block of 8 has separate weights
             weight = head.weight[:, :, z, y, x].t()[..., None, None, None]
             return F.conv3d(x_bczyx, weight, head.bias)
         return head(x_bczyx)[:, :, z::2, y::2, x::2]
@@ -154,7 +154,7 @@ class UNet(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Several networks that answer as one: the mean of their logits, as in nnU-Net's predictor."""
+    """Several networks as one: the mean of their logits, as in nnU-Net's predictor."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         """Take networks of the same classes and patch."""
@@ -167,7 +167,7 @@ class Ensemble(nn.Module):
 
 
 def parameters_of(network: nn.Module) -> int:
-    """Count every trainable number."""
+    """Return the number of parameters."""
     return sum(p.numel() for p in network.parameters())
 
 

@@ -87,7 +87,7 @@ def import_folder(
             topology=topology,
             n_classes=len(results.labels) + 1,
             axes=(axes[0], axes[1], axes[2]),
-            held=tuple(sorted(held)),
+            held_out=tuple(sorted(held)),
             source=f"{results.folder.name}/{path.parent.name}",
         )
         used = [name for name in names if name not in held]

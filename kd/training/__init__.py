@@ -1,1 +1,1 @@
-"""Losses, optimisers and the training loop."""
+"""Losses, optimisers, the training loop and checkpoints."""

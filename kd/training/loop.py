@@ -1,8 +1,8 @@
-"""Networks that learn side by side from the same batches, resumable after a kill at any line.
+"""The training loop: several networks on the same batches, resumable after a kill at any line.
 
-What is read, bent or drawn for one step, and what a teacher says of it, serves all of them. Batches
-depend on seed and step alone, so each network becomes what it would have become by itself, and a
-training in steps that was resumed equals an uninterrupted one.
+Reading, augmentation, synthesis and the teacher's signal are computed once per step for all
+networks. Batches depend on seed and step alone: each network gets the weights that it would get if
+it were trained alone, and a resumed training with a budget in steps equals an uninterrupted one.
 """
 
 import time
@@ -23,7 +23,7 @@ WHOLE = Slice()  # to the end of the budget
 
 @dataclass
 class TrainingRun:
-    """A network in training, what it minimises, where its checkpoint lies, and who is told."""
+    """A network in training, its objective, its checkpoint folder and its progress report."""
 
     trainer: Trainer
     objective: Objective
@@ -31,8 +31,8 @@ class TrainingRun:
     report: Callable[[Progress], None] = lambda _: None
     losses: list[float] = field(default_factory=list)  # of the steps of this call
 
-    def tell(self) -> None:
-        """Report every few steps."""
+    def report_progress(self) -> None:
+        """Report the state of the training every few steps."""
         trainer = self.trainer
         if trainer.step % REPORT_EVERY_STEPS == 0:
             recent = self.losses[-REPORT_EVERY_STEPS:]
@@ -40,10 +40,10 @@ class TrainingRun:
             self.report(Progress(trainer.step, trainer.share, mean, trainer.seconds))
 
 
-def learn(
+def train_runs(
     runs: Sequence[TrainingRun], batches: Source, *, limits: Slice = WHOLE
 ) -> tuple[Outcome, ...]:
-    """Train until all budgets, or the slice, are spent; leave a checkpoint in each folder.
+    """Train until all budgets, or the slice, are spent; write a checkpoint to each folder.
 
     Raises:
         BadCheckpoint: a folder's checkpoint is damaged or of another training, or a new one cannot
@@ -54,7 +54,7 @@ def learn(
         run.trainer.open(run.folder)
     begun = saved = time.monotonic()
     steps = 0
-    with _ahead(batches, runs[0].trainer.device) as source:
+    with _prefetched(batches, runs[0].trainer.device) as source:
         while going := [run for run in runs if run.trainer.share < 1]:
             if limits.is_over(steps, time.monotonic() - begun):
                 break
@@ -73,7 +73,10 @@ def learn(
 
 
 def _step(going: Sequence[TrainingRun], source: Source) -> None:
-    """Take the next step; a kill between two checkpoints leaves some ahead, and these wait."""
+    """Take the next step with all runs that have not taken it yet.
+
+    A kill between two checkpoints leaves some runs ahead of others; these wait.
+    """
     step = min(run.trainer.step for run in going)
     begun = time.monotonic()
     batch = source.at(step, going[0].trainer.augment)
@@ -83,14 +86,14 @@ def _step(going: Sequence[TrainingRun], source: Source) -> None:
             continue
         begun = time.monotonic()
         run.losses.append(run.trainer.train_step(batch, run.objective))
-        # each counts the wait for the batch: about what it would have spent by itself
+        # every run counts the wait for the batch, as if it were trained alone
         run.trainer.seconds += waited + time.monotonic() - begun
-        run.tell()
+        run.report_progress()
 
 
 @contextmanager
-def _ahead(batches: Source, device: torch.device) -> Iterator[Source]:
-    """Make batches beside the training where a second core can; a GPU draws its own in between."""
+def _prefetched(batches: Source, device: torch.device) -> Iterator[Source]:
+    """Compute the next batch in a second thread on a CPU; a GPU computes its own in between."""
     if device.type != "cpu":
         yield batches
         return

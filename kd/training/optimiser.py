@@ -1,8 +1,9 @@
-"""How gradients become steps: AdamW, or Muon for convolutions with AdamW for the rest.
+"""The optimiser: AdamW, or Muon for convolutions and AdamW for the other weights.
 
-Muon (Jordan et al. 2024) makes the momentum of a weight matrix orthogonal, so that every direction
-moves alike; a convolution is a matrix of output channels by input channels and taps. With the
-scale of Liu et al. 2025 (arXiv 2502.16982) it takes the rates of AdamW.
+Muon (Jordan et al. 2024) makes the momentum of a weight matrix orthogonal, so that the step has
+the same length in every direction. A convolution is a matrix of output channels by input channels
+and taps. With the scale of Liu et al. 2025 (arXiv 2502.16982) its learning rates are those of
+AdamW.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class Optimiser:
             self._parts.append(muon)
 
     def set_rate(self, rate: float) -> None:
-        """Take further steps at this rate."""
+        """Set the learning rate of the next steps."""
         for part in self._parts:
             for group in part.param_groups:
                 group["lr"] = rate
@@ -43,16 +44,17 @@ class Optimiser:
             part.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Change the weights by their gradients."""
+        """Update the weights from their gradients."""
         for weight, matrix in self._matrices:
             matrix.grad = None if weight.grad is None else _as_matrix(weight.grad, weight)
         for part in self._parts:
             part.step()
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what the next step depends on besides the weights.
+        """Return everything that the next step depends on besides the weights.
 
-        Momentum has its weight's shape: how the weight lies in memory is no part of a training.
+        Momentum is stored in its weight's shape, independent of the memory format: a resumed
+        training may have another one.
         """
         saved = [part.state_dict() for part in self._parts]
         if self._matrices:
@@ -63,7 +65,7 @@ class Optimiser:
         """Continue from what `state` returned.
 
         Raises:
-            ValueError: it is of other parameters.
+            ValueError: it belongs to other parameters.
         """
         if self._matrices:
             state = [*state[:-1], self._changed(state[-1], _as_matrix)]
@@ -73,7 +75,7 @@ class Optimiser:
     def _changed(
         self, saved: dict[str, Any], change: Callable[[Tensor, Tensor], Tensor]
     ) -> dict[str, Any]:
-        """Return the state of the convolutions with `change` of each momentum and its weight."""
+        """Return the state of the convolutions with `change` applied to each momentum."""
         weights = [weight for weight, _ in self._matrices]
         changed = {
             number: {key: change(value, weights[number]) for key, value in kept.items()}
@@ -94,7 +96,7 @@ def _convolutions(network: nn.Module) -> list[nn.Parameter]:
 def _matrix(weight: nn.Parameter) -> nn.Parameter:
     """Return `weight` as a matrix in the same memory."""
     matrix = _as_matrix(weight.detach(), weight)
-    assert matrix.data_ptr() == weight.data_ptr()  # of a copy, no step would reach the network
+    assert matrix.data_ptr() == weight.data_ptr()  # a step on a copy would not reach the network
     return nn.Parameter(matrix, requires_grad=False)
 
 

@@ -1,4 +1,4 @@
-"""Where the runs of a recipe lie, and the networks in them, trained here or imported."""
+"""The folders of a recipe's runs and the networks in them, trained here or imported."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,17 +55,17 @@ def open_runs(
 
 
 def released_runs(recipe: Recipe, runs: Path, size: str) -> tuple[Path, ...]:
-    """Return the folders of what is released as one size: one run, or the teacher's folds."""
+    """Return the folders that are released as one size: one run, or the teacher's folds."""
     if size == TEACHER and recipe.released_teacher == "ensemble":
         return tuple(fold_run(runs, number) for number in range(recipe.folds))
-    # a teacher of one fold is released as it is
+    # a single fold without a separate teacher run is the teacher
     is_only_fold = size == TEACHER and recipe.folds == 1 and not (runs / size).exists()
     return (fold_run(runs, 0) if is_only_fold else runs / size,)
 
 
 def imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:
-    """Return what each imported fold has not seen; nothing if the teacher is trained here."""
+    """Return the held-out cases of each imported fold; nothing if the teacher is trained here."""
     found: list[tuple[str, ...]] = []
     while (imported := read_imported_network(fold_run(runs, len(found)))) is not None:
-        found.append(imported.held)
+        found.append(imported.held_out)
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What the commands do, as functions: recipe and folders in, results out, no printing."""
+"""Train, distil and write soft targets: the functions behind the commands, without printing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from kd.data.cases import folds, names_of, read_cases, subjects_of
 from kd.data.soft_targets import Makers, write_maps
 from kd.errors import BadSplit, BadTeacher
 from kd.recipe.read import Recipe
-from kd.training.loop import TrainingRun, learn
+from kd.training.loop import TrainingRun, train_runs
 from kd.training.losses import distilled, supervised
 from kd.training.runs import fold_run, imported_folds, new_network, open_run
 from kd.training.tasks import SOFT, TrainingTask, batches_of, cases_used_by_any, initialise, new_run
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Runs:
-    """Folder of a teacher's folds, and the folder of others with whose weights they begin."""
+    """Folder of a teacher's folds, and the folder of the folds that they continue, if any."""
 
     folder: Path
     start: Path | None = None
@@ -36,14 +36,14 @@ def train(
     Args:
         recipe: all choices; change its `training` for another budget or seed.
         folder: the data set.
-        task: which size, on which cases, and whether it learns from a teacher's maps too.
+        task: which size, which cases, which teacher.
         run: folder of the checkpoint.
-        here: where this call runs, and when it stops before the budget is spent.
+        here: device of this call, and when it stops before the budget is spent.
         report: called every few steps.
 
     Raises:
-        BadTeacher: a map is missing or does not fit its case.
-        KdError: of the case, split, recipe or checkpoint that is wrong.
+        BadTeacher: a soft target is missing or does not fit its case.
+        KdError: a case, split, recipe or checkpoint cannot be used.
     """
     return train_all(recipe, folder, {run: task}, here=here, report_of=lambda _: report)[run]
 
@@ -63,16 +63,18 @@ def train_all(
         folder: the data set.
         tasks: by the folder of the run; all on the same cases, and those with a teacher on the
             same one.
-        here: where this call runs, and when it stops before the budgets are spent.
+        here: device of this call, and when it stops before the budgets are spent.
         report_of: gives each run the function that is called every few steps.
 
     Raises:
-        BadTeacher: a map is missing or does not fit its case.
-        KdError: of the case, split, recipe or checkpoint that is wrong.
+        BadTeacher: a soft target is missing or does not fit its case.
+        KdError: a case, split, recipe or checkpoint cannot be used.
     """
     device = pick_device(here.device)
-    hears = [task for task in tasks.values() if task.is_distilled]
-    batches, teacher = batches_of(recipe, folder, (hears or list(tasks.values()))[0], device)
+    distilled_tasks = [task for task in tasks.values() if task.is_distilled]
+    batches, teacher = batches_of(
+        recipe, folder, (distilled_tasks or list(tasks.values()))[0], device
+    )
     training_runs = []
     for run, task in tasks.items():
         network, choice = new_network(recipe, task.size), recipe.training_of(task.size)
@@ -83,11 +85,11 @@ def train_all(
         signal = teacher if task.is_distilled else None
         trainer = Trainer(network, new_run(recipe, task, signal, start, inherits), device)
         training_runs.append(TrainingRun(trainer, objective, run, report_of(run)))
-    return dict(zip(tasks, learn(training_runs, batches, limits=here), strict=True))
+    return dict(zip(tasks, train_runs(training_runs, batches, limits=here), strict=True))
 
 
 def training_cases(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:
-    """Return the training cases, on request without those of one fold: they can then judge.
+    """Return the training cases, on request without one fold, on which the run can be scored.
 
     Raises:
         BadSplit: there is no such fold or split.
@@ -118,7 +120,7 @@ def train_fold(
 
     Raises:
         BadSplit: there is no such fold.
-        KdError: of the case, split, recipe or checkpoint that is wrong.
+        KdError: a case, split, recipe or checkpoint cannot be used.
     """
     held = _fold(recipe, folder, number)
     names = names_of(recipe, folder, recipe.data.train)
@@ -137,23 +139,23 @@ def train_teacher(
     report_of: Callable[[int], Report] = lambda _: lambda _: None,
     say: Say = lambda _: None,
 ) -> bool:
-    """Train every fold of the teacher, then write its maps of the training cases.
+    """Train every fold of the teacher, then write its soft targets of the training cases.
 
-    A limit of time in `here` holds for each fold. Folds that are finished are not trained again.
+    A time limit in `here` holds for each fold. Finished folds are not trained again.
 
     Args:
         recipe: all choices.
         folder: the data set.
-        runs: where the folds and the maps are written, and where they start.
+        runs: folder of the folds and the soft targets, and of the folds that they continue.
         here: where this call runs, and when it stops before a fold's budget is spent.
         report_of: gives each fold, by number, the function that is called every few steps.
-        say: called with a sentence as maps are written.
+        say: called with a message as soft targets are written.
 
     Returns:
-        Whether everything is finished; if not, the same call goes on.
+        Whether everything is finished; if not, the same call continues.
 
     Raises:
-        KdError: of the case, split, recipe or checkpoint that is wrong.
+        KdError: a case, split, recipe or checkpoint cannot be used.
     """
     names = names_of(recipe, folder, recipe.data.train)
     imported = imported_folds(runs.folder)
@@ -163,7 +165,7 @@ def train_teacher(
         if not train_fold(recipe, folder, runs, number, here=here, report=report).finished:
             return False
     if recipe.generator is not None:
-        return True  # no case comes twice: the teacher is asked while its students learn
+        return True  # synthetic images exist for one step: soft targets are computed in training
     device = pick_device(here.device)
     opened = [
         open_run(recipe, recipe.fold_size, fold_run(runs.folder, number), device)
@@ -173,12 +175,14 @@ def train_teacher(
     has_seen = cases_used_by_any(run for _, run in opened)
 
     def teachers_of(name: str) -> list[nn.Module]:
-        unseen = [t for t, held in zip(teachers, parts, strict=True) if name in held]
-        return unseen or teachers  # one fold alone has seen every case
+        out_of_fold = [t for t, held in zip(teachers, parts, strict=True) if name in held]
+        return out_of_fold or teachers  # a single fold is trained on every case
 
-    known = {name for held in parts for name in held}
-    if seen := [name for name in names if name not in known] if len(parts) > 1 else []:
-        say(f"{len(seen)} cases, such as {seen[0]}, were seen by every fold: their maps are surer")
+    held_out_once = {name for held in parts for name in held}
+    used = [name for name in names if name not in held_out_once] if len(parts) > 1 else []
+    if used:
+        who = f"{len(used)} cases (for example {used[0]}) were in every fold's training set"
+        say(f"{who}; their soft targets may be over-confident")
     cases = read_cases(recipe, folder, names)
     soft = runs.folder / SOFT
     write_maps(cases, Makers(teachers_of, has_seen), recipe, device, soft, say=say)
@@ -194,14 +198,17 @@ def soften(
     here: Slice,
     say: Say = lambda _: None,
 ) -> int:
-    """Write the maps of finished runs of one size to `task.soft`; return how many were missing.
+    """Write the soft targets of finished runs of one size to `task.soft`.
 
-    Several runs are averaged. This is one rung of a ladder: a large student teaches a smaller one.
+    Several runs are averaged. With it a large student can be the teacher of a smaller one.
+
+    Returns:
+        The number of soft targets that were missing.
 
     Raises:
-        KdError: of the case or checkpoint that is wrong.
+        KdError: a case or checkpoint cannot be used.
     """
-    assert task.soft is not None  # what this is for
+    assert task.soft is not None  # required by the command
     if recipe.generator is not None:
         message = "images of this recipe are synthetic: its teacher has no soft targets to write"
         raise BadTeacher(
@@ -216,7 +223,7 @@ def soften(
 
 
 def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:
-    """Return the cases that each fold of the teacher does not see; none for a single teacher.
+    """Return the held-out cases of each fold of the teacher; none for a single teacher.
 
     Raises:
         BadSplit: fewer subjects than folds, or the split file is wrong.

@@ -166,7 +166,7 @@ def test_both_sides_of_a_subject_are_in_one_fold() -> None:
 
 def test_more_folds_than_subjects_are_refused() -> None:
     subjects = {"left": "one", "right": "one"}
-    with pytest.raises(BadSplit, match="1 training subjects cannot be dealt into 2"):
+    with pytest.raises(BadSplit, match="1 training subjects cannot be divided into 2"):
         folds(list(subjects), 2, subjects)
 
 

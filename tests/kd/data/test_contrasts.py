@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kd.data.cases import read_anatomy
-from kd.data.synthesis import whole
+from kd.data.synthesis import synthesise_scan
 from kd.errors import BadRecipe
 from kd.recipe.choices import Contrast
 from tests.kd.data.test_synthesis import ANATOMY, FLUID, LEFT, RIGHT, changed, drawing, head
@@ -33,18 +33,21 @@ def test_kinds_of_scan_are_drawn_as_often_as_they_should(folder: Path) -> None:
     fluid = anatomy.alike[anatomy.tissue_zyx.int()] == 1
     brighter = 0
     for seed in range(60):
-        image, _ = whole(anatomy, choice, seed)
+        image, _ = synthesise_scan(anatomy, choice, seed)
         brain, water = (float(image.array[m.numpy()].mean()) for m in (labels > 0, fluid))
         brighter += brain > water
     assert 15 <= brighter <= 45
-    assert len({float(whole(anatomy, choice, seed)[0].array.max()) for seed in (1, 2, 3)}) == 3
+    assert (
+        len({float(synthesise_scan(anatomy, choice, seed)[0].array.max()) for seed in (1, 2, 3)})
+        == 3
+    )
 
 
 def test_images_of_no_kind_have_any_contrast(folder: Path) -> None:
     only_one = (Contrast(name="bright", share=0.0, means=(0.9, 0.1)),)
     choice = changed(anatomy=GROUPED, contrasts=only_one, alike_p=1.0, alike_spread=0.0)
     anatomy = read_anatomy(drawing(choice), folder, "head_0")
-    found = [whole(anatomy, choice, seed)[0].array for seed in range(20)]
+    found = [synthesise_scan(anatomy, choice, seed)[0].array for seed in range(20)]
     labels = anatomy.targets[anatomy.tissue_zyx.int()].numpy()
     fluid = (anatomy.alike[anatomy.tissue_zyx.int()] == 1).numpy()
     signs = {bool(a[labels > 0].mean() > a[fluid].mean()) for a in found}

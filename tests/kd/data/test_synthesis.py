@@ -9,7 +9,7 @@ import torch
 
 from kd.data.cases import SYNTHETIC_IMAGES, read_anatomy, read_pair, read_pairs
 from kd.data.labelmaps import AIR, LabelMap
-from kd.data.synthesis import draw, whole
+from kd.data.synthesis import synthesise, synthesise_scan
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
 from kd.recipe.choices import Anatomy, Generator
 from kd.recipe.read import Recipe
@@ -97,7 +97,7 @@ def seeded(seed: int) -> torch.Generator:
 
 def test_one_seed_is_one_view_and_another_seed_another(anatomy: LabelMap) -> None:
     lively = Generator(anatomy=ANATOMY)
-    first, again, other = (draw(anatomy, PATCH, lively, seeded(s)) for s in (1, 1, 2))
+    first, again, other = (synthesise(anatomy, PATCH, lively, seeded(s)) for s in (1, 1, 2))
     assert torch.equal(first.image_bczyx, again.image_bczyx)
     assert torch.equal(first.labels_bzyx, again.labels_bzyx)
     assert not torch.equal(first.image_bczyx, other.image_bczyx)
@@ -110,7 +110,7 @@ def test_left_stays_left_when_an_anatomy_is_mirrored(anatomy: LabelMap) -> None:
     """The larger half changes sides; its label does not go with it."""
     sizes = []
     for mirror_p in (0.0, 1.0):
-        labels = draw(anatomy, PATCH, changed(mirror_p=mirror_p), seeded(3)).labels_bzyx[0]
+        labels = synthesise(anatomy, PATCH, changed(mirror_p=mirror_p), seeded(3)).labels_bzyx[0]
         left, right = (torch.nonzero(labels == n)[:, 2].float() for n in (1, 2))
         assert left.mean() > right.mean()  # the last axis runs to the left
         sizes.append((len(left), len(right)))
@@ -120,19 +120,19 @@ def test_left_stays_left_when_an_anatomy_is_mirrored(anatomy: LabelMap) -> None:
 
 
 def test_skin_and_fluid_have_intensities_but_no_label(anatomy: LabelMap) -> None:
-    image, labels = whole(anatomy, changed(strip_p=0.0), 5)
+    image, labels = synthesise_scan(anatomy, changed(strip_p=0.0), 5)
     ids = anatomy.tissue_zyx.numpy()
     skin, fluid, air = ids == 4, ids == 2, ids == AIR
     assert not labels.array[skin | fluid | air].any()
     assert abs(image.array[skin].mean() - image.array[air].mean()) > 0.1
-    stripped, _ = whole(anatomy, changed(strip_p=1.0), 5)
+    stripped, _ = synthesise_scan(anatomy, changed(strip_p=1.0), 5)
     assert stripped.array[skin | fluid].std() < 1e-5
     assert stripped.array[skin].mean() == pytest.approx(stripped.array[air].mean(), abs=0.1)
 
 
 def test_both_sides_have_one_intensity_and_groups_nearly_one(anatomy: LabelMap) -> None:
     for seed in range(4):
-        image, labels = whole(anatomy, STILL, seed)
+        image, labels = synthesise_scan(anatomy, STILL, seed)
         left, right = (image.array[labels.array == n].mean() for n in (1, 2))
         assert left == pytest.approx(right, abs=0.02)
     grouped = msgspec.structs.replace(ANATOMY, alike=((LEFT, RIGHT, FLUID),))
@@ -144,7 +144,7 @@ def test_both_sides_have_one_intensity_and_groups_nearly_one(anatomy: LabelMap) 
         tables = _tables(anatomy, means)
         found = []
         for seed in range(8):
-            image, labels = whole(tables, chosen, seed)
+            image, labels = synthesise_scan(tables, chosen, seed)
             fluid = tables.tissue_zyx.numpy() == 2
             found.append(abs(image.array[labels.array == 1].mean() - image.array[fluid].mean()))
         gaps[name] = float(np.median(found))
@@ -160,13 +160,13 @@ def _tables(anatomy: LabelMap, means: Anatomy) -> LabelMap:
 
 def test_statistics_are_those_that_the_node_will_compute(anatomy: LabelMap) -> None:
     for seed in range(4):
-        image, _ = whole(anatomy, changed(std_high=0.08), seed)
+        image, _ = synthesise_scan(anatomy, changed(std_high=0.08), seed)
         assert image.array.mean() == pytest.approx(0, abs=0.05)
         assert image.array.std() == pytest.approx(1, abs=0.05)
 
 
 def test_a_voxel_of_the_model_is_the_mean_of_the_fine_ones_in_it(anatomy: LabelMap) -> None:
-    found = draw(anatomy, (16, 18, 20), STILL, seeded(7))
+    found = synthesise(anatomy, (16, 18, 20), STILL, seeded(7))
     # levels are read from the view itself: deep inside, in a corner, and in between at a surface
     image, labels = found.image_bczyx[0, 0], found.labels_bzyx[0]
     inside = image[8, 9, 10]
@@ -184,7 +184,7 @@ def test_a_voxel_of_the_model_is_the_mean_of_the_fine_ones_in_it(anatomy: LabelM
 def test_a_cropped_field_of_view_is_padding_without_labels(anatomy: LabelMap) -> None:
     seen = 0
     for seed in range(6):
-        found = draw(anatomy, PATCH, changed(crop_p=1.0, crop_share=0.5), seeded(seed))
+        found = synthesise(anatomy, PATCH, changed(crop_p=1.0, crop_share=0.5), seeded(seed))
         gone = (found.image_bczyx[0] == 0).all(0)
         seen += int(gone.any())
         assert not found.labels_bzyx[0][gone].any()

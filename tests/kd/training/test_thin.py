@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from kd.data.augment import Batch, thinned
-from kd.data.batches import Batches, DistillationBatches, PrefetchedBatches, SyntheticBatches, turn
+from kd.data.batches import (
+    Batches,
+    DistillationBatches,
+    PrefetchedBatches,
+    SyntheticBatches,
+    thin_offset,
+)
 from kd.data.cases import read_anatomy, read_cases
 from kd.data.soft_targets import LEAST_PROBABILITY
 from kd.networks.unet import UNet
@@ -57,8 +63,8 @@ def test_labels_and_teacher_are_thinned_alike_and_the_image_is_not() -> None:
 
 def test_every_voxel_of_eight_has_its_turn_before_any_comes_again() -> None:
     for begin in (0, 8, 16):
-        assert sorted(turn(1, step) for step in range(begin, begin + 8)) == EIGHT
-    assert [turn(1, s) for s in range(16)] != [turn(2, s) for s in range(16)]
+        assert sorted(thin_offset(1, step) for step in range(begin, begin + 8)) == EIGHT
+    assert [thin_offset(1, s) for s in range(16)] != [thin_offset(2, s) for s in range(16)]
 
 
 @pytest.fixture(scope="module")
