@@ -137,10 +137,10 @@ def folds(
     if len(by_subject) < count:
         message = f"{len(by_subject)} training subjects cannot be divided into {count} folds"
         raise BadSplit(message)
-    shuffled = sorted(by_subject)
-    random.Random(FOLD_SEED).shuffle(shuffled)  # noqa: S311 - a shuffle, not a secret
+    subjects_in_order = sorted(by_subject)
+    random.Random(FOLD_SEED).shuffle(subjects_in_order)  # noqa: S311 - a shuffle, not a secret
     return tuple(
-        tuple(sorted(name for subject in shuffled[i::count] for name in by_subject[subject]))
+        tuple(sorted(name for subject in subjects_in_order[i::count] for name in by_subject[subject]))
         for i in range(count)
     )
 
@@ -295,12 +295,12 @@ def check_pair(
 
 def prepare(recipe: Recipe, pair: Pair) -> Case:
     """Resample a pair to the model's grid, as `node.pipeline.segment` does with an image."""
-    turned, thin_offset = orient(pair.image, recipe.grid.orientation)
+    turned, turn = orient(pair.image, recipe.grid.orientation)
     ready = Volume(intensity.apply(turned.array, recipe.intensity), turned.grid)
     grid = regrid(turned.grid, recipe.grid.spacing_mm_zyx)
     image = resample(ready, grid, recipe.grid.resample_order)
-    flat = np.ascontiguousarray(thin_offset.apply(pair.labels.array))
-    source = Labels(flat, turned_grid(pair.labels.grid, thin_offset))
+    flat = np.ascontiguousarray(turn.apply(pair.labels.array))
+    source = Labels(flat, turned_grid(pair.labels.grid, turn))
     array = _resample_labels(source.array, grid.shape, recipe.n_classes)
     ready = Volume(np.ascontiguousarray(image.array), grid)
     return Case(pair.name, ready, Labels(array, grid), pair.unknown)
