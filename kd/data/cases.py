@@ -140,7 +140,9 @@ def folds(
     subjects_in_order = sorted(by_subject)
     random.Random(FOLD_SEED).shuffle(subjects_in_order)  # noqa: S311 - a shuffle, not a secret
     return tuple(
-        tuple(sorted(name for subject in subjects_in_order[i::count] for name in by_subject[subject]))
+        tuple(
+            sorted(name for subject in subjects_in_order[i::count] for name in by_subject[subject])
+        )
         for i in range(count)
     )
 
