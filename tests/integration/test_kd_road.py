@@ -1,4 +1,4 @@
-"""The commands of docs/laboratory.md, as they are written there, from plan to validate."""
+"""The commands of docs/reference/laboratory.md, as they are written there, from plan to validate."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from node.package import load
 from node.pipeline import reference_dice
 from tests.support.kd_phantoms import data_set
 
-PAGE = Path(__file__).parents[2] / "docs" / "laboratory.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "laboratory.md"
 TRAINING = ("teach", "distill", "family")
 BUDGET = ["--steps", "12", "--device", "cpu"]
 CODE = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
