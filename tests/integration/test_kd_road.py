@@ -1,4 +1,4 @@
-"""The commands of docs/reference/laboratory.md, as they are written there, from plan to validate."""
+"""Run the commands of docs/reference/laboratory.md as written there, from plan to validate."""
 
 import json
 import re
