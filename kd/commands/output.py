@@ -2,10 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from kd.training.trainer import Progress
 
@@ -25,6 +29,16 @@ def show(line: str) -> None:
     """Write one line of the result."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table of the result."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in head:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(table)
 
 
 def progress_lines(name: str, *, as_json: bool) -> Callable[[Progress], None]:

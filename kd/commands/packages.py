@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from kd.commands.output import EXIT_OK, Commands, say, show
+from kd.commands.output import EXIT_OK, Commands, say, show, show_table
 from kd.data.cases import Pair, names_of, pairs_in, read_cases, read_pairs
 from kd.data.external import read_external
 from kd.data.ids import Ids, read_ids
 from kd.errors import BadRecipe
-from kd.evaluation.scores import Score, rows
+from kd.evaluation.scores import Score
+from kd.evaluation.scores import rows as case_rows
 from kd.evaluation.summary import report_of
 from kd.evaluation.unlabelled import read_unlabelled
 from kd.evaluation.validate import Validation, validate
@@ -109,12 +110,12 @@ def _validate(chosen: argparse.Namespace) -> int:
     if chosen.json:
         show(msgspec.json.encode(report).decode())
         return EXIT_OK
+    rows = []
     for size, one in report.sizes.items():
         cost = found.costs[size]
-        show(
-            f"{size}: Dice {one.dice.mean:.4f}, surface Dice {one.nsd.mean:.4f}, "
-            f"HD95 {one.hd95_mm.mean:.2f} mm, {cost.seconds:.2f} s, {cost.peak_mb:.0f} MB"
-        )
+        cells = [size, f"{one.dice.mean:.4f}", f"{one.nsd.mean:.4f}", f"{one.hd95_mm.mean:.2f}"]
+        rows.append([*cells, f"{cost.seconds:.2f}", f"{cost.peak_mb:.0f}"])
+    show_table(["size", "Dice", "surface Dice", "HD95 mm", "seconds", "peak MB"], rows)
     return EXIT_OK
 
 
@@ -141,7 +142,7 @@ def _write(
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).write_bytes(encode_report(report))
     texts = {
-        "cases.csv": "\n".join(rows(manifest, found.scores.items())) + "\n",
+        "cases.csv": "\n".join(case_rows(manifest, found.scores.items())) + "\n",
         "accuracy.svg": plots.accuracy_against_latency(report),
     }
     if TEACHER in found.scores and len(found.scores) > 1:

@@ -59,8 +59,8 @@ predictor.predict_from_files(images, out, num_processes_preprocessing=1,
 RESIDUAL = """
 import json, sys, numpy as np, torch
 from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
-said = json.load(open(sys.argv[1] + "/plans.json"))["configurations"]["3d_fullres"]
-kwargs = said["architecture"]["arch_kwargs"] | {
+chosen = json.load(open(sys.argv[1] + "/plans.json"))["configurations"]["3d_fullres"]
+kwargs = chosen["architecture"]["arch_kwargs"] | {
     "conv_op": torch.nn.Conv3d, "norm_op": torch.nn.InstanceNorm3d, "nonlin": torch.nn.LeakyReLU}
 torch.manual_seed(0)
 network = ResidualEncoderUNet(1, num_classes=3, deep_supervision=False, **kwargs).eval()
@@ -68,7 +68,7 @@ for weight in network.parameters():
     weight.data.add_(0.05 * torch.randn_like(weight))
 image = torch.randn(1, 1, 8, 16, 16)
 with torch.no_grad():
-    np.savez(sys.argv[1] + "/said.npz", image=image.numpy(), logits=network(image).numpy())
+    np.savez(sys.argv[1] + "/logits.npz", image=image.numpy(), logits=network(image).numpy())
 torch.save({"network_weights": network.state_dict()}, sys.argv[1] + "/fold_0/checkpoint_final.pth")
 """
 
@@ -134,7 +134,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     _run(root, "-c", prepare)
     _run(root, "-c", TRAIN)
-    _run(root, "-c", PREDICT, str(_results(root)), str(raw / "imagesTs"), str(root / "said"))
+    _run(root, "-c", PREDICT, str(_results(root)), str(raw / "imagesTs"), str(root / "expected"))
     return root
 
 
@@ -185,7 +185,7 @@ def _package(recipe: Recipe, folder: Path) -> Package:
     return Package(manifest, folder, "")
 
 
-def test_the_node_says_what_nnunets_predictor_says(world: Path, recipe: Recipe) -> None:
+def test_the_node_gives_the_labels_of_nnunets_predictor(world: Path, recipe: Recipe) -> None:
     network, _ = open_run(recipe, "teacher", world / "runs" / "teacher_0", pick_device("cpu"))
     data = world / "raw" / DATASET
     names = [p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir())]
@@ -196,15 +196,13 @@ def test_the_node_says_what_nnunets_predictor_says(world: Path, recipe: Recipe) 
     student = open_student(package, "teacher")
     for path in sorted((data / "imagesTs").iterdir()):
         mine = segment(read_volume(path), package, student).labels.array
-        said = read_labels(world / "said" / path.name.replace("_0000", "")).array
-        assert len(np.unique(said)) == 3, "nnU-Net has learned too little to compare"
+        expected = read_labels(world / "expected" / path.name.replace("_0000", "")).array
+        assert len(np.unique(expected)) == 3, "nnU-Net has learned too little to compare"
         for number in (1, 2):
-            assert dice(mine == number, said == number) >= LEAST_DICE, (path.name, number)
+            assert dice(mine == number, expected == number) >= LEAST_DICE, (path.name, number)
 
 
-def test_each_case_gets_the_map_of_the_fold_that_has_not_seen_it(
-    world: Path, recipe: Recipe
-) -> None:
+def test_each_case_gets_the_map_of_the_fold_that_held_it_out(world: Path, recipe: Recipe) -> None:
     data = world / "raw" / DATASET
     names = tuple(p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir()))
     assert steps.train_teacher(recipe, data, steps.Runs(world / "runs"), here=Slice("cpu"))
@@ -212,7 +210,7 @@ def test_each_case_gets_the_map_of_the_fold_that_has_not_seen_it(
     assert len(read_maps(cases, recipe.n_classes, world / "runs" / SOFT)) == N_TRAIN
 
 
-def test_a_residual_encoder_is_taken_over_weight_for_weight(world: Path, tmp_path: Path) -> None:
+def test_a_residual_encoder_is_imported_weight_for_weight(world: Path, tmp_path: Path) -> None:
     plans = json.loads((_results(world) / "plans.json").read_text(encoding="utf-8"))
     kwargs = {
         "n_stages": 3,
@@ -225,9 +223,9 @@ def test_a_residual_encoder_is_taken_over_weight_for_weight(world: Path, tmp_pat
         "norm_op_kwargs": {"eps": 1e-05, "affine": True},
         "nonlin_kwargs": {"inplace": True},
     }
-    said = plans["configurations"]["3d_fullres"]["architecture"]
-    said["network_class_name"] = "dynamic_network_architectures.x.ResidualEncoderUNet"
-    said["arch_kwargs"] = kwargs
+    described = plans["configurations"]["3d_fullres"]["architecture"]
+    described["network_class_name"] = "dynamic_network_architectures.x.ResidualEncoderUNet"
+    described["arch_kwargs"] = kwargs
     folder = tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres"
     (folder / "fold_0").mkdir(parents=True)
     shutil.copy(_results(world) / "dataset.json", folder)
@@ -242,7 +240,7 @@ def test_a_residual_encoder_is_taken_over_weight_for_weight(world: Path, tmp_pat
     network, _ = open_run(
         read_recipe(out), "teacher", tmp_path / "runs" / "teacher_0", pick_device("cpu")
     )
-    expected = np.load(folder / "said.npz")
+    expected = np.load(folder / "logits.npz")
     with torch.no_grad():
         found = network(torch.from_numpy(expected["image"])).numpy()
     np.testing.assert_allclose(found, expected["logits"], atol=1e-4)
