@@ -1,4 +1,4 @@
-"""The model card of a package: one screen that tells a reader whether the package is for them.
+"""The model card of a package: one screen for a reader who decides whether to use it.
 
 Everything else is in `validation.md`, which `kd.release.validation_page` writes.
 """
