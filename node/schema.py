@@ -86,7 +86,7 @@ jobs = sa.Table(
     Column("payload", Text, nullable=False),  # JSON
     Column("priority", Integer, nullable=False),  # 9 runs first
     Column("attempts", Integer, nullable=False),  # since a plan or a person queued it
-    Column("claims", Integer, nullable=False),  # ever: tells two claims of one worker apart
+    Column("claims", Integer, nullable=False),  # ever: distinguishes two claims of one worker
     Column("not_before", Float, nullable=False),
     Column("lease_until", Float),
     Column("worker", Text),

@@ -1,4 +1,4 @@
-"""Replan a study by today's rules, or send a result again, on request of a person."""
+"""Replan a study with the current rules, or send a result again, for an operator."""
 
 import sqlalchemy as sa
 
@@ -21,7 +21,7 @@ class NothingFound(NodeError):
 def replan(
     config: Config, engine: sa.Engine, uid: str, content: housekeeping.Content | None, now: float
 ) -> list[tuple[str, int | None]]:
-    """Apply today's rules to each series of a study; return its UID and job.
+    """Apply the current rules to each series of a study; return its UID and job.
 
     Raises:
         NothingFound: no image of it is in the inbox.
@@ -39,7 +39,7 @@ def replan(
     if not planned:
         message = f"no image of {uid} is in the inbox"
         raise NothingFound(
-            message, advice="Send the study again; data.keep says how long it stays."
+            message, advice="Send the study again; data.keep sets how long it is kept."
         )
     return planned
 

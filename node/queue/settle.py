@@ -25,7 +25,7 @@ from node.states import State, Transition
 JITTER_SHARE = 0.2  # of the delay, up or down: jobs that failed together do not return together
 TRANSITION_OF: Mapping[type[NodeError], Transition] = MappingProxyType(  # the first class that fits
     {
-        LeaseLost: Transition.EXPIRE,  # as if this worker had stopped to extend its lease
+        LeaseLost: Transition.EXPIRE,  # as if the lease had run out
         Unsuitable: Transition.MARK_UNSUITABLE,
         Superseded: Transition.SUPERSEDE,
         Cancelled: Transition.CANCEL,

@@ -82,7 +82,7 @@ def finish_segment(
     with engine.begin() as connection:
         _finish(connection, job, result, now, _summary(result))
         queued = [_deliver(connection, job, delivery, now) for delivery in deliveries]
-        ended = {gone.id: gone for gone in supersede_waiting(connection, job, now)}
+        ended = {old.id: old for old in supersede_waiting(connection, job, now)}
         return [ended.get(delivery.id, delivery) for delivery in queued]
 
 
@@ -154,14 +154,13 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
     """
     over = sa.and_(RUNNING, jobs.c.lease_until < now)
     used_up = sa.and_(jobs.c.kind == Kind.SEGMENT.value, jobs.c.attempts >= max_attempts)
-    gone = LeaseLost("the worker process ended during the job", advice="See its log.")
+    error = LeaseLost("the worker process ended during the job", advice="See its log.")
+    values = error_values(error)
     with engine.begin() as connection:
         return [
             *_end_unneeded(connection, now, over),
-            *move(connection, Transition.EXHAUST, now, sa.and_(over, used_up), error_values(gone)),
-            *move(
-                connection, Transition.EXPIRE, now, over, {"not_before": now, **error_values(gone)}
-            ),
+            *move(connection, Transition.EXHAUST, now, sa.and_(over, used_up), values),
+            *move(connection, Transition.EXPIRE, now, over, {"not_before": now, **values}),
         ]
 
 

@@ -85,17 +85,17 @@ def purge_arrivals(engine: Engine, before: float, limit: int = 500) -> int:
             .order_by(arrivals.c.planned_at)
             .limit(limit)
         ).scalars()
-        gone = list(old)
-        of_gone = jobs.c.arrival_id.in_(gone)
-        removed = sa.select(jobs.c.id).where(of_gone)
+        ids = list(old)
+        of_old = jobs.c.arrival_id.in_(ids)
+        removed = sa.select(jobs.c.id).where(of_old)
         for statement in (
-            sa.delete(events).where(events.c.arrival_id.in_(gone) | events.c.job_id.in_(removed)),
-            sa.delete(jobs).where(of_gone, jobs.c.parent_id.is_not(None)),
-            sa.delete(jobs).where(of_gone),
-            sa.delete(arrivals).where(arrivals.c.id.in_(gone)),
+            sa.delete(events).where(events.c.arrival_id.in_(ids) | events.c.job_id.in_(removed)),
+            sa.delete(jobs).where(of_old, jobs.c.parent_id.is_not(None)),
+            sa.delete(jobs).where(of_old),
+            sa.delete(arrivals).where(arrivals.c.id.in_(ids)),
         ):
             connection.execute(statement)
-    return len(gone)
+    return len(ids)
 
 
 def purge_notes(engine: Engine, before: float, limit: int = 10_000) -> int:

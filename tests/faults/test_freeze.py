@@ -1,4 +1,4 @@
-"""A frozen segmenter and a full disk: each job ends once, and what was acknowledged stays."""
+"""A frozen segmenter and a full disk: each job ends once, and no acknowledged image is lost."""
 
 import os
 import signal
@@ -72,10 +72,10 @@ def wait_for(engine: sa.Engine, state: State, within_s: float = 40.0) -> None:
 def freeze_between_transactions(
     process: "subprocess.Popen[bytes]", engine: sa.Engine, tries: int = 50
 ) -> None:
-    """Stop a process while it holds no lock: a job's lease is what this room's tests are about.
+    """Stop a process while it holds no lock: the tests of this module are about leases.
 
     A process frozen *within* a transaction holds the database for as long as it is frozen; that
-    history is told by `test_a_lock_that_stays_costs_no_image`.
+    history is told by `test_a_permanent_lock_loses_no_image`.
     """
     for _ in range(tries):
         process.send_signal(signal.SIGSTOP)
@@ -98,7 +98,7 @@ def is_locked(engine: sa.Engine) -> bool:
 
 
 def let_lease_pass(config: Config, engine: sa.Engine) -> None:
-    """Do what half a minute of silence does."""
+    """Expire the leases as half a minute without heartbeat does."""
     with engine.begin() as connection:
         connection.execute(sa.update(schema.jobs).values(lease_until=time.time() - 1))
     upkeep.expire_leases(engine, config, time.time())
@@ -108,7 +108,7 @@ def let_lease_pass(config: Config, engine: sa.Engine) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
-def test_a_frozen_segmenter_loses_its_job_and_one_result_leaves(
+def test_a_frozen_segmenter_loses_its_job_and_one_result_is_sent(
     tmp_path: Path, end: signal.Signals
 ) -> None:
     node, config, engine = prepared(tmp_path, WIDE, ballast=600)
@@ -138,7 +138,7 @@ def test_a_frozen_segmenter_loses_its_job_and_one_result_leaves(
 @pytest.mark.dcmtk
 @pytest.mark.timeout(180)
 @needs_dcmtk
-def test_a_lock_that_stays_costs_no_image(tmp_path: Path) -> None:
+def test_a_permanent_lock_loses_no_image(tmp_path: Path) -> None:
     make_tiny_package(tmp_path / "models")
     node = Node(tmp_path / "node", 1, tmp_path / "models", changes={"rules": []})
     made = make(tmp_path / "series", Phantom())
@@ -173,7 +173,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Path:
-    """Leave no byte free."""
+    """Fill the disk completely."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -184,7 +184,7 @@ def fill(folder: Path) -> Path:
     raise AssertionError
 
 
-def test_a_full_outbox_waits_for_room_and_then_delivers(tmp_path: Path) -> None:
+def test_a_full_outbox_delivers_when_there_is_space(tmp_path: Path) -> None:
     _, config, engine = prepared(tmp_path, Phantom(spacing_mm=(1.0, 1.0, 1.0)))
     with small_disk(config.data.dir / "outbox", "64k") as outbox:
         ballast = fill(outbox)
@@ -203,7 +203,7 @@ def test_a_full_outbox_waits_for_room_and_then_delivers(tmp_path: Path) -> None:
         assert len(queue.list_jobs(engine, kind=Kind.DELIVER)) == 1
 
 
-def test_a_full_database_disk_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_database_disk_loses_no_image(tmp_path: Path) -> None:
     make_tiny_package(tmp_path / "models")
     node = Node(tmp_path / "node", 1, tmp_path / "models")
     config = node.configure()

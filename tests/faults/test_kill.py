@@ -1,4 +1,4 @@
-"""kill -9 of any process at any time: nothing acknowledged is lost, everything ends once.
+"""kill -9 of any process at any time: no acknowledged image is lost, every series ends once.
 
 One history of thirty killings: series keep arriving while processes of the node are shot at random
 moments; the supervisor is shot too, and started again as systemd would.
@@ -48,7 +48,7 @@ def series_of(number: int, folder: Path) -> tuple[str, list[Path]]:
 
 
 class Sender(threading.Thread):
-    """A modality that sends each series again until the whole of it was acknowledged."""
+    """A modality that resends each series until all its images are acknowledged."""
 
     def __init__(self, port: int, folder: Path) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Sender(threading.Thread):
 
 
 @pytest.mark.timeout(900)
-def test_thirty_kills_lose_nothing_and_end_everything_once(tmp_path: Path) -> None:
+def test_thirty_kills_lose_no_image_and_repeat_no_result(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     orthanc = Orthanc(tmp_path / "orthanc")
     make_tiny_package(tmp_path / "models")
@@ -107,7 +107,7 @@ def test_thirty_kills_lose_nothing_and_end_everything_once(tmp_path: Path) -> No
 
 
 def kill_one(node: Node, chance: random.Random) -> str:
-    """Shoot one process of the node, children of children included; say which."""
+    """Kill one process of the node or of its descendants; return its name."""
     victims = node.processes()[1:]
     if not victims:
         return "none"
@@ -121,14 +121,14 @@ def kill_one(node: Node, chance: random.Random) -> str:
 
 
 def alone(node: Node) -> bool:
-    """Tell whether no process of the node is left."""
+    """Return whether no process of the node is left."""
     mark = str(node.config_file)
     found = subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False)
     return not found.stdout.strip()
 
 
 def settled(node: Node) -> None:
-    """Wait until nothing is queued or running any more."""
+    """Wait until no job is queued or running."""
 
     def quiet() -> bool:
         counts = queue.counts(node.engine)

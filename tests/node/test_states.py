@@ -1,4 +1,4 @@
-"""The transition table: every good and every bad pair, and every ending."""
+"""The transition table: every legal and every illegal pair, and every ending."""
 
 from itertools import product
 
@@ -59,7 +59,7 @@ def test_a_transition_leads_to_one_state_from_every_source(transition: Transitio
     assert len({follow(state, transition) for state in sources(transition)}) == 1
 
 
-def test_only_a_person_leaves_done_and_every_state_can_be_reached() -> None:
+def test_only_an_operator_leaves_done_and_every_state_is_reachable() -> None:
     assert [a for state, a in TRANSITIONS if state is State.DONE] == [Transition.RESEND]
     assert set(TRANSITIONS.values()) == set(State)
     assert not LIVE & ENDED

@@ -1,4 +1,4 @@
-"""What an operator sees, and that looking changes nothing."""
+"""The status for an operator, and that reading it changes nothing."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def alive(config: Config, now: float = T0) -> dict[str, bool]:
     return {process.name: process.alive for process in seen.processes}
 
 
-def test_a_node_that_never_ran_has_nothing_to_show(config: Config) -> None:
+def test_a_node_that_never_ran_has_an_empty_status(config: Config) -> None:
     seen = status.snapshot(config, schema.open_configured(config.data), T0)
     assert not any(process.alive for process in seen.processes)
     assert seen.jobs["segment"] == dict.fromkeys(seen.jobs["segment"], 0)
@@ -42,7 +42,7 @@ def test_a_node_that_never_ran_has_nothing_to_show(config: Config) -> None:
 
 @needs_postgresql
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) -> None:
+def test_the_status_reads_a_database_on_a_server(engine: sa.Engine, tmp_path: Path) -> None:
     place = engine.url.render_as_string(hide_password=False)
     config = Config(data=DataConfig(dir=tmp_path / "data", database=place))
     queue.heartbeat(engine, "sender", 1, T0)
@@ -54,7 +54,7 @@ def test_a_database_on_a_server_is_looked_at(engine: sa.Engine, tmp_path: Path) 
     assert not (tmp_path / "data").exists()
 
 
-def test_a_database_server_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
+def test_an_unreachable_database_server_is_a_transient_error(tmp_path: Path) -> None:
     place = f"postgresql+psycopg://nobody@/node?host={tmp_path}"
     with pytest.raises(DatabaseBusy, match="cannot be read"):
         status.open_read_only(DataConfig(dir=tmp_path, database=place))
@@ -62,14 +62,14 @@ def test_a_database_server_that_is_away_is_asked_again_later(tmp_path: Path) -> 
         schema.open_database(place)
 
 
-def test_a_beat_counts_for_a_minute(config: Config) -> None:
+def test_a_heartbeat_counts_for_a_minute(config: Config) -> None:
     engine = schema.open_configured(config.data)
     queue.heartbeat(engine, "sender", os.getpid(), T0)
     assert alive(config, T0 + 59)["sender"]
     assert not alive(config, T0 + 61)["sender"]
 
 
-def test_a_killed_process_is_seen_before_its_minute_is_over(config: Config) -> None:
+def test_a_killed_process_is_detected_at_once(config: Config) -> None:
     engine = schema.open_configured(config.data)
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
@@ -77,7 +77,7 @@ def test_a_killed_process_is_seen_before_its_minute_is_over(config: Config) -> N
     assert not alive(config)["segmenter"]
 
 
-def test_the_listener_is_known_by_its_lock(config: Config) -> None:
+def test_the_listener_is_detected_by_its_lock(config: Config) -> None:
     assert not alive(config)["listener"]
     inbox = Inbox(config.data.dir / "inbox")
     inbox.recover(T0)
@@ -86,7 +86,7 @@ def test_the_listener_is_known_by_its_lock(config: Config) -> None:
     assert not alive(config)["listener"]
 
 
-def test_a_dead_target_shows_what_waits_and_why(config: Config) -> None:
+def test_an_unreachable_target_shows_its_queue_and_the_reason(config: Config) -> None:
     engine = schema.open_configured(config.data)
     record(engine)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
@@ -114,13 +114,13 @@ def test_the_newest_series_come_last(config: Config) -> None:
     assert seen.jobs["segment"]["queued"] == 5
 
 
-def test_low_space_is_said(config: Config) -> None:
+def test_low_space_is_reported(config: Config) -> None:
     engine = schema.open_configured(config.data)
     greedy = msgspec.structs.replace(config.data, stop_accepting_below=Bytes(1 << 60))
     assert not status.snapshot(msgspec.structs.replace(config, data=greedy), engine, T0).accepting
 
 
-def test_looking_changes_nothing(config: Config) -> None:
+def test_reading_the_status_changes_nothing(config: Config) -> None:
     engine = schema.open_configured(config.data)
     record(engine)
     before = queue.histories(engine), queue.events_of(engine)

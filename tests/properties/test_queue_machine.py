@@ -1,4 +1,4 @@
-"""The queue as a state machine on real SQLite, with workers that crash and come back too late."""
+"""The queue as a state machine on real SQLite, with workers that crash or resume too late."""
 
 import tempfile
 from pathlib import Path
@@ -32,7 +32,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.now = T0
-        self.held: dict[str, Job] = {}  # what each worker believes to hold
+        self.held: dict[str, Job] = {}  # the claim that each worker believes to hold
         self.zombies: list[Job] = []  # claims of workers that crashed or were too slow
         self.done: list[int] = []  # each time a finish was accepted
         self.made: set[int] = set()  # segmentations that were ever done
@@ -93,12 +93,12 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        """A worker dies at any line: nothing more is heard of its claim, or only much later."""
+        """A worker is killed at any line: its claim is never finished, or much too late."""
         self.zombies.append(self.held.pop(data.draw(st.sampled_from(sorted(self.held)))))
 
     @rule()
     def crash_of_everything(self) -> None:
-        """Power off: all workers are gone and the database is opened anew."""
+        """Power failure: all workers end, and the database is reopened."""
         self.zombies += self.held.values()
         self.held.clear()
         self.engine.dispose()
@@ -106,7 +106,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.zombies)
     @rule(data=st.data())
-    def come_back_late(self, data: st.DataObject) -> None:
+    def resume_too_late(self, data: st.DataObject) -> None:
         job = self.zombies.pop(data.draw(st.integers(0, len(self.zombies) - 1)))
         self.commit(job)
 
@@ -147,7 +147,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.done = self.done_still()
 
     def done_still(self) -> list[int]:
-        """Forget that a job was done which shall be done once more."""
+        """Return the finished jobs without those that are queued again."""
         rows = {job["id"]: job["state"] for job in self.rows(schema.jobs)}
         return [job_id for job_id in self.done if rows[job_id] not in LIVE]
 
@@ -156,7 +156,7 @@ class QueueMachine(RuleBasedStateMachine):
         return found.state is State.RUNNING and found.claims == job.claims
 
     def commit(self, job: Job) -> None:
-        """Finish a job; it counts exactly if this claim is still the job's last one."""
+        """Finish a job; it is accepted only if this claim is still the job's latest."""
         is_current = self.is_current(job)
         try:
             if job.kind is Kind.SEGMENT:
@@ -170,13 +170,13 @@ class QueueMachine(RuleBasedStateMachine):
             assert is_current
             if job.kind is Kind.SEGMENT:
                 self.made.add(job.id)
-                # its deliveries of the last time begin anew, and may give way to newer ones
+                # its earlier deliveries are queued again, and newer ones may supersede them
                 of_job = {j["id"] for j in self.rows(schema.jobs) if j["parent_id"] == job.id}
                 self.done = [job_id for job_id in self.done if job_id not in of_job]
             self.done.append(job.id)
 
     @invariant()
-    def nothing_is_lost_or_done_twice(self) -> None:
+    def no_job_is_lost_or_finished_twice(self) -> None:
         jobs = self.rows(schema.jobs)
         ids = {job["id"] for job in jobs}
         assert self.known <= ids
@@ -188,7 +188,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(running) == len(set(running))
 
     @invariant()
-    def every_transition_is_legal_and_told(self) -> None:
+    def every_transition_is_legal_and_has_an_event(self) -> None:
         state: dict[int, State] = {}
         for event in self.rows(schema.events):
             if event["job_id"] is None:
@@ -202,9 +202,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert state == {job["id"]: job["state"] for job in self.rows(schema.jobs)}
 
     @invariant()
-    def no_result_waits_behind_a_newer_one(self) -> None:
+    def no_older_result_is_queued(self) -> None:
         sent = [j for j in self.rows(schema.jobs) if j["kind"] == "deliver"]
-        best: dict[tuple[str, str], int] = {}  # of what waits, leaves or has arrived
+        best: dict[tuple[str, str], int] = {}  # newest arrival that is queued, running or done
         for job in sent:
             if job["state"] in (*LIVE, "done"):
                 place = job["series_uid"], job["target"]

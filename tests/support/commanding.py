@@ -1,4 +1,4 @@
-"""A configuration for commands that run in process; fixtures are in tests/unit/conftest.py."""
+"""A configuration for commands that run in this process; the fixtures are in tests/conftest.py."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Arrivals and jobs for tests, with everything filled in that a test does not care about."""
+"""Arrivals and jobs for tests, with defaults for every field."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ from node.queue import (
 from node.states import ArrivalOutcome, Kind
 
 LEASE_S = 30.0
-T0 = 1_700_000_000.0  # when histories begin, Unix seconds
+T0 = 1_700_000_000.0  # start of the histories, Unix seconds
 
 SEGMENTED = SegmentResult(objects=("outbox/x/seg.dcm",), volumes_ml={"Liver": 1.5}, seconds={})
 SENT = DeliverResult(status="SUCCESS", confirmed=True)
 
 
 def an_arrival(series: int = 1, inputs: str = "a", **changes: Any) -> NewArrival:
-    """Return an arrival of series number `series`; `inputs` stands for its set of images."""
+    """Return an arrival of series number `series`; `inputs` identifies its set of images."""
     filled: dict[str, Any] = {
         "study_uid": "1.2.3",
         "series_uid": f"1.2.3.{series}",
@@ -46,7 +46,7 @@ def an_arrival(series: int = 1, inputs: str = "a", **changes: Any) -> NewArrival
 
 
 def a_segment_job(series: int = 1, inputs: str = "a", priority: int = 5) -> NewSegmentJob:
-    """Return the job that belongs to `an_arrival` with the same arguments."""
+    """Return the job of `an_arrival` with the same arguments."""
     return NewSegmentJob(
         dedup_key=f"segment-{series}-{inputs}",
         priority=priority,
@@ -66,7 +66,7 @@ def a_segment_job(series: int = 1, inputs: str = "a", priority: int = 5) -> NewS
 
 
 def a_delivery(target: str = "pacs", **changes: Any) -> NewDelivery:
-    """Return a delivery of an object that need not exist."""
+    """Return a delivery of an object whose file does not exist."""
     filled: dict[str, Any] = {
         "file": "outbox/x/seg.dcm",
         "sha256": "0" * 64,
@@ -95,6 +95,6 @@ def claim(engine: sa.Engine, worker: str = "w", now: float = T0 + 1) -> Job:
     return job
 
 
-def told(engine: sa.Engine, job_id: int) -> list[str]:
-    """Return what happened to a job, in order."""
+def event_names(engine: sa.Engine, job_id: int) -> list[str]:
+    """Return the names of a job's events, in order."""
     return [event.what for event in queue.events_of(engine, job_id=job_id)]

@@ -1,4 +1,4 @@
-"""A whole node as a hospital runs it: `segnode serve` with its own folder, on loopback."""
+"""A whole node as in a hospital: `segnode serve` with its own folder, on loopback."""
 
 import json
 import os
@@ -78,7 +78,7 @@ class Node:
             engine.dispose()
 
     def wait_for_endings(self, count: int, within_s: float = 60.0) -> list[queue.SeriesHistory]:
-        """Wait until `count` arrivals have ended; fail with what there is after `within_s`."""
+        """Wait until `count` arrivals have ended; after `within_s` fail with their endings."""
         found: list[queue.SeriesHistory] = []
 
         def ended() -> bool:
@@ -99,7 +99,7 @@ class Node:
         return segnode(*arguments, "--config", str(self.config_file))
 
     def json(self, *arguments: str, ends: Sequence[int] = (0,)) -> Any:
-        """Run a command with --json that ends with one of `ends`; return what it says."""
+        """Run a command with --json that ends with one of `ends`; return the parsed output."""
         done = self.run(*arguments, "--json")
         assert done.returncode in ends, done.stderr
         return json.loads(done.stdout)
@@ -107,7 +107,7 @@ class Node:
 
 @contextmanager
 def started(node: Node) -> Iterator[Node]:
-    """Run `segnode serve` until the block ends; then everything is killed, as in a power cut."""
+    """Run `segnode serve` until the block ends, then stop it."""
     config = node.configure()
     command = [sys.executable, "-m", "node", "serve", "--config", str(node.config_file)]
     with (node.folder / "node.log").open("ab") as log:
@@ -143,13 +143,13 @@ def ready(config: Config, process: "subprocess.Popen[bytes]") -> None:
 
 
 def wait_until(
-    true: Callable[[], bool], within_s: float, said: Callable[[], str], every_s: float = 0.05
+    true: Callable[[], bool], within_s: float, describe: Callable[[], str], every_s: float = 0.05
 ) -> None:
-    """Wait for a condition; fail with what `said` returns."""
+    """Wait for a condition; fail with the text of `describe`."""
     until = time.monotonic() + within_s
     while not true():
         if time.monotonic() > until:
-            pytest.fail(f"not within {within_s:g} s: {said()}")
+            pytest.fail(f"not within {within_s:g} s: {describe()}")
         time.sleep(every_s)
 
 

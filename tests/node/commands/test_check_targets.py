@@ -1,4 +1,4 @@
-"""`segnode check` of a target: only what it did is said, and what it would refuse is found."""
+"""`segnode check` of a target: it reports what the target answered, and what it would reject."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def checked(run: Run, tmp_path: Path, port: int, **target: Any) -> dict[str, Any
     return dict(finding)
 
 
-def test_a_target_that_answers_is_said_to_answer(run: Run, tmp_path: Path) -> None:
+def test_a_target_that_answers_c_echo(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port)
     assert found["ok"], found
@@ -26,7 +26,7 @@ def test_a_target_that_answers_is_said_to_answer(run: Run, tmp_path: Path) -> No
     assert "takes binary, answers no queries" in found["message"]
 
 
-def test_a_target_without_echo_is_not_said_to_answer(run: Run, tmp_path: Path) -> None:
+def test_a_target_without_c_echo(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,), echo=None) as peer:
         found = checked(run, tmp_path, peer.port)
     assert found["ok"], "results reach it all the same"
@@ -43,7 +43,7 @@ def test_a_refused_echo_fails(run: Run, tmp_path: Path) -> None:
     assert found["advice"]
 
 
-def test_a_report_is_tried_where_it_was_promised(run: Run, tmp_path: Path) -> None:
+def test_a_configured_report_is_negotiated(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port, report=True)
         assert not found["ok"]
@@ -56,7 +56,7 @@ def test_a_report_is_tried_where_it_was_promised(run: Run, tmp_path: Path) -> No
     assert "takes binary and the report" in found["message"]
 
 
-def test_the_form_of_segmentation_that_was_chosen_is_tried(run: Run, tmp_path: Path) -> None:
+def test_the_configured_encoding_is_negotiated(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         found = checked(run, tmp_path, peer.port, seg="labelmap")
     assert not found["ok"]

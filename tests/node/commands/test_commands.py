@@ -1,4 +1,4 @@
-"""The commands as an admin types them, in this process: what they print, and how they end."""
+"""The commands as an admin types them, in this process: their output and exit status."""
 
 import errno
 import json
@@ -48,7 +48,7 @@ def test_the_class_of_an_error_is_the_exit_status(error: NodeError, status: int)
     assert status_of(error) == status
 
 
-def test_wrong_usage_is_two(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_ends_with_2(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["unknown"], ["jobs"], ["try", "x"], ["jobs", "show", "seven"]):
         with pytest.raises(SystemExit) as left:
             main(arguments)
@@ -84,7 +84,7 @@ def test_init_without_options_is_valid(run: Run, tmp_path: Path) -> None:
     assert load(tmp_path / "a.yaml").node.ae_title == "SEGNODE"
 
 
-def test_init_replaces_a_file_only_by_force(run: Run, tmp_path: Path) -> None:
+def test_init_replaces_a_file_only_with_force(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("precious", encoding="utf-8")
     status, _, said = run("init", file)
@@ -102,15 +102,13 @@ def test_init_replaces_a_file_only_by_force(run: Run, tmp_path: Path) -> None:
         ("--target", "PACS@h:99999"),
     ],
 )
-def test_init_writes_nothing_that_is_wrong(
-    run: Run, tmp_path: Path, options: tuple[str, str]
-) -> None:
+def test_init_writes_no_invalid_file(run: Run, tmp_path: Path, options: tuple[str, str]) -> None:
     assert run("init", tmp_path / "a.yaml", *options)[0] == 78
     assert not (tmp_path / "a.yaml").exists()
 
 
 @pytest.mark.parametrize("ae", ["1234", "yes", "A: B", "A #1", "null"])
-def test_init_keeps_what_yaml_would_misread(run: Run, tmp_path: Path, ae: str) -> None:
+def test_init_quotes_values_that_yaml_would_misread(run: Run, tmp_path: Path, ae: str) -> None:
     options = ["--ae-title", ae, "--caller", ae, "--target", f"{ae}@h:104"]
     assert run("init", tmp_path / "a.yaml", *options)[0] == 0
     config = load(tmp_path / "a.yaml")
@@ -119,9 +117,7 @@ def test_init_keeps_what_yaml_would_misread(run: Run, tmp_path: Path, ae: str) -
     assert config.targets["pacs"].ae == ae
 
 
-def test_check_finds_nothing_wrong_with_a_sound_node(
-    run: Run, tmp_path: Path, tiny_models: Path
-) -> None:
+def test_check_accepts_a_working_node(run: Run, tmp_path: Path, tiny_models: Path) -> None:
     with scripted_target() as peer:
         target = {"ae": "PEER", "host": "127.0.0.1", "port": peer.port}
         file = configure(tmp_path / "a.yaml", tiny_models, targets={"pacs": target})
@@ -150,7 +146,7 @@ def test_check_names_the_line_of_bad_yaml(run: Run, configured: Path) -> None:
     assert "line 3" in said
 
 
-def test_check_without_a_file_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
+def test_check_without_a_file_advises_init(run: Run, tmp_path: Path) -> None:
     status, _, said = run("check", "--config", tmp_path / "none.yaml")
     assert status == 78
     assert "segnode init" in said
@@ -171,7 +167,7 @@ def test_check_finds_an_altered_package_and_a_dead_target(run: Run, tmp_path: Pa
     assert "small.onnx" in found["packages"]
 
 
-def test_check_finds_a_taken_port_low_disk_and_nobody_who_may_send(
+def test_check_finds_a_used_port_low_disk_and_no_callers(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     with socket.socket() as other:
@@ -191,7 +187,7 @@ def test_check_finds_a_taken_port_low_disk_and_nobody_who_may_send(
     assert "stop_accepting_below" in found["data folder"]
 
 
-def test_check_finds_a_folder_that_cannot_be_made(
+def test_check_finds_a_folder_that_cannot_be_created(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
@@ -200,7 +196,7 @@ def test_check_finds_a_folder_that_cannot_be_made(
     assert failures(run, file).keys() == {"data folder"}
 
 
-def test_check_in_words_says_what_to_do(run: Run, configured: Path) -> None:
+def test_check_prints_one_line_per_finding(run: Run, configured: Path) -> None:
     status, said, _ = run("check", "--config", configured)
     assert status == 1
     assert "ok    configuration: understood" in said
@@ -219,7 +215,7 @@ def test_models_are_listed_for_people_and_machines(run: Run, tiny_models: Path) 
     assert [row["size"] for row in listed] == ["teacher", "small"]
 
 
-def test_models_verify_tells_the_altered_one(run: Run, tmp_path: Path) -> None:
+def test_models_verify_names_the_altered_package(run: Run, tmp_path: Path) -> None:
     make_tiny_package(tmp_path, task="good-mr", sizes=("small",))
     bad = make_tiny_package(tmp_path, task="bad-mr", sizes=("small",))
     assert run("models", "list", "--models", tmp_path)[0] == 0
@@ -235,7 +231,9 @@ def test_models_verify_tells_the_altered_one(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["models", "list"], ["models", "verify"], ["selftest"]])
-def test_no_package_is_misconfigured_and_said(run: Run, tmp_path: Path, command: list[str]) -> None:
+def test_a_folder_without_packages_is_a_misconfiguration(
+    run: Run, tmp_path: Path, command: list[str]
+) -> None:
     status, said, errors = run(*command, "--models", tmp_path)
     assert (status, said) == (78, "")
     assert f"no package in {tmp_path}" in errors
@@ -245,10 +243,10 @@ def test_no_package_is_misconfigured_and_said(run: Run, tmp_path: Path, command:
     assert f"{tmp_path}/absent does not exist" in errors
 
 
-# -- what the operating system refuses
+# -- errors of the operating system
 
 
-def test_a_file_where_a_folder_is_needed_is_told_in_a_sentence(run: Run, tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_has_a_message(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     status, said, errors = run("init", tmp_path / "file/sub/a.yaml")
     assert (status, said) == (74, "")
@@ -258,7 +256,7 @@ def test_a_file_where_a_folder_is_needed_is_told_in_a_sentence(run: Run, tmp_pat
     assert "uncaught" not in errors
 
 
-def test_a_damaged_input_is_told_in_a_sentence(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+def test_a_damaged_input_has_a_message(run: Run, tmp_path: Path, tiny_models: Path) -> None:
     image = tmp_path / "head.nii.gz"
     image.write_bytes(b"not compressed at all")
     options = ["--task", "tiny-mr", "--models", tiny_models, "--out", tmp_path / "out"]
@@ -267,7 +265,7 @@ def test_a_damaged_input_is_told_in_a_sentence(run: Run, tmp_path: Path, tiny_mo
     assert errors.splitlines()[-2].startswith("segnode try: ")
 
 
-def test_a_full_disk_under_the_output_is_told_once(configured: Path) -> None:
+def test_a_full_disk_under_the_output_is_reported_once(configured: Path) -> None:
     command = [sys.executable, "-m", "node", "jobs", "list", "--config", str(configured)]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -280,7 +278,7 @@ def test_a_full_disk_under_the_output_is_told_once(configured: Path) -> None:
     ]
 
 
-def test_a_reader_that_goes_away_is_no_error(configured: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(configured: Path) -> None:
     command = [sys.executable, "-m", "node", "jobs", "list", "--config", str(configured)]
     gone, kept = os.pipe()
     os.close(gone)
@@ -296,7 +294,7 @@ def test_a_reader_that_goes_away_is_no_error(configured: Path) -> None:
     [(errno.EACCES, 74), (errno.ENOENT, 74), (errno.EROFS, 74), (errno.EIO, 74),
      (errno.ENOSPC, 75), (errno.EDQUOT, 75)],
 )  # fmt: skip
-def test_every_refusal_of_the_system_has_a_status_and_an_advice(number: int, status: int) -> None:
+def test_every_error_of_the_system_has_a_status_and_an_advice(number: int, status: int) -> None:
     error = node_error_of(OSError(number, os.strerror(number), "/data/x"))
     assert status_of(error) == status
     assert error.message == f"/data/x: {os.strerror(number)}"

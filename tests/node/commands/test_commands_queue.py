@@ -51,14 +51,14 @@ def test_jobs_are_listed_shown_cancelled_and_retried(run: Run, stored: tuple[Pat
     assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
 
 
-def test_a_running_job_is_asked_to_stop(run: Run, stored: tuple[Path, str]) -> None:
+def test_a_running_job_will_be_stopped(run: Run, stored: tuple[Path, str]) -> None:
     engine = schema.open_configured(load(stored[0]).data)
     job = queue.claim(engine, Kind.SEGMENT, "w", time.time(), 30.0)
     assert job is not None
     assert "will be stopped" in run("jobs", "cancel", job.id, "--config", stored[0])[1]
 
 
-def test_what_is_unknown_ends_with_one(run: Run, stored: tuple[Path, str]) -> None:
+def test_an_unknown_job_or_study_ends_with_1(run: Run, stored: tuple[Path, str]) -> None:
     for arguments in (
         ["explain", "1.2.3"],
         ["jobs", "show", "99"],
@@ -72,7 +72,7 @@ def test_what_is_unknown_ends_with_one(run: Run, stored: tuple[Path, str]) -> No
         assert "Traceback" not in errors
 
 
-def test_explain_tells_the_history(run: Run, stored: tuple[Path, str]) -> None:
+def test_explain_prints_the_history(run: Run, stored: tuple[Path, str]) -> None:
     status, said, _ = run("explain", stored[1], "--config", stored[0])
     assert status == 0
     for part in ("12 MR images from CT01", "rule all: tiny-mr/1.0, size small", "in-progress"):
@@ -82,7 +82,7 @@ def test_explain_tells_the_history(run: Run, stored: tuple[Path, str]) -> None:
     assert told["events"][0]["what"] == "received"
 
 
-def test_what_still_arrives_is_told(run: Run, configured: Path, tmp_path: Path) -> None:
+def test_an_arriving_series_is_shown(run: Run, configured: Path, tmp_path: Path) -> None:
     inbox = Inbox(load(configured).data.dir / "inbox")
     made = make(tmp_path / "head", Phantom(shuffle=False))
     receive(inbox, made.paths[:5], time.time(), ends="open")
@@ -93,7 +93,7 @@ def test_what_still_arrives_is_told(run: Run, configured: Path, tmp_path: Path) 
     assert [w["instances"] for w in told["arriving"]] == [5]
 
 
-def test_status_is_for_people_too(run: Run, stored: tuple[Path, str]) -> None:
+def test_status_prints_processes_and_endings(run: Run, stored: tuple[Path, str]) -> None:
     status, said, _ = run("status", "--config", stored[0])
     assert status == 69
     assert "listener      NOT RUNNING" in said
@@ -101,7 +101,7 @@ def test_status_is_for_people_too(run: Run, stored: tuple[Path, str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["jobs", "list"], ["explain", "1.2.3"]])
-def test_looking_at_a_node_that_never_ran_makes_nothing(
+def test_reading_the_state_of_a_new_node_creates_nothing(
     run: Run, configured: Path, command: list[str]
 ) -> None:
     before = set(configured.parent.rglob("*"))
@@ -110,7 +110,7 @@ def test_looking_at_a_node_that_never_ran_makes_nothing(
 
 
 @pytest.mark.parametrize("command", [["status"], ["jobs", "list"], ["jobs", "show", "1"]])
-def test_looking_at_a_node_that_stands_changes_nothing(
+def test_reading_the_state_of_a_stopped_node_changes_nothing(
     run: Run, stored: tuple[Path, str], command: list[str]
 ) -> None:
     data = load(stored[0]).data
@@ -129,7 +129,7 @@ def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
     }
 
 
-def test_status_names_the_loops_that_are_down(run: Run, stored: tuple[Path, str]) -> None:
+def test_status_names_the_loops_that_do_not_run(run: Run, stored: tuple[Path, str]) -> None:
     config = load(stored[0])
     engine = schema.open_configured(config.data)
     for process in ("segmenter", "sender", "housekeeping"):
@@ -155,7 +155,7 @@ def test_status_refuses_a_database_of_another_version(run: Run, stored: tuple[Pa
     assert "version 99" in said
 
 
-def test_status_refuses_what_is_no_database(run: Run, configured: Path) -> None:
+def test_status_refuses_a_file_that_is_not_a_database(run: Run, configured: Path) -> None:
     data = load(configured).data
     data.dir.mkdir()
     (data.dir / schema.FILE_NAME).write_bytes(b"no database" * 1000)
@@ -164,7 +164,7 @@ def test_status_refuses_what_is_no_database(run: Run, configured: Path) -> None:
     assert "cannot be read" in said
 
 
-def test_status_of_a_locked_database_is_asked_again_later(
+def test_a_locked_database_is_a_transient_error_of_status(
     run: Run, stored: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
@@ -179,7 +179,7 @@ def test_status_of_a_locked_database_is_asked_again_later(
     assert run("status", "--config", stored[0])[0] == 69
 
 
-def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+def test_replan_applies_the_current_rules(run: Run, tmp_path: Path, tiny_models: Path) -> None:
     file = configure(tmp_path / "a.yaml", tiny_models, rules=[])
     config = load(file)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
@@ -194,7 +194,7 @@ def test_replan_applies_todays_rules(run: Run, tmp_path: Path, tiny_models: Path
     assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
 
 
-def test_nothing_that_a_peer_said_moves_the_cursor(run: Run, configured: Path) -> None:
+def test_text_from_a_peer_never_moves_the_cursor(run: Run, configured: Path) -> None:
     engine = schema.open_configured(load(configured).data)
     said = "STRANGER\x1b[2J\x1b]0;gone\x07\x9b1A\r\n\u202eend"
     queue.add_note(engine, "rejected-association", said, T0, study_uid="1.2.3")

@@ -1,4 +1,4 @@
-"""What nobody foresaw, or nobody can mend by trying again, is told in a sentence all the same."""
+"""Internal errors and permanent errors end with a message, not with a traceback."""
 
 import json
 import sqlite3
@@ -16,7 +16,7 @@ from tests.support.packages import make_tiny_package
 
 
 def findings(run: Run, file: Path) -> dict[str, dict[str, str]]:
-    """Return what `check` finds wrong, by what it looked at."""
+    """Return the failed findings of `check` by name."""
     found = json.loads(run("check", "--config", file, "--json")[1])
     return {one["what"]: one for one in found if not one["ok"]}
 
@@ -71,7 +71,7 @@ def test_check_names_a_caller_whose_host_cannot_be_resolved(
     assert "no-such-host.invalid" in found["caller CT01"]["message"]
 
 
-def test_check_tells_an_address_that_is_not_ours_from_a_taken_port(
+def test_check_distinguishes_a_foreign_address_from_a_used_port(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     node = {"host": "192.0.2.7", "port": 11112}  # TEST-NET-1, RFC 5737
@@ -79,9 +79,7 @@ def test_check_tells_an_address_that_is_not_ours_from_a_taken_port(
     assert "Correct node.host" in findings(run, file)["port"]["advice"]
 
 
-def test_verify_goes_on_after_a_reference_case_that_cannot_be_read(
-    run: Run, tmp_path: Path
-) -> None:
+def test_verify_continues_after_an_unreadable_reference_case(run: Run, tmp_path: Path) -> None:
     bad = make_tiny_package(tmp_path, task="a-mr", sizes=("small",))
     make_tiny_package(tmp_path, task="b-mr", sizes=("small",))
     reference = bad.folder / bad.manifest.reference.image
@@ -95,7 +93,7 @@ def test_verify_goes_on_after_a_reference_case_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("cut", [-1, -20, 200])
-def test_a_compressed_image_that_is_cut_off_is_unsuitable(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_compressed_image_is_unsuitable(tmp_path: Path, cut: int) -> None:
     image = Volume(np.random.default_rng(1).normal(size=(8, 9, 10)).astype(np.float32), _GRID)
     whole = tmp_path / "whole.nii.gz"
     nifti.write(image, whole)

@@ -1,4 +1,4 @@
-"""What runs the node for good asks it the right question: is every loop alive?"""
+"""Health checks of container, systemd and Kubernetes: does every loop run?"""
 
 import re
 import shlex
@@ -21,21 +21,21 @@ def test_the_container_is_healthy_only_while_all_loops_run() -> None:
     asks_for_status(shlex.split(command))
 
 
-def test_kubernetes_asks_the_same() -> None:
+def test_kubernetes_probes_the_same_status() -> None:
     text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
     (pod,) = [d for d in yaml.safe_load_all(text) if d["kind"] == "StatefulSet"]
     (container,) = pod["spec"]["template"]["spec"]["containers"]
     asks_for_status(container["livenessProbe"]["exec"]["command"])
 
 
-def test_systemd_does_not_repeat_a_start_that_cannot_work() -> None:
+def test_systemd_does_not_restart_after_78() -> None:
     unit = (DEPLOY / "segnode.service").read_text(encoding="utf-8")
     assert "RestartPreventExitStatus=78" in unit
     # that is of the main process alone: what fails before it is repeated for ever
     assert not [line for line in unit.splitlines() if line.startswith("ExecStartPre")]
 
 
-def test_a_service_of_kubernetes_shows_who_calls() -> None:
+def test_a_kubernetes_service_preserves_the_address_of_the_sender() -> None:
     """`callers` names hosts: the address of a sender must survive the load balancer."""
     text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
     (service,) = [d for d in yaml.safe_load_all(text) if d["kind"] == "Service"]
@@ -51,7 +51,7 @@ def test_a_service_of_kubernetes_shows_who_calls() -> None:
         ("segnode.service", "StateDirectory=segnode"),  # below /var/lib, as systemd has it
     ],
 )
-def test_folders_that_can_be_written_are_those_that_the_guide_names(file: str, says: str) -> None:
+def test_writable_folders_are_those_of_the_guide(file: str, says: str) -> None:
     guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^ *(segnode init .*)$", guide, re.MULTILINE)
     chosen = parser().parse_args(shlex.split(command)[1:])

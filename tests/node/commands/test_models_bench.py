@@ -1,4 +1,4 @@
-"""`segnode models bench`, and what status, check and explain say of sizes and engines."""
+"""`segnode models bench`, and sizes and engines in status, check and explain."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def with_auto(folder: Path, models: Path, **model: Any) -> Path:
 
 
 def measure(config: Config, package: Package, size: str, **changes: Any) -> None:
-    """Write what this machine might have measured."""
+    """Write a measurement of this machine."""
     host = here(config.limits.threads)
     found = msgspec.structs.replace(
         a_measurement(package, size), cpu=host.cpu, threads=host.threads,
@@ -47,7 +47,7 @@ def measure(config: Config, package: Package, size: str, **changes: Any) -> None
 
 
 def planned(file: Path, folder: Path) -> tuple[queue.Job, str]:
-    """Receive a phantom and let it be planned; return its job and its study."""
+    """Receive and plan a phantom; return its job and its study UID."""
     config = load(file)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
     receive(inbox, make(folder / "head", Phantom(shuffle=False)).paths, T0)
@@ -86,7 +86,7 @@ def test_bench_without_a_configuration_prints_a_table_and_its_progress(
 
 
 @pytest.mark.parametrize(("deadline", "size"), [("30 s", "teacher"), ("2 s", "small")])
-def test_the_deadline_chooses_the_size_and_explain_says_why(
+def test_the_deadline_selects_the_size_and_explain_has_the_reason(
     run: Run, tmp_path: Path, tiny_models: Path, package: Package, deadline: str, size: str
 ) -> None:
     file = with_auto(tmp_path, tiny_models, deadline=deadline)
@@ -100,7 +100,7 @@ def test_the_deadline_chooses_the_size_and_explain_says_why(
     assert f"the most accurate size that fits {deadline} and" in said
 
 
-def test_a_series_that_cannot_wait_for_measurements_gets_the_smallest_size(
+def test_without_measurements_a_series_gets_the_smallest_size(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
@@ -113,7 +113,7 @@ def test_a_series_that_cannot_wait_for_measurements_gets_the_smallest_size(
     assert "computed by onnxruntime" in said
 
 
-def test_sizes_have_jobs_of_their_own(tmp_path: Path, tiny_models: Path, package: Package) -> None:
+def test_each_size_has_a_separate_job(tmp_path: Path, tiny_models: Path, package: Package) -> None:
     keys = set()
     for deadline in ("30 s", "2 s"):
         folder = tmp_path / deadline.partition(" ")[0]
@@ -129,7 +129,7 @@ def findings(run: Run, file: Path) -> dict[str, dict[str, Any]]:
     return {one["what"]: one for one in json.loads(run("check", "--config", file, "--json")[1])}
 
 
-def test_check_refuses_what_cannot_fit_before_any_series_comes(
+def test_check_refuses_a_size_that_exceeds_the_memory(
     run: Run, tmp_path: Path, tiny_models: Path, package: Package
 ) -> None:
     file = with_auto(tmp_path, tiny_models, size="small", memory="2 GiB")
@@ -142,14 +142,14 @@ def test_check_refuses_what_cannot_fit_before_any_series_comes(
     assert run("check", "--config", file)[0] == 1
 
 
-def test_check_says_which_engines_there_are(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+def test_check_lists_the_installed_engines(run: Run, tmp_path: Path, tiny_models: Path) -> None:
     found = findings(run, with_auto(tmp_path, tiny_models, engine="auto"))["engine"]
     assert found["ok"]
     assert f"onnxruntime {versions()['onnxruntime']}" in found["message"]
 
 
 @pytest.mark.skipif("openvino" in versions(), reason="openvino is installed")
-def test_an_engine_that_is_not_installed_stops_the_start(
+def test_an_engine_that_is_not_installed_prevents_the_start(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     file = with_auto(tmp_path, tiny_models, engine="openvino")
@@ -160,7 +160,7 @@ def test_an_engine_that_is_not_installed_stops_the_start(
         assert "pip install 'segnode[fast]'" in said + errors
 
 
-def test_a_size_that_no_engine_reproduces_is_told_by_bench_and_status(
+def test_bench_and_status_report_a_size_that_no_engine_reproduces(
     run: Run, tmp_path: Path, tiny_models: Path, package: Package
 ) -> None:
     file = with_auto(tmp_path, tiny_models)

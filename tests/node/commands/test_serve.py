@@ -1,4 +1,4 @@
-"""`segnode serve`: how a loop ends, and when the whole node ends with it. Real processes."""
+"""`segnode serve`: the end of a loop, and when it ends the whole node. Real processes."""
 
 import json
 import os
@@ -24,7 +24,7 @@ LISTEN = ("--only", "listener")
 
 @pytest.fixture
 def taken(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """Return the configuration of a node whose port another program holds, and that port."""
+    """Return the configuration of a node whose port another program uses, and that port."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -55,7 +55,7 @@ def ended(process: "subprocess.Popen[bytes]", within_s: float = 90.0) -> tuple[i
     return process.returncode, said
 
 
-def test_a_loop_that_cannot_start_says_so_in_one_line_of_the_log(taken: tuple[Path, int]) -> None:
+def test_a_loop_that_cannot_start_logs_one_line(taken: tuple[Path, int]) -> None:
     file, port = taken
     status, said = ended(serve(file, *LISTEN, "--lifeline"))
     assert status == 78, said
@@ -70,7 +70,7 @@ def test_a_loop_that_cannot_start_says_so_in_one_line_of_the_log(taken: tuple[Pa
 
 
 @pytest.mark.timeout(180)
-def test_a_taken_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> None:
+def test_a_used_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> None:
     file, port = taken
     node = serve(file)
     status, said = ended(node)
@@ -83,7 +83,7 @@ def test_a_taken_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> No
     assert not [pid for pid in started if psutil.pid_exists(pid)]
 
 
-def test_a_data_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_created_has_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     file = configure(tmp_path / "a.yaml", tmp_path, data={"dir": "file/data"}, rules=[])
     status, said = ended(serve(file))
@@ -105,7 +105,7 @@ def test_a_loop_started_by_hand_needs_no_standard_input(free: Path) -> None:
         process.communicate()
 
 
-def test_a_loop_ends_with_whoever_holds_its_lifeline(free: Path) -> None:
+def test_a_loop_ends_when_its_lifeline_closes(free: Path) -> None:
     process = serve(free, *LISTEN, "--lifeline")
     wait_until(lambda: b"listening" in read(process), 60, lambda: "it does not listen", 0)
     assert process.stdin is not None
@@ -115,7 +115,7 @@ def test_a_loop_ends_with_whoever_holds_its_lifeline(free: Path) -> None:
     process.stderr.close()
 
 
-def test_the_node_ends_with_whoever_holds_its_lifeline(free: Path) -> None:
+def test_the_node_ends_when_its_lifeline_closes(free: Path) -> None:
     node = serve(free, "--lifeline")
     started: list[int] = []
     while len(started) < len(LOOPS):
@@ -129,7 +129,7 @@ def test_the_node_ends_with_whoever_holds_its_lifeline(free: Path) -> None:
     node.stderr.close()
 
 
-def test_status_is_fine_only_while_the_node_runs(free: Path) -> None:
+def test_status_ends_with_0_only_while_the_node_runs(free: Path) -> None:
     node = serve(free, "--log-level", "warning")
 
     def told() -> tuple[int, list[str]]:
@@ -171,13 +171,13 @@ def read(process: "subprocess.Popen[bytes]") -> bytes:
         (75, 1.0, 4.0, False, False),
     ],
 )
-def test_only_a_start_that_is_misconfigured_twice_is_final(
+def test_only_a_start_that_is_misconfigured_twice_is_fatal(
     status: int, ran_s: float, pause_s: float, was_steady: bool, is_fatal: bool
 ) -> None:
     assert after(status, ran_s, pause_s, was_steady=was_steady).is_fatal is is_fatal
 
 
-def test_a_steady_loop_that_is_misconfigured_later_waits_longer_and_longer() -> None:
+def test_a_steady_loop_that_is_misconfigured_later_is_restarted_with_growing_pauses() -> None:
     sequels = [after(78, STEADY_S + 1, 0.0, was_steady=False)]
     for _ in range(3):
         sequels.append(after(78, 1.0, sequels[-1].next_pause_s, was_steady=True))
@@ -185,7 +185,7 @@ def test_a_steady_loop_that_is_misconfigured_later_waits_longer_and_longer() -> 
     assert [sequel.pause_s for sequel in sequels] == [0.0, 1.0, 2.0, 4.0]
 
 
-def test_the_pause_doubles_up_to_its_limit_and_a_steady_loop_starts_at_once() -> None:
+def test_the_pause_doubles_to_a_limit_and_a_steady_loop_restarts_at_once() -> None:
     pauses = [0.0]
     for _ in range(8):
         pauses.append(after(1, 1.0, pauses[-1], was_steady=False).next_pause_s)
@@ -194,8 +194,8 @@ def test_the_pause_doubles_up_to_its_limit_and_a_steady_loop_starts_at_once() ->
     assert after(1, STEADY_S + 1, 16.0, was_steady=True).pause_s == 0.0
 
 
-def test_a_child_that_nobody_listens_to_ends_without_aborting() -> None:
-    """Its answers cannot be written, while its other thread still reads tasks."""
+def test_a_child_with_a_closed_output_ends_without_aborting() -> None:
+    """It cannot write its answers, while its other thread still reads requests."""
     bounds = ProcessLimits(memory_bytes=1 << 32, niceness=0, threads=1, log_level="INFO")
     gone, kept = os.pipe()
     os.close(gone)  # before it says that it is ready

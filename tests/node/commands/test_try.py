@@ -70,7 +70,7 @@ def test_try_segments_a_nifti_file_and_prints_a_table(
 
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)
-def test_try_computes_with_the_engine_that_was_asked_for(
+def test_try_uses_the_requested_engine(
     run: Run, tmp_path: Path, tiny_models: Path, engine: str
 ) -> None:
     made = make(tmp_path / "series", ONE_MM)
@@ -84,7 +84,9 @@ def test_try_computes_with_the_engine_that_was_asked_for(
     )
 
 
-def test_try_asks_which_of_several_series(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+def test_try_requires_a_choice_among_several_series(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
     make(tmp_path / "all/a", ONE_MM)
     uid = generate_uid()
     make(tmp_path / "all/b", Phantom(seed=2, tags={"SeriesInstanceUID": uid}))
@@ -96,7 +98,9 @@ def test_try_asks_which_of_several_series(run: Run, tmp_path: Path, tiny_models:
     assert attempt(run, tmp_path / "all", tmp_path / "o", tiny_models, "--series", "1.2")[0] == 78
 
 
-def test_try_refuses_in_words(run: Run, tmp_path: Path, tiny_models: Path) -> None:
+def test_try_refuses_unsuitable_input_with_a_message(
+    run: Run, tmp_path: Path, tiny_models: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/a.txt").write_text("no image", encoding="utf-8")
     status, _, said = attempt(run, tmp_path / "empty", tmp_path / "out", tiny_models)
@@ -117,7 +121,7 @@ def test_try_refuses_in_words(run: Run, tmp_path: Path, tiny_models: Path) -> No
     )
 
 
-def test_selftest_proves_the_chain(run: Run, tiny_models: Path) -> None:
+def test_selftest_verifies_the_chain(run: Run, tiny_models: Path) -> None:
     status, said, _ = run("selftest", "--models", tiny_models, "--threads", "1", "--json")
     assert status == 0
     assert [(r["size"], r["ok"], r["dice"]) for r in json.loads(said)] == [

@@ -1,4 +1,4 @@
-"""Every function of the queue that a worker or housekeeping calls, on a real SQLite."""
+"""The functions of the queue for workers and housekeeping, on a real database."""
 
 from collections.abc import Callable
 
@@ -18,8 +18,8 @@ from tests.support.rows import (
     a_segment_job,
     an_arrival,
     claim,
+    event_names,
     record,
-    told,
 )
 
 # -- arrivals
@@ -49,7 +49,7 @@ def test_an_arrival_without_a_job_keeps_the_reason(engine: sa.Engine) -> None:
     assert queue.events_of(engine)[-1].detail == "slice 3 is missing Resend."
 
 
-def test_late_images_supersede_a_job_that_waits(engine: sa.Engine) -> None:
+def test_late_images_supersede_a_queued_job(engine: sa.Engine) -> None:
     old, new = record(engine, inputs="a"), record(engine, inputs="b")
     ended = queue.get(engine, old)
     assert (ended.code, ended.reason) == ("superseded", "a newer job was made for the same series")
@@ -57,7 +57,7 @@ def test_late_images_supersede_a_job_that_waits(engine: sa.Engine) -> None:
     assert [s.ending for s in queue.histories(engine)] == [Ending.SUPERSEDED, Ending.IN_PROGRESS]
 
 
-def test_late_images_leave_a_job_that_runs_and_wait_for_it(engine: sa.Engine) -> None:
+def test_late_images_wait_for_a_running_job(engine: sa.Engine) -> None:
     record(engine, inputs="a")
     running = claim(engine)
     new = record(engine, inputs="b")
@@ -66,7 +66,7 @@ def test_late_images_leave_a_job_that_runs_and_wait_for_it(engine: sa.Engine) ->
     assert claim(engine, now=T0 + 4).id == new
 
 
-def test_late_images_that_get_no_job_leave_the_waiting_one_alone(engine: sa.Engine) -> None:
+def test_late_images_without_a_job_leave_the_queued_job_alone(engine: sa.Engine) -> None:
     old = record(engine, inputs="a")
     held = an_arrival(inputs="b", outcome=ArrivalOutcome.HELD, code="conflicting-instances")
     queue.record_arrival(engine, held, None, T0 + 1)
@@ -90,7 +90,7 @@ def test_the_same_work_of_another_arrival_is_not_queued_again(engine: sa.Engine)
     assert {s.ending for s in queue.histories(engine)} == {Ending.DELIVERED}
 
 
-def test_a_decision_without_a_job_can_be_taken_again(engine: sa.Engine) -> None:
+def test_a_decision_without_a_job_can_be_replaced(engine: sa.Engine) -> None:
     no_rule = an_arrival(outcome=ArrivalOutcome.NO_RULE, code="no-rule")
     first = queue.record_arrival(engine, no_rule, None, T0)
     again = queue.replan_arrival(engine, an_arrival(), a_segment_job(), T0 + 9)
@@ -111,7 +111,7 @@ def test_a_claim_takes_the_highest_priority_then_the_longest_due(engine: sa.Engi
     assert taken == [ids[1], ids[0], ids[2], ids[3]]
 
 
-def test_a_claim_takes_nothing_before_its_time(engine: sa.Engine) -> None:
+def test_a_claim_takes_no_job_before_it_is_due(engine: sa.Engine) -> None:
     record(engine)
     job = claim(engine)
     queue.retry_later(engine, job, PeerBusy("busy"), T0 + 100, T0 + 2)
@@ -132,7 +132,7 @@ def test_a_claim_takes_only_its_kind_and_its_target(engine: sa.Engine) -> None:
 # -- ends
 
 
-def test_a_segmentation_ends_with_its_deliveries_in_one_step(engine: sa.Engine) -> None:
+def test_a_segmentation_and_its_deliveries_are_one_transaction(engine: sa.Engine) -> None:
     job_id = record(engine)
     wanted = [a_delivery("pacs"), a_delivery("viewer")]
     made = queue.finish_segment(engine, claim(engine), SEGMENTED, wanted, T0 + 2)
@@ -141,10 +141,10 @@ def test_a_segmentation_ends_with_its_deliveries_in_one_step(engine: sa.Engine) 
         ("viewer", job_id, State.QUEUED),
     ]
     assert queue.targets_with_queued_deliveries(engine) == {"pacs", "viewer"}
-    assert told(engine, job_id) == ["queued", "claim", "finish"]
+    assert event_names(engine, job_id) == ["queued", "claim", "finish"]
 
 
-def test_a_series_is_delivered_when_its_last_delivery_is(engine: sa.Engine) -> None:
+def test_a_series_is_delivered_with_its_last_delivery(engine: sa.Engine) -> None:
     record(engine)
     wanted = [a_delivery("pacs"), a_delivery("viewer")]
     queue.finish_segment(engine, claim(engine), SEGMENTED, wanted, T0 + 2)
@@ -183,7 +183,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(engine: sa.Engine, act: Ac
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
-def test_a_worker_is_not_taken_for_its_own_past(engine: sa.Engine, act: Act) -> None:
+def test_an_earlier_claim_of_the_same_worker_changes_nothing(engine: sa.Engine, act: Act) -> None:
     job_id = record(engine)
     before = claim(engine)
     queue.fail(engine, before, Defect("x"), T0 + 2)
@@ -195,7 +195,7 @@ def test_a_worker_is_not_taken_for_its_own_past(engine: sa.Engine, act: Act) -> 
     assert queue.get(engine, job_id) == now
 
 
-def test_a_lease_that_is_extended_does_not_expire(engine: sa.Engine) -> None:
+def test_an_extended_lease_does_not_expire(engine: sa.Engine) -> None:
     record(engine)
     job = claim(engine)
     queue.extend(engine, job, T0 + 25, LEASE_S)
@@ -203,7 +203,7 @@ def test_a_lease_that_is_extended_does_not_expire(engine: sa.Engine) -> None:
     assert [j.state for j in queue.expire_leases(engine, T0 + 56, 3)] == [State.QUEUED]
 
 
-def test_attempts_are_used_up_by_silence(engine: sa.Engine) -> None:
+def test_expired_leases_use_up_the_attempts(engine: sa.Engine) -> None:
     job_id = record(engine)
     states, now = [], T0
     for _ in range(3):
@@ -214,7 +214,7 @@ def test_attempts_are_used_up_by_silence(engine: sa.Engine) -> None:
     assert queue.get(engine, job_id).code == "lease-lost"
 
 
-def test_a_delivery_is_not_given_up_for_a_silent_sender(engine: sa.Engine) -> None:
+def test_expired_leases_never_fail_a_delivery(engine: sa.Engine) -> None:
     record(engine)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0)
     for n in range(5):

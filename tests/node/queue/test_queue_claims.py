@@ -1,4 +1,4 @@
-"""Several processes on one database file: the test that SQLAlchemy's default mode fails."""
+"""Several processes claim jobs from one database file; SQLAlchemy's default mode fails this."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What an operator may do to a job, and what is refused."""
+"""Transitions that an operator may request, and those that are refused."""
 
 import pytest
 import sqlalchemy as sa
@@ -15,8 +15,8 @@ from tests.support.rows import (
     a_segment_job,
     an_arrival,
     claim,
+    event_names,
     record,
-    told,
 )
 
 POLICY = Policy(give_up_after_s=3600.0)
@@ -24,15 +24,15 @@ POLICY = Policy(give_up_after_s=3600.0)
 # -- operators
 
 
-def test_a_failed_job_gets_a_fresh_start(engine: sa.Engine) -> None:
+def test_a_failed_job_can_be_requeued(engine: sa.Engine) -> None:
     job_id = record(engine)
     queue.fail(engine, claim(engine), RefusedByTarget("no"), T0 + 2)
     job = queue.requeue(engine, job_id, T0 + 500)
     assert (job.state, job.attempts, job.queued_at, job.code) == (State.QUEUED, 0, T0 + 500, "")
-    assert told(engine, job_id)[-1] == "requeue"
+    assert event_names(engine, job_id)[-1] == "requeue"
 
 
-def test_a_job_that_waits_or_is_done_is_not_queued_again(engine: sa.Engine) -> None:
+def test_a_queued_or_done_job_cannot_be_requeued(engine: sa.Engine) -> None:
     job_id = record(engine)
     with pytest.raises(IllegalTransition, match="queued cannot requeue"):
         queue.requeue(engine, job_id, T0)
@@ -43,7 +43,7 @@ def test_a_job_that_waits_or_is_done_is_not_queued_again(engine: sa.Engine) -> N
         queue.requeue(engine, 99, T0)
 
 
-def test_work_that_was_queued_anew_is_not_queued_twice(engine: sa.Engine) -> None:
+def test_work_of_another_queued_job_cannot_be_requeued(engine: sa.Engine) -> None:
     old = record(engine)
     queue.fail(engine, claim(engine), Defect("x"), T0 + 2)
     queue.record_arrival(engine, an_arrival(series_key="elsewhere"), a_segment_job(), T0 + 3)
@@ -51,7 +51,7 @@ def test_work_that_was_queued_anew_is_not_queued_twice(engine: sa.Engine) -> Non
         queue.requeue(engine, old, T0 + 4)
 
 
-def test_a_waiting_job_is_cancelled_at_once(engine: sa.Engine) -> None:
+def test_a_queued_job_is_cancelled_at_once(engine: sa.Engine) -> None:
     job = queue.cancel(engine, record(engine), T0 + 1)
     assert (job.state, job.code) == (State.CANCELLED, "cancelled")
     with pytest.raises(IllegalTransition, match="cancelled cannot cancel"):
@@ -60,7 +60,7 @@ def test_a_waiting_job_is_cancelled_at_once(engine: sa.Engine) -> None:
         queue.cancel(engine, 99, T0)
 
 
-def test_a_running_job_learns_of_its_cancelling_when_it_extends(engine: sa.Engine) -> None:
+def test_extending_reports_a_cancellation(engine: sa.Engine) -> None:
     job_id = record(engine)
     job = claim(engine)
     assert queue.cancel(engine, job_id, T0 + 2).state is State.RUNNING
@@ -71,7 +71,7 @@ def test_a_running_job_learns_of_its_cancelling_when_it_extends(engine: sa.Engin
     assert (ended.code, ended.cancel_at) == ("cancelled", None)
 
 
-def test_a_cancelled_job_is_not_tried_again(engine: sa.Engine) -> None:
+def test_a_cancelled_job_is_not_retried(engine: sa.Engine) -> None:
     for series, leave in enumerate(("retry", "silence"), start=1):
         job_id = record(engine, series)
         job = claim(engine)
@@ -122,7 +122,7 @@ def test_a_note_joins_the_history(engine: sa.Engine) -> None:
     assert queue.events_of(engine, study_uid="1.2.3")[-1].what == "pruned"
 
 
-def test_only_whole_stories_that_ended_are_forgotten(engine: sa.Engine) -> None:
+def test_only_arrivals_that_ended_are_purged(engine: sa.Engine) -> None:
     record(engine, 1)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0)
     record(engine, 2)
@@ -135,7 +135,7 @@ def test_only_whole_stories_that_ended_are_forgotten(engine: sa.Engine) -> None:
     assert {event.arrival_id for event in queue.events_of(engine)} == {1}
 
 
-def test_an_arrival_whose_job_another_needs_is_forgotten_after_it(engine: sa.Engine) -> None:
+def test_an_arrival_whose_job_another_uses_is_purged_after_it(engine: sa.Engine) -> None:
     record(engine)
     again = an_arrival(series_key="elsewhere")
     queue.record_arrival(engine, again, a_segment_job(), T0 + 50)
@@ -146,7 +146,7 @@ def test_an_arrival_whose_job_another_needs_is_forgotten_after_it(engine: sa.Eng
     assert queue.list_jobs(engine) == []
 
 
-def test_remarks_that_belong_to_no_story_are_forgotten_by_their_age(engine: sa.Engine) -> None:
+def test_notes_without_an_arrival_are_purged_by_age(engine: sa.Engine) -> None:
     for number in range(5):
         queue.add_note(engine, "rejected-association", "STRANGER may not send", T0 + number)
     queue.add_note(engine, "rejected-instance", "truncated", T0, study_uid="1.2.9")
@@ -156,7 +156,7 @@ def test_remarks_that_belong_to_no_story_are_forgotten_by_their_age(engine: sa.E
     assert [event.at for event in queue.notes(engine)] == [T0 + 3, T0 + 4]
 
 
-def test_a_remark_about_a_study_goes_with_its_history(engine: sa.Engine) -> None:
+def test_a_note_about_a_study_is_purged_with_its_arrivals(engine: sa.Engine) -> None:
     record(engine)
     queue.add_note(engine, "rejected-instance", "truncated", T0 - 5, study_uid="1.2.3")
     assert queue.purge_notes(engine, T0 + 9) == 0, "its job waits"

@@ -1,4 +1,4 @@
-"""What a job carries: read back as written, and nothing that leaves the data folder."""
+"""Payloads and results: a round trip, and no path outside the data folder."""
 
 import msgspec
 import pytest
@@ -9,7 +9,7 @@ from node.queue.payloads import DeliverPayload, SegmentPayload
 from tests.support.rows import SEGMENTED, a_delivery, a_segment_job
 
 
-def test_payloads_and_results_come_back_as_they_went() -> None:
+def test_payloads_and_results_survive_a_round_trip() -> None:
     segment, deliver = a_segment_job().payload, a_delivery().payload
     assert payloads.decode(payloads.encode(segment), SegmentPayload) == segment
     assert payloads.decode(payloads.encode(deliver), DeliverPayload) == deliver

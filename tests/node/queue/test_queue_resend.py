@@ -1,4 +1,4 @@
-"""A result that is sent once more, and made once more where its file is gone."""
+"""Resending a result, and segmenting again where its file is missing."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.support.commanding import Run
 from tests.support.delivering import an_object
 from tests.support.phantoms import Made
 from tests.support.received import receive
-from tests.support.rows import LEASE_S, SEGMENTED, SENT, T0, a_delivery, claim, record, told
+from tests.support.rows import LEASE_S, SEGMENTED, SENT, T0, a_delivery, claim, event_names, record
 
 
 def deliver(engine: sa.Engine, now: float) -> Job:
@@ -27,7 +27,7 @@ def deliver(engine: sa.Engine, now: float) -> Job:
     return job
 
 
-def test_a_delivery_that_is_done_can_be_sent_once_more(engine: sa.Engine) -> None:
+def test_a_finished_delivery_can_be_resent(engine: sa.Engine) -> None:
     record(engine)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
     job = deliver(engine, T0 + 3)
@@ -36,10 +36,10 @@ def test_a_delivery_that_is_done_can_be_sent_once_more(engine: sa.Engine) -> Non
     with pytest.raises(IllegalTransition):
         queue.resend(engine, job.id, T0 + 10)
     assert deliver(engine, T0 + 11).deliver_payload() == job.deliver_payload()
-    assert told(engine, job.id)[-3:] == ["resend", "claim", "finish"]
+    assert event_names(engine, job.id)[-3:] == ["resend", "claim", "finish"]
 
 
-def test_a_segmentation_makes_its_objects_again_and_sends_the_same_ones(engine: sa.Engine) -> None:
+def test_a_repeated_segmentation_sends_the_same_objects(engine: sa.Engine) -> None:
     job_id = record(engine)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
     first = deliver(engine, T0 + 3)
@@ -52,7 +52,7 @@ def test_a_segmentation_makes_its_objects_again_and_sends_the_same_ones(engine: 
     assert queue.histories(engine)[0].ending is Ending.DELIVERED
 
 
-def test_an_older_result_is_not_sent_again_after_a_newer_one(engine: sa.Engine) -> None:
+def test_an_older_result_cannot_be_resent_after_a_newer_one(engine: sa.Engine) -> None:
     record(engine, inputs="a")
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
     older = deliver(engine, T0 + 3)
@@ -62,7 +62,7 @@ def test_an_older_result_is_not_sent_again_after_a_newer_one(engine: sa.Engine) 
         queue.resend(engine, older.id, T0 + 5)
 
 
-def test_the_command_sends_again_what_is_there_and_makes_again_what_is_not(
+def test_resend_segments_again_if_the_file_is_missing(
     run: Run, configured: Path, head: Made
 ) -> None:
     config = load(configured)

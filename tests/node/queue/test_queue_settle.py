@@ -1,4 +1,4 @@
-"""The class of an error decides what becomes of a job, as a table."""
+"""The table from the class of an error to the transition of its job."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_a_killed_child_gets_one_more_attempt(job: Job) -> None:
     assert queue.decide(replace(job, attempts=2), killed, T0, POLICY).transition is FAIL
 
 
-def test_what_may_pass_is_given_up_in_time(job: Job) -> None:
+def test_transient_errors_fail_after_the_retry_period(job: Job) -> None:
     busy = errors.PeerBusy("x")
     assert queue.decide(job, busy, T0 + 3500, POLICY).transition is RETRY
     assert queue.decide(job, busy, T0 + 3599, POLICY).transition is FAIL
@@ -128,7 +128,7 @@ def test_settling_what_another_worker_holds_changes_nothing(engine: sa.Engine, j
     assert queue.get(engine, job.id) == other
 
 
-def test_an_unexpected_error_tells_its_place_but_not_its_text() -> None:
+def test_an_unexpected_error_keeps_its_place_but_not_its_text() -> None:
     try:
         int("CANARY^NAME")
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""What newer images of a series put an end to, and what they must leave alone."""
+"""Jobs and deliveries that newer images of a series supersede, and those that they do not."""
 
 import pytest
 import sqlalchemy as sa
@@ -16,8 +16,8 @@ from tests.support.rows import (
     a_segment_job,
     an_arrival,
     claim,
+    event_names,
     record,
-    told,
 )
 
 POLICY = Policy(give_up_after_s=86_400.0)
@@ -42,7 +42,7 @@ def sent_from(engine: sa.Engine, now: float, target: str = "pacs") -> Job | None
 
 
 def one_in_the_works(engine: sa.Engine) -> tuple[Job, Job]:
-    """Return a delivery that a sender holds, and the newer one that waits behind it."""
+    """Return a running delivery, and the queued delivery of a newer result."""
     record(engine, inputs="a")
     segment(engine, T0 + 1, "pacs")
     held = sent_from(engine, T0 + 2)
@@ -69,10 +69,10 @@ def test_a_delivery_of_another_study_is_not_superseded(engine: sa.Engine) -> Non
     assert {queue.get(engine, job.id).state for job in (one, other)} == {State.QUEUED}
 
 
-# -- a result of fewer images must not leave after that of all images
+# -- a result of fewer images must not be sent after that of all images
 
 
-def test_a_waiting_delivery_of_fewer_images_gives_way_to_the_newer_result(
+def test_a_newer_result_supersedes_a_queued_delivery(
     engine: sa.Engine,
 ) -> None:
     record(engine, inputs="a")
@@ -86,7 +86,7 @@ def test_a_waiting_delivery_of_fewer_images_gives_way_to_the_newer_result(
     ended = queue.get(engine, partial.id)
     assert (ended.state, ended.code) == (State.SUPERSEDED, "superseded")
     assert "newer" in ended.reason
-    assert told(engine, partial.id)[-1] == "supersede"
+    assert event_names(engine, partial.id)[-1] == "supersede"
     next_one = sent_from(engine, T0 + 1000)
     assert next_one is not None
     assert next_one.id == whole.id
@@ -95,7 +95,7 @@ def test_a_waiting_delivery_of_fewer_images_gives_way_to_the_newer_result(
     assert [s.ending for s in queue.histories(engine)] == [Ending.SUPERSEDED, Ending.DELIVERED]
 
 
-def test_a_target_that_gets_nothing_newer_still_gets_the_older_result(engine: sa.Engine) -> None:
+def test_a_result_for_another_target_supersedes_nothing(engine: sa.Engine) -> None:
     record(engine, inputs="a")
     older = segment(engine, T0 + 1, "pacs", "viewer")
     record(engine, inputs="b")
@@ -104,7 +104,7 @@ def test_a_target_that_gets_nothing_newer_still_gets_the_older_result(engine: sa
     assert states == {"pacs": State.SUPERSEDED, "viewer": State.QUEUED}
 
 
-def test_a_delivery_in_the_works_gives_way_when_it_would_be_tried_again(
+def test_a_running_delivery_is_superseded_instead_of_retried(
     engine: sa.Engine,
 ) -> None:
     held, _ = one_in_the_works(engine)
@@ -113,13 +113,13 @@ def test_a_delivery_in_the_works_gives_way_when_it_would_be_tried_again(
     assert queue.get(engine, held.id).code == "superseded"
 
 
-def test_a_delivery_whose_sender_fell_silent_gives_way_too(engine: sa.Engine) -> None:
+def test_a_delivery_with_an_expired_lease_is_superseded(engine: sa.Engine) -> None:
     held, _ = one_in_the_works(engine)
     (ended,) = queue.expire_leases(engine, T0 + 100, 3)
     assert (ended.id, ended.state, ended.code) == (held.id, State.SUPERSEDED, "superseded")
 
 
-def test_a_newer_result_that_was_refused_leaves_the_older_one_its_chance(
+def test_a_failed_newer_delivery_supersedes_nothing(
     engine: sa.Engine,
 ) -> None:
     held, waiting = one_in_the_works(engine)
@@ -130,7 +130,7 @@ def test_a_newer_result_that_was_refused_leaves_the_older_one_its_chance(
     assert queue.settle(engine, held, PeerBusy("x"), T0 + 6, POLICY) is State.QUEUED
 
 
-def test_an_older_result_never_ends_a_newer_one(engine: sa.Engine) -> None:
+def test_an_older_result_never_supersedes_a_newer_one(engine: sa.Engine) -> None:
     first = record(engine, inputs="a")
     queue.fail(engine, claim(engine), PeerBusy("x"), T0 + 1)
     record(engine, inputs="b")
@@ -140,7 +140,7 @@ def test_an_older_result_never_ends_a_newer_one(engine: sa.Engine) -> None:
     assert queue.get(engine, newer.id).state is State.QUEUED
 
 
-def test_an_older_result_that_is_made_later_does_not_leave(engine: sa.Engine) -> None:
+def test_an_older_result_that_is_made_later_is_superseded(engine: sa.Engine) -> None:
     first = record(engine, inputs="a")
     queue.fail(engine, claim(engine), PeerBusy("x"), T0 + 1)
     record(engine, inputs="b")
@@ -151,7 +151,7 @@ def test_an_older_result_that_is_made_later_does_not_leave(engine: sa.Engine) ->
     assert older["viewer"].state is State.QUEUED, "nothing newer goes there"
 
 
-def test_an_operator_cannot_send_an_older_result_after_a_newer_one(engine: sa.Engine) -> None:
+def test_a_superseded_delivery_cannot_be_requeued(engine: sa.Engine) -> None:
     record(engine, inputs="a")
     (older,) = segment(engine, T0 + 1, "pacs")
     record(engine, inputs="b")
@@ -160,7 +160,7 @@ def test_an_operator_cannot_send_an_older_result_after_a_newer_one(engine: sa.En
         queue.requeue(engine, older.id, T0 + 3)
 
 
-def test_a_newer_result_that_is_tried_again_ends_the_older_one(engine: sa.Engine) -> None:
+def test_a_requeued_newer_delivery_supersedes_the_older_one(engine: sa.Engine) -> None:
     held, newer = one_in_the_works(engine)
     queue.cancel(engine, newer.id, T0 + 4)
     assert queue.settle(engine, held, PeerBusy("x"), T0 + 5, POLICY) is State.QUEUED
