@@ -1,7 +1,7 @@
-"""Logs as one JSON object per line, and the rule that no patient data enters them.
+"""Write logs as one JSON object per line, without patient data.
 
-Callers log facts by key (`extra={"series": uid}`); only keys of the closed list below are written,
-so a name or an id cannot slip in with a dataset or an exception's arguments.
+Callers log facts by key (`extra={"series": uid}`). Only the keys listed below are written, so no
+patient name or id can enter with a dataset or with the arguments of an exception.
 """
 
 import json
@@ -12,8 +12,8 @@ import time
 from types import TracebackType
 from typing import Any
 
-# What may be written beside the message. Study and series UIDs are how operators find their way;
-# they are pseudonyms, and DICOM.md's rule forbids names, ids and birth dates only.
+# Keys that may be written beside the message. Operators find studies by their UIDs, which are
+# pseudonyms; names, ids and birth dates of patients are never written.
 KEYS = (
     "ae",
     "host",
@@ -41,15 +41,15 @@ KEYS = (
 
 
 class JsonLines(logging.Formatter):
-    """Format a record as one line of JSON with a UTC time."""
+    """Format a log record as one line of JSON with a UTC time."""
 
     def __init__(self, process: str) -> None:
-        """Name the process in every line."""
+        """Write `process` into every line."""
         super().__init__()
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; of an exception, its type and where it was raised, not its text."""
+        """Return the line; an exception is written as type and place, without its text."""
         line: dict[str, Any] = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{int(record.msecs):03d}Z",
@@ -66,10 +66,10 @@ class JsonLines(logging.Formatter):
 
 
 def start(process: str, level: str = "info") -> None:
-    """Send the logs of `process` to standard error, one JSON object a line.
+    """Write the logs of `process` to standard error, one JSON object per line.
 
-    The libraries below us put values of data sets into messages, warnings and exceptions, so
-    nothing of them is written; an exception that nobody caught is told by its type and place.
+    The libraries put values of data sets into messages, warnings and exceptions, so their logs are
+    switched off; an uncaught exception is logged with its type and place only.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(process))
@@ -77,7 +77,7 @@ def start(process: str, level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
-    # these set levels of their own when they are imported
+    # these libraries set their own levels when they are imported
     for name in ("pydicom", "pynetdicom", "highdicom", "apscheduler", "sqlalchemy", "py.warnings"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("node").setLevel(level.upper())
@@ -89,13 +89,16 @@ def _uncaught(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     if not issubclass(kind, KeyboardInterrupt):
-        logging.getLogger("node").critical("uncaught", exc_info=(kind, error, traceback))
+        logging.getLogger("node").critical(
+            "internal error: uncaught exception", exc_info=(kind, error, traceback)
+        )
 
 
 def _uncaught_in_thread(hook: threading.ExceptHookArgs) -> None:
     error = hook.exc_value or hook.exc_type()
     logging.getLogger("node").critical(
-        "uncaught in a thread", exc_info=(hook.exc_type, error, hook.exc_traceback)
+        "internal error: uncaught exception in a thread",
+        exc_info=(hook.exc_type, error, hook.exc_traceback),
     )
 
 

@@ -1,4 +1,4 @@
-"""The node's configuration: two screens of YAML to strict structs."""
+"""Read the node's configuration from YAML into strict structs."""
 
 from node.config.read import load, load_text
 from node.config.structs import (

@@ -18,7 +18,7 @@ def load(path: Path) -> Config:
     """Read a configuration file; relative folders in it are relative to the file.
 
     Raises:
-        Misconfigured: the file is absent, not YAML, or says something that is not understood.
+        Misconfigured: the file is absent, is no YAML, or has an unknown key or an invalid value.
     """
     try:
         if path.stat().st_size > LARGEST_FILE_BYTES:
@@ -26,17 +26,19 @@ def load(path: Path) -> Config:
             raise Misconfigured(message)
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
-        message = f"{path} cannot be read: there is no such file"
+        message = f"{path} does not exist"
         raise Misconfigured(message, advice="Write one with `segnode init`.") from exc
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         message = f"{path} cannot be read: {why}"
-        raise Misconfigured(message, advice="Mend the file or its rights, then try again.") from exc
+        raise Misconfigured(
+            message, advice="Correct the file or its permissions, then try again."
+        ) from exc
     return load_text(text, str(path), path.parent)
 
 
 def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Config:
-    """Read a configuration from its text; `base` is what relative folders are relative to.
+    """Read a configuration from its text; relative folders in it are relative to `base`.
 
     Raises:
         Misconfigured: as `load`.
@@ -67,7 +69,7 @@ def _folder(value: object) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as exc:
-        message = f"{value!r} is of a user that this machine does not know"
+        message = f"{value!r}: this machine has no such user"
         raise ValueError(message) from exc
 
 

@@ -1,6 +1,6 @@
-"""What can be configured, with its defaults. Field names are the keys of the YAML file.
+"""The keys of node.yaml and their defaults, as frozen structs; field names are the keys.
 
-Each process gets its own section as a frozen value; nobody reads a global.
+Every process receives the configuration as a value; there is no global one.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 _LINE = r"^[^\\\x00-\x1f\x7f]{0,64}$"  # PS3.5 6.2: VR LO
 _ROOT = r"^(?=.{1,24}$)[0-2](\.(0|[1-9]\d*)){1,12}$"
-MEANINGS = {  # of the patterns, for whoever wrote something else
+MEANINGS = {  # pattern -> the message for a value that does not match it
     _AE: "an AE title has 1 to 16 plain characters, no backslash, and no space at its ends",
     _NAME: "a name has 1 to 32 letters, digits, - or _, and begins with a letter or a digit",
     _LINE: "write at most 64 characters in one line, without a backslash",
@@ -31,21 +31,21 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=_NAME)]
 SizeChoice = Literal["teacher", "large", "small", "tiny", "fast", "auto"]
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
-AUTO = "auto"  # of a size or an engine: chosen by what was measured on this machine
+AUTO = "auto"  # size or engine: chosen by measurements on this machine
 
 GIB = 1 << 30
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-# of a file or a server: SQLite's database in memory would be another one in each process
+# a file or a server: an SQLite database in memory would differ between processes
 _DATABASE = re.compile(r"sqlite(\+\w+)?:///(?!$|:memory:).+|(?!sqlite)[a-z]\w*(\+\w+)?://.+")
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused: a typo must never become a default."""
+    """Refuses unknown keys: a typo must never become a default."""
 
 
 class NodeConfig(_Strict, frozen=True, kw_only=True):
-    """Who we are on the network."""
+    """Section `node`: this node on the network."""
 
     ae_title: AeTitle = "SEGNODE"
     host: str = "0.0.0.0"  # noqa: S104  a DICOM node listens to the hospital's network
@@ -58,7 +58,7 @@ class NodeConfig(_Strict, frozen=True, kw_only=True):
 
 
 class KeepConfig(_Strict, frozen=True, kw_only=True):
-    """How long files stay after a series has ended."""
+    """Section `data.keep`: how long files stay after a series has ended."""
 
     sources: Seconds = Seconds(48 * 3600)
     results: Seconds = Seconds(30 * 86400)
@@ -66,7 +66,7 @@ class KeepConfig(_Strict, frozen=True, kw_only=True):
 
 
 class DataConfig(_Strict, frozen=True, kw_only=True):
-    """Where everything is kept."""
+    """Section `data`: where images, results and the database are stored."""
 
     dir: Path = Path("data")
     database: str = ""  # SQLAlchemy URL; empty: SQLite in `dir`
@@ -75,14 +75,14 @@ class DataConfig(_Strict, frozen=True, kw_only=True):
 
 
 class Caller(_Strict, frozen=True, kw_only=True):
-    """Who may send to us."""
+    """One entry of `callers`: an AE title that may send to this node."""
 
     ae: AeTitle
     host: str = ""  # empty: from anywhere
 
 
 class Target(_Strict, frozen=True, kw_only=True):
-    """Where results go."""
+    """One entry of `targets`: a DICOM node that receives results."""
 
     ae: AeTitle
     host: str
@@ -95,17 +95,18 @@ class Target(_Strict, frozen=True, kw_only=True):
 
 
 class ModelConfig(_Strict, frozen=True, kw_only=True):
-    """Which packages there are, and which size of them runs."""
+    """Section `model`: the folder of packages, and the size and engine that run."""
 
     dir: Path = Path("models")
     size: SizeChoice = "small"
-    deadline: Seconds = Seconds(30)  # these two: what a size must fit that `auto` chooses
-    memory: Bytes = Bytes(8 * GIB)  # and what no size may need that is named
+    # limits for `size: auto`; a fixed size must fit `memory` too
+    deadline: Seconds = Seconds(30)
+    memory: Bytes = Bytes(8 * GIB)
     engine: EngineChoice = "auto"
 
 
 class When(_Strict, frozen=True, kw_only=True):
-    """What a series must be for a rule to apply; what is left out does not matter."""
+    """Section `when` of a rule: the conditions on a series; None matches every series."""
 
     modality: Literal["MR", "CT"] | None = None
     description: Pattern | None = None  # of the series or the protocol
@@ -118,39 +119,39 @@ class When(_Strict, frozen=True, kw_only=True):
 
 
 class Rule(_Strict, frozen=True, kw_only=True):
-    """First match wins; `use: none` records on purpose that nothing is done."""
+    """One entry of `rules`: the first rule that matches decides; `use: none` only records."""
 
     name: Name
     when: When = field(default_factory=When)
     use: str  # a task, a task/version, or none
-    size: SizeChoice | None = None  # these three: instead of those of `model`
+    size: SizeChoice | None = None  # this, deadline and memory override those of `model`
     deadline: Seconds | None = None
     memory: Bytes | None = None
-    # while more segmentations wait than this, the next smaller size runs; None: never
+    # with more segmentations waiting than this, the next smaller size runs; None: never
     step_down_above: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     send_to: tuple[Name, ...] = ()
     priority: Annotated[int, Meta(ge=0, le=9)] = 5  # 9 runs first
 
 
 class CompleteConfig(_Strict, frozen=True, kw_only=True):
-    """When a series is taken to be complete."""
+    """Section `complete`: when a series counts as complete."""
 
-    settle: Seconds = Seconds(1)  # after its association was released, if the geometry has no gap
-    quiet: Seconds = Seconds(60)  # otherwise: no image for so long
+    settle: Seconds = Seconds(1)  # after its association was released, if no slice is missing
+    quiet: Seconds = Seconds(60)  # otherwise: after its last image
 
 
 class Limits(_Strict, frozen=True, kw_only=True):
-    """What one job may take."""
+    """Section `limits`: what one segmentation may use."""
 
     memory: Bytes = Bytes(8 * GIB)
     time: Seconds = Seconds(600)
     threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: one per core
     niceness: Annotated[int, Meta(ge=0, le=19)] = 10
-    attempts: Annotated[int, Meta(ge=1, le=20)] = 3  # of a segmentation that failed by accident
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 3  # of a segmentation whose process crashed
 
 
 class Config(_Strict, frozen=True, kw_only=True):
-    """The whole file."""
+    """The whole configuration."""
 
     node: NodeConfig = field(default_factory=NodeConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -169,11 +170,11 @@ def problems(config: Config) -> list[tuple[KeyPath, str]]:
     for index, rule in enumerate(config.rules):
         at = ("rules", index)
         if names.index(rule.name) != index:
-            found.append(((*at, "name"), f"there is an earlier rule called {rule.name!r}"))
+            found.append(((*at, "name"), f"an earlier rule has the name {rule.name!r} too"))
         found += [((*at, key), problem) for key, problem in _problems_of(rule, config)]
     for name, target in config.targets.items():
         if target.report and target.seg != "binary":
-            problem = "a report needs seg: binary: viewers do not show a report on a label map"
+            problem = "report: true requires seg: binary: viewers do not show reports on label maps"
             found.append((("targets", name, "report"), problem))
     return found
 
@@ -183,18 +184,18 @@ def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
     places |= {("targets", name, "host"): target.host for name, target in config.targets.items()}
     for path, host in places.items():
         if not is_host(host):
-            yield path, f"{host!r} is neither an address nor a host's name"
+            yield path, f"{host!r} is neither an address nor a host name"
     for index, caller in enumerate(() if config.callers == "any" else config.callers):
         if caller.host and not (is_network(caller.host) or is_host(caller.host)):
-            problem = f"{caller.host!r} is no address, network (10.1.0.0/16) or host's name"
+            problem = f"{caller.host!r} is no address, network (10.1.0.0/16) or host name"
             yield ("callers", index, "host"), problem
     if config.data.database and not _DATABASE.fullmatch(config.data.database):
-        problem = "no address of a database: write postgresql+psycopg://USER@HOST/NAME, or nothing"
+        problem = "not a database URL: write postgresql+psycopg://USER@HOST/NAME, or leave it empty"
         yield ("data", "database"), problem
 
 
 def is_network(text: str) -> bool:
-    """Tell whether `text` is an address or a range of them, like 10.1.0.0/16."""
+    """Return whether `text` is an address or a network, like 10.1.0.0/16."""
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -203,7 +204,7 @@ def is_network(text: str) -> bool:
 
 
 def is_host(text: str) -> bool:
-    """Tell whether `text` is an address, or what may be a host's name (RFC 1123)."""
+    """Return whether `text` is an address, or a valid host name (RFC 1123)."""
     if is_network(text.partition("%")[0]):  # an address may name its interface
         return "/" not in text
     labels = text.removesuffix(".").split(".")
@@ -217,7 +218,9 @@ def _problems_of(rule: Rule, config: Config) -> list[tuple[str, str]]:
             known = ", ".join(config.targets) or "none"
             found.append(("send_to", f"no target {target!r}; targets: {known}"))
     if rule.deadline is not None and (rule.size or config.model.size) != AUTO:
-        found.append(("deadline", "a deadline chooses among sizes: it needs size: auto"))
+        found.append(
+            ("deadline", "deadline requires size: auto: it limits the sizes that auto may choose")
+        )
     if rule.use != "none" and not rule.send_to:
-        found.append(("send_to", "a rule that uses a model needs at least one target"))
+        found.append(("send_to", "a rule that uses a model requires at least one target"))
     return found

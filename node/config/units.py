@@ -1,7 +1,7 @@
 """Values with units: `60 s`, `10 GiB`, `0.5..5 mm`, and regular expressions.
 
-Each type reads itself from the text that a person writes, and says what it expects when it cannot.
-They are plain classes, because msgspec would fill a dataclass from a mapping by itself.
+Each type parses the text that a person writes; the error states the expected form. They are plain
+classes, because msgspec would fill a dataclass from a mapping without `parse`.
 """
 
 import re
@@ -12,7 +12,7 @@ _NUMBER = r"(\d{1,15}(?:\.\d{1,15})?)"
 
 
 class Seconds(float):
-    """A length of time, written with its unit."""
+    """A duration in seconds, written with its unit."""
 
     @classmethod
     def parse(cls, text: object) -> "Seconds":
@@ -25,7 +25,7 @@ class Seconds(float):
 
 
 class Bytes(int):
-    """An amount of storage or memory, written with its unit."""
+    """An amount of storage or memory in bytes, written with its unit."""
 
     @classmethod
     def parse(cls, text: object) -> "Bytes":
@@ -38,10 +38,10 @@ class Bytes(int):
 
 
 class Between:
-    """Inclusive limits, either of which may be open."""
+    """A range with inclusive limits; an open end is infinite."""
 
     def __init__(self, low: float, high: float, unit: str = "") -> None:
-        """Keep the limits; `unit` is for display only."""
+        """Set the limits; `unit` is only displayed."""
         self.low, self.high, self.unit = low, high, unit
 
     @classmethod
@@ -73,15 +73,15 @@ class Between:
 
 
 class Pattern:
-    """A regular expression that may match anywhere; case does not matter."""
+    """A regular expression that may match anywhere, ignoring case."""
 
     def __init__(self, text: str) -> None:
-        """Keep an expression that `parse` has checked."""
+        """Set an expression that `parse` has checked."""
         self.text = text
 
     @classmethod
     def parse(cls, text: object) -> "Pattern":
-        """Compile once, so that a wrong expression is found at start and not at the first study."""
+        """Check the expression, so that an error shows at start and not at the first study."""
         try:
             re.compile(str(text))
         except re.error as exc:
@@ -90,5 +90,5 @@ class Pattern:
         return cls(str(text))
 
     def matches(self, value: str) -> bool:
-        """Search `value` for the expression, without regard to case."""
+        """Return whether `value` contains a match, ignoring case."""
         return re.search(self.text, value[:1024], re.IGNORECASE) is not None

@@ -1,7 +1,8 @@
-"""Instances on disk, before anything else is known of them.
+"""Store received instances on disk, before they are interpreted.
 
-Promises: a file that exists is whole, and what `Inbox.keep` returns for survives power loss.
-Leaves to arrival: whether a series is complete. Leaves to series: whether it can be used.
+Guarantees: a file that exists is complete, and an instance for which `Inbox.keep` has returned
+survives power loss. `node.arrival` decides whether a series is complete, `node.series` whether it
+can be segmented.
 """
 
 from node.inbox.folder import (

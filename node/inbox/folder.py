@@ -1,7 +1,4 @@
-"""What lies in the folder of one series.
-
-Promises: listing costs one directory scan and opens no image.
-"""
+"""List the folder of one series: one directory scan, without opening an image."""
 
 import hashlib
 import os
@@ -10,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from node.inbox.keys import of_again, split_name
+from node.inbox.keys import resent_instance, split_name
 
 RECORD = "series.json"
 
 
 class SeriesFolder(msgspec.Struct, frozen=True):
-    """One series, as a scan saw it; `mtime_ns` changes when a file comes or goes."""
+    """The folder of one series at the time of a scan; `mtime_ns` changes with every new file."""
 
     key: str
     path: Path
@@ -24,9 +21,9 @@ class SeriesFolder(msgspec.Struct, frozen=True):
 
 
 class InstanceFile(msgspec.Struct, frozen=True):
-    """One kept instance: a whole Part 10 file of `bytes` bytes.
+    """One stored instance: a complete Part 10 file of `bytes` bytes.
 
-    When it came first and last is told by the disk's clock, in nanoseconds.
+    `first_ns` and `last_ns`: when it was received first and last, by the clock of the file system.
     """
 
     path: Path
@@ -38,7 +35,7 @@ class InstanceFile(msgspec.Struct, frozen=True):
 
 
 class SeriesRecord(msgspec.Struct, frozen=True):
-    """What `series.json` says; `first_seen` is unix time."""
+    """The content of `series.json`; `first_seen` is unix time."""
 
     study: str
     series: str
@@ -46,31 +43,31 @@ class SeriesRecord(msgspec.Struct, frozen=True):
 
 
 def instances(folder: Path) -> list[InstanceFile]:
-    """Return the kept instances, by name; one that came with two contents is there twice."""
+    """Return the stored instances by name; one with two contents is listed twice."""
     found: dict[str, InstanceFile] = {}
-    again: dict[str, int] = {}
+    resent: dict[str, int] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if keys := split_name(entry.name):
                 seen = entry.stat()
                 times = (seen.st_mtime_ns, seen.st_mtime_ns)
                 found[entry.name] = InstanceFile(Path(entry.path), *keys, seen.st_size, *times)
-            elif name := of_again(entry.name):
-                again[name] = entry.stat().st_mtime_ns
-    for name in again.keys() & found.keys():
-        last_ns = max(found[name].last_ns, again[name])
+            elif name := resent_instance(entry.name):
+                resent[name] = entry.stat().st_mtime_ns
+    for name in resent.keys() & found.keys():
+        last_ns = max(found[name].last_ns, resent[name])
         found[name] = msgspec.structs.replace(found[name], last_ns=last_ns)
     return [found[name] for name in sorted(found)]
 
 
 def inputs_digest(files: Iterable[InstanceFile]) -> str:
-    """Return the digest of what a job would read: order and re-sending do not change it."""
+    """Return the digest of the inputs of a job; order and resending do not change it."""
     names = sorted(f"{file.sop_key}.{file.content_key}" for file in files)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def read_series(folder: Path) -> SeriesRecord | None:
-    """Return the UIDs of the series; None when nothing has been kept there yet."""
+    """Return the UIDs of the series; None if the folder has no valid record."""
     try:
         return msgspec.json.decode((folder / RECORD).read_bytes(), type=SeriesRecord)
     except (OSError, msgspec.MsgspecError):

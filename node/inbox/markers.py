@@ -1,7 +1,7 @@
-"""Which associations put images into a series, and how they ended.
+"""Markers: files that record which associations added images to a series, and how they ended.
 
-Promises: while an association may still add to a series there is an `.open` marker in its folder;
-afterwards a `.released` or `.aborted` one. Leaves to arrival: what follows from that.
+Guarantees: while an association may still add to a series, its folder has an `.open` marker;
+afterwards a `.released` or an `.aborted` one. `node.arrival` concludes whether it is complete.
 """
 
 import uuid
@@ -14,30 +14,30 @@ from node import durable
 
 State = Literal["open", "released", "aborted"]
 
-STATES: tuple[State, ...] = ("open", "aborted", "released")  # a later one outdoes an earlier one
-KEPT_MARKERS = 32  # a device that sends the same series every minute must not fill the folder
+STATES: tuple[State, ...] = ("open", "aborted", "released")  # a later one overrides an earlier one
+KEPT_MARKERS = 32  # per series: some devices send the same series every minute
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """One association, as one series saw it; times are unix seconds."""
+    """One association that added to one series; times are in unix seconds."""
 
     association: str
     state: State = "open"
     calling_ae: str = ""
     host: str = ""
-    instances: int = 0  # acknowledged in this association, identical ones included
+    instances: int = 0  # acknowledged in this association, including identical ones
     opened: float = 0.0
     closed: float | None = None
 
 
 class AssociationRecord:
-    """One association as the inbox sees it: who it is, and what it brought to which series.
+    """One open association: its peer, and how many instances it added to which series.
 
-    Used by the thread of its association only.
+    Not safe for several threads: only the thread of the association uses it.
     """
 
     def __init__(self, calling_ae: str, host: str, opened: float) -> None:
-        """Begin to count; `opened` is unix time."""
+        """Start with no instances; `opened` is unix time."""
         self.id = uuid.uuid4().hex
         self.calling_ae = calling_ae
         self.host = host
@@ -47,9 +47,9 @@ class AssociationRecord:
         self.is_closed = False
 
     def enter(self, folder: Path) -> None:
-        """Leave an `.open` marker in `folder`, unless there is one.
+        """Write an `.open` marker into `folder`, unless there is one.
 
-        Not fsynced: after power loss all that a marker says is "not released", and so does none.
+        Not fsynced: after power loss, no marker means the same as an open one: not released.
         """
         if folder not in self.instances:
             path = folder / f"{self.id}.open"
@@ -57,7 +57,7 @@ class AssociationRecord:
             self.instances[folder] = 0
 
     def close(self, state: State, now: float, temporary_folder: Path) -> None:
-        """Replace the `.open` markers by what became of the association."""
+        """Replace the `.open` markers by markers with `state`."""
         for folder in self.instances:
             try:
                 marker = self._marker(folder, state, now)
@@ -65,7 +65,7 @@ class AssociationRecord:
                 durable.write(path, msgspec.json.encode(marker), temporary_folder)
                 (folder / f"{self.id}.open").unlink(missing_ok=True)
                 _forget_oldest(folder)
-            except FileNotFoundError:  # pruned meanwhile: nobody will ask
+            except FileNotFoundError:  # the series was pruned meanwhile
                 continue
 
     def _marker(self, folder: Path, state: State, closed: float | None) -> Marker:
@@ -81,7 +81,7 @@ class AssociationRecord:
 
 
 def read_markers(folder: Path) -> list[Marker]:
-    """Return one marker per association, oldest first; a damaged one says only its state."""
+    """Return one marker per association, oldest first; a damaged one has its state only."""
     found: dict[str, tuple[State, Path]] = {}
     for state in STATES:
         for path in folder.glob(f"*.{state}"):
@@ -91,7 +91,7 @@ def read_markers(folder: Path) -> list[Marker]:
 
 
 def closed_after(folder: Path, moment: float) -> float | None:
-    """Return when the last association ended that began after `moment` and brought images."""
+    """Return the end of the last association that began after `moment` and added images."""
     ends = [
         marker.closed
         for marker in read_markers(folder)
@@ -101,7 +101,7 @@ def closed_after(folder: Path, moment: float) -> float | None:
 
 
 def abort_open(folder: Path, now: float, temporary_folder: Path) -> int:
-    """Turn `.open` markers into `.aborted`: their listener is gone. Return how many there were."""
+    """Replace the `.open` markers of a previous listener by `.aborted`; return their number."""
     stale = list(folder.glob("*.open"))
     for path in stale:
         if not path.with_suffix(".released").exists():

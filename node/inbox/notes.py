@@ -1,7 +1,7 @@
-"""Facts that an operator must see later, left for the process that has the database.
+"""Notes: events for the operator, left as files for the process that writes the database.
 
-Promises: one small file per distinct fact, counted when it happens again, a thousand at most.
-Leaves to housekeeping: to record what it takes, and then to drop it.
+Guarantees: one small file per distinct event, with a count, and a thousand files at most.
+`node.housekeeping` takes the notes, records them, and then drops them.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ NoteKind = Literal[
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """One fact, without patient data; times are unix seconds."""
+    """One event, without patient data; times are in unix seconds."""
 
     kind: NoteKind
     message: str
@@ -41,18 +41,18 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     first: float = 0.0
     last: float = 0.0
     count: int = 1
-    name: str = ""  # of its file; set when read
+    name: str = ""  # of its file; set when the note is read
 
 
 FULL = Note(
     kind="notes-full",
-    message=f"more than {MOST_NOTES} different facts wait to be recorded",
+    message=f"more than {MOST_NOTES} different notes wait to be recorded",
     advice="See whether the housekeeping process of `segnode serve` runs.",
 )
 
 
 class Notes:
-    """The folder of notes. One process writes; another one takes."""
+    """The folder of notes: one process adds, another one takes."""
 
     def __init__(self, folder: Path, temporary_folder: Path) -> None:
         """Use `folder`, which exists; `temporary_folder` is for files being written."""
@@ -61,7 +61,7 @@ class Notes:
         self._lock = threading.Lock()
 
     def add(self, note: Note, now: float) -> None:
-        """Write `note`, or count it when the same fact waits already; `now` is unix time."""
+        """Write `note`, or increase the count of an equal one that waits; `now` is unix time."""
         with self._lock:
             before = _read(self._path(note))
             if before is None and self._is_full():
@@ -72,9 +72,9 @@ class Notes:
             durable.write(self._path(note), msgspec.json.encode(note), self._temporary_folder)
 
     def take(self) -> list[Note]:
-        """Return all notes, oldest first, each under a name that will not be counted on any more.
+        """Return all notes, oldest first; equal events from now on get a new note.
 
-        Taken notes come again with the same `name` until they are dropped: record, then drop.
+        Each note is returned again, with the same `name`, until it is dropped: record, then drop.
         """
         for path in self._folder.glob("*.json"):
             note = _read(path)
@@ -98,7 +98,7 @@ class Notes:
         return sum(1 for _ in self._folder.iterdir()) >= MOST_NOTES
 
     def drop(self, note: Note) -> None:
-        """Forget a note that has been taken and recorded."""
+        """Delete a note that has been taken and recorded."""
         if note.name.endswith(".taken") and "/" not in note.name:
             (self._folder / note.name).unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""The inbox: bytes of one instance in, a durable file out.
+"""The inbox: write each received instance to a durable file, and list and prune series.
 
-Promises: what `keep` returns for is on disk, whole, and survives SIGKILL and power loss.
-Leaves to the listener: whether the bytes are an instance at all.
+Guarantees: an instance for which `keep` has returned is complete on disk, and survives SIGKILL and
+power loss. The listener has checked before that the bytes are an instance.
 """
 
 import enum
@@ -22,24 +22,24 @@ from node.dicom.file_meta import file_head
 from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
 from node.inbox.folder import RECORD, InstanceFile, SeriesFolder, SeriesRecord
-from node.inbox.keys import AGAIN, SAME, content_key, instance_name, series_key, sop_key
+from node.inbox.keys import DUPLICATE, RESENT, content_key, instance_name, series_key, sop_key
 from node.inbox.markers import AssociationRecord, abort_open
 from node.inbox.notes import Note, Notes
 
-MOST_READY_FOLDERS = 100_000  # remembered as prepared; beyond it, the memory is worth more
+MOST_READY_FOLDERS = 100_000  # remembered as prepared; then the memory is freed
 
 
 class Kept(enum.Enum):
-    """What became of an instance that is now safe."""
+    """How an instance was stored."""
 
     new = "new"
-    identical = "identical"  # the same bytes are here already; no second file was made
-    conflicting = "conflicting"  # kept beside other content under the same SOP Instance UID
+    identical = "identical"  # the same bytes were stored before; no second file is written
+    conflicting = "conflicting"  # stored beside other content with the same SOP Instance UID
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One instance as received; UIDs have been checked, `data` is the encoded data set."""
+    """One received instance with checked UIDs; `data` is the encoded data set."""
 
     study: str
     series: str
@@ -51,12 +51,12 @@ class Incoming:
 
 
 class Inbox:
-    """The folder that the listener writes, and that everyone else reads."""
+    """The folder of received instances: one listener writes, other processes read and prune."""
 
     def __init__(self, root: Path, stop_below_bytes: int = 0) -> None:
-        """Make the folders; below `stop_below_bytes` of free space, nothing is accepted."""
+        """Create the folders; with less than `stop_below_bytes` of free space, `keep` refuses."""
         self.root = root
-        self.temporary_folder = root / "tmp"  # files being written; swept at start
+        self.temporary_folder = root / "tmp"  # files being written; emptied at start
         self._series = root / "series"
         self._stop_below_bytes = stop_below_bytes
         self._ready: set[str] = set()
@@ -66,13 +66,15 @@ class Inbox:
             part.mkdir(parents=True, exist_ok=True)
         self._notes = Notes(root / "notes", self.temporary_folder)
 
-    # -- the listener's side
+    # -- for the listener
 
     def recover(self, now: float) -> int:
-        """Own the inbox, sweep what a killed listener left, and return its open associations.
+        """Take ownership of the inbox, and clean up after a killed listener.
+
+        Returns how many associations of that listener were open; they are marked as aborted.
 
         Raises:
-            Misconfigured: another process receives into this inbox.
+            Misconfigured: another listener owns this inbox.
         """
         self._owner = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -94,34 +96,34 @@ class Inbox:
         return aborted
 
     def release(self) -> None:
-        """Give up owning the inbox; the end of the process does the same."""
+        """Release the ownership of the inbox; the end of the process does the same."""
         if self._owner >= 0:
             os.close(self._owner)
             self._owner = -1
 
     def check_space(self, coming_bytes: int = 0) -> None:
-        """Do nothing while there is room, also when `coming_bytes` more have been written.
+        """Check that `coming_bytes` can be written without going below the required free space.
 
         Raises:
             DiskLow: less free space than `data.stop_accepting_below`.
         """
         free = self.free_bytes()
         if free - coming_bytes < self._stop_below_bytes:
-            coming = f" beside {coming_bytes >> 20} MiB that come" if coming_bytes >> 20 else ""
-            wanted = f"{self._stop_below_bytes >> 20} MiB are wanted{coming}"
-            message = f"{free >> 20} MiB are free, {wanted}"
+            coming = f" plus {coming_bytes >> 20} MiB to be written" if coming_bytes >> 20 else ""
+            required = f"{self._stop_below_bytes >> 20} MiB are required{coming}"
+            message = f"{free >> 20} MiB are free, {required}"
             raise DiskLow(message, advice="Free some space, or lower `data.stop_accepting_below`.")
 
     def open(self, calling_ae: str, host: str, now: float) -> AssociationRecord:
-        """Begin an association; it leaves its mark in each series that it adds to."""
+        """Record the begin of an association; `keep` leaves a marker in each series it adds to."""
         return AssociationRecord(calling_ae, host, now)
 
     def keep(self, instance: Incoming, association: AssociationRecord) -> Kept:
         """Write one received instance durably.
 
         Raises:
-            DiskLow: too little space to accept anything.
-            OSError: the disk is full or broken; nothing of the instance remains.
+            DiskLow: too little free space.
+            OSError: the disk is full or failing; nothing of the instance remains.
         """
         self.check_space(len(instance.data))
         key = series_key(instance.study, instance.series)
@@ -130,24 +132,24 @@ class Inbox:
         with self._entered(key, instance) as (folder, descriptor):
             association.enter(folder)
             kept = self._write(instance, association, folder, (sop, content))
-            os.fsync(descriptor)  # also when identical: its first sender may not have got so far
+            os.fsync(descriptor)  # also if identical: the first sender may still wait for its fsync
         association.instances[folder] += 1
         return kept
 
     def close(self, association: AssociationRecord, now: float, *, released: bool) -> None:
-        """Write in each series that the association ended, and how; a second time does nothing."""
+        """Mark the end of an association in each of its series; a second call does nothing."""
         if not association.is_closed:
             association.is_closed = True
             association.close("released" if released else "aborted", now, self.temporary_folder)
 
     def note(self, note: Note, now: float) -> None:
-        """Leave a fact for the operator; counted when it waits already."""
+        """Leave a note for the operator; equal notes are counted."""
         self._notes.add(note, now)
 
-    # -- the readers' side
+    # -- for readers
 
     def series_folders(self) -> list[SeriesFolder]:
-        """Return every series, without opening any."""
+        """Return all series, without opening their folders."""
         found = []
         with os.scandir(self._series) as entries:
             for entry in entries:
@@ -155,18 +157,19 @@ class Inbox:
                     found.append(
                         SeriesFolder(entry.name, Path(entry.path), entry.stat().st_mtime_ns)
                     )
-                except FileNotFoundError:  # pruned while we looked
+                except FileNotFoundError:  # pruned during the scan
                     continue
         return sorted(found, key=lambda series: series.key)
 
     def instances(self, folder: SeriesFolder) -> list[InstanceFile]:
-        """Return the kept instances of a series, by name."""
+        """Return the stored instances of a series, by name."""
         return listing.instances(folder.path)
 
     def prune(self, folder: SeriesFolder) -> bool:
         """Delete a series, unless it has changed since `folder` was listed or is being written.
 
-        The lock makes this safe: an instance is linked, and acknowledged, under a shared one.
+        Returns whether the series is gone. An exclusive lock makes this safe: `keep` links and
+        acknowledges an instance while it holds a shared lock.
         """
         try:
             descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -186,38 +189,41 @@ class Inbox:
         return True
 
     def set_aside(self, file: InstanceFile, like: InstanceFile) -> None:
-        """Let `file` count as an instance no more: `like` holds the same image. Its bytes stay.
+        """Mark `file` as a duplicate of `like`, which has the same image; its bytes stay.
 
-        That `like` came again is recorded. When power fails it may all have to be done once more.
+        The later of the two times of receipt is recorded at `like`. Not fsynced: after a power
+        loss the caller does this again.
         """
         try:
             if file.last_ns > like.last_ns:
-                again = file.path.with_suffix(AGAIN)
+                resent = file.path.with_suffix(RESENT)
                 link = self.temporary_folder / f"{uuid.uuid4().hex}.part"
-                link.hardlink_to(again if again.exists() else file.path)  # bears the time
-                link.replace(like.path.with_suffix(AGAIN))
-            file.path.rename(file.path.with_suffix(SAME))
-        except FileNotFoundError:  # pruned meanwhile, or set aside by an operator's command
+                link.hardlink_to(
+                    resent if resent.exists() else file.path
+                )  # its time is the time of receipt
+                link.replace(like.path.with_suffix(RESENT))
+            file.path.rename(file.path.with_suffix(DUPLICATE))
+        except FileNotFoundError:  # pruned or set aside by another process meanwhile
             return
 
     def read_notes(self) -> list[Note]:
-        """Return the notes left so far; they come again until each is dropped."""
+        """Return all notes; each is returned again until it is dropped."""
         return self._notes.take()
 
     def drop_note(self, note: Note) -> None:
-        """Forget a note that has been recorded elsewhere."""
+        """Delete a note that has been recorded in the database."""
         self._notes.drop(note)
 
     def free_bytes(self) -> int:
-        """Return what an ordinary user may still write to this file system."""
+        """Return the bytes that an ordinary user may still write to this file system."""
         found = os.statvfs(self.root)
         return found.f_bavail * found.f_frsize
 
-    # -- inside
+    # -- private
 
     @contextmanager
     def _entered(self, key: str, instance: Incoming) -> Iterator[tuple[Path, int]]:
-        """Hold the folder of a series, made if need be, so that it cannot be pruned meanwhile."""
+        """Create the folder of a series if needed, and lock it against pruning."""
         folder = self._series / key
         while True:
             self._prepare(folder, key, instance)
@@ -257,12 +263,14 @@ class Inbox:
     ) -> Kept:
         path = folder / instance_name(*keys)
         known = _known(association, folder).setdefault(keys[0], set())
-        others = any(  # looked up: the folder may have been pruned since the scan
+        others = any(  # checked on disk: the folder may have been pruned since the scan
             (folder / instance_name(keys[0], content)).exists() for content in known - {keys[1]}
         )
         if path.exists():
-            if others:  # which of them came last is for a person to ask; the file tells the first
-                durable.write(path.with_suffix(AGAIN), b"", self.temporary_folder)
+            if (
+                others
+            ):  # an operator may choose the content received last; the instance has its first time
+                durable.write(path.with_suffix(RESENT), b"", self.temporary_folder)
             return Kept.identical
         kept = Kept.conflicting if others else Kept.new
         head = file_head(
@@ -273,7 +281,7 @@ class Inbox:
         )
         with durable.temporary(self.temporary_folder, head, instance.data) as written:
             try:
-                path.hardlink_to(written)  # never replaces; a name that exists has the same content
+                path.hardlink_to(written)  # never replaces: an existing name has the same content
             except FileExistsError:
                 kept = Kept.identical
         known.add(keys[1])
@@ -281,7 +289,7 @@ class Inbox:
 
 
 def _is_at(folder: Path, descriptor: int) -> bool:
-    """Say whether the open folder is still the one of this name."""
+    """Return whether the open folder still has this name."""
     try:
         found = folder.stat()
     except FileNotFoundError:
@@ -290,7 +298,7 @@ def _is_at(folder: Path, descriptor: int) -> bool:
 
 
 def _known(association: AssociationRecord, folder: Path) -> dict[str, set[str]]:
-    """Return sop key -> content keys of what lies in `folder`, scanned once per association."""
+    """Return sop key -> content keys of the instances in `folder`, scanned once per association."""
     if folder not in association.known:
         known: dict[str, set[str]] = {}
         for file in listing.instances(folder):

@@ -1,7 +1,8 @@
-"""The node's ear: associations in, durable instances out. It depends on a disk and on nothing else.
+"""Receive instances over DICOM associations and store them in the inbox; needs a disk only.
 
-Promises: 0x0000 is answered only for an instance that is whole, is what it says, and is on disk.
-Leaves to the inbox: where and how. Leaves to arrival: what the instances mean together.
+Guarantees: C-STORE is answered with success (0x0000) only for an instance that is complete, matches
+its command, and is on disk. `node.inbox` stores it; `node.arrival` decides when a series is
+complete.
 """
 
 from node.listener.loop import run

@@ -1,6 +1,6 @@
-"""The C-STORE-RSP (PS3.7 9.3.1.2), written by hand: through pydicom it costs a millisecond each.
+"""Encode the C-STORE-RSP (PS3.7 9.3.1.2) without pydicom, which takes a millisecond for each.
 
-Promises: what the peer asked about is what it is answered about, in its own words.
+The response repeats the UIDs of the request as the peer wrote them.
 """
 
 import struct
@@ -18,7 +18,7 @@ MOST_COMMENT_CHARACTERS = 64  # Error Comment is an LO
 
 
 def store_response(request: Any, context_id: int, status: StoreStatus, comment: str = "") -> P_DATA:
-    """Return the answer to `request`, ready to be sent."""
+    """Return the response to `request`, ready to be sent."""
     elements = (
         _element(0x0002, padded_uid(request.AffectedSOPClassUID))
         + _element(0x0100, struct.pack("<H", C_STORE_RSP))

@@ -1,6 +1,7 @@
-"""One association: pynetdicom's, with only the two services of ours and an end that is always told.
+"""One association: pynetdicom's, restricted to C-ECHO and C-STORE.
 
-Promises: `on_end` runs exactly once, however the association ends, and sockets are closed then.
+Guarantees: `on_end` is called exactly once, however the association ends, after its sockets are
+closed.
 """
 
 import logging
@@ -33,38 +34,38 @@ class StoreAssociation(Association):
         on_store: Callable[["StoreAssociation", Any, str], tuple[StoreStatus, str]],
         on_end: Callable[["StoreAssociation"], None],
     ) -> None:
-        """Wait for a socket and `start`."""
+        """Create the association; it needs a socket and `start`."""
         super().__init__(ae, "acceptor")
         self.dul = Upper(self)
         self.dimse = Messages(self, new_spool)
-        self.acse_timeout = ae.acse_timeout  # once more: they are kept by the upper layer
+        self.acse_timeout = ae.acse_timeout  # again, because the upper layer keeps the timeouts
         self.network_timeout = ae.network_timeout
         self._on_store = on_store
         self._on_end = on_end
-        self.record: inbox.AssociationRecord | None = None  # set when the association is welcome
+        self.record: inbox.AssociationRecord | None = None  # set when the association is accepted
         self.tally: Counter[str] = Counter()
 
     @property
     def calling_ae(self) -> str:
-        """The AE title that the peer gives itself."""
+        """The calling AE title of the peer."""
         return str(getattr(self.requestor.primitive, "calling_ae_title", "") or "").strip()
 
     @property
     def host(self) -> str:
-        """The peer's address."""
+        """The address of the peer."""
         return str(self.requestor.address_info.address)
 
     def leave_waiting_room(self) -> None:
-        """Be no longer one of the silent connections."""
+        """Leave the connections that have not requested an association yet."""
         if self.dul.socket.socket is not None:
             self._server.room.leave(self.dul.socket.socket)
 
     def run_reactor(self) -> None:
-        """Serve until the end; then tell it."""
+        """Serve until the end, close the sockets, and call `on_end`."""
         try:
             super().run_reactor()
         except DECODING_ERRORS as exc:
-            log.warning("a peer broke the protocol", extra={"kind": type(exc).__name__})
+            log.warning("a peer violated the protocol", extra={"kind": type(exc).__name__})
         finally:
             self.dul.kill_dul()
             wire = self.dul.socket
@@ -74,25 +75,28 @@ class StoreAssociation(Association):
             self._on_end(self)
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        """Answer C-ECHO and C-STORE where they were agreed upon; anything else ends it.
+        """Serve C-ECHO and C-STORE in their accepted contexts; abort on any other request.
 
-        By itself pynetdicom chooses the service by the command's SOP class: a C-STORE that names
-        Verification would be answered as a C-ECHO, with success.
+        pynetdicom chooses the service by the SOP class of the command: it would answer a C-STORE
+        that names Verification as a C-ECHO, with success.
         """
         context = self._accepted_cx.get(context_id)
         agreed = str(context.abstract_syntax) if context else ""
         if isinstance(msg, C_STORE) and agreed in STORAGE and msg.is_valid_request:
             syntax = str(context.transfer_syntax[0])
-            status, comment = StoreStatus.CLASS_NOT_SUPPORTED, "another SOP Class was agreed upon"
+            status, comment = (
+                StoreStatus.CLASS_NOT_SUPPORTED,
+                "SOP Class differs from that of the context",
+            )
             if msg.AffectedSOPClassUID == agreed:
                 status, comment = self._on_store(self, msg, syntax)
-            msg.DataSet.close()  # now: the association may stay idle for long
+            msg.DataSet.close()  # frees its memory: the association may stay idle for long
             self.dul.send_pdu(store_response(msg, context_id, status, comment))
         elif isinstance(msg, C_ECHO) and agreed == VERIFICATION_CLASS and msg.is_valid_request:
             VerificationServiceClass(self).SCP(msg, context)
         else:
             log.warning(
-                "a request that was not agreed upon",
+                "a request without an accepted presentation context",
                 extra={"ae": self.calling_ae, "host": self.host, "kind": type(msg).__name__},
             )
             self.abort()

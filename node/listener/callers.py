@@ -1,6 +1,6 @@
-"""Who may open an association, and what is said to those who may not (PS3.8 9.3.4).
+"""Decide whether a caller may open an association (PS3.8 9.3.4).
 
-Promises: each refusal carries what an admin has to do, down to the line of YAML.
+Each rejection states what an administrator can do, down to the line of YAML.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ _YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Result, source and diagnostic of an A-ASSOCIATE-RJ, and the same in words."""
+    """Result, source and diagnostic of an A-ASSOCIATE-RJ, with message and advice."""
 
     result: int
     source: int
@@ -29,9 +29,9 @@ class Rejection:
 
 
 def rejection(config: Config, called: str, calling: str, host: str) -> Rejection | None:
-    """Return why this caller is turned away; None if it is welcome."""
+    """Return why this caller is rejected; None if it is accepted."""
     if called.strip() != config.node.ae_title:
-        message = f"called us {_quoted(called)}, but we are {_quoted(config.node.ae_title)}"
+        message = f"called AE title {_quoted(called)}, this node is {_quoted(config.node.ae_title)}"
         advice = "Correct the called AE title at the sender, or node.ae_title here."
         return Rejection(1, 1, 7, message, advice)
     if config.callers == "any":
@@ -39,7 +39,7 @@ def rejection(config: Config, called: str, calling: str, host: str) -> Rejection
     namesakes = [caller for caller in config.callers if caller.ae == calling.strip()]
     if any(_is_host(caller, host) for caller in namesakes):
         return None
-    known = "is known from another host" if namesakes else "is not among the callers"
+    known = "may not call from this host" if namesakes else "is not among the callers"
     message = f"the calling AE title {_quoted(calling)} {known}"
     return Rejection(
         1, 1, 3, message, f"If it may send, add to callers: {yaml_line(calling, host)}"
@@ -47,17 +47,17 @@ def rejection(config: Config, called: str, calling: str, host: str) -> Rejection
 
 
 def busy(message: str, advice: str = "") -> Rejection:
-    """Return the transient rejection "local limit exceeded": the sender tries again later."""
+    """Return the transient rejection "local limit exceeded": the sender may retry later."""
     return Rejection(2, 3, 2, message, advice)
 
 
 def yaml_line(ae: str, host: str) -> str:
-    """Return the line that would let this caller in."""
+    """Return the line of YAML that allows this caller."""
     return f"- {{ae: {_yaml(ae.strip())}, host: {_yaml(host)}}}"
 
 
 class Slots:
-    """How many associations are open, in all and by host."""
+    """Counts open associations, in total and per host."""
 
     def __init__(self, most: int, most_per_host: int) -> None:
         """Allow `most` associations, and `most_per_host` of one host."""
@@ -67,18 +67,18 @@ class Slots:
         self._lock = threading.Lock()
 
     def take(self, host: str) -> str:
-        """Take a slot and return nothing, or return why there is none."""
+        """Take a slot; return an empty text, or why there is none."""
         with self._lock:
             if self._taken.total() >= self._most:
                 return f"all {self._most} associations are in use (node.max_associations)"
             if self._taken[host] >= self._most_per_host:
                 most = self._most_per_host
-                return f"{most} associations of this host (node.max_associations_per_host)"
+                return f"{most} associations of this host are open (node.max_associations_per_host)"
             self._taken[host] += 1
             return ""
 
     def give_back(self, host: str) -> None:
-        """Free a slot that was taken."""
+        """Free one slot of `host`."""
         with self._lock:
             self._taken[host] -= 1
             if self._taken[host] <= 0:
@@ -86,7 +86,7 @@ class Slots:
 
 
 def plain_host(address: str) -> str:
-    """Return an address as a person writes it: no zone, no IPv4 in IPv6's clothes."""
+    """Return an address as a person writes it: without zone, IPv4 instead of IPv4-mapped IPv6."""
     address = address.partition("%")[0]
     try:
         found = ipaddress.ip_address(address)
@@ -97,7 +97,7 @@ def plain_host(address: str) -> str:
 
 
 def _is_host(caller: Caller, host: str) -> bool:
-    """Compare by address; a caller without host may come from anywhere."""
+    """Compare by address; a caller without host may call from any host."""
     if not caller.host:
         return True
     try:
@@ -106,7 +106,7 @@ def _is_host(caller: Caller, host: str) -> bool:
         pass
     try:
         found = socket.getaddrinfo(caller.host, None, type=socket.SOCK_STREAM)
-    except OSError:  # a name that nobody knows is nobody's
+    except OSError:  # an unknown name matches no address
         return False
     return host in {plain_host(str(entry[4][0])) for entry in found}
 

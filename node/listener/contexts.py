@@ -1,8 +1,7 @@
-"""What we take: Verification, every storage class, every transfer syntax that can be decoded here.
+"""Supported presentation contexts: Verification, and all storage classes in decodable syntaxes.
 
-Promises: of several transfer syntaxes in one context, the sender's first is taken: we never
-recode, so what suits the sender suits us. Deflated is not offered: half a megabyte of it unpacks
-to 512 MB.
+Of several transfer syntaxes in one context the sender's first is accepted, because the node never
+transcodes. Deflated is not supported: half a megabyte of it expands to 512 MB.
 """
 
 from collections.abc import Iterable
@@ -45,7 +44,7 @@ TRANSFER_SYNTAXES = NATIVE | ENCAPSULATED
 
 
 def supported(proposed: Iterable[Any]) -> list[PresentationContext]:
-    """Return, for each SOP class proposed that we take, its syntaxes in the sender's order."""
+    """Return the supported contexts of those proposed, with syntaxes in the order of the sender."""
     orders: dict[str, dict[str, None]] = {}
     for context in proposed:
         name = str(context.abstract_syntax)

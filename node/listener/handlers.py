@@ -1,6 +1,6 @@
-"""What happens on each event of an association: plain functions over one frozen value.
+"""Handle the events of an association, as functions of one frozen value.
 
-Promises: the only broad `except` of the listener is here, and answers a failure.
+The only broad `except` of the listener is here; it answers with a failure.
 """
 
 import logging
@@ -19,14 +19,14 @@ from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus, Unacceptable
 from node.listener.structure import InstanceIdentity, identify
 
-Answer = tuple[StoreStatus, str]  # and the comment that the peer is told
+Answer = tuple[StoreStatus, str]  # status, and the comment for the peer
 
 log = logging.getLogger("node.listener")
 
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """What every handler needs."""
+    """Configuration, inbox and slots, which every handler needs."""
 
     config: Config
     inbox: Inbox
@@ -34,7 +34,7 @@ class Reception:
 
 
 def on_requested(event: Any, reception: Reception) -> None:
-    """Welcome or reject a caller, before anything is negotiated."""
+    """Accept or reject a caller, before presentation contexts are negotiated."""
     association: StoreAssociation = event.assoc
     association.leave_waiting_room()
     request = association.requestor.primitive
@@ -51,7 +51,7 @@ def on_requested(event: Any, reception: Reception) -> None:
 
 
 def on_accepted(event: Any, reception: Reception) -> None:
-    """Say so, and note a caller of whom nothing could be accepted."""
+    """Log the association; leave a note if none of its contexts could be accepted."""
     association: StoreAssociation = event.assoc
     record = association.record
     if record is None:
@@ -59,12 +59,12 @@ def on_accepted(event: Any, reception: Reception) -> None:
     facts = {"ae": record.calling_ae, "host": record.host, "association": record.id}
     log.info("association accepted", extra=facts | {"count": len(association.accepted_contexts)})
     if not association.accepted_contexts:
-        log.warning("none of its presentation contexts can be accepted", extra=facts)
+        log.warning("none of its presentation contexts is supported", extra=facts)
         _note(
             reception,
             Note(
                 kind="no-context",
-                message="none of its presentation contexts can be accepted",
+                message="none of its presentation contexts is supported",
                 advice="docs/reference/conformance.md lists the SOP classes and transfer syntaxes.",
                 calling_ae=record.calling_ae,
                 host=record.host,
@@ -73,13 +73,13 @@ def on_accepted(event: Any, reception: Reception) -> None:
 
 
 def on_released(event: Any, reception: Reception) -> None:
-    """Mark the series at once: the end of the connection may take longer."""
+    """Mark the series as released; the end of the connection may come later."""
     if event.assoc.record is not None:
         _close(reception, event.assoc, released=True)
 
 
 def on_end(association: StoreAssociation, reception: Reception) -> None:
-    """Settle an association that is over, in whichever way."""
+    """Clean up after an association, however it ended."""
     association.leave_waiting_room()
     record = association.record
     if record is None:
@@ -101,26 +101,26 @@ def on_end(association: StoreAssociation, reception: Reception) -> None:
 def on_store(
     association: StoreAssociation, request: Any, syntax: str, reception: Reception
 ) -> Answer:
-    """Answer a C-STORE: success when, and only when, the instance is safe."""
+    """Answer a C-STORE: success if, and only if, the instance is stored durably."""
     try:
         _store(association, request, syntax, reception)
-    except Unacceptable as no:
-        return _refused(association, request, reception, no)
+    except Unacceptable as exc:
+        return _rejected_instance(association, request, reception, exc)
     except DiskLow as low:
         return _no_space(association, reception, low.message, low.advice)
     except OSError as exc:
-        advice = "Look at the disk of data.dir: space, quota, health."
-        return _no_space(association, reception, f"the disk says {exc.strerror}", advice)
+        advice = "Check the disk of data.dir: space, quota, health."
+        return _no_space(association, reception, f"writing failed: {exc.strerror}", advice)
     except Exception:
-        log.exception("a C-STORE failed", extra={"ae": association.calling_ae})
-        return StoreStatus.UNEXPECTED, "unexpected error, see the log"
+        log.exception("internal error in a C-STORE", extra={"ae": association.calling_ae})
+        return StoreStatus.UNEXPECTED, "internal error, see the log of the node"
     return StoreStatus.SUCCESS, ""
 
 
 def _store(association: StoreAssociation, request: Any, syntax: str, reception: Reception) -> None:
     spool: Spool = request.DataSet
     if association.record is None or not spool.received_bytes:
-        raise Unacceptable(StoreStatus.CANNOT_UNDERSTAND, "a C-STORE without data set")
+        raise Unacceptable(StoreStatus.CANNOT_UNDERSTAND, "C-STORE without data set")
     if spool.is_too_large:
         raise Unacceptable(StoreStatus.TOO_LARGE, "larger than node.largest_instance allows")
     with spool.view() as data:
@@ -143,16 +143,18 @@ def _store(association: StoreAssociation, request: Any, syntax: str, reception: 
 
 
 def _check_command(request: Any, identity: InstanceIdentity) -> None:
-    """See that command and data set speak of the same instance."""
+    """Check that command and data set name the same instance."""
     if str(request.AffectedSOPClassUID) != identity.sop_class:
-        no = Unacceptable(StoreStatus.DATA_SET_MISMATCH, "another SOP Class than the command says")
+        no = Unacceptable(
+            StoreStatus.DATA_SET_MISMATCH, "SOP Class differs from that of the command"
+        )
     elif not is_uid(str(request.AffectedSOPInstanceUID)):
         no = Unacceptable(
             StoreStatus.CANNOT_UNDERSTAND, "the command's SOP Instance UID is not a UID"
         )
     elif str(request.AffectedSOPInstanceUID) != identity.sop_instance:
         no = Unacceptable(
-            StoreStatus.CANNOT_UNDERSTAND, "another SOP Instance than the command says"
+            StoreStatus.CANNOT_UNDERSTAND, "SOP Instance UID differs from that of the command"
         )
     else:
         return
@@ -166,7 +168,7 @@ def _no_room(reception: Reception, host: str) -> Rejection | None:
     except DiskLow as low:
         return busy(f"the disk is low: {low.message}", low.advice)
     full = reception.slots.take(host)
-    return busy(full, "Wait, or raise the limit.") if full else None
+    return busy(full, "Retry later, or raise the limit.") if full else None
 
 
 def _reject(association: StoreAssociation, reception: Reception, host: str, no: Rejection) -> None:
@@ -186,7 +188,7 @@ def _reject(association: StoreAssociation, reception: Reception, host: str, no: 
     association.kill()  # waits until the rejection has been sent
 
 
-def _refused(
+def _rejected_instance(
     association: StoreAssociation, request: Any, reception: Reception, no: Unacceptable
 ) -> Answer:
     status, named = f"0x{no.status:04X}", str(request.AffectedSOPInstanceUID)
@@ -196,9 +198,9 @@ def _refused(
         "instance": named if is_uid(named) else "",
         "bytes": request.DataSet.received_bytes,
     }
-    log.warning("instance refused: %s", no.reason, extra=facts | which)
+    log.warning("instance rejected: %s", no.reason, extra=facts | which)
     _note(reception, _about(association, "rejected-instance", no.reason, **facts))
-    association.tally["refused"] += 1
+    association.tally["rejected"] += 1
     return no.status, no.reason
 
 
@@ -207,18 +209,18 @@ def _no_space(
 ) -> Answer:
     status = f"0x{StoreStatus.OUT_OF_RESOURCES:04X}"
     facts = {"ae": association.calling_ae, "status": status, "advice": advice}
-    log.error("instance not kept: %s", message, extra=facts)
+    log.error("instance not stored: %s", message, extra=facts)
     _note(
         reception,
         _about(association, "out-of-space", message, advice=advice, status=status),
     )
-    return StoreStatus.OUT_OF_RESOURCES, "no space to keep it"
+    return StoreStatus.OUT_OF_RESOURCES, "no space to store the instance"
 
 
 def _conflict(
     association: StoreAssociation, reception: Reception, identity: InstanceIdentity
 ) -> None:
-    message = "the same SOP Instance UID came with different content; both are kept"
+    message = "one SOP Instance UID was received with different contents; both are stored"
     facts = {"study": identity.study, "series": identity.series}
     log.warning(message, extra=facts | {"ae": association.calling_ae})
     _note(reception, _about(association, "conflicting-instance", message, **facts))
@@ -230,11 +232,11 @@ def _about(association: StoreAssociation, kind: NoteKind, message: str, **facts:
 
 
 def _note(reception: Reception, note: Note) -> None:
-    """Leave a note; a full disk must not change what the peer is answered."""
+    """Leave a note; a full disk must not change the response to the peer."""
     try:
         reception.inbox.note(note, time.time())
     except OSError as exc:
-        log.warning("a note could not be left: %s", exc.strerror, extra={"kind": note.kind})
+        log.warning("a note could not be written: %s", exc.strerror, extra={"kind": note.kind})
 
 
 def _close(reception: Reception, association: StoreAssociation, *, released: bool) -> None:

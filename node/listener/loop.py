@@ -1,6 +1,7 @@
-"""The listener's process: recover the inbox, then listen until told to stop.
+"""The listener process: recover the inbox, then listen until it is stopped.
 
-Promises: stop is kill, start is recovery. Leaves to the commands: signals and logging.
+Stopping is the same as a kill, and starting includes recovery. `node.commands` handles signals and
+logging.
 """
 
 import functools
@@ -23,7 +24,7 @@ from node.listener.server import Server
 from node.listener.spool import Spool
 from node.pynetdicom_adapter import switch_off_pdu_logs
 
-ANSWER_SECONDS = 10  # for a peer to ask for an association, and to close after its release
+ANSWER_SECONDS = 10  # for a peer to request an association, and to close after its release
 IDLE_SECONDS = 300  # some modalities keep an association open between two images
 MAXIMUM_PDU_BYTES = 131072  # the largest that DCMTK sends
 MOST_THREADS = 1 << 20  # pynetdicom counts connections; `Slots` counts associations
@@ -36,7 +37,7 @@ def run(
     stop: threading.Event | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> None:
-    """Receive until `stop` is set; `ready` is told the port once connections are accepted.
+    """Receive until `stop` is set; call `ready` with the port when connections are accepted.
 
     Raises:
         Misconfigured: the port is taken, or another listener uses the same inbox.

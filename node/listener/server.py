@@ -1,7 +1,7 @@
-"""The TCP side: who connects, and who is still silent.
+"""Accept TCP connections, and start an association for those that request one.
 
-Promises: a connection costs a thread that sleeps until its first byte, and nothing of pynetdicom
-before that; the silent never keep a sender out. Health checks that open and close are forgotten.
+Until its first byte, a connection takes one sleeping thread and nothing of pynetdicom. Silent
+connections never block a sender. Health checks that connect and close are ignored.
 """
 
 import logging
@@ -21,14 +21,14 @@ from node.listener.upper import Wire
 from node.pynetdicom_adapter import RequestHandler, ThreadedAssociationServer
 
 FIRST_BYTE = timedelta(seconds=10)
-MOST_SILENT = 64  # connections that have not asked for anything; then the oldest is closed
+MOST_SILENT = 64  # connections without a request; beyond that, the oldest is closed
 ASSOCIATE_REQUEST = b"\x01"  # PS3.8 9.3.2: the first byte that a DICOM peer sends
 
 log = logging.getLogger("node.listener")
 
 
 class WaitingRoom:
-    """Connections without an association yet."""
+    """Holds connections that have not requested an association yet."""
 
     def __init__(self, most: int) -> None:
         """Hold up to `most`."""
@@ -37,7 +37,7 @@ class WaitingRoom:
         self._lock = threading.Lock()
 
     def enter(self, connection: socket.socket) -> None:
-        """Let one in; the one that has been silent for longest goes when the room is full."""
+        """Add a connection; if the room is full, close the oldest one."""
         with self._lock:
             self._waiting[connection] = None
             oldest = next(iter(self._waiting)) if len(self._waiting) > self._most else None
@@ -47,13 +47,13 @@ class WaitingRoom:
             hang_up(oldest)
 
     def leave(self, connection: socket.socket) -> None:
-        """Forget one, whether or not it is here."""
+        """Remove a connection, if it is here."""
         with self._lock:
             self._waiting.pop(connection, None)
 
 
 class Server(ThreadedAssociationServer):
-    """Accepts connections, and makes associations of those that speak DICOM."""
+    """Accepts connections, and starts associations for those that speak DICOM."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -62,19 +62,19 @@ class Server(ThreadedAssociationServer):
     on_end: Callable[[StoreAssociation], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Listen; nothing is accepted before `serve_forever`."""
+        """Listen; connections are accepted by `serve_forever`."""
         self.room = WaitingRoom(MOST_SILENT)
         super().__init__(*args, request_handler=_Connection, **kwargs)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection that answers without delay and notices a vanished peer."""
+        """Accept a connection; set it to send without delay and to detect a vanished peer."""
         connection, address = super().get_request()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection, address
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Wait for the first byte, on this connection's own thread."""
+        """Wait for the first byte, on the thread of this connection."""
         self.room.enter(request)
         if _speaks_dicom(request):
             super().process_request_thread(request, client_address)
@@ -83,24 +83,26 @@ class Server(ThreadedAssociationServer):
             self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say that a connection failed, without what was in it."""
+        """Log that a connection failed, without its content."""
         del request
         log.error("a connection failed", exc_info=sys.exc_info(), extra={"host": client_address[0]})
 
     def shutdown(self) -> None:
-        """Accept no more."""
+        """Stop accepting connections."""
         TCPServer.shutdown(self)
         self.server_close()
 
 
 class _Connection(RequestHandler):
-    """One connection that has begun to speak."""
+    """One connection that has sent its first byte."""
 
     def _create_association(self) -> StoreAssociation:
         server = self.server
         association = StoreAssociation(self.ae, server.new_spool, server.on_store, server.on_end)
         association._server = server  # noqa: SLF001  as in pynetdicom's own
-        association.name = f"AcceptorThread@{self.client_address[0]}"  # it counts them by name
+        association.name = (
+            f"AcceptorThread@{self.client_address[0]}"  # pynetdicom counts them by name
+        )
         association.set_socket(Wire(association, self.request))
         association.acceptor.maximum_length = self.ae.maximum_pdu_size
         association.acceptor.ae_title = server.ae_title
@@ -116,7 +118,7 @@ class _Connection(RequestHandler):
 
 
 def hang_up(connection: socket.socket) -> None:
-    """End a connection that another thread may be waiting for."""
+    """Close a connection for which another thread may be waiting."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:  # gone already
@@ -124,7 +126,7 @@ def hang_up(connection: socket.socket) -> None:
 
 
 def _speaks_dicom(connection: socket.socket) -> bool:
-    """Wait for the first byte, and say whether it begins an A-ASSOCIATE-RQ."""
+    """Wait for the first byte; return whether it begins an A-ASSOCIATE-RQ."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     try:

@@ -1,9 +1,9 @@
-"""A data set on its way in: small ones in memory, large ones in a nameless file beside the inbox.
+"""Buffer a data set while it is received: small ones in memory, large ones in a nameless file.
 
-Chosen over pynetdicom's STORE_RECV_CHUNKED_DATASET, which is one global switch, writes patient data
-into /tmp, flushes after each fragment, leaves its files behind when killed, and has no limit.
-Promises: memory stays below `IN_MEMORY_BYTES` for each association, whatever is sent; the disk is
-asked for room before each step of `STEP_BYTES`, so that no instance eats what is kept free.
+Guarantees: each association uses at most `IN_MEMORY_BYTES` of memory; free space is checked before
+each step of `STEP_BYTES`, so that no instance uses the space that must stay free. pynetdicom's
+STORE_RECV_CHUNKED_DATASET is global, writes patient data into /tmp, flushes after each fragment,
+leaves its files behind when killed, and has no limit.
 """
 
 import mmap
@@ -16,24 +16,24 @@ from typing import IO
 from node.errors import DiskLow
 
 IN_MEMORY_BYTES = 16 << 20  # most instances; times node.max_associations, half a gibibyte
-STEP_BYTES = 16 << 20  # between two looks at the free space
+STEP_BYTES = 16 << 20  # between two checks of the free space
 
 
 class Spool(BytesIO):
-    """Write-only until `view`. pynetdicom insists on a BytesIO."""
+    """A write-only buffer until `view`; pynetdicom requires a BytesIO."""
 
     def __init__(
         self, folder: Path, most_bytes: int, check_space: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Take up to `most_bytes`; what is too large for memory goes to `folder`.
+        """Accept up to `most_bytes`; data sets that are too large for memory go to `folder`.
 
-        `check_space` raises `DiskLow` where that many more bytes must not be written.
+        `check_space` raises `DiskLow` if that many more bytes must not be written.
         """
         super().__init__()
         self._folder = folder
         self._most_bytes = most_bytes
         self._check_space = check_space
-        self._checked_bytes = 0  # of the file, for which there was room
+        self._checked_bytes = 0  # of the file, for which free space has been checked
         self._file: IO[bytes] | None = None
         self._map: mmap.mmap | None = None
         self.received_bytes = 0
@@ -41,11 +41,11 @@ class Spool(BytesIO):
 
     @property
     def is_too_large(self) -> bool:
-        """Whether more came than may; the bytes are gone then."""
+        """Whether more than the limit was received; then the bytes are discarded."""
         return self.received_bytes > self._most_bytes
 
     def write(self, fragment: object) -> int:
-        """Add a fragment; beyond the limit, or with the disk full or low, it is only counted."""
+        """Add a fragment; beyond the limit, or with a full or low disk, only count its bytes."""
         assert isinstance(fragment, bytes | bytearray | memoryview)
         size = len(fragment)
         self.received_bytes += size
@@ -62,15 +62,15 @@ class Spool(BytesIO):
             self._spill().write(fragment)
         except (OSError, DiskLow) as exc:
             self.problem = exc
-            self._drop()  # at once: others may need the room
+            self._drop()  # at once: other associations may need the space
         return size
 
     def view(self) -> memoryview:
-        """Return all that was written, to be released before `close`.
+        """Return the whole data set; release the view before `close`.
 
         Raises:
-            OSError: the disk did not take it.
-            DiskLow: it could have, but that room is to stay free.
+            OSError: the disk is full or failing.
+            DiskLow: the remaining space must stay free.
         """
         if self.problem:
             raise self.problem
@@ -81,7 +81,7 @@ class Spool(BytesIO):
         return memoryview(self._map)
 
     def close(self) -> None:
-        """Free memory and file now: the association may stay idle for long."""
+        """Free memory and file; the association may stay idle for long afterwards."""
         self._drop()
         super().close()
 

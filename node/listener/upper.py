@@ -1,9 +1,9 @@
-"""pynetdicom's upper layer, made to wait instead of poll and to bound what a peer may send.
+"""Replace parts of pynetdicom's upper layer: wait instead of polling, and limit what peers send.
 
-Promises: an idle association costs no processor time, a stalled or absurd PDU ends it, and a
-fragment is never kept beyond the limits. Leaves to pynetdicom: the state machine and the encoding.
-(As delivered, each association polls a thousand times a second on two threads, reads a PDU of
-any announced length, and a peer that stalls within a PDU holds both threads for ever.)
+Guarantees: an idle association takes no processor time, a stalled or oversized PDU ends it, and no
+message grows beyond the limits. State machine and encoding are pynetdicom's. Unchanged, each
+association would poll a thousand times a second on two threads, read PDUs of any length, and a
+peer that stalls within a PDU would hold both threads for ever.
 """
 
 import contextlib
@@ -30,16 +30,18 @@ LARGEST_PDU_BYTES = (
     1 << 20
 )  # a request with 128 contexts stays below 100 KB; data PDUs below 128 KiB
 LARGEST_COMMAND_BYTES = 64 << 10  # the longest command has a dozen short elements
-MOST_WAITING_MESSAGES = 2  # no asynchronous window is negotiated: a peer waits for each answer
+MOST_WAITING_MESSAGES = (
+    2  # no asynchronous operations are negotiated: a peer waits for each response
+)
 PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
-LOOK_UP_SECONDS = 0.1  # how often the timers are looked at while nothing happens
+TIMER_SECONDS = 0.1  # between two checks of the timers while nothing happens
 
 PDU_HEAD = struct.Struct(">BBL")  # PS3.8 9.3.5: type, reserved, length of the rest
 ITEM_HEAD = struct.Struct(">LBB")  # length of the rest, presentation context, message control
 P_DATA_TF = 0x04
 DATA, LAST_DATA = 0b00, 0b10  # message control: a fragment of a data set, and its last one
 
-# What pydicom and pynetdicom raise while they decode bytes that are no command set or PDU.
+# exceptions of pydicom and pynetdicom for bytes that are no command set or PDU
 DECODING_ERRORS = (
     ArithmeticError,
     AttributeError,
@@ -58,10 +60,10 @@ log = logging.getLogger("node.listener")
 
 
 class Wire(AssociationSocket):
-    """A connection with deadlines, whose reader can be woken."""
+    """A connection with deadlines, whose waiting reader can be woken."""
 
     def __init__(self, association: Any, connection: socket.socket) -> None:
-        """Take over an accepted connection."""
+        """Use an accepted connection."""
         super().__init__(association, client_socket=connection)
         self._woken, self._waker = socket.socketpair()
         self._woken.settimeout(0)
@@ -70,28 +72,28 @@ class Wire(AssociationSocket):
         self._poll.register(connection, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._bell = self._woken.fileno()
-        self._is_over = False  # a PDU was given up: what follows it has no meaning
+        self._is_over = False  # a PDU was not read to its end: the bytes after it have no meaning
         self._unread = b""
 
     def wake(self) -> None:
         """Make a waiting `ready` return."""
         try:
             self._waker.send(b"!")
-        except OSError:  # full: it will wake anyway; closed: nobody waits
+        except OSError:  # full: `ready` wakes anyway; closed: nothing waits
             return
 
     def hang_up(self) -> None:
-        """Close what `close` does not know of."""
+        """Close the sockets that wake the reader, which `close` does not."""
         self._waker.close()
         self._woken.close()
 
     @property
     def ready(self) -> bool:
-        """Wait for data or `wake`, and say whether there is data (or the end of it)."""
+        """Wait for data or `wake`; return whether there is data, or the end of the connection."""
         if self.socket is None or not self._is_connected or self._is_over:
             time.sleep(0.001)
             return False
-        patience_ms = LOOK_UP_SECONDS * 1000 if self.event_queue.empty() else 0
+        patience_ms = TIMER_SECONDS * 1000 if self.event_queue.empty() else 0
         try:
             found = [number for number, _ in self._poll.poll(patience_ms)]
             if self._bell in found:
@@ -102,10 +104,10 @@ class Wire(AssociationSocket):
         return any(number != self._bell for number in found)
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Read so many bytes; fewer if the peer has closed.
+        """Read `nr_bytes` bytes; fewer if the peer has closed the connection.
 
         Raises:
-            OSError: more than any PDU has, or too slow.
+            OSError: the PDU is too large, or the peer is too slow.
         """
         if self._unread:
             taken, self._unread = self._unread[:nr_bytes], self._unread[nr_bytes:]
@@ -125,11 +127,11 @@ class Wire(AssociationSocket):
         return buffer
 
     def unread(self, content: bytes) -> None:
-        """Let the next `recv` return this first."""
+        """Make the next `recv` return `content` first."""
         self._unread = content
 
     def _shutdown_socket(self) -> None:
-        """Close the socket, also when the peer was faster: pynetdicom leaks it then."""
+        """Close the socket, also if the peer closed it first: pynetdicom leaks it then."""
         connection = self.socket
         if connection is not None:
             with contextlib.suppress(OSError):
@@ -149,7 +151,7 @@ class Wire(AssociationSocket):
         return got
 
     def send(self, bytestream: bytes) -> None:
-        """Write all, in time: a peer that does not read its answers is gone."""
+        """Send all bytes; a peer that does not read them in time counts as gone."""
         try:
             assert self.socket is not None
             self.socket.settimeout(PDU_SECONDS)
@@ -162,24 +164,24 @@ class Upper(DULServiceProvider):
     """The reading thread of one association."""
 
     def __init__(self, association: Any) -> None:
-        """Start nothing yet."""
+        """Create the provider; its thread is started by pynetdicom."""
         super().__init__(association)
-        self.daemon = True  # stop is kill
+        self.daemon = True  # the process may end while it runs
         self._run_loop_delay = 0  # `Wire.ready` waits
-        self.to_user_queue = _Announced(lambda: association.dimse.msg_queue.put((None, None)))
+        self.to_user_queue = _NotifyingQueue(lambda: association.dimse.msg_queue.put((None, None)))
 
     def send_pdu(self, primitive: Any) -> None:
-        """Queue a primitive and wake the thread that sends it."""
+        """Queue a primitive, and wake the thread that sends it."""
         super().send_pdu(primitive)
         if isinstance(self.socket, Wire):
             self.socket.wake()
 
     def _read_pdu_data(self) -> None:
-        """Read one PDU; the bytes of a data set go to their message at once.
+        """Read one PDU, and write the bytes of a data set directly to their message.
 
-        On pynetdicom's way they are copied five times, through PDU, item and primitive. In state 6
-        a P-DATA-TF changes no state and starts no timer (PS3.8 9.2.3, DT-2), so all that is not
-        the bytes themselves still goes that way: the last fragment as an empty one.
+        pynetdicom copies them five times, through PDU, item and primitive. In state 6 a P-DATA-TF
+        changes no state and starts no timer (PS3.8 9.2.3, DT-2), so only the data set bytes skip
+        pynetdicom; the last fragment is passed on as an empty one.
         """
         message = self.assoc.dimse.message
         is_transfer = self.state_machine.current_state == "Sta6"
@@ -190,7 +192,7 @@ class Upper(DULServiceProvider):
             head = bytes(self.socket.recv(PDU_HEAD.size))
             kind, _, length = PDU_HEAD.unpack(head)
             body = self.socket.recv(length) if kind == P_DATA_TF else bytearray()
-        except (OSError, struct.error):  # it has gone, or announces too much
+        except (OSError, struct.error):  # the peer is gone, or the PDU is too large
             self.event_queue.put("Evt17")
             return
         if len(body) < length and kind == P_DATA_TF:
@@ -205,18 +207,18 @@ class Upper(DULServiceProvider):
             super()._read_pdu_data()
 
     def run_reactor(self) -> None:
-        """Run until the connection ends; a peer that breaks the protocol ends it too."""
+        """Run until the connection ends; a peer that violates the protocol ends it too."""
         try:
             super().run_reactor()
         except DECODING_ERRORS as exc:
-            log.warning("a peer broke the protocol", extra={"kind": type(exc).__name__})
-        self.to_user_queue.put(None)  # who still waits for a request need not wait any longer
+            log.warning("a peer violated the protocol", extra={"kind": type(exc).__name__})
+        self.to_user_queue.put(None)  # wakes a thread that still waits for a request
 
 
 def _without_data(message: Any, body: bytearray) -> bytes | None:
-    """Write the data set bytes of a PDU with one item to the message; return what is left of it.
+    """Write the data set bytes of a PDU with one item to the message; return the rest of the PDU.
 
-    Empty: nothing is. None: it is another PDU, and untouched.
+    The rest is empty within a data set. None: the PDU is of another kind, and was not used.
     """
     if len(body) < ITEM_HEAD.size:
         return None
@@ -229,37 +231,37 @@ def _without_data(message: Any, body: bytearray) -> bytes | None:
     return ITEM_HEAD.pack(2, context, control) if control == LAST_DATA else b""
 
 
-class _Announced(queue.Queue[Any]):
-    """A queue that also wakes who waits at another one."""
+class _NotifyingQueue(queue.Queue[Any]):
+    """A queue that also wakes a thread that waits at another queue."""
 
-    def __init__(self, announce: Callable[[], None]) -> None:
+    def __init__(self, notify: Callable[[], None]) -> None:
         super().__init__()
-        self._announce = announce
+        self._notify = notify
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002  Queue's own signature
         super().put(item, block, timeout)
-        self._announce()
+        self._notify()
 
 
 class Messages(DIMSEServiceProvider):
-    """Fragments to messages, within limits."""
+    """Assembles fragments to messages, within limits."""
 
     def __init__(self, association: Any, new_spool: Callable[[], Spool]) -> None:
-        """Put each data set into a spool of its own."""
+        """Receive each data set into a new spool."""
         super().__init__(association)
         self._new_spool = new_spool
         self.message: Any = None
 
     def get_msg(self, block: bool = False) -> Any:  # noqa: FBT001, FBT002  pynetdicom's own signature
-        """Return the next message, or (None, None) when there is something else to look at."""
+        """Return the next message; (None, None) if timers or primitives need attention."""
         del block
         try:
-            return self.msg_queue.get(timeout=LOOK_UP_SECONDS)
+            return self.msg_queue.get(timeout=TIMER_SECONDS)
         except queue.Empty:
             return None, None
 
     def receive_primitive(self, primitive: Any) -> None:
-        """Add fragments to the message; a peer outside the limits is aborted (AA-8)."""
+        """Add fragments to the message; abort a peer that exceeds the limits (AA-8)."""
         message = self.message
         if message is None:
             message = self.message = dimse_messages.DIMSEMessage()

@@ -155,7 +155,7 @@ def test_no_patient_data_enters_a_log(
     dcmtk("storescu", node.port, cut)
     lines = [logs.JsonLines("listener").format(record) for record in caplog.records]
     lines += [record.getMessage() for record in caplog.records]
-    assert any("instance refused" in line for line in lines)
+    assert any("instance rejected" in line for line in lines)
     notes = [str(note) for note in node.inbox.read_notes()]
     assert notes
     assert "CANARY" not in "\n".join(lines + notes)

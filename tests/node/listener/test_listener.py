@@ -135,7 +135,7 @@ def test_a_spool_leaves_free_what_is_to_stay_free(tmp_path: Path) -> None:
             break
     assert isinstance(data.problem, DiskLow)
     assert data.received_bytes < 128 << 20, "it stops while it comes, not after"
-    with pytest.raises(DiskLow, match="are wanted"):
+    with pytest.raises(DiskLow, match="MiB are required"):
         data.view()
     data.write(bytes(100))
     assert data.getbuffer().nbytes == 0
