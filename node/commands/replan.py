@@ -32,7 +32,7 @@ def replan(
     for folder in inbox.series_folders():
         record = read_series(folder.path)
         if record is not None and uid in (record.study, record.series):
-            recorded = sweep.decide_again(folder, now, content)
+            recorded = sweep.replan(folder, now, content)
             if recorded is not None:
                 planned.append((record.series, recorded.job_id))
                 _note_choice(engine, record, content, now)

@@ -1,4 +1,4 @@
-"""The periodic work: what arrived, which leases ran out, what may be deleted, who is alive."""
+"""Periodic work: plan what arrived, expire leases, delete old files, write a heartbeat."""
 
 from node.housekeeping.choice import Content
 from node.housekeeping.loop import run

@@ -1,4 +1,4 @@
-"""Which content of an instance that came with several: a person says so, never the node."""
+"""Choose one version of each duplicated image; a person decides which, never the node."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,17 +7,17 @@ from node.inbox import InstanceFile
 
 
 class Content(StrEnum):
-    """What a person takes of each instance that came more than once."""
+    """Which version of each duplicated image to use."""
 
     FIRST = "first"
     LAST = "last"
 
 
 def choose(files: Sequence[InstanceFile], content: Content | None) -> tuple[InstanceFile, ...]:
-    """Return one file of each instance, by when it came; all of them if nobody chose."""
+    """Return one file of each instance, by time of arrival; all files without a choice."""
     if content is None:
         return tuple(files)
-    if content is Content.FIRST:  # of equal keys, a dictionary keeps what came to it last
+    if content is Content.FIRST:  # a dictionary keeps the last value of a key
         in_time = sorted(files, key=lambda file: file.first_ns, reverse=True)
     else:
         in_time = sorted(files, key=lambda file: file.last_ns)

@@ -1,8 +1,8 @@
-"""Images that came a second time in another encoding: one file of each stands for both.
+"""Find images that arrived twice in different encodings, and keep one file of each.
 
-Promises: only what decodes to the same image is set aside, and the file that came first stays, for
-a job may already name it; a look compares `MOST_BYTES` and a pair at most, so that one series
-holds up no other. Leaves to `node.series`: what the same image is.
+Promises: only a file that decodes to the same image is set aside. The file that arrived first
+stays, because a job may already name it. One call compares at most `MOST_BYTES` and one pair, so
+that one series does not delay the others. Leaves to `node.series`: the comparison of two images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,25 +12,25 @@ from pathlib import Path
 from node.inbox import Inbox, InstanceFile
 from node.series import same_image
 
-MOST_BYTES = 32 << 20  # some tenths of a second; compressed ones a few seconds
-PAIR_BYTES = 1 << 19  # to open and parse two files takes as long as to compare so much
-MOST_CONTENTS = 8  # of one instance; a sender that invents more gets its series held uncompared
+MOST_BYTES = 32 << 20  # takes some tenths of a second, a few seconds if compressed
+PAIR_BYTES = 1 << 19  # opening and parsing two files takes as long as comparing this much
+MOST_CONTENTS = 8  # of one instance; a series with more is held without a comparison
 
 
 class Copies:
-    """Compares files of one SOP Instance UID, and remembers which differ."""
+    """Compares the files of one SOP Instance UID, and remembers which differ."""
 
     def __init__(self, inbox: Inbox, most_bytes: int = MOST_BYTES) -> None:
-        """Know nothing: after a start, what is not decided is compared once more."""
+        """Start without results: after a restart undecided files are compared again."""
         self._inbox = inbox
         self._most_bytes = most_bytes
         self._differ: set[tuple[Path, Path]] = set()
 
     def set_aside(self, files: Sequence[InstanceFile]) -> bool:
-        """Compare some of `files`; say whether to list the folder again and go on.
+        """Compare some of `files`; return whether to list the folder again and go on.
 
         Raises:
-            OSError: the disk is in trouble; trying again may work.
+            OSError: the disk fails; another try may work.
         """
         compared, changed = 0, False
         gone: set[Path] = set()
@@ -49,13 +49,13 @@ class Copies:
         return changed
 
     def forget(self, folder: Path) -> None:
-        """Drop what was remembered of a series that is decided."""
+        """Drop the results of a decided series."""
         self._differ = {pair for pair in self._differ if pair[0].parent != folder}
 
 
 def _pairs(files: Sequence[InstanceFile]) -> Iterator[tuple[InstanceFile, InstanceFile]]:
-    """Return each two contents of an instance, the one that came first before the other."""
-    for _, several in groupby(files, key=lambda file: file.sop_key):  # files come by name
+    """Yield each pair of files of one instance, the earlier one first."""
+    for _, several in groupby(files, key=lambda file: file.sop_key):  # files are sorted by name
         in_time = sorted(several, key=lambda file: (file.first_ns, file.path.name))
         for at, later in enumerate(in_time if len(in_time) <= MOST_CONTENTS else ()):
             for first in in_time[:at]:

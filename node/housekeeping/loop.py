@@ -1,6 +1,6 @@
-"""The loop: APScheduler calls each periodic function; nobody else knows of it.
+"""Call each periodic function with APScheduler; no other module uses it.
 
-Late runs are folded into one and never dropped: a machine that slept must still sweep.
+Late runs are merged into one and never dropped: a machine that was suspended must still sweep.
 """
 
 import logging
@@ -49,15 +49,15 @@ def run(config: Config, stop: threading.Event | None = None) -> None:
     every(LEASES_S, "leases", lambda now: upkeep.expire_leases(engine, config, now))
     every(NOTES_S, "notes", lambda now: upkeep.record_notes(engine, inbox, now))
     every(PRUNE_S, "prune", lambda now: upkeep.prune(engine, config, inbox, now))
-    every(BEAT_S, "beat", lambda now: upkeep.beat(engine, now))
-    upkeep.beat(engine, time.time())
+    every(BEAT_S, "beat", lambda now: upkeep.write_heartbeat(engine, now))
+    upkeep.write_heartbeat(engine, time.time())
     scheduler.start()
     stop.wait()
     scheduler.shutdown(wait=True)
 
 
 def _report(event: JobExecutionEvent) -> None:
-    """Say that a periodic function failed; it is called again at its next time."""
+    """Log that a periodic function failed; it is called again at its next time."""
     error = event.exception
     log.error(
         "%s failed", event.job_id,

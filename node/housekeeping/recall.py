@@ -1,75 +1,75 @@
-"""What the sweep remembers of a series, so that it looks only where something may have changed.
+"""Remember which series folders are unchanged or failed, so that the sweep skips them.
 
-Promises: no memory is believed for ever; a machine in trouble is asked again, ever more rarely.
-Leaves to the sweep: looking.
+Promises: every entry expires; a folder that cannot be read is tried again with growing pauses.
+Leaves to the sweep: reading the folders.
 """
 
 import os
 
 from node.inbox import SeriesFolder
 
-TICK_S = 2.0  # of the coarsest clock of a file system: two changes within it may show as one
-RECHECK_S = 600.0  # a rename need not show at all on some network file systems
+TICK_S = 2.0  # coarsest clock of a file system: two changes within it may look like one
+RECHECK_S = 600.0  # some network file systems do not show a rename at all
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
-PASSING = (OSError, MemoryError)  # say something about this machine, nothing about the images
+TRANSIENT = (OSError, MemoryError)  # faults of this machine, not of the images
 
 
 def shows_changes(folder: SeriesFolder, seen_at: float) -> bool:
-    """Say whether a change after `seen_at`, when `folder` was listed, shows in its `mtime_ns`."""
+    """Return whether `mtime_ns` shows a change after `seen_at`, when `folder` was listed."""
     return abs(seen_at - folder.mtime_ns / 1e9) >= TICK_S
 
 
 class Settled:
-    """Series that were decided, and until when that is believed."""
+    """Decided series, and until when each entry is valid."""
 
     def __init__(self) -> None:
-        """Know nothing: after a start every folder is looked into."""
+        """Start empty: after a restart every folder is read."""
         self._until: dict[str, tuple[int, float]] = {}  # series key -> mtime_ns, unix time
 
     def add(self, folder: SeriesFolder, now: float) -> None:
-        """Remember that all that was listed at `now` has been decided."""
+        """Remember that all files that were listed at `now` are decided."""
         if shows_changes(folder, now):
-            # spread by key: after a start all would be due at once
+            # spread by key, so that not all entries expire at once after a start
             pause_s = RECHECK_S * (0.5 + int(folder.key[:4], 16) / 0x20000)
         else:
             pause_s = TICK_S
         self._until[folder.key] = (folder.mtime_ns, now + pause_s)
 
     def holds(self, folder: SeriesFolder, now: float) -> bool:
-        """Say whether nothing can have come since."""
+        """Return whether the folder is unchanged."""
         mtime_ns, until = self._until.get(folder.key, (0, 0.0))
         return folder.mtime_ns == mtime_ns and now < until
 
     def keep_only(self, keys: set[str]) -> None:
-        """Forget folders that are gone."""
+        """Drop entries of deleted folders."""
         self._until = {key: until for key, until in self._until.items() if key in keys}
 
 
-class Troubles:
-    """Series that could not be looked at, and when to try again."""
+class Retries:
+    """Series that could not be read, and when to try again."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start empty."""
         self._pauses: dict[str, tuple[float, float]] = {}  # series key -> pause, until
 
     def add(self, key: str, now: float) -> float:
-        """Remember one more failure; return for how many seconds the series is left alone."""
+        """Add a failure; return the seconds until the next try."""
         before = self._pauses.get(key, (0.0, 0.0))[0]
         pause_s = min(LONGEST_PAUSE_S, 2 * before or FIRST_PAUSE_S)
         self._pauses[key] = (pause_s, now + pause_s)
         return pause_s
 
-    def rests(self, key: str, now: float) -> bool:
-        """Say whether it is too early to try again."""
+    def is_pausing(self, key: str, now: float) -> bool:
+        """Return whether it is too early to try again."""
         return now < self._pauses.get(key, (0.0, 0.0))[1]
 
     def end(self, key: str) -> None:
-        """Forget it: it worked."""
+        """Drop the entry after a success."""
         self._pauses.pop(key, None)
 
 
-def in_words(error: OSError | MemoryError) -> str:
-    """Name what the machine said, without a path."""
+def describe(error: OSError | MemoryError) -> str:
+    """Return the error's text without a path."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else type(error).__name__

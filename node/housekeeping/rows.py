@@ -1,4 +1,4 @@
-"""A decided series as the rows that the queue records in one transaction."""
+"""Convert a decided series to the rows that the queue records in one transaction."""
 
 import hashlib
 

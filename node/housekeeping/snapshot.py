@@ -1,4 +1,4 @@
-"""One series as it lay in its folder at one moment."""
+"""The state of one series folder at one moment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from node.series import Header
 
 @dataclass(frozen=True)
 class SeriesSnapshot:
-    """Files, headers and markers that were found together."""
+    """Files, headers and markers of a series, read together."""
 
     folder: SeriesFolder
     taken_at: float  # unix time, just before the folder was listed
     files: tuple[InstanceFile, ...]
     digest: str
     headers: tuple[Header, ...]
-    modality: str  # of the slices; empty where no header was read
-    problem: Unsuitable | None  # an instance that cannot be read, or contradicts another
+    modality: str  # of the slices; empty without headers
+    problem: Unsuitable | None  # an unreadable or contradictory instance
     caller: str
     signs: CompletionSigns
 
 
 def repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:
-    """Say whether one SOP Instance UID came with two contents; file names tell it."""
+    """Return a problem if one SOP Instance UID has two contents; the file names show it."""
     if len({file.sop_key for file in files}) == len(files):
         return None
     return Conflicting("one SOP Instance UID arrived with two different contents; both are kept")
@@ -33,12 +33,12 @@ def repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:
 
 def announced(headers: Sequence[Header]) -> int | None:
     """Return how many images the headers announce, if they agree."""
-    said = {header.expected_instances for header in headers}
-    return said.pop() if len(said) == 1 else None
+    numbers = {header.expected_instances for header in headers}
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def shortfall(snapshot: SeriesSnapshot) -> str:
-    """Say how many images are there when headers announced more; empty if none is missed."""
+    """Describe how many of the announced images are present; empty if none is missing."""
     signs = snapshot.signs
     return (
         f"{signs.instances} of {signs.expected} announced images" if signs.lacks_announced else ""
@@ -46,9 +46,9 @@ def shortfall(snapshot: SeriesSnapshot) -> str:
 
 
 def caller_of(markers: Sequence[Marker], headers: Sequence[Header]) -> str:
-    """Return the AE title that sent the newest images; empty where nothing tells it.
+    """Return the AE title that sent the newest images; empty if unknown.
 
-    A marker may be lost or damaged by a power cut; each file names its sender too.
+    A marker may be lost or damaged by a power cut, but each file names its sender too.
     """
     if markers and markers[-1].calling_ae:
         return markers[-1].calling_ae

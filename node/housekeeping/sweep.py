@@ -1,8 +1,8 @@
-"""From quiet folders of the inbox to recorded arrivals and queued jobs.
+"""Plan the complete series of the inbox: record arrivals and queue jobs.
 
-Promises: every series in the inbox is decided exactly once per set of images, whatever was killed
-when; a series that cannot be understood holds up no other.
-Leaves to `node.arrival`: when a series is complete, and what becomes of it.
+Promises: every set of images is decided exactly once, whenever a process is killed; a series that
+cannot be planned does not delay others.
+Leaves to `node.arrival`: when a series is complete, and the decision.
 """
 
 import logging
@@ -27,7 +27,7 @@ from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
 from node.housekeeping.choice import Content, choose
 from node.housekeeping.copies import Copies
-from node.housekeeping.recall import PASSING, Settled, Troubles, in_words, shows_changes
+from node.housekeeping.recall import TRANSIENT, Retries, Settled, describe, shows_changes
 from node.housekeeping.rows import rows
 from node.housekeeping.snapshot import SeriesSnapshot, announced, caller_of, repeated, shortfall
 from node.inbox import (
@@ -57,25 +57,25 @@ class Waiting:
     instances: int
     caller_ae: str
     why: str
-    until: float | None  # when it will be decided if nothing else arrives; None: at once
+    until: float | None  # time of the decision if nothing else arrives; None: at once
 
 
 class Sweep:
-    """Looks through the inbox again and again, and remembers what has not changed."""
+    """Scans the inbox repeatedly, and remembers unchanged folders."""
 
     def __init__(
         self, config: Config, engine: sa.Engine, inbox: Inbox, uses: Sequence[Use]
     ) -> None:
-        """Use packages that have been verified; `uses` has one entry per rule with a model."""
+        """Start empty; `uses` has one verified package per rule with a model."""
         self._config = config
         self._engine = engine
         self._inbox = inbox
         self._uses = {use.rule: use for use in uses}
         self._host = measured.here(config.limits.threads)
         self._settled = Settled()
-        self._troubles = Troubles()
+        self._retries = Retries()
         self._copies = Copies(inbox)
-        self._snapshots: dict[str, SeriesSnapshot] = {}  # what is still arriving
+        self._snapshots: dict[str, SeriesSnapshot] = {}  # series that are still arriving
         self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
@@ -89,15 +89,15 @@ class Sweep:
                 decided += self._guarded(folder, now)
         return decided
 
-    def decide_again(
+    def replan(
         self, folder: SeriesFolder, now: float, content: Content | None = None
     ) -> queue.Recorded | None:
-        """Apply today's rules to a series that has no job, complete or not; None if it is empty.
+        """Apply the current rules to a series without a job; return None if the folder is empty.
 
-        Where an instance came with several contents, `content` says which is right.
+        The series need not be complete. `content` chooses the version of duplicated images.
 
         Raises:
-            Defect: planning fails; what was decided before stays.
+            Defect: planning fails; the earlier decision stays.
         """
         try:
             while self._copies.set_aside(self._inbox.instances(folder)):
@@ -106,7 +106,7 @@ class Sweep:
             if snapshot is None:
                 return None
             decision = self._plan(snapshot)
-        except (NodeError, sa.exc.OperationalError, *PASSING):
+        except (NodeError, sa.exc.OperationalError, *TRANSIENT):
             raise
         except Exception as exc:
             log.exception("a series could not be planned", extra={"path": folder.key})
@@ -115,13 +115,13 @@ class Sweep:
         return queue.replan_arrival(self._engine, *decided, now, shortfall(snapshot))
 
     def waiting(self, now: float) -> list[Waiting]:
-        """Return the series that are still arriving, and what each waits for."""
+        """Return the series that are still arriving, and the reason why each waits."""
         found = []
         for folder in self._inbox.series_folders():
             try:
                 waits = self._waits(folder, now)
-            except PASSING as exc:
-                waits = _unseen(folder, in_words(exc))
+            except TRANSIENT as exc:
+                waits = _unreadable(folder, describe(exc))
             if waits is not None:
                 found.append(waits)
         return found
@@ -129,7 +129,7 @@ class Sweep:
     def _waits(self, folder: SeriesFolder, now: float) -> Waiting | None:
         record = read_series(folder.path)
         if record is None or self._known(folder, self._inbox.instances(folder)):
-            return None  # before any header is read: most of an inbox is decided
+            return None  # most series are decided: no header is read for them
         snapshot = self._take_snapshot(folder, now)
         if snapshot is None:
             return None
@@ -144,39 +144,39 @@ class Sweep:
         )
 
     def _guarded(self, folder: SeriesFolder, now: float) -> bool:
-        """Handle one series; trouble with the machine is over some time, so it decides nothing."""
-        if self._troubles.rests(folder.key, now):
+        """Handle one series; after a transient fault of the machine decide nothing and retry."""
+        if self._retries.is_pausing(folder.key, now):
             return False
         try:
             decided = self._handle_or_hold(folder, now)
-        except PASSING as exc:
-            pause_s = self._troubles.add(folder.key, now)
-            said = {"path": folder.key, "seconds": pause_s}
-            log.warning("a series cannot be looked at for now: %s", in_words(exc), extra=said)
+        except TRANSIENT as exc:
+            pause_s = self._retries.add(folder.key, now)
+            where = {"path": folder.key, "seconds": pause_s}
+            log.warning("a series cannot be read for now: %s", describe(exc), extra=where)
             return False
-        self._troubles.end(folder.key)
+        self._retries.end(folder.key)
         return decided
 
     def _handle_or_hold(self, folder: SeriesFolder, now: float) -> bool:
-        """Handle one series; a defect in ours must not stop the others, nor hide."""
+        """Handle one series; hold it after an unexpected error, so that the others go on."""
         try:
             return self._handle(folder, now)
-        except (sa.exc.OperationalError, *PASSING):
-            raise  # the database is everybody's: try the whole sweep again
-        except Exception:  # one series that we cannot handle: hold it for a person
+        except (sa.exc.OperationalError, *TRANSIENT):
+            raise  # the database concerns all series: repeat the whole sweep
+        except Exception:  # a defect for this series: hold it for a person
             if self._failed.get(folder.key) != folder.mtime_ns:
                 self._failed[folder.key] = folder.mtime_ns
                 log.exception("a series could not be planned", extra={"path": folder.key})
             if now < folder.mtime_ns / 1e9 + self._config.complete.quiet:
-                return False  # images still flow: hold all of them once
+                return False  # images still arrive: hold all of them together
             return self._hold(folder, now)
 
     def _hold(self, folder: SeriesFolder, now: float) -> bool:
-        """Record a series whose planning failed, without looking into its images again."""
+        """Hold a series whose planning failed, without reading its images again."""
         files = tuple(self._inbox.instances(folder))
         if not files or read_series(folder.path) is None:
             return False
-        advice = "Report it with the log; when it is mended, `segnode jobs replan UID` goes on."
+        advice = "Report it with the log. After the correction run `segnode jobs replan UID`."
         error = Defect(UNPLANNED, advice=advice)
         held = Decision(ArrivalOutcome.HELD, error.code, error.message, error.advice)
         self._record(self._snapshot_of(folder, files, (), None, now), held, now)
@@ -188,11 +188,11 @@ class Sweep:
             files = self._inbox.instances(folder)
             arrival = self._known(folder, files)
             if arrival is not None:
-                self._tell_repeat(folder, arrival)
+                self._record_resent(folder, arrival)
                 self._settle(folder, files, now)
                 return False
             if self._copies.set_aside(files):
-                return False  # the folder holds other files now, or more are to be compared
+                return False  # the files changed, or more are to be compared
             snapshot = self._take_snapshot(folder, now)
             if snapshot is None:
                 return False
@@ -243,7 +243,7 @@ class Sweep:
         )
 
     def _read(self, files: Sequence[InstanceFile]) -> tuple[tuple[Header, ...], Unsuitable | None]:
-        """Read each file once; the first instance that cannot be read speaks for the series."""
+        """Read each file once; return the headers, and the problem of the first unreadable file."""
         headers: list[Header] = []
         problem = None
         for file in files:
@@ -264,8 +264,8 @@ class Sweep:
         digest = inputs_digest(files) if known else ""
         return next((arrival for arrival in known if arrival.inputs_digest == digest), None)
 
-    def _tell_repeat(self, folder: SeriesFolder, arrival: queue.Arrival) -> None:
-        """Tell in the history that images which were decided came once more."""
+    def _record_resent(self, folder: SeriesFolder, arrival: queue.Arrival) -> None:
+        """Record in the history that decided images were resent."""
         if folder.mtime_ns / 1e9 > arrival.planned_at:
             at = closed_after(folder.path, arrival.planned_at)
             if at is not None:
@@ -300,13 +300,13 @@ class Sweep:
 
 
 def _is_current(snapshot: SeriesSnapshot, folder: SeriesFolder) -> bool:
-    """Say whether `folder`, listed now, holds what it held when `snapshot` was taken."""
+    """Return whether `folder`, listed now, is unchanged since `snapshot` was taken."""
     return snapshot.folder.mtime_ns == folder.mtime_ns and shows_changes(folder, snapshot.taken_at)
 
 
-def _unseen(folder: SeriesFolder, why: str) -> Waiting | None:
+def _unreadable(folder: SeriesFolder, why: str) -> Waiting | None:
     record = read_series(folder.path)
     if record is None:
         return None
-    said = f"its images cannot be read for now: {why}; it is tried again"
-    return Waiting(record.study, record.series, 0, "", said, None)
+    reason = f"its images cannot be read for now: {why}; the node tries again"
+    return Waiting(record.study, record.series, 0, "", reason, None)

@@ -1,4 +1,4 @@
-"""What has to be done from time to time: leases, notes of the listener, retention, heartbeat."""
+"""Expire leases, record the listener's notes, delete old files and rows, write the heartbeat."""
 
 import logging
 import os
@@ -16,13 +16,16 @@ log = logging.getLogger("node.housekeeping")
 
 
 def expire_leases(engine: sa.Engine, config: Config, now: float) -> None:
-    """Queue again the jobs whose worker fell silent."""
+    """Requeue the jobs whose worker no longer extends its lease."""
     for job in queue.expire_leases(engine, now, config.limits.attempts):
-        log.warning("a worker fell silent", extra={"job": job.id, "kind": job.kind.value})
+        log.warning(
+            "a lease expired: its worker does not respond",
+            extra={"job": job.id, "kind": job.kind.value},
+        )
 
 
 def record_notes(engine: sa.Engine, inbox: Inbox, now: float) -> None:
-    """Move what the listener noted into the event rows; first written, then dropped."""
+    """Move the listener's notes into the database; a note is deleted after it was written."""
     for note in inbox.read_notes():
         queue.add_note(
             engine, note.kind, _sentence(note), note.last or now,
@@ -37,23 +40,22 @@ def _sentence(note: Note) -> str:
 
 
 def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
-    """Delete images and results whose time is over; return how many folders went.
+    """Delete images and results whose retention ended; return the number of deleted folders.
 
-    What is still in progress is never deleted; what is held waits for a person as long as failed
-    series are kept.
+    Series in progress are never deleted. Held series are kept as long as failed ones.
     """
-    gone, told_since = 0, now
+    deleted, oldest_kept = 0, now
     for folder in inbox.series_folders():
         histories = queue.histories(engine, series_key=folder.key)
         if _is_over(folder, inbox, histories, config, now) and inbox.prune(folder):
-            gone += 1
-        else:  # a series that still lies here and were forgotten would be decided a second time
-            told_since = min([told_since, *(history.arrival.planned_at for history in histories)])
-    gone += _prune_outbox(engine, config, now)
+            deleted += 1
+        else:  # without its rows a series that is still here would be decided a second time
+            oldest_kept = min([oldest_kept, *(history.arrival.planned_at for history in histories)])
+    deleted += _prune_outbox(engine, config, now)
     longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
-    queue.purge_arrivals(engine, min(now - longest, told_since))
+    queue.purge_arrivals(engine, min(now - longest, oldest_kept))
     queue.purge_notes(engine, now - longest)
-    return gone
+    return deleted
 
 
 def _is_over(
@@ -63,25 +65,25 @@ def _is_over(
     config: Config,
     now: float,
 ) -> bool:
-    """Tell whether nobody needs the images: all sets of them were decided, and their time ended.
+    """Return whether all sets of images in a folder are decided and their retention has ended.
 
-    What came again is kept anew, though nothing new was decided: it was acknowledged. Each
-    association that brings images, also identical ones, changes the folder when it comes and ends.
+    Resent images start a new retention period, because they were acknowledged again. Each
+    association that sends images, also identical ones, changes the folder at its start and end.
     """
     last_at = folder.mtime_ns / 1e9
     ends = [_until(history, config, last_at) for history in histories]
     if not ends or any(end is None or now <= end for end in ends):
         return False
-    digest = inputs_digest(inbox.instances(folder))  # late images may wait for their decision
+    digest = inputs_digest(inbox.instances(folder))  # late images may still be undecided
     return any(history.arrival.inputs_digest == digest for history in histories)
 
 
 def _until(history: queue.SeriesHistory, config: Config, last_at: float) -> float | None:
-    """Return until when the images of a history are kept; None while they are needed."""
+    """Return when the retention of a series ends; None while the series is in progress."""
     if history.ended_at is None:
         return None
-    fine = history.ending in (Ending.DELIVERED, Ending.NO_RULE)
-    keep = config.data.keep.sources if fine else config.data.keep.failed
+    succeeded = history.ending in (Ending.DELIVERED, Ending.NO_RULE)
+    keep = config.data.keep.sources if succeeded else config.data.keep.failed
     return max(history.ended_at, last_at) + keep
 
 
@@ -96,6 +98,6 @@ def _prune_outbox(engine: sa.Engine, config: Config, now: float) -> int:
     return len([path for path in old if path.name not in awaited])
 
 
-def beat(engine: sa.Engine, now: float) -> None:
-    """Say that this process is alive."""
+def write_heartbeat(engine: sa.Engine, now: float) -> None:
+    """Record that this process is alive."""
     queue.heartbeat(engine, "housekeeping", os.getpid(), now)

@@ -47,17 +47,17 @@ class Site:
         return [(s.ending, s.arrival.code) for s in queue.histories(self.engine)]
 
     def segment(self, now: float, *targets: str) -> None:
-        """Play the segmenter that finishes one job, with a delivery for each target."""
+        """Act as a segmenter that finishes one job, with a delivery for each target."""
         job = queue.claim(self.engine, Kind.SEGMENT, "w", now, 30.0)
         assert job is not None
-        wanted = [a_delivery(target, file=f"outbox/{job.id}/seg.dcm") for target in targets]
+        deliveries = [a_delivery(target, file=f"outbox/{job.id}/seg.dcm") for target in targets]
         folder = self.config.data.dir / f"outbox/{job.id}"
         folder.mkdir(parents=True)
         os.utime(folder, (now, now))
-        queue.finish_segment(self.engine, job, SEGMENTED, wanted, now)
+        queue.finish_segment(self.engine, job, SEGMENTED, deliveries, now)
 
     def deliver(self, now: float, target: str = "pacs") -> None:
-        """Play the sender that delivers one object."""
+        """Act as a sender that delivers one object."""
         job = queue.claim(self.engine, Kind.DELIVER, "s", now, 30.0, target)
         assert job is not None
         queue.finish_delivery(self.engine, job, SENT, now)

@@ -1,4 +1,4 @@
-"""The periodic work on a real inbox and a real database; time is an argument."""
+"""Run the periodic work on a real inbox and a real database; time is an argument."""
 
 import os
 import time
@@ -41,10 +41,10 @@ def test_a_complete_series_is_decided_exactly_once(site: Site, head: Made) -> No
     assert payload.targets == (Destination(name="pacs"),)
 
 
-def test_one_enhanced_image_is_a_whole_series(site: Site, head: Made, tmp_path: Path) -> None:
+def test_one_enhanced_image_is_a_complete_series(site: Site, head: Made, tmp_path: Path) -> None:
     folder = receive(site.inbox, [enhance(head, tmp_path / "enhanced.dcm")], T0)
     assert site.sweep.run(T0 + 0.5) == 0
-    assert site.sweep.run(SETTLED) == 1, "its release says that it is complete"
+    assert site.sweep.run(SETTLED) == 1, "the release of its association completes it"
     (history,) = queue.histories(site.engine)
     assert history.arrival.instances == 1
     assert history.segment is not None
@@ -60,11 +60,11 @@ def test_an_enhanced_image_with_a_gap_waits_for_more(site: Site, tmp_path: Path)
     assert site.ends() == [(Ending.UNSUITABLE, "missing-slice")]
 
 
-def test_a_restart_decides_nothing_a_second_time(site: Site, head: Made) -> None:
+def test_a_restart_decides_nothing_twice(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
-    again = site.fresh()
-    assert again.run(QUIET) == 0
+    restarted = site.fresh()
+    assert restarted.run(QUIET) == 0
     assert len(queue.list_jobs(site.engine)) == 1
 
 
@@ -72,15 +72,15 @@ def test_a_restart_reads_no_header_of_a_decided_series(site: Site, head: Made) -
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     for file in site.inbox.instances(folder):
-        file.path.write_bytes(b"spoilt")  # whoever reads it finds no image
-    again = site.fresh()
-    assert again.waiting(QUIET) == []
-    assert again.run(QUIET) == 0
-    assert again._headers == {}
+        file.path.write_bytes(b"spoilt")  # a read would fail
+    restarted = site.fresh()
+    assert restarted.waiting(QUIET) == []
+    assert restarted.run(QUIET) == 0
+    assert restarted._headers == {}
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
 
 
-def test_the_same_images_again_change_nothing(site: Site, head: Made) -> None:
+def test_resent_images_change_nothing(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     receive(site.inbox, head.paths[::-1], QUIET, ae="OTHER")
@@ -88,7 +88,7 @@ def test_the_same_images_again_change_nothing(site: Site, head: Made) -> None:
     assert len(queue.histories(site.engine)) == 1
 
 
-def test_late_images_are_another_arrival_and_supersede_the_waiting_job(
+def test_late_images_are_another_arrival_and_supersede_the_queued_job(
     site: Site, head: Made
 ) -> None:
     receive(site.inbox, head.paths[:-2], T0)
@@ -104,20 +104,20 @@ def test_late_images_are_another_arrival_and_supersede_the_waiting_job(
 
 
 def test_two_contents_under_one_uid_are_held(site: Site, head: Made, tmp_path: Path) -> None:
-    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
-    receive(site.inbox, [*head.paths, twin], T0)
+    duplicate = other(head.paths[3], tmp_path / "duplicate", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, duplicate], T0)
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
 
 
 def test_two_patients_in_one_series_are_held(site: Site, head: Made, tmp_path: Path) -> None:
-    stranger = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
-    receive(site.inbox, [stranger, *head.paths[1:]], T0)
+    of_another_patient = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
+    receive(site.inbox, [of_another_patient, *head.paths[1:]], T0)
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
 
 
-def test_an_unreadable_instance_refuses_the_series(site: Site, head: Made) -> None:
+def test_an_unreadable_instance_makes_the_series_unsuitable(site: Site, head: Made) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.inbox.instances(folder)[0].path.write_bytes(b"no DICOM at all")
     site.sweep.run(QUIET)
@@ -125,14 +125,14 @@ def test_an_unreadable_instance_refuses_the_series(site: Site, head: Made) -> No
 
 
 @pytest.mark.parametrize("code", sorted(UNSUITABLE_PHANTOMS.keys() - {"localizer"}))
-def test_every_bad_geometry_ends_refused_by_its_name(site: Site, tmp_path: Path, code: str) -> None:
+def test_every_bad_geometry_has_its_code(site: Site, tmp_path: Path, code: str) -> None:
     made = make(tmp_path / "bad", UNSUITABLE_PHANTOMS[code])
     receive(site.inbox, made.paths, T0)
     assert site.sweep.run(QUIET) == 1
     assert site.ends() == [(Ending.UNSUITABLE, code)]
 
 
-def test_nothing_matches_and_the_reason_is_recorded(site: Site, tmp_path: Path) -> None:
+def test_without_a_matching_rule_the_reason_is_recorded(site: Site, tmp_path: Path) -> None:
     receive(site.inbox, make(tmp_path / "ct", Phantom(modality="CT")).paths, T0)
     site.sweep.run(QUIET)
     (history,) = queue.histories(site.engine)
@@ -140,14 +140,14 @@ def test_nothing_matches_and_the_reason_is_recorded(site: Site, tmp_path: Path) 
     assert "modality is CT, not MR" in history.arrival.reason
 
 
-def test_a_defect_in_one_series_holds_that_one_and_no_other(site: Site, tmp_path: Path) -> None:
+def test_a_defect_holds_one_series_and_no_other(site: Site, tmp_path: Path) -> None:
     sick = make(tmp_path / "sick", Phantom(seed=2, tags={"SeriesDescription": "sick"}))
     well = make(tmp_path / "well", Phantom(seed=3, tags={"SeriesDescription": "well"}))
     receive(site.inbox, sick.paths, T0)
     receive(site.inbox, well.paths, T0)
     rule = "- {name: lost, when: {description: sick}, use: tiny-mr, send_to: [pacs]}\n- {name"
     config = load_text(RULES.replace("- {name", rule), base=site.config.model.dir.parent)
-    usable = [use for use in uses(config) if use.rule != "lost"]  # its package is nowhere
+    usable = [use for use in uses(config) if use.rule != "lost"]  # its package is missing
     sweep = Sweep(config, site.engine, site.inbox, usable)
     assert sweep.run(SETTLED) == 1, "the sound series is decided at once"
     assert sweep.run(SETTLED + 1) == 0
@@ -157,46 +157,46 @@ def test_a_defect_in_one_series_holds_that_one_and_no_other(site: Site, tmp_path
     assert site.fresh().run(QUIET + 2) == 0
 
 
-def test_after_a_defect_was_mended_a_person_replans(site: Site, head: Made) -> None:
+def test_a_person_replans_after_a_defect_is_corrected(site: Site, head: Made) -> None:
     folder = receive(site.inbox, head.paths, T0)
     broken = Sweep(site.config, site.engine, site.inbox, ())  # a rule without its package
     broken.run(QUIET)
     assert site.ends() == [(Ending.HELD, "defect")]
-    with pytest.raises(Defect, match="planning this series failed"):  # not mended yet
-        broken.decide_again(folder, QUIET + 1)
+    with pytest.raises(Defect, match="planning this series failed"):  # not corrected yet
+        broken.replan(folder, QUIET + 1)
     assert site.ends() == [(Ending.HELD, "defect")]
-    recorded = site.fresh().decide_again(folder, QUIET + 1)
+    recorded = site.fresh().replan(folder, QUIET + 1)
     assert recorded is not None
     assert recorded.job_id is not None
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
 
 
-def test_new_rules_decide_again_only_what_has_no_job(site: Site, tmp_path: Path) -> None:
+def test_new_rules_apply_to_a_series_without_a_job(site: Site, tmp_path: Path) -> None:
     made = make(tmp_path / "ct", Phantom(modality="CT"))
     folder = receive(site.inbox, made.paths, T0)
     site.sweep.run(QUIET)
     text = RULES.replace("modality: MR", "modality: CT").replace("use: tiny-mr", "use: none")
     config = load_text(text.replace(", send_to: [pacs]", ""), base=site.config.model.dir.parent)
-    assert site.fresh(config).decide_again(folder, QUIET + 5) is not None
+    assert site.fresh(config).replan(folder, QUIET + 5) is not None
     (history,) = queue.histories(site.engine)
     assert (history.arrival.code, history.arrival.planned_at) == ("rule-says-none", QUIET + 5)
 
 
-def test_deciding_again_leaves_a_job_alone(site: Site, head: Made) -> None:
+def test_replanning_keeps_an_existing_job(site: Site, head: Made) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     before = queue.list_jobs(site.engine)
-    recorded = site.fresh().decide_again(folder, QUIET)
+    recorded = site.fresh().replan(folder, QUIET)
     assert recorded is not None
     assert not recorded.is_new
     assert queue.list_jobs(site.engine) == before
 
 
-def test_deciding_again_an_empty_folder_says_so(site: Site, head: Made) -> None:
+def test_replanning_an_empty_folder_does_nothing(site: Site, head: Made) -> None:
     folder = receive(site.inbox, head.paths, T0)
     for file in site.inbox.instances(folder):
         file.path.unlink()
-    assert site.sweep.decide_again(folder, QUIET) is None
+    assert site.sweep.replan(folder, QUIET) is None
     assert site.sweep.run(QUIET) == 0
 
 
@@ -279,8 +279,8 @@ def test_a_silent_worker_loses_its_job_to_the_next_one(site: Site, head: Made) -
 
 
 def test_the_heart_beats(site: Site) -> None:
-    upkeep.beat(site.engine, T0)
-    upkeep.beat(site.engine, T0 + 10)
+    upkeep.write_heartbeat(site.engine, T0)
+    upkeep.write_heartbeat(site.engine, T0 + 10)
     (beat,) = queue.beats(site.engine)
     assert (beat.process, beat.pid, beat.at) == ("housekeeping", os.getpid(), T0 + 10)
 

@@ -1,4 +1,4 @@
-"""How long images, results and histories stay; time is an argument."""
+"""Test the retention of images, results and histories; time is an argument."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def folders(site: Site) -> list[SeriesFolder]:
     return site.inbox.series_folders()
 
 
-def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Made) -> None:
+def test_delivered_images_are_kept_for_keep_sources(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs")
@@ -30,7 +30,7 @@ def test_delivered_images_stay_as_long_as_sources_are_kept(site: Site, head: Mad
 
 
 @pytest.mark.parametrize(("code", "days"), [("missing-slice", 14), ("no-rule", 2)])
-def test_images_without_a_result_stay_by_the_kind_of_their_end(
+def test_images_without_a_result_are_kept_by_their_ending(
     site: Site, tmp_path: Path, code: str, days: int
 ) -> None:
     phantom = UNSUITABLE_PHANTOMS[code] if code in UNSUITABLE_PHANTOMS else Phantom(modality="CT")
@@ -41,9 +41,7 @@ def test_images_without_a_result_stay_by_the_kind_of_their_end(
     assert site.prune(QUIET + days * DAY_S + 1) == 1
 
 
-def test_an_unfinished_series_stays_for_ever_and_is_never_decided_again(
-    site: Site, head: Made
-) -> None:
+def test_a_series_in_progress_is_never_deleted_or_decided_again(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(QUIET)
     before = site.ends()
@@ -54,11 +52,9 @@ def test_an_unfinished_series_stays_for_ever_and_is_never_decided_again(
     assert site.ends() == before
 
 
-def test_a_held_series_waits_for_a_person_as_long_as_failed_ones_are_kept(
-    site: Site, head: Made, tmp_path: Path
-) -> None:
-    twin = other(head.paths[3], tmp_path / "twin", PixelData=bytes(20 * 16 * 2))
-    receive(site.inbox, [*head.paths, twin], T0)
+def test_a_held_series_is_kept_for_keep_failed(site: Site, head: Made, tmp_path: Path) -> None:
+    duplicate = other(head.paths[3], tmp_path / "duplicate", PixelData=bytes(20 * 16 * 2))
+    receive(site.inbox, [*head.paths, duplicate], T0)
     site.sweep.run(QUIET)
     assert site.prune(QUIET + 14 * DAY_S - 1) == 0
     assert len(folders(site)) == 1
@@ -83,13 +79,11 @@ def test_undecided_late_images_are_never_deleted_with_an_old_history(
     assert queue.histories(site.engine)[-1].arrival.instances == len(head.paths)
 
 
-def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
-    site: Site, head: Made
-) -> None:
+def test_the_history_of_a_late_delivery_outlives_its_images(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs")
-    late = T0 + 40 * DAY_S  # the archive was away for longer than anything is kept
+    late = T0 + 40 * DAY_S  # the archive was down for longer than any retention
     site.deliver(late)
     site.prune(late + 60)
     assert len(folders(site)) == 1
@@ -100,45 +94,46 @@ def test_a_series_that_was_delivered_late_is_not_forgotten_before_its_images_go(
     assert queue.histories(site.engine) == []
 
 
-def repeats(site: Site) -> list[tuple[float, str]]:
+def resends(site: Site) -> list[tuple[float, str]]:
     return [(e.at, e.detail) for e in queue.events_of(site.engine) if e.what == "resent"]
 
 
 @pytest.mark.parametrize("days", [1, 10], ids=["before they were deleted", "after"])
-def test_images_that_come_again_are_kept_anew_and_the_story_tells(
+def test_resent_images_start_a_new_retention_and_are_in_the_history(
     site: Site, head: Made, days: int
 ) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs")
     site.deliver(T0 + 20)
-    again = T0 + days * DAY_S
-    site.prune(again)
-    assert site.sweep.run(again) == 0
-    assert repeats(site) == []
-    receive(site.inbox, head.paths, again)
-    assert site.sweep.run(again + 100) == 0, "it is the same work"
-    advice = "the same images came again; for another result: `segnode jobs resend 1`"
-    assert repeats(site) == [(again, advice)]
-    site.prune(again + 2 * DAY_S - 1)
+    resent_at = T0 + days * DAY_S
+    site.prune(resent_at)
+    assert site.sweep.run(resent_at) == 0
+    assert resends(site) == []
+    receive(site.inbox, head.paths, resent_at)
+    assert site.sweep.run(resent_at + 100) == 0, "the same images need no new job"
+    ((at, detail),) = resends(site)
+    assert at == resent_at
+    assert "`segnode jobs resend 1`" in detail
+    site.prune(resent_at + 2 * DAY_S - 1)
     assert len(folders(site)) == 1
-    receive(site.inbox, head.paths[:1], again + HOUR_S)
-    assert site.fresh().run(again + 2 * HOUR_S) == 0
-    assert repeats(site) == [(again + HOUR_S, advice)], "told once, with the newest time"
-    site.prune(again + HOUR_S + 2 * DAY_S + 1)
+    receive(site.inbox, head.paths[:1], resent_at + HOUR_S)
+    assert site.fresh().run(resent_at + 2 * HOUR_S) == 0
+    assert [at for at, _ in resends(site)] == [resent_at + HOUR_S], (
+        "one event, with the newest time"
+    )
+    site.prune(resent_at + HOUR_S + 2 * DAY_S + 1)
     assert folders(site) == []
 
 
-def test_images_without_a_job_that_come_again_can_be_planned_anew(
-    site: Site, tmp_path: Path
-) -> None:
+def test_resent_images_without_a_job_can_be_replanned(site: Site, tmp_path: Path) -> None:
     paths = make(tmp_path / "ct", Phantom(modality="CT")).paths
     receive(site.inbox, paths, T0)
     site.sweep.run(QUIET)
     receive(site.inbox, paths, QUIET + DAY_S)
     site.sweep.run(QUIET + DAY_S + 5)
-    ((_, said),) = repeats(site)
-    assert f"segnode jobs replan {queue.histories(site.engine)[0].arrival.series_uid}" in said
+    ((_, detail),) = resends(site)
+    assert f"segnode jobs replan {queue.histories(site.engine)[0].arrival.series_uid}" in detail
     site.prune(QUIET + 3 * DAY_S - 1)
     assert len(folders(site)) == 1
 
@@ -147,7 +142,7 @@ def outbox(site: Site) -> list[str]:
     return sorted(path.name for path in (site.config.data.dir / "outbox").iterdir())
 
 
-def test_results_stay_while_a_delivery_awaits_them(site: Site, head: Made) -> None:
+def test_results_are_kept_while_a_delivery_needs_them(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs", "viewer")
@@ -159,7 +154,7 @@ def test_results_stay_while_a_delivery_awaits_them(site: Site, head: Made) -> No
     assert outbox(site) == []
 
 
-def test_results_stay_as_long_as_they_are_kept(site: Site, head: Made) -> None:
+def test_results_are_kept_for_keep_results(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs")
@@ -170,8 +165,8 @@ def test_results_stay_as_long_as_they_are_kept(site: Site, head: Made) -> None:
     assert outbox(site) == []
 
 
-def test_what_the_listener_turned_away_is_forgotten_in_time(site: Site) -> None:
-    note = Note(kind="rejected-association", message="STRANGER may not send")
+def test_notes_of_rejections_are_purged(site: Site) -> None:
+    note = Note(kind="rejected-association", message="UNKNOWN may not send")
     for day in (0, 10):
         site.inbox.note(note, T0 + day * DAY_S)
         upkeep.record_notes(site.engine, site.inbox, T0 + day * DAY_S)

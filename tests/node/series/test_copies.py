@@ -181,7 +181,7 @@ def test_a_forwarded_image_received_after_a_wrong_one_is_the_last(
     receive(site.inbox, [forwarded(head.paths[3], tmp_path / "f")], T0 + 2)
     sweep(site, folder, QUIET + 20)
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
-    site.fresh().decide_again(folder, QUIET + 30, Content.LAST)
+    site.fresh().replan(folder, QUIET + 30, Content.LAST)
     planned = queue.histories(site.engine)[-1]
     assert planned.segment is not None
     assert set(planned.segment.segment_payload().files) == right
