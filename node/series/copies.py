@@ -17,28 +17,45 @@ from pydicom.tag import BaseTag
 
 from node.errors import NotAnImage
 from node.series.header import TRANSIENT_ERRNOS, read_dataset
-from node.series.values import UNREADABLE, b_value
+from node.series.values import UNREADABLE, b_value, text
 
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
 
-# how and where an object is stored: LengthToEnd, RetrieveAETitle, InstanceAvailability, padding
-STORAGE_TAGS = frozenset({0x00080001, 0x00080054, 0x00080056, 0xFFFCFFFC})
+# groups that describe the image: acquisition, geometry, pixels, PET, functional groups
+IMAGE_GROUPS = frozenset({0x0018, 0x0020, 0x0028, 0x0054, 0x5200})
+IMAGE_TAGS = frozenset(
+    {
+        0x00080008, 0x00080016, 0x00080018, 0x00080060,  # ImageType, SOP class and instance UID, …
+        0x00089215, 0x00409096,  # DerivationCodeSequence, RealWorldValueMappingSequence
+    }
+)  # fmt: skip
+# an archive may change these: numbers, counts, comments, names of devices and protocols, windows
+ARCHIVE_TAGS = frozenset(
+    {
+        0x00180015, 0x00181000, 0x00181020, 0x00181030, 0x00200010, 0x00200011, 0x00200013,
+        0x00201002, 0x00201200, 0x00201202, 0x00201204, 0x00201206, 0x00201208, 0x00201209,
+        0x00204000, 0x00281050, 0x00281051, 0x00281055, 0x00281056, 0x00283010,
+    }
+)  # fmt: skip
 # a lossless codec changes how colours are stored; the decoded pixels are compared instead
 COLOUR_ENCODING = frozenset({0x00280004, 0x00280006})
 
 
 def same_image(one: Path, other: Path) -> bool:
-    """Compare the standard elements of two files, then their decoded pixels.
+    """Compare the patients, the elements that describe the image, and the decoded pixels.
 
-    Private elements are not compared, because Implicit VR does not state their type. The only
-    private value that the node uses, the b-value, is compared.
+    An archive may coerce other elements, such as names, dates and accession numbers. Private
+    elements are not compared, because Implicit VR does not state their type. The only private value
+    that the node uses, the b-value, is compared.
 
     Raises:
         OSError: with an errno of `header.TRANSIENT_ERRNOS`; trying again may work.
     """
     try:
         first, second = read_dataset(one), read_dataset(other)
-        if b_value(first) != b_value(second) or not _agree(first, second, is_whole=True):
+        if b_value(first) != b_value(second) or not _same_patient(first, second):
+            return False
+        if not _agree(first, second, is_whole=True):
             return False
         return "Rows" not in first or _same_pixels(one, other)
     except NotAnImage:
@@ -49,11 +66,25 @@ def same_image(one: Path, other: Path) -> bool:
         return False
 
 
+def _same_patient(one: Dataset, other: Dataset) -> bool:
+    """Compare Patient IDs, and their issuers if both are known."""
+    issuers = {text(one, "IssuerOfPatientID"), text(other, "IssuerOfPatientID")} - {""}
+    return text(one, "PatientID") == text(other, "PatientID") and len(issuers) < 2
+
+
 def _agree(one: Dataset, other: Dataset, *, is_whole: bool = False) -> bool:
-    """Compare the standard elements; colour encodings of a whole image are left to the pixels."""
-    is_colour = is_whole and one.get("SamplesPerPixel") == other.get("SamplesPerPixel") == 3
-    ignored = STORAGE_TAGS | COLOUR_ENCODING if is_colour else STORAGE_TAGS
-    tags, others = _tags(one) - ignored, _tags(other) - ignored
+    """Compare the elements of an image, or all of an item of a sequence.
+
+    Colour encodings of a whole image are left to the pixels.
+    """
+    tags, others = _tags(one), _tags(other)
+    if is_whole:
+        is_colour = one.get("SamplesPerPixel") == other.get("SamplesPerPixel") == 3
+        ignored = ARCHIVE_TAGS | COLOUR_ENCODING if is_colour else ARCHIVE_TAGS
+        tags, others = (
+            {tag for tag in some - ignored if tag.group in IMAGE_GROUPS or tag in IMAGE_TAGS}
+            for some in (tags, others)
+        )
     return tags == others and all(_equal(one[tag], other[tag]) for tag in tags)
 
 

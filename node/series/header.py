@@ -86,7 +86,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     temporal_position: int | None = None
     stack_id: str = ""
     b_value: float | None = None  # s/mm²
-    patient_digest: str  # SHA-256 of PatientID and its issuer: compares patients without names
+    patient_digest: str  # SHA-256 of PatientID; empty if absent: compares patients without names
+    issuer_digest: str = ""  # SHA-256 of IssuerOfPatientID; empty if absent, hence unknown
 
 
 def read_instance(path: Path) -> tuple[Dataset, str]:
@@ -160,7 +161,8 @@ def header_of(dataset: Dataset, path: Path, pixel_element: str = "PixelData") ->
         acquisition_number=whole_number(dataset, "AcquisitionNumber"),
         temporal_position=whole_number(dataset, "TemporalPositionIdentifier"),
         b_value=b_value(dataset),
-        patient_digest=_patient_digest(dataset),
+        patient_digest=_digest(text(dataset, "PatientID")),
+        issuer_digest=_digest(text(dataset, "IssuerOfPatientID")),
     )
 
 
@@ -193,6 +195,5 @@ def _expected(dataset: Dataset) -> int | None:
     return None
 
 
-def _patient_digest(dataset: Dataset) -> str:
-    parts = (text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID"))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _digest(identifier: str) -> str:
+    return hashlib.sha256(identifier.encode()).hexdigest() if identifier else ""

@@ -21,6 +21,7 @@ from pydicom.uid import UID
 
 from node.errors import Conflicting, UndecodablePixels
 from node.imaging import Volume
+from node.series.copies import same_image
 from node.series.frames import functional_group, headers_of
 from node.series.header import Header, read_instance
 from node.series.kinds import derived_as
@@ -91,11 +92,13 @@ def _origin(headers: Sequence[Header]) -> Iterator[str]:
 
 
 def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
-    """Compare the bytes of files with one instance UID; equal headers may have other pixels."""
+    """Compare files with one instance UID; equal headers may have other pixels."""
     kept = {header.sop_instance_uid: header.path for header in found.headers}
     for uid, path in {(header.sop_instance_uid, header.path) for header in headers}:
         first = kept.get(uid, path)
-        if first != path and first.read_bytes() != path.read_bytes():
+        if first == path or first.read_bytes() == path.read_bytes():
+            continue
+        if not same_image(first, path):
             message = "two files with different content have one SOP Instance UID"
             advice = "Find out which file is right, and send that one alone."
             raise Conflicting(message, advice=advice)

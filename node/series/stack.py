@@ -107,9 +107,24 @@ def _refuse_doubles(ordered: Sequence[Header], at_mm: FloatArray) -> None:
         )
         advice = "Send one time point, echo or direction as its own series."
         raise FourDimensional(message, advice=advice)
-    where = ", ".join(f"{at:.2f}" for at in at_mm[new][counts > 1][:5])
-    message = f"{int((counts > 1).sum())} slice positions are taken twice, at {where} mm"
+    where = "; ".join(
+        f"{_names([ordered[i] for i in np.flatnonzero(place == at).tolist()])} at {at_mm[new][at]:.2f} mm"
+        for at in np.flatnonzero(counts > 1)[:5].tolist()
+    )
+    message = (
+        f"{int((counts > 1).sum())} slice positions are taken twice, by images with different "
+        f"pixels: {where}"
+    )
     raise DuplicatePositions(message, advice="Send one image per position.")
+
+
+def _names(headers: Sequence[Header]) -> str:
+    """Name images by their instance numbers, or by UIDs if numbers are absent or repeated."""
+    numbers = [h.instance_number if h.frame is None else h.frame for h in headers]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        return "images " + " and ".join(header.sop_instance_uid for header in headers)
+    what = "images" if headers[0].frame is None else "frames"
+    return f"{what} " + " and ".join(str(number) for number in numbers)
 
 
 def _refuse_tilt(offsets: FloatArray, normal: FloatArray) -> None:

@@ -8,6 +8,7 @@ a series that cannot be stacked raises a named error with the numbers.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -30,6 +31,7 @@ from node.errors import (
     TooFewSlices,
 )
 from node.imaging import Grid
+from node.series.duplicates import without_copies
 from node.series.frames import SINGLE_FRAME_CLASSES
 from node.series.header import Header
 from node.series.kinds import Kind, kind_of
@@ -98,17 +100,28 @@ def survey(headers: Sequence[Header]) -> Survey:
     if len(chosen) < LEAST_SLICES:
         message = f"the series has {len(chosen)} slice, and a volume needs {LEAST_SLICES} or more"
         raise TooFewSlices(message, advice="Send the whole series.")
+    chosen, copies = without_copies(chosen)
     ordered, grid = stack(chosen)
     _refuse_computed(ordered)
     check_pixel_format(ordered)
     check_units(ordered)
     _refuse_unplaced(ordered)  # last, because a problem of the slices themselves helps more
-    return Survey(ordered, grid, (*dropped, *not_slices, *strays))
+    duplicates = [_duplicate(image, first) for image, first in copies]
+    return Survey(ordered, grid, (*dropped, *not_slices, *strays, *duplicates))
+
+
+def _duplicate(image: Header, first: Header) -> Dropped:
+    which = first.frame if first.frame is not None else first.instance_number
+    of = f" of image {which}" if which is not None else ""
+    reason = f"duplicate{of} under another UID: same pixels and place"
+    return Dropped(image.sop_instance_uid, reason, image.frame)
 
 
 def _refuse_conflicts(headers: Sequence[Header]) -> None:
     for what, values in (
         ("patients", {header.patient_digest for header in headers}),
+        # an absent issuer is unknown: it contradicts no other
+        ("issuers of the Patient ID", {header.issuer_digest for header in headers} - {""}),
         ("studies", {header.study_uid for header in headers}),
         ("series", {header.series_uid for header in headers}),
     ):
@@ -119,20 +132,38 @@ def _refuse_conflicts(headers: Sequence[Header]) -> None:
 
 
 def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
-    """Keep each instance and frame once; copies must have equal headers."""
+    """Keep each instance and frame once; copies must describe the same image."""
     seen: dict[tuple[str, int | None], Header] = {}
     dropped = []
     for header in sorted(headers, key=lambda h: (h.sop_instance_uid, h.frame or 0, str(h.path))):
         first = seen.setdefault((header.sop_instance_uid, header.frame), header)
         if first is header:
             continue
-        if msgspec.structs.replace(header, path=first.path, source_ae=first.source_ae) != first:
+        if _image_of(header) != _image_of(first):
             message = "two different images have one SOP Instance UID"
             advice = "Find out which image is right, and send that one alone."
             raise Conflicting(message, advice=advice)
         if header.frame in (None, 1):  # listed once per instance, not once per frame
             dropped.append(Dropped(header.sop_instance_uid, "duplicate instance"))
     return list(seen.values()), dropped
+
+
+def _image_of(header: Header) -> Header:
+    """Return the header without the values that an archive may change in a copy."""
+    return msgspec.structs.replace(
+        header,
+        path=Path(),
+        source_ae="",
+        transfer_syntax_uid="",
+        manufacturer="",
+        series_description="",
+        protocol_name="",
+        body_part="",
+        series_number=None,
+        instance_number=None,
+        expected_instances=None,
+        issuer_digest="",
+    )
 
 
 def _refuse_other_storage(headers: Sequence[Header]) -> None:

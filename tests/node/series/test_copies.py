@@ -75,7 +75,8 @@ def test_another_encoding_is_the_same_image(head: Made, tmp_path: Path, syntax: 
         pytest.param({"PatientID": "SOMEBODY-ELSE"}, id="patient"),
         pytest.param({"RescaleIntercept": "-1024"}, id="an element more"),
         pytest.param({"ImagePositionPatient": [0, 0, 1]}, id="position"),
-        pytest.param({"ReferencedImageSequence": [pydicom.Dataset()]}, id="a sequence more"),
+        pytest.param({"ContrastBolusAgentSequence": [pydicom.Dataset()]}, id="a sequence more"),
+        pytest.param({"ImageType": ["DERIVED", "SECONDARY"]}, id="kind"),
         pytest.param({"PixelData": bytes(40 * 36 * 2)}, id="pixels"),
         pytest.param({"Rows": 10, "PixelData": bytes(10 * 36 * 2)}, id="size"),
     ],
@@ -86,6 +87,45 @@ def test_a_difference_makes_another_image(
     copy = forwarded(head.paths[0], tmp_path / "f", **changes)
     assert not same_image(head.paths[0], copy)
     assert not same_image(copy, head.paths[0])
+
+
+COERCED: list[dict[str, Any]] = [
+    {"AccessionNumber": "RIS-4711", "InstitutionName": "Hospital", "RetrieveAETitle": "ARCHIVE"},
+    {"PatientName": "Corrected^Name", "PatientBirthDate": "19600301", "OtherPatientIDs": "X"},
+    {"StudyDescription": "Other", "StudyID": "9", "SeriesNumber": 12, "BodyPartExamined": "BRAIN"},
+    {"ReferencedImageSequence": [pydicom.Dataset()], "NumberOfSeriesRelatedInstances": 12},
+    {"WindowCenter": "40", "WindowWidth": "400", "ReferringPhysicianName": "Doe"},
+]
+
+
+@pytest.mark.parametrize("changes", COERCED)
+def test_attributes_that_an_archive_coerces_make_no_other_image(
+    head: Made, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    copy = forwarded(head.paths[0], tmp_path / "f", RLELossless, **changes)
+    assert same_image(head.paths[0], copy)
+    assert same_image(copy, head.paths[0])
+
+
+def test_an_issuer_that_an_archive_adds_is_the_same_patient(head: Made, tmp_path: Path) -> None:
+    plain = other(head.paths[0], tmp_path / "x", IssuerOfPatientID=None)
+    assert same_image(plain, forwarded(head.paths[0], tmp_path / "f", IssuerOfPatientID="HOSPITAL"))
+
+
+def test_two_known_issuers_are_two_patients(head: Made, tmp_path: Path) -> None:
+    first = other(head.paths[0], tmp_path / "x", IssuerOfPatientID="A")
+    assert not same_image(first, forwarded(first, tmp_path / "f", IssuerOfPatientID="B"))
+
+
+def test_a_coerced_copy_of_a_series_makes_no_second_job(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    again = [forwarded(path, tmp_path / "f", AccessionNumber="RIS-1") for path in head.paths]
+    receive(site.inbox, again, T0 + 5, ae="ARCHIVE")
+    sweep(site, folder, QUIET)
+    assert [history.ending for history in queue.histories(site.engine)] == [Ending.IN_PROGRESS]
 
 
 def test_one_changed_pixel_of_a_compressed_image_makes_another_image(
@@ -109,10 +149,10 @@ def test_an_image_that_cannot_be_decoded_is_never_the_same(head: Made, tmp_path:
 def test_sequences_are_compared_item_by_item(tmp_path: Path) -> None:
     item = pydicom.Dataset()
     item.ReferencedSOPInstanceUID = "1.2.3"
-    made = make(tmp_path / "s", Phantom(tags={"ReferencedImageSequence": [item]}))
+    made = make(tmp_path / "s", Phantom(tags={"ContrastBolusAgentSequence": [item]}))
     assert same_image(made.paths[0], forwarded(made.paths[0], tmp_path / "f"))
     item.ReferencedSOPInstanceUID = "1.2.4"
-    copy = forwarded(made.paths[0], tmp_path / "g", ReferencedImageSequence=[item])
+    copy = forwarded(made.paths[0], tmp_path / "g", ContrastBolusAgentSequence=[item])
     assert not same_image(made.paths[0], copy)
 
 

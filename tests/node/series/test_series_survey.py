@@ -140,6 +140,25 @@ def test_contradicting_identities_are_conflicts(tmp_path: Path, what: str, field
         survey(found)
 
 
+def test_an_absent_issuer_is_unknown(tmp_path: Path) -> None:
+    some = [
+        msgspec.structs.replace(header, issuer_digest="a" if at % 2 else "")
+        for at, header in enumerate(headers(make(tmp_path)))
+    ]
+    assert len(survey(some).headers) == 12
+    some[0] = msgspec.structs.replace(some[0], issuer_digest="b")
+    with pytest.raises(errors.Conflicting, match="issuers"):
+        survey(some)
+
+
+def test_a_coerced_copy_of_an_instance_counts_once(tmp_path: Path) -> None:
+    found = headers(make(tmp_path))
+    copy = msgspec.structs.replace(
+        found[0], path=Path("copy"), series_description="Other", issuer_digest="a"
+    )
+    assert len(survey([*found, copy]).dropped) == 1
+
+
 def test_one_uid_with_two_geometries_is_a_conflict(tmp_path: Path) -> None:
     found = headers(make(tmp_path))
     moved = msgspec.structs.replace(found[0], position_mm=(9.0, 9.0, 9.0))

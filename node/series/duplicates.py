@@ -1,0 +1,107 @@
+"""Find images that are the same slice under another SOP Instance UID: same place, same pixels.
+
+An archive that imports an image twice may give the second copy another UID. Copies count once.
+Other pixels at the same place are left in, and `stack` refuses them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
+
+import numpy as np
+import pydicom
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID
+
+from node.series.header import Header
+from node.series.stack import SAME_PLACE_MM
+from node.series.values import UNREADABLE
+
+UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
+MOST_AT_ONE_PLACE = 4  # images that are compared; more are time points or echoes
+
+Place = tuple[int, int, int]
+Copy = tuple[Header, Header]  # the image that is left out, and the one that stays
+
+
+def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Copy]]:
+    """Keep one of several images with the same pixels at the same place.
+
+    The image with the lowest instance number stays. Nothing is left out unless every place with
+    several images is left with one: otherwise the series holds several volumes.
+    """
+    kept: list[Header] = []
+    copies: list[Copy] = []
+    for _, group in groupby(sorted(headers, key=_place_key), key=_place):
+        images = sorted(group, key=_order)
+        kept.append(images[0])
+        if len(images) > MOST_AT_ONE_PLACE:
+            return list(headers), []
+        for image in images[1:]:
+            if not _is_copy(image, images[0]):
+                return list(headers), []
+            copies.append((image, images[0]))
+    if not copies:
+        return list(headers), []
+    left_out = {id(image) for image, _ in copies}
+    return [header for header in headers if id(header) not in left_out], copies
+
+
+def _is_copy(image: Header, first: Header) -> bool:
+    """Compare what tells volumes apart, then the pixels and their units."""
+    if _sort_of(image) != _sort_of(first):
+        return False
+    try:
+        return _pixel_digest(image) == _pixel_digest(first)
+    except UNDECODABLE:
+        return False
+
+
+def _sort_of(header: Header) -> tuple[object, ...]:
+    return (
+        header.echo_time_ms,
+        header.temporal_position,
+        header.complex_component,
+        header.b_value,
+        header.image_type,
+        header.units,
+        header.pixels,
+        header.pixel_spacing_mm,
+        header.orientation,
+        header.frame_of_reference_uid,
+    )
+
+
+def _pixel_digest(header: Header) -> str:
+    stat = header.path.stat()
+    return _digest_of(header.path, header.frame or 1, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: object, frame: int, _mtime_ns: int, _size: int) -> str:
+    image = pydicom.dcmread(str(path))
+    decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
+    stored, _ = decoder.as_array(image, index=frame - 1)
+    digest = hashlib.sha256(repr((stored.shape, stored.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(stored).tobytes())
+    return digest.hexdigest()
+
+
+def _place(header: Header) -> Place:
+    assert header.position_mm is not None
+    x, y, z = (round(value / SAME_PLACE_MM) for value in header.position_mm)
+    return x, y, z
+
+
+def _place_key(header: Header) -> tuple[object, ...]:
+    return (_place(header), *_order(header))
+
+
+def _order(header: Header) -> tuple[float, str, int]:
+    number = header.instance_number
+    return (
+        float("inf") if number is None else number,
+        header.sop_instance_uid,
+        header.frame or 0,
+    )

@@ -1,0 +1,125 @@
+"""Duplicates by meaning: the same place and pixels under another UID, or other pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless, generate_uid
+
+from node import errors
+from node.series import read, read_headers, survey
+from tests.support.enhanced import enhance, frames
+from tests.support.phantoms import Made, Phantom, make
+
+
+def copied(made: Made, at: int, folder: Path, **values: object) -> Path:
+    """Write a copy of an image under another UID and instance number."""
+    dataset = pydicom.dcmread(made.paths[at])
+    dataset.SOPInstanceUID = generate_uid()
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.InstanceNumber = 99
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{at}.dcm"
+    dataset.save_as(path)
+    return path
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return make(tmp_path / "series", Phantom(shuffle=False, shape=(12, 40, 36)))
+
+
+def test_a_copy_under_another_uid_is_dropped_and_listed(made: Made, tmp_path: Path) -> None:
+    copy = copied(made, 4, tmp_path / "copy")
+    series = read([copy, *made.paths])
+    np.testing.assert_array_equal(series.volume.array, made.values)
+    (dropped,) = series.survey.dropped
+    assert dropped.sop_instance_uid == pydicom.dcmread(copy).SOPInstanceUID
+    assert "duplicate of image 5" in dropped.reason
+
+
+def test_a_compressed_copy_with_other_numbers_is_a_copy(made: Made, tmp_path: Path) -> None:
+    copy = copied(made, 4, tmp_path / "copy", AcquisitionNumber=7, AccessionNumber="X")
+    dataset = pydicom.dcmread(copy)
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    dataset.save_as(copy)
+    assert len(read([copy, *made.paths]).survey.dropped) == 1
+
+
+def test_a_whole_series_imported_twice_counts_once(made: Made, tmp_path: Path) -> None:
+    copies = [copied(made, at, tmp_path / "copies") for at in range(12)]
+    series = read([*copies, *made.paths])
+    np.testing.assert_array_equal(series.volume.array, made.values)
+    assert [header.sop_instance_uid for header in series.survey.headers] == made.uids
+    assert len(series.survey.dropped) == 12
+
+
+def noisy(path: Path) -> None:
+    dataset = pydicom.dcmread(path)
+    values = np.frombuffer(dataset.PixelData, "<u2") + 1
+    dataset.PixelData = values.astype("<u2").tobytes()
+    dataset.save_as(path)
+
+
+def test_other_pixels_at_one_place_are_unsuitable_naming_both(made: Made, tmp_path: Path) -> None:
+    copy = copied(made, 4, tmp_path / "copy", AcquisitionNumber=3)
+    noisy(copy)
+    with pytest.raises(errors.DuplicatePositions, match="images 5 and 99 at "):
+        read([copy, *made.paths])
+
+
+def test_both_are_named_by_uid_if_they_share_a_number(made: Made, tmp_path: Path) -> None:
+    copy = copied(made, 4, tmp_path / "copy", InstanceNumber=5)
+    noisy(copy)
+    with pytest.raises(errors.DuplicatePositions) as caught:
+        read([copy, *made.paths])
+    for path in (copy, made.paths[4]):
+        assert str(pydicom.dcmread(path).SOPInstanceUID) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"RescaleSlope": "2", "RescaleIntercept": "0"},
+        {"EchoTime": "80"},
+        {"ImageType": ["DERIVED", "PRIMARY", "M"]},
+    ],
+)
+def test_the_same_pixels_with_another_meaning_are_no_copy(
+    made: Made, tmp_path: Path, values: dict[str, object]
+) -> None:
+    copy = copied(made, 4, tmp_path / "copy", **values)
+    with pytest.raises(errors.DuplicatePositions):
+        read([copy, *made.paths])
+
+
+def test_a_copy_beside_a_different_image_changes_nothing(made: Made, tmp_path: Path) -> None:
+    copy, different = copied(made, 4, tmp_path / "a"), copied(made, 8, tmp_path / "b")
+    noisy(different)
+    with pytest.raises(errors.DuplicatePositions):
+        read([copy, different, *made.paths])
+
+
+def test_a_frame_may_be_a_copy(tmp_path: Path) -> None:
+    def change(dataset: Dataset) -> None:
+        groups = frames(dataset)
+        dataset.NumberOfFrames += 1
+        dataset.PerFrameFunctionalGroupsSequence.append(groups[0])
+        dataset.PixelData += dataset.PixelData[: 20 * 16 * 2]
+
+    made = make(tmp_path / "classic")
+    path = enhance(made, tmp_path / "enhanced.dcm", change=change)
+    found = survey(read_headers(path))
+    assert len(found.headers) == 12
+    assert [dropped.frame for dropped in found.dropped] == [13]
+
+
+def test_an_unreadable_copy_is_no_copy(made: Made, tmp_path: Path) -> None:
+    copy = copied(made, 4, tmp_path / "copy")
+    copy.write_bytes(copy.read_bytes()[:-200])
+    with pytest.raises(errors.DuplicatePositions):
+        read([copy, *made.paths])
