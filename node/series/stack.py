@@ -107,13 +107,13 @@ def _refuse_doubles(ordered: Sequence[Header], at_mm: FloatArray) -> None:
         )
         advice = "Send one time point, echo or direction as its own series."
         raise FourDimensional(message, advice=advice)
-    where = "; ".join(
-        f"{_names([ordered[i] for i in np.flatnonzero(place == at).tolist()])} at {at_mm[new][at]:.2f} mm"
-        for at in np.flatnonzero(counts > 1)[:5].tolist()
-    )
+    taken = []
+    for at in np.flatnonzero(counts > 1)[:5].tolist():
+        images = [ordered[i] for i in np.flatnonzero(place == at).tolist()]
+        taken.append(f"{_names(images)} at {at_mm[new][at]:.2f} mm")
     message = (
         f"{int((counts > 1).sum())} slice positions are taken twice, by images with different "
-        f"pixels: {where}"
+        f"pixels: {'; '.join(taken)}"
     )
     raise DuplicatePositions(message, advice="Send one image per position.")
 
