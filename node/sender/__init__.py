@@ -1,8 +1,8 @@
-"""Finished objects to their targets, each with a typed outcome.
+"""Deliver finished objects to their targets.
 
-Promises: delivered means that the target said so, and that a query found the object where the
-target answers queries; a retry is the same object; a dead target delays no other.
-Leaves to `queue.settle`: what an error means for the job.
+Guarantees: an object is delivered if the target answered with success, and if a query found the
+object, where the target answers queries; a retry sends the same object; an unreachable target
+delays no other. `node.queue.settle` decides how an error ends the job.
 """
 
 from node.sender.batch import send_files

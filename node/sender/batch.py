@@ -1,4 +1,4 @@
-"""Many files over one association, for the demo: no queue."""
+"""Send several files over one association, without the queue; for the demo."""
 
 import contextlib
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ ANSWER_S = 5.0  # on loopback an answer takes milliseconds
 
 
 def send_files(target: Target, calling_ae: str, files: Sequence[Path]) -> None:
-    """Send `files` in their order and release.
+    """Send `files` in their order, and release the association.
 
     Raises:
-        PeerUnreachable, PeerBusy, NoResponse, RefusedByTarget: at the first that is not stored.
+        PeerUnreachable, PeerBusy, NoResponse, RefusedByTarget: at the first failure.
     """
     peer = Peer(target.ae, target, calling_ae, Patience(answer_s=ANSWER_S))
     kinds: dict[str, set[str]] = {}
@@ -28,7 +28,7 @@ def send_files(target: Target, calling_ae: str, files: Sequence[Path]) -> None:
         kinds.setdefault(str(meta.MediaStorageSOPClassUID), set()).add(str(meta.TransferSyntaxUID))
     contexts = [(kind, sorted(syntaxes)) for kind, syntaxes in kinds.items()]
     for _ in range(ATTEMPTS - 1):
-        # pynetdicom loses an answer now and then; sending again changes nothing over there
+        # pynetdicom sometimes loses a response; resending changes nothing at the target
         with contextlib.suppress(NoResponse):
             return _send(peer, contexts, files)
     return _send(peer, contexts, files)
@@ -42,4 +42,4 @@ def _send(peer: Peer, contexts: Sequence[Context], files: Sequence[Path]) -> Non
                 raise gone(peer, "C-STORE")
             if answer.Status != 0:
                 message = f"{peer.place} answered {statuses.name(int(answer.Status))}"
-                raise RefusedByTarget(message, advice="See its log.")
+                raise RefusedByTarget(message, advice="See the log of the target.")

@@ -1,4 +1,4 @@
-"""Is a target there, and what would it take? For `segnode check`."""
+"""Check whether a target is reachable, and what it accepts; for `segnode check`."""
 
 import time
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from node.sender.store import FIND, PLAIN
 
 @dataclass(frozen=True, kw_only=True)
 class Echo:
-    """What a target answered."""
+    """The capabilities that a target reported."""
 
     seconds: float
-    answers_echo: bool  # False: it opens associations, but was never asked for C-ECHO
+    answers_echo: bool  # False: it accepts associations, but does not offer C-ECHO
     takes_binary: bool
     takes_labelmap: bool
     takes_report: bool
@@ -34,22 +34,22 @@ class Echo:
 def send_echo(
     target: Target, calling_ae: str, name: str = "target", patience: Patience | None = None
 ) -> Echo:
-    """Open an association as for a delivery and send C-ECHO, where the target offers it.
+    """Open an association as for a delivery, and send C-ECHO if the target offers it.
 
     Raises:
-        PeerUnreachable, PeerBusy, NoResponse: not now.
-        RefusedByTarget: not with this AE title, or C-ECHO itself is refused.
+        PeerUnreachable, PeerBusy, NoResponse: a retry may succeed.
+        RefusedByTarget: the target refuses this AE title, or C-ECHO.
     """
     peer = Peer(name, target, calling_ae, patience or Patience())
     begun = time.monotonic()
-    wanted = [
+    contexts = [
         (VERIFICATION_CLASS, PLAIN),
         (BINARY_SEG_CLASS, [ExplicitVRLittleEndian]),
         (LABELMAP_SEG_CLASS, [RLELossless]),
         (REPORT_CLASS, [ExplicitVRLittleEndian]),
         (FIND, PLAIN),
     ]
-    with association(peer, wanted) as opened:
+    with association(peer, contexts) as opened:
         answers_echo = accepts(opened, VERIFICATION_CLASS)
         if answers_echo:
             _echo(peer, opened)
@@ -73,5 +73,5 @@ def _echo(peer: Peer, opened: Association) -> None:
     if answer.Status != 0:
         message = f"{peer.place} answered C-ECHO with {statuses.name(int(answer.Status))}"
         raise RefusedByTarget(
-            message, advice="Ask its administrator what our AE title may do there."
+            message, advice="Ask its administrator for the permissions of our AE title."
         )

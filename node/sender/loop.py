@@ -1,4 +1,4 @@
-"""The sender's loop: one line per target, so that a dead target delays no other."""
+"""The sender process: one thread per target, so that an unreachable target delays no other."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ from node.states import Kind
 PROCESS = "sender"
 LEASE_S = 60.0
 EXTEND_S = 10.0
-LONGEST_S = 1800.0  # no delivery is kept alive for longer: its thread may hang
+LONGEST_S = 1800.0  # a longer delivery loses its lease: its thread may hang
 POLL_S = 0.5
 log = logging.getLogger("node.sender")
 
@@ -34,25 +34,25 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
     """
     stop = stop or Event()
     engine = schema.open_configured(config.data)
-    lines = [
-        _Line(config, engine, name, target, stop, once=once)
+    threads = [
+        _TargetThread(config, engine, name, target, stop, once=once)
         for name, target in config.targets.items()
     ]
-    for line in lines:
-        line.start()
-    watch = _Watch(config, engine, lines)
+    for thread in threads:
+        thread.start()
+    supervisor = _Supervisor(config, engine, threads)
     while not stop.is_set():
-        is_over = once and not any(line.is_alive() for line in lines)
-        watch.look(time.time())
+        is_over = once and not any(thread.is_alive() for thread in threads)
+        supervisor.run_due(time.time())
         if is_over:
             return
         stop.wait(POLL_S)
-    for line in lines:
-        line.join()
+    for thread in threads:
+        thread.join()
 
 
-class _Line(threading.Thread):
-    """Everything that goes to one target, one object after another."""
+class _TargetThread(threading.Thread):
+    """Delivers to one target, one object after another."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class _Line(threading.Thread):
         self._policy = Policy(give_up_after_s=target.give_up_after, longest_delay_s=300.0)
         self._stop_asked, self._once = stop, once
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.job: Job | None = None  # in the works, for `_Watch`
+        self.job: Job | None = None  # being delivered; read by `_Supervisor`
         self.since = 0.0
-        self.error: Exception | None = None  # that ended this thread
+        self.error: Exception | None = None  # the error that ended this thread
 
     def run(self) -> None:
-        """Deliver; an error that is not a delivery's own ends the process, through `_Watch`."""
+        """Deliver; `_Supervisor` raises any error that does not belong to one delivery."""
         try:
             while not self._stop_asked.is_set():
                 now = time.time()
@@ -101,52 +101,57 @@ class _Line(threading.Thread):
         except Exception as exc:  # noqa: BLE001  the worker loop: a strange peer must not end it
             error = queue.as_node_error(exc)
             state = queue.settle(self._engine, job, error, time.time(), self._policy)
-            log.warning("%s: %s", state or "left", error, extra={**where, "code": error.code})
+            log.warning(
+                "delivery failed, job is %s: %s",
+                state or "unchanged",
+                error,
+                extra={**where, "code": error.code},
+            )
             return
         try:
             queue.finish_delivery(self._engine, job, result, time.time())
-        except LeaseLost:  # another sender delivers the same object once more, which is harmless
+        except LeaseLost:  # another sender delivers the same object too, which is harmless
             log.warning("the lease was lost after the delivery", extra=where)
         else:
             log.info("delivered", extra={**where, "status": result.status})
 
 
-class _Watch:
-    """What the main thread does meanwhile: leases, signs of life, and jobs that nobody serves."""
+class _Supervisor:
+    """Runs in the main thread: extends leases, writes heartbeats, fails jobs without a target."""
 
-    def __init__(self, config: Config, engine: Engine, lines: list[_Line]) -> None:
-        self._config, self._engine, self._lines = config, engine, lines
+    def __init__(self, config: Config, engine: Engine, threads: list[_TargetThread]) -> None:
+        self._config, self._engine, self._threads = config, engine, threads
         self._due = 0.0
         self._worker = f"{PROCESS}-{os.getpid()}-{secrets.token_hex(4)}"
 
-    def look(self, now: float) -> None:
-        """Do what is due; raise what ended a line."""
-        for line in self._lines:
-            if line.error is not None:
-                raise line.error
+    def run_due(self, now: float) -> None:
+        """Do what is due; raise the error that ended a thread."""
+        for thread in self._threads:
+            if thread.error is not None:
+                raise thread.error
         if now < self._due:
             return
         self._due = now + EXTEND_S
-        busy = [line for line in self._lines if line.job is not None]
-        for line in busy:
-            if line.job is not None and now - line.since < LONGEST_S:
-                self._extend(line.job, now)
-        detail = ", ".join(line.name for line in busy) or "idle"
+        busy = [thread for thread in self._threads if thread.job is not None]
+        for thread in busy:
+            if thread.job is not None and now - thread.since < LONGEST_S:
+                self._extend(thread.job, now)
+        detail = ", ".join(thread.name for thread in busy) or "idle"
         queue.heartbeat(self._engine, PROCESS, os.getpid(), now, detail)
-        self._fail_strangers(now)
+        self._fail_unknown_targets(now)
 
     def _extend(self, job: Job, now: float) -> None:
-        # lost: it has just ended; cancelled: what is half sent is not called back
+        # lost: it has just ended; cancelled: an object that is being sent is not stopped
         with contextlib.suppress(LeaseLost, Cancelled):
             queue.extend(self._engine, job, now, LEASE_S)
 
-    def _fail_strangers(self, now: float) -> None:
-        """Fail jobs of targets that are no longer configured: nobody would ever claim them."""
+    def _fail_unknown_targets(self, now: float) -> None:
+        """Fail jobs of targets that are no longer configured: no thread would claim them."""
         for target in (
             queue.targets_with_queued_deliveries(self._engine) - self._config.targets.keys()
         ):
-            advice = "Add it to targets again and retry the job, or leave it."
-            error = Misconfigured(f"there is no target {target!r} any more", advice=advice)
+            advice = "Add it to `targets` and retry the job, or leave the job failed."
+            error = Misconfigured(f"target {target!r} is no longer configured", advice=advice)
             while job := queue.claim(
                 self._engine, Kind.DELIVER, self._worker, now, LEASE_S, target
             ):

@@ -1,4 +1,4 @@
-"""One association to a target: opened within limits, refused by name, always closed."""
+"""Open an association to a target, explain a rejection, and always close it."""
 
 import socket
 import struct
@@ -21,18 +21,18 @@ Context = tuple[str, Sequence[str]]  # abstract syntax, transfer syntaxes
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a target may take."""
+    """Timeouts and pauses for one target."""
 
     connect_s: float = 10.0
     associate_s: float = 30.0
-    answer_s: float = 120.0  # a PACS that writes to tape answers late, but answers
-    # some archives index a little after they answered
+    answer_s: float = 120.0  # a PACS that writes to tape responds late
+    # some archives index an object shortly after their response
     confirm_after_s: tuple[float, ...] = (0.0, 0.5, 2.0)
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A target, what it is called here, and as whom we call it."""
+    """A target with its name in the configuration, and our calling AE title."""
 
     name: str
     target: Target
@@ -41,11 +41,11 @@ class Peer:
 
     @property
     def place(self) -> str:
-        """Where it should be."""
+        """Name, AE title and address, for messages."""
         return f"{self.name} ({self.target.ae} at {self.target.host}:{self.target.port})"
 
 
-# Service user's rejections (PS3.8 table 9-21): source 1, by diagnostic
+# rejections by the service user (PS3.8 table 9-21), by source and diagnostic
 _REJECTIONS = {
     (1, 3): "does not know our AE title {ours}: have it registered there",
     (1, 7): "is not called {theirs}: correct targets.{name}.ae",
@@ -55,12 +55,12 @@ _REJECTIONS = {
 
 @contextmanager
 def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association]:
-    """Open an association and close it in the end, whatever happens inside.
+    """Open an association, and close it however the block ends.
 
     Raises:
-        PeerUnreachable: nobody answers.
-        PeerBusy: rejected for now.
-        RefusedByTarget: rejected for good, or none of the contexts is accepted.
+        PeerUnreachable: no response.
+        PeerBusy: a transient rejection.
+        RefusedByTarget: a permanent rejection, or none of the contexts is accepted.
     """
     ae = AE(ae_title=peer.calling_ae)
     ae.implementation_class_uid = IMPLEMENTATION_UID
@@ -93,19 +93,19 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
 
 
 def accepts(opened: Association, abstract: str) -> bool:
-    """Tell whether the target took a context for `abstract`."""
+    """Return whether the target accepted a context for `abstract`."""
     return any(context.abstract_syntax == abstract for context in opened.accepted_contexts)
 
 
 def gone(peer: Peer, before: str) -> NoResponse:
-    """Return the error of an association that ended early; nobody knows what the target did."""
-    return NoResponse(f"{peer.place} went away before it answered {before}")
+    """Return the error of an association that ended before a response: the result is unknown."""
+    return NoResponse(f"{peer.place} closed the association before it answered {before}")
 
 
 def _tune(event: Any, patience_s: float) -> None:
-    """Answer at once, and do not wait for ever for a peer that stopped reading."""
+    """Send without delay, and stop waiting for a peer that does not read."""
     wire = event.assoc.dul.socket.socket
-    # without it 40 ms are lost per message to delayed acknowledgements
+    # otherwise each message waits 40 ms for a delayed acknowledgement
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(patience_s), 0))
 
@@ -121,15 +121,15 @@ def _why_not(peer: Peer, opened: Association) -> NodeError:
 
 
 def _rejected(peer: Peer, answer: Any) -> NodeError:
-    """Read a rejection: permanent ones, and only those, end the delivery."""
+    """Return the error of a rejection; only a permanent one ends the delivery."""
     if answer.result != 1:
         return PeerBusy(f"{peer.place} rejects associations for now")
     why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "rejects our association")
     why = why.format(ours=peer.calling_ae, theirs=peer.target.ae, name=peer.name)
     what, _, advice = why.partition(": ")
     number = f"source {answer.result_source}, reason {answer.diagnostic}"
-    said = f"{peer.place} {what} ({number})"
-    return RefusedByTarget(said, advice=f"{advice[:1].upper()}{advice[1:]}." if advice else "")
+    message = f"{peer.place} {what} ({number})"
+    return RefusedByTarget(message, advice=f"{advice[:1].upper()}{advice[1:]}." if advice else "")
 
 
 def _unreachable(peer: Peer, why: str) -> PeerUnreachable:

@@ -1,4 +1,4 @@
-"""Status codes that a target answers to C-STORE, by name (PS3.4 B.2.3, PS3.7 Annex C)."""
+"""Statuses of a target's C-STORE response, and their meanings (PS3.4 B.2.3, PS3.7 Annex C)."""
 
 from enum import IntEnum, StrEnum
 
@@ -6,7 +6,7 @@ from node.errors import NodeError, PeerBusy, RefusedByTarget
 
 
 class StoreStatus(IntEnum):
-    """What is known by number."""
+    """Statuses with a name."""
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
@@ -26,7 +26,7 @@ class StoreStatus(IntEnum):
 
 
 class Meaning(StrEnum):
-    """What a status means for the object."""
+    """The meaning of a status for the object."""
 
     STORED = "stored"
     WARNED = "stored with a warning"
@@ -34,40 +34,40 @@ class Meaning(StrEnum):
     REFUSED = "refused"
 
 
-_FAMILIES = {  # first digits that stand for all codes that begin with them
+_FAMILIES = {  # first two digits -> the status that stands for all codes with them
     0xA7: StoreStatus.OUT_OF_RESOURCES,
     0xA9: StoreStatus.MISMATCH,
     **dict.fromkeys(range(0xC0, 0xD0), StoreStatus.CANNOT_UNDERSTAND),
 }
 _STORED = {
     StoreStatus.SUCCESS,
-    StoreStatus.DUPLICATE_INSTANCE,  # it is there already, from an attempt whose answer was lost
+    StoreStatus.DUPLICATE_INSTANCE,  # stored by an earlier attempt whose response was lost
 }
-# a failing disk or database behind the target passes more often than not, and giving up is final
+# problems of the target's disk or database are mostly transient, and a refusal is final
 _BUSY = {StoreStatus.OUT_OF_RESOURCES, StoreStatus.PROCESSING_FAILURE}
 _ADVICE = {
     StoreStatus.CLASS_NOT_SUPPORTED: "Ask whether the target can store this kind of SEG.",
     StoreStatus.NOT_AUTHORISED: "Ask the target's administrator to let this node store.",
-    StoreStatus.MISMATCH: "The target's log says what it dislikes.",
-    StoreStatus.CANNOT_UNDERSTAND: "The target's log says what it dislikes.",
+    StoreStatus.MISMATCH: "See the log of the target for the reason.",
+    StoreStatus.CANNOT_UNDERSTAND: "See the log of the target for the reason.",
 }
 
 
 def known(code: int) -> StoreStatus | None:
-    """Return the status, or the one that stands for its family, or None."""
+    """Return the status, or the one that stands for its range, or None."""
     if code in StoreStatus._value2member_map_:
         return StoreStatus(code)
     return _FAMILIES.get(code >> 8)
 
 
 def name(code: int) -> str:
-    """Return what a person reads, always with the number."""
+    """Return the name for messages, always with the number."""
     status = known(code)
     return f"{'UNKNOWN' if status is None else status.name} (0x{code:04X})"
 
 
 def meaning(code: int) -> Meaning:
-    """Return what `code` means for the object; an unknown code is a refusal."""
+    """Return the meaning of `code`; an unknown code is a refusal."""
     status = known(code)
     if status in _STORED:
         return Meaning.STORED
@@ -77,10 +77,12 @@ def meaning(code: int) -> Meaning:
 
 
 def error(target: str, code: int) -> NodeError:
-    """Return the error of a status that means that the object is not stored."""
-    said = f"{target} answered {name(code)}"
+    """Return the error of a status with which an object is not stored."""
+    message = f"{target} answered {name(code)}"
     if meaning(code) is Meaning.BUSY:
-        return PeerBusy(said)
+        return PeerBusy(message)
     status = known(code)
     advice = "" if status is None else _ADVICE.get(status, "")
-    return RefusedByTarget(said, advice=advice or "Look into the target's log, then retry the job.")
+    return RefusedByTarget(
+        message, advice=advice or "See the log of the target, then retry the job."
+    )

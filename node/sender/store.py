@@ -1,4 +1,4 @@
-"""One object to one target: sent as the bytes that were verified, then looked for."""
+"""Send one object to one target as the verified bytes, then query the target for it."""
 
 import time
 from pathlib import Path
@@ -19,8 +19,8 @@ from node.sender.statuses import Meaning
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-HUNG_UP = "the target hangs up on queries from us"
-PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: a match comes with it
+HUNG_UP = "the target aborts associations on queries from us"
+PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: the response has a match
 
 send_files_unchanged()
 
@@ -30,8 +30,8 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
 
     Raises:
         Defect: the file is not the one that was verified.
-        PeerUnreachable, NoResponse, PeerBusy, NotConfirmed: again later, with the same object.
-        RefusedByTarget: the target will not take it.
+        PeerUnreachable, NoResponse, PeerBusy, NotConfirmed: to be retried with the same object.
+        RefusedByTarget: the target refuses the object.
     """
     contexts: list[Context] = [(payload.sop_class_uid, [_syntax(file, payload)])]
     if peer.target.confirm == "find":
@@ -57,24 +57,24 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
 
 
 def is_intact(payload: DeliverPayload, file: Path) -> bool:
-    """Tell whether `file` is there and is what was verified."""
+    """Return whether `file` exists and is the verified object."""
     return file.is_file() and file_digest(file) == payload.sha256
 
 
 def _syntax(file: Path, payload: DeliverPayload) -> str:
-    """Return the transfer syntax of a file that is still the verified one."""
+    """Return the transfer syntax of a file, after checking that it is the verified one."""
     if not is_intact(payload, file):
         what = (
             "was altered after it was verified" if file.is_file() else "is no longer in the outbox"
         )
-        advice = "`segnode jobs resend N` makes the same object again and sends it."
+        advice = "`segnode jobs resend N` creates the same object again and sends it."
         raise Defect(f"{payload.file} {what}", advice=advice)
     meta, _ = split_dataset(file)
     return str(meta.TransferSyntaxUID)
 
 
 def _store(peer: Peer, opened: Association, file: Path) -> int:
-    """Send and return the status of an object that is stored."""
+    """Send the object, and return the status with which it was stored."""
     try:
         answer = opened.send_c_store(file)
     except (RuntimeError, ValueError) as exc:  # the association ended just before
@@ -88,14 +88,14 @@ def _store(peer: Peer, opened: Association, file: Path) -> int:
 
 
 def _confirm(peer: Peer, opened: Association, payload: DeliverPayload) -> str:
-    """Look for the object; return nothing if it is there, or why nobody can know.
+    """Query for the object; return an empty text if it exists, or why that is unknown.
 
     Raises:
-        NotConfirmed: the target answers queries, and does not know it.
-        NoResponse: it went away.
+        NotConfirmed: the target answers queries, and does not find the object.
+        NoResponse: the association ended early.
     """
     if peer.target.confirm == "none":
-        return f"not asked, as targets.{peer.name}.confirm says"
+        return f"not queried: targets.{peer.name}.confirm is none"
     if not accepts(opened, FIND):
         return "the target answers no queries from us"
     for pause_s in peer.patience.confirm_after_s:
@@ -105,14 +105,14 @@ def _confirm(peer: Peer, opened: Association, payload: DeliverPayload) -> str:
             return "the target refuses queries from us"
         if is_found:
             return ""
-    message = f"{peer.place} said success, but a query does not find the object"
-    raise NotConfirmed(message, advice="See whether the target drops objects of this kind.")
+    message = f"{peer.place} reported success, but a query does not find the object"
+    raise NotConfirmed(message, advice="Check whether the target discards objects of this kind.")
 
 
 def _confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
-    """Ask once more in an association of its own: did the target die, or does it hate queries?
+    """Query in a separate association, to tell a crashed target from one that aborts on queries.
 
-    Orthanc hangs up on a query from an AE title that it does not know.
+    Orthanc aborts the association on a query from an unknown AE title.
     """
     try:
         with association(peer, [(FIND, PLAIN)]) as opened:
@@ -122,12 +122,14 @@ def _confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
     except RefusedByTarget:
         return "the target refuses queries from us"
     except (PeerUnreachable, PeerBusy) as exc:
-        message = f"{peer.place} said success, and went away before it answered a query"
+        message = (
+            f"{peer.place} reported success, and became unreachable before it answered a query"
+        )
         raise NotConfirmed(message) from exc
 
 
 def _find(peer: Peer, opened: Association, payload: DeliverPayload) -> bool | None:
-    """Query for the one instance; None if the query itself was refused."""
+    """Query for the instance; None if the query itself was refused."""
     query = Dataset()
     query.QueryRetrieveLevel = "IMAGE"
     query.StudyInstanceUID = payload.study_uid
@@ -148,5 +150,5 @@ def _find(peer: Peer, opened: Association, payload: DeliverPayload) -> bool | No
 
 
 def _is(match: Dataset, payload: DeliverPayload) -> bool:
-    """Compare: an archive that ignores unknown keys answers with everything that it has."""
+    """Compare: an archive that ignores unknown keys returns all its instances."""
     return bool(match.get("SOPInstanceUID") == payload.sop_instance_uid)

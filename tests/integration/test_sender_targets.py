@@ -96,7 +96,7 @@ def test_a_target_that_shall_not_be_asked_is_not(tmp_path: Path) -> None:
     with scripted_target() as peer:
         result = attempt(peer, tmp_path, confirm="none")
         assert (result.confirmed, peer.queried) == (False, [])
-    assert result.note == "not asked, as targets.pacs.confirm says"
+    assert "targets.pacs.confirm" in result.note
 
 
 def test_a_peer_that_hangs_up_in_the_middle_is_tried_again(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_peer_that_hangs_up_in_the_middle_is_tried_again(tmp_path: Path) -> No
         event.assoc.abort()
         return 0x0000
 
-    gone = pytest.raises(NoResponse, match="went away before it answered C-STORE")
+    gone = pytest.raises(NoResponse, match="before it answered C-STORE")
     with scripted_target(store=hang_up) as peer, gone:
         attempt(peer, tmp_path)
 

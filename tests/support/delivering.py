@@ -62,7 +62,7 @@ def an_object(data: Path, target: str, number: int = 1) -> DeliverPayload:
 
 @dataclass(frozen=True)
 class Post:
-    """A node that has only its sender."""
+    """The parts of a node that its sender needs."""
 
     config: Config
     engine: sa.Engine
@@ -79,18 +79,18 @@ class Post:
         return queue.finish_segment(self.engine, job, SEGMENTED, wanted, T0)
 
     def make_due(self) -> None:
-        """Let the time of all delays pass."""
+        """Make all jobs due, as if their delays had passed."""
         with self.engine.begin() as connection:
             connection.execute(sa.update(schema.jobs).values(not_before=T0))
 
     def renew(self) -> None:
-        """Make all jobs as if they had been queued a moment ago, by the wall clock."""
+        """Set the queue time of all jobs to now, by the wall clock."""
         with self.engine.begin() as connection:
             now = sa.text("CAST(strftime('%s', 'now') AS REAL)")
             connection.execute(sa.update(schema.jobs).values(queued_at=now))
 
 
 def make_post(folder: Path, **targets: Target) -> Post:
-    """Make the folders of a node that has only its sender."""
+    """Create the database and folders that a sender needs."""
     config = Config(data=DataConfig(dir=folder / "data"), targets=targets)
     return Post(config, schema.open_configured(config.data))

@@ -1,4 +1,4 @@
-"""Peers for the listener: its own processes, real DCMTK, and slices to send."""
+"""Listeners in threads and processes, DCMTK as their peer, and slices to send."""
 
 import os
 import shutil
@@ -31,11 +31,21 @@ BIG = uid.ExplicitVRBigEndian
 STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
 CANARY = "CANARY^Zzyzx"
 
-needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+
+def dcmtk_tool(name: str) -> str | None:
+    """Return the path of a tool of DCMTK; pynetdicom installs scripts of the same names."""
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        path = shutil.which(name, path=folder)
+        if path and b"dcmtk" in Path(path).read_bytes():
+            return path
+    return None
+
+
+needs_dcmtk = pytest.mark.skipif(dcmtk_tool("storescu") is None, reason="DCMTK is not installed")
 
 
 def ct(number: int = 1, *, size: int = 32, series: str = SERIES, value: int = 0) -> Dataset:
-    """Return a small CT slice of a canary patient."""
+    """Return a small CT slice of the canary patient, whose data must not leak."""
     slice_ = Dataset()
     slice_.SOPClassUID = CT
     slice_.SOPInstanceUID = f"{series}.{number}"
@@ -58,7 +68,7 @@ def ct(number: int = 1, *, size: int = 32, series: str = SERIES, value: int = 0)
 
 
 def encode(dataset: Dataset, syntax: str = EXPLICIT) -> bytes:
-    """Return the data set as it goes over the wire."""
+    """Return the data set as it is transferred."""
     buffer = DicomBytesIO()
     buffer.is_little_endian = syntax != BIG
     buffer.is_implicit_VR = syntax == IMPLICIT
@@ -103,7 +113,7 @@ def configuration(
     stop_below: int = 1,
     **node: Any,
 ) -> Config:
-    """Return what a listener on a free port of loopback needs."""
+    """Return the configuration of a listener on a free port of loopback."""
     return Config(
         node=msgspec.structs.replace(NodeConfig(host="127.0.0.1", port=0), **node),
         data=DataConfig(dir=root, stop_accepting_below=Bytes(stop_below)),
@@ -113,7 +123,7 @@ def configuration(
 
 @contextmanager
 def listening(root: Path, **choices: Any) -> Iterator[Listening]:
-    """Run a listener in a thread; see that it leaves no thread behind."""
+    """Run a listener in a thread; check that it leaves no thread behind."""
     stop, ready = threading.Event(), threading.Event()
     ports: list[int] = []
 
@@ -136,7 +146,7 @@ def listening(root: Path, **choices: Any) -> Iterator[Listening]:
 
 @contextmanager
 def listener_process(root: Path, script: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run a listener in a process of its own; `script` runs in it first."""
+    """Run a listener in a separate process, which executes `script` first."""
     program = f"""
 import sys
 from pathlib import Path
@@ -165,7 +175,9 @@ listener.run(configuration(Path(sys.argv[1])), ready=lambda port: print(port, fl
 
 def dcmtk(tool: str, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of DCMTK's tools against a listener on loopback."""
-    command = [tool, "-v", *_options(arguments), "127.0.0.1", str(port), *_files(arguments)]
+    path = dcmtk_tool(tool)
+    assert path is not None
+    command = [path, "-v", *_options(arguments), "127.0.0.1", str(port), *_files(arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, env=environment()
     )
@@ -190,8 +202,8 @@ def known(ae: str, host: str = "") -> tuple[Caller, ...]:
     return (Caller(ae=ae, host=host),)
 
 
-def soon(is_so: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Wait until it is so: a marker is written just after the peer has been answered."""
+def soon(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
+    """Wait for a condition: a marker is written shortly after the response to the peer."""
     until = time.monotonic() + seconds
     while not (found := is_so()) and time.monotonic() < until:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Images in a real inbox, received through `node.inbox` as the listener would, at any time."""
+"""Put images into an inbox through `node.inbox`, as the listener does, at any time."""
 
 import os
 from collections.abc import Sequence
@@ -36,11 +36,11 @@ def receive(
     if ends != "open":
         inbox.close(association, at, released=ends == "released")
     (changed,) = (f for f in inbox.series_folders() if before.get(f.key) != f.mtime_ns)
-    os.utime(changed.path, (at, at))  # the disk's clock follows the test's
+    os.utime(changed.path, (at, at))  # the times of the folder follow the clock of the test
     (folder,) = (f for f in inbox.series_folders() if f.key == changed.key)
     return folder
 
 
 def _plain(syntax: pydicom.uid.UID) -> str:
-    """Return the encoding of everything but the pixels."""
+    """Return the encoding of all elements but the pixels."""
     return IMPLICIT if syntax == IMPLICIT else EXPLICIT

@@ -1,6 +1,6 @@
-"""A scripted DICOM peer on a raw socket, for rude behaviour.
+"""A scripted DICOM peer on a raw socket, for violations of the protocol.
 
-It knows PS3.7 and PS3.8 by itself, so that it can break them.
+It implements PS3.7 and PS3.8 without a library, so that it can violate them.
 """
 
 import socket
@@ -12,7 +12,7 @@ from tests.support.peers import CT, EXPLICIT
 
 
 class Peer:
-    """A DICOM peer that does what it is told."""
+    """A DICOM peer that sends what the test asks for."""
 
     def __init__(self, port: int, calling: str = "RUDE", called: str = "SEGNODE") -> None:
         self.calling, self.called = calling, called
@@ -26,7 +26,7 @@ class Peer:
         self.socket.close()
 
     def associate(self, *contexts: tuple[str, str]) -> bytes:
-        """Ask for an association; return the PDU that answers."""
+        """Request an association; return the PDU of the response."""
         items = _item(0x10, b"1.2.840.10008.3.1.1.1")
         for number, (abstract, transfer) in enumerate(contexts or ((CT, EXPLICIT),)):
             inner = _item(0x30, abstract.encode()) + _item(0x40, transfer.encode())
@@ -78,16 +78,16 @@ class Peer:
         return -1
 
     def release(self) -> None:
-        """End the association in good order."""
+        """Release the association."""
         self.send(0x05, bytes(4))
         assert self.receive()[:1] == b"\x06"
 
     def send(self, kind: int, body: bytes, announced: int | None = None) -> None:
-        """Send a PDU, with another length than it has if so told."""
+        """Send a PDU; `announced` replaces its length."""
         length = len(body) if announced is None else announced
         try:
             self.socket.sendall(struct.pack(">BBI", kind, 0, length) + body)
-        except OSError:  # hung up on: `receive` tells
+        except OSError:  # closed by the listener: `receive` returns nothing
             return
 
     def receive(self) -> bytes:

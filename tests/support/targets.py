@@ -1,4 +1,4 @@
-"""A scripted target on loopback: an SCP that answers C-STORE and C-FIND as it is told."""
+"""A scripted target on loopback: an SCP whose responses to C-STORE and C-FIND are chosen."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from tests.support.orthanc import free_port
 
 @dataclass
 class Scripted:
-    """Where the target is, and the instances that it was sent and asked for."""
+    """The port of the target, and the instances that it received and was queried for."""
 
     port: int = field(default_factory=free_port)
     stored: list[str] = field(default_factory=list)
@@ -36,9 +36,9 @@ def scripted_target(
     """Run the target.
 
     Args:
-        store: the status of each C-STORE, or what makes it of the event.
+        store: the status of each C-STORE, or a function from the event to it.
         finds: whether a query finds what was stored.
-        find_status: a refusal of queries.
+        find_status: a status that refuses queries; 0: none.
         echo: the status of each C-ECHO; None: it does not offer C-ECHO.
         contexts: what it accepts beside C-ECHO.
         settings: attributes of pynetdicom's AE, such as `require_calling_aet`.
