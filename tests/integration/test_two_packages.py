@@ -1,4 +1,4 @@
-"""One node, two modalities, two callers at once: each series gets the model of its rule."""
+"""One node receives MR and CT from two callers at once: each series gets the model of its rule."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -43,10 +43,10 @@ CHANGES = {
 
 def reference_series(task: str, folder: Path, body_part: str) -> Composed:
     """Write a package's reference image as a DICOM series of its modality."""
-    found = released(task)
-    volume = nifti.read_volume(found.folder / found.manifest.reference.image)
-    said = Labelling(modality=found.manifest.input.modality, body_part=body_part)
-    return compose(volume, folder, said, NOW)
+    package = released(task)
+    volume = nifti.read_volume(package.folder / package.manifest.reference.image)
+    labelling = Labelling(modality=package.manifest.input.modality, body_part=body_part)
+    return compose(volume, folder, labelling, NOW)
 
 
 def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
@@ -58,11 +58,11 @@ def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
     neck = reference_series("headneck-ct", tmp_path / "ct", "HEADNECK")
     belly = reference_series("headneck-ct", tmp_path / "belly", "ABDOMEN")
     sent = ((head, "MR01"), (neck, "CT01"), (belly, "CT01"))
-    with started(orthanc), node_started(node), ThreadPoolExecutor(3) as both:
-        answers = both.map(lambda s: storescu(node.port, s[0].files, calling=s[1]), sent)
+    with started(orthanc), node_started(node), ThreadPoolExecutor(3) as pool:
+        answers = pool.map(lambda s: storescu(node.port, s[0].files, calling=s[1]), sent)
         assert list(answers) == [0, 0, 0]
         histories = {s.arrival.series_uid: s for s in node.wait_for_endings(3, 180)}
-        told = {
+        explained = {
             series.series_uid: node.run("explain", series.series_uid).stdout for series, _ in sent
         }
         status = node.run("status").stdout
@@ -78,16 +78,16 @@ def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
         (neck, "CT01", "necks", "headneck-ct", "small"),
     ):
         name = released(task).name
-        assert f"images from {caller}" in told[series.series_uid]
-        assert f"rule {rule}: {name}, size {size}" in told[series.series_uid]
+        assert f"images from {caller}" in explained[series.series_uid]
+        assert f"rule {rule}: {name}, size {size}" in explained[series.series_uid]
         assert f"{name} {size}" in status
-    assert "ended as no-rule: rule rest uses no model" in told[belly.series_uid]
-    wanted = {
+    assert "ended as no-rule: rule rest uses no model" in explained[belly.series_uid]
+    labels = {
         series.study_uid: {part.label for part in released(task).manifest.segments}
         for series, task in ((head, "hippocampus-mr"), (neck, "headneck-ct"))
     }
-    assert {str(seg.StudyInstanceUID) for seg in segs} == set(wanted)
+    assert {str(seg.StudyInstanceUID) for seg in segs} == set(labels)
     for seg in segs:
-        assert {str(s.SegmentLabel) for s in seg.SegmentSequence} <= wanted[
+        assert {str(s.SegmentLabel) for s in seg.SegmentSequence} <= labels[
             str(seg.StudyInstanceUID)
         ]

@@ -1,4 +1,4 @@
-"""Every released package: whole, small, and computed alike by every engine at every size."""
+"""Every released package is complete and small, and all engines agree at every size."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.support.measuring import ENGINES_HERE
 ROOT = Path(__file__).parents[2]
 PACKAGES = models_in(ROOT / "models")
 LARGEST_BYTES = 40e6
-# bfloat16 may differ, and where it does, measuring leaves it out: tests/unit/test_measuring.py
+# bfloat16 may miss the reference case; the node does not choose it then (tests/node/measured)
 EXACT = [engine for engine in ENGINES_HERE if engine.values[0] != OPENVINO_BF16]
 # logits reach about 20, so a difference of 0.01 moves a probability by less than 0.003
 LARGEST_DIFFERENCE = 1e-2
@@ -38,7 +38,7 @@ def test_there_are_packages() -> None:
 
 
 @pytest.mark.parametrize("engine", EXACT)
-def test_the_reference_case_comes_out_at_every_size(package: Package, engine: str) -> None:
+def test_every_size_reproduces_the_reference_case(package: Package, engine: str) -> None:
     for size in package.manifest.sizes:
         assert reference_dice(package, size, 1, engine) >= package.manifest.reference.least_dice, (
             size
@@ -46,19 +46,19 @@ def test_the_reference_case_comes_out_at_every_size(package: Package, engine: st
 
 
 def test_torch_and_onnxruntime_agree_at_every_size(package: Package) -> None:
-    """On a real patch of the reference case, with the weights that are released."""
+    """On a patch of the reference image, with the released weights."""
     patch = _first_patch(package)
     assert patch.std() > 0.1
     for size in package.manifest.sizes:
         path = package.network_file(size)
-        mine, theirs = open_student(package, size, threads=1)(patch), torch_graph.run(path, patch)
-        assert mine.shape == theirs.shape
-        assert float(np.abs(mine - theirs).max()) < LARGEST_DIFFERENCE, size
-        assert (mine.argmax(0) == theirs.argmax(0)).mean() > 0.9999, size
+        onnx, torch = open_student(package, size, threads=1)(patch), torch_graph.run(path, patch)
+        assert onnx.shape == torch.shape
+        assert float(np.abs(onnx - torch).max()) < LARGEST_DIFFERENCE, size
+        assert (onnx.argmax(0) == torch.argmax(0)).mean() > 0.9999, size
 
 
 def _first_patch(package: Package) -> FloatArray:
-    """Return what the pipeline gives the network first, of the reference case."""
+    """Return the first patch of the reference image that the pipeline passes to the network."""
     manifest = package.manifest
     turned, _ = orient(
         read_volume(package.folder / manifest.reference.image), manifest.grid.orientation
@@ -66,18 +66,18 @@ def _first_patch(package: Package) -> FloatArray:
     ready = Volume(intensity.apply(turned.array, manifest.intensity), turned.grid)
     grid = regrid(turned.grid, manifest.grid.spacing_mm_zyx)
     array = resample(ready, grid, manifest.grid.resample_order).array
-    seen: list[FloatArray] = []
+    patches: list[FloatArray] = []
 
     def network(patch: FloatArray) -> FloatArray:
-        seen.append(patch)
+        patches.append(patch)
         return np.zeros((1, *patch.shape), np.float32)
 
     next(score_rows(array, manifest.grid.patch_zyx, manifest.grid.overlap, network))
-    return seen[0]
+    return patches[0]
 
 
 def test_every_size_goes_from_dicom_to_a_verified_seg(package: Package) -> None:
-    """One word of configuration apart: nothing else knows which size runs."""
+    """Only `size` differs: no other step depends on it."""
     for size in package.manifest.sizes:
         result = selftest_one(package, size, threads=1)
         assert result["ok"], result["message"]

@@ -1,4 +1,4 @@
-"""Measurements that no machine made, for tests of what is chosen from them, in the real files."""
+"""Invented measurements, written to the real files, for tests of the choice."""
 
 import importlib.util
 from typing import Any
@@ -32,9 +32,9 @@ HOST = Host("a CPU", 2, {"onnxruntime": "1.0", "openvino": "2.0"})
 def a_measurement(
     package: Package, size: str, engine: str = "onnxruntime", **changes: Any
 ) -> Measurement:
-    """Return what was measured on `HOST`."""
+    """Return a measurement of `HOST`."""
     grid: Grid = phantom().grid
-    found = Measurement(
+    measurement = Measurement(
         digest=package.digest,
         package=package.name,
         size=size,
@@ -50,11 +50,11 @@ def a_measurement(
         peak_mb=300.0,
         arrays_mb=workload(package, grid).arrays_mb,
     )
-    return msgspec.structs.replace(found, **changes)
+    return msgspec.structs.replace(measurement, **changes)
 
 
-def kept(data: DataConfig, *found: Measurement) -> list[Measurement]:
-    """Write measurements and return what is read of them."""
-    for one in found:
+def kept(data: DataConfig, *measurements: Measurement) -> list[Measurement]:
+    """Write measurements and read them again."""
+    for one in measurements:
         measured.write(data, one)
     return measured.known(data, HOST)

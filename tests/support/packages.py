@@ -1,7 +1,7 @@
-"""A tiny model package whose labels anybody can predict: the "network" is a row of thresholds.
+"""Make a tiny model package with predictable labels: its network is a row of thresholds.
 
-Segment n is every voxel whose intensity lies above `thresholds[n - 1]` and below the next one. The
-reference case is a cube in a cube; everything about the package is real but its clinical worth.
+Segment n has every voxel with an intensity between `THRESHOLDS[n - 1]` and the next threshold. The
+reference case is a cube in a cube. The package is complete, but has no clinical use.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,10 @@ from node.package.manifest import (
     SizeName,
 )
 
-THRESHOLDS = (300.0, 700.0)  # between the intensities of tests/phantoms.py: its labels come out
+THRESHOLDS = (
+    300.0,
+    700.0,
+)  # between the intensities of tests/support/phantoms.py, so that its labels are reproduced
 PATCH_ZYX = (16, 16, 16)
 SPACING_MM_ZYX = (1.0, 1.0, 1.0)
 NAMES = ("Left hippocampus", "Right hippocampus")
@@ -57,13 +60,13 @@ def make_tiny_package(
         models: the folder of all packages (`model.dir` of a configuration).
         task: name of the task.
         version: version folder.
-        modality: what the model accepts.
-        sizes: which sizes it offers; they differ in nothing but their names.
+        modality: accepted modality.
+        sizes: sizes of the package; only their names differ.
         patch_zyx: the network's patch.
-        ballast: channels of a hidden layer that changes nothing but costs memory and time: one
-            channel takes 4 bytes for each voxel of the patch.
+        ballast: channels of a hidden layer without effect on the labels, for memory and time: a
+            channel takes 4 bytes per voxel of the patch.
         slices: accepted number of slices.
-        expect: volumes that a result must have.
+        expect: plausible volumes of a result.
     """
     folder = models / task / version
     (folder / "reference").mkdir(parents=True)

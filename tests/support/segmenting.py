@@ -1,4 +1,4 @@
-"""A data folder with one series in its inbox and one job for it, for tests of the segmenter."""
+"""Make a data folder with one series in its inbox and one job, for tests of the segmenter."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Made, Phantom, make
 from tests.support.rows import T0, an_arrival
 
-ONE_MM = Phantom(spacing_mm=(1.0, 1.0, 1.0))  # the package's own grid: labels come out exactly
+ONE_MM = Phantom(spacing_mm=(1.0, 1.0, 1.0))  # the package's grid: the labels are exact
 PACS = Destination(name="pacs")
 VIEWER = Destination(name="viewer", encoding=Encoding(kind="labelmap"))
 
 
 @dataclass(frozen=True)
 class Site:
-    """A node's folders, before any of its processes runs."""
+    """The folders of a node, before any of its processes runs."""
 
     config: Config
     engine: Engine
@@ -33,7 +33,7 @@ class Site:
     def add_series(
         self, number: int = 1, phantom: Phantom = ONE_MM, **changes: Any
     ) -> tuple[Made, int]:
-        """Put a phantom into the inbox and its job into the queue; return its truth and the job."""
+        """Add a phantom to the inbox and its job to the queue; return it and the job's id."""
         key = f"series-{number}"
         made = make(self.config.data.dir / "inbox" / "series" / key, phantom)
         filled: dict[str, Any] = {

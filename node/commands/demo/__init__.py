@@ -1,7 +1,7 @@
-"""`segnode demo`: a head arrives over the network, and its segmentation goes back.
+"""`segnode demo`: send a head to a node, and receive its segmentation.
 
-Nothing is played: a node is started as in a hospital, a sender sends by C-STORE, and a second
-listener plays the PACS that receives the SEG. All of it on loopback, in one folder.
+The demo starts a node as a hospital does, sends images by C-STORE and starts a second listener that
+stands for the PACS and receives the SEG. Everything runs on loopback, in one folder.
 """
 
 import argparse
@@ -40,11 +40,11 @@ class Scene:
     """One series that the demo sends."""
 
     name: str
-    image: str  # beside this module
+    image: str  # file beside this module
     description: str  # of the series
 
 
-# what is sent to the model of each task; the first task that has a package is shown
+# series for each task; the demo uses the first task with a package
 SCENES = {
     "brain-mr": (Scene("head", "colin27_head.nii.gz", "T1 whole head"),),
     "hippocampus-mr": (
@@ -52,13 +52,13 @@ SCENES = {
         Scene("left", "colin27_left.nii.gz", "T1 hippocampus left"),
     ),
 }
-LONGEST_S = 240.0  # a slow machine may need a minute for its first start
+LONGEST_S = 240.0  # the first start may take a minute on a slow machine
 PEER_AE = "DEMOPACS"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came back for one series."""
+    """The segmentation of one series."""
 
     scene: str
     seg_file: Path
@@ -69,13 +69,15 @@ class Result:
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Add `demo` to the command line."""
-    command = commands.add_parser("demo", help="a head arrives by C-STORE, a SEG comes back")
-    command.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything")
+    command = commands.add_parser(
+        "demo", help="send a head to a node by C-STORE and receive its SEG"
+    )
+    command.add_argument("--out", type=Path, default=Path("demo"), help="folder for all files")
     command.add_argument("--models", type=Path, default=Path("models"))
     command.add_argument(
-        "--task", choices=SCENES, help="of the model (default: the first there is)"
+        "--task", choices=SCENES, help="task of the model (default: the first with a package)"
     )
-    command.add_argument("--size", help="size of the model (default: the most accurate student)")
+    command.add_argument("--size", help="size of the model (default: the largest student)")
     command.add_argument("--open", action="store_true", help="open the pictures when done")
     add_json(command)
     command.set_defaults(run=_demo)
@@ -90,7 +92,7 @@ def _demo(chosen: argparse.Namespace) -> int:
     config = load(config_file)
     peer_file = out / "pacs.yaml"
     with _started(peer_file, "--only", "listener"), _started(config_file):
-        steps.say("a node and a small PACS start on this machine")
+        steps.say("starting a node and a small PACS on this machine")
         node_target = Target(ae=config.node.ae_title, host="127.0.0.1", port=config.node.port)
         _wait_for(node_target, config.targets["pacs"])
         study_uid = generate_uid()
@@ -109,7 +111,7 @@ def _demo(chosen: argparse.Namespace) -> int:
             steps.say(f"sending {len(made.files)} slices, {scene.description}, by C-STORE")
             send_files(node_target, PEER_AE, made.files)
             results.append(_result(config, made, scene, time.time(), out))
-    _say(chosen, results, config_file, study_uid)
+    _print_results(chosen, results, config_file, study_uid)
     return 0
 
 
@@ -119,7 +121,7 @@ def _first_task(packages: list[Package]) -> str:
 
 
 def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
-    """Write the configuration of the node, and of the listener that plays the PACS."""
+    """Write the configurations of the node and of the listener that stands for the PACS."""
     out.mkdir(parents=True)
     node_port, peer_port = _free_ports(2)
     offered: list[str] = list(package.manifest.sizes)
@@ -134,7 +136,7 @@ def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
             "pacs": {"ae": PEER_AE, "host": "127.0.0.1", "port": peer_port, "confirm": "none"}
         },
         "model": {"dir": str(chosen.models.resolve()), "size": size},
-        # after an association that broke off nobody waits a minute for what will not come
+        # the demo does not wait a minute after an interrupted association
         "complete": {"quiet": "5 s"},
         "rules": [
             {
@@ -167,11 +169,11 @@ def _free_ports(count: int) -> list[int]:
 
 @contextmanager
 def _started(config_file: Path, *arguments: str) -> Iterator[None]:
-    """Run `segnode serve` beside us, its log in the demo's folder."""
+    """Run `segnode serve` with its log in the demo's folder."""
     command = [sys.executable, "-m", "node", "serve", "--config", str(config_file), "--lifeline"]
     command += arguments
     with config_file.with_suffix(".log").open("wb") as log:
-        # the pipe is its lifeline: it ends when we do
+        # `--lifeline`: the process ends when this pipe closes
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log)
         try:
             yield
@@ -181,16 +183,18 @@ def _started(config_file: Path, *arguments: str) -> Iterator[None]:
 
 
 def _wait_for(*targets: Target) -> None:
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     for target in targets:
         while True:
             try:
                 send_echo(target, PEER_AE)
                 break
             except Exception as exc:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     message = f"{target.ae} did not start within {LONGEST_S:.0f} s"
-                    raise TimedOut(message, advice="Look into the .log files.") from exc
+                    raise TimedOut(
+                        message, advice="See the .log files in the folder of the demo."
+                    ) from exc
                 time.sleep(0.2)
 
 
@@ -202,19 +206,19 @@ def _series(scene: Scene, folder: Path, labelling: Labelling) -> Composed:
 
 
 def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: Path) -> Result:
-    """Wait for the SEG of one series in the PACS, check it and draw it."""
+    """Wait for the SEG of one series in the PACS, verify it and write its picture."""
     engine = schema.open_configured(config.data)
     peer = Inbox(out / "pacs" / "inbox")
-    until = time.monotonic() + LONGEST_S
-    while time.monotonic() < until:
-        found = queue.histories(engine, series_uid=made.series_uid)
-        if found and found[0].ending is not Ending.IN_PROGRESS:
+    deadline = time.monotonic() + LONGEST_S
+    while time.monotonic() < deadline:
+        histories = queue.histories(engine, series_uid=made.series_uid)
+        if histories and histories[0].ending is not Ending.IN_PROGRESS:
             break
         time.sleep(0.05)
     else:
         message = f"no result for {scene.name} within {LONGEST_S:.0f} s"
         raise TimedOut(message, advice=f"See {out / 'node.log'}.")
-    history = found[0]
+    history = histories[0]
     if history.ending is not Ending.DELIVERED or history.segment is None:
         reason = history.arrival.reason or (history.segment.reason if history.segment else "")
         raise Defect(f"{scene.name} ended as {history.ending}: {reason}")
@@ -230,14 +234,14 @@ def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: P
     seg.verify(newest, source, labels, segments)
     picture = out / f"{package.manifest.task}_{scene.name}.png"
     preview.preview(source.volume, labels, segments, picture, source.notes)
-    kept = out / f"seg_{scene.name}.dcm"
-    kept.write_bytes(newest.read_bytes())
+    copy = out / f"seg_{scene.name}.dcm"
+    copy.write_bytes(newest.read_bytes())
     volumes = labels.volumes_ml(package.manifest.numbers)
-    named = {segment.label: volumes[segment.number] for segment in segments}
-    return Result(scene.name, kept, picture, named, arrived - sent_at)
+    volumes_ml = {segment.label: volumes[segment.number] for segment in segments}
+    return Result(scene.name, copy, picture, volumes_ml, arrived - sent_at)
 
 
-def _say(
+def _print_results(
     chosen: argparse.Namespace, results: list[Result], config_file: Path, study_uid: str
 ) -> None:
     if chosen.json:
