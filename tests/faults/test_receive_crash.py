@@ -50,7 +50,7 @@ def assert_recovered(root: Path) -> None:
 
 @pytest.mark.dcmtk
 @needs_dcmtk
-def test_after_a_kill_every_acknowledged_instance_is_whole(tmp_path: Path) -> None:
+def test_after_a_kill_every_acknowledged_instance_is_complete(tmp_path: Path) -> None:
     count = 600  # the kill comes after about ten of them
     paths = write_slices(tmp_path / "slices", count, size=128)
     root = tmp_path / "data"
@@ -82,7 +82,7 @@ def test_after_a_kill_every_acknowledged_instance_is_whole(tmp_path: Path) -> No
     assert_recovered(root)
 
 
-def test_kills_at_random_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_kills_at_random_lose_no_acknowledged_instance(tmp_path: Path) -> None:
     acknowledged: list[str] = []
 
     def send(port: int, sender: int) -> None:
@@ -145,7 +145,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_full_disk_acknowledges_nothing_more_and_loses_nothing(tiny_disk: Path) -> None:
+def test_a_full_disk_stops_acknowledgements_and_loses_no_instance(tiny_disk: Path) -> None:
     with listening(tiny_disk) as node, Peer(node.port) as peer:
         peer.associate()
         answers = [

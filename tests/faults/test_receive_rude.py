@@ -1,4 +1,4 @@
-"""Peers that lie, stall, flood and leave: nothing is lost, nothing leaks, nobody else waits."""
+"""Peers that violate the protocol, stall, flood or leave: no loss, no leak, no delay for others."""
 
 import socket
 import threading
@@ -44,7 +44,7 @@ def store(node: Listening, data: bytes, instance: str = UID, **choices: object) 
         return peer.store(data, instance, **choices)
 
 
-def test_a_uid_that_is_a_path_writes_nothing_anywhere(node: Listening, tmp_path: Path) -> None:
+def test_a_uid_that_is_a_path_writes_no_file(node: Listening, tmp_path: Path) -> None:
     path = "../" * 9 + "tx"
     before = {entry.name for entry in tmp_path.iterdir()}
     assert store(node, WHOLE.replace(UID.encode(), path.encode()), path) == 0xC000
@@ -54,7 +54,7 @@ def test_a_uid_that_is_a_path_writes_nothing_anywhere(node: Listening, tmp_path:
     assert not list(tmp_path.rglob("tx*"))
 
 
-def test_an_instance_that_is_not_the_commands_is_refused(node: Listening) -> None:
+def test_an_instance_that_differs_from_its_command_is_rejected(node: Listening) -> None:
     assert store(node, WHOLE, f"{UID}.9") == StoreStatus.CANNOT_UNDERSTAND
     other = ct(1)
     other.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
@@ -72,7 +72,7 @@ def test_a_store_on_the_verification_context_is_never_a_success(node: Listening)
     assert node.instances() == []
 
 
-def test_a_request_that_was_not_agreed_upon_ends_the_association(node: Listening) -> None:
+def test_a_request_without_context_aborts_the_association(node: Listening) -> None:
     for command in (0x0020, 0x0021, 0x0130):
         assert store(node, WHOLE, command=command) == -1
     assert store(node, WHOLE, context=7) == -1
@@ -80,7 +80,7 @@ def test_a_request_that_was_not_agreed_upon_ends_the_association(node: Listening
 
 
 @pytest.mark.parametrize("cut", [1, 2, 500, len(WHOLE) - 60])
-def test_a_cut_data_set_is_refused_and_the_next_is_kept(node: Listening, cut: int) -> None:
+def test_a_truncated_data_set_is_rejected_and_the_next_is_stored(node: Listening, cut: int) -> None:
     with Peer(node.port) as peer:
         peer.associate()
         assert peer.store(WHOLE[:-cut], UID) == StoreStatus.CANNOT_UNDERSTAND
@@ -89,11 +89,11 @@ def test_a_cut_data_set_is_refused_and_the_next_is_kept(node: Listening, cut: in
     assert len(node.instances()) == 1
 
 
-def test_an_absurd_element_length_is_refused(node: Listening) -> None:
+def test_an_excessive_element_length_is_rejected(node: Listening) -> None:
     assert store(node, WHOLE + b"\xe1\x7f\x10\x00OB\0\0\xf0\xff\xff\xff") == 0xC000
 
 
-def test_an_absurd_pdu_length_ends_the_connection(node: Listening) -> None:
+def test_an_excessive_pdu_length_ends_the_connection(node: Listening) -> None:
     with Peer(node.port) as peer:
         peer.associate()
         peer.send(0x04, b"x", announced=0xFFFFFFF0)
@@ -105,7 +105,7 @@ def test_an_absurd_pdu_length_ends_the_connection(node: Listening) -> None:
     assert store(node, WHOLE) == 0
 
 
-def test_beyond_the_largest_instance_bytes_are_counted_not_kept(
+def test_bytes_beyond_the_largest_instance_are_counted_and_discarded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with listening(tmp_path, largest_instance=4000) as node, Peer(node.port) as peer:
@@ -132,7 +132,7 @@ def test_a_large_instance_goes_through_a_file(
     assert soon(lambda: list(node.inbox.temporary_folder.iterdir()) == [])
 
 
-def test_requests_without_waiting_for_answers_lose_nothing(node: Listening) -> None:
+def test_requests_before_the_response_lose_no_instance(node: Listening) -> None:
     with Peer(node.port) as peer:
         peer.associate()
         for number in range(1, 31):
@@ -144,7 +144,7 @@ def test_requests_without_waiting_for_answers_lose_nothing(node: Listening) -> N
     assert len(node.instances()) >= answers.count(0)
 
 
-def test_a_hundred_silent_connections_block_nobody(node: Listening) -> None:
+def test_a_hundred_silent_connections_block_no_sender(node: Listening) -> None:
     silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(100)]
     drip = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(20)]
     for connection in drip:
@@ -185,7 +185,7 @@ def test_associations_leave_nothing_behind(node: Listening) -> None:
     assert soon(lambda: open_files() <= files)
 
 
-def test_a_peer_that_stalls_within_a_pdu_is_given_up(
+def test_a_peer_that_stalls_within_a_pdu_is_disconnected(
     node: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upper, "PDU_SECONDS", 0.3)
@@ -197,7 +197,7 @@ def test_a_peer_that_stalls_within_a_pdu_is_given_up(
         assert soon(lambda: [m.state for m in read_markers(folder.path)] == ["aborted"])
 
 
-def test_associations_are_limited_and_come_back(tmp_path: Path) -> None:
+def test_associations_are_limited_until_others_end(tmp_path: Path) -> None:
     with listening(tmp_path, max_associations_per_host=2) as node:
         first, second, third = (Peer(node.port) for _ in range(3))
         assert [first.associate()[:1], second.associate()[:1]] == [b"\x02", b"\x02"]
@@ -216,7 +216,7 @@ def test_associations_are_limited_and_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["abort", "vanish", "release"])
-def test_the_marker_says_how_it_ended(node: Listening, how: str) -> None:
+def test_the_marker_has_the_end_of_the_association(node: Listening, how: str) -> None:
     with Peer(node.port) as peer:
         peer.associate()
         assert peer.store(WHOLE, UID) == 0
@@ -230,7 +230,7 @@ def test_the_marker_says_how_it_ended(node: Listening, how: str) -> None:
     assert soon(lambda: [marker.state for marker in read_markers(folder.path)] == [state])
 
 
-def test_leaving_within_an_instance_keeps_nothing_of_it(node: Listening) -> None:
+def test_a_peer_that_leaves_within_an_instance_stores_nothing_of_it(node: Listening) -> None:
     with Peer(node.port) as peer:
         peer.associate()
         peer.request(UID)
@@ -240,7 +240,7 @@ def test_leaving_within_an_instance_keeps_nothing_of_it(node: Listening) -> None
     assert store(node, WHOLE) == 0
 
 
-def test_offering_nothing_we_take_is_noted(node: Listening) -> None:
+def test_an_association_without_supported_contexts_leaves_a_note(node: Listening) -> None:
     with Peer(node.port) as peer:
         assert peer.associate((CT, "1.2.840.10008.1.2.1.99"))[:1] == b"\x02"
         peer.release()

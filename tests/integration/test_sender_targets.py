@@ -1,4 +1,4 @@
-"""The sender against scripted targets, for what a PACS rarely does, and its loop."""
+"""The sender and its loop with scripted targets, for rare behaviour of a PACS."""
 
 import time
 from pathlib import Path
@@ -41,7 +41,7 @@ def attempt(peer: Scripted, folder: Path, **changes: Any) -> DeliverResult:
 
 
 @pytest.mark.parametrize("code", [0x0000, 0x0111, 0xB000, 0xB006, 0xB007])
-def test_what_is_stored_is_delivered_with_its_warning(tmp_path: Path, code: int) -> None:
+def test_a_stored_object_is_delivered_with_its_warning(tmp_path: Path, code: int) -> None:
     with scripted_target(store=code) as peer:
         result = attempt(peer, tmp_path)
     assert result.confirmed

@@ -1,4 +1,4 @@
-"""What a log line holds, and what it never holds."""
+"""Log lines contain the listed keys and no patient data."""
 
 import json
 import logging
@@ -66,7 +66,7 @@ def break_down() -> None:
     raise RuntimeError(CANARY) from ValueError(CANARY)
 
 
-def test_of_an_exception_only_type_and_place_are_written(lines: Any) -> None:
+def test_only_type_and_place_of_an_exception_are_written(lines: Any) -> None:
     logs.start("listener")
     try:
         break_down()
@@ -106,7 +106,7 @@ def test_the_level_is_chosen_at_the_start(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])
-def test_what_nobody_caught_is_told_without_its_text(where: str) -> None:
+def test_an_uncaught_exception_is_logged_without_its_text(where: str) -> None:
     program = f"""
 import threading
 from node import logs

@@ -1,4 +1,4 @@
-"""Whatever bytes arrive: success is answered only for what is stored and well formed."""
+"""For any bytes, success is answered only for stored, well-formed instances."""
 
 import random
 import tempfile
@@ -45,7 +45,7 @@ def damaged(data: bytes, cuts: list[tuple[str, float, bytes]]) -> bytes:
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(sorted(WHOLE)), Cuts)
-def test_damage_is_refused_or_harmless(syntax: str, cuts: list[tuple[str, float, bytes]]) -> None:
+def test_damage_is_rejected_or_harmless(syntax: str, cuts: list[tuple[str, float, bytes]]) -> None:
     try:
         found = identify(memoryview(damaged(WHOLE[syntax], cuts)), syntax)
     except Unacceptable:
@@ -68,7 +68,7 @@ def node() -> Iterator[Listening]:
 
 @settings(max_examples=60, deadline=None)
 @given(Cuts)
-def test_success_is_answered_only_for_what_is_stored(
+def test_success_is_answered_only_for_stored_instances(
     node: Listening, cuts: list[tuple[str, float, bytes]]
 ) -> None:
     data = damaged(WHOLE[EXPLICIT], cuts)
@@ -90,7 +90,7 @@ def test_success_is_answered_only_for_what_is_stored(
 
 @settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False), st.binary(min_size=1, max_size=200))
-def test_noise_instead_of_pdus_harms_nobody(
+def test_noise_instead_of_pdus_affects_no_other_peer(
     node: Listening, chance: random.Random, noise: bytes
 ) -> None:
     with Peer(node.port) as rude:
@@ -117,7 +117,7 @@ def test_the_inputs_digest_is_a_set(keys: list[tuple[str, int]]) -> None:
 
 
 @given(st.text(), st.text())
-def test_no_uid_can_steer_a_path(study: str, series: str) -> None:
+def test_no_uid_becomes_part_of_a_path(study: str, series: str) -> None:
     key = series_key(
         study.encode("ascii", "replace").decode(), series.encode("ascii", "replace").decode()
     )

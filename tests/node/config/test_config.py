@@ -1,4 +1,4 @@
-"""The configuration: every mistake is refused with its line, its path and what to write instead."""
+"""Every error in the configuration has a line, a path and what to write instead."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("node: !!python/object:os.system {}", "not valid YAML", ""),
     ],
 )
-def test_a_mistake_is_named(text: str, said: str, advice: str) -> None:
+def test_an_error_names_line_path_and_advice(text: str, said: str, advice: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         load_text(text)
     assert said in caught.value.message
@@ -95,7 +95,7 @@ def test_the_template_shows_the_defaults_and_is_valid() -> None:
         assert getattr(shown.model, key) == getattr(default.model, key)
 
 
-def test_every_key_stands_in_the_template() -> None:
+def test_the_template_has_every_key() -> None:
     text = template()
     config = load_text(text)
     structs: list[msgspec.Struct] = [
@@ -114,7 +114,7 @@ def test_every_key_stands_in_the_template() -> None:
             assert f"{key}:" in text, f"{type(struct).__name__}.{key} is not in the template"
 
 
-def test_a_rule_may_have_a_deadline_of_its_own() -> None:
+def test_a_rule_may_override_size_deadline_and_memory() -> None:
     rules = "rules:\n- {name: a, use: x, send_to: [pacs], size: auto, deadline: 2 s, memory: 1 GiB}"
     (rule,) = load_text(TARGETS + rules).rules
     assert (rule.size, rule.deadline, rule.memory) == ("auto", 2.0, 1 << 30)
@@ -127,7 +127,7 @@ def test_folders_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.model.dir == Path("/there")
 
 
-def test_an_absent_file_says_how_to_write_one(tmp_path: Path) -> None:
+def test_an_absent_file_has_advice_to_write_one(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="segnode init"):
         load(tmp_path / "none.yaml")
 

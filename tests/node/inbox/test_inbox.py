@@ -1,4 +1,4 @@
-"""The inbox keeps bytes: once, whole, beside each other, and under names of its own."""
+"""The inbox stores each instance once, completely, under names made of digests."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def association(inbox: Inbox) -> AssociationRecord:
     return inbox.open("CT01", "10.1.2.3", 99.0)
 
 
-def test_a_kept_instance_is_a_dicom_file_with_the_data_set_untouched(
+def test_a_stored_instance_is_a_dicom_file_with_the_data_set_unchanged(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     assert inbox.keep(incoming(), association) is Kept.new
@@ -61,7 +61,7 @@ def test_a_kept_instance_is_a_dicom_file_with_the_data_set_untouched(
     assert list(inbox.temporary_folder.iterdir()) == []
 
 
-def test_the_same_bytes_again_write_nothing(inbox: Inbox, association: AssociationRecord) -> None:
+def test_the_same_bytes_resent_write_nothing(inbox: Inbox, association: AssociationRecord) -> None:
     inbox.keep(incoming(), association)
     (folder,) = inbox.series_folders()
     (before,) = inbox.instances(folder)
@@ -70,7 +70,7 @@ def test_the_same_bytes_again_write_nothing(inbox: Inbox, association: Associati
     assert before.path.stat() == written
 
 
-def test_other_content_under_the_same_uid_is_kept_beside(
+def test_other_content_with_the_same_uid_is_stored_beside_the_first(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     inbox.keep(incoming(), association)
@@ -83,7 +83,7 @@ def test_other_content_under_the_same_uid_is_kept_beside(
     assert len({file.sop_key for file in files}) == 1
 
 
-def test_a_folder_says_whose_it_is_without_decoding(
+def test_a_folder_records_its_study_and_series(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     inbox.keep(incoming(), association)
@@ -95,7 +95,7 @@ def test_a_folder_says_whose_it_is_without_decoding(
     assert read_series(inbox.root) is None
 
 
-def test_the_inputs_digest_knows_neither_order_nor_repetition_but_content(
+def test_the_inputs_digest_depends_on_content_only(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     for number in (1, 2, 1):
@@ -109,11 +109,11 @@ def test_the_inputs_digest_knows_neither_order_nor_repetition_but_content(
 
 
 @pytest.mark.parametrize("text", ["", "../x", "1.2/3", "1.2\n", "1." * 40, ".1", "１", "1.2 "])
-def test_what_is_no_uid_is_none(text: str) -> None:
+def test_invalid_uids_are_recognised(text: str) -> None:
     assert not is_uid(text)
 
 
-def test_leading_zeros_are_forgiven() -> None:
+def test_leading_zeros_are_accepted() -> None:
     assert is_uid("1.2.03.004")
 
 
@@ -137,7 +137,7 @@ def test_an_aborted_association_says_so(inbox: Inbox, association: AssociationRe
     assert [marker.state for marker in read_markers(folder.path)] == ["aborted"]
 
 
-def test_a_restart_aborts_what_was_open_and_sweeps_what_was_half_written(
+def test_a_restart_aborts_open_associations_and_removes_temporary_files(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     inbox.keep(incoming(), association)
@@ -152,7 +152,7 @@ def test_a_restart_aborts_what_was_open_and_sweeps_what_was_half_written(
     assert len(again.instances(folder)) == 1
 
 
-def test_a_restart_believes_a_release_that_was_written(
+def test_a_restart_keeps_a_release_that_was_recorded(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     inbox.keep(incoming(), association)
@@ -170,7 +170,7 @@ def test_a_damaged_marker_still_has_a_state(inbox: Inbox, association: Associati
     assert {marker.state for marker in read_markers(folder.path)} == {"open", "released"}
 
 
-def test_markers_do_not_pile_up(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_markers_is_limited(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(markers_module, "KEPT_MARKERS", 3)
     for number in range(6):
         association = inbox.open("CT01", "h", float(number))
@@ -197,7 +197,7 @@ def test_too_little_space_is_transient(tmp_path: Path) -> None:
     assert inbox.free_bytes() > 0
 
 
-def test_an_instance_may_not_eat_what_is_to_stay_free(tmp_path: Path) -> None:
+def test_an_instance_may_not_use_the_space_that_must_stay_free(tmp_path: Path) -> None:
     free = Inbox(tmp_path / "inbox").free_bytes()
     inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free // 2)
     inbox.check_space(free // 4)
@@ -205,7 +205,7 @@ def test_an_instance_may_not_eat_what_is_to_stay_free(tmp_path: Path) -> None:
         inbox.check_space(free)
 
 
-def test_a_series_is_pruned_only_as_it_was_seen(
+def test_a_series_that_changed_since_the_scan_is_not_pruned(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     inbox.keep(incoming(1), association)
@@ -219,7 +219,7 @@ def test_a_series_is_pruned_only_as_it_was_seen(
     assert inbox.prune(seen)
 
 
-def test_a_pruned_series_can_come_again(inbox: Inbox, association: AssociationRecord) -> None:
+def test_a_pruned_series_can_be_resent(inbox: Inbox, association: AssociationRecord) -> None:
     inbox.keep(incoming(1), association)
     (seen,) = inbox.series_folders()
     assert Inbox(inbox.root).prune(seen)
@@ -229,7 +229,7 @@ def test_a_pruned_series_can_come_again(inbox: Inbox, association: AssociationRe
     assert len(instances(folder.path)) == 1
 
 
-def test_a_note_is_counted_not_repeated(inbox: Inbox) -> None:
+def test_equal_notes_are_counted(inbox: Inbox) -> None:
     for now in (1.0, 2.0, 3.0):
         inbox.note(Note(kind="rejected-association", message="m", calling_ae="X"), now)
     inbox.note(Note(kind="rejected-association", message="m", calling_ae="Y"), 4.0)
@@ -238,7 +238,7 @@ def test_a_note_is_counted_not_repeated(inbox: Inbox) -> None:
     assert second.calling_ae == "Y"
 
 
-def test_a_note_comes_until_it_is_dropped(inbox: Inbox) -> None:
+def test_a_note_is_returned_until_it_is_dropped(inbox: Inbox) -> None:
     note = Note(kind="rejected-instance", message="m", series="1.2")
     inbox.note(note, 1.0)
     (taken,) = inbox.read_notes()
@@ -251,7 +251,7 @@ def test_a_note_comes_until_it_is_dropped(inbox: Inbox) -> None:
     assert inbox.read_notes() == []
 
 
-def test_notes_are_bounded_and_damaged_ones_go(
+def test_the_number_of_notes_is_limited_and_damaged_ones_are_removed(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notes_module, "MOST_NOTES", 5)

@@ -1,4 +1,4 @@
-"""The pure parts of the listener: statuses, callers, contexts, spool."""
+"""Parts of the listener without network: statuses, callers, contexts, spool."""
 
 from pathlib import Path
 
@@ -38,14 +38,14 @@ J2K = JPEG2000Lossless
         (StoreStatus.UNEXPECTED, 0xC0FF),
     ],
 )
-def test_a_status_is_the_standards(status: StoreStatus, code: int) -> None:
+def test_statuses_are_those_of_the_standard(status: StoreStatus, code: int) -> None:
     assert status == code
     category = STORAGE_SERVICE_CLASS_STATUS[code][0]
     assert category == ("Success" if status == 0 else "Failure")
     assert len(StoreStatus) == 7
 
 
-def test_a_wrong_called_title_is_named(tmp_path: Path) -> None:
+def test_a_wrong_called_title_is_rejected_with_both_titles(tmp_path: Path) -> None:
     no = rejection(configuration(tmp_path), "OTHER", "CT01", "10.1.2.3")
     assert no is not None
     assert (no.result, no.source, no.diagnostic) == (1, 1, 7)
@@ -55,7 +55,9 @@ def test_a_wrong_called_title_is_named(tmp_path: Path) -> None:
     ("host", "is_welcome"),
     [("10.1.2.3", True), ("", True), ("10.1.2.0/24", True), ("10.1.2.4", False)],
 )
-def test_a_caller_is_title_and_host(tmp_path: Path, host: str, is_welcome: bool) -> None:
+def test_a_caller_is_accepted_by_title_and_host(
+    tmp_path: Path, host: str, is_welcome: bool
+) -> None:
     config = configuration(tmp_path, callers=known("CT01", host))
     no = rejection(config, "SEGNODE", "CT01 ", "10.1.2.3")
     assert (no is None) == is_welcome
@@ -82,12 +84,12 @@ def test_the_line_to_add_is_yaml_for_any_title(ae: str, host: str) -> None:
     assert yaml.safe_load(yaml_line(ae, host)) == [{"ae": ae, "host": host}]
 
 
-def test_an_address_is_written_as_people_do() -> None:
+def test_an_address_is_written_without_zone_and_mapping() -> None:
     assert plain_host("::ffff:10.1.2.3") == "10.1.2.3"
     assert plain_host("fe80::1%eth0") == "fe80::1"
 
 
-def test_slots_are_limited_in_all_and_by_host() -> None:
+def test_slots_are_limited_in_total_and_per_host() -> None:
     slots = Slots(3, 2)
     assert [bool(slots.take("a")) for _ in range(3)] == [False, False, True]
     assert slots.take("b") == ""
@@ -96,19 +98,19 @@ def test_slots_are_limited_in_all_and_by_host() -> None:
     assert slots.take("c") == ""
 
 
-def test_of_several_syntaxes_the_senders_first_is_taken() -> None:
+def test_the_first_supported_syntax_of_the_sender_is_accepted() -> None:
     proposed = [build_context(CT, [J2K, EXPLICIT, IMPLICIT]), build_context("1.2.3", [EXPLICIT])]
     (context,) = supported(proposed)
     assert [str(syntax) for syntax in context.transfer_syntax] == [J2K, EXPLICIT, IMPLICIT]
 
 
-def test_deflated_is_never_taken() -> None:
+def test_deflated_is_not_supported() -> None:
     deflated = DeflatedExplicitVRLittleEndian
     assert supported([build_context(CT, [deflated])]) == []
     assert deflated not in TRANSFER_SYNTAXES
 
 
-def test_verification_and_labelmaps_are_taken() -> None:
+def test_verification_and_labelmaps_are_supported() -> None:
     proposed = [build_context(LABELMAP_SEG_CLASS), build_context(VERIFICATION_CLASS)]
     assert len(supported(proposed)) == 2
 
@@ -125,7 +127,7 @@ def test_a_spool_moves_to_disk_and_back(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_spool_leaves_free_what_is_to_stay_free(tmp_path: Path) -> None:
+def test_a_spool_does_not_use_the_space_that_must_stay_free(tmp_path: Path) -> None:
     free = Inbox(tmp_path / "inbox").free_bytes()
     inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free - (64 << 20))
     data = Spool(inbox.temporary_folder, 1 << 30, inbox.check_space)
@@ -142,7 +144,7 @@ def test_a_spool_leaves_free_what_is_to_stay_free(tmp_path: Path) -> None:
     data.close()
 
 
-def test_a_spool_asks_for_room_before_it_writes_anything(tmp_path: Path) -> None:
+def test_a_spool_checks_the_free_space_before_it_writes(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox", stop_below_bytes=1 << 60)
     data = Spool(inbox.temporary_folder, 1 << 30, inbox.check_space)
     data.write(bytes(spool.IN_MEMORY_BYTES))
@@ -154,7 +156,7 @@ def test_a_spool_asks_for_room_before_it_writes_anything(tmp_path: Path) -> None
     data.close()
 
 
-def test_a_spool_that_is_too_large_keeps_nothing(tmp_path: Path) -> None:
+def test_a_spool_beyond_the_limit_discards_its_bytes(tmp_path: Path) -> None:
     data = Spool(tmp_path, 1000)
     for _ in range(100):
         data.write(bytes(100))

@@ -1,4 +1,4 @@
-"""However a data set is cut into fragments and packets, it arrives byte by byte, or not at all."""
+"""A data set arrives unchanged or not at all, however it is cut into fragments and packets."""
 
 import struct
 import time
@@ -67,7 +67,7 @@ CUTS: list[Callable[[Peer, bytes], None]] = [
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=lambda f: f.__name__)
-def test_every_cut_arrives_whole_and_the_next_image_too(
+def test_every_fragmentation_arrives_complete_and_so_does_the_next_image(
     tmp_path: Path, cut: Callable[[Peer, bytes], None]
 ) -> None:
     images = [encode(ct(number, size=48)) for number in (1, 2)]
@@ -131,7 +131,7 @@ BROKEN: list[Callable[[Peer, bytes], None]] = [
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda f: f.__name__)
-def test_what_is_broken_keeps_nothing_false_and_the_listener_goes_on(
+def test_broken_fragments_store_nothing_wrong_and_the_listener_goes_on(
     tmp_path: Path, broken: Callable[[Peer, bytes], None]
 ) -> None:
     data = encode(ct(1, size=48))

@@ -1,4 +1,4 @@
-"""A data set is followed to its end: what is cut, absent or contradictory is named."""
+"""Truncated, incomplete and contradictory data sets are rejected with the reason."""
 
 import struct
 from pathlib import Path
@@ -21,14 +21,14 @@ J2K = JPEG2000Lossless
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
-def test_a_whole_data_set_is_identified(syntax: str) -> None:
+def test_a_complete_data_set_is_identified(syntax: str) -> None:
     found = identify(memoryview(encode(ct(1), syntax)), syntax)
     assert (found.sop_class, found.sop_instance) == (CT, f"{SERIES}.1")
     assert (found.study, found.series) == (STUDY, SERIES)
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
-def test_each_truncation_is_noticed(syntax: str) -> None:
+def test_each_truncation_is_rejected(syntax: str) -> None:
     whole = encode(ct(1, size=4), syntax)
     for length in range(len(whole)):
         with pytest.raises(Unacceptable):
@@ -94,7 +94,7 @@ def changed(**values: object) -> Dataset:
         (changed(PixelData=b""), "less pixel data"),
     ],
 )
-def test_what_is_missing_is_said(dataset: Dataset, reason: str) -> None:
+def test_the_reason_names_the_missing_part(dataset: Dataset, reason: str) -> None:
     with pytest.raises(Unacceptable, match=reason) as caught:
         identify(memoryview(encode(dataset)), EXPLICIT)
     assert caught.value.status is StoreStatus.CANNOT_UNDERSTAND
@@ -152,7 +152,7 @@ def element(tag: int, vr: bytes, length: int, value: bytes = b"") -> bytes:
         b"\0",
     ],
 )
-def test_nonsense_at_the_end_is_not_swallowed(tail: bytes) -> None:
+def test_extra_bytes_at_the_end_are_rejected(tail: bytes) -> None:
     with pytest.raises(Unacceptable):
         identify(memoryview(encode(ct(1)) + tail), EXPLICIT)
 
@@ -166,7 +166,7 @@ def test_deep_nesting_ends_without_recursion() -> None:
         identify(memoryview(encode(ct(1)) + deep), EXPLICIT)
 
 
-def test_the_same_uid_twice_is_refused() -> None:
+def test_a_repeated_uid_is_rejected() -> None:
     dataset = encode(ct(1))
     again = struct.pack("<HH2sH", 0x0008, 0x0018, b"UI", 4) + b"1.2\0"
     with pytest.raises(Unacceptable, match="twice"):

@@ -37,14 +37,14 @@ def test_a_status_has_a_meaning_and_a_name(code: int, meaning: Meaning, name: st
 
 
 @pytest.mark.parametrize("status", StoreStatus)
-def test_every_status_is_the_standards(status: StoreStatus) -> None:
+def test_every_status_is_one_of_the_standard(status: StoreStatus) -> None:
     assert status in STORAGE_SERVICE_CLASS_STATUS
     category = code_to_category(int(status))
     is_stored = statuses.meaning(status) in (Meaning.STORED, Meaning.WARNED)
     assert is_stored == (category in ("Success", "Warning") or status == 0x0111)
 
 
-def test_what_the_standard_calls_a_failure_is_never_taken_for_success() -> None:
+def test_a_failure_of_the_standard_never_counts_as_success() -> None:
     failures = [c for c in STORAGE_SERVICE_CLASS_STATUS if code_to_category(c) == "Failure"]
     assert len(failures) > 4000
     for code in set(failures) - {StoreStatus.DUPLICATE_INSTANCE}:
@@ -53,7 +53,7 @@ def test_what_the_standard_calls_a_failure_is_never_taken_for_success() -> None:
         assert f"0x{code:04X}" in str(error)
 
 
-def test_a_refusal_says_what_to_do() -> None:
+def test_a_refusal_has_advice() -> None:
     for code in (0x0122, 0x0124, 0xC123, 0xA900, 0xDEAD):
         error = statuses.error("pacs", code)
         assert isinstance(error, RefusedByTarget)
