@@ -79,3 +79,12 @@ def test_every_record_stands_in_its_index() -> None:
     for page in folder.glob("*.md"):
         title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         assert page.name == "README.md" or f"[{title}]({page.name})" in index
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_prose_is_wrapped_at_100_columns(page: Path) -> None:
+    """Tables, pictures and fenced or generated blocks cannot be wrapped."""
+    text = page.read_text(encoding="utf-8")
+    blocks = r"^```.*?^```|^<!-- [^\n]*begin -->.*?^<!-- [^\n]*end -->"
+    prose = re.sub(blocks, "", text, flags=re.DOTALL | re.MULTILINE).splitlines()
+    assert not [line for line in prose if len(line) > 100 and not line.startswith(("|", "!["))]
