@@ -86,4 +86,4 @@ def test_resend_segments_again_if_the_file_is_missing(
         path.rename(path.with_suffix(".dcm"))
     status, said, _ = run("jobs", "resend", job.id, *options)
     assert status == 0
-    assert said.startswith(f"job {job.parent_id} queued again; it makes its objects again")
+    assert said.startswith(f"job {job.parent_id} queued again;")
