@@ -160,9 +160,9 @@ def _recipe(
     if results.configuration.get("resampling_fn_data", RESAMPLING) != RESAMPLING or (
         resampling.get("order", CUBIC) != CUBIC
     ):
-        raise BadTeacher("only nnU-Net's default resampling, cubic, can be taken over")
+        raise BadTeacher("only nnU-Net's default resampling, cubic, can be imported")
     if max(spacing) / min(spacing) > ANISOTROPIC:
-        raise BadTeacher("nnU-Net resamples so thick slices apart, which the node does not")
+        raise BadTeacher("nnU-Net resamples slices this thick separately, and the node does not")
     shape = np.array(results.plans["original_median_shape_after_transp"], float)
     extent = shape * np.array(results.plans["original_median_spacing_after_transp"])
     stages = tuple(triple(s) for s in zip(*strides, strict=True))

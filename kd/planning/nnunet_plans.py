@@ -54,7 +54,7 @@ def read_results(folder: Path, configuration: str | None = None) -> Results:
     except BadRecipe as exc:
         raise BadTeacher(exc.message, advice=exc.advice) from exc
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        message = f"{folder.name} is no nnU-Net v2 results folder: {exc}"
+        message = f"{folder.name} is not an nnU-Net v2 results folder: {exc}"
         raise BadTeacher(
             message, advice="Give the folder TRAINER__PLANS__CONFIGURATION with plans.json"
         ) from exc
@@ -69,7 +69,7 @@ def topology_of(results: Results) -> Topology:
     """Return the network's topology.
 
     Raises:
-        BadTeacher: another architecture, norm or activation than can be taken over.
+        BadTeacher: another architecture, norm or activation than can be imported.
     """
     described = results.configuration.get("architecture")
     if described is None:
@@ -78,14 +78,14 @@ def topology_of(results: Results) -> Topology:
     name = str(described["network_class_name"]).rsplit(".", 1)[-1]
     kwargs = described["arch_kwargs"]
     if name not in (PLAIN, RESIDUAL):
-        message = f"architecture {name} cannot be taken over"
+        message = f"architecture {name} cannot be imported"
         raise BadTeacher(message, advice=f"It may be {PLAIN} or {RESIDUAL}")
     if not str(kwargs["norm_op"]).endswith("InstanceNorm3d") or kwargs.get("dropout_op"):
-        raise BadTeacher("only InstanceNorm without dropout can be taken over")
+        raise BadTeacher("only InstanceNorm without dropout can be imported")
     if not str(kwargs.get("nonlin", "LeakyReLU")).endswith("LeakyReLU"):
-        raise BadTeacher(f"activation {kwargs['nonlin']} cannot be taken over, only LeakyReLU")
+        raise BadTeacher(f"activation {kwargs['nonlin']} cannot be imported, only LeakyReLU")
     if (kwargs.get("norm_op_kwargs") or {}).get("eps", NORM_EPS) != NORM_EPS:
-        raise BadTeacher(f"only InstanceNorm with eps {NORM_EPS:g} can be taken over")
+        raise BadTeacher(f"only InstanceNorm with eps {NORM_EPS:g} can be imported")
     n = int(kwargs["n_stages"])
     per_stage = kwargs["n_conv_per_stage" if name == PLAIN else "n_blocks_per_stage"]
     return Topology(
@@ -121,7 +121,7 @@ def intensity_of(results: Results) -> tuple[intensity.IntensityStep, ...]:
         case "NoNormalization":
             return ()
         case _:
-            raise BadTeacher(f"normalisation {scheme} cannot be taken over")
+            raise BadTeacher(f"normalisation {scheme} cannot be imported")
 
 
 def _inherited(configurations: dict[str, Any], name: str) -> dict[str, Any]:

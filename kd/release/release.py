@@ -90,6 +90,7 @@ def release(
         size: export_runs(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
         for size, run in order.runs.items()
     }
+    _refuse_large(draft)  # the networks alone: before hours of measuring
     package = _with_reference(order, exported, draft)
     found = validate(package, test_pairs, list(exported), say=say)
     report = _with_training(report_of(package.manifest, found.scores, found.costs), exported)
@@ -141,9 +142,14 @@ def _check_finished(package: Package) -> None:
         if reference_dice(package, size) < package.manifest.reference.least_dice:
             message = f"size {size} does not reproduce its reference case"
             raise KdError(message)
-    total = sum(path.stat().st_size for path in package.folder.rglob("*") if path.is_file())
+    _refuse_large(package.folder)
+
+
+def _refuse_large(folder: Path) -> None:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if total > LARGEST_PACKAGE_BYTES:
-        message = f"the package has {total / 1e6:.1f} MB, more than {LARGEST_PACKAGE_BYTES / 1e6}"
+        limit = LARGEST_PACKAGE_BYTES / 1e6
+        message = f"the package has {total / 1e6:.1f} MB, more than {limit:g} MB"
         raise KdError(message, advice="Release fewer or smaller sizes")
 
 

@@ -259,7 +259,7 @@ def test_a_folder_without_a_finished_fold_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadTeacher, match=r"no nnU-Net v2 results folder"):
+    with pytest.raises(BadTeacher, match=r"not an nnU-Net v2 results folder"):
         read_results(tmp_path)
 
 

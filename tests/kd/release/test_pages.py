@@ -1,16 +1,17 @@
-"""The pages of the released packages: short cards, and the text that the code writes today."""
+"""The pages of a package: short cards, and the text that the code writes from a report."""
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kd.errors import BadRecord
-from kd.records import encode_report, read_report
+from kd.records import EnsembleReport, encode_report, read_report
 from kd.release.card import card, licence
 from kd.release.pages import packaged_recipe
-from kd.release.validation_page import release_page
+from kd.release.validation_page import inheritance, release_page, teacher_sentence
 from node.package import load, models_in
-from tests.support.kd_reports import report, size
+from tests.support import kd_reports as made
 
 PACKAGES = models_in(Path(__file__).parents[3] / "models")
 
@@ -33,7 +34,7 @@ def test_a_released_package_has_the_pages_that_its_report_gives(folder: Path) ->
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    written = report({"teacher": size(has_teacher=False), "small": size(0.1)})
+    written = made.report({"teacher": made.size(has_teacher=False), "small": made.size(0.1)})
     (tmp_path / "report.json").write_bytes(encode_report(written))
     assert read_report(tmp_path / "report.json") == written
 
@@ -47,3 +48,20 @@ def test_a_report_of_another_format_is_refused_by_name(tmp_path: Path, content: 
         path.write_text(content, encoding="utf-8")
     with pytest.raises(BadRecord, match=r"report\.json"):
         read_report(path)
+
+
+def test_the_page_says_whether_the_teacher_was_trained_on_the_cases() -> None:
+    report = made.report({"small": made.size(0.0, made.training(distilled=True))})
+    one = made.training()
+    alone = msgspec.structs.replace(report, ensemble=EnsembleReport(size="teacher", folds=(one,)))
+    assert "one network of size teacher (12 steps in 2 minutes)" in teacher_sentence(alone)
+    both = EnsembleReport(size="teacher", folds=(one, one))
+    found = teacher_sentence(msgspec.structs.replace(report, ensemble=both))
+    assert "an ensemble of 2 networks of size teacher" in found
+
+
+def test_the_page_says_which_sizes_inherit() -> None:
+    plain, heir = (made.size(0.0, made.training(inherits=digest)) for digest in (None, "ab"))
+    assert inheritance(made.report({"teacher": plain, "large": plain})) == []
+    (found,) = inheritance(made.report({"teacher": plain, "small": heir, "tiny": heir}))
+    assert "strongest channels: small, tiny." in found

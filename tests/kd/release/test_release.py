@@ -6,21 +6,19 @@ import re
 import shutil
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from kd.commands import main
-from kd.records import EnsembleReport, Report, read_report
-from kd.release.validation_page import inheritance, teacher_sentence
+from kd.records import Report, read_report
 from node.errors import BadPackage
 from node.imaging import Volume
 from node.imaging.nifti import read_labels, write
 from node.package import load
 from node.pipeline import reference_dice
-from tests.support import kd_reports as made
-from tests.support.kd_phantoms import data_set, write_recipe
 from tests.support.kd_released import OTHER, TWICE, make_world, package_of, release_words
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -165,23 +163,6 @@ def test_the_pages_can_be_written_again_from_the_folder_alone(world: Path, tmp_p
     assert main(["card", str(copy)]) == 1, "an altered package gets no new digests"
 
 
-def test_the_page_says_whether_the_teacher_was_trained_on_the_cases() -> None:
-    report = made.report({"small": made.size(0.0, made.training(distilled=True))})
-    one = made.training()
-    alone = msgspec.structs.replace(report, ensemble=EnsembleReport(size="teacher", folds=(one,)))
-    assert "one network of size teacher (12 steps in 2 minutes)" in teacher_sentence(alone)
-    both = EnsembleReport(size="teacher", folds=(one, one))
-    found = teacher_sentence(msgspec.structs.replace(report, ensemble=both))
-    assert "an ensemble of 2 networks of size teacher" in found
-
-
-def test_the_page_says_which_sizes_inherit() -> None:
-    plain, heir = (made.size(0.0, made.training(inherits=digest)) for digest in (None, "ab"))
-    assert inheritance(made.report({"teacher": plain, "large": plain})) == []
-    (found,) = inheritance(made.report({"teacher": plain, "small": heir, "tiny": heir}))
-    assert "strongest channels: small, tiny." in found
-
-
 def test_validate_finds_what_the_manifest_says(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,43 +230,3 @@ def test_a_release_is_never_overwritten(world: Path, capsys: pytest.CaptureFixtu
     assert main(release_words(world, "0.1")) == 1
     assert "immutable" in capsys.readouterr().err
     assert (package_of(world) / "manifest.json").read_bytes() == before
-
-
-COMMANDS = [
-    "plan",
-    "import",
-    "train",
-    "teach",
-    "soften",
-    "distill",
-    "score",
-    "validate",
-    "release",
-    "card",
-]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
-    assert stop.value.code == 0
-    assert "usage: kd" in capsys.readouterr().out
-
-
-def test_errors_are_one_sentence_and_an_exit_code(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["train", str(tmp_path / "none.yaml"), "--data", str(tmp_path)]
-    assert main([*words, "--size", "small", "--run", str(tmp_path)]) == 1
-    assert "none.yaml" in capsys.readouterr().err
-
-
-def test_a_folder_that_cannot_be_made_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = data_set(tmp_path / "balls", 2, 1)
-    recipe = write_recipe(tmp_path / "recipe.yaml")
-    words = ["train", str(recipe), "--data", str(data), "--size", "small", "--device", "cpu"]
-    assert main([*words, "--run", str(recipe / "run")]) == 1
-    assert "recipe.yaml" in capsys.readouterr().err

@@ -15,6 +15,8 @@ from node.imaging import Labels, Volume
 from node.package import load
 from tests.support.kd_released import BUDGET, make_world, package_of, release_words
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -145,6 +147,17 @@ def test_a_size_that_detects_nothing_in_the_reference_image_is_not_released(
 
     monkeypatch.setattr("kd.release.release.segment", nothing)
     assert "size teacher detects no structure" in _refused(world, "recipe.yaml", capsys)
+
+
+def test_a_package_that_is_too_large_is_refused_before_it_is_measured(
+    world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        pytest.fail("measured")
+
+    monkeypatch.setattr("kd.release.release.LARGEST_PACKAGE_BYTES", 1000)
+    monkeypatch.setattr("kd.release.release.validate", never)
+    assert "more than 0.001 MB" in _refused(world, "recipe.yaml", capsys)
 
 
 def test_a_segment_without_a_code_is_not_released(
