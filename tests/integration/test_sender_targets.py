@@ -62,7 +62,7 @@ def test_a_stored_object_is_delivered_with_its_warning(tmp_path: Path, code: int
         (0xC123, RefusedByTarget),
     ],
 )
-def test_what_is_not_stored_is_told_by_name(
+def test_a_failure_status_raises_its_error_with_the_name(
     tmp_path: Path, code: int, kind: type[NodeError]
 ) -> None:
     with scripted_target(store=code) as peer:
@@ -71,35 +71,35 @@ def test_what_is_not_stored_is_told_by_name(
         assert peer.queried == []
 
 
-def test_success_that_a_query_does_not_find_is_not_believed(tmp_path: Path) -> None:
+def test_success_without_a_match_of_the_query_is_not_confirmed(tmp_path: Path) -> None:
     with scripted_target(finds=False) as peer:
         with pytest.raises(NotConfirmed, match="does not find"):
             attempt(peer, tmp_path)
         assert len(peer.queried) == 2
 
 
-def test_a_target_without_queries_is_delivered_to_unconfirmed(tmp_path: Path) -> None:
+def test_a_target_without_queries_gets_an_unconfirmed_delivery(tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         result = attempt(peer, tmp_path)
     assert not result.confirmed
     assert result.note == "the target answers no queries from us"
 
 
-def test_a_target_that_refuses_queries_is_delivered_to_unconfirmed(tmp_path: Path) -> None:
+def test_a_target_that_refuses_queries_gets_an_unconfirmed_delivery(tmp_path: Path) -> None:
     with scripted_target(find_status=0xC000) as peer:
         result = attempt(peer, tmp_path)
     assert not result.confirmed
     assert result.note == "the target refuses queries from us"
 
 
-def test_a_target_that_shall_not_be_asked_is_not(tmp_path: Path) -> None:
+def test_a_target_with_confirm_none_is_not_queried(tmp_path: Path) -> None:
     with scripted_target() as peer:
         result = attempt(peer, tmp_path, confirm="none")
         assert (result.confirmed, peer.queried) == (False, [])
     assert "targets.pacs.confirm" in result.note
 
 
-def test_a_peer_that_hangs_up_in_the_middle_is_tried_again(tmp_path: Path) -> None:
+def test_a_peer_that_aborts_during_a_delivery_is_retried(tmp_path: Path) -> None:
     def hang_up(event: Event) -> int:
         event.assoc.abort()
         return 0x0000
@@ -109,7 +109,7 @@ def test_a_peer_that_hangs_up_in_the_middle_is_tried_again(tmp_path: Path) -> No
         attempt(peer, tmp_path)
 
 
-def test_a_peer_that_says_nothing_is_tried_again(tmp_path: Path) -> None:
+def test_a_peer_without_response_is_retried(tmp_path: Path) -> None:
     def think(_: Event) -> int:
         time.sleep(3.0)
         return 0x0000
@@ -119,7 +119,7 @@ def test_a_peer_that_says_nothing_is_tried_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("contexts", [(), (CTImageStorage,), (FIND,), (CTImageStorage, FIND)])
-def test_a_target_without_a_context_for_seg_refuses_for_good(
+def test_a_target_without_a_context_for_seg_refuses_permanently(
     tmp_path: Path, contexts: tuple[str, ...]
 ) -> None:
     with scripted_target(contexts=contexts) as peer, pytest.raises(RefusedByTarget) as caught:
@@ -162,7 +162,7 @@ def test_a_full_target_is_busy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", [LOCAL, "no-such-host.invalid"])
-def test_nobody_there_is_unreachable(tmp_path: Path, host: str) -> None:
+def test_a_host_without_listener_is_unreachable(tmp_path: Path, host: str) -> None:
     payload = an_object(tmp_path, "pacs")
     target = Target(ae="PEER", host=host, port=free_port())
     peer = Peer("pacs", target, "SEGNODE", HASTY)
@@ -172,7 +172,7 @@ def test_nobody_there_is_unreachable(tmp_path: Path, host: str) -> None:
         sender.send_echo(target, "SEGNODE", patience=HASTY)
 
 
-def test_a_file_that_was_altered_never_leaves(tmp_path: Path) -> None:
+def test_an_altered_file_is_never_sent(tmp_path: Path) -> None:
     payload = an_object(tmp_path, "pacs")
     path = tmp_path / payload.file
     path.write_bytes(path.read_bytes()[:-1] + b"!")
@@ -204,7 +204,7 @@ def test_a_refusal_is_final_and_an_operator_can_retry(tmp_path: Path) -> None:
         assert len(set(peer.stored)) == 1
 
 
-def test_a_target_that_stays_away_is_given_up(tmp_path: Path) -> None:
+def test_an_unreachable_target_is_given_up_after_its_time(tmp_path: Path) -> None:
     target = at(free_port(), give_up_after=Seconds(1))
     post = make_post(tmp_path, pacs=target)
     (job,) = post.add("pacs")
@@ -213,7 +213,7 @@ def test_a_target_that_stays_away_is_given_up(tmp_path: Path) -> None:
     assert (found.state, found.code) == (State.FAILED, "peer-unreachable")
 
 
-def test_a_target_that_is_no_longer_configured_is_failed_not_forgotten(tmp_path: Path) -> None:
+def test_a_job_of_a_removed_target_fails(tmp_path: Path) -> None:
     post = make_post(tmp_path)
     (job,) = post.add("gone")
     sender.run(post.config, once=True)
@@ -222,7 +222,7 @@ def test_a_target_that_is_no_longer_configured_is_failed_not_forgotten(tmp_path:
     assert "'gone'" in found.reason
 
 
-def test_the_sender_says_that_it_lives(tmp_path: Path) -> None:
+def test_the_sender_writes_heartbeats(tmp_path: Path) -> None:
     post = make_post(tmp_path)
     sender.run(post.config, once=True)
     assert [beat.process for beat in queue.beats(post.engine)] == ["sender"]
