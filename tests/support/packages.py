@@ -132,14 +132,14 @@ def phantom(shape: tuple[int, int, int] = (24, 20, 22)) -> Volume:
 
 
 def expected_labels(volume: Volume) -> Labels:
-    """Return what the package makes of a volume on its own grid: the class of each intensity."""
+    """Return the labels of a volume on the package's grid: the class of each intensity."""
     return Labels(np.digitize(volume.array, THRESHOLDS).astype(np.uint8), volume.grid)
 
 
 def write_threshold_network(
     path: Path, patch_zyx: tuple[int, int, int] = PATCH_ZYX, *, ballast: int = 0
 ) -> None:
-    """Write the network: one 1 x 1 x 1 convolution whose largest output is the wanted class.
+    """Write the network: one 1 x 1 x 1 convolution whose largest output is the expected class.
 
     Class k scores k·v − (t1 + … + tk), so class k overtakes class k − 1 exactly at v = tk.
     """

@@ -200,7 +200,7 @@ def test_replanning_an_empty_folder_does_nothing(site: Site, head: Made) -> None
     assert site.sweep.run(QUIET) == 0
 
 
-def test_what_still_arrives_says_what_it_waits_for(site: Site, head: Made) -> None:
+def test_a_series_that_still_arrives_has_a_reason_and_a_time(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths[:5], T0, ends="open")
     (waiting,) = site.sweep.waiting(T0 + 1)
     assert (waiting.instances, waiting.caller_ae) == (5, "CT01")
@@ -220,16 +220,16 @@ def test_what_still_arrives_says_what_it_waits_for(site: Site, head: Made) -> No
         ((5,), "released", 60.0, "no image for 60 s"),
     ],
 )
-def test_the_sign_for_completion_is_said(
+def test_a_waiting_series_names_the_missing_sign_of_completion(
     site: Site, head: Made, missing: tuple[int, ...], ends: Any, after_s: float, why: str
 ) -> None:
-    came = [path for z, path in enumerate(head.paths) if z not in missing]
-    receive(site.inbox, came, T0, ends=ends)
+    sent = [path for z, path in enumerate(head.paths) if z not in missing]
+    receive(site.inbox, sent, T0, ends=ends)
     (waiting,) = site.sweep.waiting(T0 + after_s)
     assert waiting.why.startswith(why)
 
 
-def test_a_broken_database_stops_the_sweep_and_not_the_series(site: Site, head: Made) -> None:
+def test_a_broken_database_stops_the_sweep_without_a_decision(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     with site.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE arrivals RENAME TO hidden"))
@@ -240,23 +240,23 @@ def test_a_broken_database_stops_the_sweep_and_not_the_series(site: Site, head: 
     assert site.sweep.run(SETTLED) == 1
 
 
-# -- notes, leases, signs of life
+# -- notes, leases, heartbeat
 
 
-def test_notes_are_recorded_and_then_dropped(site: Site) -> None:
-    note = Note(kind="rejected-association", message="STRANGER may not send", advice="Add it.")
+def test_notes_are_recorded_and_then_deleted(site: Site) -> None:
+    note = Note(kind="rejected-association", message="UNKNOWN may not send", advice="Add it.")
     for _ in range(3):
         site.inbox.note(note, T0)
     upkeep.record_notes(site.engine, site.inbox, T0 + 5)
     upkeep.record_notes(site.engine, site.inbox, T0 + 6)
     (event,) = queue.notes(site.engine)
     assert event.what == "rejected-association"
-    assert event.detail == "STRANGER may not send (3 times) Add it."
+    assert event.detail == "UNKNOWN may not send (3 times) Add it."
     assert event.at == T0
     assert site.inbox.read_notes() == []
 
 
-def test_a_note_about_a_series_is_a_line_of_its_history(site: Site, head: Made) -> None:
+def test_a_note_about_a_series_is_in_its_history(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     (history,) = queue.histories(site.engine)
@@ -264,11 +264,11 @@ def test_a_note_about_a_series_is_a_line_of_its_history(site: Site, head: Made) 
         Note(kind="rejected-instance", message="too large", study=history.arrival.study_uid), T0 + 9
     )
     upkeep.record_notes(site.engine, site.inbox, T0 + 10)
-    told = queue.events_of(site.engine, study_uid=history.arrival.study_uid)
-    assert told[-1].what == "rejected-instance"
+    events = queue.events_of(site.engine, study_uid=history.arrival.study_uid)
+    assert events[-1].what == "rejected-instance"
 
 
-def test_a_silent_worker_loses_its_job_to_the_next_one(site: Site, head: Made) -> None:
+def test_the_job_of_a_worker_that_does_not_respond_is_requeued(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     assert queue.claim(site.engine, Kind.SEGMENT, "w", T0 + 5, 30.0) is not None
@@ -278,14 +278,14 @@ def test_a_silent_worker_loses_its_job_to_the_next_one(site: Site, head: Made) -
     assert queue.counts(site.engine)[Kind.SEGMENT, State.QUEUED] == 1
 
 
-def test_the_heart_beats(site: Site) -> None:
+def test_the_heartbeat_has_process_and_time(site: Site) -> None:
     upkeep.write_heartbeat(site.engine, T0)
     upkeep.write_heartbeat(site.engine, T0 + 10)
     (beat,) = queue.beats(site.engine)
     assert (beat.process, beat.pid, beat.at) == ("housekeeping", os.getpid(), T0 + 10)
 
 
-def test_the_loop_calls_everything_and_stops(site: Site, head: Made) -> None:
+def test_the_loop_calls_all_functions_and_stops(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, time.time() - 100)
     site.inbox.note(Note(kind="no-context", message="nothing fits"), T0)
     stop = Event()
