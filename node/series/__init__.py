@@ -9,7 +9,8 @@ from node.series.copies import same_image
 from node.series.frames import read_headers
 from node.series.header import Header
 from node.series.read import Series, read
-from node.series.survey import Dropped, Survey, is_slice, survey
+from node.series.slices import Dropped, is_slice
+from node.series.survey import Survey, survey
 
 __all__ = [
     "Dropped",

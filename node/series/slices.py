@@ -1,0 +1,145 @@
+"""Select the images that may be slices of a volume, and refuse slices with computed values."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
+
+from node.errors import (
+    ColourImage,
+    Localizer,
+    NotAnImage,
+    ParametricMap,
+    Projection,
+    SecondaryCapture,
+    Subtraction,
+    ThickSlab,
+)
+from node.series.directions import is_parallel
+from node.series.frames import SINGLE_FRAME_CLASSES
+from node.series.header import Header
+from node.series.kinds import Kind, kind_of
+from node.series.stack import SAME_PLACE_MM
+
+UNIT_TOLERANCE = 1e-2  # how far orientation vectors may be from unit length and from perpendicular
+
+SLICE_CLASSES = frozenset(
+    {CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, *SINGLE_FRAME_CLASSES}
+)
+# kinds that are left out of a series of slices; a slice of another kind makes it unsuitable
+PICTURES = frozenset({Kind.SECONDARY_CAPTURE, Kind.LOCALIZER, Kind.PROJECTION})
+KIND_ERRORS: dict[Kind, type[NotAnImage]] = {
+    Kind.SECONDARY_CAPTURE: SecondaryCapture,
+    Kind.LOCALIZER: Localizer,
+    Kind.PROJECTION: Projection,
+    Kind.SUBTRACTION: Subtraction,
+    Kind.PARAMETRIC_MAP: ParametricMap,
+    Kind.THICK_SLAB: ThickSlab,
+}
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """An instance or frame of the series that is not part of the volume."""
+
+    sop_instance_uid: str
+    reason: str
+    frame: int | None = None
+
+
+def select_slices(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
+    """Return the possible slices, and the other images with their reasons.
+
+    Raises:
+        NotAnImage: no image is a slice; a subclass if all are of one kind.
+    """
+    kept, dropped = [], []
+    found: set[type[NotAnImage]] = set()
+    for header in headers:
+        unwanted = _unwanted(header)
+        if unwanted is None:
+            kept.append(header)
+        else:
+            reason, error = unwanted
+            found.add(error)
+            dropped.append(Dropped(header.sop_instance_uid, reason, header.frame))
+    if not kept:
+        counts = Counter(item.reason for item in dropped)
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items()))
+        message = f"none of the {len(headers)} images is a slice of a volume: {reasons}"
+        kind = found.pop() if len(found) == 1 else NotAnImage
+        raise kind(message, advice="Send a series of CT or MR slices.")
+    return kept, dropped
+
+
+def is_slice(header: Header) -> bool:
+    """Check that an image may be a slice of a volume: a CT, MR or PET image with a position."""
+    return _unwanted(header) is None
+
+
+def refuse_computed(headers: Sequence[Header]) -> None:
+    """Refuse slices with computed values; leaving them out would leave gaps in the volume."""
+    found: dict[Kind, list[str]] = {}
+    for header in headers:
+        kind, word = kind_of(header)
+        if kind is not None:
+            found.setdefault(kind, []).append(word)
+    for kind, words in found.items():
+        which = ", ".join(sorted(set(words)))
+        message = f"{len(words)} of {len(headers)} images are of the kind {_words(kind)} ({which})"
+        raise KIND_ERRORS[kind](message, advice="Send the series that was acquired.")
+
+
+def refuse_coloured_slices(slices: Sequence[Header], headers: Sequence[Header]) -> None:
+    """Refuse colour images between the slices: without them, the volume would lack slices."""
+    first, last = np.array(slices[0].position_mm), np.array(slices[-1].position_mm)
+    extent = float(np.linalg.norm(last - first))
+    normal = (last - first) / extent
+    places = np.array([np.array(header.position_mm) - first for header in slices]) @ normal
+    between = []
+    for header in headers:
+        if not header.pixels.is_colour or _unplaced(header) or not is_parallel(slices[0], header):
+            continue
+        at = float((np.array(header.position_mm) - first) @ normal)
+        if 0 < at < extent and np.abs(places - at).min() > SAME_PLACE_MM:
+            between.append(header)
+    if between:
+        message = f"{len(between)} colour images lie between the {len(slices)} greyscale slices"
+        raise ColourImage(message, advice="Send the greyscale series alone.")
+
+
+def _unwanted(header: Header) -> tuple[str, type[NotAnImage]] | None:
+    """Return why this image is not a slice of a volume, with its error; None for a slice."""
+    if (not header.rows or not header.columns) and header.sop_class_uid not in SLICE_CLASSES:
+        return "no image", NotAnImage
+    kind, word = kind_of(header)
+    if kind in PICTURES:
+        return f"{_words(kind)} ({word})", KIND_ERRORS[kind]
+    if header.sop_class_uid not in SLICE_CLASSES:
+        return "neither a CT, an MR nor a PET image", NotAnImage
+    if header.pixels.is_colour:
+        return f"colour image ({header.pixels.photometric or 'unknown'})", ColourImage
+    reason = _unplaced(header)
+    return (reason, NotAnImage) if reason else None
+
+
+def _unplaced(header: Header) -> str:
+    """Return why the place of this image in the patient is unknown; empty if it is known."""
+    if header.position_mm is None or header.orientation is None:
+        return "no position in the patient (ImagePositionPatient, ImageOrientationPatient)"
+    if header.pixel_spacing_mm is None or min(header.pixel_spacing_mm) <= 0:
+        return "no pixel spacing (PixelSpacing)"
+    if not _is_perpendicular(header.orientation):
+        return "row and column directions are not perpendicular"
+    return ""
+
+
+def _is_perpendicular(orientation: tuple[float, ...]) -> bool:
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    misfits = (row @ row - 1, column @ column - 1, row @ column)
+    return max(abs(float(misfit)) for misfit in misfits) <= UNIT_TOLERANCE
+
+
+def _words(kind: Kind) -> str:
+    return kind.value.replace("-", " ")
