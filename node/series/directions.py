@@ -1,6 +1,5 @@
 """Group images by size, pixel spacing and direction, and keep the largest group."""
 
-
 import numpy as np
 
 from node.errors import MixedOrientation
