@@ -55,16 +55,16 @@ def _list(chosen: argparse.Namespace) -> int:
         return 0
     rows = []
     for package, name, size, found in sizes:
-        facts = _facts(found[0]) if found else ("not measured yet", "-", "-", "-")
+        facts = _facts(found[0]) if found else ("not measured yet", "-", "-")
         rows.append((package.name, name, f"{size.parameters:,}", *facts))
-    head = ("package", "size", "parameters", "Dice (95 % interval)", "cases", "validation", "on")
+    head = ("package", "size", "parameters", "Dice (95 % interval)", "cases", "measured on")
     print_table(head, rows)
     return 0
 
 
-def _facts(measured: Measured) -> tuple[str, str, str, str]:
-    kind = "external" if measured.is_external else "internal"
-    return (measured.dice.words(".3f"), str(measured.cases), kind, measured.data_set)
+def _facts(measured: Measured) -> tuple[str, str, str]:
+    kind = "external" if measured.is_external else "held out"
+    return (measured.dice.words(".3f"), str(measured.cases), f"{kind}: {measured.data_set}")
 
 
 def _verify(chosen: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich import box, progress
+from rich import progress
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,8 +19,7 @@ from rich.text import Text
 GAP = "  "
 UID = re.compile(r"[0-9.]{20,}\Z")
 UID_END = 14  # characters of a shortened UID: its end tells series of one study apart
-SHORT = 24  # cells up to this width stay on one line
-NARROW = 40  # a terminal is never taken to be narrower
+LONGEST_WORD = 24  # characters; longer words are split
 
 _T = TypeVar("_T")
 Report = Callable[[str, float], None]  # stage, and the share of it that is done
@@ -41,25 +40,46 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     lines = [list(head), *([printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-    width = max(console.width, NARROW)
-    if console.is_terminal and sum(widths) + len(GAP) * (len(head) - 1) > width:
-        console.print(_fitted(lines), width=width)
+    if console.is_terminal and sum(widths) + len(GAP) * (len(head) - 1) > console.width:
+        _print_fitted(console, lines)
         return
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print(GAP.join(cells).rstrip())
 
 
-def _fitted(lines: list[list[str]]) -> Table:
-    """Return a table whose UIDs are shortened and whose long columns wrap."""
+def _print_fitted(console: Console, lines: list[list[str]]) -> None:
+    """Print a table with shortened UIDs and wrapped cells, or one block per row if too wide."""
     lines = [[f"…{cell[-UID_END:]}" if UID.match(cell) else cell for cell in row] for row in lines]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column, name in enumerate(lines[0]):
-        longest = max(len(row[column]) for row in lines)
-        table.add_column(name, overflow="fold", no_wrap=longest <= SHORT)
+    widths = _widths(lines, console.width - (len(lines[0]) - 1))
+    if widths is None:
+        for row in lines[1:]:
+            for name, cell in zip(lines[0], row, strict=True):
+                console.print(Text(f"{name}: {cell}"))
+            console.print()
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name, width in zip(lines[0], widths, strict=True):
+        table.add_column(name, width=width, overflow="fold")
     for row in lines[1:]:
         table.add_row(*map(Text, row))
-    return table
+    console.print(table)
+
+
+def _widths(lines: list[list[str]], total: int) -> list[int] | None:
+    """Return column widths that sum up to at most `total` and split no word; None if impossible."""
+    columns = list(zip(*lines, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    words = [
+        max(len(word) for cell in column for word in cell.split() or [""]) for column in columns
+    ]
+    least = [min(width, LONGEST_WORD) for width in words]
+    if sum(least) > total:
+        return None
+    while sum(widths) > total:
+        spare = [width - low for width, low in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
 
 
 class Progress:

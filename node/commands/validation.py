@@ -57,7 +57,7 @@ def evidence(package: Package, size: str) -> list[Measured]:
     ]
     for name, metrics in package.manifest.metrics.items():
         if name == size:
-            data_set = f"held out: {'; '.join(package.manifest.provenance.data_sets)}"
+            data_set = "; ".join(package.manifest.provenance.data_sets)
             found.append(
                 Measured(
                     data_set=data_set, is_external=False, cases=metrics.cases, dice=metrics.dice

@@ -53,6 +53,15 @@ def test_a_table_fits_the_terminal(terminal: Terminal, monkeypatch: pytest.Monke
     assert words.count("terminal") == 3, "nothing is cut off"
 
 
+def test_a_table_that_cannot_fit_becomes_one_block_per_row(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal)
+    head = [f"column {number}" for number in range(20)]
+    print_table(head, [range(1000, 1020)])
+    assert terminal.getvalue().splitlines()[:2] == ["column 0: 1000", "column 1: 1001"]
+
+
 def test_a_narrow_table_needs_no_fitting(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,5 +129,5 @@ def test_models_list_names_the_data_set(run: Run) -> None:
     assert status == 0
     rows = {tuple(line.split()[:2]): line for line in out.splitlines()}
     assert "external" in rows["brain-mr/1.0", "small"]
-    assert "internal" in rows["headneck-ct/1.0", "small"]
+    assert "held out" in rows["headneck-ct/1.0", "small"]
     assert "OpenKBP" in rows["headneck-ct/1.0", "small"]
