@@ -1,7 +1,7 @@
 """The recipe: every choice of one family of networks, in one YAML file that a person edits.
 
-Strict: an unknown key or a wrong type is refused with its path. What the released package repeats
-(input range, grid, intensity, segments) is written in the package's own structs.
+Unknown keys, wrong types and numbers out of bounds are refused with their path. The parts that a
+released package repeats (input range, grid, intensity, segments) use the package's structs.
 """
 
 import hashlib
@@ -57,19 +57,18 @@ class Recipe(Strict, frozen=True, kw_only=True):
     training: Training = Training()
     folds: Count = 1  # of the ensemble; 1: one teacher, trained on every training case
     fold_size: SizeName = TEACHER  # the ensemble's networks; a cheaper size buys longer training
-    # what a package calls teacher: one network more, which learns from the ensemble on every case,
-    # or the ensemble itself as one file
+    # the teacher in a package: a separate network that is trained on every case, or the ensemble
     released_teacher: Literal["trained", "ensemble"] = "trained"
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
     external: tuple[External, ...] = ()
     unlabelled: tuple[Unlabelled, ...] = ()
     augment: Augment = Augment()
-    # training images are drawn from label maps (data.labels) instead of read; cases to judge by too
+    # training and test images are synthesised from label maps (data.labels) instead of read
     generator: Generator | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what names a size, source or segment that does not exist."""
+        """Refuse references to a size, source or segment that does not exist."""
         if self.fold_size not in self.sizes and self.fold_size != TEACHER:
             message = f"fold_size {self.fold_size!r} is not among the sizes"
             raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
@@ -101,12 +100,12 @@ class Recipe(Strict, frozen=True, kw_only=True):
 
     @property
     def training_patch_zyx(self) -> Triple:
-        """What a network is trained on; it works on `grid.patch_zyx`."""
+        """Shape of the training patches; the released network works on `grid.patch_zyx`."""
         return self.training.patch_zyx or self.grid.patch_zyx
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all choices: a checkpoint of other choices is not continued."""
+        """SHA-256 of all choices."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
     def net(self, size: str) -> Net:

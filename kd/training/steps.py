@@ -124,9 +124,9 @@ def train_fold(
     """
     held = _fold(recipe, folder, number)
     names = names_of(recipe, folder, recipe.data.train)
-    seen = tuple(name for name in names if name not in held)
+    used = tuple(name for name in names if name not in held)
     start = None if runs.start is None else fold_run(runs.start, number)
-    task = TrainingTask(recipe.fold_size, seen, start=start)
+    task = TrainingTask(recipe.fold_size, used, start=start)
     return train(recipe, folder, task, fold_run(runs.folder, number), here=here, report=report)
 
 
@@ -172,7 +172,7 @@ def train_teacher(
         for number in range(len(parts))
     ]
     teachers = [network for network, _ in opened]
-    has_seen = cases_used_by_any(run for _, run in opened)
+    training_cases_of_all = cases_used_by_any(run for _, run in opened)
 
     def teachers_of(name: str) -> list[nn.Module]:
         out_of_fold = [t for t, held in zip(teachers, parts, strict=True) if name in held]
@@ -185,7 +185,7 @@ def train_teacher(
         say(f"{who}; their soft targets may be over-confident")
     cases = read_cases(recipe, folder, names)
     soft = runs.folder / SOFT
-    write_maps(cases, Makers(teachers_of, has_seen), recipe, device, soft, say=say)
+    write_maps(cases, Makers(teachers_of, training_cases_of_all), recipe, device, soft, say=say)
     return True
 
 

@@ -19,7 +19,7 @@ RECIPE = {
     "task": "two-balls",
     "title": "Two balls",
     "intended_use": "Tests.",
-    "data": {"source": "drawn by the tests", "licence": "Apache-2.0"},
+    "data": {"source": "made by the tests", "licence": "Apache-2.0"},
     "input": {
         "modality": "MR",
         "spacing_mm": {"low": 0.5, "high": 2},
@@ -65,7 +65,7 @@ def write_recipe(path: Path, **training: object) -> Path:
 
 
 def pair(seed: int) -> tuple[Volume, Labels]:
-    """Draw a bright ball in front of a dark one, in noise, somewhere near the middle."""
+    """Return an image of a bright ball in front of a dark one, in noise, and its labels."""
     rng = np.random.default_rng(seed)
     grid = Grid(SHAPE, np.array([[0, 0, 1.0, 5], [0, 1, 0, -7], [1, 0, 0, 3], [0, 0, 0, 1]]))
     z, y, x = np.indices(SHAPE)

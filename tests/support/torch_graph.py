@@ -1,4 +1,4 @@
-"""A released ONNX file computed by torch: a second opinion on what onnxruntime says."""
+"""A released ONNX file computed by torch: an independent check of onnxruntime."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,18 +42,18 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
 def run(path: Path, patch_zyx: np.ndarray) -> np.ndarray:
     """Return the logits [K, Z, Y, X] of one patch, every operation done by torch in float32."""
     model = onnx.load(path)
-    known = {
+    tensors = {
         weight.name: torch.from_numpy(numpy_helper.to_array(weight).copy()).float()
         if weight.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
         else torch.from_numpy(numpy_helper.to_array(weight).copy())
         for weight in model.graph.initializer
     }
     batch = torch.from_numpy(np.ascontiguousarray(patch_zyx, np.float32))[None, None]
-    known[model.graph.input[0].name] = batch
+    tensors[model.graph.input[0].name] = batch
     with torch.no_grad():
         for node in model.graph.node:
-            said = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-            found = [known[name] for name in node.input if name]
-            known[node.output[0]] = OPERATIONS[node.op_type](said, *found)
-    result: np.ndarray = known[model.graph.output[0].name][0].numpy()
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            inputs = [tensors[name] for name in node.input if name]
+            tensors[node.output[0]] = OPERATIONS[node.op_type](attributes, *inputs)
+    result: np.ndarray = tensors[model.graph.output[0].name][0].numpy()
     return result

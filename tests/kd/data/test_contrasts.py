@@ -1,4 +1,4 @@
-"""Kinds of scan among the drawn images: as often as the recipe says, and any contrast besides."""
+"""Kinds of scan among the synthetic images: their shares, and random contrasts for the rest."""
 
 from pathlib import Path
 
@@ -9,7 +9,15 @@ from kd.data.cases import read_anatomy
 from kd.data.synthesis import synthesise_scan
 from kd.errors import BadRecipe
 from kd.recipe.choices import Contrast
-from tests.kd.data.test_synthesis import ANATOMY, FLUID, LEFT, RIGHT, changed, drawing, head
+from tests.kd.data.test_synthesis import (
+    ANATOMY,
+    FLUID,
+    LEFT,
+    RIGHT,
+    changed,
+    head,
+    synthetic_recipe,
+)
 
 KINDS = (
     Contrast(name="bright", share=0.5, means=(0.9, 0.1)),
@@ -26,9 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_kinds_of_scan_are_drawn_as_often_as_they_should(folder: Path) -> None:
+def test_kinds_of_scan_have_their_shares(folder: Path) -> None:
     choice = changed(anatomy=GROUPED, contrasts=KINDS, contrast_spread=0.01, alike_spread=0.01)
-    anatomy = read_anatomy(drawing(choice), folder, "head_0")
+    anatomy = read_anatomy(synthetic_recipe(choice), folder, "head_0")
     labels = anatomy.targets[anatomy.tissue_zyx.int()]
     fluid = anatomy.alike[anatomy.tissue_zyx.int()] == 1
     brighter = 0
@@ -43,10 +51,10 @@ def test_kinds_of_scan_are_drawn_as_often_as_they_should(folder: Path) -> None:
     )
 
 
-def test_images_of_no_kind_have_any_contrast(folder: Path) -> None:
+def test_other_images_have_a_random_contrast(folder: Path) -> None:
     only_one = (Contrast(name="bright", share=0.0, means=(0.9, 0.1)),)
     choice = changed(anatomy=GROUPED, contrasts=only_one, alike_p=1.0, alike_spread=0.0)
-    anatomy = read_anatomy(drawing(choice), folder, "head_0")
+    anatomy = read_anatomy(synthetic_recipe(choice), folder, "head_0")
     found = [synthesise_scan(anatomy, choice, seed)[0].array for seed in range(20)]
     labels = anatomy.targets[anatomy.tissue_zyx.int()].numpy()
     fluid = (anatomy.alike[anatomy.tissue_zyx.int()] == 1).numpy()
@@ -54,7 +62,7 @@ def test_images_of_no_kind_have_any_contrast(folder: Path) -> None:
     assert signs == {True, False}
 
 
-def test_contrasts_must_fit_the_groups_and_leave_no_image_twice() -> None:
+def test_contrasts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(BadRecipe, match="contrast bright has 2 means for 0 groups"):
         changed(contrasts=KINDS)
     twice = tuple(msgspec.structs.replace(kind, share=0.6) for kind in KINDS)

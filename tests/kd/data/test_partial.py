@@ -1,4 +1,4 @@
-"""Cases in which nobody has drawn a structure: it is not taught to be absent, and not judged."""
+"""Cases without reference for a structure: it is neither trained as absent nor scored."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ DARK = 2
 
 
 def partly(chosen: Recipe, *numbers: int) -> Recipe:
-    """Return the recipe with segments that are not drawn in every case."""
+    """Return the recipe with segments that are not labelled in every case."""
     return msgspec.structs.replace(
         chosen, data=msgspec.structs.replace(chosen.data, partial=numbers)
     )
@@ -44,14 +44,14 @@ def erase(folder: Path, name: str, number: int) -> Labels:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four cases; the dark ball is in all of them, but drawn in the first alone."""
+    """Four cases; the dark ball is in all of them, but labelled in the first alone."""
     made = data_set(tmp_path_factory.mktemp("partial") / "balls", 4, 1)
     for name in ("ball_1", "ball_2", "ball_3"):
         write(erase(made, name, DARK), made / f"whole_{name}.nii.gz")
     return made
 
 
-def test_background_takes_over_what_nobody_has_drawn() -> None:
+def test_unlabelled_classes_are_merged_into_the_background() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0])[None, :, None, None, None]
     found = merged(logits, torch.tensor([[False, False, True]])).softmax(1)[0, :, 0, 0, 0]
     total = 1 + math.e + math.e**2
@@ -72,7 +72,7 @@ def test_one_case_does_not_hide_a_class_of_another(unknown: list[bool]) -> None:
     assert torch.allclose(found.sum(1), torch.ones(2, 2, 2, 2))
 
 
-def test_finding_what_nobody_has_drawn_costs_nothing() -> None:
+def test_detecting_an_unlabelled_structure_costs_nothing() -> None:
     labels = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
     labels[:, :, :2] = 1
     truth = torch.nn.functional.one_hot(labels.long(), 3).movedim(-1, 1).float()
@@ -91,7 +91,7 @@ def silent(_: Progress) -> None:
 
 
 def _dark_probability(chosen: Recipe, folder: Path, run: Path) -> float:
-    """Train on all cases; return how sure the network is of a dark ball nobody drew."""
+    """Train on all cases; return the mean probability of an unlabelled dark ball."""
     task = TrainingTask("teacher", ("ball_0", "ball_1", "ball_2", "ball_3"))
     train(chosen, folder, task, run, here=Slice("cpu"), report=silent)
     network, _ = averaged_network(new_network(chosen, "teacher"), run, CPU)
@@ -112,7 +112,7 @@ def test_a_structure_is_learned_from_the_cases_that_show_it(folder: Path, tmp_pa
     assert without < with_mask - 0.2
 
 
-def test_a_case_knows_what_was_not_drawn(folder: Path) -> None:
+def test_a_case_lists_its_unlabelled_structures(folder: Path) -> None:
     chosen = partly(recipe(), DARK)
     first, second = read_cases(chosen, folder, ["ball_0", "ball_1"])
     assert (first.unknown, second.unknown) == ((), (DARK,))
@@ -127,7 +127,7 @@ def test_a_case_knows_what_was_not_drawn(folder: Path) -> None:
     assert Batches([first], (16, 16, 16), chosen.training, CPU).at(0, None).unknown_bk is None
 
 
-def test_what_was_not_drawn_is_in_no_mean_and_no_row() -> None:
+def test_unlabelled_structures_are_in_no_mean() -> None:
     good, bad = Agreement(0.9, 0.9, 1.0, 1.0, 1.0), Agreement(0.1, 0.1, 9.0, 1.0, 1.0)
     score = Score("a", (good, None), 1.0)
     assert score.mean("dice") == pytest.approx(0.9)

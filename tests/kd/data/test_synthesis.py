@@ -1,4 +1,4 @@
-"""Images drawn from label maps: repeatable, sides kept apart, statistics of the whole head."""
+"""Synthetic images from label maps: repeatable, sides kept apart, statistics of the whole head."""
 
 from pathlib import Path
 
@@ -60,8 +60,8 @@ def head(folder: Path, name: str = "head_0", *, spacing: float = 1.0, add: float
     return path
 
 
-def drawing(generator: Generator = STILL, **training: object) -> Recipe:
-    """Return the phantoms' recipe with images drawn from label maps, at 2 mm."""
+def synthetic_recipe(generator: Generator = STILL, **training: object) -> Recipe:
+    """Return the phantoms' recipe with synthetic images from label maps, at 2 mm."""
     chosen = RECIPE | {
         "training": RECIPE["training"] | training,  # type: ignore[operator]
         "data": {"labels": ".", "cases": {"train": ["head_0", "head_1"], "val": ["head_2"]}},
@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def anatomy(folder: Path) -> LabelMap:
-    return read_anatomy(drawing(), folder, "head_0")
+    return read_anatomy(synthetic_recipe(), folder, "head_0")
 
 
 def changed(**choices: object) -> Generator:
@@ -182,17 +182,17 @@ def test_a_voxel_of_the_model_is_the_mean_of_the_fine_ones_in_it(anatomy: LabelM
 
 
 def test_a_cropped_field_of_view_is_padding_without_labels(anatomy: LabelMap) -> None:
-    seen = 0
+    cropped = 0
     for seed in range(6):
         found = synthesise(anatomy, PATCH, changed(crop_p=1.0, crop_share=0.5), seeded(seed))
         gone = (found.image_bczyx[0] == 0).all(0)
-        seen += int(gone.any())
+        cropped += int(gone.any())
         assert not found.labels_bzyx[0][gone].any()
-    assert seen >= 3
+    assert cropped >= 3
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "reason"),
     [
         ({"spacing": 1.5}, "has spacing"),
         ({"add": 0.5}, "not whole numbers"),
@@ -202,16 +202,16 @@ def test_a_cropped_field_of_view_is_padding_without_labels(anatomy: LabelMap) ->
     ],
 )
 def test_a_wrong_label_map_is_refused_by_name(
-    tmp_path: Path, changes: dict[str, float], said: str
+    tmp_path: Path, changes: dict[str, float], reason: str
 ) -> None:
     head(tmp_path, spacing=changes.get("spacing", 1.0), add=changes.get("add", 0.0))
-    with pytest.raises(BadCase, match=f"head_0: .*{said}"):
-        read_anatomy(drawing(), tmp_path, "head_0")
+    with pytest.raises(BadCase, match=f"head_0: .*{reason}"):
+        read_anatomy(synthetic_recipe(), tmp_path, "head_0")
 
 
 def test_a_missing_label_map_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadCase, match="head_0"):
-        read_anatomy(drawing(), tmp_path, "head_0")
+        read_anatomy(synthetic_recipe(), tmp_path, "head_0")
 
 
 @pytest.mark.parametrize(
@@ -224,24 +224,26 @@ def test_a_missing_label_map_is_refused_by_name(tmp_path: Path) -> None:
 )
 def test_an_anatomy_that_contradicts_itself_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises((BadRecipe, msgspec.ValidationError)):
-        drawing(msgspec.structs.replace(STILL, anatomy=msgspec.convert(wrong, Anatomy)))
+        synthetic_recipe(msgspec.structs.replace(STILL, anatomy=msgspec.convert(wrong, Anatomy)))
 
 
-def test_a_case_to_judge_by_is_the_same_at_every_reading(folder: Path) -> None:
-    first, again = (read_pair(drawing(), folder, "head_2") for _ in range(2))
+def test_a_synthetic_test_case_is_the_same_at_every_reading(folder: Path) -> None:
+    first, again = (read_pair(synthetic_recipe(), folder, "head_2") for _ in range(2))
     assert np.array_equal(first.image.array, again.image.array)
     assert set(np.unique(first.labels.array)) == {0, 1, 2}
-    assert not np.array_equal(first.image.array, read_pair(drawing(), folder, "head_1").image.array)
+    assert not np.array_equal(
+        first.image.array, read_pair(synthetic_recipe(), folder, "head_1").image.array
+    )
 
 
 def silent(_: Progress) -> None:
     """Say nothing."""
 
 
-def test_a_resumed_training_on_drawn_images_equals_an_uninterrupted_one(
+def test_a_resumed_training_on_synthetic_images_equals_an_uninterrupted_one(
     folder: Path, tmp_path: Path
 ) -> None:
-    chosen = drawing(Generator(anatomy=ANATOMY), steps=4)
+    chosen = synthetic_recipe(Generator(anatomy=ANATOMY), steps=4)
     task = TrainingTask("small", ("head_0", "head_1"))
 
     def train(run: str, stop: int | None) -> tuple[float, ...]:
@@ -251,19 +253,17 @@ def test_a_resumed_training_on_drawn_images_equals_an_uninterrupted_one(
     assert train("killed", 2) + train("killed", None) == train("whole", None)
 
 
-def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
-    folder: Path, tmp_path: Path
-) -> None:
-    chosen = drawing(Generator(anatomy=ANATOMY), steps=3)
+def test_the_teacher_is_evaluated_on_the_students_images(folder: Path, tmp_path: Path) -> None:
+    chosen = synthetic_recipe(Generator(anatomy=ANATOMY), steps=3)
     here = Slice("cpu")
     assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), here=here)
     assert fold_run(tmp_path, 0).is_dir()
     task = student_task(chosen, "small", ("head_0", "head_1"), tmp_path, None)
-    taught = steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
+    distilled = steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
     alone = TrainingTask("small", task.names)
     plain = steps.train(chosen, folder, alone, tmp_path / "alone", here=here, report=silent)
-    assert taught.losses[0] == plain.losses[0]  # the teacher's weight is ramped in from 0
-    assert taught.losses[1:] != plain.losses[1:]
+    assert distilled.losses[0] == plain.losses[0]  # the teacher's weight is ramped in from 0
+    assert distilled.losses[1:] != plain.losses[1:]
     # another teacher is another training: its checkpoint is not gone on with
     other = msgspec.structs.replace(
         chosen, training=msgspec.structs.replace(chosen.training, seed=2)
@@ -274,10 +274,10 @@ def test_a_student_hears_the_teacher_on_the_very_images_it_sees(
         steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
 
 
-def test_a_student_of_drawn_images_tells_what_its_teachers_have_seen(
+def test_a_student_of_synthetic_images_inherits_its_teachers_cases(
     folder: Path, tmp_path: Path
 ) -> None:
-    chosen, here = drawing(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
+    chosen, here = synthetic_recipe(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
     assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), here=here)
     task = student_task(chosen, "small", ("head_0",), tmp_path, None)
     steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
@@ -286,32 +286,32 @@ def test_a_student_of_drawn_images_tells_what_its_teachers_have_seen(
     assert run.cases_used == {"head_0", "head_1"}
 
 
-def test_a_student_to_be_judged_on_a_fold_asks_the_network_without_it(tmp_path: Path) -> None:
-    chosen = msgspec.structs.replace(drawing(), folds=2)
+def test_a_student_without_a_fold_has_the_teacher_without_that_fold(tmp_path: Path) -> None:
+    chosen = msgspec.structs.replace(synthetic_recipe(), folds=2)
     all_of_them = student_task(chosen, "small", ("head_0",), tmp_path, None)
     assert all_of_them.teachers == (fold_run(tmp_path, 0), fold_run(tmp_path, 1))
     one = student_task(chosen, "small", ("head_0",), tmp_path, None, without_fold=1)
     assert one.teachers == (fold_run(tmp_path, 1),)
 
 
-def test_every_held_out_map_judges_by_several_drawings(folder: Path) -> None:
-    chosen = drawing(Generator(anatomy=ANATOMY))
-    drawn = read_pairs(chosen, folder, ["head_2", "head_1"])
-    assert len(drawn) == len({pair.name for pair in drawn}) == 2 * SYNTHETIC_IMAGES
-    assert [pair.subject for pair in drawn] == ["head_2"] * SYNTHETIC_IMAGES + [
+def test_every_held_out_map_gives_several_test_images(folder: Path) -> None:
+    chosen = synthetic_recipe(Generator(anatomy=ANATOMY))
+    synthetic = read_pairs(chosen, folder, ["head_2", "head_1"])
+    assert len(synthetic) == len({pair.name for pair in synthetic}) == 2 * SYNTHETIC_IMAGES
+    assert [pair.subject for pair in synthetic] == ["head_2"] * SYNTHETIC_IMAGES + [
         "head_1"
     ] * SYNTHETIC_IMAGES
     first = read_pair(chosen, folder, "head_2")
-    assert drawn[0].name == "head_2"
-    assert np.array_equal(drawn[0].image.array, first.image.array)
-    for other in drawn[1:SYNTHETIC_IMAGES]:
+    assert synthetic[0].name == "head_2"
+    assert np.array_equal(synthetic[0].image.array, first.image.array)
+    for other in synthetic[1:SYNTHETIC_IMAGES]:
         assert not np.array_equal(other.image.array, first.image.array)
     again = read_pairs(chosen, folder, ["head_2"])
-    assert np.array_equal(again[5].image.array, drawn[5].image.array)
+    assert np.array_equal(again[5].image.array, synthetic[5].image.array)
 
 
-def test_there_are_no_soft_targets_of_drawn_images(folder: Path, tmp_path: Path) -> None:
-    chosen = drawing(steps=2)
+def test_synthetic_images_have_no_soft_targets(folder: Path, tmp_path: Path) -> None:
+    chosen = synthetic_recipe(steps=2)
     with pytest.raises(BadTeacher, match="synthetic"):
         student_task(chosen, "small", ("head_0",), None, tmp_path)
     task = TrainingTask("teacher", ("head_0",), tmp_path)

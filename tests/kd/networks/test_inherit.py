@@ -92,32 +92,32 @@ def test_an_ensemble_has_no_channels_to_inherit() -> None:
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a recipe whose small size inherits, beside its taught folds, and a data set."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a recipe whose small size inherits, beside its teacher's folds, and a data set."""
     root = tmp_path_factory.mktemp("inherit")
     folder = data_set(root / "balls", 4, 1)
-    said = yaml.safe_load(write_recipe(root / "recipe.yaml").read_text(encoding="utf-8"))
-    said["sizes"]["small"] |= {"inherits": True, "norm": "instance"}
-    (root / "recipe.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    raw = yaml.safe_load(write_recipe(root / "recipe.yaml").read_text(encoding="utf-8"))
+    raw["sizes"]["small"] |= {"inherits": True, "norm": "instance"}
+    (root / "recipe.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     words = ["teach", str(root / "recipe.yaml"), "--data", str(folder)]
     assert main([*words, "--runs", str(root), "--device", "cpu"]) == 0
     return root, folder
 
 
 def test_the_distilled_student_inherits_and_its_baseline_does_not(
-    taught: tuple[Path, Path],
+    trained: tuple[Path, Path],
 ) -> None:
-    root, folder = taught
+    root, folder = trained
     words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
     slow = ["--steps", "1", "--into", str(root / "one")]  # warming up: hardly moved
     assert main(["family", *words, "--runs", str(root), *slow]) == 0
     chosen = read_recipe(root / "recipe.yaml")
     wide, _ = open_run(chosen, "teacher", root / "teacher_0", CPU)
     expected = new_network(chosen, "small")
-    drawn = expected.encoder[0][0][0].weight.detach().clone()
+    random = expected.encoder[0][0][0].weight.detach().clone()
     inherit(expected, wide)
     records = {}
-    for run, like in (("small", expected.encoder[0][0][0].weight), ("small-baseline", drawn)):
+    for run, like in (("small", expected.encoder[0][0][0].weight), ("small-baseline", random)):
         found, records[run] = open_run(chosen, "small", root / "one" / run, CPU)
         assert (found.encoder[0][0][0].weight - like).abs().max() < 0.02
     wide_run = records["small"].inherits
@@ -126,8 +126,8 @@ def test_the_distilled_student_inherits_and_its_baseline_does_not(
     assert records["small-baseline"].inherits is None
 
 
-def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path]) -> None:
-    root, folder = taught
+def test_cases_of_an_ancestor_count_as_used(trained: tuple[Path, Path]) -> None:
+    root, folder = trained
     words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
     soft = ["--soft", str(root / "soft-1")]
     teacher = ["--size", "teacher", "--run", str(root / "teacher_1")]
@@ -151,9 +151,9 @@ def test_cases_that_an_ancestor_has_seen_cannot_judge(taught: tuple[Path, Path])
 
 
 def test_maps_alone_have_no_channels(
-    taught: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root, folder = taught
+    root, folder = trained
     words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
     run = ["--size", "small", "--run", str(root / "other")]
     assert main(["distill", *words, "--soft", str(root / "soft"), *run]) != 0

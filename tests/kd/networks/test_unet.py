@@ -75,19 +75,19 @@ def test_image_labels_and_soft_targets_show_the_same_view() -> None:
     still = Augment(
         noise_p=0, brightness_p=0, contrast_p=0, gamma_p=0, low_resolution_p=0, elastic_p=1
     )
-    seen = view(_batch(), (14, 14, 14), still, torch.Generator().manual_seed(3))
-    assert seen.soft_bkzyx is not None
-    assert seen.image_bczyx.shape == (3, 1, 14, 14, 14)
-    inside = seen.image_bczyx[:, 0] > 1
-    agreement = (inside == (seen.labels_bzyx == 1)).float().mean()
+    result = view(_batch(), (14, 14, 14), still, torch.Generator().manual_seed(3))
+    assert result.soft_bkzyx is not None
+    assert result.image_bczyx.shape == (3, 1, 14, 14, 14)
+    inside = result.image_bczyx[:, 0] > 1
+    agreement = (inside == (result.labels_bzyx == 1)).float().mean()
     assert float(agreement) > 0.98
-    assert float(((seen.soft_bkzyx[:, 1] > 0.5) == inside).float().mean()) > 0.99
+    assert float(((result.soft_bkzyx[:, 1] > 0.5) == inside).float().mean()) > 0.99
 
 
 def test_no_augmentation_is_the_middle_of_the_window() -> None:
     names = [f.name for f in msgspec.structs.fields(Augment) if f.name.endswith("_p")]
     none = Augment(**dict.fromkeys(names, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]
     batch = _batch()
-    seen = view(batch, (14, 14, 14), none, torch.Generator().manual_seed(3))
-    torch.testing.assert_close(seen.image_bczyx, batch.image_bczyx[..., 3:17, 3:17, 3:17])
-    assert torch.equal(seen.labels_bzyx, batch.labels_bzyx[:, 3:17, 3:17, 3:17])
+    result = view(batch, (14, 14, 14), none, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(result.image_bczyx, batch.image_bczyx[..., 3:17, 3:17, 3:17])
+    assert torch.equal(result.labels_bzyx, batch.labels_bzyx[:, 3:17, 3:17, 3:17])

@@ -1,4 +1,4 @@
-"""A family on the same batches: each network becomes what it becomes by itself."""
+"""A family on the same batches: each network gets the weights of a separate training."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a teacher's folds and soft targets."""
-    root = tmp_path_factory.mktemp("taught")
+    root = tmp_path_factory.mktemp("teacher")
     words = ["teach", str(write_recipe(root / "recipe.yaml")), "--data", str(folder)]
     assert main([*words, "--runs", str(root), "--device", "cpu"]) == 0
     return root
@@ -46,7 +46,7 @@ def silent(_: Progress) -> None:
     """Say nothing."""
 
 
-def test_each_becomes_what_it_becomes_by_itself(folder: Path, runs: Path, tmp_path: Path) -> None:
+def test_each_network_equals_one_trained_alone(folder: Path, runs: Path, tmp_path: Path) -> None:
     words = [str(runs / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
     together = [*words, "--runs", str(runs), "--into", str(tmp_path)]
     assert main(["family", *together]) == 0
@@ -114,9 +114,7 @@ def _start(run: Path) -> str:
     return start.weights
 
 
-def test_those_ahead_wait_after_a_kill_between_two_checkpoints(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_runs_that_are_ahead_wait_after_a_kill(folder: Path, tmp_path: Path) -> None:
     chosen = recipe()
     task = TrainingTask("small", training_cases(chosen, folder, None))
     whole, ahead, behind = (tmp_path / name for name in ("whole", "ahead", "behind"))

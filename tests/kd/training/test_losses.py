@@ -109,7 +109,7 @@ def test_kl_counts_only_weighted_voxels() -> None:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_a_surely_wrong_student_is_corrected(temperature: float) -> None:
+def test_a_confident_wrong_student_has_a_gradient(temperature: float) -> None:
     """The gradient of T^2 KL is T (q - p), however far below the maps' floor the student is."""
     floor = math.log(LEAST_PROBABILITY)
     teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
@@ -123,16 +123,16 @@ def test_a_surely_wrong_student_is_corrected(temperature: float) -> None:
         assert float(wrong.grad[0, 0]) < -0.99 * temperature
 
 
-def test_kl_hardly_draws_back_a_student_that_is_surer_than_a_map() -> None:
+def test_kl_hardly_pulls_back_a_student_more_confident_than_the_clamped_teacher() -> None:
     floor = math.log(LEAST_PROBABILITY)
     teacher = torch.tensor([[0.0], [floor]]).reshape(1, 2, 1, 1, 1)
-    sure = torch.tensor([[0.0], [3 * floor]]).reshape(1, 2, 1, 1, 1).requires_grad_()
+    confident = torch.tensor([[0.0], [3 * floor]]).reshape(1, 2, 1, 1, 1).requires_grad_()
     for temperature in (1.0, 2.0):
-        sure.grad = None
-        kl(sure, teacher, temperature).backward()
-        assert sure.grad is not None
+        confident.grad = None
+        kl(confident, teacher, temperature).backward()
+        assert confident.grad is not None
         most = temperature * LEAST_PROBABILITY ** (1 / temperature)
-        assert 0 < float(sure.grad.abs().max()) < most
+        assert 0 < float(confident.grad.abs().max()) < most
 
 
 def test_class_weights_give_each_class_the_same_sum() -> None:
@@ -159,7 +159,7 @@ def test_the_teacher_is_ramped_in() -> None:
     assert full > start
 
 
-def test_the_teacher_may_fade_so_that_labels_have_the_last_word() -> None:
+def test_the_teacher_fades_until_labels_alone_count() -> None:
     batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(T1))
     objective = distilled(Distillation(ramp=0.1, fade=0.4))
     full, late, end = (float(objective([_logits(P1)], batch, at)) for at in (0.4, 0.7, 1.0))
@@ -167,7 +167,7 @@ def test_the_teacher_may_fade_so_that_labels_have_the_last_word() -> None:
     assert end == pytest.approx(labels)
     assert late - end == pytest.approx((full - end) / 2, abs=1e-6)
     assert float(distilled(Distillation(fade=1.0))([_logits(P1)], batch, 1.0)) > labels, (
-        "by itself it stays"
+        "without fading it stays"
     )
 
 

@@ -1,4 +1,4 @@
-"""Muon and AdamW under one roof: every weight is moved once, by the one that should."""
+"""Muon and AdamW together: every weight is updated once, by the right one."""
 
 from copy import deepcopy
 
@@ -36,7 +36,9 @@ def orthogonal(gradient: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-def test_muon_turns_convolutions_by_what_is_nearly_orthogonal(layout: torch.memory_format) -> None:
+def test_muon_updates_convolutions_nearly_orthogonally(
+    layout: torch.memory_format,
+) -> None:
     net = network(layout)
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     learn(net, Optimiser(net, "muon", RATE, 0.0))
@@ -45,9 +47,9 @@ def test_muon_turns_convolutions_by_what_is_nearly_orthogonal(layout: torch.memo
         if weight.ndim != 5 or name.startswith("heads."):
             continue
         step = (before[name] - weight.detach()).flatten()
-        wanted = orthogonal(weight.grad).flatten()
+        expected = orthogonal(weight.grad).flatten()
         # five iterations bring singular values near 1, not to it
-        assert torch.cosine_similarity(step, wanted, dim=0) > 0.95, name
+        assert torch.cosine_similarity(step, expected, dim=0) > 0.95, name
         rows, columns = weight.shape[0], weight[0].numel()
         size = RATE * 0.2 * max(rows, columns) ** 0.5
         ratio = step.norm() / (size * min(rows, columns) ** 0.5)
@@ -56,18 +58,18 @@ def test_muon_turns_convolutions_by_what_is_nearly_orthogonal(layout: torch.memo
     assert moved == 8  # the stem, two encoder stages, the upsampling and a decoder stage
 
 
-def test_everything_else_is_moved_by_adamw() -> None:
+def test_all_other_weights_are_updated_by_adamw() -> None:
     mine, plain = network(torch.contiguous_format), network(torch.contiguous_format)
     learn(mine, Optimiser(mine, "muon", RATE, DECAY))
     learn(plain, AdamW(plain.parameters(), RATE, weight_decay=DECAY))
     others = dict(plain.named_parameters())
     same = {name for name, p in mine.named_parameters() if torch.equal(p, others[name])}
-    wanted = {n for n, p in others.items() if p.ndim != 5 or n.startswith("heads.")}
-    assert same == wanted
+    expected = {n for n, p in others.items() if p.ndim != 5 or n.startswith("heads.")}
+    assert same == expected
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
-def test_steps_go_on_from_a_saved_state_as_if_nothing_had_been(kind: Kind) -> None:
+def test_a_restored_optimiser_continues_exactly(kind: Kind) -> None:
     whole = network(torch.channels_last_3d)
     optimiser = Optimiser(whole, kind, RATE, DECAY)
     parts = network(torch.channels_last_3d)
@@ -90,7 +92,7 @@ def test_steps_go_on_from_a_saved_state_as_if_nothing_had_been(kind: Kind) -> No
         (torch.contiguous_format, torch.channels_last_3d),
     ],
 )
-def test_a_state_goes_on_however_weights_lie_in_memory(
+def test_a_state_is_independent_of_the_memory_format(
     begun: torch.memory_format, resumed: torch.memory_format
 ) -> None:
     """The number of threads chooses the layout, and a resumed training may have another."""

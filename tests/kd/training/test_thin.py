@@ -1,4 +1,4 @@
-"""One voxel of eight at each step: the same scores, fewer of them; and batches made ahead."""
+"""Thinned batches, one voxel of eight at each step, and prefetched batches."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from kd.recipe.choices import Augment, uniform
 from kd.training.steps import train, training_cases
 from kd.training.tasks import TrainingTask
 from kd.training.trainer import Progress, Slice
-from tests.kd.data.test_synthesis import changed, drawing, head
+from tests.kd.data.test_synthesis import changed, head, synthetic_recipe
 from tests.support.kd_phantoms import data_set, recipe
 
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ def test_labels_and_teacher_are_thinned_alike_and_the_image_is_not() -> None:
     assert torch.equal(thin.soft_bkzyx[0, 0], thin.labels_bzyx[0].float())
 
 
-def test_every_voxel_of_eight_has_its_turn_before_any_comes_again() -> None:
+def test_all_eight_offsets_are_used_before_any_repeats() -> None:
     for begin in (0, 8, 16):
         assert sorted(thin_offset(1, step) for step in range(begin, begin + 8)) == EIGHT
     assert [thin_offset(1, s) for s in range(16)] != [thin_offset(2, s) for s in range(16)]
@@ -85,21 +85,21 @@ def test_read_batches_are_thinned_after_their_augmentation(balls: Path) -> None:
         assert torch.equal(whole.labels_bzyx[:, z::2, y::2, x::2], thin.labels_bzyx)
 
 
-def test_a_teacher_speaks_of_the_thin_voxels_alone(tmp_path: Path) -> None:
+def test_a_teacher_is_evaluated_at_the_thinned_voxels_alone(tmp_path: Path) -> None:
     head(tmp_path)
-    chosen = drawing(is_thin=True)
+    chosen = synthetic_recipe(is_thin=True)
     anatomy = read_anatomy(chosen, tmp_path, "head_0")
-    drawn = SyntheticBatches([anatomy], (16, 16, 16), chosen.training, changed(), CPU)
+    synthetic = SyntheticBatches([anatomy], (16, 16, 16), chosen.training, changed(), CPU)
     network = some_network(2)
 
-    class Foreign(torch.nn.Module):
-        """A teacher of another making: all it can do is answer as a whole."""
+    class Other(torch.nn.Module):
+        """A teacher that is not a UNet: it returns all logits."""
 
         def forward(self, image: Tensor) -> Tensor:
             return network(image)
 
     ours, theirs = (
-        DistillationBatches(drawn, [t], CPU).at(3, None).soft_bkzyx for t in (network, Foreign())
+        DistillationBatches(synthetic, [t], CPU).at(3, None).soft_bkzyx for t in (network, Other())
     )
     assert ours is not None
     assert theirs is not None
@@ -130,21 +130,21 @@ def silent(_: Progress) -> None:
 
 
 class Counting:
-    """A source that tells which steps were asked for, and fails at one of them."""
+    """A source that records the requested steps and fails at one of them."""
 
     def __init__(self, fails_at: int = -1) -> None:
-        self.asked: list[int] = []
+        self.requested: list[int] = []
         self.fails_at = fails_at
 
     def at(self, step: int, _augment: Augment | None) -> Batch:
-        self.asked.append(step)
+        self.requested.append(step)
         if step == self.fails_at:
             message = "no such batch"
             raise LookupError(message)
         return Batch(torch.full((1, 1, 2, 2, 2), float(step)), torch.zeros(1, 2, 2, 2))
 
 
-def test_batches_made_ahead_are_those_of_their_steps() -> None:
+def test_prefetched_batches_are_those_of_their_steps() -> None:
     source = Counting()
     ahead = PrefetchedBatches(source)
     for step in (0, 1, 2, 3):
@@ -152,12 +152,12 @@ def test_batches_made_ahead_are_those_of_their_steps() -> None:
     for step in (7, 3):  # as when a training is resumed
         assert float(ahead.at(step, None).image_bczyx[0, 0, 0, 0, 0]) == step
     ahead.close()
-    assert source.asked[:4] == [0, 1, 2, 3], "each once"
+    assert source.requested[:4] == [0, 1, 2, 3], "each once"
     # the one ahead of a jump, and the one ahead of the end, may or may not have been begun
-    assert {0, 1, 2, 3, 7} <= set(source.asked) <= {0, 1, 2, 3, 4, 7, 8}
+    assert {0, 1, 2, 3, 7} <= set(source.requested) <= {0, 1, 2, 3, 4, 7, 8}
 
 
-def test_what_goes_wrong_ahead_is_told_when_its_step_comes() -> None:
+def test_an_error_in_a_prefetched_batch_is_raised_at_its_step() -> None:
     ahead = PrefetchedBatches(Counting(fails_at=1))
     ahead.at(0, None)
     with pytest.raises(LookupError, match="no such batch"):

@@ -56,7 +56,7 @@ def _train(
     return train(chosen, folder, task, run, here=here, report=silent)
 
 
-def test_two_small_cases_are_learned_by_heart(folder: Path, tmp_path: Path) -> None:
+def test_two_small_cases_are_overfitted(folder: Path, tmp_path: Path) -> None:
     still = Augment(**dict.fromkeys(EFFECTS, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]
     chosen = msgspec.structs.replace(recipe(steps=200), augment=still)
     task = TrainingTask("teacher", training_cases(chosen, folder, None))
@@ -98,9 +98,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
 def test_a_size_may_have_its_own_training_unless_the_command_line_says_one(
     folder: Path, tmp_path: Path
 ) -> None:
-    said = yaml.safe_load(write_recipe(tmp_path / "recipe.yaml").read_text(encoding="utf-8"))
-    said["sizes"]["small"] |= {"steps": 3, "optimiser": "muon", "rate": 0.02}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    raw = yaml.safe_load(write_recipe(tmp_path / "recipe.yaml").read_text(encoding="utf-8"))
+    raw["sizes"]["small"] |= {"steps": 3, "optimiser": "muon", "rate": 0.02}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     chosen = read_recipe(tmp_path / "recipe.yaml")
     small, teacher = chosen.training_of("small"), chosen.training_of("teacher")
     assert (small.steps, small.optimiser, small.rate) == (3, "muon", 0.02)
@@ -112,10 +112,10 @@ def test_a_size_may_have_its_own_training_unless_the_command_line_says_one(
 
 
 def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> None:
-    seen: list[torch.Size] = []
+    shapes: list[torch.Size] = []
 
     def objective(outputs: list[torch.Tensor], _batch: object, _share: float) -> torch.Tensor:
-        seen.append(outputs[0].shape[2:])
+        shapes.append(outputs[0].shape[2:])
         return outputs[0].square().mean()
 
     chosen = recipe(steps=1, patch_zyx=[8, 12, 8])
@@ -125,9 +125,9 @@ def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> Non
     record = new_run(chosen, TrainingTask("small", names), None)
     trainer = Trainer(new_network(chosen, "small"), record, CPU)
     train_runs([TrainingRun(trainer, objective, tmp_path)], batches)
-    assert seen == [(8, 12, 8)]
+    assert shapes == [(8, 12, 8)]
     small = _train(folder, tmp_path / "small", patch_zyx=[8, 12, 8])
-    assert small.losses != _train(folder, tmp_path / "whole").losses, "study takes it too"
+    assert small.losses != _train(folder, tmp_path / "whole").losses, "train uses it too"
     with pytest.raises(BadRecipe, match=r"patch \(8, 11, 8\) is no multiple"):
         recipe(patch_zyx=[8, 11, 8]).topology("small")
 
@@ -150,7 +150,7 @@ def test_bfloat16_is_chosen_only_with_matrix_units(
     assert (product.dtype == torch.bfloat16) is is_chosen
 
 
-def test_of_a_finished_training_only_its_result_is_kept(folder: Path, tmp_path: Path) -> None:
+def test_a_finished_checkpoint_keeps_only_averaged_weights(folder: Path, tmp_path: Path) -> None:
     _train(folder, tmp_path, stop_after=1)
     begun = (tmp_path / CHECKPOINT).stat().st_size
     _train(folder, tmp_path)
@@ -226,7 +226,7 @@ def test_a_failed_save_leaves_the_last_checkpoint_intact(
     assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     folder: Path, tmp_path: Path
 ) -> None:
     _train(folder, tmp_path, stop_after=2)
@@ -244,7 +244,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     assert read_checkpoint(tmp_path, CPU).run.step == 2
 
 
-def test_a_gradient_that_is_no_number_never_reaches_the_weights(
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     folder: Path, tmp_path: Path
 ) -> None:
     chosen = recipe()
@@ -281,7 +281,7 @@ def test_a_recipe_comes_back_from_yaml_as_it_was(tmp_path: Path) -> None:
     assert read_recipe(write_recipe(tmp_path / "r.yaml")) == recipe()
 
 
-def test_a_training_may_begin_with_the_weights_of_another(folder: Path, tmp_path: Path) -> None:
+def test_a_training_may_continue_another(folder: Path, tmp_path: Path) -> None:
     _train(folder, tmp_path / "first")
     chosen = recipe(steps=4)
     names = training_cases(chosen, folder, None)
@@ -295,7 +295,7 @@ def test_a_training_may_begin_with_the_weights_of_another(folder: Path, tmp_path
     plain = TrainingTask("small", names)
     here = Slice("cpu")
     from_nothing = train(chosen, folder, plain, tmp_path / "x", here=here, report=silent)
-    assert whole.losses[0] < from_nothing.losses[0], "it knows something already"
+    assert whole.losses[0] < from_nothing.losses[0], "it starts from trained weights"
     assert go_on("parts", 2).losses + go_on("parts").losses == whole.losses
     lineage = read_checkpoint(tmp_path / "whole", CPU).run.lineage
     assert [one.step for one in lineage] == [4, 6]
@@ -303,24 +303,24 @@ def test_a_training_may_begin_with_the_weights_of_another(folder: Path, tmp_path
         train(chosen, folder, plain, tmp_path / "parts", here=here, report=silent)
 
 
-def test_only_a_finished_run_of_the_same_network_is_begun_with(
+def test_only_a_finished_run_of_the_same_network_is_continued(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _train(folder, tmp_path / "half", stop_after=2)
     _train(folder, tmp_path / "whole")
     words = ["train", str(write_recipe(tmp_path / "recipe.yaml")), "--data", str(folder)]
     words += ["--device", "cpu", "--run", str(tmp_path / "new")]
-    for size, run, said in (
+    for size, run, raw in (
         ("small", "half", "stopped at step 2"),
         ("teacher", "whole", "is of another network"),
         ("small", "none", "has no checkpoint"),
     ):
         assert main([*words, "--size", size, "--start", str(tmp_path / run)]) == 1
-        assert said in capsys.readouterr().err
+        assert raw in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
-def test_a_case_that_an_earlier_run_has_seen_cannot_judge(folder: Path, tmp_path: Path) -> None:
+def test_a_case_of_an_ancestor_run_cannot_be_scored(folder: Path, tmp_path: Path) -> None:
     chosen = recipe(steps=2)
     first = TrainingTask("small", ("ball_0", "ball_1"))
     train(chosen, folder, first, tmp_path / "first", here=Slice("cpu"), report=silent)

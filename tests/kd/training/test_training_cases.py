@@ -1,4 +1,4 @@
-"""What a teacher has seen, its students know of: they are not judged on it."""
+"""A student inherits its teacher's training cases: it is neither scored nor released on them."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ ALL = {"ball_0", "ball_1", "ball_2", "ball_3"}
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set, a teacher of two folds and its maps, and those of the network without fold 0."""
-    root = tmp_path_factory.mktemp("heard")
+    root = tmp_path_factory.mktemp("cases")
     data_set(root / "balls", 4, 2)
     write_recipe(root / "recipe.yaml")
     assert main(_words(root, "teach", "--runs", str(root / "runs"))) == 0
@@ -47,7 +47,9 @@ def _record(run: Path) -> Run:
     return read_checkpoint(run, CPU).run
 
 
-def test_a_student_of_one_network_may_be_judged_on_what_neither_has_seen(world: Path) -> None:
+def test_a_student_is_scored_on_cases_that_no_teacher_used(
+    world: Path,
+) -> None:
     soft = ["--soft", str(world / "soft-0"), "--without-fold", "0"]
     assert _distill(world, "fair", *soft) == 0
     run = _record(world / "fair")
@@ -55,7 +57,7 @@ def test_a_student_of_one_network_may_be_judged_on_what_neither_has_seen(world: 
     assert _score(world, "fair", "0") == 0
 
 
-def test_a_student_of_all_folds_is_judged_on_no_fold(
+def test_a_student_of_all_folds_is_scored_on_no_fold(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soft = ["--soft", str(world / "runs" / "soft"), "--without-fold", "0"]
@@ -65,20 +67,20 @@ def test_a_student_of_all_folds_is_judged_on_no_fold(
     assert "was trained on case ball_" in capsys.readouterr().err
 
 
-def test_leaving_out_a_fold_with_the_maps_of_the_others_is_refused_before_training(
+def test_soft_targets_of_the_held_out_fold_are_refused_before_training(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _distill(world, "refused", "--runs", str(world / "runs"), "--without-fold", "0") == 1
-    said = capsys.readouterr().err
-    assert "fold 0" in said
-    assert f"kd soften with --size teacher --run {world / 'runs' / 'teacher_0'}" in said
+    error = capsys.readouterr().err
+    assert "fold 0" in error
+    assert f"kd soften with --size teacher --run {world / 'runs' / 'teacher_0'}" in error
     assert not (world / "refused").exists()
     family = ["--runs", str(world / "runs"), "--into", str(world / "refused")]
     assert main(_words(world, "family", *family, "--without-fold", "0")) == 1
 
 
-def test_the_knowledge_of_a_teacher_is_handed_down(world: Path, tmp_path: Path) -> None:
-    """A student that is taught by a student knows of what the first teacher has seen."""
+def test_training_cases_are_inherited_over_two_generations(world: Path, tmp_path: Path) -> None:
+    """A student whose teacher is a student inherits the cases of the first teacher."""
     soft = ["--soft", str(world / "runs" / "soft"), "--without-fold", "0"]
     assert _distill(world, "first", *soft) == 0
     first = ["--size", "small", "--run", str(world / "first"), "--soft", str(tmp_path / "soft")]
@@ -86,7 +88,7 @@ def test_the_knowledge_of_a_teacher_is_handed_down(world: Path, tmp_path: Path) 
     assert set(json.loads((tmp_path / "soft" / TRAINING_CASES).read_text(encoding="utf-8"))) == ALL
 
 
-def test_a_student_whose_teacher_saw_a_test_case_is_not_released(
+def test_a_student_whose_teacher_used_a_test_case_is_not_released(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     splits = world / "balls" / "splits.json"
@@ -99,7 +101,7 @@ def test_a_student_whose_teacher_saw_a_test_case_is_not_released(
         student = ["--size", "small", "--run", str(tmp_path / "small")]
         soft = ["--soft", str(world / "runs" / "soft")]
         assert main(_words(world, "distill", *student, *soft)) == 0
-        (tmp_path / "notice.txt").write_text("drawn by the tests", encoding="utf-8")
+        (tmp_path / "notice.txt").write_text("made by the tests", encoding="utf-8")
         image = world / "balls" / "images" / "ball_0.nii.gz"
         words = ["release", str(world / "recipe.yaml"), "--data", str(world / "balls")]
         words += ["--runs", str(tmp_path), "--version", "0.1", "--models", str(tmp_path / "models")]
@@ -107,8 +109,8 @@ def test_a_student_whose_teacher_saw_a_test_case_is_not_released(
         assert main(words) == 1
     finally:
         splits.write_text(before, encoding="utf-8")
-    said = capsys.readouterr().err
-    assert "was trained on test case ball_0" in said
+    error = capsys.readouterr().err
+    assert "was trained on test case ball_0" in error
 
 
 def test_soft_targets_without_a_list_of_cases_are_refused(
