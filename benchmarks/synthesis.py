@@ -14,7 +14,8 @@ import torch
 
 from kd.data.augment import Batch
 from kd.data.batches import SyntheticBatches
-from kd.data.cases import names_of, read_anatomy
+from kd.data.cases import read_anatomy
+from kd.data.splits import names_of
 from kd.networks.precision import autocast
 from kd.networks.unet import UNet
 from kd.recipe.read import read_recipe

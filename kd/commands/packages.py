@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 
 from kd.commands.output import EXIT_OK, Commands, say, show, show_table
-from kd.data.cases import Pair, names_of, pairs_in, read_cases, read_pairs
+from kd.data.cases import Pair, pairs_in, read_cases, read_pairs
 from kd.data.external import read_external
 from kd.data.ids import Ids, read_ids
+from kd.data.splits import names_of
 from kd.errors import BadRecipe
 from kd.evaluation.scores import Score
 from kd.evaluation.scores import rows as case_rows

@@ -8,7 +8,8 @@ import msgspec
 
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.data.average import average
-from kd.data.cases import Pair, names_of, read_pair
+from kd.data.cases import Pair, read_pair
+from kd.data.splits import names_of
 from kd.planning.nnunet import import_folder
 from kd.planning.nnunet_plans import read_results
 from kd.planning.plan import plan_folder

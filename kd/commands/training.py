@@ -8,7 +8,7 @@ import msgspec
 
 from kd.commands.arguments import add_device, count, duration, minutes, seed
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
-from kd.data.cases import names_of
+from kd.data.splits import names_of
 from kd.evaluation.score import score
 from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.release.command import note

@@ -4,10 +4,8 @@ Promises: training images go through the same orientation, intensity and resampl
 images of a hospital's node. Leaves to `kd.data.batches`: patches and devices.
 """
 
-import json
-import random
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +14,9 @@ import numpy.typing as npt
 
 from kd.data.ids import LEFT_OUT, Ids, read_external_labels
 from kd.data.labelmaps import LabelMap, read_label_map
+from kd.data.splits import subjects_of
 from kd.data.synthesis import synthesise_scan
-from kd.errors import BadCase, BadSplit
+from kd.errors import BadCase
 from kd.recipe.choices import Data
 from kd.recipe.read import Recipe
 from node.errors import NodeError
@@ -28,10 +27,7 @@ from node.imaging.resample import along, axis_matrix, regrid, resample
 
 ENDINGS = (".nii", ".nii.gz")
 CHANNEL = "_0000"  # nnU-Net's suffix of the first channel
-FOLD_SEED = 1
 SYNTHETIC_IMAGES = 8  # of each held-out label map: one image alone would be chance
-
-Splits = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,98 +49,6 @@ class Case:
     image: Volume
     labels: Labels
     unknown: tuple[int, ...] = ()
-
-
-def read_splits(path: Path) -> Splits:
-    """Read a split file: JSON, split name to list of case names.
-
-    An optional key "subjects" maps case names to subjects: no subject may then be in two splits.
-
-    Raises:
-        BadSplit: not readable, or a case or subject is in two splits.
-    """
-    return _checked(*_read_split_file(path))
-
-
-def _checked(raw: Mapping[str, object], subjects: Mapping[str, str]) -> Splits:
-    splits = {key: tuple(value) for key, value in raw.items() if isinstance(value, list | tuple)}
-    owner: dict[str, tuple[str, str]] = {}
-    for split, names in splits.items():
-        if len(set(names)) != len(names):
-            message = f"split {split!r} names a case twice"
-            raise BadSplit(message)
-        for name in names:
-            subject = subjects.get(name, name)
-            other, first = owner.setdefault(subject, (split, name))
-            if other != split:
-                message = f"case {name} of {split!r} is in {other!r} too (as {first})"
-                raise BadSplit(message, advice="No test case or its subject may be trained on")
-    return splits
-
-
-def subjects_of(recipe: Recipe, folder: Path) -> dict[str, str]:
-    """Return the subject of each case for which the split file names one.
-
-    Raises:
-        BadSplit: the split file cannot be read.
-    """
-    if recipe.data.cases:
-        return {}
-    return _read_split_file(folder / recipe.data.splits)[1]
-
-
-def _read_split_file(path: Path) -> tuple[dict[str, object], dict[str, str]]:
-    """Return the content of the split file, and its subjects."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        message = f"split file {path} cannot be read"
-        raise BadSplit(message, advice="Put it there, or name another under data.splits") from exc
-    if not isinstance(raw, dict) or not isinstance(raw.get("subjects", {}), dict):
-        message = f"split file {path.name} must be an object of lists: {{split: [case, ...]}}"
-        raise BadSplit(message)
-    return raw, raw.get("subjects", {})
-
-
-def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
-    """Return the case names of one split of the recipe's data set.
-
-    Raises:
-        BadSplit: the split file is wrong or has no such split.
-    """
-    data = recipe.data
-    splits = _checked(data.cases, {}) if data.cases else read_splits(folder / data.splits)
-    if not splits.get(split):
-        message = f"there is no split {split!r}, or it is empty"
-        raise BadSplit(message, advice=f"The split file has: {', '.join(splits)}")
-    return splits[split]
-
-
-def folds(
-    names: Sequence[str], count: int, subjects: Mapping[str, str] | None = None
-) -> tuple[tuple[str, ...], ...]:
-    """Deal `names` into `count` folds of nearly equal size, the same ones at every call.
-
-    All cases of one subject go into one fold. Folds do not depend on the seed of a training:
-    runs of two seeds are compared on the same folds.
-
-    Raises:
-        BadSplit: fewer subjects than folds.
-    """
-    by_subject: dict[str, list[str]] = {}
-    for name in sorted(names):
-        by_subject.setdefault((subjects or {}).get(name, name), []).append(name)
-    if len(by_subject) < count:
-        message = f"{len(by_subject)} training subjects cannot be divided into {count} folds"
-        raise BadSplit(message)
-    subjects_in_order = sorted(by_subject)
-    random.Random(FOLD_SEED).shuffle(subjects_in_order)  # noqa: S311 - a shuffle, not a secret
-    return tuple(
-        tuple(
-            sorted(name for subject in subjects_in_order[i::count] for name in by_subject[subject])
-        )
-        for i in range(count)
-    )
 
 
 def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from kd.data.cases import Pair, names_of, read_pair
+from kd.data.cases import Pair, read_pair
+from kd.data.splits import names_of
 from kd.errors import BadCase, BadRecipe
 from kd.planning.dataset import Labels, case_names, layout
 from kd.recipe.choices import Data, Gates, Net, Training, Triple

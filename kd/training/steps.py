@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from kd.data.cases import folds, names_of, read_cases, subjects_of
+from kd.data.cases import read_cases
 from kd.data.soft_targets import Makers, write_maps
+from kd.data.splits import folds, names_of, subjects_of
 from kd.errors import BadSplit, BadTeacher
 from kd.recipe.read import Recipe
 from kd.training.loop import TrainingRun, train_runs

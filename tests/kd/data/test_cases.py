@@ -7,15 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from kd.data.cases import (
-    folds,
-    names_of,
-    pairs_in,
-    prepare,
-    read_cases,
-    read_pair,
-    read_splits,
-)
+from kd.data.cases import pairs_in, prepare, read_cases, read_pair
+from kd.data.splits import folds, names_of, read_splits
 from kd.errors import BadCase, BadSplit
 from node.imaging import Grid, Labels, Volume
 from node.imaging.nifti import write

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd.data.cases import names_of
+from kd.data.splits import names_of
 from kd.errors import BadRecipe, BadSplit, BadTeacher
 from kd.networks.nnunet_weights import _decoder_names, _encoder_names
 from kd.networks.oriented import Oriented

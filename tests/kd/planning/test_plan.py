@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kd.commands import main
-from kd.data.cases import names_of, read_pairs
+from kd.data.cases import read_pairs
+from kd.data.splits import names_of
 from kd.errors import BadCase, BadRecipe
 from kd.planning.dataset import layout
 from kd.planning.plan import patch_and_strides, plan_folder

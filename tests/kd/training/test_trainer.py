@@ -10,7 +10,8 @@ import yaml
 
 from kd.commands import main
 from kd.data.batches import Batches
-from kd.data.cases import names_of, read_cases
+from kd.data.cases import read_cases
+from kd.data.splits import names_of
 from kd.errors import BadCheckpoint, BadRecipe, BadSplit, Diverged
 from kd.evaluation.score import score
 from kd.networks import checkpoint
