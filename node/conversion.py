@@ -22,7 +22,7 @@ _PART = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
 
 
 class NotValid(ValueError):
-    """A document is not what is expected of it; says where, and what to write instead."""
+    """A document does not fit its type: the problem, its place, and what to write instead."""
 
     def __init__(
         self, problem: str, *, path: KeyPath = (), advice: str = "", line: int | None = None
@@ -201,6 +201,8 @@ def _allowed(kind: Any) -> Iterator[str]:
             yield from (str(value.value) for value in one)
         elif one is bool:
             yield from ("true", "false")
+        elif get_origin(one) in (list, tuple) and one is not kind:  # beside other types
+            yield "a list"
 
 
 def _advice(found: object, what: str, known: list[str]) -> str:

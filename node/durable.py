@@ -75,7 +75,7 @@ def publish(written: Path, path: Path) -> None:
 def make_folder(folder: Path) -> None:
     """Create `folder` and its missing parents durably; do nothing if it exists.
 
-    The parent is fsynced in both cases: whoever created the folder may have been killed before.
+    The parent is fsynced in both cases: its creator may have been killed before that.
     """
     if not folder.parent.is_dir():
         make_folder(folder.parent)

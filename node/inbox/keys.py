@@ -8,10 +8,10 @@ import re
 
 KEY_BYTES = 16  # 32 hexadecimal digits: collisions are negligible
 
-RESENT = ".again"  # beside an instance: its time is when the same content was received last
-DUPLICATE = ".same"  # instead of `.dcm`: the same image as another file, in another encoding
+RESENT = ".resent"  # beside an instance: its time is when the same content was received last
+DUPLICATE = ".duplicate"  # instead of `.dcm`: the same image as another file, in another encoding
 
-_INSTANCE_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.(dcm|again)")
+_INSTANCE_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.(dcm|resent)")
 
 
 def series_key(study: str, series: str) -> str:
@@ -43,6 +43,6 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def resent_instance(name: str) -> str | None:
-    """Return the instance to which a `.again` file belongs; None for any other file."""
+    """Return the instance to which a `.resent` file belongs; None for any other file."""
     match = _INSTANCE_NAME.fullmatch(name)
-    return instance_name(match[1], match[2]) if match and match[3] == "again" else None
+    return instance_name(match[1], match[2]) if match and match[3] == "resent" else None

@@ -13,9 +13,7 @@ import msgspec
 
 from node import durable
 
-MOST_NOTES = (
-    1000  # distinct facts that wait to be taken; a stranger can invent AE titles without end
-)
+MOST_NOTES = 1000  # that wait to be taken; unknown callers may invent any number of AE titles
 
 NoteKind = Literal[
     "rejected-association",

@@ -121,7 +121,7 @@ def _check_pixels(found: _Found, *, is_encapsulated: bool) -> None:
             raise _cannot_understand("an image without pixel data")
         return
     if (pixels[0].fragments >= 0) != is_encapsulated:
-        raise _cannot_understand("the pixel data is not encoded as the transfer syntax says")
+        raise _cannot_understand("the pixel data is not encoded in the transfer syntax")
     frames = _frames(found)
     if is_encapsulated:
         if pixels[0].fragments - 1 < frames:  # the first item is the offset table

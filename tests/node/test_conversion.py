@@ -49,7 +49,7 @@ class Family(msgspec.Struct, forbid_unknown_fields=True):
         ({"sizes": {"small": 1, "large": "x"}}, "sizes.large", ""),
         ({"pair": [1, "m"]}, "pair[1]", "Did you mean 'mm'? Allowed values: mm, cm."),
         ({"report": "maybe"}, "report", "Allowed values: true, false."),
-        ({"callers": "all"}, "callers", "Allowed values: any."),
+        ({"callers": "all"}, "callers", "Allowed values: a list, any."),
         ([], "", ""),
     ],
 )  # fmt: skip

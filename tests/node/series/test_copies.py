@@ -170,7 +170,7 @@ def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
     assert history.segment is not None
     assert history.segment.state is State.QUEUED
     assert kept(site, folder) == first, "the job names these files"
-    assert len(list(folder.path.glob("*.same"))) == len(head.paths), "the copies are kept"
+    assert len(list(folder.path.glob("*.duplicate"))) == len(head.paths), "the copies are kept"
     assert site.fresh().run(QUIET + 9) == 0
     site.segment(QUIET + 10, "pacs")
     site.deliver(QUIET + 11)
