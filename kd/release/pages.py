@@ -32,7 +32,7 @@ def packaged_recipe(manifest: Manifest) -> Recipe:
         return msgspec.convert(raw, Recipe, str_keys=True)
     except (KeyError, msgspec.ValidationError) as exc:
         message = f"the recipe in package {manifest.task}/{manifest.version} cannot be read: {exc}"
-        raise BadRecipe(message) from exc
+        raise BadRecipe(message, advice="To validate it, give --images and --labels") from exc
 
 
 def write_pages(manifest: Manifest, report: Report, folder: Path) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kd.errors import BadRecord
+from kd.errors import BadRecipe, BadRecord
 from kd.records import EnsembleReport, encode_report, read_report
 from kd.release.card import card, licence
 from kd.release.pages import packaged_recipe
 from kd.release.validation_page import inheritance, release_page, teacher_sentence
 from node.package import load, models_in
 from tests.support import kd_reports as made
+from tests.support.packages import make_tiny_package
 
 PACKAGES = models_in(Path(__file__).parents[3] / "models")
 
@@ -65,3 +66,8 @@ def test_the_page_says_which_sizes_inherit() -> None:
     assert inheritance(made.report({"teacher": plain, "large": plain})) == []
     (found,) = inheritance(made.report({"teacher": plain, "small": heir, "tiny": heir}))
     assert "strongest channels: small, tiny." in found
+
+
+def test_a_package_without_a_recipe_can_be_validated_on_folders_alone(tmp_path: Path) -> None:
+    with pytest.raises(BadRecipe, match="--images"):
+        packaged_recipe(make_tiny_package(tmp_path).manifest)
