@@ -214,6 +214,12 @@ class Conflicting(Unsuitable):
     code = "conflicting-instances"
 
 
+class ConflictingPatients(Conflicting):
+    """The series of one study belong to different patients."""
+
+    code = "conflicting-patients"
+
+
 class Superseded(NodeError):
     """A newer job or result of the same series replaces this one."""
 

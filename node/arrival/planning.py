@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from node.config import Rule, When
-from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
+from node.errors import Conflicting, ConflictingPatients, NodeError, NotAnImage, Unsuitable
 from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
 from node.series import Header, Survey, is_slice, survey
@@ -138,7 +138,9 @@ def plan(
 
 def decision_for(problem: NodeError) -> Decision:
     """Return the decision for `problem`: contradicting instances are held, others unsuitable."""
-    if problem.code != Conflicting.code:
+    if isinstance(problem, ConflictingPatients):
+        return Decision(ArrivalOutcome.HELD, problem.code, problem.message, problem.advice)
+    if not isinstance(problem, Conflicting):
         return Decision(ArrivalOutcome.UNSUITABLE, problem.code, problem.message, problem.advice)
     advice = " ".join(part for part in (problem.advice, HELD_ADVICE) if part)
     return Decision(ArrivalOutcome.HELD, problem.code, problem.message, advice)

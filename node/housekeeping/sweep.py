@@ -30,6 +30,7 @@ from node.housekeeping.copies import Copies
 from node.housekeeping.recall import TRANSIENT, Retries, Settled, describe, shows_changes
 from node.housekeeping.rows import rows
 from node.housekeeping.snapshot import SeriesSnapshot, announced, caller_of, repeated, shortfall
+from node.housekeeping.study import StudyPatients, two_patients
 from node.inbox import (
     Inbox,
     InstanceFile,
@@ -75,6 +76,7 @@ class Sweep:
         self._settled = Settled()
         self._retries = Retries()
         self._copies = Copies(inbox)
+        self._study = StudyPatients(inbox)
         self._snapshots: dict[str, SeriesSnapshot] = {}  # series that are still arriving
         self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
@@ -94,7 +96,8 @@ class Sweep:
     ) -> queue.Recorded | None:
         """Apply the current rules to a series without a job; return None if the folder is empty.
 
-        The series need not be complete. `content` chooses the version of duplicated images.
+        The series need not be complete. `content` chooses the version of duplicated images; with
+        it, the series is planned although its study holds images of another patient.
 
         Raises:
             Defect: planning fails; the earlier decision stays.
@@ -105,7 +108,8 @@ class Sweep:
             snapshot = self._take_snapshot(folder, now, content)
             if snapshot is None:
                 return None
-            decision = self._plan(snapshot)
+            others = [] if content else self._study.other_patients(folder, snapshot.headers)
+            decision = self._plan(snapshot, others)
         except (NodeError, sa.exc.OperationalError, *TRANSIENT):
             raise
         except Exception as exc:
@@ -199,7 +203,10 @@ class Sweep:
             self._snapshots[folder.key] = snapshot
         if not completion(snapshot.signs, self._config.complete, now).complete:
             return False
-        self._record(snapshot, self._plan(snapshot), now)
+        others = self._study.other_patients(folder, snapshot.headers)
+        self._record(snapshot, self._plan(snapshot, others), now)
+        for other in others:  # nobody knows which series is right, so both wait for a person
+            queue.hold_planned(self._engine, other.key, two_patients([folder]), now)
         return True
 
     def _take_snapshot(
@@ -271,9 +278,11 @@ class Sweep:
             if at is not None:
                 queue.record_resent(self._engine, arrival, at)
 
-    def _plan(self, snapshot: SeriesSnapshot) -> Decision:
+    def _plan(self, snapshot: SeriesSnapshot, others: Sequence[SeriesFolder]) -> Decision:
         if snapshot.problem is not None:
             return decision_for(snapshot.problem)
+        if others:
+            return decision_for(two_patients(others))
         known = measured.known(self._config.data, self._host)
         waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
         return plan(

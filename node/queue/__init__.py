@@ -1,6 +1,7 @@
 """The queue: the only writer of the database. Its functions are the only transitions of a job."""
 
 from node.queue.arrive import Recorded, record_arrival, replan_arrival
+from node.queue.hold import hold_planned
 from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend
 from node.queue.payloads import (
     DeliverPayload,
@@ -79,6 +80,7 @@ __all__ = [
     "get",
     "heartbeat",
     "histories",
+    "hold_planned",
     "list_jobs",
     "notes",
     "oldest_queued_at",

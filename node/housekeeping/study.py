@@ -1,0 +1,77 @@
+"""Find series of one study that belong to different patients.
+
+A study has one patient (PS3.3 A.1.2). Two patients in it mean that images were filed or scanned
+under the wrong name, and nobody knows which series is right.
+"""
+
+from collections.abc import Sequence
+
+from node.errors import ConflictingPatients, Unsuitable
+from node.inbox import Inbox, SeriesFolder, read_series
+from node.series import Header, read_headers
+
+Patient = tuple[str, str]  # digests of the Patient ID and its issuer; empty if unknown
+
+
+class StudyPatients:
+    """Compares patients between the series of a study, and remembers what folders hold."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        """Start empty: after a restart, records and one header per series are read once more."""
+        self._inbox = inbox
+        self._studies: dict[str, str] = {}  # series key -> Study Instance UID
+        self._patients: dict[str, tuple[int, Patient | None]] = {}  # by series key, with mtime_ns
+
+    def other_patients(self, folder: SeriesFolder, headers: Sequence[Header]) -> list[SeriesFolder]:
+        """Return the series of the study of `folder` that belong to another patient."""
+        study = self._study(folder)
+        mine = {(header.patient_digest, header.issuer_digest) for header in headers}
+        others = []
+        for other in self._inbox.series_folders():
+            if other.key == folder.key or self._study(other) != study:
+                continue
+            patient = self._patient(other)
+            if patient is not None and any(_differ(patient, one) for one in mine):
+                others.append(other)
+        return others
+
+    def _study(self, folder: SeriesFolder) -> str:
+        if folder.key not in self._studies:
+            record = read_series(folder.path)
+            if record is None:
+                return ""
+            self._studies[folder.key] = record.study
+        return self._studies[folder.key]
+
+    def _patient(self, folder: SeriesFolder) -> Patient | None:
+        known = self._patients.get(folder.key)
+        if known is None or known[0] != folder.mtime_ns:
+            known = (folder.mtime_ns, self._read_patient(folder))
+            self._patients[folder.key] = known
+        return known[1]
+
+    def _read_patient(self, folder: SeriesFolder) -> Patient | None:
+        for file in self._inbox.instances(folder)[:1]:
+            try:
+                header = read_headers(file.path)[0]
+            except Unsuitable:
+                return None
+            return header.patient_digest, header.issuer_digest
+        return None
+
+
+def two_patients(folders: Sequence[SeriesFolder]) -> ConflictingPatients:
+    """Return the problem of a study with series of other patients in `folders`."""
+    records = [read_series(folder.path) for folder in folders]
+    named = ", ".join(sorted(record.series for record in records if record is not None))
+    message = f"the study holds images of different patients: another one in series {named}"
+    return ConflictingPatients(
+        message,
+        advice="Correct the identities at the source, then send the study again. "
+        "`segnode jobs replan UID --use last` with the UID of one series segments it as it is.",
+    )
+
+
+def _differ(one: Patient, other: Patient) -> bool:
+    """Compare what is known of two patients: an absent identifier contradicts no other."""
+    return any(a and b and a != b for a, b in zip(one, other, strict=True))

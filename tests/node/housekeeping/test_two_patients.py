@@ -1,0 +1,114 @@
+"""Two patients in one study: both series are held, and a person can choose."""
+
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+
+from node import queue
+from node.housekeeping import Content
+from node.states import Ending, State
+from tests.support.housekeeping import QUIET, SETTLED, Site
+from tests.support.phantoms import Made
+from tests.support.received import receive
+from tests.support.rows import T0
+
+
+def second_series(made: Made, folder: Path, **changes: Any) -> list[Path]:
+    """Write the images as another series of the same study."""
+    series = generate_uid()
+    folder.mkdir()
+    paths = []
+    for path in made.paths:
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID, dataset.SOPInstanceUID = series, generate_uid()
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        for keyword, value in changes.items():
+            setattr(dataset, keyword, value)
+        paths.append(folder / path.name)
+        dataset.save_as(paths[-1])
+    return paths
+
+
+HELD = (Ending.HELD, "conflicting-patients")
+
+
+def test_both_series_are_held_if_they_arrive_together(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    receive(site.inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [HELD, HELD]
+    assert queue.list_jobs(site.engine) == []
+
+
+def test_a_series_that_waits_for_its_segmentation_is_held_too(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    assert site.ends() == [(Ending.IN_PROGRESS, "")]
+    receive(site.inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0 + 10)
+    site.sweep.run(QUIET + 10)
+    assert site.ends() == [HELD, HELD]
+    assert [job.state for job in queue.list_jobs(site.engine)] == [State.CANCELLED]
+    series = [history.arrival.series_uid for history in queue.histories(site.engine)]
+    reasons = [history.arrival.reason for history in queue.histories(site.engine)]
+    assert series[1] in reasons[0]
+    assert series[0] in reasons[1]
+
+
+def test_a_finished_segmentation_gets_a_note(site: Site, head: Made, tmp_path: Path) -> None:
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 3, "pacs")
+    site.deliver(T0 + 4)
+    receive(site.inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0 + 10)
+    site.sweep.run(QUIET + 10)
+    assert site.ends() == [(Ending.DELIVERED, ""), HELD]
+    notes = [event.detail for event in queue.events_of(site.engine) if event.what == "note"]
+    assert any("different patients" in note for note in notes)
+
+
+def test_a_person_chooses_a_series(site: Site, head: Made, tmp_path: Path) -> None:
+    first = receive(site.inbox, head.paths, T0)
+    receive(site.inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0)
+    site.sweep.run(QUIET)
+    without_choice = site.fresh().replan(first, QUIET + 1)
+    assert without_choice is not None
+    assert without_choice.job_id is None
+    chosen = site.fresh().replan(first, QUIET + 2, Content.LAST)
+    assert chosen is not None
+    assert chosen.job_id is not None
+    assert sorted(site.ends()) == sorted([(Ending.IN_PROGRESS, ""), HELD])
+    assert site.fresh().run(QUIET + 99) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"IssuerOfPatientID": "HOSPITAL"},
+        {"PatientID": ""},
+        {"PatientName": "Corrected^Name", "AccessionNumber": "X"},
+    ],
+    ids=["same", "issuer added", "no ID", "coerced"],
+)
+def test_one_patient_is_not_held(
+    site: Site, head: Made, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    receive(site.inbox, head.paths, T0)
+    receive(site.inbox, second_series(head, tmp_path / "b", **changes), T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.IN_PROGRESS, "")] * 2
+
+
+def test_patients_of_two_studies_are_not_compared(site: Site, head: Made, tmp_path: Path) -> None:
+    receive(site.inbox, head.paths, T0)
+    other = second_series(head, tmp_path / "b", PatientID="OTHER", StudyInstanceUID=generate_uid())
+    receive(site.inbox, other, T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [(Ending.IN_PROGRESS, "")] * 2
