@@ -1,0 +1,138 @@
+"""All errors that the node raises on purpose; the class decides what happens to the job.
+
+Promises: each error has a stable `code`, a message without patient data and, where a person can
+act on it, an `advice` with the next step.
+Leaves to `node.queue.settle`: the transition that follows.
+
+    NodeError
+    ├── Misconfigured     the node does not start; exit status 78
+    │   └── BadPackage    a model package that cannot be trusted
+    ├── Unsuitable        the model cannot segment this series   -> unsuitable
+    ├── Superseded        a newer job or result replaces this    -> superseded
+    ├── Cancelled         an operator cancelled the job          -> cancelled
+    ├── Transient         a later attempt may work               -> queued again, with back-off
+    ├── RefusedByTarget   the target rejects the object for good -> failed
+    └── Defect            a bug, a killed child, a failed check  -> failed
+"""
+
+from node.errors.base import (
+    BadPackage,
+    Cancelled,
+    ChildKilled,
+    DatabaseBusy,
+    Defect,
+    DiskLow,
+    LeaseLost,
+    Misconfigured,
+    NodeError,
+    NoResponse,
+    NotConfirmed,
+    OutOfMemory,
+    PeerBusy,
+    PeerUnreachable,
+    RefusedByTarget,
+    Superseded,
+    TimedOut,
+    Transient,
+    VerificationFailed,
+)
+from node.errors.unsuitable import (
+    ColourImage,
+    Conflicting,
+    ConflictingPatients,
+    DuplicatePositions,
+    EnhancedMultiFrame,
+    FourDimensional,
+    GantryTilt,
+    ImplausibleResult,
+    Localizer,
+    MissingAttribute,
+    MissingSlice,
+    MixedOrientation,
+    MixedUnits,
+    NoFrameOfReference,
+    NotAnImage,
+    OutsideModelRange,
+    ParametricMap,
+    Projection,
+    SecondaryCapture,
+    Subtraction,
+    ThickSlab,
+    TooFewSlices,
+    UndecodablePixels,
+    UnevenSpacing,
+    Unsuitable,
+    UnsupportedPixels,
+    UnusableRescale,
+    WrongModality,
+    WrongUnits,
+)
+
+__all__ = [
+    "BadPackage",
+    "Cancelled",
+    "ChildKilled",
+    "ColourImage",
+    "Conflicting",
+    "ConflictingPatients",
+    "DatabaseBusy",
+    "Defect",
+    "DiskLow",
+    "DuplicatePositions",
+    "EnhancedMultiFrame",
+    "FourDimensional",
+    "GantryTilt",
+    "ImplausibleResult",
+    "LeaseLost",
+    "Localizer",
+    "Misconfigured",
+    "MissingAttribute",
+    "MissingSlice",
+    "MixedOrientation",
+    "MixedUnits",
+    "NoFrameOfReference",
+    "NoResponse",
+    "NodeError",
+    "NotAnImage",
+    "NotConfirmed",
+    "OutOfMemory",
+    "OutsideModelRange",
+    "ParametricMap",
+    "PeerBusy",
+    "PeerUnreachable",
+    "Projection",
+    "RefusedByTarget",
+    "SecondaryCapture",
+    "Subtraction",
+    "Superseded",
+    "ThickSlab",
+    "TimedOut",
+    "TooFewSlices",
+    "Transient",
+    "UndecodablePixels",
+    "UnevenSpacing",
+    "Unsuitable",
+    "UnsupportedPixels",
+    "UnusableRescale",
+    "VerificationFailed",
+    "WrongModality",
+    "WrongUnits",
+    "known",
+    "rebuild",
+]
+
+
+def known() -> dict[str, type[NodeError]]:
+    """Map every code to its class, for the documentation and for errors from a child process."""
+    found: dict[str, type[NodeError]] = {}
+    todo: list[type[NodeError]] = [NodeError]
+    while todo:
+        kind = todo.pop()
+        found[kind.code] = kind
+        todo.extend(kind.__subclasses__())
+    return found
+
+
+def rebuild(code: str, message: str, advice: str = "") -> NodeError:
+    """Build the error from its parts; an unknown code becomes a `Defect`."""
+    return known().get(code, Defect)(message, advice=advice)

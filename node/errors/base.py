@@ -1,0 +1,127 @@
+"""The base classes, and the errors that do not concern the suitability of a series."""
+
+from typing import ClassVar
+
+
+class NodeError(Exception):
+    """Base class of all errors that the node raises on purpose."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        """Store `message` (what is wrong) and `advice` (what to do next) separately."""
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        """Return the message, followed by the advice if there is one."""
+        return f"{self.message}. {self.advice}" if self.advice else self.message
+
+
+class Misconfigured(NodeError):
+    """The configuration or the host cannot work as written."""
+
+    code = "misconfigured"
+
+
+class BadPackage(Misconfigured):
+    """A model package is incomplete, altered, or does not reproduce its reference case."""
+
+    code = "bad-package"
+
+
+class Superseded(NodeError):
+    """A newer job or result of the same series replaces this one."""
+
+    code = "superseded"
+
+
+class Cancelled(NodeError):
+    """An operator cancelled the job."""
+
+    code = "cancelled"
+
+
+class Transient(NodeError):
+    """A later attempt may work."""
+
+    code = "transient"
+
+
+class PeerUnreachable(Transient):
+    """No association could be opened."""
+
+    code = "peer-unreachable"
+
+
+class NoResponse(Transient):
+    """The peer closed the connection before it answered."""
+
+    code = "no-response"
+
+
+class PeerBusy(Transient):
+    """The peer answered that it is temporarily out of resources."""
+
+    code = "peer-busy"
+
+
+class NotConfirmed(Transient):
+    """The peer answered success, but a query does not find the object."""
+
+    code = "not-confirmed"
+
+
+class DiskLow(Transient):
+    """Less free space than `data.stop_accepting_below`."""
+
+    code = "disk-low"
+
+
+class DatabaseBusy(Transient):
+    """The database is locked for too long or unreachable, or its disk fails."""
+
+    code = "database-busy"
+
+
+class LeaseLost(Transient):
+    """The lease ran out, and another worker may have claimed the job."""
+
+    code = "lease-lost"
+
+
+class RefusedByTarget(NodeError):
+    """The target rejects the object for good; a later attempt does not help."""
+
+    code = "refused-by-target"
+
+
+class Defect(NodeError):
+    """A bug, or a check that detected one: needs a person."""
+
+    code = "defect"
+
+
+class ChildKilled(Defect):
+    """A signal killed the process that ran the model."""
+
+    code = "child-killed"
+
+
+class TimedOut(Defect):
+    """The model ran longer than `limits.time`."""
+
+    code = "timed-out"
+
+
+class OutOfMemory(Defect):
+    """The model needed more than `limits.memory`."""
+
+    code = "out-of-memory"
+
+
+class VerificationFailed(Defect):
+    """The finished SEG does not decode to the computed labels."""
+
+    code = "verification-failed"
