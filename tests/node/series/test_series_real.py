@@ -26,6 +26,7 @@ READABLE = {
     "mr_siemens_skyra_mprage": ((192, 256, 256), (0.9, 0.859, 0.859)),
     "mr_siemens_prisma_t1_2d_HFS": ((35, 256, 256), (4.8, 1.016, 1.016)),
     "mr_siemens_prisma_t1_2d_HFDR": ((35, 256, 256), (4.8, 1.016, 1.016)),
+    "ct_philips_brilliance_neck_ce": ((80, 512, 512), (3.0, 0.516, 0.516)),
     "mr_ge_mr750_t1post_pgbm002": ((22, 512, 512), (6.5, 0.43, 0.43)),
     "mr_ge_pioneer_grid_phantom": ((130, 256, 256), (1.2, 0.938, 0.938)),
     "mr_hippocrop_1": ((32, 51, 35), (1.0, 1.0, 1.0)),
@@ -43,21 +44,27 @@ UNSUITABLE: dict[str, type[errors.Unsuitable]] = {
     "mr_uih_dti_multiframe_like": errors.FourDimensional,
     "mr_siemens_compressed_epi": errors.FourDimensional,
 }
-FAILING: dict[str, type[errors.Unsuitable]] = {
-    "gantrytilting/001": errors.GantryTilt,
-    "notavolume/001": errors.FourDimensional,
-    "slicecount/001": errors.NoFrameOfReference,
-    "sliceincrement/001": errors.MissingSlice,
-    "sliceincrement/002": errors.GantryTilt,
-    "sliceorientation/001": errors.MixedOrientation,
-    # readable geometry, but no frame of reference for a result
-    "../siemens/anatomical/001": errors.NoFrameOfReference,
-    "../generic/rgb/001": errors.SecondaryCapture,
-    "../philips_enhanced/dti/001": errors.FourDimensional,
-    "../philips_enhanced/anatomical/001": errors.NoFrameOfReference,
-    "../hyperfine/anatomical/001": errors.NoFrameOfReference,
-    "../ge/dti/001": errors.FourDimensional,
-}
+MINIS: dict[str, type[errors.Unsuitable]] = {  # folders of `mr_ct_vendor_minis`
+    "failing/gantrytilting/001": errors.GantryTilt,
+    "failing/notavolume/001": errors.FourDimensional,
+    "failing/slicecount/001": errors.NoFrameOfReference,
+    "failing/sliceincrement/001": errors.MissingSlice,
+    "failing/sliceincrement/002": errors.GantryTilt,
+    "failing/sliceorientation/001": errors.MixedOrientation,
+    "ge/dti/001": errors.FourDimensional,
+    "generic/rgb/001": errors.SecondaryCapture,
+    "philips_enhanced/dti/001": errors.FourDimensional,
+} | dict.fromkeys(  # readable geometry, but no frame of reference for a result
+    (
+        "ge/anatomical/001", "generic/anatomical/001", "generic/anatomical/001_implicit",
+        "generic/anatomical/002_non_isotropic", "generic/compressed/001",
+        "generic/compressed_j2k/001", "generic/compressed_jpeg/001",
+        "generic/compressed_jpegls/001",
+        "generic/compressed_rle/001", "hitachi/anatomical/001", "hyperfine/anatomical/001",
+        "philips/anatomical/001", "philips_enhanced/anatomical/001", "siemens/anatomical/001",
+    ),
+    errors.NoFrameOfReference,
+)  # fmt: skip
 
 
 def unpack(name: str, folder: Path) -> Path:
@@ -71,7 +78,10 @@ def unpack(name: str, folder: Path) -> Path:
 
 def files_by_folder(root: Path) -> list[list[Path]]:
     folders = sorted({path.parent for path in root.rglob("*") if path.is_file()})
-    return [sorted(p for p in folder.iterdir() if p.is_file()) for folder in folders]
+    return [
+        sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".txt")
+        for folder in folders
+    ]
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -96,14 +106,14 @@ def test_a_series_that_is_not_a_volume_is_unsuitable(tmp_path: Path, name: str) 
         assert type(caught.value) is UNSUITABLE[name]
 
 
-def test_the_failing_minis_are_unsuitable(tmp_path: Path) -> None:
-    root = unpack("mr_ct_vendor_minis", tmp_path) / "failing"
-    found = {}
-    for folder in FAILING:
+def test_each_of_the_minis_is_unsuitable_with_its_error(tmp_path: Path) -> None:
+    root = unpack("mr_ct_vendor_minis", tmp_path)
+    raised = {}
+    for paths in files_by_folder(root):
         with pytest.raises(errors.Unsuitable) as caught:
-            read(sorted(p for p in (root / folder).iterdir() if p.is_file()))
-        found[folder] = type(caught.value)
-    assert found == FAILING
+            read(paths)
+        raised[str(paths[0].parent.relative_to(root))] = type(caught.value)
+    assert raised == MINIS
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -159,3 +169,10 @@ def test_vendors_compressed_series_decode_to_the_same_volume(tmp_path: Path, syn
 
     reference = placed(root / "compressed" / "001")
     np.testing.assert_array_equal(placed(root / syntax / "001"), reference)
+
+
+def test_each_archive_has_an_expected_decision() -> None:
+    if not ARCHIVES.is_dir():
+        pytest.skip("the archives are absent")
+    archives = {path.name.removesuffix(".tar.xz") for path in ARCHIVES.glob("*.tar.xz")}
+    assert archives <= READABLE.keys() | UNSUITABLE.keys() | {"mr_ct_vendor_minis"}

@@ -1,0 +1,106 @@
+"""A few slices of real series by manufacturer, as datasets that a test may change and write.
+
+The archives are not part of the project; tests that need them are skipped without them.
+"""
+
+import io
+import tarfile
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, generate_uid
+
+ARCHIVES = Path(__file__).parents[3] / "shared" / "data" / "dicom_series"
+FEW = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the slices of one manufacturer are."""
+
+    archive: str
+    folder: str = ""
+    first: int = 0  # of the images by name
+    is_enhanced: bool = False
+
+
+MINIS = "mr_ct_vendor_minis"
+SOURCES = {
+    "MR Siemens": Source(MINIS, "siemens/anatomical/001"),
+    "MR GE": Source(MINIS, "ge/anatomical/001"),
+    "MR Philips": Source(MINIS, "philips/anatomical/001"),
+    "MR Hitachi": Source(MINIS, "hitachi/anatomical/001"),
+    "MR Canon": Source("mr_canon_galan_dti_classic"),
+    "MR unknown": Source("mr_hippocrop_1", first=12),
+    "CT Philips": Source("ct_philips_brilliance_neck_ce", first=30),
+    "CT Siemens": Source("ct_siemens_body_j2k"),
+    "CT GE": Source("ct_ge_hispeed_head_tilt_irregular"),
+    "MR Philips enhanced": Source(MINIS, "philips_enhanced/anatomical/001", is_enhanced=True),
+    "MR Hyperfine enhanced": Source(MINIS, "hyperfine/anatomical/001", is_enhanced=True),
+    "MR Siemens enhanced": Source("mr_siemens_xa30_enhanced_t1", is_enhanced=True),
+}
+
+
+def slices_of(name: str) -> list[Dataset]:
+    """Return new copies of a few slices, or of one multi-frame image, as one valid series."""
+    return deepcopy(_slices(name))
+
+
+@lru_cache(maxsize=len(SOURCES))
+def _slices(name: str) -> list[Dataset]:
+    source = SOURCES[name]
+    archive = ARCHIVES / f"{source.archive}.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"{archive.name} is absent")
+    count = 1 if source.is_enhanced else FEW
+    datasets = []
+    with tarfile.open(archive) as tar:
+        inside = f"{source.archive}/{source.folder}".rstrip("/")
+        members = [m for m in tar.getmembers() if m.isfile() and m.name.startswith(f"{inside}/")]
+        images = sorted((m for m in members if not m.name.endswith(".txt")), key=lambda m: m.name)
+        for member in images[source.first : source.first + count]:
+            content = tar.extractfile(member)
+            assert content is not None
+            datasets.append(pydicom.dcmread(io.BytesIO(content.read())))
+    return [_valid(dataset, at, name) for at, dataset in enumerate(datasets)]
+
+
+def _valid(dataset: Dataset, at: int, name: str) -> Dataset:
+    """Give the identifiers that anonymisers removed, and one place per slice."""
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        dataset.decompress(generate_instance_uid=False)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = _uid(name, "study"), _uid(name, "series")
+    dataset.FrameOfReferenceUID = _uid(name, "frame")
+    dataset.SOPInstanceUID = _uid(name, str(at))
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    if dataset.get("Modality") == "CT":
+        dataset.SOPClassUID = CTImageStorage
+    dataset.PatientID, dataset.PatientName = "CORPUS", "Corpus^Test"
+    dataset.pop("IssuerOfPatientID", None)
+    if not SOURCES[name].is_enhanced:
+        dataset.InstanceNumber = at + 1
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.ImagePositionPatient = [-100, -100, 3 * at]
+        for keyword in ("NumberOfFrames", "TemporalPositionIdentifier"):
+            dataset.pop(keyword, None)
+    return dataset
+
+
+def _uid(*parts: str) -> str:
+    return str(generate_uid(entropy_srcs=["corpus", *parts]))
+
+
+def write(datasets: list[Dataset], folder: Path) -> list[Path]:
+    """Write the datasets as Part 10 files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with pydicom.config.disable_value_validation():
+        for at, dataset in enumerate(datasets):
+            paths.append(folder / f"{at:03d}.dcm")
+            dataset.save_as(paths[-1])
+    return paths
