@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from node.arrival import CompletionSigns
 from node.errors import Conflicting, Unsuitable
+from node.housekeeping.recall import shows_changes
 from node.inbox import InstanceFile, Marker, SeriesFolder
 from node.series import Header
 
@@ -54,3 +55,8 @@ def caller_of(markers: Sequence[Marker], headers: Sequence[Header]) -> str:
         return markers[-1].calling_ae
     written = {header.source_ae for header in headers} - {""}
     return written.pop() if len(written) == 1 else ""
+
+
+def is_current(snapshot: SeriesSnapshot, folder: SeriesFolder) -> bool:
+    """Return whether `folder`, listed now, is unchanged since `snapshot` was taken."""
+    return snapshot.folder.mtime_ns == folder.mtime_ns and shows_changes(folder, snapshot.taken_at)

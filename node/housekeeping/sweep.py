@@ -7,7 +7,6 @@ Leaves to `node.arrival`: when a series is complete, and the decision.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -27,10 +26,18 @@ from node.config import Config
 from node.errors import Defect, NodeError, Unsuitable
 from node.housekeeping.choice import Content, choose
 from node.housekeeping.copies import Copies
-from node.housekeeping.recall import TRANSIENT, Retries, Settled, describe, shows_changes
+from node.housekeeping.recall import TRANSIENT, Retries, Settled, describe
 from node.housekeeping.rows import rows
-from node.housekeeping.snapshot import SeriesSnapshot, announced, caller_of, repeated, shortfall
+from node.housekeeping.snapshot import (
+    SeriesSnapshot,
+    announced,
+    caller_of,
+    is_current,
+    repeated,
+    shortfall,
+)
 from node.housekeeping.study import StudyPatients, two_patients
+from node.housekeeping.waiting import Waiting, unreadable
 from node.inbox import (
     Inbox,
     InstanceFile,
@@ -47,18 +54,6 @@ from node.states import ArrivalOutcome, Kind, State
 UNPLANNED = "planning this series failed"
 
 log = logging.getLogger("node.housekeeping")
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A series that is not decided yet."""
-
-    study_uid: str
-    series_uid: str
-    instances: int
-    caller_ae: str
-    why: str
-    until: float | None  # time of the decision if nothing else arrives; None: at once
 
 
 class Sweep:
@@ -125,7 +120,7 @@ class Sweep:
             try:
                 waits = self._waits(folder, now)
             except TRANSIENT as exc:
-                waits = _unreadable(folder, describe(exc))
+                waits = unreadable(folder, describe(exc))
             if waits is not None:
                 found.append(waits)
         return found
@@ -188,7 +183,7 @@ class Sweep:
 
     def _handle(self, folder: SeriesFolder, now: float) -> bool:
         snapshot = self._snapshots.get(folder.key)
-        if snapshot is None or not _is_current(snapshot, folder):
+        if snapshot is None or not is_current(snapshot, folder):
             files = self._inbox.instances(folder)
             arrival = self._known(folder, files)
             if arrival is not None:
@@ -306,16 +301,3 @@ class Sweep:
         self._copies.forget(folder.path)
         for file in files:
             self._headers.pop(file.path, None)
-
-
-def _is_current(snapshot: SeriesSnapshot, folder: SeriesFolder) -> bool:
-    """Return whether `folder`, listed now, is unchanged since `snapshot` was taken."""
-    return snapshot.folder.mtime_ns == folder.mtime_ns and shows_changes(folder, snapshot.taken_at)
-
-
-def _unreadable(folder: SeriesFolder, why: str) -> Waiting | None:
-    record = read_series(folder.path)
-    if record is None:
-        return None
-    reason = f"its images cannot be read for now: {why}; the node tries again"
-    return Waiting(record.study, record.series, 0, "", reason, None)
