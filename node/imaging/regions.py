@@ -53,6 +53,15 @@ def apply(labels: Labels, steps: tuple[RegionStep, ...]) -> Labels:
     return Labels(array, labels.grid)
 
 
+def reaching_corners(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the regions of a slice [row, column] that reach one of its corners."""
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    numbers = sitk.GetArrayFromImage(sitk.ConnectedComponent(image))
+    corners = {int(numbers[row, column]) for row in (0, -1) for column in (0, -1)} - {0}
+    result: npt.NDArray[np.bool_] = np.isin(numbers, list(corners))
+    return result
+
+
 def _one(array: npt.NDArray[np.uint8], step: RegionStep, voxel_ml: float) -> npt.NDArray[np.uint8]:
     result = array.copy()
     match step:

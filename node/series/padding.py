@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
+from node.imaging.regions import reaching_corners
 from node.series.stored import Mask, Padding
 
 FloatArray = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ def fill_padding(array: FloatArray, padding: Mapping[int, Padding], *, are_houns
         A note about pixels with the padding value that were kept; empty if there are none.
     """
     if _is_inside(array, padding):
-        believed = {at: _outer(one.mask) for at, one in padding.items()}
+        believed = {at: reaching_corners(one.mask) for at, one in padding.items()}
     else:
         believed = {at: one.mask for at, one in padding.items()}
     kept = {at: one.mask & ~believed[at] for at, one in padding.items()}
@@ -54,13 +54,6 @@ def _is_inside(array: FloatArray, padding: Mapping[int, Padding]) -> bool:
     low, high = _range(array, {at: one.mask for at, one in padding.items()})
     lowest, highest = min(float(m.min()) for m in marked), max(float(m.max()) for m in marked)
     return highest >= low and lowest <= high
-
-
-def _outer(mask: Mask) -> Mask:
-    """Return the parts of `mask` that reach a corner of the slice."""
-    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask * 1)))
-    corners = {int(labels[row, column]) for row in (0, -1) for column in (0, -1)} - {0}
-    return np.isin(labels, list(corners))
 
 
 def _range(array: FloatArray, masks: Mapping[int, Mask]) -> tuple[float, float]:

@@ -185,3 +185,13 @@ def test_an_empty_segment_passes_every_step() -> None:
 def test_invalid_labels_are_refused(array: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Labels(array, grid((2, 2, 2)))
+
+
+def test_regions_that_reach_a_corner_are_kept() -> None:
+    mask = np.zeros((6, 7), bool)
+    mask[0, 4:] = mask[1, 6] = True  # reaches a corner
+    mask[3:5, 2:4] = True  # inside
+    mask[5, 1] = True  # at an edge, but at no corner
+    expected = np.zeros_like(mask)
+    expected[0, 4:] = expected[1, 6] = True
+    np.testing.assert_array_equal(regions.reaching_corners(mask), expected)
