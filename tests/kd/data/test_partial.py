@@ -18,10 +18,11 @@ from kd.training.losses import deep_supervision, merged
 from kd.training.runs import new_network
 from kd.training.steps import train
 from kd.training.tasks import TrainingTask
-from kd.training.trainer import Progress, Slice, averaged_network
+from kd.training.trainer import Slice, averaged_network
 from node.imaging import Labels
 from node.imaging.nifti import read_labels, write
 from tests.support.kd_phantoms import data_set, recipe
+from tests.support.kd_training import silent
 
 CPU = torch.device("cpu")
 DARK = 2
@@ -84,10 +85,6 @@ def test_detecting_an_unlabelled_structure_costs_nothing() -> None:
     assert masked[1] == pytest.approx(masked[0], abs=1e-4)
     plain = [float(deep_supervision([x], labels)) for x in (says_background, says_dark)]
     assert plain[1] > plain[0] + 1
-
-
-def silent(_: Progress) -> None:
-    """Say nothing."""
 
 
 def _dark_probability(chosen: Recipe, folder: Path, run: Path) -> float:

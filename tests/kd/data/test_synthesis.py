@@ -16,10 +16,11 @@ from kd.recipe.read import Recipe
 from kd.training import steps
 from kd.training.runs import fold_run, open_run
 from kd.training.tasks import TrainingTask, student_task
-from kd.training.trainer import Progress, Slice
+from kd.training.trainer import Slice
 from node.imaging import Grid, Volume
 from node.imaging.nifti import write
 from tests.support.kd_phantoms import RECIPE
+from tests.support.kd_training import silent
 
 SHAPE, PATCH = (32, 36, 40), (16, 16, 16)
 LEFT, RIGHT, FLUID, SKIN = 2, 41, 24, 506
@@ -234,10 +235,6 @@ def test_a_synthetic_test_case_is_the_same_at_every_reading(folder: Path) -> Non
     assert not np.array_equal(
         first.image.array, read_pair(synthetic_recipe(), folder, "head_1").image.array
     )
-
-
-def silent(_: Progress) -> None:
-    """Say nothing."""
 
 
 def test_a_resumed_training_on_synthetic_images_equals_an_uninterrupted_one(

@@ -13,8 +13,9 @@ from kd.release.command import noted
 from kd.training.checkpoints import read_checkpoint
 from kd.training.steps import train, train_all, training_cases
 from kd.training.tasks import TrainingTask
-from kd.training.trainer import Progress, Slice
+from kd.training.trainer import Slice
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
+from tests.support.kd_training import silent
 
 CPU = torch.device("cpu")
 
@@ -40,10 +41,6 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def same(a: Path, b: Path) -> bool:
     mine, theirs = weights(a), weights(b)
     return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
-
-
-def silent(_: Progress) -> None:
-    """Say nothing."""
 
 
 def test_each_network_equals_one_trained_alone(folder: Path, runs: Path, tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from kd.networks.unet import UNet
 from kd.recipe.choices import Augment, uniform
 from kd.training.steps import train, training_cases
 from kd.training.tasks import TrainingTask
-from kd.training.trainer import Progress, Slice
+from kd.training.trainer import Slice
 from tests.kd.data.test_synthesis import changed, head, synthetic_recipe
 from tests.support.kd_phantoms import data_set, recipe
+from tests.support.kd_training import silent
 
 CPU = torch.device("cpu")
 EIGHT = [(z, y, x) for z in (0, 1) for y in (0, 1) for x in (0, 1)]
@@ -123,10 +124,6 @@ def test_a_thin_training_learns_and_resumes(balls: Path, tmp_path: Path) -> None
     losses = losses_of("whole")
     assert losses_of("parts", 25) + losses_of("parts") == losses
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
-
-
-def silent(_: Progress) -> None:
-    """Say nothing."""
 
 
 class Counting:

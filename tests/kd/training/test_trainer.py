@@ -12,21 +12,18 @@ from kd.commands import main
 from kd.data.batches import Batches
 from kd.data.cases import read_cases
 from kd.data.splits import names_of
-from kd.errors import BadCheckpoint, BadRecipe, BadSplit, Diverged
+from kd.errors import BadRecipe, BadSplit, Diverged
 from kd.evaluation.score import score
 from kd.networks import checkpoint
 from kd.networks.precision import autocast
 from kd.recipe.choices import Augment
 from kd.recipe.read import read_recipe
-from kd.records import encode_run
-from kd.training.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, write_checkpoint
+from kd.training.checkpoints import CHECKPOINT, read_checkpoint
 from kd.training.loop import TrainingRun, train_runs
 from kd.training.runs import new_network
 from kd.training.steps import held_out, train, training_cases
 from kd.training.tasks import TrainingTask, new_run
 from kd.training.trainer import (
-    Outcome,
-    Progress,
     Slice,
     Trainer,
     averaged_network,
@@ -34,6 +31,7 @@ from kd.training.trainer import (
 )
 from node.pipeline import dice
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
+from tests.support.kd_training import silent, train_small
 
 EFFECTS = [f.name for f in msgspec.structs.fields(Augment) if f.name.endswith("_p")]
 CPU = torch.device("cpu")
@@ -42,19 +40,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_set(tmp_path_factory.mktemp("train") / "balls", 2, 1)
-
-
-def silent(_: Progress) -> None:
-    """Say nothing."""
-
-
-def _train(
-    folder: Path, run: Path, *, stop_after: int | None = None, **training: object
-) -> Outcome:
-    here = Slice("cpu", stop_after_steps=stop_after)
-    chosen = recipe(**training)
-    task = TrainingTask("small", training_cases(chosen, folder, None))
-    return train(chosen, folder, task, run, here=here, report=silent)
 
 
 def test_two_small_cases_are_overfitted(folder: Path, tmp_path: Path) -> None:
@@ -76,19 +61,19 @@ def test_two_small_cases_are_overfitted(folder: Path, tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_losses_to_the_last_digit(
     folder: Path, tmp_path: Path
 ) -> None:
-    first = _train(folder, tmp_path / "a")
-    assert first.losses == _train(folder, tmp_path / "b").losses
-    assert first.losses != _train(folder, tmp_path / "c", seed=2).losses
+    first = train_small(folder, tmp_path / "a")
+    assert first.losses == train_small(folder, tmp_path / "b").losses
+    assert first.losses != train_small(folder, tmp_path / "c", seed=2).losses
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_a_resumed_training_equals_an_uninterrupted_one(
     folder: Path, tmp_path: Path, optimiser: str
 ) -> None:
-    whole = _train(folder, tmp_path / "whole", optimiser=optimiser)
-    begun = _train(folder, tmp_path / "parts", stop_after=2, optimiser=optimiser)
+    whole = train_small(folder, tmp_path / "whole", optimiser=optimiser)
+    begun = train_small(folder, tmp_path / "parts", stop_after=2, optimiser=optimiser)
     assert not begun.finished
-    rest = _train(folder, tmp_path / "parts", optimiser=optimiser)
+    rest = train_small(folder, tmp_path / "parts", optimiser=optimiser)
     assert rest.finished
     assert begun.losses + rest.losses == whole.losses
     states = [checkpoint.load(tmp_path / run / CHECKPOINT, CPU) for run in ("whole", "parts")]
@@ -127,8 +112,8 @@ def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> Non
     trainer = Trainer(new_network(chosen, "small"), record, CPU)
     train_runs([TrainingRun(trainer, objective, tmp_path)], batches)
     assert shapes == [(8, 12, 8)]
-    small = _train(folder, tmp_path / "small", patch_zyx=[8, 12, 8])
-    assert small.losses != _train(folder, tmp_path / "whole").losses, "train uses it too"
+    small = train_small(folder, tmp_path / "small", patch_zyx=[8, 12, 8])
+    assert small.losses != train_small(folder, tmp_path / "whole").losses, "train uses it too"
     with pytest.raises(BadRecipe, match=r"patch \(8, 11, 8\) is no multiple"):
         recipe(patch_zyx=[8, 11, 8]).topology("small")
 
@@ -151,86 +136,10 @@ def test_bfloat16_is_chosen_only_with_matrix_units(
     assert (product.dtype == torch.bfloat16) is is_chosen
 
 
-def test_a_finished_checkpoint_keeps_only_averaged_weights(folder: Path, tmp_path: Path) -> None:
-    _train(folder, tmp_path, stop_after=1)
-    begun = (tmp_path / CHECKPOINT).stat().st_size
-    _train(folder, tmp_path)
-    finished = (tmp_path / CHECKPOINT).read_bytes()
-    assert len(finished) < begun / 2
-    again = _train(folder, tmp_path)
-    assert (again.finished, again.losses) == (True, ())
-    assert (tmp_path / CHECKPOINT).read_bytes() == finished
-
-
-def test_another_recipe_does_not_continue_a_training(folder: Path, tmp_path: Path) -> None:
-    _train(folder, tmp_path, stop_after=1)
-    with pytest.raises(BadCheckpoint, match="another training"):
-        _train(folder, tmp_path, rate=0.02)
-
-
-def test_a_damaged_checkpoint_is_named(folder: Path, tmp_path: Path) -> None:
-    _train(folder, tmp_path, stop_after=1)
-    path = tmp_path / CHECKPOINT
-    whole = path.read_bytes()
-    middle = len(whole) // 2
-    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    for damaged in (whole[:middle], b"", flipped):
-        path.write_bytes(damaged)
-        with pytest.raises(BadCheckpoint, match="damaged"):
-            _train(folder, tmp_path)
-
-
-def test_a_checkpoint_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
-    _train(folder, tmp_path, stop_after=1)
-    saved = read_checkpoint(tmp_path, CPU)
-    checkpoint.save({"format": 2, "averaged": saved.averaged}, tmp_path / CHECKPOINT)
-    with pytest.raises(BadCheckpoint, match="another version"):
-        read_checkpoint(tmp_path, CPU)
-    record = encode_run(saved.run).replace('"format":3', '"format":4')
-    content = {"run": record, "averaged": saved.averaged}
-    checkpoint.save(content, tmp_path / CHECKPOINT)
-    with pytest.raises(BadCheckpoint, match="format"):
-        read_checkpoint(tmp_path, CPU)
-
-
-def test_an_unfinished_checkpoint_without_its_optimiser_is_refused(
-    folder: Path, tmp_path: Path
-) -> None:
-    _train(folder, tmp_path, stop_after=1)
-    saved = read_checkpoint(tmp_path, CPU)
-    write_checkpoint(Checkpoint(saved.run, saved.averaged), tmp_path)
-    with pytest.raises(BadCheckpoint, match="lacks the state"):
-        _train(folder, tmp_path)
-
-
-def test_a_checkpoint_that_is_a_program_is_refused(tmp_path: Path) -> None:
-    torch.save({"step": Path}, tmp_path / CHECKPOINT)
-    with pytest.raises(BadCheckpoint, match="damaged"):
-        checkpoint.load(tmp_path / CHECKPOINT, CPU)
-
-
-def test_a_failed_save_leaves_the_last_checkpoint_intact(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / CHECKPOINT
-    checkpoint.save({"step": 1}, path)
-
-    def full(_content: object, _file: object) -> None:
-        message = "No space left on device"
-        raise OSError(28, message)
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(BadCheckpoint, match="could not be saved"):
-        checkpoint.save({"step": 2}, path)
-    monkeypatch.undo()
-    assert checkpoint.load(path, CPU) == {"step": 1}
-    assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
-
-
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     folder: Path, tmp_path: Path
 ) -> None:
-    _train(folder, tmp_path, stop_after=2)
+    train_small(folder, tmp_path, stop_after=2)
     chosen = recipe()
     cases = read_cases(chosen, folder, ["ball_0"])
     batches = Batches(cases, (16, 16, 16), chosen.training, CPU)
@@ -269,7 +178,7 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
 
 def test_a_budget_is_steps_or_minutes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match="either"):
-        _train(folder, tmp_path, minutes=1.0)
+        train_small(folder, tmp_path, minutes=1.0)
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
@@ -280,45 +189,6 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 
 def test_a_recipe_comes_back_from_yaml_as_it_was(tmp_path: Path) -> None:
     assert read_recipe(write_recipe(tmp_path / "r.yaml")) == recipe()
-
-
-def test_a_training_may_continue_another(folder: Path, tmp_path: Path) -> None:
-    _train(folder, tmp_path / "first")
-    chosen = recipe(steps=4)
-    names = training_cases(chosen, folder, None)
-    task = TrainingTask("small", names, start=tmp_path / "first")
-
-    def go_on(run: str, stop: int | None = None) -> Outcome:
-        here = Slice("cpu", stop_after_steps=stop)
-        return train(chosen, folder, task, tmp_path / run, here=here, report=silent)
-
-    whole = go_on("whole")
-    plain = TrainingTask("small", names)
-    here = Slice("cpu")
-    from_nothing = train(chosen, folder, plain, tmp_path / "x", here=here, report=silent)
-    assert whole.losses[0] < from_nothing.losses[0], "it starts from trained weights"
-    assert go_on("parts", 2).losses + go_on("parts").losses == whole.losses
-    lineage = read_checkpoint(tmp_path / "whole", CPU).run.lineage
-    assert [one.step for one in lineage] == [4, 6]
-    with pytest.raises(BadCheckpoint, match="another training"):
-        train(chosen, folder, plain, tmp_path / "parts", here=here, report=silent)
-
-
-def test_only_a_finished_run_of_the_same_network_is_continued(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _train(folder, tmp_path / "half", stop_after=2)
-    _train(folder, tmp_path / "whole")
-    words = ["train", str(write_recipe(tmp_path / "recipe.yaml")), "--data", str(folder)]
-    words += ["--device", "cpu", "--run", str(tmp_path / "new")]
-    for size, run, raw in (
-        ("small", "half", "stopped at step 2"),
-        ("teacher", "whole", "is of another network"),
-        ("small", "none", "has no checkpoint"),
-    ):
-        assert main([*words, "--size", size, "--start", str(tmp_path / run)]) == 1
-        assert raw in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
 
 
 def test_a_case_of_an_ancestor_run_cannot_be_scored(folder: Path, tmp_path: Path) -> None:
