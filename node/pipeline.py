@@ -95,18 +95,18 @@ def reference_dice(
     return least_dice(package, size, segment(image, package, student).labels)
 
 
-def least_dice(package: Package, size: str, found: Labels) -> float:
+def least_dice(package: Package, size: str, labels: Labels) -> float:
     """Compare labels of the reference case with those that `size` must give: the worst segment."""
-    return min(reference_scores(package, size, found))
+    return min(reference_scores(package, size, labels))
 
 
-def reference_scores(package: Package, size: str, found: Labels) -> list[float]:
+def reference_scores(package: Package, size: str, labels: Labels) -> list[float]:
     """Compare labels of the reference case with those that `size` must give: Dice by segment."""
     label_file = next(
         name for key, name in package.manifest.reference.labels.items() if key == size
     )
     expected = read_labels(package.folder / label_file).array
-    return [dice(found.array == n, expected == n) for n in package.manifest.numbers]
+    return [dice(labels.array == n, expected == n) for n in package.manifest.numbers]
 
 
 def open_student(

@@ -72,11 +72,11 @@ class Decision:
     survey: Survey | None = None
 
 
-def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Facts:
+def facts_of(headers: Sequence[Header], surveyed: Survey | None, caller: str) -> Facts:
     """Collect the properties that rules compare from the headers and from a sound geometry."""
-    first = leading_header(headers, found)
+    first = leading_header(headers, surveyed)
     plane = _plane(first.orientation) if first.orientation else None
-    spacing = found.grid.spacing_mm if found else None
+    spacing = surveyed.grid.spacing_mm if surveyed else None
     pixel = first.pixel_spacing_mm
     return Facts(
         modality=first.modality,
@@ -86,16 +86,16 @@ def facts_of(headers: Sequence[Header], found: Survey | None, caller: str) -> Fa
         plane=plane,
         pixel_spacing_mm=max(pixel) if pixel else None,
         slice_spacing_mm=spacing[0] if spacing else None,
-        slices=found.grid.shape[0] if found else len(headers),
+        slices=surveyed.grid.shape[0] if surveyed else len(headers),
     )
 
 
-def leading_header(headers: Sequence[Header], found: Survey | None) -> Header:
+def leading_header(headers: Sequence[Header], surveyed: Survey | None) -> Header:
     """Return the header that represents the series: of a slice, never of an image left out.
 
     If no instance is a slice, any header is returned.
     """
-    slices = found.headers if found else (header for header in headers if is_slice(header))
+    slices = surveyed.headers if surveyed else (header for header in headers if is_slice(header))
     return next(iter(slices), headers[0])
 
 
@@ -122,13 +122,13 @@ def plan(
         return Decision(
             ArrivalOutcome.NO_RULE, NotAnImage.code, f"{kind} objects are results, not images"
         )
-    found, problem = try_survey(headers)
-    facts = facts_of(headers, found, caller)
+    surveyed, problem = try_survey(headers)
+    facts = facts_of(headers, surveyed, caller)
     mismatches = []
     for rule in rules:
         mismatch = _mismatch(rule.when, facts)
         if mismatch is None:
-            decision = _apply(rule, facts, found, problem, uses)
+            decision = _apply(rule, facts, surveyed, problem, uses)
             return _chosen(decision, uses, measured, waiting)
         mismatches.append(f"{rule.name}: {mismatch}")
     reason = "; ".join(mismatches) or "there are no rules"
@@ -157,7 +157,7 @@ def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | N
 def _apply(
     rule: Rule,
     facts: Facts,
-    found: Survey | None,
+    surveyed: Survey | None,
     problem: NodeError | None,
     uses: Mapping[str, Use],
 ) -> Decision:
@@ -170,9 +170,9 @@ def _apply(
             rule.name,
         )
     package = uses[rule.name].package
-    if problem is None and found is not None:
+    if problem is None and surveyed is not None:
         try:
-            check_input(package.manifest.input, found.grid, facts.modality)
+            check_input(package.manifest.input, surveyed.grid, facts.modality)
         except Unsuitable as exc:
             problem = exc
     decision = Decision(ArrivalOutcome.PLANNED) if problem is None else decision_for(problem)
@@ -183,7 +183,7 @@ def _apply(
         size=uses[rule.name].size,
         send_to=rule.send_to,
         priority=rule.priority,
-        survey=found,
+        survey=surveyed,
     )
 
 

@@ -1,7 +1,7 @@
 """Find series of one study that belong to different patients.
 
 A study has one patient (PS3.3 A.1.2). Two patients in it mean that images were filed or scanned
-under the wrong name, and nobody knows which series is right.
+under the wrong name, and it is unknown which series is right.
 """
 
 from collections.abc import Sequence

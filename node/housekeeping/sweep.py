@@ -200,7 +200,7 @@ class Sweep:
             return False
         others = self._study.other_patients(folder, snapshot.headers)
         self._record(snapshot, self._plan(snapshot, others), now)
-        for other in others:  # nobody knows which series is right, so both wait for a person
+        for other in others:  # it is unknown which series is right, so both wait for a person
             queue.hold_planned(self._engine, other.key, two_patients([folder]), now)
         return True
 

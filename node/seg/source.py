@@ -109,14 +109,14 @@ def _share(seg: Dataset) -> None:
     for group in seg.PerFrameFunctionalGroupsSequence:
         image = group.DerivationImageSequence[0].SourceImageSequence[0]
         which = (image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber"))
-        says: dict[str, tuple[object, ...]] = {
+        keys: dict[str, tuple[object, ...]] = {
             "DerivationImageSequence": which,
             "PlanePositionSequence": which,
         }
         if "SegmentIdentificationSequence" in group:
             segment = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-            says["SegmentIdentificationSequence"] = (segment,)
-        for name, value in says.items():
+            keys["SegmentIdentificationSequence"] = (segment,)
+        for name, value in keys.items():
             if name in group:
                 group[name] = known.setdefault((name, *value), group[name])
 

@@ -49,7 +49,7 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Copy]]
 
 
 def _is_copy(image: Header, first: Header) -> bool:
-    """Compare what tells volumes apart, then the pixels and their units."""
+    """Compare the attributes that distinguish volumes, the units and the pixels."""
     if _sort_of(image) != _sort_of(first):
         return False
     try:

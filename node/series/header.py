@@ -79,7 +79,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     series_number: int | None = None
     instance_number: int | None = None
     number_of_frames: int = 1  # of the whole instance
-    frames_problem: str = ""  # why the frames of a multi-frame instance cannot be told apart
+    frames_problem: str = ""  # why the frames of a multi-frame instance cannot be read separately
     expected_instances: int | None = None  # of the whole series, if the sender states it
     echo_time_ms: float | None = None
     acquisition_number: int | None = None

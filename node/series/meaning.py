@@ -1,4 +1,4 @@
-"""Check that the headers of a volume say what its pixels mean: format and units.
+"""Check that the headers of a volume define its pixels: their format and their units.
 
 Guarantee: no value is guessed; a header that leaves the meaning open raises a named error with the
 numbers of the images.
@@ -57,7 +57,7 @@ def is_ct(header: Header) -> bool:
 
 
 def check_attributes(headers: Sequence[Header]) -> None:
-    """Check that every image has the attributes that tell how its pixels are stored.
+    """Check that every image has the attributes that define how its pixels are stored.
 
     Raises:
         MissingAttribute: naming the keywords and the images.

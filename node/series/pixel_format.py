@@ -14,7 +14,7 @@ COLOUR_PREFIX = "YBR"
 
 
 class PixelFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """The attributes that tell which bits of a pixel hold which value."""
+    """The attributes that define which bits of a pixel hold its value."""
 
     data: str = "PixelData"  # keyword of the element with the pixels; empty if there is none
     samples_per_pixel: int | None = None

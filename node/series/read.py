@@ -75,11 +75,13 @@ def read(paths: Sequence[Path]) -> Series:
         dataset, pixel_element = read_instance(path)
         read_once[path] = dataset
         headers += headers_of(dataset, path, pixel_element)
-    found = survey(headers)
-    datasets = tuple(read_once[header.path] for header in found.headers)
-    _refuse_other_copies(found, headers)
-    array, notes = _pixels(found, read_once)
-    return Series(Volume(array, found.grid), found, datasets, (*notes, *_origin(found.headers)))
+    surveyed = survey(headers)
+    datasets = tuple(read_once[header.path] for header in surveyed.headers)
+    _refuse_other_copies(surveyed, headers)
+    array, notes = _pixels(surveyed, read_once)
+    return Series(
+        Volume(array, surveyed.grid), surveyed, datasets, (*notes, *_origin(surveyed.headers))
+    )
 
 
 def _origin(headers: Sequence[Header]) -> Iterator[str]:
@@ -91,9 +93,9 @@ def _origin(headers: Sequence[Header]) -> Iterator[str]:
         yield f"{lossy} of {len(headers)} source images were compressed with loss"
 
 
-def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
+def _refuse_other_copies(surveyed: Survey, headers: Sequence[Header]) -> None:
     """Compare files with one instance UID; equal headers may have other pixels."""
-    kept = {header.sop_instance_uid: header.path for header in found.headers}
+    kept = {header.sop_instance_uid: header.path for header in surveyed.headers}
     for uid, path in {(header.sop_instance_uid, header.path) for header in headers}:
         first = kept.get(uid, path)
         if first == path or first.read_bytes() == path.read_bytes():
@@ -104,11 +106,13 @@ def _refuse_other_copies(found: Survey, headers: Sequence[Header]) -> None:
             raise Conflicting(message, advice=advice)
 
 
-def _pixels(found: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatArray, tuple[str, ...]]:
-    slices = _slices(found, datasets)
+def _pixels(
+    surveyed: Survey, datasets: Mapping[Path, Dataset]
+) -> tuple[FloatArray, tuple[str, ...]]:
+    slices = _slices(surveyed, datasets)
     first = next(slices)
     # allocated after the first slice: a header may claim a size that its pixels do not have
-    array = np.empty(found.grid.shape, np.float32)
+    array = np.empty(surveyed.grid.shape, np.float32)
     padding: dict[int, Padding] = {}
     cleared: list[int] = []
     for at, one in chain((first,), slices):
@@ -124,19 +128,19 @@ def _pixels(found: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatArray
             f"bits were cleared, and the values may be wrong"
         )
     if padding:
-        is_hounsfield = is_ct(found.headers[0])
+        is_hounsfield = is_ct(surveyed.headers[0])
         notes.append(fill_padding(array, padding, are_hounsfield=is_hounsfield))
     return array, tuple(note for note in notes if note)
 
 
-def _slices(found: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, _Slice]]:
+def _slices(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, _Slice]]:
     """Yield each slice with its index in the volume, file by file."""
     files: dict[Path, dict[int, int]] = defaultdict(dict)  # frame number -> index in the volume
-    for at, header in enumerate(found.headers):
+    for at, header in enumerate(surveyed.headers):
         files[header.path][header.frame or 1] = at
     for path, places in files.items():
         for frame, one in _slices_of_file(
-            {frame: found.headers[at] for frame, at in places.items()}, datasets[path]
+            {frame: surveyed.headers[at] for frame, at in places.items()}, datasets[path]
         ):
             yield places[frame], one
 

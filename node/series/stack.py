@@ -86,7 +86,7 @@ def _directions(header: Header) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def _refuse_doubles(ordered: Sequence[Header], at_mm: FloatArray) -> None:
-    """Refuse two slices at one place; tell several volumes from single repeated slices."""
+    """Refuse two slices at one place, and distinguish several volumes from repeated slices."""
     new = np.concatenate([[True], np.diff(at_mm) > SAME_PLACE_MM])
     if new.all():
         return

@@ -1,4 +1,4 @@
-"""Which series gets which model, and what is said when none does."""
+"""Which series gets which model, and the reason when none does."""
 
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def test_no_match_says_why_for_every_rule(headers: tuple[Header, ...], models: P
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"),
+    ("condition", "reason"),
     [
         ("modality: CT", "modality is MR, not CT"),
         ("caller: MR09", "sent by CT01, not MR09"),
@@ -117,12 +117,12 @@ def test_no_match_says_why_for_every_rule(headers: tuple[Header, ...], models: P
     ],
 )
 def test_each_condition_can_exclude(
-    headers: tuple[Header, ...], models: Path, condition: str, said: str
+    headers: tuple[Header, ...], models: Path, condition: str, reason: str
 ) -> None:
     rules = f"rules: [{{name: a, use: none, when: {{{condition}}}}}]"
     found = decide(changed(headers, **HEAD), models, rules)
     assert found.code == "no-rule"
-    assert said in found.reason
+    assert reason in found.reason
 
 
 @pytest.mark.parametrize("modality", ["SEG", "SR", "PR", "RTSTRUCT"])

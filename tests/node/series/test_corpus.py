@@ -47,10 +47,10 @@ def duplicated(edit: Edit) -> Change:
     """Add a copy of the second image under another UID."""
 
     def change(datasets: list[Dataset]) -> list[Dataset]:
-        twin = copy.deepcopy(datasets[1])
-        twin.SOPInstanceUID, twin.InstanceNumber = generate_uid(), 99
-        edit(twin)
-        return [*datasets, twin]
+        duplicate = copy.deepcopy(datasets[1])
+        duplicate.SOPInstanceUID, duplicate.InstanceNumber = generate_uid(), 99
+        edit(duplicate)
+        return [*datasets, duplicate]
 
     return change
 
@@ -103,7 +103,7 @@ ANY: dict[str, tuple[Change, str]] = {  # oddity -> change, expected code; empty
     "issuer in one": (one(sets(IssuerOfPatientID="HOSPITAL")), ""),
     "other patient in one": (one(sets(PatientID="OTHER")), "conflicting-instances"),
     "coerced accession": (one(sets(AccessionNumber="RIS-1")), ""),
-    "twin": (duplicated(nothing), ""),
+    "duplicate": (duplicated(nothing), ""),
     "scanned again": (duplicated(brighter), "duplicate-positions"),
     "lossy flag": (one(sets(LossyImageCompression="01")), ""),
     "slope of 0": (each(sets(RescaleSlope="0", RescaleIntercept="0")), "unusable-rescale"),
@@ -180,4 +180,4 @@ def assert_notes(series: Series, plain: Series, oddity: str) -> None:
     new = " ".join(note for note in series.notes if note not in plain.notes)
     assert bool("loss" in new) == (oddity == "lossy flag")
     assert bool("reformatted" in new) == (oddity == "reformat")
-    assert len(series.survey.dropped) == (1 if oddity == "twin" else 0)
+    assert len(series.survey.dropped) == (1 if oddity == "duplicate" else 0)

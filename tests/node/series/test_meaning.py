@@ -1,4 +1,4 @@
-"""What headers say about the meaning of pixels: units and pixel formats, decided at survey."""
+"""The meaning of pixels by their headers: units and pixel formats, checked at survey."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -13,6 +13,7 @@ from node import housekeeping, queue, schema
 from node.config import load
 from node.inbox import Inbox
 from tests.support.commanding import Run, configure
+from tests.support.odd_headers import Edit, in_slices, sets
 from tests.support.phantoms import CANARY, UNSUITABLE_PHANTOMS, Phantom, make
 from tests.support.received import receive
 from tests.support.running import wait_until
@@ -28,6 +29,16 @@ class Unsuitable:
     phantom: Phantom
     reason: str
     advice: str
+
+
+def mr(edit: Edit, slices: tuple[int, ...] | None = None) -> Phantom:
+    """Return an MR phantom with edited slices."""
+    return Phantom(shape=SMALL, change=in_slices(edit, slices))
+
+
+def ct(edit: Edit, slices: tuple[int, ...] | None = None) -> Phantom:
+    """Return a CT phantom with edited slices."""
+    return Phantom(shape=SMALL, modality="CT", change=in_slices(edit, slices))
 
 
 UNSUITABLE = {
@@ -82,6 +93,62 @@ UNSUITABLE = {
             None,
             "holds 12 frames",
             "classic single-frame",
+        ),
+        (
+            "CT without rescale",
+            "unusable-rescale",
+            ct(sets(RescaleSlope=None, RescaleIntercept=None), (2,)),
+            "1 of 6 images",
+            "original series",
+        ),
+        (
+            "CT in other units",
+            "wrong-units",
+            ct(sets(RescaleType="US")),
+            "Rescale Type is US",
+            "Hounsfield",
+        ),
+        (
+            "MR with units in some images",
+            "mixed-units",
+            mr(sets(RescaleSlope="2", RescaleIntercept="0"), (1, 2)),
+            "4 of 6 images have no Rescale Slope",
+            "original series",
+        ),
+        (
+            "projection",
+            "projection",
+            ct(sets(ImageType=["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"])),
+            "6 × projection (MIP)",
+            "Send a series of CT or MR slices",
+        ),
+        (
+            "iodine map",
+            "parametric-map",
+            ct(sets(ImageType=["DERIVED", "SECONDARY", "AXIAL", "IODINE"])),
+            "IODINE",
+            "series that was acquired",
+        ),
+        (
+            "palette",
+            "colour-image",
+            mr(sets(PhotometricInterpretation="PALETTE COLOR")),
+            "PALETTE COLOR",
+            "Send a series of CT or MR slices",
+        ),
+        (
+            "no sign of the pixels",
+            "missing-attribute",
+            mr(sets(PixelRepresentation=None)),
+            "PixelRepresentation is absent",
+            "original series",
+        ),
+        (
+            "bits that cannot be",
+            "unsupported-pixels",
+            mr(sets(BitsStored=17)),
+            "Bits Stored is 17",
+            "original series",
         ),
         ("no frame", "no-frame-of-reference", None, "no Frame of Reference", "original series"),
     )
