@@ -138,6 +138,7 @@ class CompleteConfig(_Strict, frozen=True, kw_only=True):
 
     settle: Seconds = Seconds(1)  # after its association was released, if no slice is missing
     quiet: Seconds = Seconds(60)  # otherwise: after its last image
+    copies: Literal["first", "last"] = "first"  # of an image with a coerced header: which is used
 
 
 class Limits(_Strict, frozen=True, kw_only=True):

@@ -26,8 +26,11 @@ class Copies:
         self._most_bytes = most_bytes
         self._differ: set[tuple[Path, Path]] = set()
 
-    def set_aside(self, files: Sequence[InstanceFile]) -> bool:
+    def set_aside(self, files: Sequence[InstanceFile], *, keep_last: bool = False) -> bool:
         """Compare some of `files`; return whether to list the folder again and go on.
+
+        Of two copies the first stays, for a job may name it. `keep_last` keeps the last instead,
+        so that results inherit what an archive coerced.
 
         Raises:
             OSError: the disk fails; another try may work.
@@ -41,8 +44,9 @@ class Copies:
                 return True
             compared += first.bytes + later.bytes + PAIR_BYTES
             if same_image(first.path, later.path):
-                self._inbox.set_aside(later, first)
-                gone.add(later.path)
+                kept, copy = (later, first) if keep_last else (first, later)
+                self._inbox.set_aside(copy, kept)
+                gone.add(copy.path)
                 changed = True
             else:
                 self._differ.add((first.path, later.path))

@@ -190,7 +190,8 @@ class Sweep:
                 self._record_resent(folder, arrival)
                 self._settle(folder, files, now)
                 return False
-            if self._copies.set_aside(files):
+            keep_last = self._config.complete.copies == "last" and not self._is_recorded(folder)
+            if self._copies.set_aside(files, keep_last=keep_last):
                 return False  # the files changed, or more are to be compared
             snapshot = self._take_snapshot(folder, now)
             if snapshot is None:
@@ -265,6 +266,10 @@ class Sweep:
         known = queue.arrivals_of(self._engine, series_key=folder.key)
         digest = inputs_digest(files) if known else ""
         return next((arrival for arrival in known if arrival.inputs_digest == digest), None)
+
+    def _is_recorded(self, folder: SeriesFolder) -> bool:
+        """Return whether earlier images of the series got a decision, whose job may name them."""
+        return bool(queue.arrivals_of(self._engine, series_key=folder.key))
 
     def _record_resent(self, folder: SeriesFolder, arrival: queue.Arrival) -> None:
         """Record in the history that decided images were resent."""

@@ -2,8 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pydicom
 import pytest
@@ -126,6 +127,40 @@ def test_a_coerced_copy_of_a_series_makes_no_second_job(
     receive(site.inbox, again, T0 + 5, ae="ARCHIVE")
     sweep(site, folder, QUIET)
     assert [history.ending for history in queue.histories(site.engine)] == [Ending.IN_PROGRESS]
+
+
+@pytest.mark.parametrize(("copies", "accession"), [("first", "ACC7"), ("last", "RIS-1")])
+def test_a_setting_chooses_the_header_of_the_result(
+    site: Site, head: Made, tmp_path: Path, copies: Literal["first", "last"], accession: str
+) -> None:
+    complete = msgspec.structs.replace(site.config.complete, copies=copies)
+    site.config = msgspec.structs.replace(site.config, complete=complete)
+    site.sweep = site.fresh()
+    folder = receive(site.inbox, head.paths, T0, ends="open")
+    coerced = [forwarded(path, tmp_path / "f", AccessionNumber="RIS-1") for path in head.paths]
+    receive(site.inbox, coerced, T0 + 1, ae="ARCHIVE")
+    sweep(site, folder, QUIET + 20)
+    (history,) = queue.histories(site.engine)
+    assert history.segment is not None
+    names = history.segment.segment_payload().files
+    assert len(names) == len(head.paths)
+    written = {str(pydicom.dcmread(folder.path / name).AccessionNumber) for name in names}
+    assert written == {accession}
+
+
+def test_the_last_copy_never_replaces_an_image_that_a_job_names(
+    site: Site, head: Made, tmp_path: Path
+) -> None:
+    complete = msgspec.structs.replace(site.config.complete, copies="last")
+    site.config = msgspec.structs.replace(site.config, complete=complete)
+    site.sweep = site.fresh()
+    folder = receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    first = kept(site, folder)
+    coerced = [forwarded(path, tmp_path / "f", AccessionNumber="RIS-1") for path in head.paths]
+    receive(site.inbox, coerced, T0 + 5, ae="ARCHIVE")
+    sweep(site, folder, QUIET)
+    assert kept(site, folder) == first
 
 
 def test_one_changed_pixel_of_a_compressed_image_makes_another_image(
