@@ -6,6 +6,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMPS := $(VENV)/stamps
 NNUNET := $(VENV)/nnunet
+UNIT := tests/node tests/kd tests/properties tests/architecture
+
+# the time since make began: `make test` counts the installation and the checks too
+BEGUN := $(shell date +%s)
+took = took=$$(($$(date +%s) - $(BEGUN))); echo "make $@ took $$((took / 60)) min $$((took % 60)) s"
 
 .PHONY: help setup check test test-all quick demo bench format clean
 
@@ -54,10 +59,10 @@ check: $(STAMPS)/test ## format, lint, types, layers
 	@$(BIN)/lint-imports
 
 test test-all: setup check ## everything: what CI runs
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope; status=$$?; $(took); exit $$status
 
-quick: $(STAMPS)/test ## unit tests and properties only
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/node tests/kd tests/properties tests/architecture
+quick: $(STAMPS)/test ## unit tests and properties that train nothing: about two minutes
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow" $(UNIT); status=$$?; $(took); exit $$status
 
 bench: setup ## measure everything in docs/reference/performance.md on this machine: half an hour, alone
 	@$(BIN)/python benchmarks/pipeline.py brain-mr --threads 1 2 --rounds 2 --nnunet-patches 1 --write

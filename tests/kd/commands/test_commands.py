@@ -37,6 +37,7 @@ def test_errors_are_one_sentence_and_an_exit_code(
     assert "none.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,7 @@ def _dark_probability(chosen: Recipe, folder: Path, run: Path) -> float:
     return float(found[:, DARK][batch.labels_bzyx == DARK].mean())
 
 
+@pytest.mark.slow
 def test_a_structure_is_learned_from_the_cases_that_show_it(folder: Path, tmp_path: Path) -> None:
     """The same training without the mask learns that the dark ball is not there."""
     chosen = msgspec.structs.replace(recipe(steps=100), augment=Augment())

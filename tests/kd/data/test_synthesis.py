@@ -237,6 +237,7 @@ def test_a_synthetic_test_case_is_the_same_at_every_reading(folder: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_resumed_training_on_synthetic_images_equals_an_uninterrupted_one(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_resumed_training_on_synthetic_images_equals_an_uninterrupted_one(
     assert train("killed", 2) + train("killed", None) == train("whole", None)
 
 
+@pytest.mark.slow
 def test_the_teacher_is_evaluated_on_the_students_images(folder: Path, tmp_path: Path) -> None:
     chosen = synthetic_recipe(Generator(anatomy=ANATOMY), steps=3)
     here = Slice("cpu")
@@ -271,6 +273,7 @@ def test_the_teacher_is_evaluated_on_the_students_images(folder: Path, tmp_path:
         steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
 
 
+@pytest.mark.slow
 def test_a_student_of_synthetic_images_inherits_its_teachers_cases(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from kd.evaluation.score import score
 from kd.training.steps import held_out, training_cases
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
 
+pytestmark = pytest.mark.slow  # each test trains
+
 BUDGET = ["--steps", "60", "--device", "cpu"]
 
 

@@ -104,6 +104,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root, folder
 
 
+@pytest.mark.slow
 def test_the_distilled_student_inherits_and_its_baseline_does_not(
     trained: tuple[Path, Path],
 ) -> None:
@@ -126,6 +127,7 @@ def test_the_distilled_student_inherits_and_its_baseline_does_not(
     assert records["small-baseline"].inherits is None
 
 
+@pytest.mark.slow
 def test_cases_of_an_ancestor_count_as_used(trained: tuple[Path, Path]) -> None:
     root, folder = trained
     words = [str(root / "recipe.yaml"), "--data", str(folder), "--device", "cpu"]
@@ -150,6 +152,7 @@ def test_cases_of_an_ancestor_count_as_used(trained: tuple[Path, Path]) -> None:
     assert replace(run, inherits=other).cases_used == {*run.cases, "another"}
 
 
+@pytest.mark.slow
 def test_maps_alone_have_no_channels(
     trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

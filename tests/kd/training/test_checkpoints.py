@@ -16,6 +16,8 @@ from kd.training.trainer import Outcome, Slice
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
 from tests.support.kd_training import silent, train_small
 
+pytestmark = pytest.mark.slow  # most tests train
+
 CPU = torch.device("cpu")
 
 

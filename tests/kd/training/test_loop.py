@@ -17,6 +17,8 @@ from kd.training.trainer import Slice
 from tests.support.kd_phantoms import data_set, recipe, write_recipe
 from tests.support.kd_training import silent
 
+pytestmark = pytest.mark.slow  # each test trains
+
 CPU = torch.device("cpu")
 
 

@@ -109,6 +109,7 @@ def test_a_teacher_is_evaluated_at_the_thinned_voxels_alone(tmp_path: Path) -> N
     assert float(ours.exp().amin()) >= 0.99 * LEAST_PROBABILITY
 
 
+@pytest.mark.slow
 def test_a_thin_training_learns_and_resumes(balls: Path, tmp_path: Path) -> None:
     chosen = recipe(steps=100, is_thin=True)
     net = msgspec.structs.replace(chosen.sizes["small"], stem_stride=2)

@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_set(tmp_path_factory.mktemp("train") / "balls", 2, 1)
 
 
+@pytest.mark.slow
 def test_two_small_cases_are_overfitted(folder: Path, tmp_path: Path) -> None:
     still = Augment(**dict.fromkeys(EFFECTS, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]
     chosen = msgspec.structs.replace(recipe(steps=200), augment=still)
@@ -58,6 +59,7 @@ def test_two_small_cases_are_overfitted(folder: Path, tmp_path: Path) -> None:
         assert dice(a, b) > 0.9
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_losses_to_the_last_digit(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -66,6 +68,7 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit(
     assert first.losses != train_small(folder, tmp_path / "c", seed=2).losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_a_resumed_training_equals_an_uninterrupted_one(
     folder: Path, tmp_path: Path, optimiser: str
@@ -81,6 +84,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
         assert torch.equal(weight, states[1]["averaged"][name]), name
 
 
+@pytest.mark.slow
 def test_a_size_may_have_its_own_training_unless_the_command_line_says_one(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +101,7 @@ def test_a_size_may_have_its_own_training_unless_the_command_line_says_one(
         assert read_checkpoint(tmp_path / run, CPU).run.step == steps
 
 
+@pytest.mark.slow
 def test_patches_may_be_smaller_in_training(folder: Path, tmp_path: Path) -> None:
     shapes: list[torch.Size] = []
 
@@ -136,6 +141,7 @@ def test_bfloat16_is_chosen_only_with_matrix_units(
     assert (product.dtype == torch.bfloat16) is is_chosen
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +160,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     assert read_checkpoint(tmp_path, CPU).run.step == 2
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +183,7 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
     assert schedule(1.0, choice) == 0.0
 
 
+@pytest.mark.slow
 def test_a_budget_is_steps_or_minutes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match="either"):
         train_small(folder, tmp_path, minutes=1.0)
@@ -191,6 +199,7 @@ def test_a_recipe_comes_back_from_yaml_as_it_was(tmp_path: Path) -> None:
     assert read_recipe(write_recipe(tmp_path / "r.yaml")) == recipe()
 
 
+@pytest.mark.slow
 def test_a_case_of_an_ancestor_run_cannot_be_scored(folder: Path, tmp_path: Path) -> None:
     chosen = recipe(steps=2)
     first = TrainingTask("small", ("ball_0", "ball_1"))

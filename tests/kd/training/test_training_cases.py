@@ -12,6 +12,8 @@ from kd.records import Run
 from kd.training.checkpoints import read_checkpoint
 from tests.support.kd_phantoms import data_set, write_recipe
 
+pytestmark = pytest.mark.slow  # each test trains
+
 CPU = torch.device("cpu")
 ALL = {"ball_0", "ball_1", "ball_2", "ball_3"}
 
