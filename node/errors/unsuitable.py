@@ -69,6 +69,18 @@ class UnsupportedPixels(Unsuitable):
     code = "unsupported-pixels"
 
 
+class OversizedValue(Unsuitable):
+    """An element that the node reads is far longer than any image needs."""
+
+    code = "oversized-value"
+
+
+class OversizedImage(Unsuitable):
+    """The pixels would decode to more bytes than the node decodes."""
+
+    code = "oversized-image"
+
+
 class UnusableRescale(Unsuitable):
     """Rescale Slope or Rescale Intercept is absent, unreadable or 0."""
 

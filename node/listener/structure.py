@@ -6,8 +6,10 @@ and has as much pixel data as its rows, columns and frames require. `node.series
 
 from dataclasses import dataclass
 
+from node.dicom.bounds import decoding_problem, frame_bytes, is_too_long
 from node.dicom.elements import PIXEL_DATA, Element, ElementReader, MalformedDataSet
 from node.dicom.uids import is_uid
+from node.errors import OversizedImage, OversizedValue
 from node.listener.contexts import ENCAPSULATED, IMAGES
 from node.listener.statuses import StoreStatus, Unacceptable
 
@@ -71,6 +73,8 @@ class _Found:
     def read(self) -> None:
         """Read to the end of the data set."""
         for element in self._reader:
+            if is_too_long(element.tag, element.length):
+                raise _cannot_understand(_too_long(element))
             if element.tag not in READ:
                 continue
             if element.tag in self.elements:
@@ -124,13 +128,22 @@ def _check_pixels(found: _Found, *, is_encapsulated: bool) -> None:
         raise _cannot_understand("the pixel data is not encoded in the transfer syntax")
     frames = _frames(found)
     if is_encapsulated:
-        if pixels[0].fragments - 1 < frames:  # the first item is the offset table
-            raise _cannot_understand("fewer fragments of pixel data than frames")
+        _check_fragments(found, pixels[0], frames)
     elif is_image:
         total_bits = rows * columns * bits * frames * (found.number(SAMPLES) or 1)
         stored, sampled = SUBSAMPLED.get(found.text(PHOTOMETRIC), (1, 1))
         if pixels[0].length * 8 * sampled < total_bits * stored:
             raise _cannot_understand("less pixel data than rows, columns and frames require")
+
+
+def _check_fragments(found: _Found, pixels: Element, frames: int) -> None:
+    if pixels.fragments - 1 < frames:  # the first item is the offset table
+        raise _cannot_understand("fewer fragments of pixel data than frames")
+    numbers = (found.number(tag) for tag in (ROWS, COLUMNS, SAMPLES, BITS_ALLOCATED))
+    # of one frame: whole slides have any number of small ones, and are never decoded here
+    problem = decoding_problem(frame_bytes(*numbers), 1)
+    if problem:
+        raise _cannot_understand(f"{OversizedImage.code}: {problem}")
 
 
 def _frames(found: _Found) -> int:
@@ -140,6 +153,11 @@ def _frames(found: _Found) -> int:
     if not text.isdigit():
         raise _cannot_understand("the number of frames is not a number")
     return max(1, int(text))
+
+
+def _too_long(element: Element) -> str:
+    where = f"({element.tag >> 16:04X},{element.tag & 0xFFFF:04X})"
+    return f"{OversizedValue.code}: {where} has {element.length} bytes, more than its VR allows"
 
 
 def _cannot_understand(reason: str) -> Unacceptable:

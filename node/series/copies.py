@@ -1,7 +1,8 @@
 """Compare two files with one SOP Instance UID: the same image in two encodings, or two images.
 
 A modality sends Explicit VR, and the archive forwards the same study in Implicit VR or compressed.
-Guarantees: files that differ, or cannot be decoded, are never called the same; one frame of each
+Guarantees: files that differ, or cannot be decoded, or would decode to more than the bounds of
+`node.dicom.bounds`, are never called the same; one frame of each
 file is in memory at a time. `node.housekeeping` decides what follows.
 """
 
@@ -15,9 +16,10 @@ from pydicom.pixels import iter_pixels
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from node.errors import NotAnImage
+from node.dicom.bounds import MOST_VALUE_BYTES, decoding_problem, frame_bytes
+from node.errors import NotAnImage, OversizedValue
 from node.series.header import TRANSIENT_ERRNOS, read_dataset
-from node.series.values import UNREADABLE, b_value, text
+from node.series.values import UNREADABLE, b_value, encoded_length, is_sequence, text, whole_number
 
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
 
@@ -57,13 +59,22 @@ def same_image(one: Path, other: Path) -> bool:
             return False
         if not _agree(first, second, is_whole=True):
             return False
-        return "Rows" not in first or _same_pixels(one, other)
-    except NotAnImage:
+        if "Rows" not in first:
+            return True
+        return not _is_oversized(first) and _same_pixels(one, other)
+    except (NotAnImage, OversizedValue):
         return False
     except UNDECODABLE as exc:
         if isinstance(exc, OSError) and exc.errno in TRANSIENT_ERRNOS:
             raise
         return False
+
+
+def _is_oversized(dataset: Dataset) -> bool:
+    """Return whether the pixels would decode to more than the node decodes."""
+    keywords = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
+    rows, columns, samples, bits, frames = (whole_number(dataset, word) or 1 for word in keywords)
+    return bool(decoding_problem(frame_bytes(rows, columns, samples, bits), frames))
 
 
 def _same_patient(one: Dataset, other: Dataset) -> bool:
@@ -85,12 +96,25 @@ def _agree(one: Dataset, other: Dataset, *, is_whole: bool = False) -> bool:
             {tag for tag in some - ignored if tag.group in IMAGE_GROUPS or tag in IMAGE_TAGS}
             for some in (tags, others)
         )
-    return tags == others and all(_equal(one[tag], other[tag]) for tag in tags)
+    return tags == others and all(_same_element(one, other, tag) for tag in tags)
 
 
 def _tags(dataset: Dataset) -> set[BaseTag]:
     """Return the tags of the standard elements, without group lengths."""
     return {tag for tag in tuple(dataset.keys()) if tag.element and not tag.is_private}
+
+
+def _same_element(one: Dataset, other: Dataset, tag: BaseTag) -> bool:
+    """Compare one element; long values as bytes, because converting them takes much memory."""
+    longest = max(encoded_length(one, tag), encoded_length(other, tag))
+    if longest <= MOST_VALUE_BYTES or is_sequence(tag):
+        return _equal(one[tag], other[tag])
+    return _encoded(one, tag) == _encoded(other, tag)
+
+
+def _encoded(dataset: Dataset, tag: BaseTag) -> object:
+    element = dataset.get_item(tag, keep_deferred=True)
+    return element.value if element is not None else None
 
 
 def _equal(one: DataElement, other: DataElement) -> bool:

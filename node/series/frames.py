@@ -19,6 +19,8 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
+from node.dicom.bounds import decoding_problem, frame_bytes
+from node.errors import OversizedImage
 from node.series.header import Header, header_of, read_instance
 from node.series.units import units_of
 from node.series.values import (
@@ -51,6 +53,7 @@ def read_headers(path: Path) -> tuple[Header, ...]:
 
     Raises:
         NotAnImage: the file is no DICOM object, is truncated, or lacks one of its four UIDs.
+        OversizedValue, OversizedImage: as `headers_of`.
     """
     dataset, pixel_element = read_instance(path)
     return headers_of(dataset, path, pixel_element)
@@ -63,8 +66,10 @@ def headers_of(
 
     Raises:
         NotAnImage: the instance lacks one of its four UIDs.
+        OversizedValue, OversizedImage: it claims more than an image needs, or than is decoded.
     """
     whole = header_of(dataset, path, pixel_element)
+    _refuse_oversized(whole)
     problem = _problem(whole, dataset)
     if problem:
         return (msgspec.structs.replace(whole, frames_problem=problem),)
@@ -78,6 +83,19 @@ def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset:
     for group in items(_groups_with(dataset, frame, keyword), keyword)[:1]:
         return group
     return Dataset()
+
+
+def _refuse_oversized(whole: Header) -> None:
+    pixels = whole.pixels
+    frame = frame_bytes(
+        whole.rows or 0,
+        whole.columns or 0,
+        pixels.samples_per_pixel or 1,
+        pixels.bits_allocated or 8,
+    )
+    problem = decoding_problem(frame, whole.number_of_frames) if pixels.data else ""
+    if problem:
+        raise OversizedImage(problem, advice="Send the slices of a CT or MR series instead.")
 
 
 def _problem(whole: Header, dataset: Dataset) -> str:

@@ -1,17 +1,24 @@
 """Read single values of a dataset, however oddly they were written.
 
-Guarantees: a value that cannot be understood is absent, never guessed; no function raises.
+Guarantees: a value that cannot be understood is absent, never guessed; a value of absurd length
+raises `OversizedValue` before it is converted. No function raises anything else.
 """
 
 import math
 import re
 import struct
 from collections.abc import Iterable
+from functools import cache
 
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
+
+from node.dicom.bounds import MOST_VALUE_BYTES
+from node.errors import OversizedValue
 
 # exceptions of pydicom for damaged values, damaged files and files that are not DICOM
 UNREADABLE = (
@@ -80,6 +87,7 @@ def whole_number(dataset: Dataset, keyword: str) -> int | None:
 def b_value(dataset: Dataset) -> float | None:
     """Return the diffusion b-value in s/mm², from the standard element or that of a vendor."""
     for tag in B_VALUE_TAGS:
+        check_length(dataset, tag)
         try:
             value = dataset[tag].value if tag in dataset else None
             first = value if isinstance(value, str | int | float) else value[0] if value else None
@@ -103,7 +111,42 @@ def derivation_codes(dataset: Dataset) -> tuple[str, ...]:
     return tuple(text(item, "CodeValue") for item in items(dataset, "DerivationCodeSequence"))
 
 
+def check_length(dataset: Dataset, tag: BaseTag) -> None:
+    """Check the length of an element that is still encoded; sequences may be long.
+
+    Raises:
+        OversizedValue: naming the element and its length.
+    """
+    length = encoded_length(dataset, tag)
+    if length > MOST_VALUE_BYTES and not is_sequence(tag):
+        message = f"{keyword_for_tag(tag) or tag} has {length} bytes"
+        advice = "Send the original images: these were altered."
+        raise OversizedValue(f"{message}, and the limit is {MOST_VALUE_BYTES}", advice=advice)
+
+
+def encoded_length(dataset: Dataset, tag: BaseTag) -> int:
+    """Return the bytes of an element that is not converted yet; 0 for any other element."""
+    element = dataset.get_item(tag, keep_deferred=True)
+    return len(element.value or b"") if isinstance(element, RawDataElement) else 0
+
+
+def is_sequence(tag: BaseTag) -> bool:
+    """Return whether a public element is a sequence."""
+    try:
+        return dictionary_VR(tag) == "SQ"
+    except KeyError:  # private
+        return False
+
+
+@cache
+def _tag_of(keyword: str) -> BaseTag:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    return Tag(tag)
+
+
 def _value(dataset: Dataset, keyword: str) -> object:
+    check_length(dataset, _tag_of(keyword))
     try:
         return dataset.get(keyword)
     except UNREADABLE:  # such as letters in a number
