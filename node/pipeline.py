@@ -1,11 +1,12 @@
 """Segment a volume: labels on the same grid, with one pipeline for the teacher and all students.
 
-The steps are: orient, intensity, resample, network on patches, back to the source grid, regions.
+The steps are: orient, intensity, resample, network on patches, sharpen (where the package asks for
+it), back to the source grid, regions.
 The steps are the same for every size.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 from node.engines import ONNXRUNTIME
 from node.errors import BadPackage
 from node.imaging import Labels, Volume, intensity, regions
-from node.imaging.assign import assign
+from node.imaging.assign import Evidence, assign
 from node.imaging.nifti import read_labels, read_volume
 from node.imaging.orient import orient
 from node.imaging.patches import Scores, score_rows
-from node.imaging.resample import regrid, resample
+from node.imaging.resample import nearest, regrid, resample
+from node.imaging.sharpen import fit
 from node.package import Package
 from node.student import Student
 
@@ -72,7 +74,13 @@ def segment(
         rows = score_rows(
             sampled.array, manifest.grid.patch_zyx, manifest.grid.overlap, _timed(student, clock)
         )
-        array = assign(_reported(rows, grid.shape[0], progress), grid.shape[0], turned.grid.shape)
+        reported: Iterable[Scores] = _reported(rows, grid.shape[0], progress)
+        evidence = None
+        if manifest.sharpen is not None:
+            reported = list(reported)
+            model = fit(reported, nearest(ready.array, grid.shape), manifest.sharpen)
+            evidence = Evidence(model, ready.array)
+        array = assign(reported, grid.shape[0], turned.grid.shape, evidence)
     # the network runs inside the stage "back"; the rest is stitching and assigning labels
     clock.seconds["back"] -= clock.seconds["network"]
     with clock.stage("regions"):

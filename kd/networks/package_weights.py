@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from kd.errors import BadCheckpoint
 from kd.networks.unet import UNet
 
-COARSE = "coarse."  # prefix of the coarse network's weights in a refiner
 STORED_AS_HALF = "_half"  # suffix that `kd.networks.export` gives to weights stored as float16
 
 
@@ -36,17 +35,6 @@ def released_weights(path: Path) -> dict[str, Tensor]:
         if name.endswith(("weight", "bias")):  # the rest are constants of the graph
             found[name] = torch.from_numpy(numpy_helper.to_array(stored).astype(np.float32))
     return found
-
-
-def load_coarse(network: UNet, path: Path) -> None:
-    """Load a released network, or the coarse part of a released refiner, for inference only.
-
-    Raises:
-        BadCheckpoint: not an ONNX network, or one with other shapes.
-    """
-    weights = released_weights(path)
-    inner = {k.removeprefix(COARSE): w for k, w in weights.items() if k.startswith(COARSE)}
-    load_folded(network, inner or weights, path)
 
 
 def load_folded(network: UNet, weights: dict[str, Tensor], path: Path) -> None:

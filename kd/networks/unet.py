@@ -6,7 +6,6 @@ divided by the product of the strides up to i. Leaves the weights to `kd.trainin
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -17,20 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from kd.recipe.choices import Topology, Triple
 
 SLOPE = 0.01  # of LeakyReLU below zero, nnU-Net's
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of a patch on which the loss is computed; the rest of the patch is context."""
-
-    origin_zyx: Triple
-    shape_zyx: Triple
-
-    def of(self, x_zyx: Tensor, stride: int = 1) -> Tensor:
-        """Cut the window from the last three axes, on a grid coarser by `stride`."""
-        edges = zip(self.origin_zyx, self.shape_zyx, strict=True)
-        cut = tuple(slice(low // stride, (low + edge) // stride) for low, edge in edges)
-        return x_zyx[(..., *cut)]
 
 
 class Convolution(nn.Sequential):
@@ -104,25 +89,20 @@ class UNet(nn.Module):
 
     def forward(self, x_bczyx: Tensor) -> Tensor:
         """Return the logits [B, K, Z, Y, X] at full resolution."""
-        return self.heads[-1](self._features(x_bczyx)[-1])
+        return self.heads[-1](self._decode(x_bczyx)[-1])
 
-    def deep(
-        self, x_bczyx: Tensor, at_zyx: Triple | None = None, window: Window | None = None
-    ) -> list[Tensor]:
+    def deep(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> list[Tensor]:
         """Return the logits of every decoder stage, full resolution first.
 
         With `at_zyx` the finest are those of every second voxel along each axis, from there on.
-        With `window` all are those of that part of the image.
         """
-        features = self._features(x_bczyx, window)
+        features = self._decode(x_bczyx)
         coarse = [h(f) for h, f in zip(self.heads[:-1], features[:-1], strict=True)]
         return [self._head(features[-1], at_zyx), *coarse[::-1]]
 
-    def finest(
-        self, x_bczyx: Tensor, at_zyx: Triple | None = None, window: Window | None = None
-    ) -> Tensor:
+    def finest(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> Tensor:
         """Return the first of what `deep` returns."""
-        return self._head(self._features(x_bczyx, window)[-1], at_zyx)
+        return self._head(self._decode(x_bczyx)[-1], at_zyx)
 
     def _head(self, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
         head = self.heads[-1]
@@ -134,14 +114,9 @@ class UNet(nn.Module):
             return F.conv3d(x_bczyx, weight, head.bias)
         return head(x_bczyx)[:, :, z::2, y::2, x::2]
 
-    def _features(self, x_bczyx: Tensor, window: Window | None = None) -> list[Tensor]:
-        """Return the features of each decoder stage of an image, lowest resolution first."""
-        return self._decode(self.stem(x_bczyx if window is None else window.of(x_bczyx)))
-
     def _decode(self, x_bczyx: Tensor) -> list[Tensor]:
-        """Return the features of each decoder stage, given what enters the encoder."""
-        skips = []
-        x = x_bczyx
+        """Return the features of each decoder stage, lowest resolution first."""
+        x, skips = self.stem(x_bczyx), []
         for stage in self.encoder:
             x = stage(x)
             skips.append(x)

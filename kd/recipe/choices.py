@@ -93,8 +93,6 @@ class Topology(Strict, frozen=True, kw_only=True):
     norm: Literal["instance", "batch"] = "instance"
     blocks: Literal["plain", "residual"] = "plain"
     stem_stride: Literal[1, 2] = 1  # 2: all stages work at half resolution
-    # a frozen network at half the resolution whose class scores this one corrects (kd.networks)
-    coarse: "Topology | None" = None
 
     def __post_init__(self) -> None:
         """Refuse lists of different lengths."""

@@ -31,6 +31,7 @@ from kd.recipe.choices import (
 from node.conversion import NotValid
 from node.imaging import intensity
 from node.imaging import regions as region_steps
+from node.imaging.sharpen import Sharpen
 from node.package.manifest import SIZE_NAMES, Expected, Input, ModelGrid, Segment, SizeName
 from node.yaml_strict import read
 
@@ -50,6 +51,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     grid: ModelGrid
     intensity: tuple[intensity.IntensityStep, ...]
     segments: tuple[Segment, ...]
+    sharpen: Sharpen | None = None  # weigh the network's scores with the image's intensities
     regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()  # volumes that any patient has
     strides_zyx: tuple[Edges, ...]

@@ -223,6 +223,7 @@ def _with_reference(
         grid=recipe.grid,
         intensity=recipe.intensity,
         segments=recipe.segments,
+        sharpen=recipe.sharpen,
         regions=recipe.regions,
         expect=recipe.expect,
         sizes={

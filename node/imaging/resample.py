@@ -49,6 +49,15 @@ def resample(volume: Volume, grid: Grid, order: int = 3) -> Volume:
     return Volume(array, grid)
 
 
+def nearest(array: FloatArray, shape: tuple[int, int, int]) -> FloatArray:
+    """Return the value of one source voxel, the nearest, at each voxel of a regridded `shape`."""
+    places = (
+        np.minimum(((np.arange(n) + 0.5) * (source / n)).astype(np.int64), source - 1)
+        for n, source in zip(shape, array.shape, strict=True)
+    )
+    return array[np.ix_(*places)]
+
+
 def along(array: FloatArray, matrix: Matrix, axis: int) -> FloatArray:
     """Multiply `matrix` (out x in) into one axis of `array`."""
     moved = np.moveaxis(array, axis, 0)

@@ -14,6 +14,7 @@ from msgspec import Meta
 from node.imaging import intensity
 from node.imaging import regions as region_steps  # the field below is called regions
 from node.imaging.orient import Orientation
+from node.imaging.sharpen import Sharpen
 
 FORMAT = 2  # raised when an older node could misread a newer package
 
@@ -156,6 +157,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     grid: ModelGrid
     intensity: tuple[intensity.IntensityStep, ...]
     segments: Annotated[tuple[Segment, ...], Meta(min_length=1)]
+    sharpen: Sharpen | None = None  # weigh scores with the image's intensities
     regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()
     sizes: Annotated[dict[SizeName, Size], Meta(min_length=1)]

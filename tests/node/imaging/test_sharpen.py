@@ -1,0 +1,90 @@
+"""Sharpening: intensities decide where the network's scores are blurred, and nowhere else."""
+
+import numpy as np
+import pytest
+
+from node.imaging.assign import Evidence, assign
+from node.imaging.resample import nearest
+from node.imaging.sharpen import Sharpen, fit
+from node.imaging.volume import FloatArray
+
+N = 24  # source voxels along each axis; the model's grid has half as many
+BRIGHT, DARK = 1, 2
+
+
+def scan(noise: float = 0.05) -> tuple[FloatArray, FloatArray]:
+    """Return a source image and its labels: a bright block with dark stripes, air around it."""
+    labels = np.zeros((N, N, N), np.uint8)
+    labels[4:20, 4:20, 4:20] = BRIGHT
+    labels[4:20, 4:20, 5:20:4] = DARK  # one voxel thin: half a voxel of the model's grid
+    means = np.array([-1.0, 1.5, 0.5])
+    image = means[labels] + noise * np.random.default_rng(1).standard_normal(labels.shape)
+    return image.astype(np.float32), labels
+
+
+def blurred_scores(labels: FloatArray) -> list[FloatArray]:
+    """Return the log-probabilities [K, Y, X] of each row, as blurred as a coarse network's."""
+    shares = np.stack([labels == k for k in range(3)]).astype(float)
+    for axis in (1, 2, 3):
+        shares = (np.roll(shares, 1, axis) + 2 * shares + np.roll(shares, -1, axis)) / 4
+    coarse = shares.reshape(3, N // 2, 2, N // 2, 2, N // 2, 2).mean((2, 4, 6))
+    return list(np.moveaxis(np.log(np.maximum(coarse, 1e-4)).astype(np.float32), 1, 0))
+
+
+def dice(found: FloatArray, labels: FloatArray, k: int) -> float:
+    return float(
+        2 * ((found == k) & (labels == k)).sum() / ((found == k).sum() + (labels == k).sum())
+    )
+
+
+def sharpened(image: FloatArray, labels: FloatArray, choice: Sharpen) -> FloatArray:
+    rows = blurred_scores(labels)
+    model = fit(rows, nearest(image, (N // 2,) * 3), choice)
+    return assign(rows, N // 2, (N, N, N), Evidence(model, image))
+
+
+@pytest.mark.parametrize("contrast", [1.0, -1.0])
+def test_thin_structures_come_back_on_any_contrast(contrast: float) -> None:
+    image, labels = scan()
+    plain = assign(blurred_scores(labels), N // 2, (N, N, N))
+    found = sharpened(image * np.float32(contrast), labels, Sharpen())
+    assert dice(plain, labels, DARK) < 0.5
+    assert dice(found, labels, DARK) > 0.95
+    assert dice(found, labels, BRIGHT) > 0.95
+
+
+def test_certain_background_is_left_alone_whatever_its_intensity() -> None:
+    image, labels = scan()
+    image[0:2] = 1.5  # as bright as the structure, far from it
+    found = sharpened(image, labels, Sharpen())
+    assert not found[0:2].any()
+
+
+def test_an_intensity_that_no_class_has_is_decided_by_the_network() -> None:
+    image, labels = scan()
+    image[12, 12, 6:8] = 30.0  # a lesion between two stripes
+    found = sharpened(image, labels, Sharpen())
+    assert (found[12, 12, 6:8] == BRIGHT).all()
+
+
+def test_a_class_that_the_network_does_not_see_gets_no_intensities() -> None:
+    image, labels = scan()
+    labels[labels == DARK] = BRIGHT
+    assert not (sharpened(image, labels, Sharpen()) == DARK).any()
+
+
+def test_structures_of_one_intensity_are_told_apart_by_the_network() -> None:
+    image, labels = scan()
+    image[labels > 0] = 1.0
+    plain = assign(blurred_scores(labels), N // 2, (N, N, N))
+    found = sharpened(image, labels, Sharpen())
+    both = (plain > 0) & (found > 0)
+    assert both.sum() > 1000
+    assert np.array_equal(found[both], plain[both])
+
+
+def test_nearest_takes_single_voxels() -> None:
+    array = np.arange(6, dtype=np.float32).reshape(1, 1, 6)
+    assert nearest(array, (1, 1, 3)).ravel().tolist() == [1, 3, 5]
+    assert nearest(array, (1, 1, 6)).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    assert nearest(array, (2, 1, 12)).shape == (2, 1, 12)
