@@ -1,4 +1,4 @@
-"""`kd validate`, `kd release` and `kd card`: measure a package, make one, write its pages."""
+"""`kd validate`, `release`, `card` and `unpack`: measure a package, make one, take one apart."""
 
 import argparse
 import subprocess
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import torch
+from torch import Tensor
 
 from kd.commands.output import EXIT_OK, Commands, say, show, show_table
 from kd.data.cases import Pair, pairs_in, read_cases, read_pairs
@@ -27,12 +29,15 @@ from kd.release.command import noted
 from kd.release.pages import REPORT, packaged_recipe, rewrite_pages
 from kd.release.release import OtherImages, release
 from kd.release.runs import ReleaseOrder
+from kd.release.unpack import unpack
 from kd.release.validation_page import evaluation_page
 from kd.training.runs import released_runs
+from kd.training.tasks import TrainingTask, batches_of
 from node.package import SIZE_NAMES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
 from node.pipeline import open_student, segment
 
+BATCHES = 8  # from which batch norms get their statistics
 WORST = 3  # cases with the lowest Dice that are shown, each of another subject
 
 
@@ -94,6 +99,18 @@ def add_to(commands: Commands) -> None:
     )
     pages.add_argument("package", type=Path, help="folder of the package; its digest changes")
     pages.set_defaults(run_command=_card)
+
+    back = commands.add_parser(
+        "unpack", help="write the networks of a package as finished runs, one for each size"
+    )
+    back.add_argument("package", type=Path, help="folder of the package")
+    back.add_argument("--runs", type=Path, required=True, help="folder for the runs")
+    back.add_argument(
+        "--data",
+        type=Path,
+        help="folder of its data set: makes the runs fit for --start (batch norms get statistics)",
+    )
+    back.set_defaults(run_command=_unpack)
 
 
 def _validate(chosen: argparse.Namespace) -> int:
@@ -208,6 +225,20 @@ def _release(chosen: argparse.Namespace) -> int:
 def _card(chosen: argparse.Namespace) -> int:
     package = rewrite_pages(chosen.package)
     show(f"{package.folder / 'card.md'} and validation.md written; digest {package.digest}")
+    return EXIT_OK
+
+
+def _unpack(chosen: argparse.Namespace) -> int:
+    package = load(chosen.package)
+    images: list[Tensor] = []
+    if chosen.data is not None:
+        recipe = packaged_recipe(package.manifest)
+        names = names_of(recipe, chosen.data, recipe.data.train)
+        task = TrainingTask(next(iter(package.manifest.sizes)), names)
+        batches, _ = batches_of(recipe, chosen.data, task, torch.device("cpu"))
+        images = [batches.at(step, recipe.augment).image_bczyx for step in range(BATCHES)]
+    for folder in unpack(package, chosen.runs, images):
+        say(f"{folder.name}: written")
     return EXIT_OK
 
 

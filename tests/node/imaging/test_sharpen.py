@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from node.imaging.assign import Evidence, assign
+from node.imaging.assign import Bytes, Evidence, assign
 from node.imaging.resample import nearest
 from node.imaging.sharpen import Sharpen, fit
 from node.imaging.volume import FloatArray
@@ -12,7 +12,7 @@ N = 24  # source voxels along each axis; the model's grid has half as many
 BRIGHT, DARK = 1, 2
 
 
-def scan(noise: float = 0.05) -> tuple[FloatArray, FloatArray]:
+def scan(noise: float = 0.05) -> tuple[FloatArray, Bytes]:
     """Return a source image and its labels: a bright block with dark stripes, air around it."""
     labels = np.zeros((N, N, N), np.uint8)
     labels[4:20, 4:20, 4:20] = BRIGHT
@@ -22,7 +22,7 @@ def scan(noise: float = 0.05) -> tuple[FloatArray, FloatArray]:
     return image.astype(np.float32), labels
 
 
-def blurred_scores(labels: FloatArray) -> list[FloatArray]:
+def blurred_scores(labels: Bytes) -> list[FloatArray]:
     """Return the log-probabilities [K, Y, X] of each row, as blurred as a coarse network's."""
     shares = np.stack([labels == k for k in range(3)]).astype(float)
     for axis in (1, 2, 3):
@@ -31,13 +31,13 @@ def blurred_scores(labels: FloatArray) -> list[FloatArray]:
     return list(np.moveaxis(np.log(np.maximum(coarse, 1e-4)).astype(np.float32), 1, 0))
 
 
-def dice(found: FloatArray, labels: FloatArray, k: int) -> float:
+def dice(found: Bytes, labels: Bytes, k: int) -> float:
     return float(
         2 * ((found == k) & (labels == k)).sum() / ((found == k).sum() + (labels == k).sum())
     )
 
 
-def sharpened(image: FloatArray, labels: FloatArray, choice: Sharpen) -> FloatArray:
+def sharpened(image: FloatArray, labels: Bytes, choice: Sharpen) -> Bytes:
     rows = blurred_scores(labels)
     model = fit(rows, nearest(image, (N // 2,) * 3), choice)
     return assign(rows, N // 2, (N, N, N), Evidence(model, image))
