@@ -14,7 +14,7 @@ from node.config import Rule, When
 from node.errors import Conflicting, ConflictingPatients, NodeError, NotAnImage, Unsuitable
 from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
-from node.series import Header, Survey, is_slice, survey
+from node.series import Header, Survey, derived_as, is_slice, survey
 from node.states import ArrivalOutcome
 
 # Modalities of results and documents, ours and those of others: never the input of a model
@@ -172,7 +172,8 @@ def _apply(
     package = uses[rule.name].package
     if problem is None and surveyed is not None:
         try:
-            check_input(package.manifest.input, surveyed.grid, facts.modality)
+            derived = derived_as(surveyed.headers)
+            check_input(package.manifest.input, surveyed.grid, facts.modality, derived)
         except Unsuitable as exc:
             problem = exc
     decision = Decision(ArrivalOutcome.PLANNED) if problem is None else decision_for(problem)

@@ -165,6 +165,12 @@ class OutsideModelRange(Unsuitable):
     code = "outside-model-range"
 
 
+class DerivedInput(Unsuitable):
+    """The images are derived, and the model takes original images only."""
+
+    code = "derived-input"
+
+
 class ImplausibleResult(Unsuitable):
     """A measured volume is outside the range that the package expects of any patient."""
 

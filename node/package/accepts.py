@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping
 
-from node.errors import ImplausibleResult, OutsideModelRange, TooFewSlices, WrongModality
+from node.errors import (
+    DerivedInput,
+    ImplausibleResult,
+    OutsideModelRange,
+    TooFewSlices,
+    WrongModality,
+)
 from node.imaging import Grid
 from node.package.manifest import Expected, Input, Range
 
@@ -13,19 +19,26 @@ IMPLAUSIBLE = (
 ADVICE = "The model was not validated for such images. Send a series inside these limits."
 
 
-def check_input(accepted: Input, grid: Grid, modality: str | None = None) -> None:
+def check_input(
+    accepted: Input, grid: Grid, modality: str | None = None, derived: str = ""
+) -> None:
     """Refuse a grid for which the model was not validated.
 
     Args:
         accepted: the limits of the package.
         grid: the source grid; array axis 0 counts its slices.
         modality: of the series; None for a NIfTI file.
+        derived: how the images were derived, in words; empty for original images.
 
     Raises:
         WrongModality: the modality differs from the model's.
         TooFewSlices: fewer slices than the model needs.
         OutsideModelRange: a value is outside its limits; the message has both.
+        DerivedInput: the model takes original images only.
     """
+    if derived and accepted.originals_only:
+        message = f"the model takes original images only: {derived}"
+        raise DerivedInput(message, advice="Send the series as the scanner reconstructed it.")
     if modality is not None and modality != accepted.modality:
         message = f"modality is {modality}, the model expects {accepted.modality}"
         raise WrongModality(message, advice="Choose the model by `when: {modality: …}` in a rule.")

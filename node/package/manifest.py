@@ -70,6 +70,7 @@ class Input(_Strict, frozen=True, kw_only=True):
     spacing_mm: Range  # of every axis
     field_of_view_mm: Range  # of every axis
     slices: Range
+    originals_only: bool = False  # refuse derived images, such as reformats
 
 
 class Expected(_Strict, frozen=True, kw_only=True):

@@ -56,7 +56,8 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
     with clock.stage("read"):
         source = series.read(_files(request))
         modality = source.survey.headers[0].modality
-        check_input(chosen.manifest.input, source.volume.grid, modality)
+        derived = series.derived_as(source.survey.headers)
+        check_input(chosen.manifest.input, source.volume.grid, modality, derived)
     result = pipeline.segment(
         source.volume, chosen, student, lambda share: progress("segment", share)
     )

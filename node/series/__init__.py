@@ -8,6 +8,7 @@ of the files does not matter; nothing is interpolated; each image left out is li
 from node.series.copies import same_image
 from node.series.frames import read_headers
 from node.series.header import Header
+from node.series.kinds import derived_as
 from node.series.read import Series, read
 from node.series.slices import Dropped, is_slice
 from node.series.survey import Survey, survey
@@ -17,6 +18,7 @@ __all__ = [
     "Header",
     "Series",
     "Survey",
+    "derived_as",
     "is_slice",
     "read",
     "read_headers",

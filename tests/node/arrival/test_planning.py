@@ -1,5 +1,6 @@
 """Which series gets which model, and the reason when none does."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,21 @@ def test_outside_the_models_range_is_refused_with_the_numbers(
     ct = HEAD | {"modality": "CT", "units": hounsfield}
     found = decide(changed(headers, **ct), models, rules)
     assert (found.outcome, found.code) == (ArrivalOutcome.UNSUITABLE, "wrong-modality")
+
+
+@pytest.mark.parametrize("originals_only", [True, False])
+def test_a_package_may_take_original_images_only(
+    headers: tuple[Header, ...], models: Path, originals_only: bool
+) -> None:
+    package = load(models / "tiny-mr/1.0")
+    accepted = msgspec.structs.replace(package.manifest.input, originals_only=originals_only)
+    manifest = msgspec.structs.replace(package.manifest, input=accepted)
+    use = Use("heads", replace(package, manifest=manifest), "small")
+    derived = changed(headers, **HEAD | {"image_type": ("DERIVED", "SECONDARY", "MPR")})
+    rules = load_text(RULES, base=models.parent).rules
+    for images, code in ((changed(headers, **HEAD), ""), (derived, "derived-input")):
+        decision = plan(images, "CT01", rules, {"heads": use})
+        assert decision.code == (code if originals_only else "")
 
 
 def test_two_patients_in_one_series_are_held(headers: tuple[Header, ...], models: Path) -> None:

@@ -7,9 +7,13 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from node import queue
-from node.housekeeping import Content
+from node import queue, schema
+from node.config import load
+from node.housekeeping import Content, Sweep
+from node.inbox import Inbox
+from node.package import uses
 from node.states import Ending, State
+from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site
 from tests.support.phantoms import Made
 from tests.support.received import receive
@@ -85,6 +89,24 @@ def test_a_person_chooses_a_series(site: Site, head: Made, tmp_path: Path) -> No
     assert chosen.job_id is not None
     assert sorted(site.ends()) == sorted([(Ending.IN_PROGRESS, ""), HELD])
     assert site.fresh().run(QUIET + 99) == 0
+
+
+def test_the_advice_of_a_study_with_two_patients_works(
+    run: Run, configured: Path, head: Made, tmp_path: Path
+) -> None:
+    config = load(configured)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    receive(inbox, head.paths, T0)
+    receive(inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0)
+    Sweep(config, engine, inbox, uses(config)).run(QUIET)
+    dataset = pydicom.dcmread(head.paths[0])
+    study, series = str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID)
+    options = ["--config", str(configured)]
+    explained = run("explain", study, *options)[1]
+    assert "segnode jobs replan UID --use last" in explained
+    assert "OTHER" not in explained
+    assert "no job" in run("jobs", "replan", study, *options)[1]
+    assert "job 1 is queued" in run("jobs", "replan", series, "--use", "last", *options)[1]
 
 
 @pytest.mark.parametrize(
