@@ -129,7 +129,7 @@ def open_student(
     Args:
         package: of which `size` is a network.
         size: a size of `package`.
-        threads: number of computing threads (0: one per core).
+        threads: number of computing threads (0: one per available CPU).
         engine: the library that computes the network.
         compiled: folder for compiled networks; None: each process compiles its own.
 

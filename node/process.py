@@ -13,6 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from node.errors import DiskLow, NodeError, OutOfMemory
+from node.private import keep_private
 from node.queue import as_node_error
 
 # libraries reserve memory for stacks and heaps that they never use; the limit counts it
@@ -45,9 +46,9 @@ def failed(error: NodeError) -> Failed:
 
 
 def limit_process(limits: ProcessLimits) -> None:
-    """Lower our CPU priority, cap memory, volunteer for the OOM killer, disable core dumps."""
+    """Lower our CPU priority, cap memory, volunteer for the OOM killer, keep files private."""
+    keep_private()
     os.nice(limits.niceness)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold patients' images
     if limits.memory_bytes:
         # RLIMIT_DATA counts writable memory; onnxruntime reserves far more address space than that
         most = limits.memory_bytes + RESERVED_BYTES

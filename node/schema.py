@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Engine, Float, ForeignKey, Index, Integer, Text
 
+from node import disk
 from node.config import DataConfig
 from node.errors import DatabaseBusy, Misconfigured
 from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
@@ -21,6 +22,7 @@ from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 FILE_NAME = "segnode.sqlite"
 VERSION = 3  # of the schema; a database of another version is refused
 TRANSIENT_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
+IN_MEMORY = ":memory:"  # SQLite's name for a database without a file
 UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # raised by a wrong or damaged database
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
 
@@ -237,6 +239,23 @@ def parse_url(text: str) -> sa.URL:
         raise Misconfigured(message, advice="Write postgresql+psycopg://USER@HOST/NAME.") from exc
 
 
+def refuse_network_file_system(file: Path) -> None:
+    """Check that the file of an SQLite database is on a local file system.
+
+    Raises:
+        Misconfigured: it is on NFS, SMB or the like: locks and shared memory fail there, and two
+            processes damage the database.
+    """
+    kind = disk.network_file_system(file)
+    if kind:
+        message = f"the SQLite database {file} is on a network file system ({kind})"
+        advice = (
+            "Move data.dir to a local disk, or keep the queue in PostgreSQL: "
+            "data.database: postgresql+psycopg://USER@HOST/NAME."
+        )
+        raise Misconfigured(message, advice=advice)
+
+
 def is_transient(exc: sa.exc.OperationalError) -> bool:
     """Return whether a later attempt may work: a lock or a silent server, not a wrong path."""
     name = getattr(exc.orig, "sqlite_errorname", None)
@@ -289,6 +308,8 @@ _READING = "node_reading"
 
 
 def _sqlite(url: sa.URL) -> Engine:
+    if url.database and url.database != IN_MEMORY:
+        refuse_network_file_system(Path(url.database))
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @sa.event.listens_for(engine, "connect")

@@ -5,7 +5,6 @@ Promises: no patient data; reading the status never changes anything on the disk
 
 import fcntl
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from node import measured, queue, schema
+from node import disk, measured, queue, schema
 from node.config import AUTO, Config, DataConfig
 from node.errors import DatabaseBusy, Misconfigured
 from node.measured import Measurement
@@ -24,7 +23,7 @@ from node.states import Kind
 
 SILENT_AFTER_S = 60.0  # without a heartbeat for so long, a process counts as not running
 NOTES_SHOWN = 10
-NOWHERE = ":memory:"  # SQLite's name for a database without a file
+NOWHERE = schema.IN_MEMORY
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Snapshot:
     jobs: dict[str, dict[str, int]]  # kind -> state -> count
     targets: tuple[TargetState, ...]
     free_gib: float
-    accepting: bool  # enough free space
+    accepting: bool  # enough free bytes and inodes
     engine: str  # as configured
     models: tuple[ModelState, ...]  # measured on this machine
     series: tuple[queue.SeriesHistory, ...]  # the newest last
@@ -118,6 +117,7 @@ def open_read_only(data: DataConfig) -> sa.Engine:
 
 def _read_only(file: Path) -> sa.Engine:
     """Open an SQLite file without permission to write."""
+    schema.refuse_network_file_system(file)
     # A reader creates the -wal and -shm files where no writer has; immutable prevents that
     mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
     address = f"file:{quote(str(file))}?{mode}"
@@ -138,7 +138,7 @@ def _read_only(file: Path) -> sa.Engine:
 
 def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) -> Snapshot:
     """Collect the state of the node at `now`; `series` limits the number of histories."""
-    free = shutil.disk_usage(_existing(config.data.dir)).free
+    space = disk.space(config.data.dir)
     jobs: dict[str, dict[str, int]] = {}
     for (kind, state), count in queue.counts(engine).items():
         jobs.setdefault(kind.value, {})[state.value] = count
@@ -147,8 +147,8 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
         processes=_processes(config, engine, now),
         jobs=jobs,
         targets=tuple(_target(config, engine, name, now) for name in config.targets),
-        free_gib=free / 2**30,
-        accepting=free >= config.data.stop_accepting_below,
+        free_gib=space.free_bytes / 2**30,
+        accepting=not space.shortage(config.data.stop_accepting_below),
         engine=config.model.engine,
         models=tuple(_models(config)),
         series=tuple(queue.histories(engine, limit=series)),
@@ -226,9 +226,3 @@ def _target(config: Config, engine: sa.Engine, name: str, now: float) -> TargetS
         oldest_s=None if oldest is None else now - oldest,
         last_problem=next((job.reason for job in waiting if job.reason), ""),
     )
-
-
-def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder

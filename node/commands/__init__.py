@@ -11,6 +11,7 @@ from node.commands import admin, demo, models, offline, queue, serve
 from node.commands.exits import EPILOGUE, OK, node_error_of, status_of
 from node.errors import Defect, NodeError
 from node.logs import start as start_logs
+from node.private import keep_private
 
 INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 log = logging.getLogger("node.commands")
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     process = getattr(chosen, "only", None) or chosen.command
     start_logs(process, getattr(chosen, "log_level", "warning"))
+    if chosen.command != "init":  # it writes a configuration, which the node's user must read
+        keep_private()
     try:
         status = int(chosen.run(chosen))
         if sys.stdout is not None:

@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import re
-import shutil
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from node import status
+from node import disk, status
 from node.commands.exits import node_error_of
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import Progress
@@ -21,6 +21,7 @@ from node.commands.verify import describe_engine, describe_memory, reference_che
 from node.config import Caller, Config, Target, is_network, load_text
 from node.errors import Misconfigured, NodeError, RefusedByTarget
 from node.package import uses
+from node.private import wide_paths
 from node.sender import send_echo
 
 TEMPLATE = "node.yaml"
@@ -127,6 +128,7 @@ def findings_of(config: Config) -> Iterator[Finding]:
     yield Finding("configuration", ok=True, message="understood")
     yield from _callers(config)
     yield _guarded("data folder", lambda: _disk(config))
+    yield _guarded("data folder, access", lambda: _private(config))
     yield _guarded("database", lambda: _database(config))
     yield _guarded("port", lambda: _port(config))
     yield _guarded("engine", lambda: describe_engine(config))
@@ -207,12 +209,22 @@ def _disk(config: Config) -> str:
     if not os.access(folder, os.W_OK):
         message = f"{folder} is not writable"
         raise Misconfigured(message, advice="Grant the node's user write access.")
-    free = shutil.disk_usage(folder).free
-    least = config.data.stop_accepting_below
-    if free < least:
-        message = f"{free / 2**30:.1f} GiB free, below stop_accepting_below of {least / 2**30:.1f}"
+    space = disk.space(folder)
+    shortage = space.shortage(config.data.stop_accepting_below)
+    if shortage:
+        message = f"{shortage} by stop_accepting_below"
         raise Misconfigured(message, advice="Free some space, or lower data.stop_accepting_below.")
-    return f"{folder} is writable, {free / 2**30:.1f} GiB free"
+    return f"{folder} is writable, {space.free_bytes / 2**30:.1f} GiB free"
+
+
+def _private(config: Config) -> str:
+    """Check that other users of this machine can read nothing in the data folder."""
+    folder = config.data.dir
+    wide = next(wide_paths(folder), None) if folder.exists() else None
+    if wide is not None:
+        message = f"other users of this machine may read {wide}"
+        raise Misconfigured(message, advice=f"Type: chmod -R go= {shlex.quote(str(folder))}")
+    return "only the node's user may read it"
 
 
 def _port(config: Config) -> str:

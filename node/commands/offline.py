@@ -59,7 +59,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     for command, run in ((attempt, _try), (selftest, _selftest)):
         add_config(command)
         command.add_argument("--models", type=Path, help="folder of packages")
-        command.add_argument("--threads", type=int, default=0, help="0: one per core")
+        command.add_argument("--threads", type=int, default=0, help="0: one per available CPU")
         add_json(command)
         command.set_defaults(run=run)
 

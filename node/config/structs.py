@@ -146,7 +146,7 @@ class Limits(_Strict, frozen=True, kw_only=True):
 
     memory: Bytes = Bytes(8 * GIB)
     time: Seconds = Seconds(600)
-    threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: one per core
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: one per available CPU
     niceness: Annotated[int, Meta(ge=0, le=19)] = 10
     attempts: Annotated[int, Meta(ge=1, le=20)] = 3  # of a segmentation whose process crashed
 

@@ -70,7 +70,7 @@ def require(engine: str) -> None:
 
 
 def open_network(engine: str, path: Path, threads: int, compiled: Path | None = None) -> Network:
-    """Load the network in `path` with `threads` computing threads (0: one per core).
+    """Load the network in `path` with `threads` computing threads (0: as many as CPUs).
 
     Args:
         engine: one of `ENGINES`.
@@ -83,6 +83,7 @@ def open_network(engine: str, path: Path, threads: int, compiled: Path | None = 
         BadPackage: the engine cannot load it.
         Misconfigured: the engine cannot run here.
     """
+    threads = cpu.threads(threads)  # 0 means the host's cores to the libraries
     if engine == ONNXRUNTIME:
         return OnnxRuntime(path, threads)
     require(engine)

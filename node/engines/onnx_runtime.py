@@ -20,7 +20,7 @@ class OnnxRuntime:
     """One session."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        """Load `path` with `threads` computing threads (0: one per core).
+        """Load `path` with `threads` computing threads.
 
         Raises:
             BadPackage: the file is not a network with one input and one output.

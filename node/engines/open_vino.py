@@ -37,7 +37,7 @@ class OpenVino:
 
         Args:
             path: the ONNX file.
-            threads: computing threads (0: one per core).
+            threads: computing threads.
             precision: `f32`, or `bf16` where the CPU has it.
             compiled: path of the compiled form, without its ending; None: it is not kept.
 

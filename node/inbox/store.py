@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from node import durable
+from node import disk, durable
 from node.dicom.file_meta import file_head
 from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
@@ -105,14 +105,11 @@ class Inbox:
         """Check that `coming_bytes` can be written without going below the required free space.
 
         Raises:
-            DiskLow: less free space than `data.stop_accepting_below`.
+            DiskLow: fewer free bytes or inodes than `data.stop_accepting_below` requires.
         """
-        free = self.free_bytes()
-        if free - coming_bytes < self._stop_below_bytes:
-            coming = f" plus {coming_bytes >> 20} MiB to be written" if coming_bytes >> 20 else ""
-            required = f"{self._stop_below_bytes >> 20} MiB are required{coming}"
-            message = f"{free >> 20} MiB are free, {required}"
-            raise DiskLow(message, advice="Free some space, or lower `data.stop_accepting_below`.")
+        shortage = disk.space(self.root).shortage(self._stop_below_bytes, coming_bytes)
+        if shortage:
+            raise DiskLow(shortage, advice="Free some space, or lower `data.stop_accepting_below`.")
 
     def open(self, calling_ae: str, host: str, now: float) -> AssociationRecord:
         """Record the begin of an association; `keep` leaves a marker in each series it adds to."""
@@ -213,11 +210,6 @@ class Inbox:
     def drop_note(self, note: Note) -> None:
         """Delete a note that has been recorded in the database."""
         self._notes.drop(note)
-
-    def free_bytes(self) -> int:
-        """Return the bytes that an ordinary user may still write to this file system."""
-        found = os.statvfs(self.root)
-        return found.f_bavail * found.f_frsize
 
     # -- private
 

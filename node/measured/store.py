@@ -47,7 +47,7 @@ class Host:
 
 
 def here(threads: int) -> Host:
-    """Return this machine with `threads` computing threads (0: one per core)."""
+    """Return this machine with `threads` computing threads (0: one per available CPU)."""
     return Host(cpu.name(), cpu.threads(threads), engines.versions())
 
 

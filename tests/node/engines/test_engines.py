@@ -1,9 +1,12 @@
 """Every engine gives the same scores; a missing or broken library is reported."""
 
 import hashlib
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from node import engines
-from node.engines import OPENVINO, OPENVINO_BF16, cpu
+from node.engines import ONNXRUNTIME, OPENVINO, OPENVINO_BF16, cpu
 from node.errors import BadPackage, Misconfigured
 from node.package import Package
 from node.pipeline import open_student, reference_dice
@@ -82,7 +85,7 @@ def test_a_missing_library_is_reported_with_the_command_that_installs_it() -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (
-        "node.errors.Misconfigured: engine openvino: the package openvino is not installed"
+        "Misconfigured: engine openvino: the package openvino is not installed"
         in done.stderr
     )
     assert "pip install 'segnode[fast]'" in done.stderr
@@ -219,3 +222,58 @@ def test_no_engine_sends_telemetry(package: Package, tmp_path: Path, engine: str
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/pod/node\n", {"pod/node/cpu.max": "max 100000"}, 9),
+        ("0::/pod/node\n", {"pod/node/cpu.max": "200000 100000"}, 2),
+        ("0::/pod/node\n", {"pod/cpu.max": "150000 100000", "pod/node/cpu.max": "max 100000"}, 2),
+        ("0::/\n", {"cpu.max": "50000 100000"}, 1),
+        (
+            "4:cpu,cpuacct:/docker/x\n3:memory:/docker/x\n",  # version 1, in a container
+            {"cpu,cpuacct/cpu.cfs_quota_us": "300000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            3,
+        ),
+        ("", {}, 9),
+    ],
+)
+def test_the_quota_of_a_container_limits_the_threads(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str,
+    files: dict[str, str],
+    expected: int,
+) -> None:
+    (tmp_path / "groups").write_text(groups, encoding="utf-8")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n", encoding="ascii")
+    monkeypatch.setattr(cpu, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(cpu, "GROUP_FILES", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)))
+    assert cpu.threads(0) == expected
+    assert cpu.threads(5) == 5
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_every_engine_gets_the_number_of_threads_and_never_0(
+    package: Package, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """0 is the number of the host's cores to the libraries."""
+    monkeypatch.setattr(cpu, "threads", lambda _: 3)
+    module = importlib.import_module(
+        "node.engines" if engine == ONNXRUNTIME else "node.engines.open_vino"
+    )
+    name = "OnnxRuntime" if engine == ONNXRUNTIME else "OpenVino"
+    opened: list[int] = []
+    real = getattr(module, name)
+
+    def counting(path: Path, threads: int, *rest: Any) -> Any:
+        opened.append(threads)
+        return real(path, threads, *rest)
+
+    monkeypatch.setattr(module, name, counting)
+    open_student(package, "small", 0, engine)
+    assert opened == [3]

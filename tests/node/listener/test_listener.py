@@ -8,6 +8,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 from pynetdicom.presentation import build_context
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
+from node import disk
 from node.dicom.uids import LABELMAP_SEG_CLASS, VERIFICATION_CLASS
 from node.errors import DiskLow
 from node.inbox import Inbox
@@ -128,7 +129,7 @@ def test_a_spool_moves_to_disk_and_back(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_spool_does_not_use_the_space_that_must_stay_free(tmp_path: Path) -> None:
-    free = Inbox(tmp_path / "inbox").free_bytes()
+    free = disk.space(tmp_path).free_bytes
     inbox = Inbox(tmp_path / "inbox", stop_below_bytes=free - (64 << 20))
     data = Spool(inbox.temporary_folder, 1 << 30, inbox.check_space)
     for _ in range(256):
