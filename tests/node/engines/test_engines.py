@@ -84,10 +84,7 @@ def test_a_missing_library_is_reported_with_the_command_that_installs_it() -> No
         "engines.require('openvino')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (
-        "Misconfigured: engine openvino: the package openvino is not installed"
-        in done.stderr
-    )
+    assert "Misconfigured: engine openvino: the package openvino is not installed" in done.stderr
     assert "pip install 'segnode[fast]'" in done.stderr
 
 
