@@ -14,14 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Engine, Float, ForeignKey, Index, Integer, Text
 
-from node import disk
 from node.config import DataConfig
+from node.database_faults import is_transient, refuse_network_file_system, repair_advice
 from node.errors import DatabaseBusy, Misconfigured
 from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 
 FILE_NAME = "segnode.sqlite"
 VERSION = 3  # of the schema; a database of another version is refused
-TRANSIENT_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
 IN_MEMORY = ":memory:"  # SQLite's name for a database without a file
 UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # raised by a wrong or damaged database
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
@@ -219,13 +218,6 @@ def open_database(place: str | Path) -> Engine:
     return engine
 
 
-def repair_advice(exc: Exception) -> str:
-    """Return the advice for a database that cannot be opened or read, and not only for now."""
-    if isinstance(exc, sa.exc.OperationalError | sa.exc.NoSuchModuleError | ModuleNotFoundError):
-        return "Check `data.database`, this user's rights, and the driver's package."
-    return "It is damaged or not a segnode database. Restore a backup, or name another (runbook)."
-
-
 def parse_url(text: str) -> sa.URL:
     """Read the URL of a database.
 
@@ -237,29 +229,6 @@ def parse_url(text: str) -> sa.URL:
     except (sa.exc.ArgumentError, ValueError) as exc:
         message = "data.database is not the URL of a database"
         raise Misconfigured(message, advice="Write postgresql+psycopg://USER@HOST/NAME.") from exc
-
-
-def refuse_network_file_system(file: Path) -> None:
-    """Check that the file of an SQLite database is on a local file system.
-
-    Raises:
-        Misconfigured: it is on NFS, SMB or the like: locks and shared memory fail there, and two
-            processes damage the database.
-    """
-    kind = disk.network_file_system(file)
-    if kind:
-        message = f"the SQLite database {file} is on a network file system ({kind})"
-        advice = (
-            "Move data.dir to a local disk, or keep the queue in PostgreSQL: "
-            "data.database: postgresql+psycopg://USER@HOST/NAME."
-        )
-        raise Misconfigured(message, advice=advice)
-
-
-def is_transient(exc: sa.exc.OperationalError) -> bool:
-    """Return whether a later attempt may work: a lock or a silent server, not a wrong path."""
-    name = getattr(exc.orig, "sqlite_errorname", None)
-    return name is None or name.startswith(TRANSIENT_CODES)
 
 
 def create_or_check(connection: sa.Connection) -> None:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from node import disk, measured, queue, schema
 from node.config import AUTO, Config, DataConfig
+from node.database_faults import is_transient, refuse_network_file_system, repair_advice
 from node.errors import DatabaseBusy, Misconfigured
 from node.measured import Measurement
 from node.package import models_in
@@ -104,11 +105,11 @@ def open_read_only(data: DataConfig) -> sa.Engine:
             found = schema.version_of(connection)
     except (*schema.UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
-        if isinstance(exc, sa.exc.OperationalError) and schema.is_transient(exc):
+        if isinstance(exc, sa.exc.OperationalError) and is_transient(exc):
             raise DatabaseBusy(
                 message, advice="Try again. If this persists: is the server or the disk in order?"
             ) from exc
-        raise Misconfigured(message, advice=schema.repair_advice(exc)) from exc
+        raise Misconfigured(message, advice=repair_advice(exc)) from exc
     if found is None:
         return schema.open_database(NOWHERE)
     schema.check_version(found)
@@ -117,7 +118,7 @@ def open_read_only(data: DataConfig) -> sa.Engine:
 
 def _read_only(file: Path) -> sa.Engine:
     """Open an SQLite file without permission to write."""
-    schema.refuse_network_file_system(file)
+    refuse_network_file_system(file)
     # A reader creates the -wal and -shm files where no writer has; immutable prevents that
     mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
     address = f"file:{quote(str(file))}?{mode}"
