@@ -62,10 +62,10 @@ def preview(
         labels: the result on the same grid; if it is empty, the planes go through the centre.
         segments: names and colours.
         path: the PNG file.
-        notes: what a reader of the result must know; an empty result is noted without them.
+        notes: what a reader of the result must know.
     """
-    if not labels.array.any():
-        notes = (NOTHING_DETECTED, *notes)
+    if not labels.array.any() and not notes:
+        notes = (NOTHING_DETECTED,)
     turned, _ = orient(volume)
     segmented = turn_of(volume.grid).apply(labels.array)
     centre = _centre(segmented)

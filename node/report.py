@@ -6,6 +6,8 @@ detected or not, because 0 ml is a result; it is UNVERIFIED, because no person h
 
 import copy
 import datetime
+from collections import Counter
+from collections.abc import Sequence
 
 import highdicom as hd
 from pydicom.dataset import Dataset
@@ -44,8 +46,18 @@ def encode_report(
     *,
     created: datetime.datetime,
     uid_root: str = UUID_ROOT,
+    repairs: Sequence[str] = (),
 ) -> Dataset:
     """Return the report on the volumes of `seg_dataset`, the SEG of `labels`.
+
+    Args:
+        series: the segmented series.
+        seg_dataset: the SEG, whose patient, study and equipment the report has.
+        labels: the result.
+        package: the model.
+        created: the date and time of the report.
+        uid_root: the root of its UIDs.
+        repairs: repairs of the headers that the SEG inherited.
 
     Raises:
         ValueError: `created` has no time zone.
@@ -60,7 +72,7 @@ def encode_report(
     )
     report = hd.sr.Comprehensive3DSR(
         evidence=[seg_dataset],
-        content=_content(series, seg_dataset, labels, package, device_uid)[0],
+        content=_content(series, seg_dataset, labels, package, device_uid, repairs)[0],
         series_instance_uid=series_uid,
         series_number=int(seg_dataset.SeriesNumber) + 1,
         sop_instance_uid=derive_uid(uid_root, "report", seg_dataset.SOPInstanceUID),
@@ -87,10 +99,15 @@ def encode_report(
 
 
 def _content(
-    series: Series, seg: Dataset, labels: Labels, package: Package, device_uid: str
+    series: Series,
+    seg: Dataset,
+    labels: Labels,
+    package: Package,
+    device_uid: str,
+    repairs: Sequence[str],
 ) -> hd.sr.MeasurementReport:
     report = _measurements(series, seg, labels, package, device_uid)
-    for note in _notes(series, labels):
+    for note in result_notes(series, labels, package, repairs):
         comment = hd.sr.TextContentItem(
             name=codes.DCM.Comment,
             value=note,
@@ -100,12 +117,20 @@ def _content(
     return report
 
 
-def _notes(series: Series, labels: Labels) -> list[str]:
-    """Return what a reader of the volumes must know, as the history of the series has it."""
-    notes = list(series.notes)
-    if not labels.array.any():
-        notes.append(NOTHING_DETECTED)
-    return [note[:1].upper() + note[1:] for note in notes]
+def result_notes(
+    series: Series, labels: Labels, package: Package, repairs: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return what a reader of the result must know, as the history of the series has it."""
+    notes = [] if labels.array.any() else [NOTHING_DETECTED]
+    notes += series.notes
+    at_edge = labels.at_edge()
+    for segment in package.manifest.segments:
+        if segment.number in at_edge:
+            notes.append(f"{segment.label} reaches the edge of the images")
+    reasons = Counter(dropped.reason for dropped in series.survey.dropped)
+    notes += [f"left out: {count} × {reason}" for reason, count in sorted(reasons.items())]
+    notes += [f"header repaired: {repair}" for repair in repairs]
+    return tuple(note[:1].upper() + note[1:] for note in notes)
 
 
 def _measurements(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node import engines, preview
+from node import engines, preview, report
 from node.commands.options import add_config, add_json, print_json
 from node.commands.packages import models_folder, packages_in
 from node.commands.terminal import Progress, print_table, rounded
@@ -97,7 +97,8 @@ def _try(chosen: argparse.Namespace) -> int:
     made = run_job(job, progress)
     picture, labels = chosen.out / "preview.png", chosen.out / "labels.nii.gz"
     segments = package.manifest.segments
-    preview.preview(made.source.volume, made.labels, segments, picture, made.source.notes)
+    notes = report.result_notes(made.source, made.labels, package, made.done.repairs)
+    preview.preview(made.source.volume, made.labels, segments, picture, notes)
     write(made.labels, labels)
     done = made.done
     result = {

@@ -132,7 +132,13 @@ def _objects(
     if encoding in request.reports:
         with clock.stage("report"):
             document = report.encode_report(
-                source, dataset, labels, chosen, created=created, uid_root=request.identity.uid_root
+                source,
+                dataset,
+                labels,
+                chosen,
+                created=created,
+                uid_root=request.identity.uid_root,
+                repairs=repairs,
             )
         final = final.with_name(f"report-{final.name}")
         with _unpublished(final, document, clock):

@@ -7,7 +7,7 @@ Other pixels at the same place are left in, and `stack` refuses them.
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import product
 
 import numpy as np
 import pydicom
@@ -31,11 +31,8 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Copy]]
     The image with the lowest instance number stays. Nothing is left out unless every place with
     several images is left with one: otherwise the series holds several volumes.
     """
-    kept: list[Header] = []
     copies: list[Copy] = []
-    for _, group in groupby(sorted(headers, key=_place_key), key=_place):
-        images = sorted(group, key=_order)
-        kept.append(images[0])
+    for images in _by_place(sorted(headers, key=_order)):
         if len(images) > MOST_AT_ONE_PLACE:
             return list(headers), []
         for image in images[1:]:
@@ -88,14 +85,16 @@ def _digest_of(path: object, frame: int, _mtime_ns: int, _size: int) -> str:
     return digest.hexdigest()
 
 
-def _place(header: Header) -> Place:
-    assert header.position_mm is not None
-    x, y, z = (round(value / SAME_PLACE_MM) for value in header.position_mm)
-    return x, y, z
-
-
-def _place_key(header: Header) -> tuple[object, ...]:
-    return (_place(header), *_order(header))
+def _by_place(headers: Sequence[Header]) -> list[list[Header]]:
+    """Group images whose positions differ by rounding at most; the order within a group stays."""
+    groups: dict[Place, list[Header]] = {}
+    for header in headers:
+        assert header.position_mm is not None
+        x, y, z = (round(value / SAME_PLACE_MM) for value in header.position_mm)
+        near = [(x + i, y + j, z + k) for i, j, k in product((0, -1, 1), repeat=3)]
+        place = next((cell for cell in near if cell in groups), (x, y, z))
+        groups.setdefault(place, []).append(header)
+    return list(groups.values())
 
 
 def _order(header: Header) -> tuple[float, str, int]:

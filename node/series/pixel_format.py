@@ -11,6 +11,7 @@ from node.series.values import code, whole_number
 GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "PALETTE COLOR", "HSV", "ARGB", "CMYK", "XYB"})
 COLOUR_PREFIX = "YBR"
+COLOUR_PRESENTATIONS = frozenset({"COLOR", "TRUE_COLOR"})  # Pixel Presentation, PS3.3 C.8.16.2
 
 
 class PixelFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,12 +24,18 @@ class PixelFormat(msgspec.Struct, frozen=True, kw_only=True):
     bits_stored: int | None = None
     high_bit: int | None = None  # Bits Stored - 1 if absent
     representation: int | None = None  # 0: unsigned, 1: two's complement
+    presentation: str = ""  # Pixel Presentation: COLOR for grey values with colours above them
 
     @property
     def is_colour(self) -> bool:
         """Whether the values are colours or indices of colours."""
         has_samples = self.samples_per_pixel is not None and self.samples_per_pixel > 1
-        return has_samples or self.photometric in COLOUR or self.photometric[:3] == COLOUR_PREFIX
+        return (
+            has_samples
+            or self.presentation in COLOUR_PRESENTATIONS
+            or self.photometric in COLOUR
+            or self.photometric[:3] == COLOUR_PREFIX
+        )
 
 
 def pixel_format_of(dataset: Dataset, data: str = "PixelData") -> PixelFormat:
@@ -41,4 +48,5 @@ def pixel_format_of(dataset: Dataset, data: str = "PixelData") -> PixelFormat:
         bits_stored=whole_number(dataset, "BitsStored"),
         high_bit=whole_number(dataset, "HighBit"),
         representation=whole_number(dataset, "PixelRepresentation"),
+        presentation=code(dataset, "PixelPresentation"),
     )

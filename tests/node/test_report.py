@@ -84,6 +84,21 @@ def test_an_empty_result_has_volumes_of_zero(tmp_path: Path) -> None:
     assert presence == ["Not detected"] * 2
 
 
+def test_repairs_and_segments_at_the_edge_are_comments(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    array = r.labels.array.copy()
+    array[0, 0, 0] = 2
+    labels = Labels(array, r.labels.grid)
+    seg, _ = encode_again(r.series, labels, r.package)
+    report = encode_report(
+        r.series, seg, labels, r.package, created=CREATED, repairs=("StudyID was absent",)
+    )
+    assert comments(report) == [
+        "Posterior reaches the edge of the images",
+        "Header repaired: StudyID was absent",
+    ]
+
+
 def test_notes_about_the_source_are_comments(tmp_path: Path) -> None:
     derived = ["DERIVED", "SECONDARY", "MPR"]
     r = result(tmp_path, Phantom(change=in_slices(sets(ImageType=derived))))

@@ -50,6 +50,12 @@ def test_a_compressed_copy_with_other_numbers_is_a_copy(made: Made, tmp_path: Pa
     assert len(read([copy, *made.paths]).survey.dropped) == 1
 
 
+def test_a_copy_may_have_a_rounded_position(made: Made, tmp_path: Path) -> None:
+    x, y, z = (float(v) for v in pydicom.dcmread(made.paths[4]).ImagePositionPatient)
+    rounded = copied(made, 4, tmp_path / "copy", ImagePositionPatient=[x + 0.006, y, z - 0.006])
+    assert len(read([rounded, *made.paths]).survey.dropped) == 1
+
+
 def test_a_whole_series_imported_twice_counts_once(made: Made, tmp_path: Path) -> None:
     copies = [copied(made, at, tmp_path / "copies") for at in range(12)]
     series = read([*copies, *made.paths])

@@ -77,6 +77,7 @@ UNSUITABLE: list[tuple[str, str, Edit, Collection[int] | None, tuple[str, ...]]]
     ("colour-image", "CT", sets(PhotometricInterpretation="RGB"), None, ("12 × colour", "RGB")),
     ("colour-image", "CT", sets(PhotometricInterpretation="YBR_FULL_422"), None, ("YBR_FULL",)),
     ("colour-image", "MR", sets(SamplesPerPixel=3), None, ("12 × colour",)),
+    ("colour-image", "MR", sets(PixelPresentation="COLOR"), None, ("12 × colour",)),
 ]
 
 
