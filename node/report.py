@@ -38,7 +38,7 @@ NOT_DETECTED = hd.sr.QualitativeEvaluation(
 ANY_PROCEDURE = hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure")
 
 
-def encode_report(
+def encode_report(  # noqa: PLR0913 – a report depends on all of these
     series: Series,
     seg_dataset: Dataset,
     labels: Labels,
