@@ -8,11 +8,17 @@ from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import (
+    AddressInformation,
+    AssociationSocket,
+    RequestHandler,
+    ThreadedAssociationServer,
+)
 
 __all__ = [
     "OVERRIDDEN",
     "PRIVATE_ATTRIBUTES",
+    "AddressInformation",
     "Association",
     "AssociationSocket",
     "DIMSEServiceProvider",
@@ -48,13 +54,17 @@ OVERRIDDEN: dict[type, dict[str, tuple[str, ...] | None]] = {
         "run_reactor": (),
         "_read_pdu_data": (),
     },
-    RequestHandler: {"_create_association": ()},
+    RequestHandler: {
+        "__init__": ("request", "client_address", "server"),
+        "_create_association": (),
+    },
     ThreadedAssociationServer: {
         "__init__": (
             "ae", "address", "ae_title", "contexts", "ssl_context", "evt_handlers",
             "request_handler",
         ),
         "get_request": (),
+        "verify_request": ("request", "client_address"),
         "process_request_thread": ("request", "client_address"),
         "handle_error": ("request", "client_address"),
         "shutdown": (),

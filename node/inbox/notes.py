@@ -17,7 +17,10 @@ MOST_NOTES = 1000  # that wait to be taken; unknown callers may invent any numbe
 
 NoteKind = Literal[
     "rejected-association",
+    "invalid-request",
     "no-context",
+    "rejected-context",
+    "protocol-violation",
     "rejected-instance",
     "conflicting-instance",
     "out-of-space",
@@ -59,13 +62,14 @@ class Notes:
         self._lock = threading.Lock()
 
     def add(self, note: Note, now: float) -> None:
-        """Write `note`, or increase the count of an equal one that waits; `now` is unix time."""
+        """Write `note`, or add its count to that of an equal one that waits; `now` is unix time."""
         with self._lock:
             before = _read(self._path(note))
             if before is None and self._is_full():
                 note = FULL
                 before = _read(self._path(note))
-            first, count = (before.first, before.count + 1) if before else (now, 1)
+            first = before.first if before else now
+            count = note.count + (before.count if before else 0)
             note = msgspec.structs.replace(note, first=first, last=now, count=count)
             durable.write(self._path(note), msgspec.json.encode(note), self._temporary_folder)
 

@@ -4,7 +4,6 @@ Guarantees: `on_end` is called exactly once, however the association ends, after
 closed.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +14,12 @@ from pynetdicom.service_class import VerificationServiceClass
 from node import inbox
 from node.dicom.uids import VERIFICATION_CLASS
 from node.listener.answer import store_response
-from node.listener.contexts import STORAGE
+from node.listener.contexts import is_storage
+from node.listener.request import MALFORMED, abort
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import DECODING_ERRORS, Messages, Upper
 from node.pynetdicom_adapter import Association
-
-log = logging.getLogger("node.listener")
 
 
 class StoreAssociation(Association):
@@ -30,6 +28,7 @@ class StoreAssociation(Association):
     def __init__(
         self,
         ae: Any,
+        calling_ae: str,
         new_spool: Callable[[], Spool],
         on_store: Callable[["StoreAssociation", Any, str], tuple[StoreStatus, str]],
         on_end: Callable[["StoreAssociation"], None],
@@ -42,36 +41,30 @@ class StoreAssociation(Association):
         self.network_timeout = ae.network_timeout
         self._on_store = on_store
         self._on_end = on_end
+        self.calling_ae = calling_ae  # normalised; pynetdicom's may differ
+        self.violation = ""  # how the peer violated the protocol
         self.record: inbox.AssociationRecord | None = None  # set when the association is accepted
         self.tally: Counter[str] = Counter()
-
-    @property
-    def calling_ae(self) -> str:
-        """The calling AE title of the peer."""
-        return str(getattr(self.requestor.primitive, "calling_ae_title", "") or "").strip()
 
     @property
     def host(self) -> str:
         """The address of the peer."""
         return str(self.requestor.address_info.address)
 
-    def leave_waiting_room(self) -> None:
-        """Leave the connections that have not requested an association yet."""
-        if self.dul.socket.socket is not None:
-            self._server.room.leave(self.dul.socket.socket)
-
     def run_reactor(self) -> None:
         """Serve until the end, close the sockets, and call `on_end`."""
         try:
             super().run_reactor()
         except DECODING_ERRORS as exc:
-            log.warning("a peer violated the protocol", extra={"kind": type(exc).__name__})
+            self.violation = f"a message that is not allowed now ({type(exc).__name__})"
+            self.dul.socket.send(abort(*MALFORMED))
         finally:
             self.dul.kill_dul()
             wire = self.dul.socket
             if wire.socket is not None:
                 self._server.shutdown_request(wire.socket)
-            wire.hang_up()
+            wire.close_bell()
+            self.violation = self.violation or wire.problem
             self._on_end(self)
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
@@ -82,7 +75,7 @@ class StoreAssociation(Association):
         """
         context = self._accepted_cx.get(context_id)
         agreed = str(context.abstract_syntax) if context else ""
-        if isinstance(msg, C_STORE) and agreed in STORAGE and msg.is_valid_request:
+        if isinstance(msg, C_STORE) and is_storage(agreed) and msg.is_valid_request:
             syntax = str(context.transfer_syntax[0])
             status, comment = (
                 StoreStatus.CLASS_NOT_SUPPORTED,
@@ -95,8 +88,6 @@ class StoreAssociation(Association):
         elif isinstance(msg, C_ECHO) and agreed == VERIFICATION_CLASS and msg.is_valid_request:
             VerificationServiceClass(self).SCP(msg, context)
         else:
-            log.warning(
-                "a request without an accepted presentation context",
-                extra={"ae": self.calling_ae, "host": self.host, "kind": type(msg).__name__},
-            )
+            name = type(msg).__name__.replace("_", "-")
+            self.violation = f"a {name} without an accepted presentation context for it"
             self.abort()

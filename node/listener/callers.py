@@ -41,9 +41,10 @@ def rejection(config: Config, called: str, calling: str, host: str) -> Rejection
         return None
     known = "may not call from this host" if namesakes else "is not among the callers"
     message = f"the calling AE title {_quoted(calling)} {known}"
-    return Rejection(
-        1, 1, 3, message, f"If it may send, add to callers: {yaml_line(calling, host)}"
-    )
+    advice = f"If it may send, add to callers: {yaml_line(calling, host)}"
+    if not calling.strip():
+        advice = "Give the sender a calling AE title."
+    return Rejection(1, 1, 3, message, advice)
 
 
 def busy(message: str, advice: str = "") -> Rejection:

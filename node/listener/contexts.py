@@ -1,24 +1,47 @@
 """Supported presentation contexts: Verification, and all storage classes in decodable syntaxes.
 
-Of several transfer syntaxes in one context the sender's first is accepted, because the node never
-transcodes. Deflated is not supported: half a megabyte of it expands to 512 MB.
+A class that no edition of the standard names, as vendors define them, counts as a storage class: a
+sender that is refused one of its classes often sends nothing of the study. Of several transfer
+syntaxes in one context the sender's first is accepted, because the node never transcodes. Deflated
+is not supported: half a megabyte of it expands to 512 MB.
 """
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydicom import uid as uids
-from pydicom.uid import UID
+from pydicom.uid import UID, UID_dictionary
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.service_class import ServiceClass
+from pynetdicom.sop_class import uid_to_service_class
 
-from node.dicom.uids import LABELMAP_SEG_CLASS, VERIFICATION_CLASS
+from node.dicom.uids import LABELMAP_SEG_CLASS, VERIFICATION_CLASS, is_uid
 
-STORAGE = frozenset(
+MOST_DESCRIBED = 3  # rejected contexts in a report
+
+_STORAGE = frozenset(
     [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
     + [LABELMAP_SEG_CLASS]  # absent from the tables of some versions of pynetdicom
 )
-IMAGES = frozenset(uid for uid in STORAGE if "Image Storage" in UID(uid).name)  # have pixel data
+IMAGES = frozenset(uid for uid in _STORAGE if "Image Storage" in UID(uid).name)  # have pixel data
+
+
+@functools.lru_cache(maxsize=4096)  # peers may name any number of classes
+def is_storage(abstract_syntax: str) -> bool:
+    """Return whether a class is one for storage: any class but those of the other services."""
+    if abstract_syntax in _STORAGE:
+        return True
+    known = UID(abstract_syntax)
+    if uid_to_service_class(known) is not ServiceClass:
+        return False
+    if known in UID_dictionary:  # retired classes, and those of a few services
+        others = any(word in known.name for word in ("Commitment", "Directory"))
+        is_named_storage = "Storage" in known.name and not others
+        return bool(known.type == "SOP Class" and (is_named_storage or not known.name))
+    return is_uid(abstract_syntax)
+
 
 # names as in docs/reference/conformance.md
 NATIVE = {
@@ -48,8 +71,21 @@ def supported(proposed: Iterable[Any]) -> list[PresentationContext]:
     orders: dict[str, dict[str, None]] = {}
     for context in proposed:
         name = str(context.abstract_syntax)
-        if name in STORAGE or name == VERIFICATION_CLASS:
-            known = TRANSFER_SYNTAXES if name in STORAGE else NATIVE
+        if is_storage(name) or name == VERIFICATION_CLASS:
+            known = NATIVE if name == VERIFICATION_CLASS else TRANSFER_SYNTAXES
             syntaxes = (str(syntax) for syntax in context.transfer_syntax)
             orders.setdefault(name, {}).update(dict.fromkeys(s for s in syntaxes if s in known))
     return [build_context(name, list(order)) for name, order in orders.items() if order]
+
+
+def described(rejected: Sequence[Any]) -> str:
+    """Name the abstract syntaxes of rejected contexts, and why they were rejected."""
+    names = sorted(f"{UID(context.abstract_syntax).name} ({_why(context)})" for context in rejected)
+    more = f" and {len(names) - MOST_DESCRIBED} more" if len(names) > MOST_DESCRIBED else ""
+    return ", ".join(names[:MOST_DESCRIBED]) + more
+
+
+def _why(context: Any) -> str:
+    if is_storage(str(context.abstract_syntax)):
+        return "none of its transfer syntaxes can be decoded"
+    return "no class for storage"

@@ -13,8 +13,10 @@ from node.dicom.uids import is_uid
 from node.errors import DiskLow
 from node.inbox import Inbox, Incoming, Kept, Note, NoteKind
 from node.listener.association import StoreAssociation
-from node.listener.callers import Rejection, Slots, busy, plain_host, rejection
-from node.listener.contexts import supported
+from node.listener.callers import Rejection, Slots, busy, plain_host
+from node.listener.contexts import described, supported
+from node.listener.pace import Pace
+from node.listener.reports import Reports
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus, Unacceptable
 from node.listener.structure import InstanceIdentity, identify
@@ -31,45 +33,39 @@ class Reception:
     config: Config
     inbox: Inbox
     slots: Slots
+    reports: Reports
+    pace: Pace
 
 
 def on_requested(event: Any, reception: Reception) -> None:
-    """Accept or reject a caller, before presentation contexts are negotiated."""
+    """Accept or reject a known caller, before presentation contexts are negotiated."""
     association: StoreAssociation = event.assoc
-    association.leave_waiting_room()
-    request = association.requestor.primitive
     host = plain_host(association.host)
-    no = rejection(reception.config, request.called_ae_title, association.calling_ae, host)
-    no = no or _no_room(reception, host)
-    if no is None:
-        association.record = reception.inbox.open(association.calling_ae, host, time.time())
-        association.acceptor.supported_contexts = supported(
-            request.presentation_context_definition_list
-        )
-    else:
+    if no := _no_room(reception, host):
         _reject(association, reception, host, no)
+        return
+    reception.pace.give_back(host)
+    association.record = reception.inbox.open(association.calling_ae, host, time.time())
+    proposed = association.requestor.primitive.presentation_context_definition_list
+    association.acceptor.supported_contexts = supported(proposed)
 
 
 def on_accepted(event: Any, reception: Reception) -> None:
-    """Log the association; leave a note if none of its contexts could be accepted."""
+    """Log the association; report the contexts that could not be accepted."""
     association: StoreAssociation = event.assoc
     record = association.record
     if record is None:
         return
     facts = {"ae": record.calling_ae, "host": record.host, "association": record.id}
     log.info("association accepted", extra=facts | {"count": len(association.accepted_contexts)})
+    kind: NoteKind = "rejected-context"
+    message = f"presentation contexts were rejected: {described(association.rejected_contexts)}"
     if not association.accepted_contexts:
-        log.warning("none of its presentation contexts is supported", extra=facts)
-        _note(
-            reception,
-            Note(
-                kind="no-context",
-                message="none of its presentation contexts is supported",
-                advice="docs/reference/conformance.md lists the SOP classes and transfer syntaxes.",
-                calling_ae=record.calling_ae,
-                host=record.host,
-            ),
-        )
+        kind, message = "no-context", "none of its presentation contexts is supported"
+    elif not association.rejected_contexts:
+        return
+    advice = "docs/reference/conformance.md lists the SOP classes and transfer syntaxes."
+    reception.reports.add(kind, message, record.calling_ae, record.host, advice)
 
 
 def on_released(event: Any, reception: Reception) -> None:
@@ -80,8 +76,8 @@ def on_released(event: Any, reception: Reception) -> None:
 
 def on_end(association: StoreAssociation, reception: Reception) -> None:
     """Clean up after an association, however it ended."""
-    association.leave_waiting_room()
     record = association.record
+    _report_violation(association, reception)
     if record is None:
         return
     reception.slots.give_back(record.host)
@@ -172,20 +168,22 @@ def _no_room(reception: Reception, host: str) -> Rejection | None:
 
 
 def _reject(association: StoreAssociation, reception: Reception, host: str, no: Rejection) -> None:
-    facts = {"ae": association.calling_ae, "host": host, "advice": no.advice}
-    log.warning("association rejected: %s", no.message, extra=facts)
+    ae = association.calling_ae
+    reception.reports.add("rejected-association", no.message, ae, host, no.advice)
     association.acse.send_reject(no.result, no.source, no.diagnostic)
-    _note(
-        reception,
-        Note(
-            kind="rejected-association",
-            message=no.message,
-            advice=no.advice,
-            calling_ae=association.calling_ae,
-            host=host,
-        ),
-    )
     association.kill()  # waits until the rejection has been sent
+
+
+def _report_violation(association: StoreAssociation, reception: Reception) -> None:
+    """Report how an association ended that the peer did not end."""
+    host, ae = plain_host(association.host), association.calling_ae
+    if association.record is not None and association.violation:
+        message = f"the peer violated the protocol: {association.violation}"
+        reception.reports.add("protocol-violation", message, ae, host)
+    elif association.record is None and not association.is_rejected:
+        message = association.violation or "it ended before the association was accepted"
+        message = f"an association request cannot be accepted: {message}"
+        reception.reports.add("invalid-request", message, ae, host)
 
 
 def _rejected_instance(
@@ -232,9 +230,13 @@ def _about(association: StoreAssociation, kind: NoteKind, message: str, **facts:
 
 
 def _note(reception: Reception, note: Note) -> None:
+    leave_note(reception.inbox, note)
+
+
+def leave_note(inbox: Inbox, note: Note) -> None:
     """Leave a note; a full disk must not change the response to the peer."""
     try:
-        reception.inbox.note(note, time.time())
+        inbox.note(note, time.time())
     except OSError as exc:
         log.warning("a note could not be written: %s", exc.strerror, extra={"kind": note.kind})
 

@@ -18,8 +18,10 @@ from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.errors import Misconfigured
 from node.inbox import Inbox
 from node.listener import handlers
-from node.listener.callers import Slots
+from node.listener.callers import Slots, rejection
 from node.listener.handlers import Reception
+from node.listener.pace import Pace
+from node.listener.reports import Reports
 from node.listener.server import Server
 from node.listener.spool import Spool
 from node.pynetdicom_adapter import switch_off_pdu_logs
@@ -27,6 +29,7 @@ from node.pynetdicom_adapter import switch_off_pdu_logs
 ANSWER_SECONDS = 10  # for a peer to request an association, and to close after its release
 IDLE_SECONDS = 300  # some modalities keep an association open between two images
 MAXIMUM_PDU_BYTES = 131072  # the largest that DCMTK sends
+FLUSH_SECONDS = 1.0  # between two looks for counts that are to be reported
 MOST_THREADS = 1 << 20  # pynetdicom counts connections; `Slots` counts associations
 
 log = logging.getLogger("node.listener")
@@ -47,13 +50,17 @@ def run(
     server: Server | None = None
     try:
         slots = Slots(config.node.max_associations, config.node.max_associations_per_host)
-        server = _server(config, Reception(config, inbox, slots))
+        reports = Reports(functools.partial(handlers.leave_note, inbox))
+        server = _server(config, Reception(config, inbox, slots, reports, Pace()))
         threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
         port = server.server_address[1]
         log.info("listening", extra={"ae": config.node.ae_title, "port": port, "count": aborted})
         if ready:
             ready(port)
-        (stop or threading.Event()).wait()
+        stop = stop or threading.Event()
+        while not stop.wait(FLUSH_SECONDS):
+            reports.flush()
+        reports.flush(everything=True)
     finally:
         if server is not None:
             server.shutdown()
@@ -83,6 +90,8 @@ def _server(config: Config, reception: Reception) -> Server:
         message = f"cannot listen on {address[0]} port {address[1]}: {exc.strerror}"
         raise Misconfigured(message, advice="Change `node.host` or `node.port`.") from exc
     inbox, largest = reception.inbox, config.node.largest_instance
+    server.reports, server.pace = reception.reports, reception.pace
+    server.rejection = functools.partial(rejection, config)
     server.new_spool = functools.partial(Spool, inbox.temporary_folder, largest, inbox.check_space)
     server.on_store = functools.partial(handlers.on_store, reception=reception)
     server.on_end = functools.partial(handlers.on_end, reception=reception)

@@ -1,28 +1,37 @@
-"""Accept TCP connections, and start an association for those that request one.
+"""Accept TCP connections, and start an association for callers that request one.
 
-Until its first byte, a connection takes one sleeping thread and nothing of pynetdicom. Silent
-connections never block a sender. Health checks that connect and close are ignored.
+Until a caller is known by title and address, a connection takes one thread and nothing of
+pynetdicom. Silent connections never block a sender. Health checks that connect and close are
+ignored; every other connection ends with an association or a report.
 """
 
 import logging
-import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
-from datetime import timedelta
 from socketserver import TCPServer
 from typing import Any
 
 from node.listener.association import StoreAssociation
+from node.listener.callers import Rejection, plain_host
+from node.listener.pace import PER_SECOND, Pace
+from node.listener.reports import Reports
+from node.listener.request import (
+    AssociationRequest,
+    InvalidRequest,
+    Rejected,
+    answer_and_drain,
+    read_request,
+    reject,
+)
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import Wire
 from node.pynetdicom_adapter import RequestHandler, ThreadedAssociationServer
 
-FIRST_BYTE = timedelta(seconds=10)
 MOST_SILENT = 64  # connections without a request; beyond that, the oldest is closed
-ASSOCIATE_REQUEST = b"\x01"  # PS3.8 9.3.2: the first byte that a DICOM peer sends
 
 log = logging.getLogger("node.listener")
 
@@ -57,6 +66,9 @@ class Server(ThreadedAssociationServer):
 
     daemon_threads = True
     request_queue_size = 128
+    reports: Reports
+    pace: Pace
+    rejection: Callable[[str, str, str], Rejection | None]  # by called title, calling title, host
     new_spool: Callable[[], Spool]
     on_store: Callable[[StoreAssociation, Any, str], tuple[StoreStatus, str]]
     on_end: Callable[[StoreAssociation], None]
@@ -73,14 +85,51 @@ class Server(ThreadedAssociationServer):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection, address
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Close a connection at once if its host connects far too often."""
+        del request
+        host = plain_host(client_address[0])
+        if not self.pace.is_exhausted(host):
+            return True
+        self._report_pace(host)
+        return False
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Wait for the first byte, on the thread of this connection."""
-        self.room.enter(request)
-        if _speaks_dicom(request):
-            super().process_request_thread(request, client_address)
-        else:
-            self.room.leave(request)
-            self.shutdown_request(request)
+        """Read the request on the thread of this connection, and start the association."""
+        host = plain_host(client_address[0])
+        try:
+            asked = self._request_of(request, host)
+            if asked is not None:
+                _Connection(request, client_address, self, asked)
+                return
+        except InvalidRequest as exc:
+            self.reports.add("invalid-request", exc.reason, exc.ae, host, exc.advice)
+            answer_and_drain(request, exc.answer)
+        except Rejected as exc:
+            no = exc.rejection
+            self.reports.add("rejected-association", no.message, exc.ae, host, no.advice)
+            answer_and_drain(request, reject(no))
+        except Exception:  # noqa: BLE001  one connection must not end the server
+            self.handle_error(request, client_address)
+        self.shutdown_request(request)
+
+    def _request_of(self, connection: socket.socket, host: str) -> AssociationRequest | None:
+        wait_s = self.pace.take(host)
+        if wait_s is None:
+            self._report_pace(host)
+            return None
+        time.sleep(wait_s)
+        self.room.enter(connection)
+        try:
+            return read_request(
+                connection, lambda called, calling: self.rejection(called, calling, host)
+            )
+        finally:
+            self.room.leave(connection)
+
+    def _report_pace(self, host: str) -> None:
+        message = f"more than {PER_SECOND:g} connections per second without an association"
+        self.reports.add("invalid-request", message, "", host, "Find out what runs on that host.")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log that a connection failed, without its content."""
@@ -94,16 +143,25 @@ class Server(ThreadedAssociationServer):
 
 
 class _Connection(RequestHandler):
-    """One connection that has sent its first byte."""
+    """One connection whose request was read, and whose caller is known."""
+
+    def __init__(
+        self, request: Any, client_address: Any, server: Server, asked: AssociationRequest
+    ) -> None:
+        """Start the association."""
+        self._asked = asked
+        super().__init__(request, client_address, server)
 
     def _create_association(self) -> StoreAssociation:
         server = self.server
-        association = StoreAssociation(self.ae, server.new_spool, server.on_store, server.on_end)
+        association = StoreAssociation(
+            self.ae, self._asked.calling, server.new_spool, server.on_store, server.on_end
+        )
         association._server = server  # noqa: SLF001  as in pynetdicom's own
         association.name = (
             f"AcceptorThread@{self.client_address[0]}"  # pynetdicom counts them by name
         )
-        association.set_socket(Wire(association, self.request))
+        association.set_socket(Wire(association, self.request, self._asked))
         association.acceptor.maximum_length = self.ae.maximum_pdu_size
         association.acceptor.ae_title = server.ae_title
         association.acceptor.address_info = self.local
@@ -123,15 +181,3 @@ def hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:  # gone already
         return
-
-
-def _speaks_dicom(connection: socket.socket) -> bool:
-    """Wait for the first byte; return whether it begins an A-ASSOCIATE-RQ."""
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    try:
-        if not poll.poll(FIRST_BYTE.total_seconds() * 1000):
-            return False
-        return connection.recv(1, socket.MSG_PEEK) == ASSOCIATE_REQUEST
-    except OSError:
-        return False

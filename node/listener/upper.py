@@ -6,8 +6,6 @@ association would poll a thousand times a second on two threads, read PDUs of an
 peer that stalls within a PDU would hold both threads for ever.
 """
 
-import contextlib
-import logging
 import queue
 import select
 import socket
@@ -19,26 +17,21 @@ from typing import Any
 from pynetdicom import dimse_messages
 from pynetdicom.fsm import InvalidEventError
 
+from node.listener.request import MALFORMED, AssociationRequest, abort
 from node.listener.spool import Spool
-from node.pynetdicom_adapter import (
-    AssociationSocket,
-    DIMSEServiceProvider,
-    DULServiceProvider,
-)
+from node.pynetdicom_adapter import DIMSEServiceProvider, DULServiceProvider
+from node.upper_layer import LimitedSocket
 
-LARGEST_PDU_BYTES = (
-    1 << 20
-)  # a request with 128 contexts stays below 100 KB; data PDUs below 128 KiB
 LARGEST_COMMAND_BYTES = 64 << 10  # the longest command has a dozen short elements
 MOST_WAITING_MESSAGES = (
     2  # no asynchronous operations are negotiated: a peer waits for each response
 )
-PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
 TIMER_SECONDS = 0.1  # between two checks of the timers while nothing happens
 
 PDU_HEAD = struct.Struct(">BBL")  # PS3.8 9.3.5: type, reserved, length of the rest
 ITEM_HEAD = struct.Struct(">LBB")  # length of the rest, presentation context, message control
 P_DATA_TF = 0x04
+ASSOCIATE_ACCEPT = b"\x02"
 DATA, LAST_DATA = 0b00, 0b10  # message control: a fragment of a data set, and its last one
 
 # exceptions of pydicom and pynetdicom for bytes that are no command set or PDU
@@ -56,15 +49,15 @@ DECODING_ERRORS = (
     struct.error,
 )
 
-log = logging.getLogger("node.listener")
 
+class Wire(LimitedSocket):
+    """A connection that has requested an association, whose waiting reader can be woken."""
 
-class Wire(AssociationSocket):
-    """A connection with deadlines, whose waiting reader can be woken."""
-
-    def __init__(self, association: Any, connection: socket.socket) -> None:
-        """Use an accepted connection."""
-        super().__init__(association, client_socket=connection)
+    def __init__(
+        self, association: Any, connection: socket.socket, request: AssociationRequest
+    ) -> None:
+        """Use an accepted connection, from which `request` was read."""
+        super().__init__(association, connection)
         self._woken, self._waker = socket.socketpair()
         self._woken.settimeout(0)
         self._waker.settimeout(0)
@@ -72,8 +65,8 @@ class Wire(AssociationSocket):
         self._poll.register(connection, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._bell = self._woken.fileno()
-        self._is_over = False  # a PDU was not read to its end: the bytes after it have no meaning
-        self._unread = b""
+        self._unread = request.pdu
+        self._titles = request.received_titles
 
     def wake(self) -> None:
         """Make a waiting `ready` return."""
@@ -82,7 +75,7 @@ class Wire(AssociationSocket):
         except OSError:  # full: `ready` wakes anyway; closed: nothing waits
             return
 
-    def hang_up(self) -> None:
+    def close_bell(self) -> None:
         """Close the sockets that wake the reader, which `close` does not."""
         self._waker.close()
         self._woken.close()
@@ -90,6 +83,8 @@ class Wire(AssociationSocket):
     @property
     def ready(self) -> bool:
         """Wait for data or `wake`; return whether there is data, or the end of the connection."""
+        if self._unread:
+            return True
         if self.socket is None or not self._is_connected or self._is_over:
             time.sleep(0.001)
             return False
@@ -112,52 +107,17 @@ class Wire(AssociationSocket):
         if self._unread:
             taken, self._unread = self._unread[:nr_bytes], self._unread[nr_bytes:]
             return bytearray(taken)
-        if nr_bytes > LARGEST_PDU_BYTES:
-            self._is_over = True
-            message = "the announced PDU is too large"
-            raise OSError(message)
-        buffer = bytearray(nr_bytes)
-        try:
-            with memoryview(buffer) as view:
-                got = self._fill(view)
-        except OSError:
-            self._is_over = True
-            raise
-        del buffer[got:]
-        return buffer
+        return super().recv(nr_bytes)
 
     def unread(self, content: bytes) -> None:
         """Make the next `recv` return `content` first."""
         self._unread = content
 
-    def _shutdown_socket(self) -> None:
-        """Close the socket, also if the peer closed it first: pynetdicom leaks it then."""
-        connection = self.socket
-        if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-
-    def _fill(self, view: memoryview) -> int:
-        assert self.socket is not None
-        deadline = time.monotonic() + PDU_SECONDS
-        got = 0
-        while got < len(view):
-            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            count = self.socket.recv_into(view[got:])
-            if count == 0:
-                break
-            got += count
-        return got
-
     def send(self, bytestream: bytes) -> None:
-        """Send all bytes; a peer that does not read them in time counts as gone."""
-        try:
-            assert self.socket is not None
-            self.socket.settimeout(PDU_SECONDS)
-            self.socket.sendall(bytestream)
-        except (OSError, AssertionError):
-            self.event_queue.put("Evt17")
+        """Send all bytes; a response to a request repeats its titles as they were received."""
+        if bytestream[:1] == ASSOCIATE_ACCEPT:
+            bytestream = bytestream[:10] + self._titles + bytestream[42:]
+        super().send(bytestream)
 
 
 class Upper(DULServiceProvider):
@@ -186,7 +146,7 @@ class Upper(DULServiceProvider):
         message = self.assoc.dimse.message
         is_transfer = self.state_machine.current_state == "Sta6"
         if message is None or not is_transfer or not isinstance(self.socket, Wire):
-            super()._read_pdu_data()
+            self._read_pdu()
             return
         try:
             head = bytes(self.socket.recv(PDU_HEAD.size))
@@ -204,14 +164,21 @@ class Upper(DULServiceProvider):
         elif rest:
             self.socket.unread(PDU_HEAD.pack(P_DATA_TF, 0, len(rest)) + rest)
         if rest != b"":
-            super()._read_pdu_data()
+            self._read_pdu()
+
+    def _read_pdu(self) -> None:
+        super()._read_pdu_data()
+        if "Evt19" in self.event_queue.queue:
+            self.assoc.violation = "a PDU that cannot be decoded, or of an unknown type"
 
     def run_reactor(self) -> None:
         """Run until the connection ends; a peer that violates the protocol ends it too."""
         try:
             super().run_reactor()
         except DECODING_ERRORS as exc:
-            log.warning("a peer violated the protocol", extra={"kind": type(exc).__name__})
+            self.assoc.violation = f"a PDU that is not allowed now ({type(exc).__name__})"
+            if self.socket is not None:
+                self.socket.send(abort(*MALFORMED))
         self.to_user_queue.put(None)  # wakes a thread that still waits for a request
 
 
@@ -268,11 +235,12 @@ class Messages(DIMSEServiceProvider):
             message.data_set = self._new_spool()
         try:
             if self._is_excessive(message):
+                self.assoc.violation = "a command or a number of messages beyond the limits"
                 self.dul.event_queue.put("Evt19")
                 return
             super().receive_primitive(primitive)
         except DECODING_ERRORS as exc:
-            log.warning("a message that cannot be decoded", extra={"kind": type(exc).__name__})
+            self.assoc.violation = f"a command that cannot be decoded ({type(exc).__name__})"
             message.data_set.close()
             self.dul.event_queue.put("Evt19")
 

@@ -14,7 +14,9 @@ from tests.support.peers import CT, EXPLICIT
 class Peer:
     """A DICOM peer that sends what the test asks for."""
 
-    def __init__(self, port: int, calling: str = "RUDE", called: str = "SEGNODE") -> None:
+    def __init__(
+        self, port: int, calling: str | bytes = "RUDE", called: str | bytes = "SEGNODE"
+    ) -> None:
         self.calling, self.called = calling, called
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=15)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -25,12 +27,13 @@ class Peer:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def associate(self, *contexts: tuple[str, str]) -> bytes:
-        """Request an association; return the PDU of the response."""
+    def associate(self, *contexts: tuple[str, str], padding: int = 0) -> bytes:
+        """Request an association with `padding` more bytes; return the PDU of the response."""
         items = _item(0x10, b"1.2.840.10008.3.1.1.1")
         for number, (abstract, transfer) in enumerate(contexts or ((CT, EXPLICIT),)):
             inner = _item(0x30, abstract.encode()) + _item(0x40, transfer.encode())
-            items += _item(0x20, struct.pack(">BBBB", 2 * number + 1, 0, 0, 0) + inner)
+            items += _item(0x20, struct.pack(">BBBB", (2 * number + 1) % 256, 0, 0, 0) + inner)
+        items += _item(0x60, bytes(50000)) * (padding // 50000)
         user = _item(0x51, struct.pack(">I", 16384)) + _item(0x52, b"1.2.3.4")
         items += _item(0x50, user)
         head = struct.pack(">HH16s16s32x", 1, 0, _ae(self.called), _ae(self.calling))
@@ -112,8 +115,8 @@ def _item(kind: int, body: bytes) -> bytes:
     return struct.pack(">BBH", kind, 0, len(body)) + body
 
 
-def _ae(title: str) -> bytes:
-    return title.encode().ljust(16)
+def _ae(title: str | bytes) -> bytes:
+    return (title if isinstance(title, bytes) else title.encode()).ljust(16)
 
 
 def _even(uid: str) -> bytes:

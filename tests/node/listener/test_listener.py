@@ -6,15 +6,20 @@ import pytest
 import yaml
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
 from node import disk
 from node.dicom.uids import LABELMAP_SEG_CLASS, VERIFICATION_CLASS
 from node.errors import DiskLow
-from node.inbox import Inbox
+from node.inbox import Inbox, Note
 from node.listener import StoreStatus, spool
+from node.listener import pace as pace_module
 from node.listener.callers import Slots, plain_host, rejection, yaml_line
-from node.listener.contexts import TRANSFER_SYNTAXES, supported
+from node.listener.contexts import TRANSFER_SYNTAXES, described, is_storage, supported
+from node.listener.pace import BURST, PER_SECOND, Pace
+from node.listener.reports import WINDOW_SECONDS, Reports
+from node.listener.request import title
 from node.listener.spool import Spool
 from tests.support.peers import (
     CT,
@@ -25,6 +30,131 @@ from tests.support.peers import (
 )
 
 J2K = JPEG2000Lossless
+FIND = StudyRootQueryRetrieveInformationModelFind
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"CT01            ", "CT01"),
+        (b"CT01\0\0\0\0\0\0\0\0\0\0\0\0", "CT01"),
+        (b"CT01\0        xyz", "CT01"),
+        (b"  CT 01         ", "CT 01"),
+        (b"R\xd6NTGEN         ", "R?NTGEN"),
+        (b"CT\n\\01          ", "CT??01"),
+        (b"                ", ""),
+        (bytes(16), ""),
+    ],
+)
+def test_a_title_ends_at_a_null_byte_and_has_plain_characters(raw: bytes, expected: str) -> None:
+    assert title(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("uid", "expected"),
+    [
+        (CT, True),
+        ("1.3.46.670589.11.0.0.12.1", True),  # private, of Philips
+        ("1.2.840.10008.5.1.4.1.1.999", True),  # of an edition to come
+        ("1.2.840.10008.5.1.4.1.1.6", True),
+        (FIND, False),
+        ("1.2.840.10008.1.20.1", False),  # storage commitment
+        ("1.2.840.10008.1.3.10", False),  # of media
+        ("1.2.840.10008.5.1.1.9", False),  # print
+        (EXPLICIT, False),
+        (VERIFICATION_CLASS, False),
+        ("not a uid", False),
+    ],
+)
+def test_every_class_but_those_of_other_services_is_one_for_storage(
+    uid: str, *, expected: bool
+) -> None:
+    assert is_storage(uid) is expected
+
+
+def test_rejected_contexts_are_named_with_the_reason() -> None:
+    proposed = [build_context(f"{CT}.{number}") for number in range(4)]
+    text = described([build_context(FIND), *proposed])
+    assert "no class for storage" in described([build_context(FIND)])
+    assert "and 2 more" in text
+
+
+def test_a_host_waits_when_it_connects_often_and_is_closed_when_it_connects_far_too_often() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    assert [pace.take("a") for _ in range(BURST)] == [0.0] * BURST
+    assert pace.take("a") == pytest.approx(1 / PER_SECOND)
+    while pace.take("a") is not None:
+        assert not pace.is_exhausted("b")
+    assert pace.is_exhausted("a")
+    assert pace.take("b") == 0.0
+    clock.now = 60.0
+    assert pace.take("a") == 0.0
+
+
+def test_an_accepted_association_does_not_count() -> None:
+    pace = Pace(Clock())
+    for _ in range(10 * BURST):
+        assert pace.take("a") == 0.0
+        pace.give_back("a")
+
+
+def test_the_hosts_in_a_budget_are_limited() -> None:
+    pace = Pace(Clock())
+    for number in range(2 * pace_module.MOST_HOSTS):
+        pace.take(str(number))
+    assert len(pace._budgets) == pace_module.MOST_HOSTS
+
+
+def test_reports_of_one_host_are_counted_after_the_first() -> None:
+    notes: list[Note] = []
+    clock = Clock()
+    reports = Reports(notes.append, clock)
+    for number in range(1000):
+        reports.add("rejected-association", f"unknown {number}", f"AE{number}", "10.1.2.3")
+        reports.add("rejected-association", "unknown 0", "AE0", "10.1.2.3")
+    assert len(notes) == 6
+    assert "AE5" in notes[-1].advice
+    reports.flush()
+    assert len(notes) == 6
+    clock.now = WINDOW_SECONDS
+    reports.flush()
+    counts = {note.message: note.count for note in notes[6:]}
+    assert counts.pop("unknown 0") == 1000
+    assert list(counts.values()) == [994]
+    for _ in range(100):  # a host that goes on is reported ever more rarely
+        reports.add("rejected-association", "unknown 0", "AE0", "10.1.2.3")
+        clock.now += WINDOW_SECONDS
+        reports.flush()
+    assert len(notes) < 20
+
+
+def test_a_host_that_stopped_is_forgotten() -> None:
+    notes: list[Note] = []
+    clock = Clock()
+    reports = Reports(notes.append, clock)
+    reports.add("rejected-association", "unknown", "AE", "10.1.2.3")
+    clock.now = WINDOW_SECONDS
+    reports.flush()
+    reports.add("rejected-association", "unknown", "AE", "10.1.2.3")
+    assert [note.count for note in notes] == [1, 1]
+
+
+def test_the_hosts_in_reports_are_limited() -> None:
+    notes: list[Note] = []
+    reports = Reports(notes.append, Clock())
+    for number in range(1000):
+        reports.add("rejected-association", "unknown", "AE", f"10.1.{number // 250}.{number % 250}")
+    assert len(notes) < 300
 
 
 @pytest.mark.parametrize(
@@ -100,7 +230,7 @@ def test_slots_are_limited_in_total_and_per_host() -> None:
 
 
 def test_the_first_supported_syntax_of_the_sender_is_accepted() -> None:
-    proposed = [build_context(CT, [J2K, EXPLICIT, IMPLICIT]), build_context("1.2.3", [EXPLICIT])]
+    proposed = [build_context(CT, [J2K, EXPLICIT, IMPLICIT]), build_context(FIND, [EXPLICIT])]
     (context,) = supported(proposed)
     assert [str(syntax) for syntax in context.transfer_syntax] == [J2K, EXPLICIT, IMPLICIT]
 

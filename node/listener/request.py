@@ -1,0 +1,194 @@
+"""Read the first PDU of a connection, and the titles in it, before anything else is decoded.
+
+Guarantees: a peer is known by title and address after 74 bytes; no request is longer than
+`LARGEST_REQUEST_BYTES`, and none has more than 128 presentation contexts. pynetdicom, which decodes
+the rest, gets titles that it can decode; the response repeats those that were received.
+"""
+
+import contextlib
+import re
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node.listener.callers import Rejection
+
+LARGEST_REQUEST_BYTES = 128 << 10
+MOST_CONTEXTS = 128  # PS3.8 9.3.2.2: their numbers are odd and below 256
+REQUEST_SECONDS = 10.0  # for the first byte, and again from the first to the last one
+DRAIN_SECONDS = (
+    1.0  # an answer is lost if the connection is closed before the peer's bytes are read
+)
+
+PDU_HEAD = struct.Struct(">BBL")
+ITEM_HEAD = struct.Struct(">BBH")
+FIXED_BYTES = 68  # PS3.8 table 9-11: version, titles and reserved bytes before the items
+TITLES = slice(4, 36)  # of the fixed part
+ASSOCIATE_REQUEST, TLS_HANDSHAKE = 0x01, 0x16
+CONTEXT_ITEM = 0x20
+ITEMS = (0x10, CONTEXT_ITEM, 0x50)  # application context, presentation context, user information
+MALFORMED = (2, 6)  # PS3.8 9.3.8, source and reason: service provider, invalid parameter value
+UNEXPECTED = (2, 2)  # service provider, unexpected PDU
+
+_NOT_IN_A_TITLE = re.compile(r"[^ -\[\]-~]")  # PS3.5 6.2, VR AE
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRequest:
+    """An A-ASSOCIATE-RQ whose items are not decoded yet."""
+
+    pdu: bytes  # with the normalised titles
+    received_titles: bytes  # called and calling AE title, as the peer wrote them
+    calling: str
+
+
+class InvalidRequest(Exception):
+    """The first bytes of a connection are no acceptable request; `answer` is sent to the peer."""
+
+    def __init__(self, reason: str, answer: bytes = b"", advice: str = "", ae: str = "") -> None:
+        """Set the reason, which has no bytes of the peer."""
+        super().__init__(reason)
+        self.reason = reason
+        self.answer = answer
+        self.advice = advice
+        self.ae = ae
+
+
+class Rejected(Exception):
+    """The caller may not open an association."""
+
+    def __init__(self, rejection: Rejection, ae: str) -> None:
+        """Set the reason and the calling AE title."""
+        super().__init__(rejection.message)
+        self.rejection = rejection
+        self.ae = ae
+
+
+def read_request(
+    connection: socket.socket, rejection: Callable[[str, str], Rejection | None]
+) -> AssociationRequest | None:
+    """Read an A-ASSOCIATE-RQ; None if the peer closed the connection without a byte.
+
+    `rejection` decides by called and calling AE title, before the rest is read.
+
+    Raises:
+        InvalidRequest: the peer sent something else, too much, or nothing.
+        Rejected: the caller may not open an association.
+    """
+    kind = _first_byte(connection)
+    if kind is None:
+        return None
+    if kind == TLS_HANDSHAKE:
+        reason = "a TLS handshake was received on the port without TLS"
+        raise InvalidRequest(reason, advice="Switch off TLS at the sender for this port.")
+    if kind != ASSOCIATE_REQUEST:
+        reason = "the first bytes of a connection are no DICOM association request"
+        raise InvalidRequest(reason, abort(*UNEXPECTED))
+    deadline = time.monotonic() + REQUEST_SECONDS
+    length = PDU_HEAD.unpack(_read(connection, PDU_HEAD.size, deadline))[2]
+    if length < FIXED_BYTES:
+        raise InvalidRequest("the association request is too short", abort(*MALFORMED))
+    fixed = _read(connection, FIXED_BYTES, deadline)
+    received = fixed[TITLES]
+    called, calling = title(received[:16]), title(received[16:])
+    if no := rejection(called, calling):
+        raise Rejected(no, calling)
+    if length > LARGEST_REQUEST_BYTES:
+        reason = f"the association request has more than {LARGEST_REQUEST_BYTES >> 10} KiB"
+        raise InvalidRequest(reason, abort(*MALFORMED), ae=calling)
+    items = _read(connection, length - FIXED_BYTES, deadline)
+    known, contexts = _known_items(items)
+    if contexts > MOST_CONTEXTS:
+        reason = f"the association request has more than {MOST_CONTEXTS} presentation contexts"
+        raise InvalidRequest(reason, abort(*MALFORMED), ae=calling)
+    readable = _padded(called) + _padded(calling)
+    body = fixed[: TITLES.start] + readable + fixed[TITLES.stop :] + known
+    pdu = PDU_HEAD.pack(ASSOCIATE_REQUEST, 0, len(body)) + body
+    return AssociationRequest(pdu, received, calling)
+
+
+def title(raw: bytes) -> str:
+    """Normalise an AE title: it ends at a null byte, blanks around it have no meaning.
+
+    A character that no AE title may have counts as `?`, so that node.yaml can name the peer.
+    """
+    text = raw.partition(b"\0")[0].decode("latin-1").strip(" ")
+    return _NOT_IN_A_TITLE.sub("?", text)
+
+
+def abort(source: int, reason: int) -> bytes:
+    """Return an A-ABORT (PS3.8 9.3.8)."""
+    return PDU_HEAD.pack(0x07, 0, 4) + bytes((0, 0, source, reason))
+
+
+def reject(no: Rejection) -> bytes:
+    """Return an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+    return PDU_HEAD.pack(0x03, 0, 4) + bytes((0, no.result, no.source, no.diagnostic))
+
+
+def answer_and_drain(connection: socket.socket, answer: bytes) -> None:
+    """Send a last answer, and discard what the peer still sends for a moment."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    left = LARGEST_REQUEST_BYTES
+    with contextlib.suppress(OSError):
+        connection.settimeout(DRAIN_SECONDS)
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+        while left > 0 and time.monotonic() < deadline:
+            count = len(connection.recv(1 << 16))
+            if count == 0:
+                return
+            left -= count
+
+
+def _first_byte(connection: socket.socket) -> int | None:
+    poll = select.poll()  # select() fails beyond the 1024th descriptor
+    poll.register(connection, select.POLLIN)
+    if not poll.poll(REQUEST_SECONDS * 1000):
+        raise InvalidRequest(f"a connection without a request for {REQUEST_SECONDS:g} s")
+    try:
+        first = connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return None
+    return first[0] if first else None
+
+
+def _read(connection: socket.socket, count: int, deadline: float) -> bytes:
+    found = bytearray(count)
+    got = 0
+    with memoryview(found) as view:
+        while got < count:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                more = connection.recv_into(view[got:])
+            except OSError:
+                more = 0
+            if more == 0:
+                raise InvalidRequest("the association request is cut off or too slow")
+            got += more
+    return bytes(found)
+
+
+def _known_items(items: bytes) -> tuple[bytes, int]:
+    """Return the items of known types, undecoded, and how many are presentation contexts.
+
+    Items of other types are to be ignored (PS3.8 9.3.1), but pynetdicom aborts on them.
+    """
+    known = bytearray()
+    at = contexts = 0
+    while at + ITEM_HEAD.size <= len(items):
+        kind, _, length = ITEM_HEAD.unpack_from(items, at)
+        end = at + ITEM_HEAD.size + length
+        if kind in ITEMS:
+            known += items[at:end]
+            contexts += kind == CONTEXT_ITEM
+        at = end
+    return bytes(known), contexts
+
+
+def _padded(text: str) -> bytes:
+    """Encode a title for pynetdicom, which refuses an empty one."""
+    return (text or "?").encode("ascii").ljust(16)
