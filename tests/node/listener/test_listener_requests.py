@@ -164,15 +164,15 @@ def test_a_stranger_is_rejected_before_its_request_is_read(tmp_path: Path) -> No
 def test_a_flood_of_strangers_delays_no_caller_and_leaves_few_notes(tmp_path: Path) -> None:
     stop = threading.Event()
 
-    def flood(number: int) -> None:
+    def flood(port: int, number: int) -> None:
         count = 0
         while not stop.is_set():
             count += 1
-            with Peer(node.port, f"X{number}-{count}") as peer:
+            with Peer(port, f"X{number}-{count}") as peer:
                 peer.associate(padding=100_000)
 
     with listening(tmp_path, callers=known("CT01")) as node:
-        floods = [threading.Thread(target=flood, args=(number,)) for number in range(4)]
+        floods = [threading.Thread(target=flood, args=(node.port, number)) for number in range(4)]
         for thread in floods:
             thread.start()
         time.sleep(0.5)
