@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from node import queue
 from node.errors import (
@@ -16,6 +17,7 @@ from node.errors import (
     OutOfMemory,
     WrongModality,
 )
+from node.imaging.volume import NOTHING_DETECTED
 from node.package.manifest import Expected, Range
 from node.process import Failed, as_child_error
 from node.seg import Encoding
@@ -107,6 +109,19 @@ def test_segments_at_the_edge_of_the_images_are_named(site: Site) -> None:
     at_edge = sorted({int(n) for n in np.unique(made.labels[-1])} - {0})
     assert at_edge, "the phantom is cut through its middle"
     assert segmented(request_for(site, cut)).cut == tuple(NAMES[n - 1] for n in at_edge)
+
+
+def test_an_empty_result_of_derived_images_is_noted(site: Site) -> None:
+    def empty(dataset: Dataset, _z: int) -> None:
+        dataset.PixelData = bytes(len(dataset.PixelData))
+        dataset.ImageType = ["DERIVED", "SECONDARY", "MPR"]
+
+    _, plain = site.add_series(1)
+    assert segmented(request_for(site, plain)).notes == ()
+    _, job_id = site.add_series(2, replace(ONE_MM, change=empty))
+    derived, nothing = segmented(request_for(site, job_id)).notes
+    assert "reformatted" in derived
+    assert nothing == NOTHING_DETECTED
 
 
 def test_another_package_than_the_planned_one_is_refused(site: Site) -> None:
