@@ -20,7 +20,7 @@ from node.errors import DatabaseBusy, Misconfigured
 from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 
 FILE_NAME = "segnode.sqlite"
-VERSION = 3  # of the schema; a database of another version is refused
+VERSION = 4  # of the schema; a database of another version is refused
 IN_MEMORY = ":memory:"  # SQLite's name for a database without a file
 UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # raised by a wrong or damaged database
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk
@@ -171,6 +171,18 @@ events = sa.Table(
     Index("ix_events_study", "study_uid", "id"),
     Index("ix_events_job", "job_id", "id"),
     Index("ix_events_at", "at"),
+)
+
+arriving = sa.Table(  # series that are not decided yet
+    "arriving",
+    METADATA,
+    Column("series_key", Text, primary_key=True),
+    Column("study_uid", Text, nullable=False),
+    Column("series_uid", Text, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("caller_ae", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("until", Float),
 )
 
 health = sa.Table(

@@ -1,18 +1,12 @@
 """Decide when a series is complete, and which model it gets or why it gets none.
 
-Pure functions: no files, no clock.
+Pure functions of headers and signs: no clock. Only `findings_of` may open images, to compare
+duplicated slices; it runs in the reader process.
 """
 
 from node.arrival.completion import AssociationSummary, Completion, CompletionSigns, completion
-from node.arrival.planning import (
-    Decision,
-    Facts,
-    decision_for,
-    facts_of,
-    leading_header,
-    plan,
-    try_survey,
-)
+from node.arrival.findings import Patient, Problem, SeriesFindings, findings_of, problem_of
+from node.arrival.planning import Decision, Facts, decision_for, facts_of, plan
 
 __all__ = [
     "AssociationSummary",
@@ -20,10 +14,13 @@ __all__ = [
     "CompletionSigns",
     "Decision",
     "Facts",
+    "Patient",
+    "Problem",
+    "SeriesFindings",
     "completion",
     "decision_for",
     "facts_of",
-    "leading_header",
+    "findings_of",
     "plan",
-    "try_survey",
+    "problem_of",
 ]

@@ -8,36 +8,19 @@ and that reason helps more than "no rule matched".
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from node.arrival.findings import SeriesFindings
 from node.config import Rule, When
 from node.errors import Conflicting, ConflictingPatients, NodeError, NotAnImage, Unsuitable
+from node.imaging import Grid
 from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
-from node.series import Header, Survey, derived_as, is_slice, survey
 from node.states import ArrivalOutcome
 
-# Modalities of results and documents, ours and those of others: never the input of a model
-NO_IMAGES = {
-    "SEG",
-    "SR",
-    "PR",
-    "KO",
-    "DOC",
-    "RTSTRUCT",
-    "RTPLAN",
-    "RTDOSE",
-    "REG",
-    "FID",
-    "AU",
-    "ECG",
-}
 HELD_ADVICE = (
     "Ask the sender which version is right, or let it send corrected images. Then "
     "`segnode jobs replan UID --use last` uses the last received version of each image, and "
     "`--use first` uses the first."
 )
-PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plane
 
 
 @dataclass(frozen=True)
@@ -69,66 +52,52 @@ class Decision:
     why: str = ""  # the reason for this size and this engine
     send_to: tuple[str, ...] = ()
     priority: int = 5
-    survey: Survey | None = None
+    grid: Grid | None = None
 
 
-def facts_of(headers: Sequence[Header], surveyed: Survey | None, caller: str) -> Facts:
-    """Collect the properties that rules compare from the headers and from a sound geometry."""
-    first = leading_header(headers, surveyed)
-    plane = _plane(first.orientation) if first.orientation else None
-    spacing = surveyed.grid.spacing_mm if surveyed else None
-    pixel = first.pixel_spacing_mm
+def facts_of(findings: SeriesFindings, caller: str) -> Facts:
+    """Return the properties that rules compare."""
+    grid = findings.grid
     return Facts(
-        modality=first.modality,
-        description=f"{first.series_description} {first.protocol_name}".strip(),
-        body_part=first.body_part,
+        modality=findings.modality,
+        description=findings.description,
+        body_part=findings.body_part,
         caller=caller,
-        plane=plane,
-        pixel_spacing_mm=max(pixel) if pixel else None,
-        slice_spacing_mm=spacing[0] if spacing else None,
-        slices=surveyed.grid.shape[0] if surveyed else len(headers),
+        plane=findings.plane,
+        pixel_spacing_mm=findings.pixel_spacing_mm,
+        slice_spacing_mm=grid.spacing_mm[0] if grid else None,
+        slices=grid.shape[0] if grid else findings.headers,
     )
 
 
-def leading_header(headers: Sequence[Header], surveyed: Survey | None) -> Header:
-    """Return the header that represents the series: of a slice, never of an image left out.
-
-    If no instance is a slice, any header is returned.
-    """
-    slices = surveyed.headers if surveyed else (header for header in headers if is_slice(header))
-    return next(iter(slices), headers[0])
-
-
 def plan(
-    headers: Sequence[Header],
+    findings: SeriesFindings,
     caller: str,
     rules: Sequence[Rule],
     uses: Mapping[str, Use],
     measured: Sequence[Measurement] = (),
     waiting: int = 0,
 ) -> Decision:
-    """Decide about the series that `headers` describe.
+    """Decide about the series that `findings` describe.
 
     Args:
-        headers: every instance of the series, in any order.
+        findings: of every instance of the series.
         caller: AE title of the sender.
         rules: of the configuration.
         uses: package and size of each rule with a model, by the name of the rule.
         measured: time and memory of sizes and engines on this machine.
         waiting: number of segmentations in the queue.
     """
-    if all(header.modality in NO_IMAGES for header in headers):
-        kind = headers[0].modality
+    if kind := findings.result_modality:
         return Decision(
             ArrivalOutcome.NO_RULE, NotAnImage.code, f"{kind} objects are results, not images"
         )
-    surveyed, problem = try_survey(headers)
-    facts = facts_of(headers, surveyed, caller)
+    facts = facts_of(findings, caller)
     mismatches = []
     for rule in rules:
         mismatch = _mismatch(rule.when, facts)
         if mismatch is None:
-            decision = _apply(rule, facts, surveyed, problem, uses)
+            decision = _apply(rule, facts, findings, uses)
             return _chosen(decision, uses, measured, waiting)
         mismatches.append(f"{rule.name}: {mismatch}")
     reason = "; ".join(mismatches) or "there are no rules"
@@ -146,19 +115,10 @@ def decision_for(problem: NodeError) -> Decision:
     return Decision(ArrivalOutcome.HELD, problem.code, problem.message, advice)
 
 
-def try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | None]:
-    """Return the survey, or the reason why there is none."""
-    try:
-        return survey(headers), None
-    except Unsuitable as exc:
-        return None, exc
-
-
 def _apply(
     rule: Rule,
     facts: Facts,
-    surveyed: Survey | None,
-    problem: NodeError | None,
+    findings: SeriesFindings,
     uses: Mapping[str, Use],
 ) -> Decision:
     if rule.use == "none":
@@ -170,10 +130,11 @@ def _apply(
             rule.name,
         )
     package = uses[rule.name].package
-    if problem is None and surveyed is not None:
+    problem = findings.problem.error if findings.problem else None
+    grid = findings.grid
+    if problem is None and grid is not None:
         try:
-            derived = derived_as(surveyed.headers)
-            check_input(package.manifest.input, surveyed.grid, facts.modality, derived)
+            check_input(package.manifest.input, grid, facts.modality, findings.derived)
         except Unsuitable as exc:
             problem = exc
     decision = Decision(ArrivalOutcome.PLANNED) if problem is None else decision_for(problem)
@@ -184,7 +145,7 @@ def _apply(
         size=uses[rule.name].size,
         send_to=rule.send_to,
         priority=rule.priority,
-        survey=surveyed,
+        grid=grid,
     )
 
 
@@ -195,9 +156,9 @@ def _chosen(
     waiting: int,
 ) -> Decision:
     """Replace `auto` by a size and an engine: a job names both."""
-    if decision.outcome is not ArrivalOutcome.PLANNED or decision.survey is None:
+    if decision.outcome is not ArrivalOutcome.PLANNED or decision.grid is None:
         return decision
-    choice = choose(uses[decision.rule], decision.survey.grid, measured, waiting)
+    choice = choose(uses[decision.rule], decision.grid, measured, waiting)
     return replace(decision, size=choice.size, engine=choice.engine, why=choice.why)
 
 
@@ -226,12 +187,3 @@ def _outside(when: When, facts: Facts) -> str | None:
         if limit is not None and value is not None and value not in limit:
             return f"{what} is {value:.4g}, not {limit}"
     return None
-
-
-def _plane(orientation: Sequence[float]) -> str:
-    row, column = np.array(orientation[:3]), np.array(orientation[3:])
-    normal = np.abs(np.cross(row, column))
-    axis = int(normal.argmax())
-    if normal[axis] < PLANE_COSINE:
-        return "oblique"
-    return ("sagittal", "coronal", "axial")[axis]

@@ -21,7 +21,7 @@ from node.commands.options import (
 from node.commands.replan import NothingFound
 from node.commands.terminal import print_table, say
 from node.config import AUTO, Config
-from node.inbox import Inbox
+from node.inbox import Inbox, read_series
 from node.states import ENDED, IllegalTransition, Kind, State
 
 INBOX_FOLDERS = ("tmp", "series", "notes")
@@ -92,7 +92,7 @@ def _open_read_only(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
 def _status(chosen: argparse.Namespace) -> int:
     config, engine = _open_read_only(chosen)
     seen = status.snapshot(config, engine, time.time())
-    waiting = _waiting(config, engine)
+    waiting = queue.arriving_series(engine)
     if chosen.json:
         print_json({"not_running": seen.not_running, "snapshot": seen, "arriving": waiting})
     else:
@@ -124,7 +124,7 @@ def _print_models(seen: status.Snapshot) -> None:
     say()
 
 
-def _print_work(seen: status.Snapshot, waiting: list[housekeeping.Waiting]) -> None:
+def _print_work(seen: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> None:
     states = [state.value for state in State]
     print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
     say()
@@ -154,22 +154,17 @@ def _print_work(seen: status.Snapshot, waiting: list[housekeeping.Waiting]) -> N
         say(f"{_clock(note.at)} {note.what}: {note.detail}")
 
 
-def _waiting(config: Config, engine: sa.Engine) -> list[housekeeping.Waiting]:
-    """Return the series that are still arriving; planned series have histories."""
-    inbox = config.data.dir / "inbox"
-    if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would create them
-        return []
-    return housekeeping.Sweep(config, engine, Inbox(inbox), ()).waiting(time.time())
-
-
 def _explain(chosen: argparse.Namespace) -> int:
     config, engine = _open_read_only(chosen)
     uid = chosen.study
     found = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
-    waiting = [w for w in _waiting(config, engine) if uid in (w.study_uid, w.series_uid)]
+    waiting = [w for w in queue.arriving_series(engine) if uid in (w.study_uid, w.series_uid)]
     studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {uid}
     events = [event for study in studies for event in queue.events_of(engine, study_uid=study)]
     if not found and not waiting and not events:
+        if _is_received(config, uid):
+            message = f"images of {uid} arrived, and housekeeping has not read them yet"
+            raise NothingFound(message, advice="`segnode status` shows whether it runs.")
         message = f"{uid} is unknown: no image of it was accepted"
         raise NothingFound(message, advice="`segnode status` lists rejected callers.")
     if chosen.json:
@@ -188,6 +183,15 @@ def _explain(chosen: argparse.Namespace) -> int:
         [(_clock(e.at), e.what, e.job_id or "-", e.detail) for e in events],
     )
     return 0
+
+
+def _is_received(config: Config, uid: str) -> bool:
+    """Return whether images of a study or series are in the inbox."""
+    inbox = config.data.dir / "inbox"
+    if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would create them
+        return False
+    records = (read_series(folder.path) for folder in Inbox(inbox).series_folders())
+    return any(record is not None and uid in (record.study, record.series) for record in records)
 
 
 def _jobs_list(chosen: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from node.errors import NodeError
 from node.inbox import Inbox, SeriesRecord, read_series
 from node.package import uses
 from node.queue import Job
+from node.reader import Reader
 from node.sender import is_intact
 from node.states import Kind
 
@@ -25,17 +26,19 @@ def replan(
 
     Raises:
         NothingFound: no image of it is in the inbox.
+        ReaderKilled: images of it killed the process that reads them.
     """
     inbox = Inbox(config.data.dir / "inbox")
-    sweep = housekeeping.Sweep(config, engine, inbox, uses(config))
     planned: list[tuple[str, int | None]] = []
-    for folder in inbox.series_folders():
-        record = read_series(folder.path)
-        if record is not None and uid in (record.study, record.series):
-            recorded = sweep.replan(folder, now, content)
-            if recorded is not None:
-                planned.append((record.series, recorded.job_id))
-                _note_choice(engine, record, content, now)
+    with Reader(log_level="WARNING") as reader:
+        sweep = housekeeping.Sweep(config, engine, inbox, uses(config), reader)
+        for folder in inbox.series_folders():
+            record = read_series(folder.path)
+            if record is not None and uid in (record.study, record.series):
+                recorded = sweep.replan(folder, now, content)
+                if recorded is not None:
+                    planned.append((record.series, recorded.job_id))
+                    _note_choice(engine, record, content, now)
     if not planned:
         message = f"no image of {uid} is in the inbox"
         raise NothingFound(

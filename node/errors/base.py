@@ -109,6 +109,12 @@ class ChildKilled(Defect):
     code = "child-killed"
 
 
+class ReaderKilled(Defect):
+    """The images of a series killed the process that reads them."""
+
+    code = "reader-killed"
+
+
 class TimedOut(Defect):
     """The model ran longer than `limits.time`."""
 

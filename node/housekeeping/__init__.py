@@ -3,6 +3,5 @@
 from node.housekeeping.choice import Content
 from node.housekeeping.loop import run
 from node.housekeeping.sweep import Sweep
-from node.housekeeping.waiting import Waiting
 
-__all__ = ["Content", "Sweep", "Waiting", "run"]
+__all__ = ["Content", "Sweep", "run"]

@@ -2,7 +2,7 @@
 
 Promises: only a file that decodes to the same image is set aside. The file that arrived first
 stays, because a job may already name it. One call compares at most `MOST_BYTES` and one pair, so
-that one series does not delay the others. Leaves to `node.series`: the comparison of two images.
+that one series does not delay the others. Leaves to `node.reader`: the comparison of two images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from node.inbox import Inbox, InstanceFile
-from node.series import same_image
+from node.reader import Reader
 
 MOST_BYTES = 32 << 20  # takes some tenths of a second, a few seconds if compressed
 PAIR_BYTES = 1 << 19  # opening and parsing two files takes as long as comparing this much
@@ -20,9 +20,10 @@ MOST_CONTENTS = 8  # of one instance; a series with more is held without a compa
 class Copies:
     """Compares the files of one SOP Instance UID, and remembers which differ."""
 
-    def __init__(self, inbox: Inbox, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, inbox: Inbox, reader: Reader, most_bytes: int = MOST_BYTES) -> None:
         """Start without results: after a restart undecided files are compared again."""
         self._inbox = inbox
+        self._reader = reader
         self._most_bytes = most_bytes
         self._differ: set[tuple[Path, Path]] = set()
 
@@ -33,6 +34,7 @@ class Copies:
         so that results inherit what an archive coerced.
 
         Raises:
+            ReaderKilled: comparing them killed the process that reads them.
             OSError: the disk fails; another try may work.
         """
         compared, changed = 0, False
@@ -43,7 +45,7 @@ class Copies:
             if compared > self._most_bytes:
                 return True
             compared += first.bytes + later.bytes + PAIR_BYTES
-            if same_image(first.path, later.path):
+            if self._reader.same_image(first.path, later.path):
                 kept, copy = (later, first) if keep_last else (first, later)
                 self._inbox.set_aside(copy, kept)
                 gone.add(copy.path)

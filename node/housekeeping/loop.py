@@ -3,6 +3,7 @@
 Late runs are merged into one and never dropped: a machine that was suspended must still sweep.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ from node.housekeeping import upkeep
 from node.housekeeping.sweep import Sweep
 from node.inbox import Inbox
 from node.package import uses
+from node.reader import Reader
 
 SWEEP_S = 0.25  # a complete series waits half of this on average
 LEASES_S = 5.0
@@ -35,7 +37,8 @@ def run(config: Config, stop: threading.Event | None = None) -> None:
     stop = stop or threading.Event()
     engine = schema.open_configured(config.data)
     inbox = Inbox(config.data.dir / "inbox")
-    sweep = Sweep(config, engine, inbox, uses(config))
+    reader = Reader(log_level=logging.getLevelName(log.getEffectiveLevel()))
+    sweep = Sweep(config, engine, inbox, uses(config), reader)
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_listener(_report, EVENT_JOB_ERROR)
 
@@ -51,9 +54,12 @@ def run(config: Config, stop: threading.Event | None = None) -> None:
     every(PRUNE_S, "prune", lambda now: upkeep.prune(engine, config, inbox, now))
     every(BEAT_S, "beat", lambda now: upkeep.write_heartbeat(engine, now))
     upkeep.write_heartbeat(engine, time.time())
-    scheduler.start()
-    stop.wait()
-    scheduler.shutdown(wait=True)
+    with contextlib.closing(reader):
+        reader.start()
+        scheduler.start()
+        stop.wait()
+        reader.interrupt()  # else the sweep would first finish the series that it reads
+        scheduler.shutdown(wait=True)
 
 
 def _report(event: JobExecutionEvent) -> None:

@@ -3,39 +3,76 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.arrival import CompletionSigns
-from node.errors import Conflicting, Unsuitable
+from node.arrival import AssociationSummary, CompletionSigns, SeriesFindings
+from node.errors import Conflicting, NodeError
 from node.housekeeping.recall import shows_changes
-from node.inbox import InstanceFile, Marker, SeriesFolder
-from node.series import Header
+from node.inbox import (
+    InstanceFile,
+    Marker,
+    SeriesFolder,
+    inputs_digest,
+    read_markers,
+)
+from node.reader import SeriesReading
 
 
 @dataclass(frozen=True)
 class SeriesSnapshot:
-    """Files, headers and markers of a series, read together."""
+    """Files, findings and markers of a series, read together."""
 
     folder: SeriesFolder
     taken_at: float  # unix time, just before the folder was listed
     files: tuple[InstanceFile, ...]
     digest: str
-    headers: tuple[Header, ...]
-    modality: str  # of the slices; empty without headers
-    problem: Unsuitable | None  # an unreadable or contradictory instance
+    findings: SeriesFindings | None  # None: no file is readable
+    problem: NodeError | None  # an unreadable or contradictory instance
     caller: str
     signs: CompletionSigns
 
+    @property
+    def modality(self) -> str:
+        """Of the slices; empty if no file is readable."""
+        return self.findings.modality if self.findings else ""
 
-def repeated(files: Sequence[InstanceFile]) -> Unsuitable | None:
+
+def snapshot_of(
+    folder: SeriesFolder,
+    files: tuple[InstanceFile, ...],
+    reading: SeriesReading,
+    now: float,
+    *,
+    extends_earlier: bool,
+) -> SeriesSnapshot:
+    """Combine the reading of a series with the state of its folder."""
+    findings = reading.findings
+    problem = reading.problem.error if reading.problem else repeated(files)
+    survey_problem = findings.problem.error if findings and findings.problem else None
+    markers = read_markers(folder.path)
+    return SeriesSnapshot(
+        folder=folder,
+        taken_at=now,
+        files=files,
+        digest=inputs_digest(files),
+        findings=findings,
+        problem=problem,
+        caller=caller_of(markers, findings),
+        signs=CompletionSigns(
+            instances=len(files),
+            frames=findings.frames if findings else 0,
+            expected=findings.expected if findings else None,
+            associations=[AssociationSummary(m.state, m.instances, m.closed) for m in markers],
+            last_at=folder.mtime_ns / 1e9,
+            problem=problem or survey_problem,
+            extends_earlier=extends_earlier,
+        ),
+    )
+
+
+def repeated(files: Sequence[InstanceFile]) -> Conflicting | None:
     """Return a problem if one SOP Instance UID has two contents; the file names show it."""
     if len({file.sop_key for file in files}) == len(files):
         return None
     return Conflicting("one SOP Instance UID arrived with two different contents; both are kept")
-
-
-def announced(headers: Sequence[Header]) -> int | None:
-    """Return how many images the headers announce, if they agree."""
-    numbers = {header.expected_instances for header in headers}
-    return numbers.pop() if len(numbers) == 1 else None
 
 
 def shortfall(snapshot: SeriesSnapshot) -> str:
@@ -46,15 +83,14 @@ def shortfall(snapshot: SeriesSnapshot) -> str:
     )
 
 
-def caller_of(markers: Sequence[Marker], headers: Sequence[Header]) -> str:
+def caller_of(markers: Sequence[Marker], findings: SeriesFindings | None) -> str:
     """Return the AE title that sent the newest images; empty if unknown.
 
     A marker may be lost or damaged by a power cut, but each file names its sender too.
     """
     if markers and markers[-1].calling_ae:
         return markers[-1].calling_ae
-    written = {header.source_ae for header in headers} - {""}
-    return written.pop() if len(written) == 1 else ""
+    return findings.source_ae if findings else ""
 
 
 def is_current(snapshot: SeriesSnapshot, folder: SeriesFolder) -> bool:

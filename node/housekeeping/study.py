@@ -6,32 +6,34 @@ under the wrong name, and it is unknown which series is right.
 
 from collections.abc import Sequence
 
-from node.errors import ConflictingPatients, Unsuitable
+from node.arrival import Patient
+from node.errors import ConflictingPatients, ReaderKilled
 from node.inbox import Inbox, SeriesFolder, read_series
-from node.series import Header, read_headers
-
-Patient = tuple[str, str]  # digests of the Patient ID and its issuer; empty if unknown
+from node.reader import Reader, ReaderDeaths
 
 
 class StudyPatients:
     """Compares patients between the series of a study, and remembers what folders hold."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, reader: Reader, deaths: ReaderDeaths) -> None:
         """Start empty: after a restart, records and one header per series are read once more."""
         self._inbox = inbox
+        self._reader = reader
+        self._deaths = deaths
         self._studies: dict[str, str] = {}  # series key -> Study Instance UID
         self._patients: dict[str, tuple[int, Patient | None]] = {}  # by series key, with mtime_ns
 
-    def other_patients(self, folder: SeriesFolder, headers: Sequence[Header]) -> list[SeriesFolder]:
+    def other_patients(
+        self, folder: SeriesFolder, patients: Sequence[Patient]
+    ) -> list[SeriesFolder]:
         """Return the series of the study of `folder` that belong to another patient."""
         study = self._study(folder)
-        mine = {(header.patient_digest, header.issuer_digest) for header in headers}
         others = []
         for other in self._inbox.series_folders():
             if other.key == folder.key or self._study(other) != study:
                 continue
             patient = self._patient(other)
-            if patient is not None and any(_differ(patient, one) for one in mine):
+            if patient is not None and any(_differ(patient, one) for one in patients):
                 others.append(other)
         return others
 
@@ -52,11 +54,14 @@ class StudyPatients:
 
     def _read_patient(self, folder: SeriesFolder) -> Patient | None:
         for file in self._inbox.instances(folder)[:1]:
-            try:
-                header = read_headers(file.path)[0]
-            except Unsuitable:
+            if self._deaths.are_too_many(folder.key):
                 return None
-            return header.patient_digest, header.issuer_digest
+            try:
+                reading = self._reader.survey(folder.path, [file.path.name])
+            except ReaderKilled as exc:  # the fault of this series, not of the one that is planned
+                self._deaths.add(folder.key, exc.message)
+                return None
+            return reading.findings.patients[0] if reading.findings else None
         return None
 
 

@@ -7,48 +7,30 @@ Leaves to `node.arrival`: when a series is complete, and the decision.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from node import measured, queue
-from node.arrival import (
-    AssociationSummary,
-    CompletionSigns,
-    Decision,
-    completion,
-    decision_for,
-    leading_header,
-    plan,
-    try_survey,
-)
+from node.arrival import Decision, completion, decision_for, plan
 from node.config import Config
-from node.errors import Defect, NodeError, Unsuitable
+from node.errors import Defect, NodeError, ReaderKilled
 from node.housekeeping.choice import Content, choose
 from node.housekeeping.copies import Copies
 from node.housekeeping.recall import TRANSIENT, Retries, Settled, describe
 from node.housekeeping.rows import rows
-from node.housekeeping.snapshot import (
-    SeriesSnapshot,
-    announced,
-    caller_of,
-    is_current,
-    repeated,
-    shortfall,
-)
+from node.housekeeping.snapshot import SeriesSnapshot, is_current, shortfall, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
-from node.housekeeping.waiting import Waiting, unreadable
+from node.housekeeping.waiting import WaitingSeries
 from node.inbox import (
     Inbox,
     InstanceFile,
     SeriesFolder,
     closed_after,
     inputs_digest,
-    read_markers,
     read_series,
 )
 from node.package import Use
-from node.series import Header, read_headers
+from node.reader import Reader, ReaderDeaths, SeriesReading
 from node.states import ArrivalOutcome, Kind, State
 
 UNPLANNED = "planning this series failed"
@@ -60,7 +42,12 @@ class Sweep:
     """Scans the inbox repeatedly, and remembers unchanged folders."""
 
     def __init__(
-        self, config: Config, engine: sa.Engine, inbox: Inbox, uses: Sequence[Use]
+        self,
+        config: Config,
+        engine: sa.Engine,
+        inbox: Inbox,
+        uses: Sequence[Use],
+        reader: Reader,
     ) -> None:
         """Start empty; `uses` has one verified package per rule with a model."""
         self._config = config
@@ -70,20 +57,25 @@ class Sweep:
         self._host = measured.here(config.limits.threads)
         self._settled = Settled()
         self._retries = Retries()
-        self._copies = Copies(inbox)
-        self._study = StudyPatients(inbox)
+        self._reader = reader
+        self._deaths = ReaderDeaths(config.data.dir)
+        self._copies = Copies(inbox, reader)
+        self._study = StudyPatients(inbox, reader, self._deaths)
+        self._waiting = WaitingSeries(engine)
         self._snapshots: dict[str, SeriesSnapshot] = {}  # series that are still arriving
-        self._headers: dict[Path, tuple[Header, ...] | Unsuitable] = {}
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
     def run(self, now: float) -> int:
         """Decide every series that is complete at `now`; return how many were decided."""
         folders = self._inbox.series_folders()
-        self._settled.keep_only({folder.key for folder in folders})
-        decided = 0
-        for folder in folders:
-            if not self._settled.holds(folder, now):
-                decided += self._guarded(folder, now)
+        keys = {folder.key for folder in folders}
+        self._settled.keep_only(keys)
+        self._waiting.keep_only(keys)
+        due = [folder for folder in folders if not self._settled.holds(folder, now)]
+        # series that killed their reader come last, so that they delay no other
+        due.sort(key=lambda folder: self._deaths.of(folder.key).deaths)
+        decided = sum(self._guarded(folder, now) for folder in due)
+        self._waiting.write(now)
         return decided
 
     def replan(
@@ -95,52 +87,33 @@ class Sweep:
         it, the series is planned although its study holds images of another patient.
 
         Raises:
+            ReaderKilled: the images killed the process that reads them.
             Defect: planning fails; the earlier decision stays.
         """
         try:
-            while self._copies.set_aside(self._inbox.instances(folder)):
-                pass
+            self._compare_all(folder, is_chosen=content is not None)
             snapshot = self._take_snapshot(folder, now, content)
             if snapshot is None:
                 return None
-            others = [] if content else self._study.other_patients(folder, snapshot.headers)
+            others = [] if content else self._others(snapshot)
             decision = self._plan(snapshot, others)
         except (NodeError, sa.exc.OperationalError, *TRANSIENT):
             raise
         except Exception as exc:
             log.exception("a series could not be planned", extra={"path": folder.key})
             raise Defect(UNPLANNED, advice="Report it with the log.") from exc
+        self._deaths.forget(folder.key)
         decided = rows(snapshot, decision, self._config, now)
         return queue.replan_arrival(self._engine, *decided, now, shortfall(snapshot))
 
-    def waiting(self, now: float) -> list[Waiting]:
-        """Return the series that are still arriving, and the reason why each waits."""
-        found = []
-        for folder in self._inbox.series_folders():
-            try:
-                waits = self._waits(folder, now)
-            except TRANSIENT as exc:
-                waits = unreadable(folder, describe(exc))
-            if waits is not None:
-                found.append(waits)
-        return found
-
-    def _waits(self, folder: SeriesFolder, now: float) -> Waiting | None:
-        record = read_series(folder.path)
-        if record is None or self._known(folder, self._inbox.instances(folder)):
-            return None  # most series are decided: no header is read for them
-        snapshot = self._take_snapshot(folder, now)
-        if snapshot is None:
-            return None
-        verdict = completion(snapshot.signs, self._config.complete, now)
-        return Waiting(
-            study_uid=record.study,
-            series_uid=record.series,
-            instances=len(snapshot.files),
-            caller_ae=snapshot.caller,
-            why=verdict.why,
-            until=verdict.wait_until,
-        )
+    def _compare_all(self, folder: SeriesFolder, *, is_chosen: bool) -> None:
+        """Compare all duplicated images; a death ends that where a person chose the versions."""
+        try:
+            while self._copies.set_aside(self._inbox.instances(folder)):
+                pass
+        except ReaderKilled:
+            if not is_chosen:
+                raise
 
     def _guarded(self, folder: SeriesFolder, now: float) -> bool:
         """Handle one series; after a transient fault of the machine decide nothing and retry."""
@@ -148,10 +121,18 @@ class Sweep:
             return False
         try:
             decided = self._handle_or_hold(folder, now)
+        except ReaderKilled as exc:
+            count = self._deaths.add(folder.key, exc.message)
+            pause_s = self._retries.add(folder.key, now)
+            where = {"path": folder.key, "seconds": pause_s, "code": exc.code, "count": count}
+            log.error("%s", exc.message, extra=where)  # noqa: TRY400  the traceback says nothing
+            self._waiting.add_unread(folder, exc.message)
+            return False
         except TRANSIENT as exc:
             pause_s = self._retries.add(folder.key, now)
             where = {"path": folder.key, "seconds": pause_s}
             log.warning("a series cannot be read for now: %s", describe(exc), extra=where)
+            self._waiting.add_unread(folder, describe(exc))
             return False
         self._retries.end(folder.key)
         return decided
@@ -160,25 +141,28 @@ class Sweep:
         """Handle one series; hold it after an unexpected error, so that the others go on."""
         try:
             return self._handle(folder, now)
-        except (sa.exc.OperationalError, *TRANSIENT):
+        except (sa.exc.OperationalError, ReaderKilled, *TRANSIENT):
             raise  # the database concerns all series: repeat the whole sweep
         except Exception:  # a defect for this series: hold it for a person
             if self._failed.get(folder.key) != folder.mtime_ns:
                 self._failed[folder.key] = folder.mtime_ns
                 log.exception("a series could not be planned", extra={"path": folder.key})
-            if now < folder.mtime_ns / 1e9 + self._config.complete.quiet:
-                return False  # images still arrive: hold all of them together
-            return self._hold(folder, now)
+            advice = "Report it with the log. After the correction run `segnode jobs replan UID`."
+            return self._hold(folder, Defect(UNPLANNED, advice=advice), now)
 
-    def _hold(self, folder: SeriesFolder, now: float) -> bool:
-        """Hold a series whose planning failed, without reading its images again."""
+    def _hold(self, folder: SeriesFolder, error: NodeError, now: float) -> bool:
+        """Hold a series without reading its images again."""
+        if now < folder.mtime_ns / 1e9 + self._config.complete.quiet:
+            self._waiting.add_unread(folder, error.message)
+            return False  # images still arrive: hold all of them together
         files = tuple(self._inbox.instances(folder))
         if not files or read_series(folder.path) is None:
             return False
-        advice = "Report it with the log. After the correction run `segnode jobs replan UID`."
-        error = Defect(UNPLANNED, advice=advice)
         held = Decision(ArrivalOutcome.HELD, error.code, error.message, error.advice)
-        self._record(self._snapshot_of(folder, files, (), None, now), held, now)
+        snapshot = snapshot_of(
+            folder, files, SeriesReading(), now, extends_earlier=self._is_recorded(folder)
+        )
+        self._record(snapshot, held, now)
         return True
 
     def _handle(self, folder: SeriesFolder, now: float) -> bool:
@@ -188,8 +172,10 @@ class Sweep:
             arrival = self._known(folder, files)
             if arrival is not None:
                 self._record_resent(folder, arrival)
-                self._settle(folder, files, now)
+                self._settle(folder, now)
                 return False
+            if self._deaths.are_too_many(folder.key):
+                return self._hold(folder, self._deaths.error_of(folder.key), now)
             keep_last = self._config.complete.copies == "last" and not self._is_recorded(folder)
             if self._copies.set_aside(files, keep_last=keep_last):
                 return False  # the files changed, or more are to be compared
@@ -197,9 +183,11 @@ class Sweep:
             if snapshot is None:
                 return False
             self._snapshots[folder.key] = snapshot
-        if not completion(snapshot.signs, self._config.complete, now).complete:
+        verdict = completion(snapshot.signs, self._config.complete, now)
+        if not verdict.complete:
+            self._waiting.add(snapshot, verdict)
             return False
-        others = self._study.other_patients(folder, snapshot.headers)
+        others = self._others(snapshot)
         self._record(snapshot, self._plan(snapshot, others), now)
         for other in others:  # it is unknown which series is right, so both wait for a person
             queue.hold_planned(self._engine, other.key, two_patients([folder]), now)
@@ -211,56 +199,13 @@ class Sweep:
         files = choose(self._inbox.instances(folder), content)
         if not files or read_series(folder.path) is None:
             return None
-        headers, problem = self._read(files)
-        return self._snapshot_of(folder, files, headers, problem or repeated(files), now)
+        reading = self._reader.survey(folder.path, [file.path.name for file in files])
+        return snapshot_of(folder, files, reading, now, extends_earlier=self._is_recorded(folder))
 
-    def _snapshot_of(
-        self,
-        folder: SeriesFolder,
-        files: tuple[InstanceFile, ...],
-        headers: tuple[Header, ...],
-        problem: Unsuitable | None,
-        now: float,
-    ) -> SeriesSnapshot:
-        found, survey_problem = try_survey(headers) if headers else (None, None)
-        markers = read_markers(folder.path)
-        earlier = queue.arrivals_of(self._engine, series_key=folder.key)
-        return SeriesSnapshot(
-            folder=folder,
-            taken_at=now,
-            files=files,
-            digest=inputs_digest(files),
-            headers=headers,
-            modality=leading_header(headers, found).modality if headers else "",
-            problem=problem,
-            caller=caller_of(markers, headers),
-            signs=CompletionSigns(
-                instances=len(files),
-                frames=sum({h.sop_instance_uid: h.number_of_frames for h in headers}.values()),
-                expected=announced(headers),
-                associations=[AssociationSummary(m.state, m.instances, m.closed) for m in markers],
-                last_at=folder.mtime_ns / 1e9,
-                problem=problem or survey_problem,
-                extends_earlier=bool(earlier),
-            ),
-        )
-
-    def _read(self, files: Sequence[InstanceFile]) -> tuple[tuple[Header, ...], Unsuitable | None]:
-        """Read each file once; return the headers, and the problem of the first unreadable file."""
-        headers: list[Header] = []
-        problem = None
-        for file in files:
-            if file.path not in self._headers:
-                try:
-                    self._headers[file.path] = read_headers(file.path)
-                except Unsuitable as exc:
-                    self._headers[file.path] = exc
-            found = self._headers[file.path]
-            if isinstance(found, Unsuitable):
-                problem = problem or found
-            else:
-                headers.extend(found)
-        return tuple(headers), problem
+    def _others(self, snapshot: SeriesSnapshot) -> list[SeriesFolder]:
+        """Return the series of the study that belong to another patient."""
+        patients = snapshot.findings.patients if snapshot.findings else ()
+        return self._study.other_patients(snapshot.folder, patients)
 
     def _known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> queue.Arrival | None:
         known = queue.arrivals_of(self._engine, series_key=folder.key)
@@ -283,26 +228,30 @@ class Sweep:
             return decision_for(snapshot.problem)
         if others:
             return decision_for(two_patients(others))
+        assert snapshot.findings is not None  # else an unreadable file is the problem
         known = measured.known(self._config.data, self._host)
         waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
         return plan(
-            snapshot.headers, snapshot.caller, self._config.rules, self._uses, known, waiting
+            snapshot.findings, snapshot.caller, self._config.rules, self._uses, known, waiting
         )
 
     def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:
         decided = rows(snapshot, decision, self._config, now)
         recorded = queue.record_arrival(self._engine, *decided, now, shortfall(snapshot))
-        self._settle(snapshot.folder, snapshot.files, now)
-        series = snapshot.headers[0].series_uid if snapshot.headers else ""
+        self._settle(snapshot.folder, now)
+        if decision.code == ReaderKilled.code:
+            self._deaths.allow_one_more(snapshot.folder.key)
+        else:
+            self._deaths.forget(snapshot.folder.key)
+        series = snapshot.findings.series_uid if snapshot.findings else ""
         log.info(
             "%s", decision.outcome,
             extra={"series": series, "code": decision.code, "job": recorded.job_id},
         )  # fmt: skip
 
-    def _settle(self, folder: SeriesFolder, files: Sequence[InstanceFile], now: float) -> None:
+    def _settle(self, folder: SeriesFolder, now: float) -> None:
         self._settled.add(folder, now)
         self._snapshots.pop(folder.key, None)
         self._failed.pop(folder.key, None)
+        self._waiting.remove(folder.key)
         self._copies.forget(folder.path)
-        for file in files:
-            self._headers.pop(file.path, None)

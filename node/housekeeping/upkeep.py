@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from node import queue
 from node.config import Config
 from node.inbox import Inbox, Note, SeriesFolder, inputs_digest
+from node.reader import ReaderDeaths
 from node.states import Ending
 
 log = logging.getLogger("node.housekeeping")
@@ -51,6 +52,7 @@ def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
             deleted += 1
         else:  # without its rows a series that is still here would be decided a second time
             oldest_kept = min([oldest_kept, *(history.arrival.planned_at for history in histories)])
+    ReaderDeaths(config.data.dir).keep_only({folder.key for folder in inbox.series_folders()})
     deleted += _prune_outbox(engine, config, now)
     longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
     queue.purge_arrivals(engine, min(now - longest, oldest_kept))

@@ -1,26 +1,72 @@
-"""Series that are not decided yet, and the reason."""
+"""Record the series that are not decided yet, so that `segnode status` reads no image."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
+import sqlalchemy as sa
+
+from node import queue
+from node.arrival import Completion
+from node.housekeeping.snapshot import SeriesSnapshot
 from node.inbox import SeriesFolder, read_series
 
-
-@dataclass(frozen=True)
-class Waiting:
-    """A series that is not decided yet."""
-
-    study_uid: str
-    series_uid: str
-    instances: int
-    caller_ae: str
-    why: str
-    until: float | None  # time of the decision if nothing else arrives; None: at once
+WRITE_S = 1.0  # a series that arrives changes at each sweep
 
 
-def unreadable(folder: SeriesFolder, why: str) -> Waiting | None:
-    """Return a series whose images cannot be read for now; None if the folder has no record."""
-    record = read_series(folder.path)
-    if record is None:
-        return None
-    reason = f"its images cannot be read for now: {why}; the node tries again"
-    return Waiting(record.study, record.series, 0, "", reason, None)
+class WaitingSeries:
+    """The undecided series, in memory and in the database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        """Start from the rows of the process that ran before."""
+        self._engine = engine
+        self._now: dict[str, queue.ArrivingSeries] = {}
+        self._written: dict[str, queue.ArrivingSeries] | None = None  # None: not read yet
+        self._written_at = 0.0
+
+    def add(self, snapshot: SeriesSnapshot, verdict: Completion) -> None:
+        """Remember that a series waits, and for what."""
+        record = read_series(snapshot.folder.path)
+        if record is not None:
+            self._now[snapshot.folder.key] = queue.ArrivingSeries(
+                series_key=snapshot.folder.key,
+                study_uid=record.study,
+                series_uid=record.series,
+                instances=len(snapshot.files),
+                caller_ae=snapshot.caller,
+                why=verdict.why,
+                until=verdict.wait_until,
+            )
+
+    def add_unread(self, folder: SeriesFolder, why: str) -> None:
+        """Remember that a series waits although its images could not be read."""
+        record = read_series(folder.path)
+        if record is not None:
+            self._now[folder.key] = queue.ArrivingSeries(
+                series_key=folder.key,
+                study_uid=record.study,
+                series_uid=record.series,
+                instances=0,
+                caller_ae="",
+                why=f"its images cannot be read for now: {why}; the node tries again",
+                until=None,
+            )
+
+    def remove(self, key: str) -> None:
+        """Forget a series that is decided."""
+        self._now.pop(key, None)
+
+    def keep_only(self, keys: Iterable[str]) -> None:
+        """Forget series whose folders were deleted."""
+        for key in self._now.keys() - set(keys):
+            del self._now[key]
+
+    def write(self, now: float) -> None:
+        """Write what changed: a new or decided series at once, other changes once a second."""
+        if self._written is None:
+            self._written = {row.series_key: row for row in queue.arriving_series(self._engine)}
+        changed = [row for key, row in self._now.items() if self._written.get(key) != row]
+        gone = self._written.keys() - self._now.keys()
+        is_new = any(row.series_key not in self._written for row in changed)
+        is_due = abs(now - self._written_at) >= WRITE_S  # also after a step of the clock
+        if gone or is_new or (changed and is_due):
+            queue.record_arriving(self._engine, changed, gone)
+            self._written, self._written_at = dict(self._now), now

@@ -1,6 +1,7 @@
 """The queue: the only writer of the database. Its functions are the only transitions of a job."""
 
 from node.queue.arrive import Recorded, record_arrival, replan_arrival
+from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
 from node.queue.hold import hold_planned
 from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend
 from node.queue.payloads import (
@@ -43,6 +44,7 @@ from node.queue.upkeep import add_note, heartbeat, purge_arrivals, purge_notes, 
 __all__ = [
     "AlreadySuperseded",
     "Arrival",
+    "ArrivingSeries",
     "Beat",
     "DeliverPayload",
     "DeliverResult",
@@ -62,6 +64,7 @@ __all__ = [
     "SeriesHistory",
     "add_note",
     "arrivals_of",
+    "arriving_series",
     "as_node_error",
     "as_plain",
     "backoff_s",
@@ -88,6 +91,7 @@ __all__ = [
     "purge_notes",
     "queued_deliveries",
     "record_arrival",
+    "record_arriving",
     "record_resent",
     "replan_arrival",
     "requeue",

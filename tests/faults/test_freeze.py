@@ -23,6 +23,7 @@ from node.package.folder import file_digest
 from node.states import Ending, Kind, State
 from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Phantom, make
+from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
 from tests.support.running import Node, needs_dcmtk, started, storescu, wait_until
@@ -59,7 +60,7 @@ def prepared(folder: Path, phantom: Phantom, ballast: int = 0) -> tuple[Node, Co
 def plan(config: Config, engine: sa.Engine, folder: Path, phantom: Phantom) -> None:
     inbox = Inbox(config.data.dir / "inbox")
     receive(inbox, make(folder / "series", phantom).paths, T0)
-    assert Sweep(config, engine, inbox, uses(config)).run(T0 + 100) == 1
+    assert Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100) == 1
 
 
 def wait_for(engine: sa.Engine, state: State, within_s: float = 40.0) -> None:
@@ -211,7 +212,7 @@ def test_a_full_database_disk_loses_no_image(tmp_path: Path) -> None:
         engine, inbox = schema.open_configured(config.data), Inbox(data / "inbox")
         made = make(tmp_path / "series", Phantom(shuffle=False))
         folder = receive(inbox, made.paths, T0)
-        sweep = Sweep(config, engine, inbox, uses(config))
+        sweep = Sweep(config, engine, inbox, uses(config), shared_reader())
         ballast = fill(data)
         with pytest.raises(sa.exc.OperationalError):
             sweep.run(T0 + 100)

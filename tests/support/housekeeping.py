@@ -13,6 +13,7 @@ from node.housekeeping import Sweep, upkeep
 from node.inbox import Inbox
 from node.package import uses
 from node.states import Ending, Kind
+from tests.support.reading import shared_reader
 from tests.support.rows import SEGMENTED, SENT, T0, a_delivery
 
 SETTLED = T0 + 2.0  # after the settle time of one second
@@ -41,7 +42,12 @@ class Site:
     def fresh(self, config: Config | None = None) -> Sweep:
         """Return a sweep without memory, as after a restart."""
         chosen = config or self.config
-        return Sweep(chosen, self.engine, self.inbox, uses(chosen))
+        return Sweep(chosen, self.engine, self.inbox, uses(chosen), shared_reader())
+
+    def waiting(self, now: float) -> list[queue.ArrivingSeries]:
+        """Sweep at `now`; return the series that are not decided, as recorded for the status."""
+        self.sweep.run(now)
+        return queue.arriving_series(self.engine)
 
     def ends(self) -> list[tuple[Ending, str]]:
         return [(s.ending, s.arrival.code) for s in queue.histories(self.engine)]

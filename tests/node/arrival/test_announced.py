@@ -20,7 +20,7 @@ def test_fewer_images_than_announced_wait_for_quiet_and_the_story_says_so(
     paths = make(tmp_path / "announced", announced).paths
     receive(site.inbox, paths[:7], T0)
     assert site.sweep.run(SETTLED) == 0
-    (waiting,) = site.sweep.waiting(SETTLED)
+    (waiting,) = site.waiting(SETTLED)
     assert waiting.why == "7 of 12 announced images; waiting for quiet"
     assert site.sweep.run(QUIET) == 1, "one acquisition may make several series"
     notes = [e.detail for e in queue.events_of(site.engine) if e.what == "note"]

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from node.arrival import Decision, plan
+from node.arrival import Decision, findings_of, plan
 from node.config import Config, load_text
 from node.package import Use, load
 from node.series import Header, read_headers
@@ -73,7 +73,7 @@ def decide(headers: tuple[Header, ...], models: Path, rules: str = RULES) -> Dec
         for r in config.rules
         if r.use != "none"
     }
-    return plan(headers, "CT01", config.rules, uses)
+    return plan(findings_of(headers), "CT01", config.rules, uses)
 
 
 HEAD = {"modality": "MR", "body_part": "HEAD", "series_description": "T1", "protocol_name": ""}
@@ -89,7 +89,7 @@ def test_the_first_rule_that_matches_wins(headers: tuple[Header, ...], models: P
         ("pacs",),
     )
     assert found.package is not None
-    assert found.survey is not None
+    assert found.grid is not None
 
 
 def test_a_rule_may_say_that_nothing_is_done(headers: tuple[Header, ...], models: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_package_may_take_original_images_only(
     derived = changed(headers, **HEAD | {"image_type": ("DERIVED", "SECONDARY", "MPR")})
     rules = load_text(RULES, base=models.parent).rules
     for images, code in ((changed(headers, **HEAD), ""), (derived, "derived-input")):
-        decision = plan(images, "CT01", rules, {"heads": use})
+        decision = plan(findings_of(images), "CT01", rules, {"heads": use})
         assert decision.code == (code if originals_only else "")
 
 

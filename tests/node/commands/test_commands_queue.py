@@ -17,6 +17,7 @@ from node.package import uses
 from node.states import Kind, State
 from tests.support.commanding import Run, configure
 from tests.support.phantoms import Phantom, make
+from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0, a_segment_job, an_arrival
 
@@ -28,7 +29,7 @@ def stored(configured: Path, tmp_path: Path) -> tuple[Path, str]:
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
     made = make(tmp_path / "head", Phantom(shuffle=False))
     receive(inbox, made.paths, T0)
-    Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
     engine.dispose()  # else the collector closes it at any time, and the log of SQLite goes then
     return configured, str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
 
@@ -87,6 +88,11 @@ def test_an_arriving_series_is_shown(run: Run, configured: Path, tmp_path: Path)
     made = make(tmp_path / "head", Phantom(shuffle=False))
     receive(inbox, made.paths[:5], time.time(), ends="open")
     study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+    missing = run("explain", study, "--config", configured)
+    assert missing[0] != 0
+    assert "housekeeping has not read them yet" in missing[2]
+    config = load(configured)
+    Sweep(config, schema.open_configured(config.data), inbox, (), shared_reader()).run(time.time())
     assert "still arriving: 5 images" in run("explain", study, "--config", configured)[1]
     assert "an association is still open" in run("status", "--config", configured)[1]
     told = json.loads(run("status", "--config", configured, "--json")[1])
@@ -186,7 +192,7 @@ def test_replan_applies_the_current_rules(run: Run, tmp_path: Path, tiny_models:
     made = make(tmp_path / "head", Phantom(shuffle=False))
     study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
     receive(inbox, made.paths, T0)
-    Sweep(config, engine, inbox, ()).run(T0 + 100)
+    Sweep(config, engine, inbox, (), shared_reader()).run(T0 + 100)
     assert "no job" in run("jobs", "replan", study, "--config", file)[1]
     configure(file, tiny_models)
     (told,) = json.loads(run("jobs", "replan", study, "--config", file, "--json")[1])

@@ -19,6 +19,7 @@ from node.segmenter import run as run_segmenter
 from tests.support.commanding import Run, configure
 from tests.support.measuring import a_measurement
 from tests.support.phantoms import Phantom, make
+from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -51,7 +52,7 @@ def planned(file: Path, folder: Path) -> tuple[queue.Job, str]:
     config = load(file)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
     receive(inbox, make(folder / "head", Phantom(shuffle=False)).paths, T0)
-    Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
     (job,) = queue.list_jobs(engine)
     engine.dispose()
     return job, job.study_uid

@@ -15,6 +15,7 @@ from node.states import Ending, State
 from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site, other
 from tests.support.phantoms import Made
+from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -129,7 +130,7 @@ def test_the_advice_of_a_held_series_works(
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
     duplicate = other(head.paths[3], tmp_path / "duplicate", PixelData=bytes(20 * 16 * 2))
     receive(inbox, [*head.paths, duplicate], T0)
-    Sweep(config, engine, inbox, uses(config)).run(QUIET)
+    Sweep(config, engine, inbox, uses(config), shared_reader()).run(QUIET)
     study = str(pydicom.dcmread(head.paths[0]).StudyInstanceUID)
     options = ["--config", str(configured)]
     assert "segnode jobs replan UID --use last" in run("explain", study, *options)[1]

@@ -90,7 +90,7 @@ def test_a_failing_disk_decides_nothing_and_is_retried(
     assert queue.histories(site.engine) == []
     assert 5 < len(caplog.records) < 12, "the pauses grow"
     assert "Input/output error" in caplog.records[0].message
-    (waiting,) = site.sweep.waiting(QUIET + 120)
+    (waiting,) = site.waiting(QUIET + 120)
     assert "Input/output error" in waiting.why
     repair(folder, image, content)
     assert site.sweep.run(QUIET + 120 + LONGEST_PAUSE_S) == 1

@@ -16,6 +16,7 @@ from node.states import Ending, State
 from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site
 from tests.support.phantoms import Made
+from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -98,7 +99,7 @@ def test_the_advice_of_a_study_with_two_patients_works(
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
     receive(inbox, head.paths, T0)
     receive(inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0)
-    Sweep(config, engine, inbox, uses(config)).run(QUIET)
+    Sweep(config, engine, inbox, uses(config), shared_reader()).run(QUIET)
     dataset = pydicom.dcmread(head.paths[0])
     study, series = str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID)
     options = ["--config", str(configured)]

@@ -16,6 +16,7 @@ from node.states import Ending, IllegalTransition, Kind, State
 from tests.support.commanding import Run
 from tests.support.delivering import an_object
 from tests.support.phantoms import Made
+from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import LEASE_S, SEGMENTED, SENT, T0, a_delivery, claim, event_names, record
 
@@ -68,7 +69,7 @@ def test_resend_segments_again_if_the_file_is_missing(
     config = load(configured)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
     folder = receive(inbox, head.paths, T0)
-    Sweep(config, engine, inbox, uses(config)).run(T0 + 100)
+    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
     payload = an_object(config.data.dir, "pacs")
     wanted = [queue.NewDelivery(target="pacs", payload=payload)]
     (job,) = queue.finish_segment(engine, claim(engine, now=T0 + 101), SEGMENTED, wanted, T0 + 102)

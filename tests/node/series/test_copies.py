@@ -24,6 +24,7 @@ from node.series import same_image
 from node.states import Ending, State
 from tests.support.housekeeping import QUIET, SETTLED, Site, other
 from tests.support.phantoms import Made, Phantom, make
+from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -265,7 +266,7 @@ def test_a_forwarded_image_received_after_a_wrong_one_is_the_last(
 def test_a_long_series_is_compared_in_parts(site: Site, head: Made, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 5)
-    copies = Copies(site.inbox, most_bytes=0)
+    copies = Copies(site.inbox, shared_reader(), most_bytes=0)
     for done in range(1, len(head.paths) + 1):
         assert copies.set_aside(site.inbox.instances(folder))
         assert len(kept(site, folder)) == 2 * len(head.paths) - done
@@ -275,7 +276,7 @@ def test_a_long_series_is_compared_in_parts(site: Site, head: Made, tmp_path: Pa
 def test_copies_that_differ_are_compared_once(site: Site, head: Made, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     receive(site.inbox, [forwarded(head.paths[0], tmp_path / "f", PatientID="X")], T0 + 5)
-    files, copies = site.inbox.instances(folder), Copies(site.inbox)
+    files, copies = site.inbox.instances(folder), Copies(site.inbox, shared_reader())
     assert not copies.set_aside(files)
     content = head.paths[0].read_bytes()
     for file in files:
@@ -292,7 +293,7 @@ def test_more_contents_of_one_instance_than_the_limit_are_not_compared(
     for number in range(MOST_CONTENTS):
         changed = other(head.paths[0], tmp_path / "x", InstanceNumber=100 + number)
         receive(site.inbox, [changed], T0 + 1 + number)
-    copies = Copies(site.inbox)
+    copies = Copies(site.inbox, shared_reader())
     assert not copies.set_aside(site.inbox.instances(folder))
     assert not copies._differ, "nothing was compared"
     site.sweep.run(QUIET + 60)

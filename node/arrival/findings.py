@@ -1,0 +1,133 @@
+"""What planning needs to know of a series: bounded texts and numbers, derived from its headers.
+
+The reader process derives it, and housekeeping plans from it without opening an image.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from node.errors import NodeError, Unsuitable, rebuild
+from node.imaging import Grid
+from node.series import Header, Survey, derived_as, is_slice, survey
+
+# Modalities of results and documents, ours and those of others: never the input of a model
+NO_IMAGES = {
+    "SEG",
+    "SR",
+    "PR",
+    "KO",
+    "DOC",
+    "RTSTRUCT",
+    "RTPLAN",
+    "RTDOSE",
+    "REG",
+    "FID",
+    "AU",
+    "ECG",
+}
+PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plane
+MOST_TEXT = 1024  # characters of a description or a message; a header may hold more
+MOST_PATIENTS = 16  # that are listed; a second one already holds the series
+
+Patient = tuple[str, str]  # digests of the Patient ID and its issuer; empty if unknown
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error in the parts that `errors.rebuild` takes."""
+
+    code: str
+    message: str
+    advice: str = ""
+
+    @property
+    def error(self) -> NodeError:
+        """The error itself."""
+        return rebuild(self.code, self.message, self.advice)
+
+
+class SeriesFindings(msgspec.Struct, frozen=True, kw_only=True):
+    """The properties of a series; a property that is unknown is None or empty."""
+
+    series_uid: str
+    modality: str
+    result_modality: str = ""  # if no instance is an image: the modality of the first one
+    description: str = ""  # of the series and the protocol
+    body_part: str = ""
+    plane: str | None = None
+    pixel_spacing_mm: float | None = None
+    headers: int = 1  # instances, or frames of multi-frame instances
+    frames: int = 1
+    expected: int | None = None  # instances that all headers announce
+    source_ae: str = ""  # AE title of the sender, if all files name the same
+    patients: tuple[Patient, ...] = ()
+    shape: tuple[int, int, int] | None = None  # of the volume, if the geometry is sound
+    derived: str = ""  # how its images were derived, in words; empty if all are original
+    affine: tuple[float, ...] = ()  # its 16 numbers, row by row
+    problem: Problem | None = None  # why the geometry cannot be used
+
+    @property
+    def grid(self) -> Grid | None:
+        """The places of the voxels, if the geometry is sound."""
+        if self.shape is None:
+            return None
+        return Grid(self.shape, np.array(self.affine, np.float64).reshape(4, 4))
+
+
+def findings_of(headers: Sequence[Header]) -> SeriesFindings:
+    """Survey `headers`, all instances of one series in any order; the pixels may be compared."""
+    found, problem = _try_survey(headers)
+    first = _leading_header(headers, found)
+    expected = {header.expected_instances for header in headers}
+    sources = {header.source_ae for header in headers} - {""}
+    patients = sorted({(header.patient_digest, header.issuer_digest) for header in headers})
+    are_results = all(header.modality in NO_IMAGES for header in headers)
+    return SeriesFindings(
+        series_uid=headers[0].series_uid,
+        modality=first.modality,
+        result_modality=headers[0].modality if are_results else "",
+        description=f"{first.series_description} {first.protocol_name}".strip()[:MOST_TEXT],
+        body_part=first.body_part[:MOST_TEXT],
+        plane=_plane(first.orientation) if first.orientation else None,
+        pixel_spacing_mm=max(first.pixel_spacing_mm) if first.pixel_spacing_mm else None,
+        headers=len(headers),
+        frames=sum({h.sop_instance_uid: h.number_of_frames for h in headers}.values()),
+        expected=expected.pop() if len(expected) == 1 else None,
+        source_ae=sources.pop()[:MOST_TEXT] if len(sources) == 1 else "",
+        patients=tuple(patients[:MOST_PATIENTS]),
+        shape=found.grid.shape if found else None,
+        derived=derived_as(found.headers) if found else "",
+        affine=tuple(float(number) for number in found.grid.affine.flat) if found else (),
+        problem=problem_of(problem) if problem else None,
+    )
+
+
+def problem_of(error: NodeError) -> Problem:
+    """Return the parts of `error`; its message may quote a header and is cut to `MOST_TEXT`."""
+    return Problem(error.code, error.message[:MOST_TEXT], error.advice[:MOST_TEXT])
+
+
+def _try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | None]:
+    try:
+        return survey(headers), None
+    except Unsuitable as exc:
+        return None, exc
+
+
+def _leading_header(headers: Sequence[Header], found: Survey | None) -> Header:
+    """Return the header that represents the series: of a slice, never of an image left out.
+
+    If no instance is a slice, any header is returned.
+    """
+    slices = found.headers if found else (header for header in headers if is_slice(header))
+    return next(iter(slices), headers[0])
+
+
+def _plane(orientation: Sequence[float]) -> str:
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    normal = np.abs(np.cross(row, column))
+    axis = int(normal.argmax())
+    if normal[axis] < PLANE_COSINE:
+        return "oblique"
+    return ("sagittal", "coronal", "axial")[axis]

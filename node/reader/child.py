@@ -1,0 +1,162 @@
+"""The process that reads received images: `python -m node.reader.child LIMITS`.
+
+It reads requests as lines from its standard input and writes messages to its standard output. It
+ends when its input ends, because the process that asks is gone.
+"""
+
+import logging
+import math
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from node import logs
+from node.arrival import findings_of, problem_of
+from node.errors import Unsuitable
+from node.process import ProcessLimits, failed, limit_process, private_output
+from node.queue import as_node_error
+from node.reader import messages
+from node.reader.messages import (
+    Compared,
+    CompareRequest,
+    DiskFailed,
+    Message,
+    Ready,
+    Request,
+    SeriesReading,
+    SurveyRequest,
+)
+from node.series import Header, read_headers, same_image
+
+OUT_OF_MEMORY = 3  # exit status: an allocation failed at the limit of memory
+MOST_HEADERS = 30_000  # remembered between requests, about 2 KB each
+READ_BYTES = 1 << 16  # capacity of a pipe
+log = logging.getLogger("node.reader")
+
+
+def main() -> None:
+    """Answer requests until the process that asks is gone."""
+    limits = msgspec.json.decode(sys.argv[1], type=ProcessLimits)
+    output = private_output()
+    limit_process(limits)
+    logs.start("reader", limits.log_level)
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), name="lifeline", daemon=True).start()
+    headers = HeaderCache(MOST_HEADERS)
+    _send(output, Ready())
+    while True:
+        request = requests.get()
+        _limit_cpu(request.cpu_s)
+        try:
+            message = _answer(request, headers)
+        except MemoryError:  # the state of libraries after it is unknown
+            os._exit(OUT_OF_MEMORY)
+        _send(output, message)
+
+
+def _answer(request: Request, headers: "HeaderCache") -> Message:
+    try:
+        if isinstance(request, CompareRequest):
+            return Compared(same_image(Path(request.one), Path(request.other)))
+        return _survey(request, headers)
+    except MemoryError:
+        raise
+    except OSError as exc:
+        return DiskFailed(exc.errno or 0)
+    except Exception as exc:
+        log.exception("unexpected error")
+        return failed(as_node_error(exc))
+
+
+def _survey(request: SurveyRequest, cache: "HeaderCache") -> SeriesReading:
+    """Read each file once; report the problem of the first unreadable file."""
+    headers: list[Header] = []
+    problem = None
+    for name in request.files:
+        found = cache.read(Path(request.folder, name))
+        if isinstance(found, Unsuitable):
+            problem = problem or found
+        else:
+            headers.extend(found)
+    cache.trim()
+    return SeriesReading(
+        findings_of(headers) if headers else None, problem_of(problem) if problem else None
+    )
+
+
+class HeaderCache:
+    """The headers of files that were read before; the content of a file never changes."""
+
+    def __init__(self, most_headers: int) -> None:
+        """Remember at most `most_headers` headers from one request to the next."""
+        self._most_headers = most_headers
+        self._known: OrderedDict[Path, tuple[Header, ...] | Unsuitable] = OrderedDict()
+        self._size = 0
+
+    def read(self, path: Path) -> tuple[Header, ...] | Unsuitable:
+        """Return the headers of a file, or its problem.
+
+        Raises:
+            OSError: the disk fails; another try may work.
+        """
+        if path in self._known:
+            self._known.move_to_end(path)
+            return self._known[path]
+        found: tuple[Header, ...] | Unsuitable
+        try:
+            found = read_headers(path)
+        except Unsuitable as exc:
+            found = exc.with_traceback(None)
+        self._known[path] = found
+        self._size += _size(found)
+        return found
+
+    def trim(self) -> None:
+        """Forget the files that were not needed for the longest time."""
+        while self._size > self._most_headers:
+            _, oldest = self._known.popitem(last=False)
+            self._size -= _size(oldest)
+
+
+def _size(found: tuple[Header, ...] | Unsuitable) -> int:
+    return 1 if isinstance(found, Unsuitable) else len(found)
+
+
+def _limit_cpu(seconds: float) -> None:
+    """Let the kernel end this process after so much more processor time."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time() + seconds)
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard)
+    )
+
+
+def _send(output: BinaryIO, message: Message) -> None:
+    output.write(messages.encode(message))
+    output.flush()
+
+
+def _listen(requests: "queue.SimpleQueue[Request]") -> None:
+    """Pass requests on; end the process at once when the input ends."""
+    received = bytearray()
+    try:
+        # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
+        while part := os.read(0, READ_BYTES):
+            received += part
+            while (end := received.find(b"\n")) >= 0:
+                requests.put(messages.read_request(bytes(received[:end])))
+                del received[: end + 1]
+    finally:
+        os._exit(0)  # safe in the middle of any work: nothing is written
+
+
+if __name__ == "__main__":
+    main()

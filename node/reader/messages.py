@@ -1,0 +1,69 @@
+"""The messages between housekeeping and the reader process: one JSON object per line, no pickle."""
+
+import msgspec
+
+from node.arrival import Problem, SeriesFindings
+from node.process import Failed, ProcessLimits
+
+MOST_MESSAGE_BYTES = 1 << 20  # of an answer; the longest possible findings have some kilobytes
+
+
+class SurveyRequest(msgspec.Struct, frozen=True, tag="survey", kw_only=True):
+    """The files of one series to survey."""
+
+    folder: str
+    files: tuple[str, ...]
+    cpu_s: float  # processor time for this request; the kernel ends the reader after it
+
+
+class CompareRequest(msgspec.Struct, frozen=True, tag="compare", kw_only=True):
+    """Two files with one SOP Instance UID: do they hold the same image?"""
+
+    one: str
+    other: str
+    cpu_s: float
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The reader has imported everything and takes requests."""
+
+
+class SeriesReading(msgspec.Struct, frozen=True, tag="surveyed"):
+    """The findings of the readable files, and the problem of the first unreadable one."""
+
+    findings: SeriesFindings | None = None  # None: no file is readable
+    problem: Problem | None = None
+
+
+class Compared(msgspec.Struct, frozen=True, tag="compared"):
+    """The result of a comparison."""
+
+    is_same: bool
+
+
+class DiskFailed(msgspec.Struct, frozen=True, tag="disk-failed"):
+    """The disk or a share failed; another try may work."""
+
+    errno: int
+
+
+Message = Ready | SeriesReading | Compared | DiskFailed | Failed
+Request = SurveyRequest | CompareRequest
+
+_messages = msgspec.json.Decoder(Message)
+_requests = msgspec.json.Decoder(Request)
+
+
+def encode(value: Message | Request | ProcessLimits) -> bytes:
+    """Return one line, with its end."""
+    return msgspec.json.encode(value) + b"\n"
+
+
+def read_message(line: bytes) -> Message:
+    """Decode a line from the reader."""
+    return _messages.decode(line)
+
+
+def read_request(line: bytes) -> Request:
+    """Decode a line from housekeeping."""
+    return _requests.decode(line)

@@ -1,0 +1,270 @@
+"""Keep one reader process warm, ask it, and replace it after its death.
+
+A request that runs out of processor time or memory ends the process. A request that gets no answer
+although the processor was free is a fault of the machine, such as a share that hangs.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from node.errors import ReaderKilled, rebuild
+from node.process import Failed, ProcessLimits
+from node.reader import messages
+from node.reader.child import OUT_OF_MEMORY
+from node.reader.deaths import ADVICE
+from node.reader.messages import (
+    MOST_MESSAGE_BYTES,
+    Compared,
+    CompareRequest,
+    DiskFailed,
+    Message,
+    Request,
+    SeriesReading,
+    SurveyRequest,
+)
+
+NICENESS = 5  # behind the listener, before the segmentation
+START_S = 120.0  # imports took 1 s on an idle machine
+KILL_S = 5.0  # a process that waits for a share cannot be killed at once
+WRITE_BYTES = 1 << 16  # capacity of a pipe
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+log = logging.getLogger("node.reader")
+
+
+@dataclass(frozen=True)
+class ReaderLimits:
+    """Limits of the reader process: of its memory, and of the time for one request."""
+
+    memory_bytes: int = 1 << 30  # an Enhanced CT of 5000 frames took 600 MiB
+    cpu_s: float = 20.0
+    cpu_s_per_file: float = 0.02  # reading one header takes 2 ms
+    cpu_s_per_mib: float = 0.1  # comparing decoded pixels takes 20 ms
+    most_wait: float = 6.0  # times the processor time: the processor may be busy
+
+
+class Reader:
+    """One reader process. Not safe for several threads, except `interrupt`."""
+
+    def __init__(self, limits: ReaderLimits | None = None, log_level: str = "INFO") -> None:
+        """Start nothing yet; the first request does, or `start`."""
+        self._limits = limits or ReaderLimits()
+        self._log_level = log_level
+        self._child: _Child | None = None
+        self._is_closed = False
+
+    def __enter__(self) -> "Reader":
+        """Return the reader."""
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _at: TracebackType | None,
+    ) -> None:
+        """Close the reader."""
+        self.close()
+
+    def start(self) -> None:
+        """Start the process, so that it is warm when images arrive."""
+        if self._child is None or not self._child.is_alive:
+            self._end()
+            self._child = _Child(self._limits, self._log_level)
+
+    def survey(self, folder: Path, files: Sequence[str]) -> SeriesReading:
+        """Survey the files of one series.
+
+        Raises:
+            ReaderKilled: reading them killed the process.
+            OSError: the disk fails, or nothing answers in time; another try may work.
+        """
+        cpu_s = self._limits.cpu_s + self._limits.cpu_s_per_file * len(files)
+        answer = self._ask(SurveyRequest(folder=str(folder), files=tuple(files), cpu_s=cpu_s))
+        assert isinstance(answer, SeriesReading), answer
+        return answer
+
+    def same_image(self, one: Path, other: Path) -> bool:
+        """Compare two files as `series.same_image` does.
+
+        Raises:
+            ReaderKilled, OSError: as `survey`.
+        """
+        mib = sum(path.stat().st_size for path in (one, other)) / (1 << 20)
+        cpu_s = self._limits.cpu_s + self._limits.cpu_s_per_mib * mib
+        answer = self._ask(CompareRequest(one=str(one), other=str(other), cpu_s=cpu_s))
+        assert isinstance(answer, Compared), answer
+        return answer.is_same
+
+    @property
+    def pid(self) -> int:
+        """The process that would take the next request; 0 if none runs."""
+        return self._child.pid if self._child is not None and self._child.is_alive else 0
+
+    def interrupt(self) -> None:
+        """Refuse further requests; one that runs in another thread raises OSError."""
+        self._is_closed = True
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def close(self) -> None:
+        """End the process."""
+        self._is_closed = True
+        self._end()
+
+    def _ask(self, request: Request) -> Message:
+        self._await_start()
+        assert self._child is not None
+        wait_s = request.cpu_s * self._limits.most_wait
+        try:
+            answer = self._child.ask(messages.encode(request), time.monotonic() + wait_s)
+        except _EndedError as exc:
+            self._end()
+            if self._is_closed:
+                raise InterruptedError(errno.EINTR, "the reader was closed") from exc
+            raise _killed(exc.status, request.cpu_s, self._limits) from exc
+        except TimeoutError:
+            self._end()
+            raise
+        if isinstance(answer, DiskFailed):
+            raise OSError(answer.errno, os.strerror(answer.errno))
+        if isinstance(answer, Failed):
+            raise rebuild(answer.code, answer.message, answer.advice)
+        return answer
+
+    def _await_start(self) -> None:
+        """Wait until a process takes requests; a start that fails is no fault of a series."""
+        if self._is_closed:
+            raise InterruptedError(errno.EINTR, "the reader was closed")
+        self.start()
+        assert self._child is not None
+        if self._child.is_ready:
+            return
+        try:
+            self._child.ask(b"", time.monotonic() + START_S)
+            self._child.is_ready = True
+        except (_EndedError, TimeoutError) as exc:
+            self._end()
+            log.error("the reader process does not start")  # noqa: TRY400  the cause is in its log
+            raise OSError(errno.EAGAIN, "the reader process does not start") from exc
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.close()
+
+
+class _EndedError(Exception):
+    """The process has ended with `status`."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Child:
+    """The process and the pipes to it."""
+
+    def __init__(self, limits: ReaderLimits, log_level: str) -> None:
+        settings = ProcessLimits(
+            memory_bytes=limits.memory_bytes, niceness=NICENESS, threads=1, log_level=log_level
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "node.reader.child", messages.encode(settings).decode()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | ONE_THREAD,
+            start_new_session=True,  # a signal for the terminal's group must not look like a death
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+        self.is_ready = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: bytes, deadline: float) -> Message:
+        """Write a request, and return the answer; `deadline` is monotonic.
+
+        Raises:
+            _EndedError: the process has ended, or its answer is no valid message.
+            TimeoutError: there is no answer in time.
+        """
+        left, received = memoryview(request), bytearray()
+        while not received.endswith(b"\n"):
+            wait_s = deadline - time.monotonic()
+            writers = [self._stdin] if left else []
+            ready = select.select([self._stdout], writers, [], max(wait_s, 0.0))
+            if not any(ready) and wait_s <= 0:
+                raise TimeoutError(errno.ETIMEDOUT, "the reader process does not answer")
+            if ready[1]:
+                left = self._write(left)
+            if ready[0]:
+                part = os.read(self._stdout.fileno(), WRITE_BYTES)
+                received += part
+                if not part or len(received) > MOST_MESSAGE_BYTES:
+                    raise self._ended()
+        try:
+            return messages.read_message(bytes(received))
+        except msgspec.MsgspecError as exc:
+            raise self._ended() from exc
+
+    def _write(self, left: memoryview) -> memoryview:
+        try:
+            return left[os.write(self._stdin.fileno(), left[:WRITE_BYTES]) :]
+        except BlockingIOError:
+            return left
+        except BrokenPipeError:  # its end is read next
+            return memoryview(b"")
+
+    def _ended(self) -> _EndedError:
+        try:
+            return _EndedError(self._process.wait(KILL_S))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return _EndedError(-signal.SIGKILL)
+
+    def kill(self) -> None:
+        """Kill the process; do not wait longer than `KILL_S` for its end."""
+        if self.is_alive:
+            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_S)
+
+    def close(self) -> None:
+        self._stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+
+
+def _killed(status: int, cpu_s: float, limits: ReaderLimits) -> ReaderKilled:
+    if status == OUT_OF_MEMORY:
+        how = f"needed more than {limits.memory_bytes >> 20} MiB"
+    elif status == -signal.SIGXCPU:
+        how = f"took more than {cpu_s:.0f} s of processor time"
+    elif status < 0:
+        how = f"was killed by signal {-status}"
+    else:
+        how = f"ended with status {status}"
+    return ReaderKilled(f"the process that reads the images {how}", advice=ADVICE)
