@@ -16,7 +16,7 @@ MOST_NESTED = 64  # sequences within sequences
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-PIXEL_DATA = 0x7FE00010
+FLOAT_PIXEL_DATA, PIXEL_DATA = 0x7FE00008, 0x7FE00010
 SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 )  # PS3.5 7.1.2: 16 bit length; all others, known or not, have 32
@@ -24,6 +24,14 @@ SHORT_VRS = frozenset(
 
 class MalformedDataSet(ValueError):
     """The bytes are no complete data set; the message has no patient data."""
+
+    tag: int | None = None  # of the element at the top level; None beyond the last one
+    at: int = 0  # where that element starts
+
+    def __str__(self) -> str:
+        """Return the message with the tag, which is the same for all images of a series."""
+        place = "" if self.tag is None else f" in element {named(self.tag)}"
+        return f"{super().__str__()}{place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,11 @@ class Element:
     start: int  # where its value starts
     length: int  # of its value; `UNDEFINED` for some sequences and for encapsulated pixel data
     fragments: int = -1  # items of encapsulated pixel data, offset table included
+
+
+def named(tag: int) -> str:
+    """Write a tag as the standard does."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def padded_uid(uid: object) -> bytes:
@@ -68,20 +81,26 @@ class ElementReader:
         Raises:
             MalformedDataSet: the data set is cut off, or is none.
         """
-        at = 0
-        while at < self._end:
-            tag, vr, length, start = self._header(at, is_explicit=self._is_explicit)
-            fragments = -1
-            if tag < 0x00030000 or tag >> 16 == 0xFFFE:
-                message = "an element that cannot be in a data set"
-                raise MalformedDataSet(message)
-            if length != UNDEFINED:
-                at = self._skip(start, length)
-            elif tag == PIXEL_DATA:
-                at, fragments = self._fragments(start)
-            else:
-                self._may_be_undefined(vr, (b"SQ", b"UN"))
-                at = self._sequence(start, is_explicit=self._is_explicit and vr != b"UN")
+        at, tag = 0, 0
+        while at < self._end and not self._is_padding(at, tag):
+            begin, before = at, tag
+            try:
+                tag, vr, length, start = self._header(at, is_explicit=self._is_explicit)
+                fragments = -1
+                _check_group(tag, before)
+                if length != UNDEFINED:
+                    at = self._skip(start, length)
+                elif tag == PIXEL_DATA:
+                    at, fragments = self._fragments(start)
+                else:
+                    self._may_be_undefined(vr, (b"SQ", b"UN"))
+                    at = self._sequence(start, is_explicit=self._is_explicit and vr != b"UN")
+            except MalformedDataSet as exc:
+                exc.at = begin
+                if begin + 4 <= self._end:
+                    group, element = self._tag_of(self._data, begin)
+                    exc.tag = group << 16 | element
+                raise
             yield Element(tag, start, length, fragments)
 
     def beginning(self, element: Element, most_bytes: int) -> bytes:
@@ -95,8 +114,9 @@ class ElementReader:
             MalformedDataSet: the element has another length.
         """
         if element.length != 2:
-            message = "a number that is not one"
-            raise MalformedDataSet(message)
+            exc = MalformedDataSet("no number")
+            exc.tag, exc.at = element.tag, element.start
+            raise exc
         return int(self._short(self._data, element.start)[0])
 
     def _header(self, at: int, *, is_explicit: bool) -> tuple[int, bytes, int, int]:
@@ -114,12 +134,35 @@ class ElementReader:
         vr = bytes(self._data[at + 4 : at + 6])
         if vr in SHORT_VRS:
             return tag, vr, self._short(self._data, at + 6)[0], at + 8
-        if not (vr.isalpha() and vr.isupper()):
-            message = "an element without value representation"
-            raise MalformedDataSet(message)
+        if not _is_vr(vr):
+            return tag, b"", self._length_without_vr(at, tag), at + 8
         if at + 12 > self._end:
             raise _cut_off()
         return tag, vr, self._long(self._data, at + 8)[0], at + 12
+
+    def _length_without_vr(self, at: int, tag: int) -> int:
+        """Return the length of an element without VR in a data set with explicit VRs.
+
+        Some writers leave the VR blank, others encode private elements implicitly. The length is
+        known if one of the two leads to the next element, or to the end.
+        """
+        for length in (self._long(self._data, at + 4)[0], self._short(self._data, at + 6)[0]):
+            end = at + 8 + length
+            if end == self._end:
+                return int(length)
+            if end + 8 <= self._end:
+                group, element = self._tag_of(self._data, end)
+                follows = (group << 16 | element) > tag
+                if group == 0xFFFE or (follows and _is_vr(bytes(self._data[end + 4 : end + 6]))):
+                    return int(length)
+        message = "no value representation"
+        raise MalformedDataSet(message)
+
+    def _is_padding(self, at: int, tag: int) -> bool:
+        """Return whether only zeros follow the pixel data, after which no element is needed."""
+        if tag < FLOAT_PIXEL_DATA or self._data[at]:
+            return False
+        return not bytes(self._data[at:]).strip(b"\0")
 
     def _skip(self, start: int, length: int) -> int:
         if length > self._end - start:
@@ -167,6 +210,18 @@ class ElementReader:
                 raise MalformedDataSet(message)
             at = self._skip(at, length)
             count += 1
+
+
+def _check_group(tag: int, before: int) -> None:
+    """Refuse an element that cannot be here; some writers begin with file meta information."""
+    is_meta = tag >> 16 == 0x0002 and before >> 16 in (0, 0x0002)
+    if (tag < 0x00030000 and not is_meta) or tag >> 16 == 0xFFFE:
+        message = "an element that cannot be in a data set"
+        raise MalformedDataSet(message)
+
+
+def _is_vr(vr: bytes) -> bool:
+    return vr.isalpha() and vr.isupper()
 
 
 def _cut_off() -> MalformedDataSet:

@@ -30,7 +30,7 @@ class StoreAssociation(Association):
         ae: Any,
         calling_ae: str,
         new_spool: Callable[[], Spool],
-        on_store: Callable[["StoreAssociation", Any, str], tuple[StoreStatus, str]],
+        on_store: Callable[["StoreAssociation", Any, Any], tuple[StoreStatus, str]],
         on_end: Callable[["StoreAssociation"], None],
     ) -> None:
         """Create the association; it needs a socket and `start`."""
@@ -76,13 +76,7 @@ class StoreAssociation(Association):
         context = self._accepted_cx.get(context_id)
         agreed = str(context.abstract_syntax) if context else ""
         if isinstance(msg, C_STORE) and is_storage(agreed) and msg.is_valid_request:
-            syntax = str(context.transfer_syntax[0])
-            status, comment = (
-                StoreStatus.CLASS_NOT_SUPPORTED,
-                "SOP Class differs from that of the context",
-            )
-            if msg.AffectedSOPClassUID == agreed:
-                status, comment = self._on_store(self, msg, syntax)
+            status, comment = self._on_store(self, msg, context)
             msg.DataSet.close()  # frees its memory: the association may stay idle for long
             self.dul.send_pdu(store_response(msg, context_id, status, comment))
         elif isinstance(msg, C_ECHO) and agreed == VERIFICATION_CLASS and msg.is_valid_request:

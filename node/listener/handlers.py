@@ -20,6 +20,7 @@ from node.listener.reports import Reports
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus, Unacceptable
 from node.listener.structure import InstanceIdentity, identify
+from node.listener.upper import NO_UID
 
 Answer = tuple[StoreStatus, str]  # status, and the comment for the peer
 
@@ -95,11 +96,11 @@ def on_end(association: StoreAssociation, reception: Reception) -> None:
 
 
 def on_store(
-    association: StoreAssociation, request: Any, syntax: str, reception: Reception
+    association: StoreAssociation, request: Any, context: Any, reception: Reception
 ) -> Answer:
     """Answer a C-STORE: success if, and only if, the instance is stored durably."""
     try:
-        _store(association, request, syntax, reception)
+        _store(association, request, context, reception)
     except Unacceptable as exc:
         return _rejected_instance(association, request, reception, exc)
     except DiskLow as low:
@@ -113,8 +114,12 @@ def on_store(
     return StoreStatus.SUCCESS, ""
 
 
-def _store(association: StoreAssociation, request: Any, syntax: str, reception: Reception) -> None:
+def _store(association: StoreAssociation, request: Any, context: Any, reception: Reception) -> None:
     spool: Spool = request.DataSet
+    syntax = str(context.transfer_syntax[0])
+    if request.AffectedSOPClassUID != context.abstract_syntax:
+        reason = "SOP Class differs from that of the context"
+        raise Unacceptable(StoreStatus.CLASS_NOT_SUPPORTED, reason)
     if association.record is None or not spool.received_bytes:
         raise Unacceptable(StoreStatus.CANNOT_UNDERSTAND, "C-STORE without data set")
     if spool.is_too_large:
@@ -144,7 +149,7 @@ def _check_command(request: Any, identity: InstanceIdentity) -> None:
         no = Unacceptable(
             StoreStatus.DATA_SET_MISMATCH, "SOP Class differs from that of the command"
         )
-    elif not is_uid(str(request.AffectedSOPInstanceUID)):
+    elif request.AffectedSOPInstanceUID == NO_UID:
         no = Unacceptable(
             StoreStatus.CANNOT_UNDERSTAND, "the command's SOP Instance UID is not a UID"
         )
@@ -190,7 +195,7 @@ def _rejected_instance(
     association: StoreAssociation, request: Any, reception: Reception, no: Unacceptable
 ) -> Answer:
     status, named = f"0x{no.status:04X}", str(request.AffectedSOPInstanceUID)
-    facts = {"study": no.study, "series": no.series, "status": status}
+    facts = {"study": no.study, "series": no.series, "status": status, "advice": no.advice}
     which = {
         "ae": association.calling_ae,
         "instance": named if is_uid(named) else "",

@@ -70,7 +70,7 @@ class Server(ThreadedAssociationServer):
     pace: Pace
     rejection: Callable[[str, str, str], Rejection | None]  # by called title, calling title, host
     new_spool: Callable[[], Spool]
-    on_store: Callable[[StoreAssociation, Any, str], tuple[StoreStatus, str]]
+    on_store: Callable[[StoreAssociation, Any, Any], tuple[StoreStatus, str]]
     on_end: Callable[[StoreAssociation], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

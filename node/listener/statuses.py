@@ -23,10 +23,11 @@ class Unacceptable(Exception):
     Raised and caught within the listener.
     """
 
-    def __init__(self, status: StoreStatus, reason: str) -> None:
-        """Set both; `study` and `series` are added as far as they could be read."""
+    def __init__(self, status: StoreStatus, reason: str, advice: str = "") -> None:
+        """Set all three; `study` and `series` are added as far as they could be read."""
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.advice = advice
         self.study = ""
         self.series = ""

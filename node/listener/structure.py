@@ -7,7 +7,7 @@ and has as much pixel data as its rows, columns and frames require. `node.series
 from dataclasses import dataclass
 
 from node.dicom.bounds import decoding_problem, frame_bytes, is_too_long
-from node.dicom.elements import PIXEL_DATA, Element, ElementReader, MalformedDataSet
+from node.dicom.elements import PIXEL_DATA, Element, ElementReader, MalformedDataSet, named
 from node.dicom.uids import is_uid
 from node.errors import OversizedImage, OversizedValue
 from node.listener.contexts import ENCAPSULATED, IMAGES
@@ -15,6 +15,7 @@ from node.listener.statuses import StoreStatus, Unacceptable
 
 MOST_VALUE_BYTES = 128  # of a value that is read: twice a UID
 
+TRANSFER_SYNTAX = 0x00020010
 SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 IDENTIFIERS = {
     SOP_CLASS: "SOP Class",
@@ -26,7 +27,7 @@ SAMPLES, PHOTOMETRIC, FRAMES = 0x00280002, 0x00280004, 0x00280008
 ROWS, COLUMNS, BITS_ALLOCATED = 0x00280010, 0x00280011, 0x00280100
 NUMBERS = (SAMPLES, ROWS, COLUMNS, BITS_ALLOCATED)
 PIXELS = (0x7FE00008, 0x7FE00009, PIXEL_DATA)  # float, double float, and ordinary pixel data
-READ = frozenset((*IDENTIFIERS, *NUMBERS, PHOTOMETRIC, FRAMES, *PIXELS))
+READ = frozenset((*IDENTIFIERS, *NUMBERS, PHOTOMETRIC, FRAMES, TRANSFER_SYNTAX, *PIXELS))
 # photometric interpretation -> share of the samples that are stored
 SUBSAMPLED = {b"YBR_FULL_422": (2, 3), b"YBR_PARTIAL_422": (2, 3), b"YBR_PARTIAL_420": (1, 2)}
 
@@ -55,7 +56,8 @@ def identify(data: memoryview, transfer_syntax: str) -> InstanceIdentity:
             raise _cannot_understand("an image without pixel data")
         _check_pixels(found, is_encapsulated=transfer_syntax in ENCAPSULATED)
     except MalformedDataSet as exc:
-        raise found.named(_cannot_understand(str(exc))) from exc
+        advice = f"The element starts at byte {exc.at} of the data set."
+        raise found.named(_cannot_understand(str(exc), advice)) from exc
     except Unacceptable as exc:
         raise found.named(exc) from None
     return identity
@@ -66,6 +68,7 @@ class _Found:
 
     def __init__(self, data: memoryview, transfer_syntax: str) -> None:
         self._reader = ElementReader(data, transfer_syntax)
+        self._transfer_syntax = transfer_syntax
         self.elements: dict[int, Element] = {}
         self._values: dict[int, bytes] = {}
         self._numbers: dict[int, int] = {}
@@ -78,12 +81,23 @@ class _Found:
             if element.tag not in READ:
                 continue
             if element.tag in self.elements:
-                raise _cannot_understand("the same element twice")
+                advice = f"The second one starts at byte {element.start} of the data set."
+                raise _cannot_understand(f"element {named(element.tag)} twice", advice)
+            if element.tag == TRANSFER_SYNTAX:
+                self._check_meta(element)
             if element.tag in NUMBERS:
                 self._numbers[element.tag] = self._reader.whole_number(element)
             elif element.tag not in PIXELS:
                 self._values[element.tag] = self._reader.beginning(element, MOST_VALUE_BYTES)
             self.elements[element.tag] = element
+
+    def _check_meta(self, element: Element) -> None:
+        """Refuse file meta information that contradicts the association: readers believe it."""
+        text = self._reader.beginning(element, MOST_VALUE_BYTES).rstrip(b"\0 ").decode("latin-1")
+        if text != self._transfer_syntax:
+            reason = "the data set contains file meta information with another transfer syntax"
+            advice = f"Element {named(TRANSFER_SYNTAX)} at byte {element.start} of the data set."
+            raise _cannot_understand(reason, advice)
 
     def uid(self, tag: int) -> str:
         """Return an identifying UID; refuse a data set without it."""
@@ -160,5 +174,5 @@ def _too_long(element: Element) -> str:
     return f"{OversizedValue.code}: {where} has {element.length} bytes, more than its VR allows"
 
 
-def _cannot_understand(reason: str) -> Unacceptable:
-    return Unacceptable(StoreStatus.CANNOT_UNDERSTAND, reason)
+def _cannot_understand(reason: str, advice: str = "") -> Unacceptable:
+    return Unacceptable(StoreStatus.CANNOT_UNDERSTAND, reason, advice)

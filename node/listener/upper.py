@@ -6,6 +6,7 @@ association would poll a thousand times a second on two threads, read PDUs of an
 peer that stalls within a PDU would hold both threads for ever.
 """
 
+import functools
 import queue
 import select
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 from pynetdicom import dimse_messages
 from pynetdicom.fsm import InvalidEventError
 
+from node.dicom.uids import is_uid
 from node.listener.request import MALFORMED, AssociationRequest, abort
 from node.listener.spool import Spool
 from node.pynetdicom_adapter import DIMSEServiceProvider, DULServiceProvider
@@ -32,6 +34,8 @@ PDU_HEAD = struct.Struct(">BBL")  # PS3.8 9.3.5: type, reserved, length of the r
 ITEM_HEAD = struct.Struct(">LBB")  # length of the rest, presentation context, message control
 P_DATA_TF = 0x04
 ASSOCIATE_ACCEPT = b"\x02"
+C_STORE_RQ = 0x0001  # PS3.7 E.1
+NO_UID = "0.0"  # stands for a UID of a command that is none
 DATA, LAST_DATA = 0b00, 0b10  # message control: a fragment of a data set, and its last one
 
 # exceptions of pydicom and pynetdicom for bytes that are no command set or PDU
@@ -198,6 +202,19 @@ def _without_data(message: Any, body: bytearray) -> bytes | None:
     return ITEM_HEAD.pack(2, context, control) if control == LAST_DATA else b""
 
 
+def _primitive(message: Any) -> Any:
+    """Convert a message; the UIDs of a C-STORE are replaced by `NO_UID` if they are none.
+
+    pynetdicom aborts the association instead.
+    """
+    command = message.command_set
+    if command.CommandField == C_STORE_RQ:
+        for keyword in ("AffectedSOPClassUID", "AffectedSOPInstanceUID"):
+            if not is_uid(str(command.get(keyword, ""))):
+                setattr(command, keyword, NO_UID)
+    return type(message).message_to_primitive(message)
+
+
 class _NotifyingQueue(queue.Queue[Any]):
     """A queue that also wakes a thread that waits at another queue."""
 
@@ -233,6 +250,8 @@ class Messages(DIMSEServiceProvider):
         if message is None:
             message = self.message = dimse_messages.DIMSEMessage()
             message.data_set = self._new_spool()
+            # of the object, because pynetdicom changes its class when it knows the command
+            message.message_to_primitive = functools.partial(_primitive, message)
         try:
             if self._is_excessive(message):
                 self.assoc.violation = "a command or a number of messages beyond the limits"

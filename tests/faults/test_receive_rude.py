@@ -63,7 +63,27 @@ def test_an_instance_that_differs_from_its_command_is_rejected(node: Listening) 
     assert store(node, WHOLE, sop_class=VERIFICATION_CLASS) == StoreStatus.CLASS_NOT_SUPPORTED
     assert node.instances() == []
     messages = [note.message for note in node.inbox.read_notes()]
-    assert len(messages) == 2
+    assert len(messages) == 3
+
+
+@pytest.mark.parametrize("instance", ["", "1." + "2" * 63, "a name", "1.2.3\n4"])
+def test_a_command_without_a_valid_uid_is_answered_and_the_association_goes_on(
+    node: Listening, instance: str
+) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        assert peer.store(WHOLE, instance) == StoreStatus.CANNOT_UNDERSTAND
+        assert peer.store(WHOLE, UID) == StoreStatus.SUCCESS
+    (note,) = node.inbox.read_notes()
+    assert note.kind == "rejected-instance"
+
+
+def test_a_command_that_cannot_be_decoded_leaves_a_note(node: Listening) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        peer.send(0x04, b"\0\0\0\x0a\x01\x03" + b"garbage!")
+        assert peer.receive()[:1] == b"\x07"
+    assert soon(lambda: [n.kind for n in node.inbox.read_notes()] == ["protocol-violation"], 5)
 
 
 def test_a_store_on_the_verification_context_is_never_a_success(node: Listening) -> None:

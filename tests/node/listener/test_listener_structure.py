@@ -146,10 +146,10 @@ def element(tag: int, vr: bytes, length: int, value: bytes = b"") -> bytes:
         element(0x7FE10010, b"OB", 0xFFFFFFF0, b"ab"),
         element(0x7FE10010, b"OB", 0xFFFFFFFF, b"ab"),
         element(0x7FE10010, b"SQ", 0xFFFFFFFF) + bytes.fromhex("feff00e0ffffffff") * 3,
-        b"\xe1\x7f\x10\x00??\x00\x00",
+        b"\xe1\x7f\x10\x00??\x01\x00",
         bytes.fromhex("feff0de000000000"),
         bytes.fromhex("0200100055490000"),
-        b"\0",
+        b"\0\1",
     ],
 )
 def test_extra_bytes_at_the_end_are_rejected(tail: bytes) -> None:
@@ -171,3 +171,56 @@ def test_a_repeated_uid_is_rejected() -> None:
     again = struct.pack("<HH2sH", 0x0008, 0x0018, b"UI", 4) + b"1.2\0"
     with pytest.raises(Unacceptable, match="twice"):
         identify(memoryview(again + dataset), EXPLICIT)
+
+
+TAIL_TAG = struct.pack("<HH", 0x0010, 0x0010)  # Patient's Name, in the middle of `ct`
+META = struct.pack("<HH2sH", 0x0002, 0x0010, b"UI", 20)
+
+
+def with_private(element: bytes) -> bytes:
+    """Return a data set with a private element before the Patient's Name."""
+    whole = encode(ct(1))
+    at = whole.index(TAIL_TAG)
+    return whole[:at] + element + whole[at:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_private(struct.pack("<HH2sH", 0x0009, 0x1001, b"  ", 4) + b"abcd"),
+        with_private(struct.pack("<HHI", 0x0009, 0x1001, 4) + b"abcd"),
+        encode(ct(1)) + bytes(64),
+        encode(ct(1)) + b"\0",
+        META + EXPLICIT.encode() + b"\0" + encode(ct(1)),
+    ],
+    ids=["blank VR", "implicit element", "zeros at the end", "one zero", "file meta information"],
+)
+def test_a_data_set_that_is_complete_but_ugly_is_identified(data: bytes) -> None:
+    assert identify(memoryview(data), EXPLICIT).sop_instance == f"{SERIES}.1"
+    for length in range(len(encode(ct(1))) - 100):
+        with pytest.raises(Unacceptable):
+            identify(memoryview(data)[:length], EXPLICIT)
+
+
+def test_zeros_instead_of_elements_are_rejected() -> None:
+    whole = encode(ct(1))
+    for at in (whole.index(TAIL_TAG), len(whole) - 2048 - 12):
+        with pytest.raises(Unacceptable):
+            identify(memoryview(whole[:at] + bytes(len(whole) - at)), EXPLICIT)
+
+
+def test_file_meta_information_with_another_syntax_is_rejected() -> None:
+    data = META + J2K.encode()[:19] + b"\0" + encode(ct(1))
+    with pytest.raises(Unacceptable, match="another transfer syntax"):
+        identify(memoryview(data), EXPLICIT)
+
+
+def test_a_rejection_names_tag_and_offset() -> None:
+    whole = encode(ct(1))
+    with pytest.raises(Unacceptable, match=r"\(7FE0,0010\)") as caught:
+        identify(memoryview(whole)[:-7], EXPLICIT)
+    assert str(len(whole) - 2048 - 12) in caught.value.advice
+    bad = struct.pack("<HH2sH", 0x0009, 0x1001, b"  ", 40) + b"abcd"
+    with pytest.raises(Unacceptable, match=r"\(0009,1001\)") as caught:
+        identify(memoryview(with_private(bad)), EXPLICIT)
+    assert str(whole.index(TAIL_TAG)) in caught.value.advice
