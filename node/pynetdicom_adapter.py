@@ -5,6 +5,7 @@ an update that changes one of them fails there, and not in a hospital.
 """
 
 from pynetdicom import _config
+from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
@@ -19,6 +20,7 @@ __all__ = [
     "OVERRIDDEN",
     "PRIVATE_ATTRIBUTES",
     "AddressInformation",
+    "ApplicationEntity",
     "Association",
     "AssociationSocket",
     "DIMSEServiceProvider",
@@ -36,6 +38,7 @@ OVERRIDDEN: dict[type, dict[str, tuple[str, ...] | None]] = {
         "run_reactor": (),
         "_serve_request": ("msg", "context_id"),
     },
+    ApplicationEntity: {"_create_socket": ("assoc", "address", "tls_args")},
     AssociationSocket: {
         "__init__": ("assoc", "client_socket", "address"),
         "ready": None,

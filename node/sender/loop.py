@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import threading
@@ -11,7 +12,7 @@ from threading import Event
 from sqlalchemy import Engine
 
 from node import queue, schema
-from node.config import Config, Target
+from node.config import Config
 from node.errors import Cancelled, LeaseLost, Misconfigured
 from node.queue import Job, Policy
 from node.sender.peer import Peer
@@ -21,7 +22,10 @@ from node.states import Kind
 PROCESS = "sender"
 LEASE_S = 60.0
 EXTEND_S = 10.0
-LONGEST_S = 1800.0  # a longer delivery loses its lease: its thread may hang
+# a delivery that takes longer is ended: this long, and for each byte as on a slow line
+LONGEST_S = 600.0
+SLOWEST_BYTES_PER_S = 50_000.0
+GRACE_S = 90.0  # for a thread whose line was cut; then another thread takes its place
 POLL_S = 0.5
 log = logging.getLogger("node.sender")
 
@@ -34,20 +38,17 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
     """
     stop = stop or Event()
     engine = schema.open_configured(config.data)
-    threads = [
-        _TargetThread(config, engine, name, target, stop, once=once)
-        for name, target in config.targets.items()
-    ]
+    threads = [_TargetThread(config, engine, name, stop, once=once) for name in config.targets]
     for thread in threads:
         thread.start()
     supervisor = _Supervisor(config, engine, threads)
     while not stop.is_set():
-        is_over = once and not any(thread.is_alive() for thread in threads)
-        supervisor.run_due(time.time())
+        is_over = once and not any(thread.is_alive() for thread in supervisor.threads)
+        supervisor.run_due(time.monotonic())
         if is_over:
             return
         stop.wait(POLL_S)
-    for thread in threads:
+    for thread in supervisor.threads:
         thread.join()
 
 
@@ -59,31 +60,35 @@ class _TargetThread(threading.Thread):
         config: Config,
         engine: Engine,
         name: str,
-        target: Target,
         stop: Event,
         *,
         once: bool,
     ) -> None:
         super().__init__(name=f"to-{name}", daemon=True)
+        target = config.targets[name]
         self._config, self._engine, self._target = config, engine, name
         self._peer = Peer(name, target, config.node.ae_title)
         self._policy = Policy(give_up_after_s=target.give_up_after, longest_delay_s=300.0)
         self._stop_asked, self._once = stop, once
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
         self.job: Job | None = None  # being delivered; read by `_Supervisor`
-        self.since = 0.0
+        self.must_end = 0.0  # monotonic time at which its delivery is ended
+        self.is_cut = False  # the line of its delivery
+        self.is_replaced = False  # another thread delivers to this target
         self.error: Exception | None = None  # the error that ended this thread
 
     def run(self) -> None:
         """Deliver; `_Supervisor` raises any error that does not belong to one delivery."""
         try:
-            while not self._stop_asked.is_set():
-                now = time.time()
+            while not self._stop_asked.is_set() and not self.is_replaced:
                 job = queue.claim(
-                    self._engine, Kind.DELIVER, self._worker, now, LEASE_S, self._target
+                    self._engine, Kind.DELIVER, self._worker, time.time(), LEASE_S, self._target
                 )
                 if job is not None:
-                    self.job, self.since = job, now
+                    self._peer.line.mend()
+                    self.is_cut = False
+                    self.must_end = time.monotonic() + LONGEST_S
+                    self.job = job
                     self._deliver(job)
                     self.job = None
                 elif self._once:
@@ -93,10 +98,22 @@ class _TargetThread(threading.Thread):
         except Exception as exc:  # noqa: BLE001  handed to the main thread, which raises it
             self.error = exc
 
+    def successor(self) -> "_TargetThread":
+        """Return a thread that takes the place of this one, which no longer responds."""
+        self.is_replaced = True
+        return _TargetThread(
+            self._config, self._engine, self._target, self._stop_asked, once=self._once
+        )
+
+    def cut_line(self) -> None:
+        """End the connection of the delivery."""
+        self._peer.line.cut()
+
     def _deliver(self, job: Job) -> None:
         where = {"job": job.id, "study": job.study_uid, "target": job.target}
         try:
             payload = job.deliver_payload()
+            self.must_end += payload.size_bytes / SLOWEST_BYTES_PER_S
             result = deliver(self._peer, payload, self._config.data.dir / payload.file)
         except Exception as exc:  # noqa: BLE001  the worker loop: a strange peer must not end it
             error = queue.as_node_error(exc)
@@ -117,28 +134,46 @@ class _TargetThread(threading.Thread):
 
 
 class _Supervisor:
-    """Runs in the main thread: extends leases, writes heartbeats, fails jobs without a target."""
+    """Runs in the main thread: extends leases, ends long deliveries, writes heartbeats."""
 
     def __init__(self, config: Config, engine: Engine, threads: list[_TargetThread]) -> None:
-        self._config, self._engine, self._threads = config, engine, threads
-        self._due = 0.0
+        self._config, self._engine, self.threads = config, engine, threads
+        self._due = -math.inf
         self._worker = f"{PROCESS}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def run_due(self, now: float) -> None:
-        """Do what is due; raise the error that ended a thread."""
-        for thread in self._threads:
+        """Do what is due at `now` (monotonic); raise the error that ended a thread."""
+        for thread in self.threads:
             if thread.error is not None:
                 raise thread.error
+        self.threads[:] = [self._watched(thread, now) for thread in self.threads]
         if now < self._due:
             return
         self._due = now + EXTEND_S
-        busy = [thread for thread in self._threads if thread.job is not None]
+        busy = [thread for thread in self.threads if thread.job is not None]
         for thread in busy:
-            if thread.job is not None and now - thread.since < LONGEST_S:
-                self._extend(thread.job, now)
+            if thread.job is not None:
+                self._extend(thread.job, time.time())
         detail = ", ".join(thread.name for thread in busy) or "idle"
-        queue.heartbeat(self._engine, PROCESS, os.getpid(), now, detail)
-        self._fail_unknown_targets(now)
+        queue.heartbeat(self._engine, PROCESS, os.getpid(), time.time(), detail)
+        self._fail_unknown_targets(time.time())
+
+    def _watched(self, thread: _TargetThread, now: float) -> _TargetThread:
+        """End a delivery that takes too long; replace a thread that does not return even then."""
+        job = thread.job
+        if job is None or now < thread.must_end:
+            return thread
+        where = {"job": job.id, "target": job.target}
+        if now < thread.must_end + GRACE_S:
+            if not thread.is_cut:
+                thread.is_cut = True
+                log.error("a delivery takes too long, its connection is ended", extra=where)
+                thread.cut_line()
+            return thread
+        log.error("a delivery does not end, another thread takes over", extra=where)
+        successor = thread.successor()
+        successor.start()
+        return successor
 
     def _extend(self, job: Job, now: float) -> None:
         # lost: it has just ended; cancelled: an object that is being sent is not stopped

@@ -1,20 +1,25 @@
 """Open an association to a target, explain a rejection, and always close it."""
 
 import socket
-import struct
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.presentation import build_context
 
 from node.config import Target
 from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.errors import NodeError, NoResponse, PeerBusy, PeerUnreachable, RefusedByTarget
+from node.pynetdicom_adapter import AddressInformation
+from node.upper_layer import LimitedSocket
 
 MAX_PDU_BYTES = 131072
+CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a presentation context
 
 Context = tuple[str, Sequence[str]]  # abstract syntax, transfer syntaxes
 
@@ -30,6 +35,36 @@ class Patience:
     confirm_after_s: tuple[float, ...] = (0.0, 0.5, 2.0)
 
 
+class Line:
+    """The connection of one delivery, which another thread can cut."""
+
+    def __init__(self) -> None:
+        """Start without a connection."""
+        self._socket: LimitedSocket | None = None
+        self._is_cut = False
+        self._lock = threading.Lock()
+
+    def hold(self, connection: LimitedSocket) -> None:
+        """Remember the connection; end it at once if the line is cut."""
+        with self._lock:
+            self._socket = connection
+            if self._is_cut:
+                connection.hang_up()
+
+    def cut(self) -> None:
+        """End the connection, and every later one until `mend`."""
+        with self._lock:
+            self._is_cut = True
+            if self._socket is not None:
+                self._socket.hang_up()
+
+    def mend(self) -> None:
+        """Allow connections again, for the next delivery."""
+        with self._lock:
+            self._is_cut = False
+            self._socket = None
+
+
 @dataclass(frozen=True)
 class Peer:
     """A target with its name in the configuration, and our calling AE title."""
@@ -38,6 +73,7 @@ class Peer:
     target: Target
     calling_ae: str
     patience: Patience = Patience()
+    line: Line = field(default_factory=Line, compare=False)
 
     @property
     def place(self) -> str:
@@ -53,6 +89,20 @@ _REJECTIONS = {
 }
 
 
+class _CallingAE(AE):
+    """An AE whose connections have deadlines and a limit for PDUs."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(ae_title=peer.calling_ae)
+        self._peer = peer
+
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: Any
+    ) -> LimitedSocket:
+        del tls_args
+        return LimitedSocket(assoc, address=address, send_seconds=self._peer.patience.answer_s)
+
+
 @contextmanager
 def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association]:
     """Open an association, and close it however the block ends.
@@ -62,20 +112,20 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
         PeerBusy: a transient rejection.
         RefusedByTarget: a permanent rejection, or none of the contexts is accepted.
     """
-    ae = AE(ae_title=peer.calling_ae)
+    ae = _CallingAE(peer)
     ae.implementation_class_uid = IMPLEMENTATION_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION
     ae.connection_timeout = peer.patience.connect_s
     ae.acse_timeout = peer.patience.associate_s
     ae.dimse_timeout = ae.network_timeout = peer.patience.answer_s
-    for abstract, syntaxes in contexts:
-        ae.add_requested_context(abstract, list(syntaxes))
-    handlers = [(evt.EVT_CONN_OPEN, _tune, [peer.patience.answer_s])]
+    proposed = [build_context(abstract, list(syntaxes)) for abstract, syntaxes in contexts]
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _on_open, [peer.line])]
     try:
         opened = ae.associate(
             peer.target.host,
             peer.target.port,
             ae_title=peer.target.ae,
+            contexts=proposed,
             max_pdu=MAX_PDU_BYTES,
             evt_handlers=handlers,
         )
@@ -102,21 +152,44 @@ def gone(peer: Peer, before: str) -> NoResponse:
     return NoResponse(f"{peer.place} closed the association before it answered {before}")
 
 
-def _tune(event: Any, patience_s: float) -> None:
-    """Send without delay, and stop waiting for a peer that does not read."""
-    wire = event.assoc.dul.socket.socket
-    # otherwise each message waits 40 ms for a delayed acknowledgement
-    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(patience_s), 0))
+def accepted_syntax(opened: Association, abstract: str) -> str:
+    """Return the first transfer syntax that was accepted for `abstract`; empty if none was."""
+    for context in opened.accepted_contexts:
+        if context.abstract_syntax == abstract:
+            return str(context.transfer_syntax[0])
+    return ""
+
+
+def refusal(peer: Peer, opened: Association, abstract: str) -> RefusedByTarget:
+    """Return the error of a class that was refused, or of which every transfer syntax was."""
+    found = [cx for cx in opened.rejected_contexts if cx.abstract_syntax == abstract]
+    name = UID(abstract).name
+    if any(context.result == SYNTAXES_REFUSED for context in found):
+        offered = [
+            UID(syntax).name
+            for context in opened.requestor.requested_contexts
+            for syntax in context.transfer_syntax
+            if context.abstract_syntax == abstract
+        ]
+        message = f"{peer.place} accepts {name}, but none of the transfer syntaxes offered: "
+        advice = "Ask which transfer syntaxes it accepts for this class, and allow one of these."
+        return RefusedByTarget(message + ", ".join(dict.fromkeys(offered)), advice=advice)
+    advice = f"Ask whether it can store this object, or change targets.{peer.name}.seg."
+    return RefusedByTarget(f"{peer.place} does not accept {name}", advice=advice)
+
+
+def _on_open(event: Any, line: Line) -> None:
+    """Send without delay: otherwise each message waits 40 ms for a delayed acknowledgement."""
+    connection = event.assoc.dul.socket
+    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    line.hold(connection)
 
 
 def _why_not(peer: Peer, opened: Association) -> NodeError:
     if opened.is_rejected:
         return _rejected(peer, opened.acceptor.primitive)
     if opened.rejected_contexts:
-        refused = ", ".join(sorted({cx.abstract_syntax.name for cx in opened.rejected_contexts}))
-        advice = f"Ask whether it can store this object, or change targets.{peer.name}.seg."
-        return RefusedByTarget(f"{peer.place} does not accept {refused}", advice=advice)
+        return refusal(peer, opened, str(opened.rejected_contexts[0].abstract_syntax))
     return _unreachable(peer, "no association could be opened")
 
 

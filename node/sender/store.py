@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
@@ -14,7 +14,16 @@ from node.package.folder import file_digest
 from node.pynetdicom_adapter import send_files_unchanged
 from node.queue import DeliverPayload, DeliverResult
 from node.sender import statuses
-from node.sender.peer import Context, Peer, accepts, association, gone
+from node.sender.peer import (
+    Context,
+    Peer,
+    accepted_syntax,
+    accepts,
+    association,
+    gone,
+    refusal,
+)
+from node.sender.reencode import reencoded
 from node.sender.statuses import Meaning
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
@@ -33,14 +42,16 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
         PeerUnreachable, NoResponse, PeerBusy, NotConfirmed: to be retried with the same object.
         RefusedByTarget: the target refuses the object.
     """
-    contexts: list[Context] = [(payload.sop_class_uid, [_syntax(file, payload)])]
+    as_written = _syntax(file, payload)
+    contexts = store_contexts(payload.sop_class_uid, as_written)
     if peer.target.confirm == "find":
         contexts.append((FIND, PLAIN))
     begun = time.monotonic()
     with association(peer, contexts) as opened:
-        if not accepts(opened, payload.sop_class_uid):
-            raise statuses.error(peer.place, statuses.StoreStatus.CLASS_NOT_SUPPORTED)
-        code = _store(peer, opened, file)
+        syntax = accepted_syntax(opened, payload.sop_class_uid)
+        if syntax not in (as_written, *PLAIN):
+            raise refusal(peer, opened, payload.sop_class_uid)
+        code = _store(peer, opened, file if syntax == as_written else reencoded(file, syntax))
         try:
             unknown = _confirm(peer, opened, payload)
         except NoResponse:
@@ -48,12 +59,22 @@ def deliver(peer: Peer, payload: DeliverPayload, file: Path) -> DeliverResult:
     if unknown == HUNG_UP:
         unknown = _confirm_anew(peer, payload)
     warned = "the target warns" if statuses.meaning(code) is Meaning.WARNED else ""
+    changed = "" if syntax == as_written else f"sent in {UID(syntax).name}"
     return DeliverResult(
         status=statuses.name(code),
         confirmed=not unknown,
-        note="; ".join(note for note in (warned, unknown) if note),
+        note="; ".join(note for note in (warned, changed, unknown) if note),
         seconds=round(time.monotonic() - begun, 3),
     )
+
+
+def store_contexts(sop_class: str, as_written: str) -> list[Context]:
+    """Return the contexts in which an object is offered: as it was written, and by default.
+
+    One context for each transfer syntax: of several in one, the target would choose any. Every
+    target must accept Implicit VR Little Endian (PS3.5 10.1).
+    """
+    return [(sop_class, [syntax]) for syntax in dict.fromkeys((as_written, *PLAIN))]
 
 
 def is_intact(payload: DeliverPayload, file: Path) -> bool:
@@ -73,7 +94,7 @@ def _syntax(file: Path, payload: DeliverPayload) -> str:
     return str(meta.TransferSyntaxUID)
 
 
-def _store(peer: Peer, opened: Association, file: Path) -> int:
+def _store(peer: Peer, opened: Association, file: Path | Dataset) -> int:
     """Send the object, and return the status with which it was stored."""
     try:
         answer = opened.send_c_store(file)

@@ -1,11 +1,21 @@
 """The sender and its loop with scripted targets, for rare behaviour of a PACS."""
 
+import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+)
 from pynetdicom.events import Event
 
 from node import queue, sender
@@ -20,13 +30,16 @@ from node.errors import (
     PeerBusy,
     PeerUnreachable,
     RefusedByTarget,
+    VerificationFailed,
 )
 from node.queue import DeliverResult
 from node.sender.peer import Peer, association
+from node.sender.reencode import reencoded
 from node.sender.store import FIND, deliver
 from node.states import State
 from tests.support.delivering import HASTY, an_object, at, make_post, states
 from tests.support.orthanc import free_port
+from tests.support.peers import dcmtk_tool, environment, needs_dcmtk, soon
 from tests.support.targets import Scripted, scripted_target
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
@@ -226,3 +239,73 @@ def test_the_sender_writes_heartbeats(tmp_path: Path) -> None:
     post = make_post(tmp_path)
     sender.run(post.config, once=True)
     assert [beat.process for beat in queue.beats(post.engine)] == ["sender"]
+
+
+# -- transfer syntaxes
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_an_object_is_sent_in_the_syntax_that_the_target_accepts(
+    tmp_path: Path, syntax: str
+) -> None:
+    received: list[Dataset] = []
+
+    def keep(event: Event) -> int:
+        received.append(event.dataset)
+        return 0x0000
+
+    with scripted_target(store=keep, syntaxes=(syntax,)) as peer:
+        result = attempt(peer, tmp_path)
+    sent = pydicom.dcmread(tmp_path / "outbox/1/seg.dcm")
+    assert [dataset.to_json() for dataset in received] == [sent.to_json()]
+    assert ("Implicit VR" in result.note) == (syntax == ImplicitVRLittleEndian)
+
+
+def test_a_labelmap_is_decompressed_for_a_target_without_rle(tmp_path: Path) -> None:
+    source = pydicom.dcmread(str(get_testdata_file("MR_small_RLE.dcm")))
+    for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
+        copy = reencoded(Path(str(source.filename)), syntax)
+        assert copy.file_meta.TransferSyntaxUID == syntax
+        assert (copy.pixel_array == source.pixel_array).all()
+        assert copy.SOPInstanceUID == source.SOPInstanceUID
+
+
+def test_a_copy_that_differs_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dataset, "decompress", lambda dataset, **_: dataset.pop("PatientID"))
+    with pytest.raises(VerificationFailed):
+        reencoded(Path(str(get_testdata_file("MR_small_RLE.dcm"))), ImplicitVRLittleEndian)
+
+
+def test_a_class_without_a_common_syntax_is_told_from_a_refused_class(tmp_path: Path) -> None:
+    jpeg = pytest.raises(RefusedByTarget, match="transfer syntaxes")
+    with scripted_target(syntaxes=(JPEGBaseline8Bit,)) as peer, jpeg:
+        attempt(peer, tmp_path)
+    unknown = pytest.raises(RefusedByTarget, match="does not accept Segmentation Storage")
+    with scripted_target(contexts=(FIND,)) as peer, unknown:
+        attempt(peer, tmp_path)
+
+
+@pytest.mark.dcmtk
+@needs_dcmtk
+def test_dcmtk_with_implicit_vr_only_receives_the_object(tmp_path: Path) -> None:
+    port = free_port()
+    tool = str(dcmtk_tool("storescp"))
+    command = [tool, "+xi", "-od", str(tmp_path), "-aet", "PEER", str(port)]
+    with subprocess.Popen(command, env=environment()) as scp:
+        try:
+            payload = an_object(tmp_path, "pacs")
+            peer = Peer("pacs", at(port, confirm="none"), "SEGNODE", HASTY)
+            assert soon(lambda: _is_open(port), 10)
+            result = deliver(peer, payload, tmp_path / payload.file)
+        finally:
+            scp.kill()
+    assert "Implicit VR" in result.note
+    (stored,) = [path for path in tmp_path.iterdir() if path.is_file()]
+    there, here = pydicom.dcmread(stored), pydicom.dcmread(tmp_path / payload.file)
+    assert there.to_json() == here.to_json()
+    assert there.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOCAL, port)) == 0

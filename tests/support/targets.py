@@ -31,6 +31,7 @@ def scripted_target(
     find_status: int = 0x0000,
     echo: int | None = 0x0000,
     contexts: tuple[str, ...] = (BINARY_SEG_CLASS, StudyRootQueryRetrieveInformationModelFind),
+    syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian,),
     **settings: Any,
 ) -> Iterator[Scripted]:
     """Run the target.
@@ -41,11 +42,13 @@ def scripted_target(
         find_status: a status that refuses queries; 0: none.
         echo: the status of each C-ECHO; None: it does not offer C-ECHO.
         contexts: what it accepts beside C-ECHO.
+        syntaxes: the transfer syntaxes of what it accepts beside queries and C-ECHO.
         settings: attributes of pynetdicom's AE, such as `require_calling_aet`.
     """
     ae = AE(ae_title="PEER")
+    plain = (Verification, StudyRootQueryRetrieveInformationModelFind)
     for uid in (*([] if echo is None else [Verification]), *contexts):
-        ae.add_supported_context(uid, [ExplicitVRLittleEndian])
+        ae.add_supported_context(uid, [ExplicitVRLittleEndian] if uid in plain else list(syntaxes))
     for name, value in settings.items():
         setattr(ae, name, value)
     seen = Scripted()

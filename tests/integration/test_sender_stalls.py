@@ -1,0 +1,115 @@
+"""Targets that stall or send too much end their own delivery, and work again afterwards."""
+
+import resource
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node import queue, sender, upper_layer
+from node.config import Config
+from node.errors import NodeError, NoResponse, PeerUnreachable
+from node.queue import DeliverResult
+from node.sender import loop
+from node.sender.peer import Peer
+from node.sender.store import deliver
+from node.states import State
+from tests.support.delivering import HASTY, an_object, at, make_post, states
+from tests.support.peers import soon
+from tests.support.stalling import (
+    Behaviour,
+    a_huge_pdu,
+    byte_by_byte,
+    part_of_a_body,
+    part_of_a_head,
+    stalling_target,
+)
+from tests.support.targets import scripted_target
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.mark.parametrize("behave", [part_of_a_head, part_of_a_body, a_huge_pdu, byte_by_byte])
+def test_a_target_that_stalls_within_a_pdu_ends_its_delivery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behave: Behaviour
+) -> None:
+    monkeypatch.setattr(upper_layer, "PDU_SECONDS", 0.5)
+    payload = an_object(tmp_path, "pacs")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
+    with stalling_target(behave) as port:
+        peer = Peer("pacs", at(port, confirm="none"), "SEGNODE", HASTY)
+        with pytest.raises(NoResponse):
+            deliver(peer, payload, tmp_path / payload.file)
+    assert time.monotonic() - began < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+
+
+def test_a_target_that_stalls_before_it_accepts_is_unreachable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upper_layer, "PDU_SECONDS", 0.5)
+    payload = an_object(tmp_path, "pacs")
+    with stalling_target(part_of_a_head, begin=part_of_a_head) as port:
+        peer = Peer("pacs", at(port), "SEGNODE", HASTY)
+        with pytest.raises(PeerUnreachable):
+            deliver(peer, payload, tmp_path / payload.file)
+
+
+def running(config: Config) -> tuple[threading.Thread, threading.Event]:
+    stop = threading.Event()
+    thread = threading.Thread(target=sender.run, args=(config, stop))
+    thread.start()
+    return thread, stop
+
+
+def test_a_delivery_that_takes_too_long_is_ended_and_the_target_works_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LONGEST_S", 1.0)
+    monkeypatch.setattr(loop, "SLOWEST_BYTES_PER_S", 1e9)
+    with stalling_target(byte_by_byte) as port:
+        post = make_post(tmp_path, pacs=at(port, confirm="none"))
+        post.add("pacs")
+        post.renew()
+        thread, stop = running(post.config)
+        try:
+            assert soon(lambda: states(post)["pacs"] == (State.QUEUED, "no-response"), 20)
+        finally:
+            stop.set()
+            thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_does_not_return_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LONGEST_S", 0.3)
+    monkeypatch.setattr(loop, "GRACE_S", 0.3)
+    never, calls = threading.Event(), []
+
+    def stuck_once(*arguments: Any) -> DeliverResult:
+        calls.append(arguments)
+        if len(calls) == 1:
+            never.wait(60)
+            raise NodeError("the first one was stuck")
+        return deliver(*arguments)
+
+    monkeypatch.setattr(loop, "deliver", stuck_once)
+    with scripted_target() as target:
+        post = make_post(tmp_path, pacs=at(target.port))
+        post.add("pacs")
+        thread, stop = running(post.config)
+        try:
+            assert soon(lambda: len(calls) == 1, 20)
+            time.sleep(2.5)  # until the supervisor has replaced it
+            queue.expire_leases(post.engine, time.time() + 3600, 3)
+            post.make_due()
+            assert soon(lambda: states(post)["pacs"] == (State.DONE, ""), 20)
+        finally:
+            never.set()
+            stop.set()
+            thread.join(20)
+    assert not thread.is_alive()
