@@ -1,6 +1,7 @@
 """Fixtures that several unit tests share: commands in process, a database, a real inbox."""
 
 import logging
+import signal
 import sys
 import threading
 import uuid
@@ -21,15 +22,15 @@ from tests.support.phantoms import Made, Phantom, make
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Give what runs a command and returns its exit status, output and errors.
+    """Return a function that runs a command and returns its exit status, output and errors.
 
-    A command sets up logging and the interpreter's hooks; they are left as they were.
+    A command sets up logging and the interpreter's hooks; the fixture restores them.
     """
 
     def command(*arguments: object) -> tuple[int, str, str]:
         status = main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
 
     root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
     handlers, level = root.handlers[:], root.level
@@ -40,8 +41,13 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     logging.captureWarnings(capture=False)
 
 
+def pytest_configure() -> None:
+    """Let SIGTERM end the run as Ctrl-C does: fixtures stop their servers and unmount disks."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Let the tests of the queue run on each kind of database that a node may have."""
+    """Run the tests of the queue on each kind of database that a node may have."""
     is_of_queue = metafunc.module.__name__.startswith("tests.node.queue.")
     if "engine" in metafunc.fixturenames and is_of_queue:
         kinds = ["sqlite", pytest.param("postgresql", marks=postgres.needs_postgresql)]
@@ -50,19 +56,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """Give the URL of a running PostgreSQL."""
+    """Return the URL of a running PostgreSQL."""
     with postgres.server() as url:
         yield url
 
 
 @pytest.fixture
 def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
-    """Give an empty database: SQLite, where a test does not ask for each kind."""
+    """Return an empty database: SQLite unless a test is parametrised with another kind."""
     if getattr(request, "param", "sqlite") == "sqlite":
         yield schema.open_database(tmp_path / "a.sqlite")
         return
     url = request.getfixturevalue("postgresql")
-    name = f"test_{uuid.uuid4().hex}"  # a schema of its own instead of a database: far quicker
+    name = f"test_{uuid.uuid4().hex}"  # a separate schema is made far faster than a database
     server = sa.create_engine(url)
     with server.begin() as connection:
         connection.execute(sa.text(f"CREATE SCHEMA {name}"))

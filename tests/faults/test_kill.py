@@ -1,7 +1,7 @@
 """kill -9 of any process at any time: no acknowledged image is lost, every series ends once.
 
-One history of thirty killings: series keep arriving while processes of the node are shot at random
-moments; the supervisor is shot too, and started again as systemd would.
+Series keep arriving during thirty kills of random processes at random moments. The supervisor is
+killed too, and restarted as systemd would.
 """
 
 import hashlib
@@ -66,12 +66,12 @@ class Sender(threading.Thread):
             self.sent[uid] = files
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_thirty_kills_lose_no_image_and_repeat_no_result(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     orthanc = Orthanc(tmp_path / "orthanc")
     make_tiny_package(tmp_path / "models")
-    # the kills are ours, not the series': no number of them may make a series look dangerous
+    # `attempts` is high, so that our kills are not blamed on a series
     changes = {
         "complete": {"settle": "100 ms", "quiet": "2 s"},
         "limits": {"time": "60 s", "threads": 1, "attempts": 20},
@@ -95,11 +95,13 @@ def test_thirty_kills_lose_no_image_and_repeat_no_result(tmp_path: Path) -> None
                     assert node.process is not None
                     node.process.kill()
                     killed.append("supervisor")
-                    wait_until(lambda: alone(node), 60, lambda: "children outlive the supervisor")
+                    wait_until(
+                        lambda: alone(node), describe=lambda: "children outlive the supervisor"
+                    )
                     continue
-                sender.join(240)
+                sender.join(600)
                 assert not sender.is_alive(), f"the sender could not finish; killed {killed}"
-                node.wait_for_endings(SERIES, 300)
+                node.wait_for_endings(SERIES, 600)
                 settled(node)
                 check_history(node, sender, orthanc)
     sender.halt.set()
@@ -123,8 +125,8 @@ def kill_one(node: Node, chance: random.Random) -> str:
 def alone(node: Node) -> bool:
     """Return whether no process of the node is left."""
     mark = str(node.config_file)
-    found = subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False)
-    return not found.stdout.strip()
+    running = subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False)
+    return not running.stdout.strip()
 
 
 def settled(node: Node) -> None:
@@ -136,7 +138,7 @@ def settled(node: Node) -> None:
             counts[kind, state] for kind in Kind for state in (State.QUEUED, State.RUNNING)
         )
 
-    wait_until(quiet, 120, lambda: str(queue.counts(node.engine)))
+    wait_until(quiet, describe=lambda: str(queue.counts(node.engine)))
 
 
 def check_history(node: Node, sender: Sender, orthanc: Orthanc) -> None:
@@ -156,13 +158,13 @@ def check_history(node: Node, sender: Sender, orthanc: Orthanc) -> None:
         assert history.ending is not Ending.IN_PROGRESS
         by_series.setdefault(history.arrival.series_uid, []).append(history)
     assert set(by_series) == set(sender.sent)
-    for uid, told in by_series.items():
-        digests = [history.arrival.inputs_digest for history in told]
+    for uid, of_one in by_series.items():
+        digests = [history.arrival.inputs_digest for history in of_one]
         assert len(digests) == len(set(digests)), "one set of images was decided twice"
-        last = told[-1]
+        last = of_one[-1]
         assert last.arrival.instances == len(sender.sent[uid])
         assert last.ending is Ending.DELIVERED, (last.arrival.reason, last.segment)
-        assert sum(s.arrival.instances == len(sender.sent[uid]) for s in told) == 1
+        assert sum(s.arrival.instances == len(sender.sent[uid]) for s in of_one) == 1
     # a partial series may have been segmented before the rest came; each set of images once
     complete = sum(history.ending is Ending.DELIVERED for history in histories)
     assert len(orthanc.series("SEG")) == complete

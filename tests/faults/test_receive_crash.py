@@ -72,12 +72,12 @@ def test_after_a_kill_every_acknowledged_instance_is_complete(tmp_path: Path) ->
             time.sleep(0.01)
         time.sleep(random.Random().uniform(0, 0.1))
         process.kill()
-        said = sender.communicate(timeout=60)[0]
-    acknowledged = said.count("Received Store Response (Success)")
+        output = sender.communicate(timeout=300)[0]
+    acknowledged = output.count("Received Store Response (Success)")
     assert 1 <= acknowledged < count
-    found = kept(root)
+    stored = kept(root)
     for number in range(1, acknowledged + 1):
-        dataset = dcmread(found[sop_key(f"{SERIES}.{number}")])
+        dataset = dcmread(stored[sop_key(f"{SERIES}.{number}")])
         assert dataset.PixelData == ct(number, size=128).PixelData
     assert_recovered(root)
 
@@ -111,12 +111,12 @@ def test_kills_at_random_lose_no_acknowledged_instance(tmp_path: Path) -> None:
             time.sleep(random.Random().uniform(0.0, 0.3))
             os.kill(process.pid, signal.SIGKILL)
             for sender in senders:
-                sender.join(20)
-    found = kept(tmp_path)
+                sender.join(60)
+    stored = kept(tmp_path)
     assert len(acknowledged) > 10
     for uid in acknowledged:
         series, _, number = uid.rpartition(".")
-        path = found[sop_key(uid)]
+        path = stored[sop_key(uid)]
         assert path.read_bytes().endswith(encode(ct(int(number), series=series)))
     assert_recovered(tmp_path)
 
@@ -153,10 +153,10 @@ def test_a_full_disk_stops_acknowledgements_and_loses_no_instance(tiny_disk: Pat
             for number in range(1, 20)
         ]
         peer.release()
-        found = kept(tiny_disk)
+        stored = kept(tiny_disk)
     assert set(answers) == {StoreStatus.SUCCESS, StoreStatus.OUT_OF_RESOURCES}
     for number, answer in enumerate(answers, 1):
-        path = found.get(sop_key(f"{SERIES}.{number}"))
+        path = stored.get(sop_key(f"{SERIES}.{number}"))
         assert (path is not None) == (answer == 0)
         if path:
             assert path.read_bytes().endswith(encode(ct(number, size=128)))

@@ -18,10 +18,11 @@ from node import queue, segmenter
 from node.config.units import Bytes, Seconds
 from node.segmenter import loop
 from node.states import Kind, State
+from tests.support import processes
 from tests.support.phantoms import Phantom
 from tests.support.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
 
-LONG_S = 60.0
+LONG_S = 240.0
 # a network that takes long enough for a fault in between, and a few hundred MB
 SLOW: dict[str, Any] = {"patch_zyx": (32, 32, 32), "ballast": 1500}
 WIDE = Phantom(spacing_mm=(1.0, 1.0, 1.0), shape=(64, 64, 64))
@@ -56,9 +57,9 @@ def is_ours(process: psutil.Process) -> bool:
 def wait_for(what: Callable[[], Any], seconds: float = LONG_S) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = what()
-        if found:
-            return found
+        answer = what()
+        if answer:
+            return answer
         time.sleep(0.02)
     raise TimeoutError
 
@@ -72,7 +73,7 @@ def disturb() -> Iterator[Callable[[Site, Callable[[psutil.Process], None]], Non
         def later() -> None:
             wait_for(lambda: queue.counts(site.engine)[Kind.SEGMENT, State.RUNNING])
             time.sleep(0.3)
-            act(children()[0])
+            act(wait_for(children)[0])
 
         threads.append(threading.Thread(target=later))
         threads[0].start()
@@ -143,7 +144,7 @@ def test_a_killed_child_requeues_its_job(slow_site: Site, disturb: Any) -> None:
 def test_a_hanging_child_is_killed(slow_site: Site, disturb: Any) -> None:
     _, job_id = slow_site.add_series(1, WIDE)
     disturb(slow_site, lambda child: child.send_signal(signal.SIGSTOP))
-    segmenter.run(slow_site.limited(time=Seconds(3)), once=True)
+    segmenter.run(slow_site.limited(time=Seconds(10)), once=True)
     assert end_of(slow_site, job_id) == (State.FAILED, "timed-out")
     assert children() == []
 
@@ -208,7 +209,7 @@ def start_segmenter(site: Site) -> "subprocess.Popen[bytes]":
         "    limits=Limits(threads=1, niceness=0)))\n"
     )
     root = Path(__file__).parents[2]
-    return subprocess.Popen([sys.executable, "-c", program, config], cwd=root)
+    return processes.start([sys.executable, "-c", program, config], cwd=root)
 
 
 def test_a_child_ends_with_its_segmenter_and_another_finishes_the_job(slow_site: Site) -> None:
@@ -221,16 +222,16 @@ def test_a_child_ends_with_its_segmenter_and_another_finishes_the_job(slow_site:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
-    made = list((slow_site.config.data.dir / "outbox").glob("*/*.dcm"))
-    assert made == [], "the child finished its job before it ended"
+    objects = list((slow_site.config.data.dir / "outbox").glob("*/*.dcm"))
+    assert objects == [], "the child finished its job before it ended"
     assert end_of(slow_site, job_id)[0] is State.RUNNING
     queue.expire_leases(slow_site.engine, time.time() + 1000, max_attempts=3)
     with slow_site.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE jobs SET not_before = 0")
     segmenter.run(slow_site.config, once=True)
     assert end_of(slow_site, job_id) == (State.DONE, "")
-    objects = [path.name for path in (slow_site.config.data.dir / "outbox").glob("*/*")]
-    assert objects == ["seg-binary.dcm"]
+    names = [path.name for path in (slow_site.config.data.dir / "outbox").glob("*/*")]
+    assert names == ["seg-binary.dcm"]
 
 
 def test_a_child_limits_itself(site: Site) -> None:

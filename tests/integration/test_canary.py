@@ -1,7 +1,6 @@
-"""Patients' values go through a whole running node, and none of them stays where it must not.
+"""Send patients' values through a whole node and search everything an operator can read for them.
 
-A delivered series, a refusal, a conflict and a failed delivery; then everything that an operator or
-a support engineer may be shown is searched.
+The node gets a delivered series, an unsuitable one, a conflict and a failed delivery.
 """
 
 import subprocess
@@ -62,15 +61,14 @@ def a_series(folder: Path, seed: int, **changes: Any) -> list[Path]:
     return make(folder / str(seed), Phantom(seed=seed, tags=CANARIES, **changes)).paths
 
 
-@pytest.mark.timeout(300)
 def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path) -> None:
     good, gap = a_series(tmp_path, 1), a_series(tmp_path, 2, drop=(5,))
-    torn, unwanted = a_series(tmp_path, 3), a_series(tmp_path, 4)
+    torn, rejected = a_series(tmp_path, 3), a_series(tmp_path, 4)
     unruled = a_series(tmp_path, 5, modality="CT")
-    twin = pydicom.dcmread(torn[4])
-    twin.PixelData = bytes(len(twin.PixelData))
-    twin.save_as(tmp_path / "twin.dcm")
-    studies = [str(pydicom.dcmread(files[0]).StudyInstanceUID) for files in (good, unwanted)]
+    other = pydicom.dcmread(torn[4])
+    other.PixelData = bytes(len(other.PixelData))
+    other.save_as(tmp_path / "conflict.dcm")
+    studies = [str(pydicom.dcmread(files[0]).StudyInstanceUID) for files in (good, rejected)]
 
     def store(event: Event) -> Any:
         if event.dataset.StudyInstanceUID == studies[0]:
@@ -85,10 +83,10 @@ def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path
         changes = {"targets": {"pacs": target}, "complete": {"settle": "100 ms", "quiet": "1 s"}}
         node = Node(tmp_path / "node", peer.port, tmp_path / "models", changes=changes)
         with started(node):
-            for files in (good, gap, [*torn, tmp_path / "twin.dcm"], unwanted, unruled):
+            for files in (good, gap, [*torn, tmp_path / "conflict.dcm"], rejected, unruled):
                 assert storescu(node.port, files) == 0
-            rudely_send(node.port, good[0], tmp_path)
-            histories = node.wait_for_endings(5, 160)
+            send_inconsistent(node.port, good[0], tmp_path)
+            histories = node.wait_for_endings(5)
             shown = {
                 "commands": printed(node, [history.arrival.study_uid for history in histories])
             }
@@ -114,7 +112,7 @@ def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path
 
 
 def printed(node: Node, studies: list[str]) -> str:
-    """Return what all commands print that look at the node, started together: imports take time."""
+    """Return the output of every reading command, run in one process: imports take time."""
     commands = [["status"], ["status", "--json"], ["jobs", "list"], ["jobs", "list", "--json"]]
     commands += [["jobs", "show", "1"], ["jobs", "show", "2", "--json"]]
     for study in studies:
@@ -130,8 +128,8 @@ def printed(node: Node, studies: list[str]) -> str:
     return done.stdout + done.stderr
 
 
-def rudely_send(port: int, path: Path, folder: Path) -> None:
-    """Send what must be refused: an instance under the name of another one."""
+def send_inconsistent(port: int, path: Path, folder: Path) -> None:
+    """Send an instance whose file meta names another instance: it must be rejected."""
     dataset = pydicom.dcmread(path)
     dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5"
     dataset.save_as(folder / "wrong.dcm")

@@ -1,4 +1,4 @@
-"""Our objects in the hands of others: dciodvfy, dcmqi (DCMTK, ITK) and highdicom's reader."""
+"""Read our objects with other software: dciodvfy, dcmqi (DCMTK, ITK) and highdicom."""
 
 import shutil
 import subprocess
@@ -24,10 +24,10 @@ KINDS = ["binary", "labelmap"]
 
 def tool(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
+    path = str(beside) if beside.exists() else shutil.which(name)
+    if not path:
         pytest.skip(f"{name} is not installed")
-    return found
+    return path
 
 
 def encoding(kind: str, *, omit: bool = True) -> Encoding:
@@ -48,8 +48,8 @@ def of_enhanced(folder: Path, phantom: Phantom, kind: str) -> Result:
     return replace(r, series=series, seg=seg, repairs=repairs)
 
 
-def judge(path: Path) -> list[str]:
-    """Return what dciodvfy calls an error."""
+def errors_of(path: Path) -> list[str]:
+    """Return the errors that dciodvfy prints."""
     run = subprocess.run([tool("dciodvfy"), path], capture_output=True, text=True, check=False)
     return [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("Error")]
 
@@ -59,7 +59,7 @@ def judge(path: Path) -> list[str]:
 @pytest.mark.parametrize("omit", [True, False])
 def test_dciodvfy_finds_no_error(tmp_path: Path, plane: str, kind: str, omit: bool) -> None:
     r = result(tmp_path, Phantom(plane=plane), encoding(kind, omit=omit))
-    assert judge(written(r, tmp_path)) == []
+    assert errors_of(written(r, tmp_path)) == []
 
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])
@@ -68,7 +68,7 @@ def test_dciodvfy_finds_no_error_with_an_enhanced_source(
     tmp_path: Path, modality: str, kind: str
 ) -> None:
     r = of_enhanced(tmp_path, Phantom(modality=modality), kind)
-    assert judge(written(r, tmp_path)) == []
+    assert errors_of(written(r, tmp_path)) == []
 
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])
@@ -79,14 +79,14 @@ def test_dciodvfy_finds_no_error_in_repaired_headers(tmp_path: Path, modality: s
     }  # fmt: skip
     r = result(tmp_path, Phantom(modality=modality, tags=tags, segments=1))
     assert r.repairs
-    assert judge(written(r, tmp_path)) == []
+    assert errors_of(written(r, tmp_path)) == []
 
 
 def test_dciodvfy_finds_no_error_in_an_empty_result(tmp_path: Path) -> None:
     first = result(tmp_path / "a")
     nothing = type(first.labels)(np.zeros_like(first.labels.array), first.labels.grid)
     r = result(tmp_path / "b", labels=nothing)
-    assert judge(written(r, tmp_path)) == []
+    assert errors_of(written(r, tmp_path)) == []
 
 
 @pytest.mark.parametrize("plane", PLANES)
@@ -95,7 +95,7 @@ def test_dciodvfy_finds_no_error_in_the_report(tmp_path: Path, plane: str) -> No
     path = tmp_path / "sr.dcm"
     report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
     durable.write(path, to_bytes(report))
-    assert judge(path) == []
+    assert errors_of(path) == []
 
 
 @pytest.mark.parametrize("plane", PLANES)
@@ -111,9 +111,9 @@ def test_dcmqi_reads_the_same_voxels_at_the_same_places(
             tool("segimage2itkimage"), "--inputDICOM", written(r, tmp_path), "--outputDirectory",
             out, "--outputType", "nrrd", "--prefix", "s",
         ],
-        check=True, capture_output=True, timeout=60,
+        check=True, capture_output=True, timeout=300,
     )  # fmt: skip
-    found = np.zeros(r.labels.array.shape, np.uint8)
+    decoded = np.zeros(r.labels.array.shape, np.uint8)
     to_index = np.linalg.inv(r.made.affine)
     for path in sorted(out.glob("*.nrrd")):
         image = sitk.ReadImage(str(path))
@@ -123,8 +123,8 @@ def test_dcmqi_reads_the_same_voxels_at_the_same_places(
             index = (to_index @ [*place, 1.0])[:3]
             assert np.abs(index - np.rint(index)).max() < 0.01
             number = int(array[z, y, x]) if kind == "labelmap" else int(path.stem.split("-")[-1])
-            found[tuple(np.rint(index).astype(int))] = number
-    np.testing.assert_array_equal(found, r.made.labels)
+            decoded[tuple(np.rint(index).astype(int))] = number
+    np.testing.assert_array_equal(decoded, r.made.labels)
 
 
 @pytest.mark.parametrize("plane", PLANES)
@@ -161,6 +161,6 @@ def test_dcmqi_reads_the_report(tmp_path: Path) -> None:
     durable.write(path, to_bytes(report))
     subprocess.run(
         [tool("tid1500reader"), "--inputDICOM", path, "--outputMetadata", out],
-        check=True, capture_output=True, timeout=60,
+        check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     assert out.read_text().count('"TrackingIdentifier"') == 2

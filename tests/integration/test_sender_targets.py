@@ -2,7 +2,9 @@
 
 import socket
 import subprocess
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +35,26 @@ from node.errors import (
     VerificationFailed,
 )
 from node.queue import DeliverResult
-from node.sender.peer import Peer, association
+from node.sender.peer import Patience, Peer, association
 from node.sender.reencode import reencoded
 from node.sender.store import FIND, deliver
 from node.states import State
-from tests.support.delivering import HASTY, an_object, at, make_post, states
+from tests.support.delivering import PATIENT, an_object, at, make_post, states
 from tests.support.orthanc import free_port
 from tests.support.peers import dcmtk_tool, environment, needs_dcmtk, soon
 from tests.support.targets import Scripted, scripted_target
 
-# pynetdicom leaves the socket of a refused connection to the garbage collector
+# pynetdicom leaves the socket of a rejected association to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LOCAL = "127.0.0.1"
 
 
-def attempt(peer: Scripted, folder: Path, **changes: Any) -> DeliverResult:
+def attempt(
+    peer: Scripted, folder: Path, patience: Patience = PATIENT, **changes: Any
+) -> DeliverResult:
     payload = an_object(folder, "pacs")
     target = at(peer.port, **changes)
-    return deliver(Peer("pacs", target, "SEGNODE", HASTY), payload, folder / payload.file)
+    return deliver(Peer("pacs", target, "SEGNODE", patience), payload, folder / payload.file)
 
 
 @pytest.mark.parametrize("code", [0x0000, 0x0111, 0xB000, 0xB006, 0xB007])
@@ -123,12 +127,17 @@ def test_a_peer_that_aborts_during_a_delivery_is_retried(tmp_path: Path) -> None
 
 
 def test_a_peer_without_response_is_retried(tmp_path: Path) -> None:
+    over = threading.Event()
+
     def think(_: Event) -> int:
-        time.sleep(3.0)
+        over.wait(60.0)
         return 0x0000
 
-    with scripted_target(store=think) as peer, pytest.raises(NoResponse):
-        attempt(peer, tmp_path)
+    hasty = replace(PATIENT, answer_s=0.5)
+    with scripted_target(store=think) as peer:
+        with pytest.raises(NoResponse):
+            attempt(peer, tmp_path, hasty)
+        over.set()
 
 
 @pytest.mark.parametrize("contexts", [(), (CTImageStorage,), (FIND,), (CTImageStorage, FIND)])
@@ -155,7 +164,7 @@ def test_a_target_without_a_context_for_seg_refuses_permanently(
         ),
     ],
 )
-def test_a_rejected_association_is_refused_with_advice(
+def test_a_permanently_rejected_association_has_advice(
     tmp_path: Path, settings: dict[str, Any], message: str, advice: str
 ) -> None:
     with (
@@ -168,7 +177,7 @@ def test_a_rejected_association_is_refused_with_advice(
 
 def test_a_full_target_is_busy(tmp_path: Path) -> None:
     with scripted_target(maximum_associations=1) as peer:
-        first = Peer("pacs", at(peer.port), "SEGNODE", HASTY)
+        first = Peer("pacs", at(peer.port), "SEGNODE", PATIENT)
         full = pytest.raises(PeerBusy, match="rejects associations for now")
         with association(first, [(BINARY_SEG_CLASS, [ExplicitVRLittleEndian])]), full:
             attempt(peer, tmp_path)
@@ -178,11 +187,11 @@ def test_a_full_target_is_busy(tmp_path: Path) -> None:
 def test_a_host_without_listener_is_unreachable(tmp_path: Path, host: str) -> None:
     payload = an_object(tmp_path, "pacs")
     target = Target(ae="PEER", host=host, port=free_port())
-    peer = Peer("pacs", target, "SEGNODE", HASTY)
+    peer = Peer("pacs", target, "SEGNODE", PATIENT)
     with pytest.raises(PeerUnreachable, match="pacs"):
         deliver(peer, payload, tmp_path / payload.file)
     with pytest.raises(PeerUnreachable):
-        sender.send_echo(target, "SEGNODE", patience=HASTY)
+        sender.send_echo(target, "SEGNODE", patience=PATIENT)
 
 
 def test_an_altered_file_is_never_sent(tmp_path: Path) -> None:
@@ -190,7 +199,7 @@ def test_an_altered_file_is_never_sent(tmp_path: Path) -> None:
     path = tmp_path / payload.file
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with scripted_target() as peer:
-        there = Peer("pacs", at(peer.port), "SEGNODE", HASTY)
+        there = Peer("pacs", at(peer.port), "SEGNODE", PATIENT)
         with pytest.raises(Defect, match="altered"):
             deliver(there, payload, path)
         path.unlink()
@@ -202,7 +211,7 @@ def test_an_altered_file_is_never_sent(tmp_path: Path) -> None:
 # -- the loop
 
 
-def test_a_refusal_is_final_and_an_operator_can_retry(tmp_path: Path) -> None:
+def test_a_permanent_failure_is_final_and_an_operator_can_retry(tmp_path: Path) -> None:
     answers = [0xC000, 0x0000]
     with scripted_target(store=lambda _: answers.pop(0)) as peer:
         post = make_post(tmp_path, pacs=at(peer.port))
@@ -210,7 +219,7 @@ def test_a_refusal_is_final_and_an_operator_can_retry(tmp_path: Path) -> None:
         sender.run(post.config, once=True)
         sender.run(post.config, once=True)
         assert states(post)["pacs"] == (State.FAILED, "refused-by-target")
-        assert len(peer.stored) == 1  # no loop on a permanent refusal
+        assert len(peer.stored) == 1  # a permanent failure is not retried
         queue.requeue(post.engine, job.id, time.time())
         sender.run(post.config, once=True)
         assert states(post)["pacs"] == (State.DONE, "")
@@ -222,17 +231,17 @@ def test_an_unreachable_target_is_given_up_after_its_time(tmp_path: Path) -> Non
     post = make_post(tmp_path, pacs=target)
     (job,) = post.add("pacs")
     sender.run(post.config, once=True)
-    found = queue.get(post.engine, job.id)
-    assert (found.state, found.code) == (State.FAILED, "peer-unreachable")
+    stored = queue.get(post.engine, job.id)
+    assert (stored.state, stored.code) == (State.FAILED, "peer-unreachable")
 
 
 def test_a_job_of_a_removed_target_fails(tmp_path: Path) -> None:
     post = make_post(tmp_path)
     (job,) = post.add("gone")
     sender.run(post.config, once=True)
-    found = queue.get(post.engine, job.id)
-    assert (found.state, found.code) == (State.FAILED, "misconfigured")
-    assert "'gone'" in found.reason
+    stored = queue.get(post.engine, job.id)
+    assert (stored.state, stored.code) == (State.FAILED, "misconfigured")
+    assert "'gone'" in stored.reason
 
 
 def test_the_sender_writes_heartbeats(tmp_path: Path) -> None:
@@ -294,7 +303,7 @@ def test_dcmtk_with_implicit_vr_only_receives_the_object(tmp_path: Path) -> None
     with subprocess.Popen(command, env=environment()) as scp:
         try:
             payload = an_object(tmp_path, "pacs")
-            peer = Peer("pacs", at(port, confirm="none"), "SEGNODE", HASTY)
+            peer = Peer("pacs", at(port, confirm="none"), "SEGNODE", PATIENT)
             assert soon(lambda: _is_open(port), 10)
             result = deliver(peer, payload, tmp_path / payload.file)
         finally:

@@ -61,7 +61,7 @@ def test_mr_and_ct_from_two_callers_at_once_each_get_the_model_of_their_rule(
     with started(orthanc), node_started(node), ThreadPoolExecutor(3) as pool:
         answers = pool.map(lambda s: storescu(node.port, s[0].files, calling=s[1]), sent)
         assert list(answers) == [0, 0, 0]
-        histories = {s.arrival.series_uid: s for s in node.wait_for_endings(3, 180)}
+        histories = {s.arrival.series_uid: s for s in node.wait_for_endings(3)}
         explained = {
             series.series_uid: node.run("explain", series.series_uid).stdout for series, _ in sent
         }

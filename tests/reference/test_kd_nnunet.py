@@ -1,7 +1,7 @@
-"""A small real nnU-Net, trained by nnU-Net itself, says the same through the node's pipeline.
+"""Compare the node's pipeline with the predictor of a small nnU-Net that nnU-Net trained.
 
-nnU-Net brings its own requirements, so it lives in an environment of its own, which `make setup`
-makes; NNUNET_PYTHON names another one's interpreter. Without nnU-Net, or without the real cases,
+nnU-Net has other requirements, so `make setup` installs it into a separate environment;
+NNUNET_PYTHON names the interpreter of another one. Without nnU-Net, or without the real cases,
 these tests are skipped.
 """
 
@@ -72,7 +72,7 @@ with torch.no_grad():
 torch.save({"network_weights": network.state_dict()}, sys.argv[1] + "/fold_0/checkpoint_final.pth")
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def _has_nnunet() -> bool:
@@ -190,8 +190,8 @@ def test_the_node_gives_the_labels_of_nnunets_predictor(world: Path, recipe: Rec
     data = world / "raw" / DATASET
     names = [p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir())]
     patches = real_patches(read_cases(recipe, data, names[:2]), recipe.grid.patch_zyx)
-    found = export(network, recipe.grid.patch_zyx, patches, world / "teacher.onnx")
-    assert found.largest_difference < 1e-2
+    exported = export(network, recipe.grid.patch_zyx, patches, world / "teacher.onnx")
+    assert exported.largest_difference < 1e-2
     package = _package(recipe, world)
     student = open_student(package, "teacher")
     for path in sorted((data / "imagesTs").iterdir()):
@@ -242,8 +242,8 @@ def test_a_residual_encoder_is_imported_weight_for_weight(world: Path, tmp_path:
     )
     expected = np.load(folder / "logits.npz")
     with torch.no_grad():
-        found = network(torch.from_numpy(expected["image"])).numpy()
-    np.testing.assert_allclose(found, expected["logits"], atol=1e-4)
+        logits = network(torch.from_numpy(expected["image"])).numpy()
+    np.testing.assert_allclose(logits, expected["logits"], atol=1e-4)
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(world: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """An object in the outbox and its delivery in the queue, without any segmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from node.sender.peer import Patience
 from node.states import Kind, State
 from tests.support.rows import SEGMENTED, T0, a_segment_job, an_arrival
 
-HASTY = Patience(connect_s=2.0, associate_s=2.0, answer_s=2.0, confirm_after_s=(0.0, 0.05))
+PATIENT = Patience(connect_s=60.0, associate_s=60.0, answer_s=60.0, confirm_after_s=(0.0, 0.05))
+HASTY = replace(PATIENT, associate_s=2.0, answer_s=2.0)  # for peers that never respond
 
 
 def at(port: int, ae: str = "PEER", **changes: Any) -> Target:
@@ -72,11 +73,11 @@ class Post:
         queue.record_arrival(self.engine, an_arrival(number), a_segment_job(number), T0)
         job = queue.claim(self.engine, Kind.SEGMENT, "w", T0, 30.0)
         assert job is not None
-        wanted = [
+        deliveries = [
             NewDelivery(target=t, payload=an_object(self.config.data.dir, t, number))
             for t in targets
         ]
-        return queue.finish_segment(self.engine, job, SEGMENTED, wanted, T0)
+        return queue.finish_segment(self.engine, job, SEGMENTED, deliveries, T0)
 
     def make_due(self) -> None:
         """Make all jobs due, as if their delays had passed."""

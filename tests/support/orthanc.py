@@ -16,18 +16,20 @@ from typing import Any
 
 import pytest
 
+from tests.support import processes
+
 EXECUTABLE = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
-START_S = 20.0
+START_S = 240.0
 
 # A study-level rule would send our SEG back to us: it makes the study stable a second time
 FORWARD = """
 function OnStableSeries(series, tags, metadata)
   local modality = tags['Modality']
   if modality == 'MR' or modality == 'CT' then
-    local order = {}
-    order['Resources'] = { series }
-    order['Synchronous'] = false
-    RestApiPost('/modalities/node/store', DumpJson(order, true))
+    local request = {}
+    request['Resources'] = { series }
+    request['Synchronous'] = false
+    RestApiPost('/modalities/node/store', DumpJson(request, true))
   end
 end
 """
@@ -118,7 +120,7 @@ def started(orthanc: Orthanc, node_port: int | None = None, **options: Any) -> I
         configuration["LuaScripts"] = [str(folder / "forward.lua")]
     (folder / "orthanc.json").write_text(json.dumps(configuration | options))
     with (folder / "orthanc.log").open("ab") as log:
-        process = subprocess.Popen(
+        process = processes.start(
             [EXECUTABLE, str(folder / "orthanc.json")],
             stdout=log,
             stderr=log,
@@ -128,8 +130,7 @@ def started(orthanc: Orthanc, node_port: int | None = None, **options: Any) -> I
         _wait(orthanc, process)
         yield orthanc
     finally:
-        process.terminate()
-        process.wait()
+        processes.stop(process)
 
 
 def _wait(orthanc: Orthanc, process: "subprocess.Popen[bytes]") -> None:

@@ -24,6 +24,7 @@ from node import listener
 from node.config import Caller, Config, DataConfig, NodeConfig
 from node.config.units import Bytes
 from node.inbox import Inbox, InstanceFile
+from tests.support import processes
 
 CT = uid.CTImageStorage
 IMPLICIT, EXPLICIT = uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian
@@ -135,12 +136,12 @@ def listening(root: Path, **choices: Any) -> Iterator[Listening]:
         target=listener.run, args=(configuration(root, **choices), stop, is_ready)
     )
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield Listening(ports[0], root)
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -157,7 +158,7 @@ logs.start("listener", "info")
 listener.run(configuration(Path(sys.argv[1])), ready=lambda port: print(port, flush=True))
 """
     log = (root / "listener.log").open("a")
-    process = subprocess.Popen(
+    process = processes.start(
         [sys.executable, "-c", program, str(root)],
         stdout=subprocess.PIPE,
         stderr=log,
@@ -179,7 +180,7 @@ def dcmtk(tool: str, port: int, *arguments: str) -> subprocess.CompletedProcess[
     assert path is not None
     command = [path, "-v", *_options(arguments), "127.0.0.1", str(port), *_files(arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env=environment()
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment()
     )
 
 
@@ -202,7 +203,7 @@ def known(ae: str, host: str = "") -> tuple[Caller, ...]:
     return (Caller(ae=ae, host=host),)
 
 
-def soon(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
+def soon(is_so: Callable[[], bool], seconds: float = 120.0) -> bool:
     """Wait for a condition: a marker is written shortly after the response to the peer."""
     until = time.monotonic() + seconds
     while not (found := is_so()) and time.monotonic() < until:

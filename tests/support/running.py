@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,9 +22,10 @@ from node import queue, schema
 from node.config import Config, Target, load
 from node.sender import send_echo
 from node.states import Ending
+from tests.support import processes
 from tests.support.orthanc import free_port
 
-START_S = 60.0
+WAIT_S = 240.0  # for a state that takes seconds: the machine may be busy
 needs_dcmtk = pytest.mark.skipif(
     shutil.which("storescu") is None, reason="Debian's DCMTK is not installed"
 )
@@ -77,16 +77,16 @@ class Node:
         finally:
             engine.dispose()
 
-    def wait_for_endings(self, count: int, within_s: float = 60.0) -> list[queue.SeriesHistory]:
+    def wait_for_endings(self, count: int, within_s: float = WAIT_S) -> list[queue.SeriesHistory]:
         """Wait until `count` arrivals have ended; after `within_s` fail with their endings."""
-        found: list[queue.SeriesHistory] = []
+        histories: list[queue.SeriesHistory] = []
 
         def ended() -> bool:
-            found[:] = self.histories()
-            return len([s for s in found if s.ending is not Ending.IN_PROGRESS]) >= count
+            histories[:] = self.histories()
+            return len([s for s in histories if s.ending is not Ending.IN_PROGRESS]) >= count
 
-        wait_until(ended, within_s, lambda: str([s.ending for s in found]))
-        return found
+        wait_until(ended, within_s, lambda: str([s.ending for s in histories]))
+        return histories
 
     def processes(self) -> list[psutil.Process]:
         """Return every process of the running node, the supervisor first."""
@@ -110,18 +110,14 @@ def started(node: Node) -> Iterator[Node]:
     """Run `segnode serve` until the block ends, then stop it."""
     config = node.configure()
     command = [sys.executable, "-m", "node", "serve", "--config", str(node.config_file)]
+    command += ["--lifeline"]  # the node ends with the test run, even when the run is killed
     with (node.folder / "node.log").open("ab") as log:
         node.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
     try:
         ready(config, node.process)
         yield node
     finally:
-        node.process.send_signal(signal.SIGTERM)
-        try:
-            node.process.wait(10)
-        except subprocess.TimeoutExpired:
-            node.process.kill()
-            node.process.wait()
+        processes.stop(node.process)
         assert node.process.stdin is not None
         node.process.stdin.close()
 
@@ -135,17 +131,20 @@ def ready(config: Config, process: "subprocess.Popen[bytes]") -> None:
         try:
             socket.create_connection((target.host, target.port), 1).close()
             send_echo(target, "TEST")
-        except Exception:  # noqa: BLE001  whatever is wrong now, the time limit tells
+        except Exception:  # noqa: BLE001  after the time limit the test fails
             return False
         return True
 
-    wait_until(answers, START_S, lambda: "the listener does not answer")
+    wait_until(answers, describe=lambda: "the listener does not answer")
 
 
 def wait_until(
-    true: Callable[[], bool], within_s: float, describe: Callable[[], str], every_s: float = 0.05
+    true: Callable[[], bool],
+    within_s: float = WAIT_S,
+    describe: Callable[[], str] = str,
+    every_s: float = 0.05,
 ) -> None:
-    """Wait for a condition; fail with the text of `describe`."""
+    """Wait for a condition; fail with the text of `describe` after `within_s`."""
     until = time.monotonic() + within_s
     while not true():
         if time.monotonic() > until:
@@ -170,5 +169,5 @@ def storescu(
     command = ["storescu", "-aet", calling, "-aec", called, "-R", *options]
     command += ["127.0.0.1", str(port), *map(str, files)]
     environment = os.environ | {"TCP_NODELAY": "1"}
-    done = subprocess.run(command, capture_output=True, timeout=120, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=300, env=environment, check=False)
     return done.returncode

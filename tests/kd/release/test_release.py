@@ -18,7 +18,7 @@ from node.package import load
 from node.pipeline import reference_dice
 from tests.support.kd_released import OTHER, TWICE, make_world, package_of, release_words
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from node.imaging import Labels, Volume
 from node.package import load
 from tests.support.kd_released import BUDGET, make_world, package_of, release_words
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,6 @@ def test_a_loop_that_cannot_start_logs_one_line(taken: tuple[Path, int]) -> None
     assert line["advice"]
 
 
-@pytest.mark.timeout(180)
 def test_a_used_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> None:
     file, port = taken
     node = serve(file)
