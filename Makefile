@@ -12,7 +12,7 @@ UNIT := tests/node tests/kd tests/properties tests/architecture
 BEGUN := $(shell date +%s)
 took = took=$$(($$(date +%s) - $(BEGUN))); echo "make $@ took $$((took / 60)) min $$((took % 60)) s"
 
-.PHONY: help setup check test test-all quick demo bench format clean
+.PHONY: help setup check test test-all quick demo bench raise-floors format clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,10 +52,10 @@ setup: $(STAMPS)/test $(STAMPS)/nnunet ## the node, the laboratory and the test 
 demo: $(STAMPS)/node ## a real head arrives by C-STORE, a SEG comes back
 	@$(BIN)/segnode demo
 
-check: $(STAMPS)/test ## format, lint, types, layers
+check: $(STAMPS)/test ## format, lint, types and their share, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(BIN)/python -m tests.support.typed_share
 	@$(BIN)/lint-imports
 
 test test-all: setup check ## everything: what CI runs
@@ -74,6 +74,9 @@ bench: setup ## measure everything in docs/reference/performance.md on this mach
 	@$(BIN)/python benchmarks/flood.py --write
 	@$(BIN)/python benchmarks/growth.py --write
 	@$(BIN)/python benchmarks/stem.py brain-mr --write
+
+raise-floors: $(STAMPS)/test ## raise the floors of typed expressions to the shares of now
+	@$(BIN)/python -m tests.support.typed_share --raise
 
 format: $(STAMPS)/test ## format and mend what can be mended
 	@$(BIN)/ruff format .

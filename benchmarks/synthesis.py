@@ -43,7 +43,8 @@ def main() -> None:
     source = SyntheticBatches(maps, patch, choice, recipe.generator, device)
     print(f"patch {patch}, batch {choice.batch}, {chosen.threads} threads, {device}")
     for size in recipe.sizes:
-        network = new_network(recipe, size).to(device, memory_format=torch.channels_last_3d)
+        network = new_network(recipe, size).to(device)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stub
         synthesis, training = [], []
         for at in range(chosen.rounds + 1):
             begin = _now(device)
@@ -62,7 +63,7 @@ def _step(network: UNet, batch: Batch, device: torch.device) -> None:
     with autocast(device):
         image = batch.image_bczyx.contiguous(memory_format=torch.channels_last_3d)
         outputs = network.deep(image)
-    deep_supervision(outputs, batch.labels_bzyx).backward()
+    deep_supervision(outputs, batch.labels_bzyx).backward()  # type: ignore[no-untyped-call]
 
 
 def _now(device: torch.device) -> float:

@@ -50,7 +50,8 @@ def export(
     Raises:
         GateFailed: onnxruntime and torch disagree on a patch.
     """
-    network = deepcopy(network).cpu().float().eval().to(memory_format=torch.contiguous_format)
+    network = deepcopy(network).cpu().float().eval()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub
     parameters, macs = parameters_of(network), macs_of(network, patch_zyx)
     network = _folded(network)
     whole = [_in_torch(network, patch) for patch in patches]
@@ -89,8 +90,9 @@ def _folded(network: nn.Module) -> nn.Module:
     """Return a copy with every BatchNorm multiplied into the convolution before it."""
     copy = deepcopy(network)
     for layer in copy.modules():
-        if isinstance(layer, Convolution) and isinstance(layer[1], nn.BatchNorm3d):
-            layer[0] = fuse_conv_bn_eval(layer[0], layer[1])
+        norm = layer[1] if isinstance(layer, Convolution) else None
+        if isinstance(layer, Convolution) and isinstance(norm, nn.BatchNorm3d):
+            layer[0] = fuse_conv_bn_eval(layer.convolution, norm)
             layer[1] = nn.Identity()
     return copy
 
@@ -120,6 +122,7 @@ def _write(network: nn.Module, patch_zyx: Triple, path: Path, *, is_half: bool) 
             external_data=False,
             verbose=False,
         )
+    assert program is not None  # dynamo=True
     model = program.model_proto
     if is_half:
         _store_as_half(model)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.errors import BadRecipe
-from kd.networks.unet import UNet
+from kd.networks.unet import Convolution, UNet
 
 
 def inherit(student: UNet, teacher: nn.Module) -> None:
@@ -24,20 +24,25 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
     _refuse_unlike(student, teacher)
     assert isinstance(teacher, UNet)  # checked by the line above
     with torch.no_grad():
-        kept = torch.arange(_channels_read(teacher.encoder[0][0]))
-        if isinstance(teacher.stem, nn.Sequential):
-            kept = torch.arange(_channels_read(teacher.stem))
+        entry = _convolutions(teacher.encoder[0])[0]
+        if isinstance(teacher.stem, Convolution):
+            entry = teacher.stem
+        kept = torch.arange(entry.convolution.in_channels)
+        if isinstance(teacher.stem, Convolution):
+            assert isinstance(student.stem, Convolution)  # their topologies are alike
             kept = _chain([student.stem], [teacher.stem], kept)
         skips = []
         for mine, theirs in zip(student.encoder, teacher.encoder, strict=True):
-            kept = _chain(mine, theirs, kept)
+            kept = _chain(_convolutions(mine), _convolutions(theirs), kept)
             skips.append(kept)
         kept = skips.pop()
         for i, theirs in enumerate(teacher.ups):
+            assert isinstance(theirs, nn.ConvTranspose3d)
             risen = _transposed(student.ups[i], theirs, kept)
             # a decoder stage reads the upsampled channels, then those of its skip connection
             beside = skips.pop() + theirs.out_channels
-            kept = _chain(student.decoder[i], teacher.decoder[i], torch.cat([risen, beside]))
+            small, wide = _convolutions(student.decoder[i]), _convolutions(teacher.decoder[i])
+            kept = _chain(small, wide, torch.cat([risen, beside]))
             _head(student.heads[i], teacher.heads[i], kept)
 
 
@@ -59,36 +64,52 @@ def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
         raise BadRecipe(message, advice="Remove inherits, or give this size a smaller base")
 
 
-def _chain(mine: Iterable[nn.Module], theirs: Iterable[nn.Module], kept: Tensor) -> Tensor:
+def _convolutions(stage: nn.Module) -> list[Convolution]:
+    """Return the convolutions of a stage of plain blocks."""
+    assert isinstance(stage, nn.Sequential)
+    return [layer for layer in stage if isinstance(layer, Convolution)]
+
+
+def _chain(mine: Iterable[Convolution], theirs: Iterable[Convolution], kept: Tensor) -> Tensor:
     """Fill consecutive convolutions; return the indices of the channels that the last one keeps."""
     for small, wide in zip(mine, theirs, strict=True):
-        convolution, norm = wide[0], wide[1]
-        chosen = _largest(norm.weight.abs(), small[0].out_channels)
-        small[0].weight.copy_(convolution.weight[chosen][:, kept])
-        small[0].bias.copy_(convolution.bias[chosen])
-        small[1].weight.copy_(norm.weight[chosen])
-        small[1].bias.copy_(norm.bias[chosen])
+        scale, shift = _weights(wide[1])
+        chosen = _largest(scale.abs(), small.convolution.out_channels)
+        weight, bias = _weights(wide.convolution)
+        _fill(small.convolution, weight[chosen][:, kept], bias[chosen])
+        _fill(small[1], scale[chosen], shift[chosen])
         kept = chosen
     return kept
 
 
 def _transposed(small: nn.Module, wide: nn.Module, kept: Tensor) -> Tensor:
     """Fill a transposed convolution; without a norm, the channels of largest weights are kept."""
-    weight = wide.weight[kept]  # [in, out, Z, Y, X]
+    assert isinstance(small, nn.ConvTranspose3d)
+    weight, bias = _weights(wide)
+    weight = weight[kept]  # [in, out, Z, Y, X]
     chosen = _largest(weight.square().sum((0, 2, 3, 4)), small.out_channels)
-    small.weight.copy_(weight[:, chosen])
-    small.bias.copy_(wide.bias[chosen])
+    _fill(small, weight[:, chosen], bias[chosen])
     return chosen
 
 
 def _head(small: nn.Module, wide: nn.Module, kept: Tensor) -> None:
+    weight, bias = _weights(wide)
     is_transposed = isinstance(wide, nn.ConvTranspose3d)
-    small.weight.copy_(wide.weight[kept] if is_transposed else wide.weight[:, kept])
-    small.bias.copy_(wide.bias)
+    _fill(small, weight[kept] if is_transposed else weight[:, kept], bias)
 
 
-def _channels_read(block: nn.Module) -> int:
-    return int(block[0].in_channels)
+def _weights(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a convolution or a normalisation."""
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(weight, Tensor)
+    assert isinstance(bias, Tensor)
+    return weight, bias
+
+
+def _fill(layer: nn.Module, new_weight: Tensor, new_bias: Tensor) -> None:
+    weight, bias = _weights(layer)
+    weight.copy_(new_weight)
+    bias.copy_(new_bias)
 
 
 def _largest(strength: Tensor, n: int) -> Tensor:

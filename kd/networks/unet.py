@@ -25,10 +25,17 @@ class Convolution(nn.Sequential):
         self, c_in: int, c_out: int, kernel: Triple, stride: Triple, *, norm: str, act: bool = True
     ) -> None:
         """Keep the size of the grid except for `stride`; the bias is kept for nnU-Net's weights."""
-        padding = tuple(k // 2 for k in kernel)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         kind = nn.InstanceNorm3d if norm == "instance" else nn.BatchNorm3d
         layers = [nn.Conv3d(c_in, c_out, kernel, stride, padding), kind(c_out, affine=True)]
         super().__init__(*layers, *([nn.LeakyReLU(SLOPE, inplace=True)] if act else []))
+
+    @property
+    def convolution(self) -> nn.Conv3d:
+        """Return the convolution."""
+        layer = self[0]
+        assert isinstance(layer, nn.Conv3d)
+        return layer
 
 
 class Residual(nn.Module):
@@ -61,7 +68,7 @@ class UNet(nn.Module):
         super().__init__()
         self.topology = topology
         t, norm = topology, topology.norm
-        self.stem = nn.Identity()
+        self.stem: nn.Module = nn.Identity()
         entry = n_channels
         if t.stem_stride == 2 or t.blocks == "residual":
             halving = (t.stem_stride, t.stem_stride, t.stem_stride)
@@ -109,7 +116,7 @@ class UNet(nn.Module):
         if at_zyx is None:
             return head(x_bczyx)
         z, y, x = at_zyx
-        if self.topology.stem_stride == 2:  # each voxel of a block of 8 has separate weights
+        if isinstance(head, nn.ConvTranspose3d):  # each voxel of a block of 8 has separate weights
             weight = head.weight[:, :, z, y, x].t()[..., None, None, None]
             return F.conv3d(x_bczyx, weight, head.bias)
         return head(x_bczyx)[:, :, z::2, y::2, x::2]

@@ -84,7 +84,7 @@ class Optimiser:
         return saved | {"state": changed}
 
 
-def _convolutions(network: nn.Module) -> list[nn.Parameter]:
+def _convolutions(network: nn.Module) -> list[Tensor]:
     """Return the weights of all convolutions but the heads, whose rows are classes."""
     return [
         layer.weight
@@ -93,7 +93,7 @@ def _convolutions(network: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-def _matrix(weight: nn.Parameter) -> nn.Parameter:
+def _matrix(weight: Tensor) -> nn.Parameter:
     """Return `weight` as a matrix in the same memory."""
     matrix = _as_matrix(weight.detach(), weight)
     assert matrix.data_ptr() == weight.data_ptr()  # a step on a copy would not reach the network

@@ -5,7 +5,7 @@ Shapes: B batch, K classes, Z Y X voxels.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +97,8 @@ class Trainer:
         self.choice, self.augment, self.device = choice, run.choices.augment, device
         self._run = run
         self.layout = _layout(network)
-        self.network = network.to(device, memory_format=self.layout)
+        self.network = network.to(device)
+        network.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stub
         # buffers are averaged too: update_bn would need another pass over the training cases
         self.averaged = AveragedModel(self.network, multi_avg_fn=self._average, use_buffers=True)
         self.averaged.n_averaged += 1  # the initial weights take part, as in TensorFlow
@@ -169,7 +170,7 @@ class Trainer:
         value = float(loss.detach())
         self._refuse_infinite("loss", value)
         self.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
         self._refuse_infinite("gradient", float(norm))
         self.optimiser.step()
@@ -186,7 +187,9 @@ class Trainer:
             )
             raise Diverged(message, advice=advice)
 
-    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+    def _average(
+        self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int
+    ) -> None:
         """Move exponential averages of one data type; early ones follow the network closely."""
         decay = min(self.choice.ema, int(count) / (9 + int(count)))
         for mine, theirs in zip(averaged, current, strict=True):

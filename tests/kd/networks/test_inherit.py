@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from msgspec.structs import replace
-from torch import nn
+from torch import Tensor, nn
 
 from kd.commands import main
 from kd.errors import BadRecipe
@@ -30,6 +30,11 @@ def network(base: int, seed: int, **choices: Any) -> UNet:
         return UNet(uniform(base, STRIDES, **choices), 3).eval()
 
 
+def first_weight(network: nn.Module) -> Tensor:
+    """Return the weights of the first convolution of the encoder."""
+    return network.get_parameter("encoder.0.0.0.weight")
+
+
 def silence(wide: UNet, share: int) -> None:
     """Switch off all but one in `share` channels of every layer, which ones by chance."""
     with torch.no_grad():
@@ -41,6 +46,7 @@ def silence(wide: UNet, share: int) -> None:
                 module.weight[off] = 0
                 module.bias[off] = 0
             if isinstance(module, nn.ConvTranspose3d) and module.out_channels > 3:
+                assert module.bias is not None
                 off = torch.randperm(module.out_channels)[module.out_channels // share :]
                 module.weight[:, off] = 0
                 module.bias[off] = 0
@@ -69,7 +75,7 @@ def test_stages_that_are_as_wide_as_the_teachers_are_kept_whole() -> None:
     narrow = network(4, 2, least_width=8)
     assert narrow.topology.widths == (8, 8, 16)
     inherit(narrow, wide)
-    assert torch.equal(narrow.encoder[0][0][0].weight, wide.encoder[0][0][0].weight)
+    assert torch.equal(first_weight(narrow), first_weight(wide))
 
 
 @pytest.mark.parametrize(
@@ -115,12 +121,12 @@ def test_the_distilled_student_inherits_and_its_baseline_does_not(
     chosen = read_recipe(root / "recipe.yaml")
     wide, _ = open_run(chosen, "teacher", root / "teacher_0", CPU)
     expected = new_network(chosen, "small")
-    random = expected.encoder[0][0][0].weight.detach().clone()
+    random = first_weight(expected).detach().clone()
     inherit(expected, wide)
     records = {}
-    for run, like in (("small", expected.encoder[0][0][0].weight), ("small-baseline", random)):
+    for run, like in (("small", first_weight(expected)), ("small-baseline", random)):
         found, records[run] = open_run(chosen, "small", root / "one" / run, CPU)
-        assert (found.encoder[0][0][0].weight - like).abs().max() < 0.02
+        assert (first_weight(found) - like).abs().max() < 0.02
     wide_run = records["small"].inherits
     assert wide_run is not None
     assert wide_run.run.step == 6
