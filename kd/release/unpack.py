@@ -96,6 +96,8 @@ def recalibrate(network: UNet, batches: Iterable[Tensor]) -> None:
             if counts[name]:
                 mean, square = sums[name] / counts[name]
                 variance = (square - mean.square()).clamp_min(norm.eps)
+                assert norm.running_mean is not None  # statistics are tracked
+                assert norm.running_var is not None
                 norm.running_mean.copy_(mean)
                 norm.running_var.copy_(variance)
                 norm.weight.copy_((variance + norm.eps).sqrt())
