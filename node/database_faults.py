@@ -9,9 +9,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from node import disk
-from node.errors import Misconfigured
+from node.errors import DatabaseBusy, DatabaseDamaged, DiskFault, DiskLow, Misconfigured, NodeError
 
-TRANSIENT_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "XX001", "XX002")
+FULL = ("SQLITE_FULL", "53100")
+FAILING = ("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "58030")
+FAILING_AT_OPENING = ("SQLITE_IOERR", "58030")
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 
 def refuse_network_file_system(file: Path) -> None:
@@ -31,14 +35,43 @@ def refuse_network_file_system(file: Path) -> None:
         raise Misconfigured(message, advice=advice)
 
 
+def translate_errors(engine: sa.Engine, what: str) -> None:
+    """Let `engine` raise a `NodeError` for each fault of `what`, the database, or of its disk."""
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _(context: sa.engine.ExceptionContext) -> NodeError | None:
+        return node_error(context.original_exception, what)
+
+
+def node_error(error: BaseException, what: str, *, is_opening: bool = False) -> NodeError | None:
+    """Return the node's error for one of a driver; None if it is no fault of database or disk.
+
+    `is_opening`: a file that cannot be opened may have a wrong path or wrong rights.
+    """
+    error = getattr(error, "orig", None) or error
+    # SQLite's extended names begin with the basic ones; PostgreSQL has SQLSTATE
+    code = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
+    if code.startswith(DAMAGED):
+        advice = (
+            "Stop the node and restore a backup. Without one, move the database away: the node "
+            'plans again what it still keeps (runbook, "A damaged database").'
+        )
+        return DatabaseDamaged(f"{what} is damaged ({code})", advice=advice)
+    if code.startswith(FULL):
+        advice = "Free some space; the work goes on automatically."
+        return DiskLow(f"the disk of {what} is full", advice=advice)
+    if code.startswith(FAILING_AT_OPENING if is_opening else FAILING):
+        advice = "See the kernel log; check the disk, and this user's rights in data.dir."
+        return DiskFault(f"{what} cannot be read or written ({code})", advice=advice)
+    is_silent = not code and type(error).__name__ in ("OperationalError", "InterfaceError")
+    if code.startswith(BUSY) or is_silent:
+        advice = "It is retried. If this persists: does a program lock it, or is its server down?"
+        return DatabaseBusy(f"{what} is busy ({code or 'no answer'})", advice=advice)
+    return None
+
+
 def repair_advice(exc: Exception) -> str:
     """Return the advice for a database that cannot be opened or read, and not only for now."""
     if isinstance(exc, sa.exc.OperationalError | sa.exc.NoSuchModuleError | ModuleNotFoundError):
         return "Check `data.database`, this user's rights, and the driver's package."
     return "It is damaged or not a segnode database. Restore a backup, or name another (runbook)."
-
-
-def is_transient(exc: sa.exc.OperationalError) -> bool:
-    """Return whether a later attempt may work: a lock or a silent server, not a wrong path."""
-    name = getattr(exc.orig, "sqlite_errorname", None)
-    return name is None or name.startswith(TRANSIENT_CODES)

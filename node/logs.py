@@ -78,7 +78,7 @@ def start(process: str, level: str = "info") -> None:
     root.setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     # these libraries set their own levels when they are imported
-    for name in ("pydicom", "pynetdicom", "highdicom", "apscheduler", "sqlalchemy", "py.warnings"):
+    for name in ("pydicom", "pynetdicom", "highdicom", "sqlalchemy", "py.warnings"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("node").setLevel(level.upper())
     sys.excepthook = _uncaught

@@ -15,8 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Engine, Float, ForeignKey, Index, Integer, Text
 
 from node.config import DataConfig
-from node.database_faults import is_transient, refuse_network_file_system, repair_advice
-from node.errors import DatabaseBusy, Misconfigured
+from node.database_faults import (
+    node_error,
+    refuse_network_file_system,
+    repair_advice,
+    translate_errors,
+)
+from node.errors import Misconfigured
 from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
 
 FILE_NAME = "segnode.sqlite"
@@ -213,20 +218,23 @@ def open_database(place: str | Path) -> Engine:
 
     Raises:
         Misconfigured: it has another schema version, or it cannot be opened.
-        DatabaseBusy: it is locked, or its server or disk does not answer for now.
+        DatabaseDamaged: its content is damaged.
+        Transient: it is locked, its disk is full or failing, or its server does not answer.
     """
     is_url = "://" in str(place)
     url = parse_url(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
+    what = f"the database {url.render_as_string(hide_password=True)}"
     try:
         engine = _sqlite(url) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
         with engine.begin() as connection:
             create_or_check(connection)
     except (*UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
-        message = f"the database {url.render_as_string(hide_password=True)} cannot be opened"
-        if isinstance(exc, sa.exc.OperationalError) and is_transient(exc):
-            advice = "It is retried. If this persists: is the disk full, or the server down?"
-            raise DatabaseBusy(message, advice=advice) from exc
+        known = node_error(exc, what, is_opening=True)
+        if known is not None:
+            raise known from exc
+        message = f"{what} cannot be opened"
         raise Misconfigured(message, advice=repair_advice(exc)) from exc
+    translate_errors(engine, what)
     return engine
 
 

@@ -14,9 +14,15 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from node import disk, measured, queue, schema
+from node.clock import STEP_S
 from node.config import AUTO, Config, DataConfig
-from node.database_faults import is_transient, refuse_network_file_system, repair_advice
-from node.errors import DatabaseBusy, Misconfigured
+from node.database_faults import (
+    node_error,
+    refuse_network_file_system,
+    repair_advice,
+    translate_errors,
+)
+from node.errors import Misconfigured
 from node.measured import Measurement
 from node.package import models_in
 from node.package.folder import MANIFEST, file_digest
@@ -88,12 +94,13 @@ def open_read_only(data: DataConfig) -> sa.Engine:
 
     Raises:
         Misconfigured: it cannot be read, or it has another schema version.
-        DatabaseBusy: it is locked, or its server or disk does not answer for now.
+        Transient: it is locked, its disk is full or failing, or its server does not answer.
     """
     path = str(data.dir / schema.FILE_NAME)
     url = (
         schema.parse_url(data.database) if data.database else sa.URL.create("sqlite", database=path)
     )
+    what = f"the database {url.render_as_string(hide_password=True)}"
     try:
         if url.get_backend_name() != "sqlite":
             engine = sa.create_engine(url)
@@ -104,15 +111,15 @@ def open_read_only(data: DataConfig) -> sa.Engine:
         with engine.connect() as connection:
             found = schema.version_of(connection)
     except (*schema.UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
-        message = f"the database {url.render_as_string(hide_password=True)} cannot be read"
-        if isinstance(exc, sa.exc.OperationalError) and is_transient(exc):
-            raise DatabaseBusy(
-                message, advice="Try again. If this persists: is the server or the disk in order?"
-            ) from exc
+        known = node_error(exc, what, is_opening=True)
+        if known is not None:
+            raise known from exc
+        message = f"{what} cannot be read"
         raise Misconfigured(message, advice=repair_advice(exc)) from exc
     if found is None:
         return schema.open_database(NOWHERE)
     schema.check_version(found)
+    translate_errors(engine, what)
     return engine
 
 
@@ -182,6 +189,8 @@ def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, 
     others = []
     for name in ("segmenter", "sender", "housekeeping"):
         ago = beats.get(name)
+        if ago is not None and ago < -STEP_S:
+            ago = None  # the clock was set back: the heartbeat is of an unknown time
         alive = ago is not None and ago < SILENT_AFTER_S and _exists(config, pids[name])
         others.append(Process(name, alive=alive, last_seen_s=ago))
     return (listener, *others)
@@ -224,6 +233,6 @@ def _target(config: Config, engine: sa.Engine, name: str, now: float) -> TargetS
         ae=target.ae,
         address=f"{target.host}:{target.port}",
         waiting=len(waiting),
-        oldest_s=None if oldest is None else now - oldest,
+        oldest_s=None if oldest is None else max(0.0, now - oldest),
         last_problem=next((job.reason for job in waiting if job.reason), ""),
     )

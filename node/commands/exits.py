@@ -9,6 +9,7 @@ from node.errors import Defect, DiskLow, Misconfigured, NodeError, Transient, Un
 
 OK, FAILED, USAGE = 0, 1, 2
 UNSUITABLE, NOT_RUNNING, DEFECT, NO_ACCESS, TRY_LATER, MISCONFIGURED = 65, 69, 70, 74, 75, 78
+DAMAGED = 76  # between `serve` and its loops only: the database is damaged
 
 EPILOGUE = (
     "exit status: 0 success; 1 a check failed or nothing was found; 2 wrong usage; "

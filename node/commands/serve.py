@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node import housekeeping, listener, segmenter, sender
-from node.commands.exits import DEFECT, MISCONFIGURED, OK, node_error_of, status_of
+from node.commands.exits import DAMAGED, DEFECT, MISCONFIGURED, OK, node_error_of, status_of
 from node.commands.options import add_config, load_config
 from node.commands.verify import open_packages
 from node.config import Config
-from node.errors import NodeError
+from node.errors import DatabaseDamaged, NodeError
 
 LOOPS: dict[str, Callable[[Config], None]] = {
     "listener": listener.run,
@@ -43,7 +43,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         "serve",
         help="run the node until it is stopped",
         epilog="exit status: 0 it was stopped; 74 the data folder cannot be made; 78 the "
-        "configuration or a package is wrong, or a loop cannot start, and a restart would not help",
+        "configuration or a package is wrong, a loop cannot start, or the database is damaged, and "
+        "a restart would not help",
     )
     add_config(command)
     command.add_argument("--only", choices=LOOPS, help="run one loop in this process")
@@ -69,7 +70,8 @@ def _run_loop(chosen: argparse.Namespace) -> int:
     try:
         LOOPS[chosen.only](load_config(chosen))
     except NodeError as exc:
-        return _logged(exc)
+        status = _logged(exc)
+        return DAMAGED if chosen.lifeline and isinstance(exc, DatabaseDamaged) else status
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             return _logged(node_error_of(exc), exc)
@@ -100,12 +102,14 @@ def after(status: int, ran_s: float, pause_s: float, *, was_steady: bool) -> Aft
 
     `pause_s` is the pause that its previous end caused, 0 at the first end. Misconfigured is fatal
     only the second time: a predecessor that is still ending may hold the port or the lock. It is
-    not fatal for a loop that once ran for `STEADY_S`: its configuration works.
+    not fatal for a loop that once ran for `STEADY_S`: its configuration works. A damaged database
+    is fatal at once.
     """
     is_steady = ran_s > STEADY_S
     pause_s = 0.0 if is_steady else pause_s
     return AfterEnd(
-        is_fatal=status == MISCONFIGURED and not (is_steady or was_steady) and pause_s > 0,
+        is_fatal=status == DAMAGED
+        or (status == MISCONFIGURED and not (is_steady or was_steady) and pause_s > 0),
         pause_s=pause_s,
         next_pause_s=min(max(2 * pause_s, 1.0), LONGEST_PAUSE_S),
     )
@@ -146,7 +150,7 @@ class _Supervisor:
             return OK
         advice = "The log above has the reason; `segnode check` finds the usual causes."
         log.critical(
-            "the node ends: the %s cannot start",
+            "the node ends: the %s cannot work",
             self._cannot_start,
             extra={"stage": self._cannot_start, "status": MISCONFIGURED, "advice": advice},
         )

@@ -6,7 +6,8 @@ Leaves to `node.queue.settle`: the transition that follows.
 
     NodeError
     ├── Misconfigured     the node does not start; exit status 78
-    │   └── BadPackage    a model package that cannot be trusted
+    │   ├── BadPackage    a model package that cannot be trusted
+    │   └── DatabaseDamaged
     ├── Unsuitable        the model cannot segment this series   -> unsuitable
     ├── Superseded        a newer job or result replaces this    -> superseded
     ├── Cancelled         an operator cancelled the job          -> cancelled
@@ -20,7 +21,9 @@ from node.errors.base import (
     Cancelled,
     ChildKilled,
     DatabaseBusy,
+    DatabaseDamaged,
     Defect,
+    DiskFault,
     DiskLow,
     LeaseLost,
     Misconfigured,
@@ -80,8 +83,10 @@ __all__ = [
     "Conflicting",
     "ConflictingPatients",
     "DatabaseBusy",
+    "DatabaseDamaged",
     "Defect",
     "DerivedInput",
+    "DiskFault",
     "DiskLow",
     "DuplicatePositions",
     "EnhancedMultiFrame",

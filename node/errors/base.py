@@ -25,6 +25,12 @@ class Misconfigured(NodeError):
     code = "misconfigured"
 
 
+class DatabaseDamaged(Misconfigured):
+    """The content of the database is damaged."""
+
+    code = "database-damaged"
+
+
 class BadPackage(Misconfigured):
     """A model package is incomplete, altered, or does not reproduce its reference case."""
 
@@ -79,8 +85,14 @@ class DiskLow(Transient):
     code = "disk-low"
 
 
+class DiskFault(Transient):
+    """A file of the node cannot be read or written: the disk fails, or access is denied."""
+
+    code = "disk-fault"
+
+
 class DatabaseBusy(Transient):
-    """The database is locked for too long or unreachable, or its disk fails."""
+    """The database is locked for too long, or its server does not answer."""
 
     code = "database-busy"
 

@@ -1,19 +1,19 @@
-"""Call each periodic function with APScheduler; no other module uses it.
+"""Call each periodic function in its own thread, at a pace that no clock setting changes.
 
-Late runs are merged into one and never dropped: a machine that was suspended must still sweep.
+Late calls are merged into one and never dropped: a machine that was suspended must still sweep.
+A function that fails is called again with growing pauses.
 """
 
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
-from apscheduler.schedulers.background import BackgroundScheduler
-
-from node import schema
+from node import queue, schema
+from node.clock import Clock, Moment
 from node.config import Config
+from node.errors import Misconfigured
+from node.fault_log import FaultLog
 from node.housekeeping import upkeep
 from node.housekeeping.sweep import Sweep
 from node.inbox import Inbox
@@ -25,47 +25,88 @@ LEASES_S = 5.0
 NOTES_S = 2.0
 PRUNE_S = 600.0
 BEAT_S = 10.0
+POLL_S = 0.2
 log = logging.getLogger("node.housekeeping")
 
 
-def run(config: Config, stop: threading.Event | None = None) -> None:
+def run(
+    config: Config, stop: threading.Event | None = None, make_clock: type[Clock] = Clock
+) -> None:
     """Run the periodic functions until `stop` is set.
 
     Raises:
-        Misconfigured: a package or the database cannot be used.
+        Misconfigured: a package or the database cannot be used, or the database is damaged.
     """
     stop = stop or threading.Event()
     engine = schema.open_configured(config.data)
     inbox = Inbox(config.data.dir / "inbox")
     reader = Reader(log_level=logging.getLevelName(log.getEffectiveLevel()))
     sweep = Sweep(config, engine, inbox, uses(config), reader)
-    scheduler = BackgroundScheduler(timezone="UTC")
-    scheduler.add_listener(_report, EVENT_JOB_ERROR)
+    clock = make_clock(
+        lambda step: _log_rebased(queue.rebase(engine, step.now, step.seconds, step.running_s))
+    )
+    _log_rebased(queue.rebase(engine, clock.now().wall))
+    ended = threading.Event()
 
-    def every(seconds: float, name: str, function: Callable[[float], object]) -> None:
-        scheduler.add_job(
-            lambda: function(time.time()), "interval", seconds=seconds, id=name,
-            coalesce=True, max_instances=1, misfire_grace_time=None,
-        )  # fmt: skip
+    def every(seconds: float, name: str, function: Callable[[Moment], object]) -> _Periodic:
+        return _Periodic(name, seconds, function, clock, ended)
 
-    every(SWEEP_S, "sweep", sweep.run)
-    every(LEASES_S, "leases", lambda now: upkeep.expire_leases(engine, config, now))
-    every(NOTES_S, "notes", lambda now: upkeep.record_notes(engine, inbox, now))
-    every(PRUNE_S, "prune", lambda now: upkeep.prune(engine, config, inbox, now))
-    every(BEAT_S, "beat", lambda now: upkeep.write_heartbeat(engine, now))
-    upkeep.write_heartbeat(engine, time.time())
+    threads = [
+        every(SWEEP_S, "sweep", lambda at: sweep.run(at.wall, at.steady)),
+        every(LEASES_S, "leases", lambda at: upkeep.expire_leases(engine, config, at.wall)),
+        every(NOTES_S, "notes", lambda at: upkeep.record_notes(engine, inbox, at.wall)),
+        every(PRUNE_S, "prune", lambda at: upkeep.prune(engine, config, inbox, at.wall)),
+        every(BEAT_S, "beat", lambda at: upkeep.write_heartbeat(engine, at.wall)),
+    ]
+    upkeep.write_heartbeat(engine, clock.now().wall)
     with contextlib.closing(reader):
         reader.start()
-        scheduler.start()
-        stop.wait()
-        reader.interrupt()  # else the sweep would first finish the series that it reads
-        scheduler.shutdown(wait=True)
+        for thread in threads:
+            thread.start()
+        try:
+            while not stop.wait(POLL_S):
+                for thread in threads:
+                    if thread.fatal is not None:
+                        raise thread.fatal
+        finally:
+            ended.set()
+            reader.interrupt()  # else the sweep would first finish the series that it reads
+            for thread in threads:
+                thread.join()
 
 
-def _report(event: JobExecutionEvent) -> None:
-    """Log that a periodic function failed; it is called again at its next time."""
-    error = event.exception
-    log.error(
-        "%s failed", event.job_id,
-        exc_info=(type(error), error, error.__traceback__), extra={"stage": event.job_id},
-    )  # fmt: skip
+class _Periodic(threading.Thread):
+    """Calls one function until `ended` is set."""
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        function: Callable[[Moment], object],
+        clock: Clock,
+        ended: threading.Event,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._seconds, self._function = seconds, function
+        self._clock, self._ended = clock, ended
+        self._faults = FaultLog(log, name)
+        self.fatal: Misconfigured | None = None  # raised by the main thread
+
+    def run(self) -> None:
+        pause_s = self._seconds
+        while not self._ended.wait(pause_s):
+            try:
+                self._function(self._clock.now())
+            except Misconfigured as exc:  # such as a damaged database: another try cannot help
+                self.fatal = exc
+                return
+            except Exception as exc:  # noqa: BLE001  the loop: each function is called again
+                pause_s = max(self._seconds, self._faults.failed(exc))
+            else:
+                self._faults.worked()
+                pause_s = self._seconds
+
+
+def _log_rebased(count: int) -> None:
+    if count:
+        log.warning("recorded times were corrected to the clock", extra={"count": count})

@@ -20,26 +20,49 @@ def shows_changes(folder: SeriesFolder, seen_at: float) -> bool:
     return abs(seen_at - folder.mtime_ns / 1e9) >= TICK_S
 
 
+class LastChanges:
+    """When each undecided folder changed last, in steady time.
+
+    A recorded time in the future counts as the moment when it was read first.
+    """
+
+    def __init__(self) -> None:
+        """Start empty: after a restart the times of the folders count."""
+        self._known: dict[str, tuple[int, float]] = {}  # series key -> mtime_ns, steady time
+
+    def of(self, folder: SeriesFolder, now: float, steady: float) -> float:
+        """Return the time of the last change of `folder`, which was listed at `now`."""
+        mtime_ns, at = self._known.get(folder.key, (-1, 0.0))
+        if mtime_ns != folder.mtime_ns:
+            at = steady - max(0.0, now - folder.mtime_ns / 1e9)
+            self._known[folder.key] = (folder.mtime_ns, at)
+        return at
+
+    def keep_only(self, keys: set[str]) -> None:
+        """Drop entries of deleted folders."""
+        self._known = {key: known for key, known in self._known.items() if key in keys}
+
+
 class Settled:
     """Decided series, and until when each entry is valid."""
 
     def __init__(self) -> None:
         """Start empty: after a restart every folder is read."""
-        self._until: dict[str, tuple[int, float]] = {}  # series key -> mtime_ns, unix time
+        self._until: dict[str, tuple[int, float]] = {}  # series key -> mtime_ns, steady time
 
-    def add(self, folder: SeriesFolder, now: float) -> None:
+    def add(self, folder: SeriesFolder, now: float, steady: float) -> None:
         """Remember that all files that were listed at `now` are decided."""
         if shows_changes(folder, now):
             # spread by key, so that not all entries expire at once after a start
             pause_s = RECHECK_S * (0.5 + int(folder.key[:4], 16) / 0x20000)
         else:
             pause_s = TICK_S
-        self._until[folder.key] = (folder.mtime_ns, now + pause_s)
+        self._until[folder.key] = (folder.mtime_ns, steady + pause_s)
 
-    def holds(self, folder: SeriesFolder, now: float) -> bool:
+    def holds(self, folder: SeriesFolder, steady: float) -> bool:
         """Return whether the folder is unchanged."""
         mtime_ns, until = self._until.get(folder.key, (0, 0.0))
-        return folder.mtime_ns == mtime_ns and now < until
+        return folder.mtime_ns == mtime_ns and steady < until
 
     def keep_only(self, keys: set[str]) -> None:
         """Drop entries of deleted folders."""
@@ -53,16 +76,16 @@ class Retries:
         """Start empty."""
         self._pauses: dict[str, tuple[float, float]] = {}  # series key -> pause, until
 
-    def add(self, key: str, now: float) -> float:
+    def add(self, key: str, steady: float) -> float:
         """Add a failure; return the seconds until the next try."""
         before = self._pauses.get(key, (0.0, 0.0))[0]
         pause_s = min(LONGEST_PAUSE_S, 2 * before or FIRST_PAUSE_S)
-        self._pauses[key] = (pause_s, now + pause_s)
+        self._pauses[key] = (pause_s, steady + pause_s)
         return pause_s
 
-    def is_pausing(self, key: str, now: float) -> bool:
+    def is_pausing(self, key: str, steady: float) -> bool:
         """Return whether it is too early to try again."""
-        return now < self._pauses.get(key, (0.0, 0.0))[1]
+        return steady < self._pauses.get(key, (0.0, 0.0))[1]
 
     def end(self, key: str) -> None:
         """Drop the entry after a success."""

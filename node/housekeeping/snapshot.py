@@ -40,10 +40,11 @@ def snapshot_of(
     files: tuple[InstanceFile, ...],
     reading: SeriesReading,
     now: float,
+    last_at: float,
     *,
     extends_earlier: bool,
 ) -> SeriesSnapshot:
-    """Combine the reading of a series with the state of its folder."""
+    """Combine the reading of a series with the state of its folder, which changed at `last_at`."""
     findings = reading.findings
     problem = reading.problem.error if reading.problem else repeated(files)
     survey_problem = findings.problem.error if findings and findings.problem else None
@@ -60,8 +61,9 @@ def snapshot_of(
             instances=len(files),
             frames=findings.frames if findings else 0,
             expected=findings.expected if findings else None,
-            associations=[AssociationSummary(m.state, m.instances, m.closed) for m in markers],
-            last_at=folder.mtime_ns / 1e9,
+            # closing an association changes the folder, so its time is never needed
+            associations=[AssociationSummary(m.state, m.instances, None) for m in markers],
+            last_at=last_at,
             problem=problem or survey_problem,
             extends_earlier=extends_earlier,
         ),

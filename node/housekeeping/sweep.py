@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from node import measured, queue
 from node.arrival import Decision, completion, decision_for, plan
 from node.config import Config
-from node.errors import Defect, NodeError, ReaderKilled
+from node.errors import DatabaseDamaged, Defect, NodeError, ReaderKilled, Transient
 from node.housekeeping.choice import Content, choose
 from node.housekeeping.copies import Copies
-from node.housekeeping.recall import TRANSIENT, Retries, Settled, describe
+from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
 from node.housekeeping.rows import rows
 from node.housekeeping.snapshot import SeriesSnapshot, is_current, shortfall, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
@@ -56,6 +56,8 @@ class Sweep:
         self._uses = {use.rule: use for use in uses}
         self._host = measured.here(config.limits.threads)
         self._settled = Settled()
+        self._changes = LastChanges()
+        self._steady = 0.0  # at the begin of the current call
         self._retries = Retries()
         self._reader = reader
         self._deaths = ReaderDeaths(config.data.dir)
@@ -65,13 +67,18 @@ class Sweep:
         self._snapshots: dict[str, SeriesSnapshot] = {}  # series that are still arriving
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
-    def run(self, now: float) -> int:
-        """Decide every series that is complete at `now`; return how many were decided."""
+    def run(self, now: float, steady: float | None = None) -> int:
+        """Decide every series that is complete at `now`; return how many were decided.
+
+        `steady` is the time of a clock that nobody sets (default: `now`); it measures silence.
+        """
+        self._steady = now if steady is None else steady
         folders = self._inbox.series_folders()
         keys = {folder.key for folder in folders}
         self._settled.keep_only(keys)
+        self._changes.keep_only(keys)
         self._waiting.keep_only(keys)
-        due = [folder for folder in folders if not self._settled.holds(folder, now)]
+        due = [folder for folder in folders if not self._settled.holds(folder, self._steady)]
         # series that killed their reader come last, so that they delay no other
         due.sort(key=lambda folder: self._deaths.of(folder.key).deaths)
         decided = sum(self._guarded(folder, now) for folder in due)
@@ -90,6 +97,7 @@ class Sweep:
             ReaderKilled: the images killed the process that reads them.
             Defect: planning fails; the earlier decision stays.
         """
+        self._steady = now
         try:
             self._compare_all(folder, is_chosen=content is not None)
             snapshot = self._take_snapshot(folder, now, content)
@@ -117,19 +125,19 @@ class Sweep:
 
     def _guarded(self, folder: SeriesFolder, now: float) -> bool:
         """Handle one series; after a transient fault of the machine decide nothing and retry."""
-        if self._retries.is_pausing(folder.key, now):
+        if self._retries.is_pausing(folder.key, self._steady):
             return False
         try:
             decided = self._handle_or_hold(folder, now)
         except ReaderKilled as exc:
             count = self._deaths.add(folder.key, exc.message)
-            pause_s = self._retries.add(folder.key, now)
+            pause_s = self._retries.add(folder.key, self._steady)
             where = {"path": folder.key, "seconds": pause_s, "code": exc.code, "count": count}
             log.error("%s", exc.message, extra=where)  # noqa: TRY400  the traceback says nothing
             self._waiting.add_unread(folder, exc.message)
             return False
         except TRANSIENT as exc:
-            pause_s = self._retries.add(folder.key, now)
+            pause_s = self._retries.add(folder.key, self._steady)
             where = {"path": folder.key, "seconds": pause_s}
             log.warning("a series cannot be read for now: %s", describe(exc), extra=where)
             self._waiting.add_unread(folder, describe(exc))
@@ -141,7 +149,7 @@ class Sweep:
         """Handle one series; hold it after an unexpected error, so that the others go on."""
         try:
             return self._handle(folder, now)
-        except (sa.exc.OperationalError, ReaderKilled, *TRANSIENT):
+        except (Transient, DatabaseDamaged, sa.exc.OperationalError, ReaderKilled, *TRANSIENT):
             raise  # the database concerns all series: repeat the whole sweep
         except Exception:  # a defect for this series: hold it for a person
             if self._failed.get(folder.key) != folder.mtime_ns:
@@ -152,16 +160,15 @@ class Sweep:
 
     def _hold(self, folder: SeriesFolder, error: NodeError, now: float) -> bool:
         """Hold a series without reading its images again."""
-        if now < folder.mtime_ns / 1e9 + self._config.complete.quiet:
+        last_at = self._changes.of(folder, now, self._steady)
+        if self._steady < last_at + self._config.complete.quiet:
             self._waiting.add_unread(folder, error.message)
             return False  # images still arrive: hold all of them together
         files = tuple(self._inbox.instances(folder))
         if not files or read_series(folder.path) is None:
             return False
         held = Decision(ArrivalOutcome.HELD, error.code, error.message, error.advice)
-        snapshot = snapshot_of(
-            folder, files, SeriesReading(), now, extends_earlier=self._is_recorded(folder)
-        )
+        snapshot = self._snapshot_of(folder, files, SeriesReading(), now)
         self._record(snapshot, held, now)
         return True
 
@@ -183,9 +190,9 @@ class Sweep:
             if snapshot is None:
                 return False
             self._snapshots[folder.key] = snapshot
-        verdict = completion(snapshot.signs, self._config.complete, now)
+        verdict = completion(snapshot.signs, self._config.complete, self._steady)
         if not verdict.complete:
-            self._waiting.add(snapshot, verdict)
+            self._waiting.add(snapshot, verdict, now - self._steady)
             return False
         others = self._others(snapshot)
         self._record(snapshot, self._plan(snapshot, others), now)
@@ -200,7 +207,18 @@ class Sweep:
         if not files or read_series(folder.path) is None:
             return None
         reading = self._reader.survey(folder.path, [file.path.name for file in files])
-        return snapshot_of(folder, files, reading, now, extends_earlier=self._is_recorded(folder))
+        return self._snapshot_of(folder, files, reading, now)
+
+    def _snapshot_of(
+        self,
+        folder: SeriesFolder,
+        files: tuple[InstanceFile, ...],
+        reading: SeriesReading,
+        now: float,
+    ) -> SeriesSnapshot:
+        last_at = self._changes.of(folder, now, self._steady)
+        is_known = self._is_recorded(folder)
+        return snapshot_of(folder, files, reading, now, last_at, extends_earlier=is_known)
 
     def _others(self, snapshot: SeriesSnapshot) -> list[SeriesFolder]:
         """Return the series of the study that belong to another patient."""
@@ -250,7 +268,7 @@ class Sweep:
         )  # fmt: skip
 
     def _settle(self, folder: SeriesFolder, now: float) -> None:
-        self._settled.add(folder, now)
+        self._settled.add(folder, now, self._steady)
         self._snapshots.pop(folder.key, None)
         self._failed.pop(folder.key, None)
         self._waiting.remove(folder.key)

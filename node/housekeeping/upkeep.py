@@ -73,6 +73,8 @@ def _is_over(
     association that sends images, also identical ones, changes the folder at its start and end.
     """
     last_at = folder.mtime_ns / 1e9
+    if last_at > now:  # received while the clock was wrong
+        last_at = 0.0
     ends = [_until(history, config, last_at) for history in histories]
     if not ends or any(end is None or now <= end for end in ends):
         return False

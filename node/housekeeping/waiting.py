@@ -22,8 +22,11 @@ class WaitingSeries:
         self._written: dict[str, queue.ArrivingSeries] | None = None  # None: not read yet
         self._written_at = 0.0
 
-    def add(self, snapshot: SeriesSnapshot, verdict: Completion) -> None:
-        """Remember that a series waits, and for what."""
+    def add(self, snapshot: SeriesSnapshot, verdict: Completion, ahead_s: float) -> None:
+        """Remember that a series waits, and for what.
+
+        `ahead_s` is how far the wall clock is ahead of the clock of the verdict.
+        """
         record = read_series(snapshot.folder.path)
         if record is not None:
             self._now[snapshot.folder.key] = queue.ArrivingSeries(
@@ -33,7 +36,7 @@ class WaitingSeries:
                 instances=len(snapshot.files),
                 caller_ae=snapshot.caller,
                 why=verdict.why,
-                until=verdict.wait_until,
+                until=verdict.wait_until and round(verdict.wait_until + ahead_s, 1),
             )
 
     def add_unread(self, folder: SeriesFolder, why: str) -> None:

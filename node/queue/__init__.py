@@ -27,6 +27,7 @@ from node.queue.read import (
     targets_with_queued_deliveries,
     undelivered_files,
 )
+from node.queue.rebase import rebase
 from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
 from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
 from node.queue.transitions import (
@@ -90,6 +91,7 @@ __all__ = [
     "purge_arrivals",
     "purge_notes",
     "queued_deliveries",
+    "rebase",
     "record_arrival",
     "record_arriving",
     "record_resent",

@@ -22,6 +22,7 @@ from node.queue.rows import Job
 from node.queue.transitions import end, retry_later
 from node.states import State, Transition
 
+LONGEST_DELAY_S = 720.0  # the longest delay of a `Policy`, with the jitter
 JITTER_SHARE = 0.2  # of the delay, up or down: jobs that failed together do not return together
 TRANSITION_OF: Mapping[type[NodeError], Transition] = MappingProxyType(  # the first class that fits
     {

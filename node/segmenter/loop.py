@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import secrets
 import time
@@ -14,7 +15,8 @@ import node
 from node import measured, queue, schema
 from node.config import AUTO, Config
 from node.engines import ONNXRUNTIME, OPENVINO
-from node.errors import NodeError
+from node.errors import DatabaseDamaged, NodeError, Transient
+from node.fault_log import FaultLog
 from node.queue import (
     DeliverPayload,
     Destination,
@@ -56,20 +58,24 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
         contextlib.closing(WarmChild(config.limits, level, libraries_of(config))) as warm,
         contextlib.closing(background),
     ):
-        activity = ""
+        activity, faults = "", FaultLog(log, PROCESS)
         while not stop.is_set():
-            warm.ready()
-            heartbeat.beat(activity or "idle")
-            job = queue.claim(engine, Kind.SEGMENT, heartbeat.worker, time.time(), LEASE_S)
-            if job is not None:
-                background.interrupt()
-                _process_job(config, engine, warm, job, heartbeat)
-            elif once:
-                return
-            else:
-                warm.rehearse(lambda: _rehearsals(config))
-                activity = background.step()
-                stop.wait(POLL_S)
+            try:
+                warm.ready()
+                heartbeat.beat(activity or "idle")
+                job = queue.claim(engine, Kind.SEGMENT, heartbeat.worker, time.time(), LEASE_S)
+                faults.worked()
+                if job is not None:
+                    background.interrupt()
+                    _process_job(config, engine, warm, job, heartbeat)
+                elif once:
+                    return
+                else:
+                    warm.rehearse(lambda: _rehearsals(config))
+                    activity = background.step()
+                    stop.wait(POLL_S)
+            except Transient as exc:  # of the database or its disk: the job keeps its lease
+                stop.wait(faults.failed(exc))
 
 
 def _rehearsals(config: Config) -> list[RehearsalRequest]:
@@ -92,6 +98,8 @@ def _process_job(
         )
         result, deliveries = _results(job, payload, done)
         queue.finish_segment(engine, job, result, deliveries, time.time())
+    except DatabaseDamaged:
+        raise  # nothing can be recorded: the node ends
     except NodeError as error:
         state = queue.settle(engine, job, error, time.time(), policy_of(config))
         log.warning("%s: %s", state or "left", error, extra={**where, "code": error.code})
@@ -106,21 +114,19 @@ class _Heartbeat:
         self._engine = engine
         # unique, also after a restart
         self.worker = f"{PROCESS}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._beat_at = self._extended_at = 0.0
+        self._beat_at = self._extended_at = -math.inf  # monotonic
 
     def beat(self, detail: str) -> None:
         """Write the heartbeat, at most every `BEAT_S`."""
-        now = time.time()
-        if now - self._beat_at > BEAT_S:
-            self._beat_at = now
-            queue.heartbeat(self._engine, PROCESS, os.getpid(), now, detail)
+        if time.monotonic() - self._beat_at > BEAT_S:
+            self._beat_at = time.monotonic()
+            queue.heartbeat(self._engine, PROCESS, os.getpid(), time.time(), detail)
 
     def keep(self, job: Job, stage: Stage) -> None:
         """Extend the lease, at most every `EXTEND_S`; raise when the job was lost or cancelled."""
-        now = time.time()
-        if now - self._extended_at > EXTEND_S:
-            self._extended_at = now
-            queue.extend(self._engine, job, now, LEASE_S)
+        if time.monotonic() - self._extended_at > EXTEND_S:
+            self._extended_at = time.monotonic()
+            queue.extend(self._engine, job, time.time(), LEASE_S)
         self.beat(f"job {job.id}, {stage.name} {stage.share:.0%}")
 
 

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 
 from node import queue, schema
 from node.config import Config
-from node.errors import Cancelled, LeaseLost, Misconfigured
+from node.errors import Cancelled, LeaseLost, Misconfigured, Transient
+from node.fault_log import FaultLog
 from node.queue import Job, Policy
 from node.sender.peer import Peer
 from node.sender.store import deliver
@@ -71,6 +72,7 @@ class _TargetThread(threading.Thread):
         self._policy = Policy(give_up_after_s=target.give_up_after, longest_delay_s=300.0)
         self._stop_asked, self._once = stop, once
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._faults = FaultLog(log, self.name)
         self.job: Job | None = None  # being delivered; read by `_Supervisor`
         self.must_end = 0.0  # monotonic time at which its delivery is ended
         self.is_cut = False  # the line of its delivery
@@ -81,22 +83,33 @@ class _TargetThread(threading.Thread):
         """Deliver; `_Supervisor` raises any error that does not belong to one delivery."""
         try:
             while not self._stop_asked.is_set() and not self.is_replaced:
-                job = queue.claim(
-                    self._engine, Kind.DELIVER, self._worker, time.time(), LEASE_S, self._target
-                )
-                if job is not None:
-                    self._peer.line.mend()
-                    self.is_cut = False
-                    self.must_end = time.monotonic() + LONGEST_S
-                    self.job = job
-                    self._deliver(job)
+                try:
+                    if not self._deliver_next():
+                        return
+                except Transient as exc:  # of the database or its disk
                     self.job = None
-                elif self._once:
-                    return
-                else:
-                    self._stop_asked.wait(POLL_S)
+                    self._stop_asked.wait(self._faults.failed(exc))
         except Exception as exc:  # noqa: BLE001  handed to the main thread, which raises it
             self.error = exc
+
+    def _deliver_next(self) -> bool:
+        """Deliver what is due, or wait; return whether to go on."""
+        job = queue.claim(
+            self._engine, Kind.DELIVER, self._worker, time.time(), LEASE_S, self._target
+        )
+        self._faults.worked()
+        if job is not None:
+            self._peer.line.mend()
+            self.is_cut = False
+            self.must_end = time.monotonic() + LONGEST_S
+            self.job = job
+            self._deliver(job)
+            self.job = None
+        elif self._once:
+            return False
+        else:
+            self._stop_asked.wait(POLL_S)
+        return True
 
     def successor(self) -> "_TargetThread":
         """Return a thread that takes the place of this one, which no longer responds."""
@@ -139,6 +152,7 @@ class _Supervisor:
     def __init__(self, config: Config, engine: Engine, threads: list[_TargetThread]) -> None:
         self._config, self._engine, self.threads = config, engine, threads
         self._due = -math.inf
+        self._faults = FaultLog(log, PROCESS)
         self._worker = f"{PROCESS}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def run_due(self, now: float) -> None:
@@ -150,6 +164,14 @@ class _Supervisor:
         if now < self._due:
             return
         self._due = now + EXTEND_S
+        try:
+            self._extend_and_report()
+        except Transient as exc:  # of the database or its disk
+            self._due = now + self._faults.failed(exc)
+        else:
+            self._faults.worked()
+
+    def _extend_and_report(self) -> None:
         busy = [thread for thread in self.threads if thread.job is not None]
         for thread in busy:
             if thread.job is not None:

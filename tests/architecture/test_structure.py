@@ -56,7 +56,6 @@ def test_third_party_libraries_live_in_their_module() -> None:
             "node/schema.py", "node/database_faults.py", "node/queue/", "node/housekeeping/",
             "node/segmenter/", "node/sender/", "node/status.py", "node/commands/",
         ),
-        "apscheduler": ("node/housekeeping/",),
         "SimpleITK": ("node/imaging/",),
         "PIL": ("node/preview.py",),
         "rich": ("node/commands/terminal.py",),

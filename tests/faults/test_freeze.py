@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from node import queue, schema, segmenter
 from node.config import Config
+from node.errors import DiskFault, DiskLow
 from node.housekeeping import Sweep, upkeep
 from node.inbox import Inbox
 from node.package import uses
@@ -213,7 +214,7 @@ def test_a_full_database_disk_loses_no_image(tmp_path: Path) -> None:
         folder = receive(inbox, made.paths, T0)
         sweep = Sweep(config, engine, inbox, uses(config), shared_reader())
         ballast = fill(data)
-        with pytest.raises(sa.exc.OperationalError):
+        with pytest.raises((DiskLow, DiskFault)):
             sweep.run(T0 + 100)
         assert queue.histories(engine) == []
         assert len(inbox.instances(folder)) == len(made.paths)

@@ -69,7 +69,7 @@ def test_a_locked_database_is_a_transient_error(
     engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
-    with engine.begin(), pytest.raises(DatabaseBusy, match="cannot be opened"):
+    with engine.begin(), pytest.raises(DatabaseBusy, match="SQLITE_BUSY"):
         schema.open_database(tmp_path / "a.sqlite")
     schema.open_database(tmp_path / "a.sqlite")
 
@@ -95,7 +95,7 @@ def test_a_damaged_database_is_a_misconfiguration(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM schema_version"))
     for name in ("garbage", "without-version"):
-        with pytest.raises(Misconfigured, match="It is damaged or not"):
+        with pytest.raises(Misconfigured, match="amaged"):
             schema.open_database(tmp_path / name)
 
 

@@ -56,9 +56,9 @@ def test_the_status_reads_a_database_on_a_server(engine: sa.Engine, tmp_path: Pa
 
 def test_an_unreachable_database_server_is_a_transient_error(tmp_path: Path) -> None:
     place = f"postgresql+psycopg://nobody@/node?host={tmp_path}"
-    with pytest.raises(DatabaseBusy, match="cannot be read"):
+    with pytest.raises(DatabaseBusy, match="no answer"):
         status.open_read_only(DataConfig(dir=tmp_path, database=place))
-    with pytest.raises(DatabaseBusy, match="cannot be opened"):
+    with pytest.raises(DatabaseBusy, match="no answer"):
         schema.open_database(place)
 
 

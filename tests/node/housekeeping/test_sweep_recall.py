@@ -74,7 +74,7 @@ def test_a_disk_clock_that_runs_ahead_does_not_cause_extra_scans(site: Site, hea
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     ahead = msgspec.structs.replace(folder, mtime_ns=int((T0 + 3600) * 1e9))
-    site.sweep._settled.add(ahead, T0)
+    site.sweep._settled.add(ahead, T0, T0)
     assert site.sweep._settled.holds(ahead, T0 + TICK_S)
     assert not site.sweep._settled.holds(ahead, T0 + RECHECK_S)
 
