@@ -9,6 +9,8 @@ import psutil
 import pydicom
 import pytest
 
+from tests.support.running import wait_until
+
 ROOT = Path(__file__).parents[2]
 LEAST_ML, MOST_ML = 1.0, 4.0  # anterior or posterior part of an adult's hippocampus
 
@@ -29,9 +31,13 @@ def test_the_demo_delivers_two_plausible_segmentations(tmp_path: Path) -> None:
         dataset = pydicom.dcmread(result["seg_file"])
         assert (dataset.Modality, dataset.PatientName) == ("SEG", "Colin^Twentyseven")
         assert result["seconds"] > 0
+    wait_until(lambda: running_in(tmp_path) == [], describe=lambda: str(running_in(tmp_path)))
+
+
+def running_in(folder: Path) -> list[psutil.Process]:
+    """Return the processes whose command line names `folder`."""
     processes = psutil.process_iter(["cmdline"])
-    running = [p for p in processes if str(tmp_path) in str(p.info["cmdline"])]
-    assert running == []
+    return [p for p in processes if str(folder) in str(p.info["cmdline"])]
 
 
 @pytest.mark.slow
