@@ -1,6 +1,7 @@
 """What must hold for any grid, any orientation and any shape."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +93,7 @@ def test_stitching_a_constant_gives_the_constant(
         np.testing.assert_allclose(row, value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(SHAPES, SHAPES, st.tuples(*[st.integers(1, 8)] * 3), st.floats(0, 0.9), st.integers(0, 99))
 def test_the_memory_layout_of_scores_changes_no_bit(

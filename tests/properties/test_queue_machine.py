@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -224,7 +225,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 LIVE = ("queued", "running")
-TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine = pytest.mark.slow(QueueMachine.TestCase)
 TestQueueMachine.settings = settings(
     max_examples=30,
     stateful_step_count=40,

@@ -58,6 +58,7 @@ def planned(file: Path, folder: Path) -> tuple[queue.Job, str]:
     return job, job.study_uid
 
 
+@pytest.mark.slow
 def test_bench_measures_every_size_and_engine_and_keeps_it(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_loop_that_cannot_start_logs_one_line(taken: tuple[Path, int]) -> None
     assert line["advice"]
 
 
+@pytest.mark.slow
 def test_a_used_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> None:
     file, port = taken
     node = serve(file)
@@ -114,6 +115,7 @@ def test_a_loop_ends_when_its_lifeline_closes(free: Path) -> None:
     process.stderr.close()
 
 
+@pytest.mark.slow
 def test_the_node_ends_when_its_lifeline_closes(free: Path) -> None:
     node = serve(free, "--lifeline")
     started: list[int] = []
@@ -128,6 +130,7 @@ def test_the_node_ends_when_its_lifeline_closes(free: Path) -> None:
     node.stderr.close()
 
 
+@pytest.mark.slow
 def test_status_ends_with_0_only_while_the_node_runs(free: Path) -> None:
     node = serve(free, "--log-level", "warning")
 

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from node import queue, schema
@@ -24,6 +25,7 @@ while job := queue.claim(engine, Kind.SEGMENT, sys.argv[2], T0, 60.0):
 """
 
 
+@pytest.mark.slow
 def test_no_job_is_claimed_twice_by_several_processes(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     engine = schema.open_database(path)

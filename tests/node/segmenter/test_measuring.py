@@ -87,6 +87,7 @@ def test_a_rule_without_a_choice_is_not_measured(site: Site) -> None:
     assert engines == (list(versions()) if len(versions()) > 1 else [])
 
 
+@pytest.mark.slow
 def test_an_idle_node_makes_all_missing_measurements_once(site: Site) -> None:
     background = BackgroundMeasuring(with_auto(site.config), idle_s=0.0)
     assert background.step().startswith("measuring tiny-mr/1.0, size small")
