@@ -25,6 +25,7 @@ from node.process import ProcessLimits, failed, limit_process, private_output
 from node.queue import as_node_error
 from node.reader import messages
 from node.reader.messages import (
+    OUT_OF_MEMORY,
     Compared,
     CompareRequest,
     DiskFailed,
@@ -36,7 +37,6 @@ from node.reader.messages import (
 )
 from node.series import Header, read_headers, same_image
 
-OUT_OF_MEMORY = 3  # exit status: an allocation failed at the limit of memory
 MOST_HEADERS = 30_000  # remembered between requests, about 2 KB each
 READ_BYTES = 1 << 16  # capacity of a pipe
 log = logging.getLogger("node.reader")

@@ -5,6 +5,7 @@ import msgspec
 from node.arrival import Problem, SeriesFindings
 from node.process import Failed, ProcessLimits
 
+OUT_OF_MEMORY = 3  # exit status of the reader: an allocation failed at the limit
 MOST_MESSAGE_BYTES = 1 << 20  # of an answer; the longest possible findings have some kilobytes
 
 

@@ -1,7 +1,8 @@
 """Keep one reader process warm, ask it, and replace it after its death.
 
-A request that runs out of processor time or memory ends the process. A request that gets no answer
-although the processor was free is a fault of the machine, such as a share that hangs.
+A request that runs out of processor time or memory ends the process. So does one that gets no
+answer in time although the process computed. If it did not compute, the fault is the machine's,
+such as a share that hangs.
 """
 
 import contextlib
@@ -23,10 +24,10 @@ import msgspec
 from node.errors import ReaderKilled, rebuild
 from node.process import Failed, ProcessLimits
 from node.reader import messages
-from node.reader.child import OUT_OF_MEMORY
 from node.reader.deaths import ADVICE
 from node.reader.messages import (
     MOST_MESSAGE_BYTES,
+    OUT_OF_MEMORY,
     Compared,
     CompareRequest,
     DiskFailed,
@@ -39,7 +40,10 @@ from node.reader.messages import (
 NICENESS = 5  # behind the listener, before the segmentation
 START_S = 120.0  # imports took 1 s on an idle machine
 KILL_S = 5.0  # a process that waits for a share cannot be killed at once
+IDLE_SHARE = 0.1  # of the processor time of a request; with less, the process waited for the disk
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 WRITE_BYTES = 1 << 16  # capacity of a pipe
+SUBJECT = "the process that reads the images"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 log = logging.getLogger("node.reader")
 
@@ -128,6 +132,7 @@ class Reader:
     def _ask(self, request: Request) -> Message:
         self._await_start()
         assert self._child is not None
+        cpu_before_s = self._child.cpu_s()
         wait_s = request.cpu_s * self._limits.most_wait
         try:
             answer = self._child.ask(messages.encode(request), time.monotonic() + wait_s)
@@ -136,9 +141,13 @@ class Reader:
             if self._is_closed:
                 raise InterruptedError(errno.EINTR, "the reader was closed") from exc
             raise _killed(exc.status, request.cpu_s, self._limits) from exc
-        except TimeoutError:
+        except TimeoutError as exc:
+            used_s = self._child.cpu_s() - cpu_before_s
             self._end()
-            raise
+            if used_s < IDLE_SHARE * request.cpu_s:
+                raise
+            how = f"did not answer within {wait_s:.0f} s"
+            raise ReaderKilled(f"{SUBJECT} {how}", advice=ADVICE) from exc
         if isinstance(answer, DiskFailed):
             raise OSError(answer.errno, os.strerror(answer.errno))
         if isinstance(answer, Failed):
@@ -238,6 +247,15 @@ class _Child:
         except BrokenPipeError:  # its end is read next
             return memoryview(b"")
 
+    def cpu_s(self) -> float:
+        """Return the processor time of the process; 0 after its end."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace")
+            user, system = stat.rpartition(")")[2].split()[11:13]
+            return (int(user) + int(system)) / CLOCK_TICKS
+        except (OSError, ValueError):
+            return 0.0
+
     def _ended(self) -> _EndedError:
         try:
             return _EndedError(self._process.wait(KILL_S))
@@ -267,4 +285,4 @@ def _killed(status: int, cpu_s: float, limits: ReaderLimits) -> ReaderKilled:
         how = f"was killed by signal {-status}"
     else:
         how = f"ended with status {status}"
-    return ReaderKilled(f"the process that reads the images {how}", advice=ADVICE)
+    return ReaderKilled(f"{SUBJECT} {how}", advice=ADVICE)

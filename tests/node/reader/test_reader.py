@@ -1,0 +1,207 @@
+"""The reader process: what it answers, how it dies, and what replaces it."""
+
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from node.arrival import findings_of
+from node.errors import ReaderKilled
+from node.reader import Reader, ReaderDeaths, ReaderLimits
+from node.reader.child import HeaderCache
+from node.reader.deaths import MOST_DEATHS
+from node.reader.messages import MOST_MESSAGE_BYTES, SeriesReading, encode, read_message
+from node.series import read_headers
+from tests.support.hostile import slow_to_decode, with_many_items
+from tests.support.phantoms import Made, Phantom, make
+from tests.support.reading import shared_reader
+from tests.support.running import wait_until
+
+SHORT = ReaderLimits(cpu_s=1.0, cpu_s_per_mib=0.0)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Made:
+    return make(tmp_path / "head", Phantom(shuffle=False))
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    with Reader(SHORT, "CRITICAL") as one:
+        yield one
+
+
+def names(made: Made) -> list[str]:
+    return [path.name for path in made.paths]
+
+
+def test_findings_cross_the_pipe_unchanged(head: Made) -> None:
+    reading = shared_reader().survey(head.paths[0].parent, names(head))
+    headers = [header for path in head.paths for header in read_headers(path)]
+    assert reading == SeriesReading(findings_of(headers))
+    assert reading.findings is not None
+    assert reading.findings.grid is not None
+    assert reading.findings.grid.is_close(head.grid)
+
+
+def test_an_unreadable_file_is_a_problem_beside_the_findings(head: Made) -> None:
+    head.paths[3].write_bytes(b"no image")
+    reading = shared_reader().survey(head.paths[0].parent, names(head))
+    assert reading.problem is not None
+    assert reading.problem.code == "not-an-image"
+    assert reading.findings is not None
+    assert reading.findings.headers == len(head.paths) - 1
+
+
+def test_a_folder_of_unreadable_files_has_no_findings(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"no image")
+    reading = shared_reader().survey(tmp_path, ["a.dcm"])
+    assert (reading.findings, reading.problem is None) == (None, False)
+
+
+def test_texts_of_a_header_are_cut(head: Made, tmp_path: Path) -> None:
+    long = Phantom(tags={"SeriesDescription": "x" * 4000, "BodyPartExamined": "Y" * 4000})
+    made = make(tmp_path / "long", long)
+    assert len(encode(shared_reader().survey(made.paths[0].parent, names(made)))) < 8192
+
+
+def test_a_failing_disk_is_a_transient_error(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").symlink_to("/proc/self/mem")  # a read at its beginning fails
+    with pytest.raises(OSError, match="Input/output error"):
+        shared_reader().survey(tmp_path, ["a.dcm"])
+
+
+def test_too_much_processor_time_ends_the_reader(reader: Reader, head: Made) -> None:
+    with_many_items(head.paths[0])
+    with pytest.raises(ReaderKilled, match=r"took more than|did not answer"):
+        reader.survey(head.paths[0].parent, names(head))
+    assert reader.survey(head.paths[0].parent, names(head)[1:]).findings, "the next one answers"
+
+
+def test_too_much_memory_ends_the_reader(head: Made) -> None:
+    with_many_items(head.paths[0])
+    with Reader(log_level="CRITICAL") as reader:
+        reader.survey(head.paths[0].parent, names(head)[1:])
+        used = int(Path(f"/proc/{reader.pid}/statm").read_text("ascii").split()[5])
+        most = used * os.sysconf("SC_PAGE_SIZE") + (60 << 20)
+        resource.prlimit(reader.pid, resource.RLIMIT_DATA, (most, most))
+        with pytest.raises(ReaderKilled, match="needed more than 1024 MiB"):
+            reader.survey(head.paths[0].parent, names(head))
+
+
+def test_a_comparison_that_takes_too_long_ends_the_reader(reader: Reader, head: Made) -> None:
+    one = slow_to_decode(head.paths[0])
+    other = head.paths[1]
+    other.write_bytes(one.read_bytes())
+    with pytest.raises(ReaderKilled):
+        reader.same_image(one, slow_to_decode(other, padding=2))
+
+
+def test_the_reader_is_limited_and_niced(reader: Reader) -> None:
+    reader.start()
+    wait_until(
+        lambda: os.getpriority(os.PRIO_PROCESS, reader.pid) > 0,
+        30,
+        lambda: "the reader did not follow",
+    )
+    wait_until(
+        lambda: Path(f"/proc/{reader.pid}/oom_score_adj").read_text("ascii") == "1000\n",
+        30,
+        lambda: "the reader does not volunteer",
+    )
+    most, _ = resource.prlimit(reader.pid, resource.RLIMIT_DATA)
+    assert most == 2 << 30
+
+
+def test_a_reader_that_died_while_idle_is_replaced(reader: Reader, head: Made) -> None:
+    reader.survey(head.paths[0].parent, names(head))
+    first = reader.pid
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: reader.pid == 0, 30, lambda: "the reader did not follow")
+    assert reader.survey(head.paths[0].parent, names(head)).findings
+    assert reader.pid not in (0, first)
+
+
+def test_a_reader_without_processor_time_is_a_fault_of_the_machine(head: Made) -> None:
+    limits = ReaderLimits(cpu_s=0.1, cpu_s_per_file=0.0, most_wait=5.0)
+    with Reader(limits, "CRITICAL") as reader:
+        reader.survey(head.paths[0].parent, names(head)[:1])
+        os.kill(reader.pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            reader.survey(head.paths[0].parent, names(head) * 5000)  # more than a pipe holds
+        assert reader.pid == 0
+
+
+def test_an_interrupted_reader_refuses_requests(reader: Reader, head: Made) -> None:
+    with_many_items(head.paths[0])
+    reader.survey(head.paths[0].parent, names(head)[1:])
+    timer = threading.Timer(0.3, reader.interrupt)
+    timer.start()
+    with pytest.raises(InterruptedError):
+        reader.survey(head.paths[0].parent, names(head))
+    timer.join()
+    with pytest.raises(InterruptedError):
+        reader.survey(head.paths[0].parent, names(head))
+
+
+def test_the_reader_ends_with_the_process_that_asks(head: Made) -> None:
+    with Reader(log_level="CRITICAL") as reader:
+        reader.survey(head.paths[0].parent, names(head))
+        child = reader._child
+        assert child is not None
+        child._stdin.close()
+        wait_until(lambda: not child.is_alive, 30, lambda: "the reader did not follow")
+
+
+def test_headers_that_were_not_needed_for_long_are_read_again(head: Made) -> None:
+    cache = HeaderCache(most_headers=4)
+    for path in head.paths:
+        cache.read(path)
+    cache.trim()
+    assert list(cache._known) == head.paths[-4:]
+
+
+def test_an_answer_is_typed(head: Made) -> None:
+    for line in (b"[]", b'{"type":"pickle"}', b'{"type":"surveyed","findings":{"modality":1}}'):
+        with pytest.raises(msgspec.MsgspecError):
+            read_message(line)
+    assert MOST_MESSAGE_BYTES <= 1 << 20
+
+
+def test_deaths_are_counted_on_the_disk(tmp_path: Path) -> None:
+    for count in range(1, MOST_DEATHS + 1):
+        assert not ReaderDeaths(tmp_path).are_too_many("a")
+        assert ReaderDeaths(tmp_path).add("a", "it died") == count
+    deaths = ReaderDeaths(tmp_path)
+    assert deaths.are_too_many("a")
+    assert not deaths.are_too_many("b")
+    deaths.allow_one_more("a")
+    assert not deaths.are_too_many("a")
+    deaths.add("a", "it died again")
+    assert deaths.are_too_many("a")
+    deaths.add("b", "it died")
+    deaths.keep_only({"b"})
+    assert (deaths.of("a").deaths, deaths.of("b").deaths) == (0, 1)
+    deaths.forget("b")
+    deaths.forget("b")
+    assert list((tmp_path / "reader").iterdir()) == []
+
+
+def test_a_damaged_counter_counts_as_none(tmp_path: Path) -> None:
+    ReaderDeaths(tmp_path).add("a", "it died")
+    (tmp_path / "reader/a.json").write_bytes(b"{")
+    assert ReaderDeaths(tmp_path).of("a").deaths == 0
+
+
+def test_requests_of_a_warm_reader_take_little_time(head: Made) -> None:
+    shared_reader().survey(head.paths[0].parent, names(head))
+    started = time.monotonic()
+    for _ in range(20):
+        shared_reader().survey(head.paths[0].parent, names(head))
+    assert time.monotonic() - started < 10

@@ -1,0 +1,35 @@
+"""Images that harm whoever reads them, although each of their values is short."""
+
+import struct
+from pathlib import Path
+
+import pydicom
+from pydicom.encaps import encapsulate
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
+
+EMPTY_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+
+
+def with_many_items(path: Path, items: int = 400_000) -> Path:
+    """Give an image a sequence of empty items: 3 MB that take 10 s and 600 MB to parse."""
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dataset.add_new("DerivationCodeSequence", "UN", EMPTY_ITEM * items)
+    pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True)
+    return path
+
+
+def slow_to_decode(path: Path, frames: int = 24, padding: int = 0) -> Path:
+    """Make an RLE image of `frames` frames of 4096 x 4096 zeros, which take a second each."""
+    dataset = pydicom.dcmread(path)
+    dataset.Rows = dataset.Columns = 4096
+    dataset.NumberOfFrames = frames
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    frame = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\x00" * (4096 * 32) + b"\x80" * padding
+    dataset.PixelData = encapsulate([frame] * frames)
+    dataset["PixelData"].is_undefined_length = True
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = RLELossless
+    dataset.save_as(path)
+    return path
