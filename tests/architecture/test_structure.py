@@ -1,4 +1,4 @@
-"""What the code must be, whatever it does: layers, sizes, and docs that agree with it."""
+"""Check the structure of the code: layers, sizes of files, and documents that agree with it."""
 
 import argparse
 import ast
@@ -15,7 +15,7 @@ from node.listener.contexts import TRANSFER_SYNTAXES
 
 ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 320  # lines: about one idea per file
-SOURCES = sorted(path for room in ("node", "kd", "tests") for path in (ROOT / room).rglob("*.py"))
+SOURCES = sorted(path for top in ("node", "kd", "tests") for path in (ROOT / top).rglob("*.py"))
 # Everything that belongs to the laboratory; the node must start where none of it is installed
 LABORATORY = ("torch", "kd", "onnx", "onnxscript", "scipy")
 OPTIONAL = {"openvino": "node.engines.open_vino"}  # and the one module that needs it
@@ -42,7 +42,7 @@ def test_a_file_holds_one_idea(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST_FILE
     if text.strip():
-        assert ast.get_docstring(ast.parse(text)), "a module says what it knows"
+        assert ast.get_docstring(ast.parse(text)), "a module has a docstring"
 
 
 def test_third_party_libraries_live_in_their_module() -> None:

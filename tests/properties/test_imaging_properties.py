@@ -1,4 +1,4 @@
-"""What must hold for any grid, any orientation and any shape."""
+"""Properties of imaging that hold for any grid, orientation and shape."""
 
 import numpy as np
 import pytest

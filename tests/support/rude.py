@@ -99,16 +99,16 @@ class Peer:
         return head + self._read(struct.unpack(">2xI", head)[0]) if len(head) == 6 else b""
 
     def _read(self, count: int) -> bytes:
-        found = BytesIO()
-        while found.tell() < count:
+        received = BytesIO()
+        while received.tell() < count:
             try:
-                piece = self.socket.recv(count - found.tell())
+                piece = self.socket.recv(count - received.tell())
             except ConnectionError:
                 break
             if not piece:
                 break
-            found.write(piece)
-        return found.getvalue()
+            received.write(piece)
+        return received.getvalue()
 
 
 def _item(kind: int, body: bytes) -> bytes:

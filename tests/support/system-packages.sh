@@ -1,6 +1,6 @@
 #!/bin/sh
-# The real peers that the tests speak to. With root on Debian they are installed; otherwise this says
-# what is missing, and pytest says which tests it skipped for it.
+# Install the real peers of the tests with root on Debian; otherwise print what is missing.
+# pytest lists the tests that it skips for it.
 set -u
 wanted="orthanc dcmtk postgresql"
 missing=""

@@ -58,13 +58,13 @@ def scripted_target(
         return store(event) if callable(store) else store
 
     def on_find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
-        wanted = str(event.identifier.SOPInstanceUID)
-        seen.queried.append(wanted)
+        requested = str(event.identifier.SOPInstanceUID)
+        seen.queried.append(requested)
         if find_status:
             yield find_status, None
-        elif finds and wanted in seen.stored:
+        elif finds and requested in seen.stored:
             match = Dataset()
-            match.QueryRetrieveLevel, match.SOPInstanceUID = "IMAGE", wanted
+            match.QueryRetrieveLevel, match.SOPInstanceUID = "IMAGE", requested
             yield 0xFF00, match
 
     handlers: list[Any] = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_FIND, on_find)]

@@ -48,7 +48,7 @@ def test_only_a_table_may_exclude_voxels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "does not have the columns id,segment"),
         ("number,segment\n1,1\n", "does not have the columns id,segment"),
@@ -58,8 +58,8 @@ def test_only_a_table_may_exclude_voxels(tmp_path: Path) -> None:
         ("id,segment\n1,9\n", "no segment 9"),
     ],
 )
-def test_a_wrong_table_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(BadCase, match=rf"ids\.csv.*{said}"):
+def test_a_wrong_table_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadCase, match=rf"ids\.csv.*{message}"):
         read_ids(table(tmp_path, text), NUMBERS)
 
 

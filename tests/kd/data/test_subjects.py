@@ -45,8 +45,8 @@ def report(package: Package, subjects: int) -> Report:
 
 def test_pairs_have_their_subjects_from_the_split_file(tmp_path: Path) -> None:
     folder = data_set(tmp_path / "balls", 2, 1)
-    said = {"train": ["ball_0", "ball_1"], "val": ["ball_2"], "subjects": {"ball_0": "somebody"}}
-    (folder / "splits.json").write_text(json.dumps(said), encoding="utf-8")
+    splits = {"train": ["ball_0", "ball_1"], "val": ["ball_2"], "subjects": {"ball_0": "somebody"}}
+    (folder / "splits.json").write_text(json.dumps(splits), encoding="utf-8")
     pairs = read_pairs(recipe(), folder, ["ball_0", "ball_1"])
     assert [pair.subject for pair in pairs] == ["somebody", "ball_1"]
 

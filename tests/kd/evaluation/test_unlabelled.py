@@ -15,7 +15,7 @@ from tests.support.kd_phantoms import recipe
 from tests.support.packages import NAMES, expected_labels, make_tiny_package, phantom
 
 SHAPES = ((24, 20, 22), (26, 24, 24), (28, 26, 30))
-SAID = Unlabelled(name="People", images="t2", against="t1", masks="lesions")
+UNLABELLED = Unlabelled(name="People", images="t2", against="t1", masks="lesions")
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sets(folder: Path, said: Unlabelled = SAID) -> list[UnlabelledSet]:
-    return read_unlabelled(msgspec.structs.replace(recipe(), unlabelled=(said,)), folder)
+def sets(folder: Path, chosen: Unlabelled = UNLABELLED) -> list[UnlabelledSet]:
+    return read_unlabelled(msgspec.structs.replace(recipe(), unlabelled=(chosen,)), folder)
 
 
 def test_volumes_contrasts_lesions_and_refusals_are_counted(folder: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_file_that_is_absent_is_named(folder: Path) -> None:
     with pytest.raises(BadCase, match=r"People: 1 has no 1\.nii\.gz"):
         sets(folder)
     with pytest.raises(BadCase, match="People: t3 has no image"):
-        sets(folder, msgspec.structs.replace(SAID, images="t3"))
+        sets(folder, msgspec.structs.replace(UNLABELLED, images="t3"))
 
 
 def test_a_lesion_on_another_grid_is_refused(folder: Path) -> None:

@@ -73,7 +73,7 @@ def _folder(root: Path, plans: dict[str, Any]) -> Path:
 
 
 def _trained(topology: Topology, path: Path) -> UNet:
-    """Write a checkpoint as nnU-Net does, numpy number included, of a network drawn at random."""
+    """Write a checkpoint as nnU-Net does, with a numpy number, of random weights."""
     torch.manual_seed(0)
     network = UNet(topology, 3)
     with torch.no_grad():

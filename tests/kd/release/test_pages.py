@@ -31,7 +31,9 @@ def test_a_released_package_has_the_pages_that_its_report_gives(folder: Path) ->
         assert (folder / name).read_text(encoding="utf-8") == text, advice
     assert len(texts["card.md"].splitlines()) <= 60
     shown = texts["card.md"].index("External validation" if found.external else "held-out cases")
-    assert shown < texts["card.md"].index("| size |"), "the table says what it was measured on"
+    assert shown < texts["card.md"].index("| size |"), (
+        "the card names the data set before the table"
+    )
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_node_loads_it_and_reproduces_its_reference_case(world: Path) -> None:
     package = load(package_of(world))
     assert list(package.manifest.sizes) == ["teacher", "small"]
-    for size, said in package.manifest.sizes.items():
+    for size, measured in package.manifest.sizes.items():
         assert reference_dice(package, size, threads=1) >= package.manifest.reference.least_dice
-        assert said.peak_mb is not None
+        assert measured.peak_mb is not None
 
 
 def report_of(world: Path) -> Report:

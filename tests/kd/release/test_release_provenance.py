@@ -170,10 +170,14 @@ def test_a_segment_without_a_code_is_not_released(
     assert list(recipe.sizes) == ["teacher", "large", "small", "tiny", "fast"]
     for size in recipe.sizes:
         recipe.topology(size)
-    said = {"title": "Two balls", "intended_use": "Tests.", "data": {"source": "x", "licence": "y"}}
+    answers = {
+        "title": "Two balls",
+        "intended_use": "Tests.",
+        "data": {"source": "x", "licence": "y"},
+    }
     chosen = yaml.safe_load(planned.read_text(encoding="utf-8"))
-    chosen["data"] |= said.pop("data")
-    planned.write_text(yaml.safe_dump(chosen | said), encoding="utf-8")
+    chosen["data"] |= answers.pop("data")
+    planned.write_text(yaml.safe_dump(chosen | answers), encoding="utf-8")
     capsys.readouterr()
     assert main(release_words(world, "0.3", "planned.yaml")) == 1
     assert "has no code" in capsys.readouterr().err

@@ -87,9 +87,9 @@ def test_init_without_options_is_valid(run: Run, tmp_path: Path) -> None:
 def test_init_replaces_a_file_only_with_force(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("precious", encoding="utf-8")
-    status, _, said = run("init", file)
+    status, _, printed = run("init", file)
     assert (status, file.read_text(encoding="utf-8")) == (78, "precious")
-    assert "--force" in said
+    assert "--force" in printed
     assert run("init", file, "--force")[0] == 0
 
 
@@ -121,9 +121,9 @@ def test_check_accepts_a_working_node(run: Run, tmp_path: Path, tiny_models: Pat
     with scripted_target() as peer:
         target = {"ae": "PEER", "host": "127.0.0.1", "port": peer.port}
         file = configure(tmp_path / "a.yaml", tiny_models, targets={"pacs": target})
-        status, said, _ = run("check", "--config", file, "--json")
-    findings = {finding["what"]: finding for finding in json.loads(said)}
-    assert status == 0, said
+        status, printed, _ = run("check", "--config", file, "--json")
+    findings = {finding["what"]: finding for finding in json.loads(printed)}
+    assert status == 0, printed
     assert all(finding["ok"] for finding in findings.values())
     assert "digest" in findings["rule all"]["message"]
     assert "reference case" in findings["tiny-mr/1.0 small"]["message"]
@@ -133,29 +133,29 @@ def test_check_names_line_and_nearest_key(run: Run, configured: Path) -> None:
     text = configured.read_text(encoding="utf-8").replace("port:", "prot:", 1)
     configured.write_text(text, encoding="utf-8")
     line = next(n for n, row in enumerate(text.splitlines(), 1) if "prot" in row)
-    status, _, said = run("check", "--config", configured)
+    status, _, printed = run("check", "--config", configured)
     assert status == 78
-    assert f"line {line}" in said
-    assert "Did you mean 'port'?" in said
+    assert f"line {line}" in printed
+    assert "Did you mean 'port'?" in printed
 
 
 def test_check_names_the_line_of_bad_yaml(run: Run, configured: Path) -> None:
     configured.write_text("node:\n  port: [1\n", encoding="utf-8")
-    status, _, said = run("check", "--config", configured)
+    status, _, printed = run("check", "--config", configured)
     assert status == 78
-    assert "line 3" in said
+    assert "line 3" in printed
 
 
 def test_check_without_a_file_advises_init(run: Run, tmp_path: Path) -> None:
-    status, _, said = run("check", "--config", tmp_path / "none.yaml")
+    status, _, printed = run("check", "--config", tmp_path / "none.yaml")
     assert status == 78
-    assert "segnode init" in said
+    assert "segnode init" in printed
 
 
 def failures(run: Run, file: Path) -> dict[str, str]:
-    status, said, _ = run("check", "--config", file, "--json")
+    status, printed, _ = run("check", "--config", file, "--json")
     assert status == 1
-    return {f["what"]: f["message"] for f in json.loads(said) if not f["ok"]}
+    return {f["what"]: f["message"] for f in json.loads(printed) if not f["ok"]}
 
 
 def test_check_finds_an_altered_package_and_a_dead_target(run: Run, tmp_path: Path) -> None:
@@ -197,20 +197,20 @@ def test_check_finds_a_folder_that_cannot_be_created(
 
 
 def test_check_prints_one_line_per_finding(run: Run, configured: Path) -> None:
-    status, said, _ = run("check", "--config", configured)
+    status, printed, _ = run("check", "--config", configured)
     assert status == 1
-    assert "ok    configuration: understood" in said
-    assert "FAIL  target pacs" in said
+    assert "ok    configuration: understood" in printed
+    assert "FAIL  target pacs" in printed
 
 
 # -- models
 
 
 def test_models_are_listed_for_people_and_machines(run: Run, tiny_models: Path) -> None:
-    status, said, _ = run("models", "list", "--models", tiny_models)
+    status, printed, _ = run("models", "list", "--models", tiny_models)
     assert status == 0
-    assert "tiny-mr/1.0" in said
-    assert "not measured" in said
+    assert "tiny-mr/1.0" in printed
+    assert "not measured" in printed
     listed = json.loads(run("models", "list", "--models", tiny_models, "--json")[1])
     assert [row["size"] for row in listed] == ["teacher", "small"]
 
@@ -220,9 +220,9 @@ def test_models_verify_names_the_altered_package(run: Run, tmp_path: Path) -> No
     bad = make_tiny_package(tmp_path, task="bad-mr", sizes=("small",))
     assert run("models", "list", "--models", tmp_path)[0] == 0
     (bad.folder / "card.md").write_text("altered", encoding="utf-8")
-    status, said, _ = run("models", "verify", "--models", tmp_path, "--json")
+    status, printed, _ = run("models", "verify", "--models", tmp_path, "--json")
     assert status == 1
-    assert {r["package"]: r["ok"] for r in json.loads(said)} == {
+    assert {r["package"]: r["ok"] for r in json.loads(printed)} == {
         "bad-mr/1.0": False,
         "good-mr/1.0": True,
     }
@@ -234,12 +234,12 @@ def test_models_verify_names_the_altered_package(run: Run, tmp_path: Path) -> No
 def test_a_folder_without_packages_is_a_misconfiguration(
     run: Run, tmp_path: Path, command: list[str]
 ) -> None:
-    status, said, errors = run(*command, "--models", tmp_path)
-    assert (status, said) == (78, "")
+    status, printed, errors = run(*command, "--models", tmp_path)
+    assert (status, printed) == (78, "")
     assert f"no package in {tmp_path}" in errors
     assert "--models" in errors
-    status, said, errors = run(*command, "--models", tmp_path / "absent")
-    assert (status, said) == (78, "")
+    status, printed, errors = run(*command, "--models", tmp_path / "absent")
+    assert (status, printed) == (78, "")
     assert f"{tmp_path}/absent does not exist" in errors
 
 
@@ -248,8 +248,8 @@ def test_a_folder_without_packages_is_a_misconfiguration(
 
 def test_a_file_instead_of_a_folder_has_a_message(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    status, said, errors = run("init", tmp_path / "file/sub/a.yaml")
-    assert (status, said) == (74, "")
+    status, printed, errors = run("init", tmp_path / "file/sub/a.yaml")
+    assert (status, printed) == (74, "")
     assert errors.startswith(f"segnode init: {tmp_path}/file/sub")
     assert "Not a directory" in errors
     assert "correct the path" in errors

@@ -44,10 +44,10 @@ def test_jobs_are_listed_shown_cancelled_and_retried(run: Run, stored: tuple[Pat
     assert [event["what"] for event in shown["events"]]
     assert "queued" in run("jobs", "show", job["id"], *options)[1]
     assert run("jobs", "retry", job["id"], *options)[0] == 1, "it waits already"
-    status, said, _ = run("jobs", "cancel", job["id"], *options)
-    assert (status, said) == (0, f"job {job['id']} cancelled\n")
-    status, said, _ = run("jobs", "retry", job["id"], *options)
-    assert (status, said) == (0, f"job {job['id']} queued again\n")
+    status, printed, _ = run("jobs", "cancel", job["id"], *options)
+    assert (status, printed) == (0, f"job {job['id']} cancelled\n")
+    status, printed, _ = run("jobs", "retry", job["id"], *options)
+    assert (status, printed) == (0, f"job {job['id']} queued again\n")
     engine = schema.open_configured(load(stored[0]).data)
     assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
 
@@ -67,20 +67,20 @@ def test_an_unknown_job_or_study_ends_with_1(run: Run, stored: tuple[Path, str])
         ["jobs", "cancel", "99"],
         ["jobs", "replan", "1.2.3"],
     ):
-        status, said, errors = run(*arguments, "--config", stored[0])
-        assert (status, said) == (1, "")
+        status, printed, errors = run(*arguments, "--config", stored[0])
+        assert (status, printed) == (1, "")
         assert errors.startswith("segnode ")
         assert "Traceback" not in errors
 
 
 def test_explain_prints_the_history(run: Run, stored: tuple[Path, str]) -> None:
-    status, said, _ = run("explain", stored[1], "--config", stored[0])
+    status, printed, _ = run("explain", stored[1], "--config", stored[0])
     assert status == 0
     for part in ("12 MR images from CT01", "rule all: tiny-mr/1.0, size small", "in-progress"):
-        assert part in said
-    told = json.loads(run("explain", stored[1], "--config", stored[0], "--json")[1])
-    assert told["series"][0]["ending"] == "in-progress"
-    assert told["events"][0]["what"] == "received"
+        assert part in printed
+    report = json.loads(run("explain", stored[1], "--config", stored[0], "--json")[1])
+    assert report["series"][0]["ending"] == "in-progress"
+    assert report["events"][0]["what"] == "received"
 
 
 def test_an_arriving_series_is_shown(run: Run, configured: Path, tmp_path: Path) -> None:
@@ -95,15 +95,15 @@ def test_an_arriving_series_is_shown(run: Run, configured: Path, tmp_path: Path)
     Sweep(config, schema.open_configured(config.data), inbox, (), shared_reader()).run(time.time())
     assert "still arriving: 5 images" in run("explain", study, "--config", configured)[1]
     assert "an association is still open" in run("status", "--config", configured)[1]
-    told = json.loads(run("status", "--config", configured, "--json")[1])
-    assert [w["instances"] for w in told["arriving"]] == [5]
+    report = json.loads(run("status", "--config", configured, "--json")[1])
+    assert [w["instances"] for w in report["arriving"]] == [5]
 
 
 def test_status_prints_processes_and_endings(run: Run, stored: tuple[Path, str]) -> None:
-    status, said, _ = run("status", "--config", stored[0])
+    status, printed, _ = run("status", "--config", stored[0])
     assert status == 69
-    assert "listener      NOT RUNNING" in said
-    assert "in-progress" in said
+    assert "listener      NOT RUNNING" in printed
+    assert "in-progress" in printed
 
 
 @pytest.mark.parametrize("command", [["status"], ["jobs", "list"], ["explain", "1.2.3"]])
@@ -122,9 +122,9 @@ def test_reading_the_state_of_a_stopped_node_changes_nothing(
     data = load(stored[0]).data
     schema.open_configured(data).dispose()  # the last to close it takes SQLite's log with it
     before = state_of(data.dir)
-    status, said, _ = run(*command, "--config", stored[0])
+    status, printed, _ = run(*command, "--config", stored[0])
     assert status in (0, 69)
-    assert said
+    assert printed
     assert state_of(data.dir) == before
 
 
@@ -144,11 +144,11 @@ def test_status_names_the_loops_that_do_not_run(run: Run, stored: tuple[Path, st
     inbox.recover(T0)
     assert run("status", "--config", stored[0])[0] == 0
     queue.heartbeat(engine, "sender", os.getpid(), time.time() - 300)
-    status, said, _ = run("status", "--config", stored[0], "--json")
-    assert (status, json.loads(said)["not_running"]) == (69, ["sender"])
-    status, said, _ = run("status", "--config", stored[0])
+    status, printed, _ = run("status", "--config", stored[0], "--json")
+    assert (status, json.loads(printed)["not_running"]) == (69, ["sender"])
+    status, printed, _ = run("status", "--config", stored[0])
     assert status == 69
-    assert "sender        NOT RUNNING, last seen 5 min ago" in said
+    assert "sender        NOT RUNNING, last seen 5 min ago" in printed
     inbox.release()
 
 
@@ -156,18 +156,18 @@ def test_status_refuses_a_database_of_another_version(run: Run, stored: tuple[Pa
     engine = schema.open_configured(load(stored[0]).data)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE schema_version SET version = 99")
-    status, _, said = run("status", "--config", stored[0])
+    status, _, printed = run("status", "--config", stored[0])
     assert status == 78
-    assert "version 99" in said
+    assert "version 99" in printed
 
 
 def test_status_refuses_a_file_that_is_not_a_database(run: Run, configured: Path) -> None:
     data = load(configured).data
     data.dir.mkdir()
     (data.dir / schema.FILE_NAME).write_bytes(b"no database" * 1000)
-    status, _, said = run("status", "--config", configured)
+    status, _, printed = run("status", "--config", configured)
     assert status == 78
-    assert "cannot be read" in said
+    assert "cannot be read" in printed
 
 
 def test_a_locked_database_is_a_transient_error_of_status(
@@ -178,10 +178,10 @@ def test_a_locked_database_is_a_transient_error_of_status(
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("PRAGMA locking_mode=EXCLUSIVE")
     other.execute("BEGIN EXCLUSIVE")  # a copy or a repair by hand: the node itself never does this
-    status, _, said = run("status", "--config", stored[0])
+    status, _, printed = run("status", "--config", stored[0])
     other.close()
     assert status == 75
-    assert "cannot be read" in said
+    assert "cannot be read" in printed
     assert run("status", "--config", stored[0])[0] == 69
 
 
@@ -195,15 +195,15 @@ def test_replan_applies_the_current_rules(run: Run, tmp_path: Path, tiny_models:
     Sweep(config, engine, inbox, (), shared_reader()).run(T0 + 100)
     assert "no job" in run("jobs", "replan", study, "--config", file)[1]
     configure(file, tiny_models)
-    (told,) = json.loads(run("jobs", "replan", study, "--config", file, "--json")[1])
-    assert told["job"] == 1
+    (report,) = json.loads(run("jobs", "replan", study, "--config", file, "--json")[1])
+    assert report["job"] == 1
     assert queue.counts(engine)[Kind.SEGMENT, State.QUEUED] == 1
 
 
 def test_text_from_a_peer_never_moves_the_cursor(run: Run, configured: Path) -> None:
     engine = schema.open_configured(load(configured).data)
-    said = "STRANGER\x1b[2J\x1b]0;gone\x07\x9b1A\r\n\u202eend"
-    queue.add_note(engine, "rejected-association", said, T0, study_uid="1.2.3")
+    printed = "STRANGER\x1b[2J\x1b]0;gone\x07\x9b1A\r\n\u202eend"
+    queue.add_note(engine, "rejected-association", printed, T0, study_uid="1.2.3")
     queue.record_arrival(engine, an_arrival(modality="\x1b[2JOT"), a_segment_job(), T0)
     for command in (["status"], ["explain", "1.2.3"], ["jobs", "list"], ["jobs", "show", 1]):
         shown = run(*command, "--config", configured)[1]

@@ -41,8 +41,8 @@ def test_a_damaged_database_is_found_before_the_node_starts(
     found = findings(run, file)
     assert "damaged" in found["database"]["advice"]
     for words in (["status"], ["jobs", "list"], ["jobs", "retry", "1"], ["explain", "1.2"]):
-        status, said, errors = run(*words, "--config", file)
-        assert (status, said) == (78, "")
+        status, printed, errors = run(*words, "--config", file)
+        assert (status, printed) == (78, "")
         assert "damaged" in errors
 
 
@@ -84,9 +84,9 @@ def test_verify_continues_after_an_unreadable_reference_case(run: Run, tmp_path:
     make_tiny_package(tmp_path, task="b-mr", sizes=("small",))
     reference = bad.folder / bad.manifest.reference.image
     reference.write_bytes(reference.read_bytes()[:-40])
-    status, said, _ = run("models", "verify", "--models", tmp_path, "--json")
+    status, printed, _ = run("models", "verify", "--models", tmp_path, "--json")
     assert status == 1
-    assert {one["package"]: one["ok"] for one in json.loads(said)} == {
+    assert {one["package"]: one["ok"] for one in json.loads(printed)} == {
         "a-mr/1.0": False,
         "b-mr/1.0": True,
     }

@@ -44,20 +44,20 @@ def test_a_kubernetes_service_preserves_the_address_of_the_sender() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "says"),
+    ("file", "line"),
     [
         ("compose.yaml", "data:/var/lib/segnode"),
         ("kubernetes.yaml", "mountPath: /var/lib/segnode"),
         ("segnode.service", "StateDirectory=segnode"),  # below /var/lib, as systemd has it
     ],
 )
-def test_writable_folders_are_those_of_the_guide(file: str, says: str) -> None:
+def test_writable_folders_are_those_of_the_guide(file: str, line: str) -> None:
     guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^ *(segnode init .*)$", guide, re.MULTILINE)
     chosen = parser().parse_args(shlex.split(command)[1:])
     assert chosen.file == CONFIG
     assert chosen.data == Path("/var/lib/segnode")
-    assert says in (DEPLOY / file).read_text(encoding="utf-8")
+    assert line in (DEPLOY / file).read_text(encoding="utf-8")
     assert str(chosen.models) in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 
 

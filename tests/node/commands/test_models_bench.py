@@ -63,16 +63,16 @@ def test_bench_measures_every_size_and_engine_and_keeps_it(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
-    status, said, _ = run("models", "bench", "--config", file, "--json")
-    found = json.loads(said)
+    status, printed, _ = run("models", "bench", "--config", file, "--json")
+    found = json.loads(printed)
     assert status == 0
     assert {(one["size"], one["engine"]) for one in found} == {
         (size, engine) for size in ("teacher", "small") for engine in versions()
     }
     config = load(file)
     assert len(measured.known(config.data, here(1))) == len(found)
-    said = run("status", "--config", file)[1]
-    assert "tiny-mr/1.0 small    onnxruntime, reference case" in said
+    printed = run("status", "--config", file)[1]
+    assert "tiny-mr/1.0 small    onnxruntime, reference case" in printed
 
 
 def test_bench_without_a_configuration_prints_a_table_and_its_progress(
@@ -80,9 +80,9 @@ def test_bench_without_a_configuration_prints_a_table_and_its_progress(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = ["--models", str(tiny_models), "--size", "small", "--threads", "1"]
-    status, said, progress = run("models", "bench", *options)
-    assert (status, said.count("tiny-mr/1.0  small")) == (0, len(versions()))
-    assert said.count("fastest") == 1
+    status, printed, progress = run("models", "bench", *options)
+    assert (status, printed.count("tiny-mr/1.0  small")) == (0, len(versions()))
+    assert printed.count("fastest") == 1
     assert "measuring tiny-mr/1.0, size small, onnxruntime" in progress
     assert not list(tmp_path.iterdir())
 
@@ -97,9 +97,9 @@ def test_the_deadline_selects_the_size_and_explain_has_the_reason(
     measure(config, package, "small", patch_s=FAST_S)
     job, study = planned(file, tmp_path)
     assert job.segment_payload().size == size
-    said = run("explain", study, "--config", file)[1]
-    assert f"rule all: tiny-mr/1.0, size {size}" in said
-    assert f"the most accurate size that fits {deadline} and" in said
+    printed = run("explain", study, "--config", file)[1]
+    assert f"rule all: tiny-mr/1.0, size {size}" in printed
+    assert f"the most accurate size that fits {deadline} and" in printed
 
 
 def test_without_measurements_a_series_gets_the_smallest_size(
@@ -110,9 +110,9 @@ def test_without_measurements_a_series_gets_the_smallest_size(
     job, study = planned(file, tmp_path)
     assert job.segment_payload().size == "small"
     run_segmenter(load(file), once=True)
-    said = run("explain", study, "--config", file)[1]
-    assert "chosen: nothing is measured on this machine yet, so the smallest size runs" in said
-    assert "computed by onnxruntime" in said
+    printed = run("explain", study, "--config", file)[1]
+    assert "chosen: nothing is measured on this machine yet, so the smallest size runs" in printed
+    assert "computed by onnxruntime" in printed
 
 
 def test_each_size_has_a_separate_job(tmp_path: Path, tiny_models: Path, package: Package) -> None:
@@ -156,10 +156,10 @@ def test_an_engine_that_is_not_installed_prevents_the_start(
 ) -> None:
     file = with_auto(tmp_path, tiny_models, engine="openvino")
     for command in ("check", "serve"):
-        status, said, errors = run(command, "--config", file)
+        status, printed, errors = run(command, "--config", file)
         assert status == (1 if command == "check" else 78)
-        assert "engine openvino: the package openvino is not installed" in said + errors
-        assert "pip install 'segnode[fast]'" in said + errors
+        assert "engine openvino: the package openvino is not installed" in printed + errors
+        assert "pip install 'segnode[fast]'" in printed + errors
 
 
 def test_bench_and_status_report_a_size_that_no_engine_reproduces(
@@ -167,5 +167,5 @@ def test_bench_and_status_report_a_size_that_no_engine_reproduces(
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
     measure(load(file), package, "teacher", problem="the reference case reaches Dice 0.9")
-    said = run("status", "--config", file)[1]
-    assert "tiny-mr/1.0 teacher  the reference case reaches Dice 0.9" in said
+    printed = run("status", "--config", file)[1]
+    assert "tiny-mr/1.0 teacher  the reference case reaches Dice 0.9" in printed

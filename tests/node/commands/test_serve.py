@@ -43,23 +43,23 @@ def serve(file: Path, *options: str, stdin: int = subprocess.PIPE) -> "subproces
     return subprocess.Popen(command, stdin=stdin, stderr=subprocess.PIPE)
 
 
-def ended(process: "subprocess.Popen[bytes]", within_s: float = 90.0) -> tuple[int, str]:
+def ended(process: "subprocess.Popen[bytes]", within_s: float = 240.0) -> tuple[int, str]:
     """Return status and errors of a process that ends while its input is still open."""
     try:
         process.wait(within_s)
     finally:
         process.kill()
     assert process.stderr is not None
-    said = process.stderr.read().decode()
+    printed = process.stderr.read().decode()
     process.communicate()
-    return process.returncode, said
+    return process.returncode, printed
 
 
 def test_a_loop_that_cannot_start_logs_one_line(taken: tuple[Path, int]) -> None:
     file, port = taken
-    status, said = ended(serve(file, *LISTEN, "--lifeline"))
-    assert status == 78, said
-    (line,) = [json.loads(text) for text in said.splitlines()]
+    status, printed = ended(serve(file, *LISTEN, "--lifeline"))
+    assert status == 78, printed
+    (line,) = [json.loads(text) for text in printed.splitlines()]
     assert (line["process"], line["level"], line["code"]) == (
         "listener",
         "critical",
@@ -73,9 +73,9 @@ def test_a_loop_that_cannot_start_logs_one_line(taken: tuple[Path, int]) -> None
 def test_a_used_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> None:
     file, port = taken
     node = serve(file)
-    status, said = ended(node)
-    lines = [json.loads(text) for text in said.splitlines()]
-    assert status == 78, said
+    status, printed = ended(node)
+    lines = [json.loads(text) for text in printed.splitlines()]
+    assert status == 78, printed
     assert any(f"port {port}" in line["message"] for line in lines)
     assert "listener" in lines[-1]["message"]
     started = [line["pid"] for line in lines if line["message"] == "started"]
@@ -86,11 +86,13 @@ def test_a_used_port_ends_the_whole_node_with_78(taken: tuple[Path, int]) -> Non
 def test_a_data_folder_that_cannot_be_created_has_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     file = configure(tmp_path / "a.yaml", tmp_path, data={"dir": "file/data"}, rules=[])
-    status, said = ended(serve(file))
+    status, printed = ended(serve(file))
     assert status == 74
-    assert said.splitlines()[0].startswith(f"segnode serve: {tmp_path}/file/data: Not a directory")
-    status, said = ended(serve(file, *LISTEN))
-    (line,) = [json.loads(text) for text in said.splitlines()]
+    assert printed.splitlines()[0].startswith(
+        f"segnode serve: {tmp_path}/file/data: Not a directory"
+    )
+    status, printed = ended(serve(file, *LISTEN))
+    (line,) = [json.loads(text) for text in printed.splitlines()]
     assert (status, line["code"], line["process"]) == (74, "no-access", "listener")
     assert line["advice"]
 
@@ -134,16 +136,16 @@ def test_the_node_ends_when_its_lifeline_closes(free: Path) -> None:
 def test_status_ends_with_0_only_while_the_node_runs(free: Path) -> None:
     node = serve(free, "--log-level", "warning")
 
-    def told() -> tuple[int, list[str]]:
+    def status_now() -> tuple[int, list[str]]:
         done = segnode("status", "--json", "--config", str(free))
         return done.returncode, json.loads(done.stdout)["not_running"]
 
     try:
-        wait_until(lambda: told() == (0, []), 90, lambda: str(told()))
+        wait_until(lambda: status_now() == (0, []), describe=lambda: str(status_now()))
     finally:
         node.terminate()
         node.communicate(timeout=60)
-    assert told() == (69, list(LOOPS))
+    assert status_now() == (69, list(LOOPS))
 
 
 def is_there(pid: int) -> bool:
@@ -207,6 +209,6 @@ def test_a_child_with_a_closed_output_ends_without_aborting() -> None:
         stdin=subprocess.PIPE, stdout=kept, stderr=subprocess.PIPE,
     )  # fmt: skip
     os.close(kept)
-    status, said = ended(process)
-    assert status == 1, said
-    assert "Fatal Python error" not in said
+    status, printed = ended(process)
+    assert status == 1, printed
+    assert "Fatal Python error" not in printed

@@ -14,7 +14,7 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "advice"),
+    ("text", "message", "advice"),
     [
         ("node:\n  prot: 4", "line 2: node.prot: unknown key 'prot'", "'port'"),
         ("node:\n\n  port: 99999", "line 3: node.port", ""),
@@ -60,10 +60,10 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("node: !!python/object:os.system {}", "not valid YAML", ""),
     ],
 )
-def test_an_error_names_line_path_and_advice(text: str, said: str, advice: str) -> None:
+def test_an_error_names_line_path_and_advice(text: str, message: str, advice: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         load_text(text)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert advice in caught.value.advice
 
 

@@ -85,6 +85,6 @@ def test_resend_segments_again_if_the_file_is_missing(
     assert queue.histories(engine)[0].ending is Ending.DELIVERED, "nothing was changed"
     for path in folder.path.glob("*.gone"):
         path.rename(path.with_suffix(".dcm"))
-    status, said, _ = run("jobs", "resend", job.id, *options)
+    status, printed, _ = run("jobs", "resend", job.id, *options)
     assert status == 0
-    assert said.startswith(f"job {job.parent_id} queued again;")
+    assert printed.startswith(f"job {job.parent_id} queued again;")
