@@ -21,7 +21,7 @@ from node.imaging.nifti import read_labels, read_volume
 from node.imaging.orient import orient
 from node.imaging.patches import Scores, score_rows
 from node.imaging.resample import nearest, regrid, resample
-from node.imaging.sharpen import fit
+from node.imaging.sharpen import corrected, fit
 from node.package import Package
 from node.student import Student
 
@@ -78,8 +78,10 @@ def segment(
         evidence = None
         if manifest.sharpen is not None:
             reported = list(reported)
-            model = fit(reported, nearest(ready.array, grid.shape), manifest.sharpen)
-            evidence = Evidence(model, ready.array)
+            model, gain = fit(
+                reported, nearest(ready.array, grid.shape), grid.spacing_mm, manifest.sharpen
+            )
+            evidence = Evidence(model, corrected(ready.array, gain))
         array = assign(reported, grid.shape[0], turned.grid.shape, evidence)
     # the network runs inside the stage "back"; the rest is stitching and assigning labels
     clock.seconds["back"] -= clock.seconds["network"]
