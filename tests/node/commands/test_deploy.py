@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,27 @@ def asks_for_status(command: list[str]) -> None:
     assert command[0] == "segnode"
     chosen = parser().parse_args(command[1:])
     assert (chosen.command, chosen.config) == ("status", CONFIG)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_the_unit_is_as_safe_as_the_guide_says() -> None:
+    unit = str(DEPLOY / "segnode.service")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"exposure level for segnode.service: ([\d.]+)", done.stdout)
+    if found is None:
+        pytest.skip("this systemd rates no file")
+    guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    promised = re.search(r"rates the unit ([\d.]+)", guide)
+    assert promised is not None
+    assert float(found[1]) <= float(promised[1])
+
+
+def test_containers_have_limits_and_bounded_logs() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    for service in services.values():
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    node = services["node"]
+    assert node["ulimits"]["core"] == 0
+    assert node["read_only"]
+    assert all(node[limit] for limit in ("cpus", "mem_limit", "pids_limit"))
