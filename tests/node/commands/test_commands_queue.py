@@ -181,7 +181,7 @@ def test_a_locked_database_is_a_transient_error_of_status(
     status, _, printed = run("status", "--config", stored[0])
     other.close()
     assert status == 75
-    assert "cannot be read" in printed
+    assert "SQLITE_BUSY" in printed
     assert run("status", "--config", stored[0])[0] == 69
 
 
