@@ -3,12 +3,14 @@
 import inspect
 import re
 import socket
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from pynetdicom import AE, _config
+from pynetdicom.timer import Timer
 
 from node import pynetdicom_adapter as adapter
 from node import upper_layer
@@ -91,3 +93,15 @@ def test_the_installed_version_is_the_pinned_one() -> None:
     pinned = re.search(r'"pynetdicom==([^"]+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
     assert pinned is not None
     assert version("pynetdicom") == pinned[1]
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0, 86400.0, -86400.0])
+def test_the_timers_of_associations_ignore_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    timer = Timer(300)
+    timer.start()
+    now = time.time() + step_s
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert 290 < timer.remaining <= 300
+    assert not timer.expired
