@@ -16,6 +16,10 @@ from node.errors import MissingSlice, NodeError, TooFewSlices, UnevenSpacing
 # More images can cure these problems; every other problem stays whatever else arrives.
 CURABLE = (MissingSlice, UnevenSpacing, TooFewSlices)
 
+# While an association sends other images of the study, its series may be sent in turns: they wait
+# for up to so many quiet times. Some senders keep one association open for a whole day.
+MOST_QUIET_TIMES = 10
+
 # Some senders open one association per image; its release then means nothing for the series.
 LEAST_INSTANCES_PER_ASSOCIATION = 2
 
@@ -53,6 +57,7 @@ class CompletionSigns:
     last_at: float  # when the newest image was stored
     problem: NodeError | None  # why the geometry cannot be used
     extends_earlier: bool  # images arrived after a decision about the series
+    sending_at: float = 0.0  # when an open association of the series last sent one of its study
 
     @property
     def lacks_announced(self) -> bool:
@@ -76,7 +81,9 @@ def completion(signs: CompletionSigns, settings: CompleteConfig, now: float) -> 
         if now >= ready:
             return Completion(f"{signs.instances} images, association released, no gap")
         return Completion("released, settling", ready)
-    ready = signs.last_at + settings.quiet
+    longest = signs.last_at + MOST_QUIET_TIMES * settings.quiet
+    active_at = max(signs.last_at, min(signs.sending_at, now))
+    ready = min(active_at + settings.quiet, longest)
     if now >= ready:
         return Completion(f"no image for {settings.quiet:g} s")
     return Completion(_waiting_for(signs, curable=curable), ready)
@@ -92,6 +99,8 @@ def _released(signs: CompletionSigns) -> bool:
 
 
 def _waiting_for(signs: CompletionSigns, *, curable: bool) -> str:
+    if signs.sending_at > signs.last_at:
+        return "an association is still sending images of this study"
     if any(a.state == "open" for a in signs.associations):
         return "an association is still open"
     if curable and signs.problem is not None:

@@ -19,6 +19,7 @@ from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import Progress
 from node.commands.verify import describe_engine, describe_memory, reference_checks
 from node.config import Caller, Config, Target, is_network, load_text
+from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS, REPORT_CLASS
 from node.errors import Misconfigured, NodeError, RefusedByTarget
 from node.package import uses
 from node.private import wide_paths
@@ -140,19 +141,25 @@ def findings_of(config: Config) -> Iterator[Finding]:
 def _echo(config: Config, name: str, target: Target) -> str:
     """Return what a target accepts; raise the error that a delivery would meet later."""
     answer = send_echo(target, config.node.ae_title, name)
-    takes = {"binary": answer.takes_binary, "labelmap": answer.takes_labelmap}
-    if not takes[target.seg]:
-        message = f"{target.ae} does not accept a {target.seg} segmentation"
-        advice = f"Register the SOP class there, or change targets.{name}.seg."
-        raise RefusedByTarget(message, advice=advice)
-    if target.report and not answer.takes_report:
-        message = f"{target.ae} does not accept a report (Comprehensive 3D SR Storage)"
-        advice = f"Register the SOP class there, or set targets.{name}.report to false."
-        raise RefusedByTarget(message, advice=advice)
+    kind = BINARY_SEG_CLASS if target.seg == "binary" else LABELMAP_SEG_CLASS
+    wanted = {str(kind): f"a {target.seg} segmentation"}
+    advice = {str(kind): f"change targets.{name}.seg"}
+    if target.report:
+        wanted[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
+        advice[str(REPORT_CLASS)] = f"set targets.{name}.report to false"
+    for sop_class, what in wanted.items():
+        if sop_class in answer.refusals:
+            reason = answer.refusals[sop_class]
+            message = f"{target.ae} does not accept {what}: {reason.message}"
+            cure = f"Register the SOP class there, or {advice[sop_class]}."
+            raise RefusedByTarget(message, advice=f"{cure} {reason.advice}")
     echo = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
     report = " and the report" if target.report else ""
+    changed = {answer.changed_syntax(sop_class) for sop_class in wanted} - {""}
+    again = f" written in {', '.join(sorted(changed))}" if changed else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"
-    return f"{target.ae}: {echo} ({answer.seconds:.2f} s), takes {target.seg}{report}, {queries}"
+    takes = f"takes {target.seg}{report}{again}"
+    return f"{target.ae}: {echo} ({answer.seconds:.2f} s), {takes}, {queries}"
 
 
 def _guarded(what: str, check: Callable[[], str]) -> Finding:

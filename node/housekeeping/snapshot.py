@@ -12,6 +12,7 @@ from node.inbox import (
     SeriesFolder,
     inputs_digest,
     read_markers,
+    read_series,
 )
 from node.reader import SeriesReading
 
@@ -28,6 +29,8 @@ class SeriesSnapshot:
     problem: NodeError | None  # an unreadable or contradictory instance
     caller: str
     signs: CompletionSigns
+    study: str = ""
+    senders: tuple[str, ...] = ()  # open associations that brought images
 
     @property
     def modality(self) -> str:
@@ -49,6 +52,7 @@ def snapshot_of(
     problem = reading.problem.error if reading.problem else repeated(files)
     survey_problem = findings.problem.error if findings and findings.problem else None
     markers = read_markers(folder.path)
+    record = read_series(folder.path)
     return SeriesSnapshot(
         folder=folder,
         taken_at=now,
@@ -67,6 +71,8 @@ def snapshot_of(
             problem=problem or survey_problem,
             extends_earlier=extends_earlier,
         ),
+        study=record.study if record else "",
+        senders=tuple(marker.association for marker in markers if marker.state == "open"),
     )
 
 

@@ -7,6 +7,7 @@ Leaves to `node.arrival`: when a series is complete, and the decision.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -190,7 +191,10 @@ class Sweep:
             if snapshot is None:
                 return False
             self._snapshots[folder.key] = snapshot
-        verdict = completion(snapshot.signs, self._config.complete, self._steady)
+        sent_at = self._inbox.last_sent(snapshot.senders, snapshot.study)
+        sending_at = sent_at - (now - self._steady) if sent_at else snapshot.signs.last_at
+        signs = replace(snapshot.signs, sending_at=sending_at)
+        verdict = completion(signs, self._config.complete, self._steady)
         if not verdict.complete:
             self._waiting.add(snapshot, verdict, now - self._steady)
             return False

@@ -44,6 +44,7 @@ class AssociationRecord:
         self.opened = opened
         self.instances: dict[Path, int] = {}
         self.known: dict[Path, dict[str, set[str]]] = {}  # folder -> sop key -> content keys
+        self.sending: dict[Path, float] = {}  # files of `node.inbox.sending`, with a monotonic time
         self.is_closed = False
 
     def enter(self, folder: Path) -> None:

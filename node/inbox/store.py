@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from node import disk, durable
 from node.dicom.file_meta import file_head
 from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
+from node.inbox import sending
 from node.inbox.folder import RECORD, InstanceFile, SeriesFolder, SeriesRecord
 from node.inbox.keys import DUPLICATE, RESENT, content_key, instance_name, series_key, sop_key
 from node.inbox.markers import AssociationRecord, abort_open
@@ -58,11 +59,12 @@ class Inbox:
         self.root = root
         self.temporary_folder = root / "tmp"  # files being written; emptied at start
         self._series = root / "series"
+        self._sending = root / "sending"
         self._stop_below_bytes = stop_below_bytes
         self._ready: set[str] = set()
         self._lock = threading.Lock()
         self._owner = -1
-        for part in (self.temporary_folder, self._series, root / "notes"):
+        for part in (self.temporary_folder, self._series, self._sending, root / "notes"):
             part.mkdir(parents=True, exist_ok=True)
         self._notes = Notes(root / "notes", self.temporary_folder)
 
@@ -88,6 +90,8 @@ class Inbox:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+        for path in self._sending.iterdir():
+            path.unlink(missing_ok=True)
         aborted = sum(
             abort_open(series.path, now, self.temporary_folder) for series in self.series_folders()
         )
@@ -131,6 +135,7 @@ class Inbox:
             kept = self._write(instance, association, folder, (sop, content))
             os.fsync(descriptor)  # also if identical: the first sender may still wait for its fsync
         association.instances[folder] += 1
+        sending.mark(self._sending, association, instance.study)
         return kept
 
     def close(self, association: AssociationRecord, now: float, *, released: bool) -> None:
@@ -138,6 +143,7 @@ class Inbox:
         if not association.is_closed:
             association.is_closed = True
             association.close("released" if released else "aborted", now, self.temporary_folder)
+            sending.end(association)
 
     def note(self, note: Note, now: float) -> None:
         """Leave a note for the operator; equal notes are counted."""
@@ -161,6 +167,10 @@ class Inbox:
     def instances(self, folder: SeriesFolder) -> list[InstanceFile]:
         """Return the stored instances of a series, by name."""
         return listing.instances(folder.path)
+
+    def last_sent(self, associations: Iterable[str], study: str) -> float:
+        """Return when one of the open associations last sent an image of `study`; 0 if never."""
+        return sending.last_sent(self._sending, associations, study)
 
     def prune(self, folder: SeriesFolder) -> bool:
         """Delete a series, unless it has changed since `folder` was listed or is being written.

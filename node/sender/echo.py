@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 from pynetdicom.association import Association
 
 from node.config import Target
@@ -15,8 +15,24 @@ from node.dicom.uids import (
 )
 from node.errors import RefusedByTarget
 from node.sender import statuses
-from node.sender.peer import Patience, Peer, accepts, association, gone
-from node.sender.store import FIND, PLAIN
+from node.sender.peer import (
+    Context,
+    Patience,
+    Peer,
+    accepted_syntax,
+    accepts,
+    association,
+    gone,
+    refusal,
+)
+from node.sender.store import FIND, PLAIN, store_contexts
+
+# class -> the transfer syntax in which its objects are written
+WRITTEN = {
+    BINARY_SEG_CLASS: ExplicitVRLittleEndian,
+    LABELMAP_SEG_CLASS: RLELossless,
+    REPORT_CLASS: ExplicitVRLittleEndian,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +41,29 @@ class Echo:
 
     seconds: float
     answers_echo: bool  # False: it accepts associations, but does not offer C-ECHO
-    takes_binary: bool
-    takes_labelmap: bool
-    takes_report: bool
     answers_queries: bool
+    syntaxes: dict[str, str]  # class -> the transfer syntax that it accepts
+    refusals: dict[str, RefusedByTarget]  # class -> why none is accepted
+
+    @property
+    def takes_binary(self) -> bool:
+        """Whether it accepts binary segmentations."""
+        return BINARY_SEG_CLASS in self.syntaxes
+
+    @property
+    def takes_labelmap(self) -> bool:
+        """Whether it accepts label maps."""
+        return LABELMAP_SEG_CLASS in self.syntaxes
+
+    @property
+    def takes_report(self) -> bool:
+        """Whether it accepts reports."""
+        return REPORT_CLASS in self.syntaxes
+
+    def changed_syntax(self, sop_class: str) -> str:
+        """Name the syntax in which objects must be written again; empty if they need not."""
+        accepted = self.syntaxes.get(sop_class, "")
+        return "" if accepted in ("", WRITTEN[UID(sop_class)]) else UID(accepted).name
 
 
 def send_echo(
@@ -42,24 +77,24 @@ def send_echo(
     """
     peer = Peer(name, target, calling_ae, patience or Patience())
     begun = time.monotonic()
-    contexts = [
-        (VERIFICATION_CLASS, PLAIN),
-        (BINARY_SEG_CLASS, [ExplicitVRLittleEndian]),
-        (LABELMAP_SEG_CLASS, [RLELossless]),
-        (REPORT_CLASS, [ExplicitVRLittleEndian]),
-        (FIND, PLAIN),
-    ]
+    contexts: list[Context] = [(VERIFICATION_CLASS, PLAIN), (FIND, PLAIN)]
+    for sop_class, syntax in WRITTEN.items():
+        contexts += store_contexts(sop_class, syntax)
     with association(peer, contexts) as opened:
         answers_echo = accepts(opened, VERIFICATION_CLASS)
         if answers_echo:
             _echo(peer, opened)
+        syntaxes = {str(sop_class): accepted_syntax(opened, sop_class) for sop_class in WRITTEN}
         return Echo(
             seconds=round(time.monotonic() - begun, 3),
             answers_echo=answers_echo,
-            takes_binary=accepts(opened, BINARY_SEG_CLASS),
-            takes_labelmap=accepts(opened, LABELMAP_SEG_CLASS),
-            takes_report=accepts(opened, REPORT_CLASS),
             answers_queries=accepts(opened, FIND),
+            syntaxes={sop_class: syntax for sop_class, syntax in syntaxes.items() if syntax},
+            refusals={
+                sop_class: refusal(peer, opened, sop_class)
+                for sop_class, syntax in syntaxes.items()
+                if not syntax
+            },
         )
 
 

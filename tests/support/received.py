@@ -33,6 +33,8 @@ def receive(
             ),
             association,
         )
+    for path in association.sending:
+        os.utime(path, (at, at))
     if ends != "open":
         inbox.close(association, at, released=ends == "released")
     (changed,) = (f for f in inbox.series_folders() if before.get(f.key) != f.mtime_ns)

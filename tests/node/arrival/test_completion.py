@@ -25,10 +25,12 @@ def signs(
     instances: int = 20,
     frames: int | None = None,
     extends_earlier: bool = False,
+    sending_at: float = 0.0,
 ) -> CompletionSigns:
     return CompletionSigns(
-        instances, frames or instances, expected, associations, LAST, problem, extends_earlier
-    )
+        instances, frames or instances, expected, associations, LAST, problem, extends_earlier,
+        sending_at,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,9 @@ def signs(
     [
         pytest.param(signs(), 1, id="released and whole: after settling"),
         pytest.param(signs([OPEN]), 60, id="open: quiet"),
+        pytest.param(signs([OPEN], sending_at=LAST + 50), 110, id="open, sends other series"),
+        pytest.param(signs([OPEN], sending_at=LAST + 9e4), 600, id="open for a whole day"),
+        pytest.param(signs([OPEN], expected=20, sending_at=LAST + 50), 1, id="all there"),
         pytest.param(signs([ABORTED]), 60, id="aborted: quiet"),
         pytest.param(signs([]), 60, id="no association known: quiet"),
         pytest.param(signs([RELEASED, OPEN]), 60, id="one still open"),

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
+
 from node.dicom.uids import BINARY_SEG_CLASS, REPORT_CLASS
 from tests.support.commanding import Run, configure
 from tests.support.targets import scripted_target
@@ -62,3 +64,15 @@ def test_the_configured_encoding_is_negotiated(run: Run, tmp_path: Path) -> None
     assert not found["ok"]
     assert "labelmap" in found["message"]
     assert "targets.pacs.seg" in found["advice"]
+
+
+def test_a_target_with_other_transfer_syntaxes(run: Run, tmp_path: Path) -> None:
+    contexts = (BINARY_SEG_CLASS, REPORT_CLASS)
+    with scripted_target(contexts=contexts, syntaxes=(ImplicitVRLittleEndian,)) as peer:
+        found = checked(run, tmp_path, peer.port, report=True)
+    assert found["ok"], found
+    assert "written in Implicit VR Little Endian" in found["message"]
+    with scripted_target(contexts=contexts, syntaxes=(JPEGBaseline8Bit,)) as peer:
+        found = checked(run, tmp_path, peer.port)
+    assert not found["ok"]
+    assert "none of the transfer syntaxes" in found["message"]

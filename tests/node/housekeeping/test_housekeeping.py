@@ -62,6 +62,18 @@ def test_an_enhanced_image_with_a_gap_waits_for_more(site: Site, tmp_path: Path)
     assert site.ends() == [(Ending.UNSUITABLE, "missing-slice")]
 
 
+def test_a_series_waits_while_its_association_sends_others_of_the_study(
+    site: Site, head: Made
+) -> None:
+    receive(site.inbox, head.paths, T0, ends="open")
+    (sending,) = (site.inbox.root / "sending").iterdir()
+    os.utime(sending, (T0 + 50, T0 + 50))
+    assert site.sweep.run(QUIET) == 0
+    (waiting,) = site.waiting(QUIET)
+    assert "still sending" in waiting.why
+    assert site.sweep.run(T0 + 50 + 61) == 1
+
+
 def test_a_restart_decides_nothing_twice(site: Site, head: Made) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)

@@ -131,6 +131,27 @@ def test_a_marker_follows_its_association(inbox: Inbox, association: Association
     assert (marker.opened, marker.closed) == (99.0, 105.0)
 
 
+def test_an_open_association_records_what_it_sends(
+    inbox: Inbox, association: AssociationRecord
+) -> None:
+    assert inbox.last_sent([association.id], STUDY) == 0
+    inbox.keep(incoming(), association)
+    assert inbox.last_sent([association.id], STUDY) > 0
+    assert inbox.last_sent([association.id], "1.2.3") == 0
+    assert inbox.last_sent(["another"], STUDY) == 0
+    inbox.close(association, 100.0, released=True)
+    assert inbox.last_sent([association.id], STUDY) == 0
+
+
+def test_a_restart_forgets_what_was_being_sent(
+    inbox: Inbox, association: AssociationRecord
+) -> None:
+    inbox.keep(incoming(), association)
+    inbox.recover(101.0)
+    assert inbox.last_sent([association.id], STUDY) == 0
+    inbox.release()
+
+
 def test_an_aborted_association_says_so(inbox: Inbox, association: AssociationRecord) -> None:
     inbox.keep(incoming(), association)
     inbox.close(association, 105.0, released=False)
