@@ -13,10 +13,14 @@ from node import queue, schema, status
 from node.config import Config, DataConfig, Target
 from node.config.units import Bytes
 from node.errors import DatabaseBusy, PeerUnreachable
+from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.queue import Policy
+from node.reader import Reader
 from node.states import Ending, Kind
+from tests.support.phantoms import Phantom, make
 from tests.support.postgres import needs_postgresql
+from tests.support.received import receive
 from tests.support.rows import SEGMENTED, T0, a_delivery, claim, record
 
 
@@ -127,3 +131,16 @@ def test_reading_the_status_changes_nothing(config: Config) -> None:
     status.snapshot(config, engine, T0)
     assert (queue.histories(engine), queue.events_of(engine)) == before
     assert not (config.data.dir / "inbox").exists()
+
+
+def test_status_opens_no_image(config: Config, tmp_path: Path) -> None:
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    folder = receive(inbox, make(tmp_path / "head", Phantom()).paths, T0)
+    with Reader(log_level="CRITICAL") as reader:
+        Sweep(config, engine, inbox, (), reader).run(T0)
+    for file in inbox.instances(folder):
+        file.path.unlink()
+        os.mkfifo(file.path)  # to open one would block
+    status.snapshot(config, engine, T0)
+    (series,) = queue.arriving_series(engine)
+    assert (series.instances, series.until) == (len(inbox.instances(folder)), T0 + 1)
