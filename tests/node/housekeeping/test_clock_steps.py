@@ -68,7 +68,10 @@ def test_a_heartbeat_in_the_future_is_not_alive(
     assert ("sender" not in seen.not_running) is is_alive
 
 
-@pytest.mark.parametrize("step", [HOUR_S, -HOUR_S, DAY_S, -DAY_S, 10.0 - time.time()])
+STEPS_NOW = [HOUR_S, -HOUR_S, DAY_S, -DAY_S, 10.0 - time.time()]
+
+
+@pytest.mark.parametrize("step", STEPS_NOW, ids=["hour", "hour back", "day", "day back", "1970"])
 def test_the_loop_goes_on_while_the_clock_is_set(site: Site, head: Made, step: float) -> None:
     """Only the wall clock moves, as when NTP or a hypervisor sets it."""
     offset = [0.0]
