@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from node import queue
@@ -21,10 +22,13 @@ def test_a_screenshot_listed_first_or_last_does_not_change_the_rule(
     site: Site, head: Made, tmp_path: Path, at: int
 ) -> None:
     """Files are sorted by digests, so the screenshot gets a UID whose digest is first or last."""
-    candidates = sorted((generate_uid() for _ in range(500)), key=sop_key)
-    shot = other(head.paths[0], tmp_path / "x", SOPInstanceUID=candidates[at], **SCREENSHOT)
+    keys = [sop_key(dcmread(path).SOPInstanceUID) for path in head.paths]
+    uid = generate_uid()
+    while (sop_key(uid) > min(keys)) if at == 0 else (sop_key(uid) < max(keys)):
+        uid = generate_uid()
+    shot = other(head.paths[0], tmp_path / "x", SOPInstanceUID=uid, **SCREENSHOT)
     folder = receive(site.inbox, [*head.paths, shot], T0)
-    assert site.inbox.instances(folder)[at].sop_key == sop_key(candidates[at])
+    assert site.inbox.instances(folder)[at].sop_key == sop_key(uid)
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
     assert queue.histories(site.engine)[0].arrival.modality == "MR"
