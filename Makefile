@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMPS := $(VENV)/stamps
 NNUNET := $(VENV)/nnunet
-UNIT := tests/node tests/kd tests/benchmarks tests/properties tests/architecture tests/benchmarks
+UNIT := tests/node tests/kd tests/benchmarks tests/properties tests/architecture
 
 # the time since make began: `make test` counts the installation and the checks too
 BEGUN := $(shell date +%s)
