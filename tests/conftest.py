@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -44,6 +45,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
 def pytest_configure() -> None:
     """Let SIGTERM end the run as Ctrl-C does: fixtures stop their servers and unmount disks."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # on a busy machine an example may take any time
+    hypothesis.settings.register_profile("any-machine", deadline=None)
+    hypothesis.settings.load_profile("any-machine")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
