@@ -138,11 +138,11 @@ __all__ = [
 def known() -> dict[str, type[NodeError]]:
     """Map every code to its class, for the documentation and for errors from a child process."""
     found: dict[str, type[NodeError]] = {}
-    todo: list[type[NodeError]] = [NodeError]
-    while todo:
-        kind = todo.pop()
+    pending: list[type[NodeError]] = [NodeError]
+    while pending:
+        kind = pending.pop()
         found[kind.code] = kind
-        todo.extend(kind.__subclasses__())
+        pending.extend(kind.__subclasses__())
     return found
 
 
