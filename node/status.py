@@ -26,6 +26,7 @@ from node.errors import Misconfigured
 from node.measured import Measurement
 from node.package import models_in
 from node.package.folder import MANIFEST, file_digest
+from node.schema import opening
 from node.states import Kind
 
 SILENT_AFTER_S = 60.0  # without a heartbeat for so long, a process counts as not running
@@ -132,7 +133,7 @@ def _read_only(file: Path) -> sa.Engine:
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
-            address, uri=True, timeout=schema.BUSY_TIMEOUT_S, isolation_level=None
+            address, uri=True, timeout=opening.BUSY_TIMEOUT_S, isolation_level=None
         )
 
     engine = sa.create_engine("sqlite://", creator=connect)

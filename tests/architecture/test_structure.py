@@ -53,7 +53,7 @@ def test_third_party_libraries_live_in_their_module() -> None:
         "openvino": ("node/engines/open_vino.py",),
         # Core's Engine is passed around; statements stand in schema and queue only
         "sqlalchemy": (
-            "node/schema.py", "node/database_faults.py", "node/queue/", "node/housekeeping/",
+            "node/schema/", "node/database_faults.py", "node/queue/", "node/housekeeping/",
             "node/segmenter/", "node/sender/", "node/status.py", "node/commands/",
         ),
         "SimpleITK": ("node/imaging/",),

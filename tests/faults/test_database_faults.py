@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from node import database_faults, schema
 from node.errors import DatabaseBusy, DatabaseDamaged, DiskFault, DiskLow, NodeError
 from node.fault_log import LONGEST_PAUSE_S, FaultLog
+from node.schema import opening
 from tests.support.commanding import configure
 from tests.support.running import segnode, wait_until
 
@@ -113,7 +114,7 @@ def test_every_fault_of_a_driver_has_its_own_code(code: str, kind: type[NodeErro
 def test_a_statement_on_a_locked_database_raises_the_error_of_the_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
     first, second = (schema.open_database(tmp_path / "a.sqlite") for _ in range(2))
     with first.begin(), pytest.raises(DatabaseBusy), second.begin():
         pass

@@ -21,6 +21,7 @@ from node.housekeeping import Sweep, upkeep
 from node.inbox import Inbox
 from node.package import uses
 from node.package.folder import file_digest
+from node.schema import opening
 from node.states import Ending, Kind, State
 from tests.support import processes
 from tests.support.packages import make_tiny_package
@@ -150,7 +151,7 @@ def test_a_permanent_lock_loses_no_image(tmp_path: Path) -> None:
             frozen.execute("BEGIN IMMEDIATE")
             begun = time.monotonic()
             assert storescu(node.port, made.paths) == 0, "the listener needs a disk, no database"
-            time.sleep(max(0.0, schema.BUSY_TIMEOUT_S + 3 - (time.monotonic() - begun)))
+            time.sleep(max(0.0, opening.BUSY_TIMEOUT_S + 3 - (time.monotonic() - begun)))
             frozen.rollback()
         (history,) = node.wait_for_endings(1)
     assert (history.ending, history.arrival.instances) == (Ending.NO_RULE, len(made.paths))

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from node import queue, schema
 from node.config import DataConfig
 from node.errors import DatabaseBusy, Misconfigured
+from node.schema import opening
 from tests.support.rows import T0, a_segment_job, an_arrival
 
 
@@ -68,7 +69,7 @@ def test_a_database_of_another_version_is_refused(
 def test_a_locked_database_is_a_transient_error(
     engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
     with engine.begin(), pytest.raises(DatabaseBusy, match="SQLITE_BUSY"):
         schema.open_database(tmp_path / "a.sqlite")
     schema.open_database(tmp_path / "a.sqlite")

@@ -14,6 +14,7 @@ from node.config import load
 from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.package import uses
+from node.schema import opening
 from node.states import Kind, State
 from tests.support.commanding import Run, configure
 from tests.support.phantoms import Phantom, make
@@ -173,7 +174,7 @@ def test_status_refuses_a_file_that_is_not_a_database(run: Run, configured: Path
 def test_a_locked_database_is_a_transient_error_of_status(
     run: Run, stored: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
     file = load(stored[0]).data.dir / schema.FILE_NAME
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("PRAGMA locking_mode=EXCLUSIVE")
