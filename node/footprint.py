@@ -6,18 +6,16 @@ Used by `segnode models bench`, by the idle segmenter and by `kd release`.
 """
 
 import logging
-import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from math import prod
 from pathlib import Path
 
 import msgspec
 
-from node import logs, package, report, seg, series  # noqa: F401 - part of the child's memory
+from node import logs, package, pipes, report, seg, series  # noqa: F401 - part of the child's memory
 from node.engines import ONNXRUNTIME
 from node.errors import BadPackage, ChildKilled, NodeError
 from node.imaging import Grid, Volume
@@ -33,7 +31,6 @@ from node.process import (
     failed,
     limit_process,
     peak_mb,
-    private_output,
 )
 from node.student import Student
 
@@ -64,17 +61,12 @@ class Footprint(msgspec.Struct, frozen=True, tag="footprint", kw_only=True):
     arrays_mb: float
 
 
-_answers = msgspec.json.Decoder(Footprint | Failed)
-
-
 def command(request: FootprintRequest) -> list[str]:
     """Return the command of the process that measures `request`."""
     return [sys.executable, "-m", "node.footprint", msgspec.json.encode(request).decode()]
 
 
-def read_answer(line: bytes) -> Footprint | Failed:
-    """Decode what the process wrote."""
-    return _answers.decode(line)
+read_answer = msgspec.json.Decoder(Footprint | Failed).decode
 
 
 def measure_and_wait(request: FootprintRequest) -> Footprint | Failed:
@@ -92,10 +84,10 @@ def measure_and_wait(request: FootprintRequest) -> Footprint | Failed:
 def main() -> None:
     """Measure, and write the footprint or the error to the standard output."""
     request = msgspec.json.decode(sys.argv[1], type=FootprintRequest)
-    output = private_output()
+    output = pipes.private_output()
     limit_process(request.limits)
     logs.start("footprint", request.limits.log_level)
-    threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
+    pipes.listen(bytes)
     answer: Footprint | Failed
     try:
         answer = measure(request)
@@ -103,8 +95,7 @@ def main() -> None:
         if not isinstance(exc, NodeError):
             log.exception("unexpected error", extra={"size": request.size})
         answer = failed(as_child_error(exc))
-    output.write(msgspec.json.encode(answer) + b"\n")
-    output.flush()
+    pipes.send(output, answer)
 
 
 def measure(request: FootprintRequest) -> Footprint:
@@ -177,13 +168,6 @@ def _finer(image: Volume) -> Volume:
     affine[:3, 1:3] /= 2
     array = image.array.repeat(2, 1).repeat(2, 2)
     return Volume(array, Grid(array.shape, affine))
-
-
-def _lifeline() -> None:
-    # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
-    while os.read(0, 1):
-        pass
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every child process of the node needs: limits, a private output, its peak memory.
+"""What every child process of the node needs: limits, messages of its errors, its peak memory.
 
 Leaves to the callers: what the process computes.
 """
@@ -8,7 +8,6 @@ import os
 import re
 import resource
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -54,13 +53,6 @@ def limit_process(limits: ProcessLimits) -> None:
         most = limits.memory_bytes + RESERVED_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-
-
-def private_output() -> BinaryIO:
-    """Return the standard output for messages; what libraries print goes to standard error."""
-    channel = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(channel, "wb")
 
 
 def as_child_error(error: Exception) -> NodeError:

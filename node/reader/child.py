@@ -7,21 +7,18 @@ ends when its input ends, because the process that asks is gone.
 import logging
 import math
 import os
-import queue
 import resource
 import sys
-import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
-from node import logs
+from node import logs, pipes
 from node.arrival import findings_of, problem_of
 from node.errors import Unsuitable
-from node.process import ProcessLimits, failed, limit_process, private_output
+from node.process import ProcessLimits, failed, limit_process
 from node.queue import as_node_error
 from node.reader import messages
 from node.reader.messages import (
@@ -30,7 +27,6 @@ from node.reader.messages import (
     CompareRequest,
     DiskFailed,
     Message,
-    Ready,
     Request,
     SeriesReading,
     SurveyRequest,
@@ -38,20 +34,18 @@ from node.reader.messages import (
 from node.series import Header, read_headers, same_image
 
 MOST_HEADERS = 30_000  # remembered between requests, about 2 KB each
-READ_BYTES = 1 << 16  # capacity of a pipe
 log = logging.getLogger("node.reader")
 
 
 def main() -> None:
     """Answer requests until the process that asks is gone."""
     limits = msgspec.json.decode(sys.argv[1], type=ProcessLimits)
-    output = private_output()
+    output = pipes.private_output()
     limit_process(limits)
     logs.start("reader", limits.log_level)
-    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests,), name="lifeline", daemon=True).start()
+    requests = pipes.listen(messages.read_request)
     headers = HeaderCache(MOST_HEADERS)
-    _send(output, Ready())
+    pipes.send(output, pipes.Ready())
     while True:
         request = requests.get()
         _limit_cpu(request.cpu_s)
@@ -59,7 +53,7 @@ def main() -> None:
             message = _answer(request, headers)
         except MemoryError:  # the state of libraries after it is unknown
             os._exit(OUT_OF_MEMORY)
-        _send(output, message)
+        pipes.send(output, message)
 
 
 def _answer(request: Request, headers: "HeaderCache") -> Message:
@@ -137,25 +131,6 @@ def _limit_cpu(seconds: float) -> None:
     resource.setrlimit(
         resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard)
     )
-
-
-def _send(output: BinaryIO, message: Message) -> None:
-    output.write(messages.encode(message))
-    output.flush()
-
-
-def _listen(requests: "queue.SimpleQueue[Request]") -> None:
-    """Pass requests on; end the process at once when the input ends."""
-    received = bytearray()
-    try:
-        # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
-        while part := os.read(0, READ_BYTES):
-            received += part
-            while (end := received.find(b"\n")) >= 0:
-                requests.put(messages.read_request(bytes(received[:end])))
-                del received[: end + 1]
-    finally:
-        os._exit(0)  # safe in the middle of any work: nothing is written
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The messages between housekeeping and the reader process: one JSON object per line, no pickle."""
+"""The messages between housekeeping and the reader process; `node.pipes` carries them."""
 
 import msgspec
 
 from node.arrival import Problem, SeriesFindings
-from node.process import Failed, ProcessLimits
+from node.pipes import Ready
+from node.process import Failed
 
 OUT_OF_MEMORY = 3  # exit status of the reader: an allocation failed at the limit
 MOST_MESSAGE_BYTES = 1 << 20  # of an answer; the longest possible findings have some kilobytes
@@ -23,10 +24,6 @@ class CompareRequest(msgspec.Struct, frozen=True, tag="compare", kw_only=True):
     one: str
     other: str
     cpu_s: float
-
-
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The reader has imported everything and takes requests."""
 
 
 class SeriesReading(msgspec.Struct, frozen=True, tag="surveyed"):
@@ -51,20 +48,5 @@ class DiskFailed(msgspec.Struct, frozen=True, tag="disk-failed"):
 Message = Ready | SeriesReading | Compared | DiskFailed | Failed
 Request = SurveyRequest | CompareRequest
 
-_messages = msgspec.json.Decoder(Message)
-_requests = msgspec.json.Decoder(Request)
-
-
-def encode(value: Message | Request | ProcessLimits) -> bytes:
-    """Return one line, with its end."""
-    return msgspec.json.encode(value) + b"\n"
-
-
-def read_message(line: bytes) -> Message:
-    """Decode a line from the reader."""
-    return _messages.decode(line)
-
-
-def read_request(line: bytes) -> Request:
-    """Decode a line from housekeeping."""
-    return _requests.decode(line)
+read_message = msgspec.json.Decoder(Message).decode
+read_request = msgspec.json.Decoder(Request).decode

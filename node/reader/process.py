@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from types import TracebackType
 import msgspec
 
 from node.errors import ReaderKilled, rebuild
+from node.pipes import PIPE_BYTES, Child, encode
 from node.process import Failed, ProcessLimits
 from node.reader import messages
 from node.reader.deaths import ADVICE
@@ -42,7 +42,6 @@ START_S = 120.0  # imports took 1 s on an idle machine
 KILL_S = 5.0  # a process that waits for a share cannot be killed at once
 IDLE_SHARE = 0.1  # of the processor time of a request; with less, the process waited for the disk
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-WRITE_BYTES = 1 << 16  # capacity of a pipe
 SUBJECT = "the process that reads the images"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 log = logging.getLogger("node.reader")
@@ -135,7 +134,7 @@ class Reader:
         cpu_before_s = self._child.cpu_s()
         wait_s = request.cpu_s * self._limits.most_wait
         try:
-            answer = self._child.ask(messages.encode(request), time.monotonic() + wait_s)
+            answer = self._child.ask(encode(request), time.monotonic() + wait_s)
         except _EndedError as exc:
             self._end()
             if self._is_closed:
@@ -185,33 +184,15 @@ class _EndedError(Exception):
         self.status = status
 
 
-class _Child:
-    """The process and the pipes to it."""
+class _Child(Child):
+    """The reader process."""
 
     def __init__(self, limits: ReaderLimits, log_level: str) -> None:
         settings = ProcessLimits(
             memory_bytes=limits.memory_bytes, niceness=NICENESS, threads=1, log_level=log_level
         )
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "node.reader.child", messages.encode(settings).decode()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | ONE_THREAD,
-            start_new_session=True,  # a signal for the terminal's group must not look like a death
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        super().__init__("node.reader.child", settings, ONE_THREAD)
         os.set_blocking(self._stdin.fileno(), False)
-        self.is_ready = False
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
 
     def ask(self, request: bytes, deadline: float) -> Message:
         """Write a request, and return the answer; `deadline` is monotonic.
@@ -230,7 +211,7 @@ class _Child:
             if ready[1]:
                 left = self._write(left)
             if ready[0]:
-                part = os.read(self._stdout.fileno(), WRITE_BYTES)
+                part = os.read(self._stdout.fileno(), PIPE_BYTES)
                 received += part
                 if not part or len(received) > MOST_MESSAGE_BYTES:
                     raise self._ended()
@@ -241,7 +222,7 @@ class _Child:
 
     def _write(self, left: memoryview) -> memoryview:
         try:
-            return left[os.write(self._stdin.fileno(), left[:WRITE_BYTES]) :]
+            return left[os.write(self._stdin.fileno(), left[:PIPE_BYTES]) :]
         except BlockingIOError:
             return left
         except BrokenPipeError:  # its end is read next
@@ -265,15 +246,9 @@ class _Child:
 
     def kill(self) -> None:
         """Kill the process; do not wait longer than `KILL_S` for its end."""
-        if self.is_alive:
-            self._process.kill()
+        super().kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(KILL_S)
-
-    def close(self) -> None:
-        self._stdout.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._stdin.close()
 
 
 def _killed(status: int, cpu_s: float, limits: ReaderLimits) -> ReaderKilled:

@@ -5,16 +5,13 @@ writes messages to its standard output. It ends when its input ends, because the
 """
 
 import logging
-import os
-import queue
 import sys
-import threading
 import time
 from typing import BinaryIO
 
 import msgspec
 
-from node import engines, logs
+from node import engines, logs, pipes
 from node.errors import NodeError
 from node.process import (
     ProcessLimits,
@@ -22,15 +19,12 @@ from node.process import (
     failed,
     limit_process,
     peak_mb,
-    private_output,
     reset_peak,
 )
 from node.segmenter import messages
 from node.segmenter.messages import (
     Message,
-    Ready,
     RehearsalRequest,
-    Request,
     SegmentRequest,
     Stage,
 )
@@ -38,27 +32,25 @@ from node.segmenter.rehearse import rehearse
 from node.segmenter.work import segment_series
 
 REPORT_EVERY_S = 0.5
-READ_BYTES = 1 << 16  # capacity of a pipe
 log = logging.getLogger("node.segmenter.child")
 
 
 def main() -> None:
     """Answer requests until the segmenter is gone."""
     limits = msgspec.json.decode(sys.argv[1], type=ProcessLimits)
-    output = private_output()
+    output = pipes.private_output()
     limit_process(limits)
     logs.start("segmenter-child", limits.log_level)
     for engine in limits.libraries:
         engines.import_library(engine)
-    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests,), name="lifeline", daemon=True).start()
-    _send(output, Ready())
+    requests = pipes.listen(messages.read_request)
+    pipes.send(output, pipes.Ready())
     while True:
         request = requests.get()
         if isinstance(request, RehearsalRequest):
-            _send(output, rehearse(request, limits.threads))
+            pipes.send(output, rehearse(request, limits.threads))
         else:
-            _send(output, _answer(request, limits, output))
+            pipes.send(output, _answer(request, limits, output))
 
 
 def _answer(request: SegmentRequest, limits: ProcessLimits, output: BinaryIO) -> Message:
@@ -85,25 +77,7 @@ class _Progress:
         now = time.monotonic()
         if stage != self._stage or now - self._at > REPORT_EVERY_S:
             self._stage, self._at = stage, now
-            _send(self._output, Stage(stage, share))
-
-
-def _send(output: BinaryIO, message: Message) -> None:
-    output.write(messages.encode(message))
-    output.flush()
-
-
-def _listen(requests: "queue.SimpleQueue[Request]") -> None:
-    """Pass requests on; end the process at once when the input ends."""
-    rest = b""
-    try:
-        # not sys.stdin: an interpreter that ends while another thread holds its lock aborts
-        while received := os.read(0, READ_BYTES):
-            *lines, rest = (rest + received).split(b"\n")
-            for line in lines:
-                requests.put(messages.read_request(line))
-    finally:
-        os._exit(0)  # safe in the middle of any work: files are written atomically
+            pipes.send(self._output, Stage(stage, share))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The messages between the segmenter and its child: one JSON object per line, no pickle."""
+"""The messages between the segmenter and its child; `node.pipes` carries them."""
 
 import msgspec
 
 from node.engines import ONNXRUNTIME
-from node.process import Failed, ProcessLimits
+from node.pipes import Ready
+from node.process import Failed
 from node.seg import Encoding, SegIdentity
 
 
@@ -51,10 +52,6 @@ class OutboxObject(msgspec.Struct, frozen=True, kw_only=True):
     series_uid: str
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The child has imported everything and takes requests."""
-
-
 class Rehearsed(msgspec.Struct, frozen=True, tag="rehearsed"):
     """The rehearsal is over."""
 
@@ -86,20 +83,5 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
 Message = Ready | Rehearsed | Stage | Done | Failed
 Request = SegmentRequest | RehearsalRequest
 
-_messages = msgspec.json.Decoder(Message)
-_requests = msgspec.json.Decoder(Request)
-
-
-def encode(value: Message | Request | ProcessLimits) -> bytes:
-    """Return one line, with its end."""
-    return msgspec.json.encode(value) + b"\n"
-
-
-def read_message(line: bytes) -> Message:
-    """Decode a line from the child."""
-    return _messages.decode(line)
-
-
-def read_request(line: bytes) -> Request:
-    """Decode a line from the segmenter."""
-    return _requests.decode(line)
+read_message = msgspec.json.Decoder(Message).decode
+read_request = msgspec.json.Decoder(Request).decode

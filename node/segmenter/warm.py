@@ -8,20 +8,17 @@ import contextlib
 import logging
 import os
 import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 
 from node.config import Limits
 from node.errors import ChildKilled, NodeError, OutOfMemory, TimedOut, Unsuitable, rebuild
+from node.pipes import PIPE_BYTES, Child, Ready, encode
 from node.process import Failed, ProcessLimits
 from node.segmenter import messages
 from node.segmenter.messages import (
     Done,
     Message,
-    Ready,
     RehearsalRequest,
     Rehearsed,
     Request,
@@ -139,40 +136,21 @@ class WarmChild:
         )
 
 
-class ChildProcess:
-    """One child process and the pipes to it."""
+class ChildProcess(Child):
+    """The process that segments."""
 
     def __init__(self, limits: ProcessLimits) -> None:
         """Start the process; it is not ready yet."""
-        command = [sys.executable, "-m", "node.segmenter.child", messages.encode(limits).decode()]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a process group, to kill its children with it
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        super().__init__("node.segmenter.child", limits)
         self._rest = b""
-        self.is_ready = self.is_idle = False
+        self.is_idle = False
         self.requests = self.rehearsing = 0
-
-    @property
-    def pid(self) -> int:
-        """Process id, which is also the id of its group."""
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
 
     def send(self, request: Request) -> None:
         """Send a request; if the process has died, `receive` raises."""
         self.is_idle = False
         try:
-            self._stdin.write(messages.encode(request))
+            self._stdin.write(encode(request))
             self._stdin.flush()
         except BrokenPipeError:
             pass
@@ -186,7 +164,7 @@ class ChildProcess:
         if b"\n" not in self._rest:
             if not select.select([self._stdout], [], [], timeout_s)[0]:
                 return None
-            received = os.read(self._stdout.fileno(), 1 << 16)
+            received = os.read(self._stdout.fileno(), PIPE_BYTES)
             if not received:
                 raise self._ended()
             self._rest += received
@@ -208,13 +186,10 @@ class ChildProcess:
             return 0
 
     def kill(self) -> None:
-        """Kill the process group, and wait for its end."""
-        if self.is_alive:
-            os.killpg(self.pid, signal.SIGKILL)
+        """Kill the process group, wait for its end, and close the pipes."""
+        super().kill()
         self._process.wait()
-        self._stdout.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._stdin.close()
+        self.close()
 
     def _ended(self) -> ChildKilled:
         status = self._process.wait()

@@ -46,7 +46,7 @@ def test_a_file_holds_one_idea(path: Path) -> None:
 
 
 def test_third_party_libraries_live_in_their_module() -> None:
-    homes = {
+    users = {
         "pynetdicom": ("node/listener/", "node/sender/", "node/pynetdicom_adapter.py"),
         "highdicom": ("node/seg/", "node/report.py"),
         "onnxruntime": ("node/engines/onnx_runtime.py",),
@@ -70,7 +70,7 @@ def test_third_party_libraries_live_in_their_module() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]
             for name in names:
-                allowed = homes.get(name.partition(".")[0])
+                allowed = users.get(name.partition(".")[0])
                 assert allowed is None or place.startswith(allowed), f"{place} imports {name}"
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from node import segmenter
 from node.commands.serve import LONGEST_PAUSE_S, LOOPS, STEADY_S, after
+from node.pipes import encode
 from node.process import ProcessLimits
-from node.segmenter import messages
 from tests.support.commanding import configure
 from tests.support.running import segnode, wait_until
 
@@ -205,7 +205,7 @@ def test_a_child_with_a_closed_output_ends_without_aborting() -> None:
     os.close(gone)  # before it says that it is ready
     module = f"{segmenter.__name__}.child"
     process = subprocess.Popen(
-        [sys.executable, "-m", module, messages.encode(bounds).decode()],
+        [sys.executable, "-m", module, encode(bounds).decode()],
         stdin=subprocess.PIPE, stdout=kept, stderr=subprocess.PIPE,
     )  # fmt: skip
     os.close(kept)

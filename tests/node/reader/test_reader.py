@@ -13,10 +13,11 @@ import pytest
 
 from node.arrival import findings_of
 from node.errors import ReaderKilled
+from node.pipes import encode
 from node.reader import Reader, ReaderDeaths, ReaderLimits
 from node.reader.child import HeaderCache
 from node.reader.deaths import MOST_DEATHS
-from node.reader.messages import MOST_MESSAGE_BYTES, SeriesReading, encode, read_message
+from node.reader.messages import MOST_MESSAGE_BYTES, SeriesReading, read_message
 from node.series import read_headers
 from tests.support.hostile import slow_to_decode, with_many_items
 from tests.support.phantoms import Made, Phantom, make

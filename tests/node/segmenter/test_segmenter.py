@@ -19,11 +19,12 @@ from node.errors import (
 )
 from node.imaging.volume import NOTHING_DETECTED
 from node.package.manifest import Expected, Range
+from node.pipes import Ready, encode
 from node.process import Failed, as_child_error
 from node.seg import Encoding
 from node.segmenter import messages
 from node.segmenter.loop import request_of
-from node.segmenter.messages import Done, Ready, SegmentRequest, Stage
+from node.segmenter.messages import Done, SegmentRequest, Stage
 from node.segmenter.work import file_name, segment_series
 from tests.support.packages import NAMES, make_tiny_package
 from tests.support.phantoms import Phantom, make
@@ -154,9 +155,9 @@ def test_each_stage_is_reported_when_it_starts(site: Site) -> None:
 def test_messages_survive_encoding(site: Site) -> None:
     _, job_id = site.add_series()
     sent = request_for(site, job_id)
-    assert messages.read_request(messages.encode(sent)) == sent
+    assert messages.read_request(encode(sent)) == sent
     for message in (Ready(), Stage("read", 0.5), Failed("defect", "x", "y"), segmented(sent)):
-        line = messages.encode(message)
+        line = encode(message)
         assert messages.read_message(line) == message
         assert line.count(b"\n") == 1
 
