@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# wheels alone: a source package would fetch what builds it, without hashes
+LOCKED := install --require-hashes --only-binary :all:
 STAMPS := $(VENV)/stamps
 NNUNET := $(VENV)/nnunet
 UNIT := tests/node tests/kd tests/benchmarks tests/properties tests/architecture
@@ -17,32 +19,36 @@ took = took=$$(($$(date +%s) - $(BEGUN))); echo "make $@ took $$((took / 60)) mi
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(STAMPS)/node: requirements/node.txt pyproject.toml
+$(STAMPS)/node: requirements/build.txt requirements/node.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("segnode needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the node ..."
-	@$(PIP) install --require-hashes --requirement requirements/node.txt
-	@$(PIP) install --no-deps --editable .
+	@$(PIP) $(LOCKED) --requirement requirements/build.txt
+	@$(PIP) $(LOCKED) --requirement requirements/node.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/test: $(STAMPS)/node requirements/kd.txt requirements/monai.txt requirements/test.txt requirements/torch.txt requirements/fast.txt requirements/postgresql.txt
 	@echo "installing the laboratory and the test tools ..."
 	@$(PIP) install --requirement requirements/torch.txt
-	@$(PIP) install --require-hashes --requirement requirements/kd.txt
-	@$(PIP) install --require-hashes --no-deps --requirement requirements/monai.txt
-	@$(PIP) install --require-hashes --requirement requirements/test.txt
-	@$(PIP) install --require-hashes --requirement requirements/fast.txt
-	@$(PIP) install --require-hashes --requirement requirements/postgresql.txt
+	@$(PIP) $(LOCKED) --requirement requirements/kd.txt
+	@$(PIP) $(LOCKED) --no-deps --requirement requirements/monai.txt
+	@$(PIP) $(LOCKED) --requirement requirements/test.txt
+	@$(PIP) $(LOCKED) --requirement requirements/fast.txt
+	@$(PIP) $(LOCKED) --requirement requirements/postgresql.txt
 	@touch $@
 
-# nnU-Net brings its own requirements: a second environment, which borrows torch from the first
+# nnU-Net brings its own requirements: a second environment, which borrows torch from the first.
+# Three of its packages have no wheel; the locked tools build them.
 $(STAMPS)/nnunet: $(STAMPS)/test requirements/nnunet.txt
 	@echo "installing nnU-Net, to compare with ..."
 	@$(PYTHON) -m venv --clear $(NNUNET)
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> $$($(NNUNET)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/segnode.pth
+	@$(NNUNET)/bin/python -m pip --disable-pip-version-check --quiet $(LOCKED) \
+		--requirement requirements/build.txt
 	@$(NNUNET)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps \
-		--requirement requirements/nnunet.txt
+		--no-build-isolation --requirement requirements/nnunet.txt
 	@touch $@
 
 setup: $(STAMPS)/test $(STAMPS)/nnunet ## the node, the laboratory and the test tools, into .venv

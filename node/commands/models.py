@@ -18,7 +18,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     models = commands.add_parser("models", help="list, verify or benchmark model packages")
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, run, text in (
-        ("list", _list, "sizes with parameters, Dice and the data set that it was measured on"),
+        (
+            "list",
+            _list,
+            "sizes with parameters and Dice, the data set that it was measured on, and digests",
+        ),
         ("verify", _verify, "check digests and shapes, and reproduce the reference cases"),
     ):
         action = actions.add_parser(name, help=text)
@@ -42,6 +46,7 @@ def _list(chosen: argparse.Namespace) -> int:
             [
                 {
                     "package": package.name,
+                    "digest": package.digest,
                     "size": name,
                     "parameters": size.parameters,
                     "width": size.width,
@@ -59,6 +64,9 @@ def _list(chosen: argparse.Namespace) -> int:
         rows.append((package.name, name, f"{size.parameters:,}", *facts))
     head = ("package", "size", "parameters", "Dice (95 % interval)", "cases", "measured on")
     print_table(head, rows)
+    print("\nSHA-256 of the packages, as lines for `model.digests` in node.yaml:")
+    for package in packages:
+        print(f'    {package.name}: "{package.digest}"')
     return 0
 
 

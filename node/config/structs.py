@@ -19,16 +19,22 @@ from node.dicom.encoding import EncodingKind
 _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 _LINE = r"^[^\\\x00-\x1f\x7f]{0,64}$"  # PS3.5 6.2: VR LO
+_PACKAGE = r"^[a-z0-9]+(-[a-z0-9]+)*/\d+\.\d+(\.\d+)?$"
+_SHA256 = r"^[0-9a-f]{64}$"
 _ROOT = r"^(?=.{1,24}$)[0-2](\.(0|[1-9]\d*)){1,12}$"
 MEANINGS = {  # pattern -> the message for a value that does not match it
     _AE: "an AE title has 1 to 16 plain characters, no backslash, and no space at its ends",
     _NAME: "a name has 1 to 32 letters, digits, - or _, and begins with a letter or a digit",
     _LINE: "write at most 64 characters in one line, without a backslash",
+    _PACKAGE: "write task/version, like brain-mr/1.1",
+    _SHA256: "write the 64 hexadecimal digits that `segnode models list` prints, in quotes",
     _ROOT: 'write digits and dots in quotes, like "2.25", at most 24 characters',
 }
 AeTitle = Annotated[str, Meta(pattern=_AE)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=_NAME)]
+PackageName = Annotated[str, Meta(pattern=_PACKAGE)]
+Sha256 = Annotated[str, Meta(pattern=_SHA256)]
 SizeChoice = Literal["teacher", "large", "small", "tiny", "fast", "auto"]
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 AUTO = "auto"  # size or engine: chosen by measurements on this machine
@@ -103,6 +109,8 @@ class ModelConfig(_Strict, frozen=True, kw_only=True):
     deadline: Seconds = Seconds(30)
     memory: Bytes = Bytes(8 * GIB)
     engine: EngineChoice = "auto"
+    # by task/version; with any entry here, rules use no package that has none
+    digests: dict[PackageName, Sha256] = {}
 
 
 class When(_Strict, frozen=True, kw_only=True):

@@ -1,11 +1,11 @@
 """Find the package, size and engine of each rule of the configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.config import AUTO, Config, Rule
-from node.errors import Misconfigured
+from node.errors import BadPackage, Misconfigured
 from node.package.folder import Package, installed, models_in, version_key
 
 
@@ -26,7 +26,8 @@ def uses(config: Config) -> list[Use]:
     """Return the package and size of each rule with a model; verify all digests of the packages.
 
     Raises:
-        BadPackage: a package of a named task is altered or incomplete.
+        BadPackage: a package of a named task is altered or incomplete, or a rule uses one whose
+            digest is not in `model.digests`.
         Misconfigured: a rule names a missing package or size.
     """
     with_model = [rule for rule in config.rules if rule.use != "none"]
@@ -36,6 +37,7 @@ def uses(config: Config) -> list[Use]:
     result = []
     for rule in with_model:
         package = resolve(rule.use, packages, _available(config.model.dir, folders))
+        _check_digest(package, config.model.digests)
         size = rule.size or config.model.size
         if size != AUTO:
             package.size(size)
@@ -55,6 +57,22 @@ def _use(config: Config, rule: Rule, package: Package, size: str) -> Use:
         memory_bytes=min(memory, config.limits.memory),  # the child has no more
         step_down_above=rule.step_down_above,
     )
+
+
+def _check_digest(package: Package, digests: Mapping[str, str]) -> None:
+    """Refuse a package that the configuration does not pin; without pins, accept any."""
+    pinned = digests.get(package.name)
+    if not digests or pinned == package.digest:
+        return
+    line = f'{package.name}: "{package.digest}"'
+    if pinned is None:
+        message = f"package {package.name} is not in model.digests"
+        advice = f"If you trust it, add the line {line}, or let the rule name another version."
+    else:
+        message = f"package {package.name} has the SHA-256 {package.digest}, not that of "
+        message += f"model.digests, {pinned}"
+        advice = f"Install the package again. If you trust this one, write {line}."
+    raise BadPackage(message, advice=advice)
 
 
 def resolve(use: str, packages: Sequence[Package], available: str = "") -> Package:

@@ -23,6 +23,20 @@ def test_the_container_is_healthy_only_while_all_loops_run() -> None:
     asks_for_status(shlex.split(command))
 
 
+@pytest.mark.parametrize("file", ["Dockerfile", "../Makefile"])
+def test_everything_that_is_installed_has_hashes(file: str) -> None:
+    """Except torch, whose CPU build has no hash that holds everywhere, and this repository."""
+    text = (DEPLOY / file).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"(?:pip|PIP\)|--quiet) (.*--requirement \S+)", text)
+    assert commands
+    for command in commands:
+        is_locked = "LOCKED" in command or "--require-hashes" in command
+        assert is_locked or command.endswith("/torch.txt"), command
+        assert "--only-binary" in text.partition("LOCKED")[2]
+    for command in re.findall(r"install (.*--no-deps.* \.)$", text, re.MULTILINE):
+        assert "--no-build-isolation" in command
+
+
 def test_kubernetes_probes_the_same_status() -> None:
     text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
     (pod,) = [d for d in yaml.safe_load_all(text) if d["kind"] == "StatefulSet"]
