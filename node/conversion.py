@@ -6,6 +6,7 @@ all known keys, or all allowed values.
 
 import difflib
 import enum
+import json
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -71,14 +72,37 @@ def from_json(encoded: bytes, kind: type[T]) -> T:
     """Decode JSON and convert it to `kind`.
 
     Raises:
-        NotValid: it is no JSON, or does not fit.
+        NotValid: it is no JSON, a key stands twice in one object, or it does not fit.
     """
     try:
         content = msgspec.json.decode(encoded)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        # msgspec keeps the last of two equal keys
+        repeated = next(_repeated(json.loads(encoded, object_pairs_hook=_Object)), None)
+    except (ValueError, RecursionError) as exc:
         message = f"not valid JSON ({exc})"
         raise NotValid(message) from exc
+    if repeated is not None:
+        message = f"key {repeated[-1]!r} stands twice"
+        raise NotValid(message, path=repeated, advice="Keep one of the two.")
     return convert(content, kind)
+
+
+class _Object(list[tuple[str, object]]):
+    """The members of a JSON object, in the order of the text."""
+
+
+def _repeated(content: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Yield the path of each key that its object has already."""
+    if isinstance(content, _Object):
+        names = set()
+        for name, value in content:
+            if name in names:
+                yield (*path, name)
+            names.add(name)
+            yield from _repeated(value, (*path, name))
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            yield from _repeated(value, (*path, index))
 
 
 class _Explanation:

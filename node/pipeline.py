@@ -1,8 +1,7 @@
 """Segment a volume: labels on the same grid, with one pipeline for the teacher and all students.
 
-The steps are: orient, intensity, resample, network on patches, sharpen (where the package asks for
+The steps are: orient, intensity, resample, network on patches, sharpen (where the package requires
 it), back to the source grid, regions.
-The steps are the same for every size.
 """
 
 import time
@@ -22,7 +21,7 @@ from node.imaging.orient import orient
 from node.imaging.patches import Scores, score_rows
 from node.imaging.resample import nearest, regrid, resample
 from node.imaging.sharpen import corrected, fit
-from node.package import Package
+from node.package import Manifest, Package
 from node.student import Student
 
 Progress = Callable[[float], None]  # share of the rows done, 0 to 1
@@ -97,7 +96,7 @@ def reference_dice(
     """Run one size on the package's reference case; return the lowest Dice of any segment.
 
     Raises:
-        BadPackage: the network does not fit the manifest.
+        BadPackage: the network does not fit the manifest, or as `reference_scores`.
         Misconfigured: the engine cannot run here.
     """
     image = read_volume(package.folder / package.manifest.reference.image)
@@ -106,17 +105,38 @@ def reference_dice(
 
 
 def least_dice(package: Package, size: str, labels: Labels) -> float:
-    """Compare labels of the reference case with those that `size` must give: the worst segment."""
+    """Compare labels of the reference case with those that `size` must give: the worst segment.
+
+    Raises:
+        BadPackage: as `reference_scores`.
+    """
     return min(reference_scores(package, size, labels))
 
 
 def reference_scores(package: Package, size: str, labels: Labels) -> list[float]:
-    """Compare labels of the reference case with those that `size` must give: Dice by segment."""
+    """Compare labels of the reference case with those that `size` must give: Dice by segment.
+
+    Raises:
+        BadPackage: the reference labels lack a segment, so they cannot verify it.
+    """
     label_file = next(
         name for key, name in package.manifest.reference.labels.items() if key == size
     )
-    expected = read_labels(package.folder / label_file).array
-    return [dice(labels.array == n, expected == n) for n in package.manifest.numbers]
+    expected = read_labels(package.folder / label_file)
+    if absent := absent_segments(expected, package.manifest):
+        message = (
+            f"package {package.name}, size {size}: {label_file} has no voxel of "
+            f"{', '.join(absent)}, so nothing verifies it"
+        )
+        advice = "Release it with a reference image in which every size detects every segment."
+        raise BadPackage(message, advice=advice)
+    return [dice(labels.array == n, expected.array == n) for n in package.manifest.numbers]
+
+
+def absent_segments(labels: Labels, manifest: Manifest) -> list[str]:
+    """Return the labels of the segments of which `labels` has no voxel."""
+    counts = np.bincount(labels.array.ravel(), minlength=256)
+    return [segment.label for segment in manifest.segments if not counts[segment.number]]
 
 
 def open_student(

@@ -39,7 +39,7 @@ from kd.training.steps import Say
 from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
 from node.package.manifest import Manifest, Provenance, Reference, SizeName
-from node.pipeline import open_student, reference_dice, segment
+from node.pipeline import absent_segments, open_student, reference_dice, segment
 
 LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
 LARGEST_PACKAGE_BYTES = 40_000_000  # every release stays in each clone for ever
@@ -73,8 +73,8 @@ def release(
         say: called with a sentence now and then.
 
     Raises:
-        GateFailed: a measured number is outside the recipe's gates; the unfinished folder stays
-            for reading.
+        GateFailed: a measured number is outside the recipe's gates, or a size does not detect a
+            structure in the reference image; the unfinished folder stays for reading.
         KdError: the version exists, a run is missing, an exported network differs from torch's,
             the reference case is not reproduced, or the package is too large.
     """
@@ -245,8 +245,8 @@ def _with_reference(
     for size, name in files.items():
         student = open_student(loose, size)
         labels = segment(volume, loose, student).labels
-        if not labels.array.any():
-            message = f"size {size} detects no structure in the reference image {image}"
+        if absent := absent_segments(labels, manifest):
+            message = f"size {size} does not detect {', '.join(absent)} in {image}"
             raise GateFailed(message, advice="Train it longer, or give another --reference-image")
         write(labels, draft / name)
     return write_manifest(manifest, draft)

@@ -211,9 +211,9 @@ def selftest_one(package: Package, size: str, threads: int = 0) -> dict[str, Any
             files = _composed(package.folder / reference.image, out / "series", labelling).files
             job = OfflineJob(files, package, size, out, threads)
             made = run_job(job, Progress(quiet=True))
+            least = least_dice(package, size, made.labels)
         except NodeError as exc:
             return result | {"message": exc.message}
-    least = least_dice(package, size, made.labels)
     seconds = sum(made.done.seconds.values())
     message = f"SEG verified, reference Dice {least:.4f}, {seconds:.2f} s"
     ok = least >= reference.least_dice

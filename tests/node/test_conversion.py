@@ -67,7 +67,23 @@ def test_json_is_explained_in_the_same_way() -> None:
     assert spelled(caught.value.path) == "sizes.tiny"
 
 
-@pytest.mark.parametrize("encoded", [b"{", b"\xff", b'{"a": 1', b"[" * 100_000])
+@pytest.mark.parametrize(
+    ("encoded", "path"),
+    [
+        (b'{"report": true, "report": true}', "report"),
+        (b'{"sizes": {"small": 1, "large": 2, "small": 3}}', "sizes.small"),
+        (b'{"steps": [{"step": "scale"}, {"step": "scale", "mode": "log", "mode": "log"}]}',
+         "steps[1].mode"),
+        (b'{"report": 1, "r\\u0065port": 2}', "report"),
+    ],
+)  # fmt: skip
+def test_a_key_that_stands_twice_is_refused_by_name(encoded: bytes, path: str) -> None:
+    with pytest.raises(NotValid, match="stands twice") as caught:
+        from_json(encoded, Family)
+    assert spelled(caught.value.path) == path
+
+
+@pytest.mark.parametrize("encoded", [b"{", b"\xff", b'{"a": 1', b'{"a": NaN}', b"[" * 100_000])
 def test_what_is_no_json_is_refused(encoded: bytes) -> None:
     with pytest.raises(NotValid, match="not valid JSON"):
         from_json(encoded, Family)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from node.errors import BadPackage
-from node.imaging import Grid, Volume
+from node.imaging import Grid, Volume, nifti
 from node.package import Package
 from node.pipeline import dice, open_student, reference_dice, segment
 from tests.support.packages import expected_labels, make_tiny_package, phantom
@@ -69,6 +69,16 @@ def test_every_stage_is_timed(package: Package) -> None:
 
 def test_the_reference_case_is_reproduced(package: Package) -> None:
     assert reference_dice(package, "small") == 1.0
+
+
+def test_reference_labels_without_a_segment_verify_nothing(package: Package) -> None:
+    """Nothing against nothing would be a Dice of 1."""
+    image = phantom()
+    bright = Volume(np.minimum(image.array, 500), image.grid)
+    nifti.write(bright, package.folder / "reference/image.nii.gz")
+    nifti.write(expected_labels(bright), package.folder / "reference/small.nii.gz")
+    with pytest.raises(BadPackage, match=r"small\.nii\.gz has no voxel of Right hippocampus"):
+        reference_dice(package, "small")
 
 
 def test_a_network_that_does_not_fit_the_manifest_is_refused(package: Package) -> None:

@@ -139,14 +139,21 @@ def test_a_gate_on_an_external_set_stops_the_release(
     assert "small: retention on Another scanner is" in _refused(world, other, capsys)
 
 
-def test_a_size_that_detects_nothing_in_the_reference_image_is_not_released(
-    world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("detected", "absent"), [(0, "Bright ball, Dark ball"), (1, "Dark ball")])
+def test_a_size_that_misses_a_structure_of_the_reference_image_is_not_released(
+    world: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    detected: int,
+    absent: str,
 ) -> None:
-    def nothing(image: Volume, *_: object) -> SimpleNamespace:
-        return SimpleNamespace(labels=Labels(np.zeros(image.grid.shape, np.uint8), image.grid))
+    def same(image: Volume, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            labels=Labels(np.full(image.grid.shape, detected, np.uint8), image.grid)
+        )
 
-    monkeypatch.setattr("kd.release.release.segment", nothing)
-    assert "size teacher detects no structure" in _refused(world, "recipe.yaml", capsys)
+    monkeypatch.setattr("kd.release.release.segment", same)
+    assert f"size teacher does not detect {absent} in" in _refused(world, "recipe.yaml", capsys)
 
 
 def test_a_package_that_is_too_large_is_refused_before_it_is_measured(

@@ -119,6 +119,16 @@ def test_a_contradictory_manifest_is_refused(
         load(folder)
 
 
+def test_a_manifest_with_a_repeated_key_is_refused(tmp_path: Path) -> None:
+    folder = make_tiny_package(tmp_path).folder
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
+    (folder / "manifest.json").write_text(
+        text.replace('"small.onnx":', '"small.onnx": "", "small.onnx":'), encoding="utf-8"
+    )
+    with pytest.raises(BadPackage, match=r"files\.small\.onnx: key 'small\.onnx' stands twice"):
+        load(folder)
+
+
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadPackage, match=r"no manifest\.json"):
         load(tmp_path)
