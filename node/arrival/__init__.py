@@ -5,8 +5,9 @@ duplicated slices; it runs in the reader process.
 """
 
 from node.arrival.completion import AssociationSummary, Completion, CompletionSigns, completion
+from node.arrival.conditions import Facts, Mismatch, facts_of, mismatch
 from node.arrival.findings import Patient, Problem, SeriesFindings, findings_of, problem_of
-from node.arrival.planning import Decision, Facts, decision_for, facts_of, plan
+from node.arrival.planning import Decision, decision_for, in_words, plan
 
 __all__ = [
     "AssociationSummary",
@@ -14,6 +15,7 @@ __all__ = [
     "CompletionSigns",
     "Decision",
     "Facts",
+    "Mismatch",
     "Patient",
     "Problem",
     "SeriesFindings",
@@ -21,6 +23,8 @@ __all__ = [
     "decision_for",
     "facts_of",
     "findings_of",
+    "in_words",
+    "mismatch",
     "plan",
     "problem_of",
 ]

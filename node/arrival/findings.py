@@ -53,8 +53,16 @@ class SeriesFindings(msgspec.Struct, frozen=True, kw_only=True):
     series_uid: str
     modality: str
     result_modality: str = ""  # if no instance is an image: the modality of the first one
-    description: str = ""  # of the series and the protocol
     body_part: str = ""
+    study_description: str = ""
+    series_description: str = ""
+    protocol_name: str = ""
+    sequence_name: str = ""
+    image_type: str = ""  # a backslash separates its values
+    contrast_agent: str = ""
+    manufacturer: str = ""
+    station_name: str = ""
+    patient_age_years: float | None = None
     plane: str | None = None
     pixel_spacing_mm: float | None = None
     headers: int = 1  # instances, or frames of multi-frame instances
@@ -87,8 +95,16 @@ def findings_of(headers: Sequence[Header]) -> SeriesFindings:
         series_uid=headers[0].series_uid,
         modality=first.modality,
         result_modality=headers[0].modality if are_results else "",
-        description=f"{first.series_description} {first.protocol_name}".strip()[:MOST_TEXT],
         body_part=first.body_part[:MOST_TEXT],
+        study_description=first.study_description[:MOST_TEXT],
+        series_description=first.series_description[:MOST_TEXT],
+        protocol_name=first.protocol_name[:MOST_TEXT],
+        sequence_name=first.sequence_name[:MOST_TEXT],
+        image_type="\\".join(first.image_type)[:MOST_TEXT],
+        contrast_agent=first.contrast_agent[:MOST_TEXT],
+        manufacturer=first.manufacturer[:MOST_TEXT],
+        station_name=first.station_name[:MOST_TEXT],
+        patient_age_years=first.patient_age_years,
         plane=_plane(first.orientation) if first.orientation else None,
         pixel_spacing_mm=max(first.pixel_spacing_mm) if first.pixel_spacing_mm else None,
         headers=len(headers),

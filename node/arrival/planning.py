@@ -1,15 +1,14 @@
 """Decide which model a series gets, or why it gets none.
 
-Rules are read from the top and the first match wins. A property that is unknown because the
-geometry is broken does not exclude a rule. The series is then unsuitable because of its geometry,
-and that reason helps more than "no rule matched".
+Rules are read from the top and the first match wins. `conditions` compares one rule with a series.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from node.arrival.conditions import Facts, Mismatch, facts_of, mismatch
 from node.arrival.findings import SeriesFindings
-from node.config import Rule, When
+from node.config import Rule
 from node.errors import Conflicting, ConflictingPatients, NodeError, NotAnImage, Unsuitable
 from node.imaging import Grid
 from node.measured import Measurement, choose
@@ -21,20 +20,6 @@ HELD_ADVICE = (
     "`segnode jobs replan UID --use last` uses the last received version of each image, and "
     "`--use first` uses the first."
 )
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The properties of a series that rules compare; None if a property is unknown."""
-
-    modality: str
-    description: str
-    body_part: str
-    caller: str
-    plane: str | None
-    pixel_spacing_mm: float | None
-    slice_spacing_mm: float | None
-    slices: int
 
 
 @dataclass(frozen=True)
@@ -53,21 +38,7 @@ class Decision:
     send_to: tuple[str, ...] = ()
     priority: int = 5
     grid: Grid | None = None
-
-
-def facts_of(findings: SeriesFindings, caller: str) -> Facts:
-    """Return the properties that rules compare."""
-    grid = findings.grid
-    return Facts(
-        modality=findings.modality,
-        description=findings.description,
-        body_part=findings.body_part,
-        caller=caller,
-        plane=findings.plane,
-        pixel_spacing_mm=findings.pixel_spacing_mm,
-        slice_spacing_mm=grid.spacing_mm[0] if grid else None,
-        slices=grid.shape[0] if grid else findings.headers,
-    )
+    earlier: tuple[Mismatch, ...] = ()  # the rules before the deciding one
 
 
 def plan(
@@ -93,16 +64,27 @@ def plan(
             ArrivalOutcome.NO_RULE, NotAnImage.code, f"{kind} objects are results, not images"
         )
     facts = facts_of(findings, caller)
-    mismatches = []
+    earlier: list[Mismatch] = []
     for rule in rules:
-        mismatch = _mismatch(rule.when, facts)
-        if mismatch is None:
+        reason = mismatch(rule.when, facts)
+        if reason is None:
             decision = _apply(rule, facts, findings, uses)
-            return _chosen(decision, uses, measured, waiting)
-        mismatches.append(f"{rule.name}: {mismatch}")
-    reason = "; ".join(mismatches) or "there are no rules"
+            return replace(_chosen(decision, uses, measured, waiting), earlier=tuple(earlier))
+        earlier.append(Mismatch(rule.name, reason))
+    reasons = in_words(earlier) or "there are no rules"
     advice = "Add or widen a rule in the configuration if this series should be segmented."
-    return Decision(ArrivalOutcome.NO_RULE, "no-rule", f"no rule matched ({reason})", advice)
+    return Decision(
+        ArrivalOutcome.NO_RULE,
+        "no-rule",
+        f"no rule matched ({reasons})",
+        advice,
+        earlier=tuple(earlier),
+    )
+
+
+def in_words(earlier: Sequence[Mismatch]) -> str:
+    """Return the rules that did not match, each with its reason."""
+    return "; ".join(f"{one.rule}: {one.reason}" for one in earlier)
 
 
 def decision_for(problem: NodeError) -> Decision:
@@ -143,7 +125,7 @@ def _apply(
         rule=rule.name,
         package=package,
         size=uses[rule.name].size,
-        send_to=rule.send_to,
+        send_to=tuple(dict.fromkeys(rule.send_to)),  # a target that is listed twice gets one copy
         priority=rule.priority,
         grid=grid,
     )
@@ -160,30 +142,3 @@ def _chosen(
         return decision
     choice = choose(uses[decision.rule], decision.grid, measured, waiting)
     return replace(decision, size=choice.size, engine=choice.engine, why=choice.why)
-
-
-def _mismatch(when: When, facts: Facts) -> str | None:
-    """Return why the rule does not match, or None if it matches."""
-    if when.modality and facts.modality != when.modality:
-        return f"modality is {facts.modality or 'absent'}, not {when.modality}"
-    if when.caller and facts.caller != when.caller:
-        return f"sent by {facts.caller}, not {when.caller}"
-    # a description may name a patient, so the reason does not repeat it
-    if when.description and not when.description.matches(facts.description):
-        return f"description does not match /{when.description.text}/"
-    if when.body_part and not when.body_part.matches(facts.body_part):
-        return f"body part does not match /{when.body_part.text}/"
-    if when.plane and facts.plane not in (None, when.plane):
-        return f"plane is {facts.plane}, not {when.plane}"
-    return _outside(when, facts)
-
-
-def _outside(when: When, facts: Facts) -> str | None:
-    for what, limit, value in (
-        ("slice spacing", when.slice_spacing, facts.slice_spacing_mm),
-        ("pixel spacing", when.pixel_spacing, facts.pixel_spacing_mm),
-        ("number of slices", when.slices, facts.slices),
-    ):
-        if limit is not None and value is not None and value not in limit:
-            return f"{what} is {value:.4g}, not {limit}"
-    return None

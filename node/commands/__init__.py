@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from node import __version__
-from node.commands import admin, demo, models, offline, queue, serve
+from node.commands import admin, demo, explain, models, offline, queue, serve
 from node.commands.exits import EPILOGUE, OK, node_error_of, status_of
 from node.errors import Defect, NodeError
 from node.logs import start as start_logs
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"segnode {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (admin, serve, queue, offline, models, demo):
+    for module in (admin, serve, queue, explain, offline, models, demo):
         module.add_to(commands)
     return top
 

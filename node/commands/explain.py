@@ -1,19 +1,83 @@
-"""Print the history of one series, for `segnode explain`."""
+"""`segnode explain`: the history of a study."""
 
-from node import queue
-from node.commands.terminal import rounded, say
+import argparse
+from collections.abc import Sequence
+
+from node import queue, status
+from node.commands.options import add_config, add_json, load_config, print_json
+from node.commands.replan import NothingFound
+from node.commands.terminal import local_time, print_table, rounded, say
+from node.config import Config
+from node.inbox import Inbox, read_series
+
+INBOX_FOLDERS = ("tmp", "series", "notes")
 
 
-def print_history(history: queue.SeriesHistory) -> None:
-    """Print the images, the decision, the ending and the volumes."""
+def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `explain` to the command line."""
+    explain = commands.add_parser(
+        "explain", help="print the history of a study: images, decisions, attempts, ending"
+    )
+    explain.add_argument("study", help="Study or Series Instance UID")
+    add_config(explain)
+    add_json(explain)
+    explain.set_defaults(run=_explain)
+
+
+def _explain(chosen: argparse.Namespace) -> int:
+    config = load_config(chosen)
+    engine = status.open_read_only(config.data)
+    uid = chosen.study
+    found = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
+    waiting = [w for w in queue.arriving_series(engine) if uid in (w.study_uid, w.series_uid)]
+    studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {uid}
+    events = [event for study in studies for event in queue.events_of(engine, study_uid=study)]
+    if not found and not waiting and not events:
+        if _is_received(config, uid):
+            message = f"images of {uid} arrived, and housekeeping has not read them yet"
+            raise NothingFound(message, advice="`segnode status` shows whether it runs.")
+        message = f"{uid} is unknown: no image of it was accepted"
+        raise NothingFound(message, advice="`segnode status` lists rejected callers.")
+    if chosen.json:
+        print_json({"series": found, "arriving": waiting, "events": events})
+        return 0
+    earlier = [event for event in events if event.what == queue.EARLIER_RULES]
+    for history in found:
+        print_history(history, [e.detail for e in earlier if e.arrival_id == history.arrival.id])
+    for series in waiting:
+        at = local_time(series.until) if series.until else ""
+        until = f", planned at {at} if no image follows" if at else ""
+        say(f"series {series.series_uid}")
+        say(f"  still arriving: {series.instances} images", end="")
+        say(f" from {series.caller_ae or 'unknown'}; {series.why}{until}")
+        say()
+    print_table(
+        ("at", "event", "job", "detail"),
+        [(local_time(e.at), e.what, e.job_id or "-", e.detail) for e in events],
+    )
+    return 0
+
+
+def _is_received(config: Config, uid: str) -> bool:
+    """Return whether images of a study or series are in the inbox."""
+    inbox = config.data.dir / "inbox"
+    if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would create them
+        return False
+    records = (read_series(folder.path) for folder in Inbox(inbox).series_folders())
+    return any(record is not None and uid in (record.study, record.series) for record in records)
+
+
+def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> None:
+    """Print the images, the decision, the ending and the volumes.
+
+    `earlier` has the rules before the deciding one, of each decision about the series.
+    """
     arrival = history.arrival
     say(f"series {arrival.series_uid}")
     images = f"{arrival.modality} images".lstrip()
     say(f"  {arrival.instances} {images} from {arrival.caller_ae or 'unknown'}")
     if arrival.rule:
-        model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
-        say(f"  rule {arrival.rule}{model}")
-        _print_choice(history)
+        _print_rule(history, earlier)
     say(f"  ended as {history.ending.value}", end="")
     say(f": {reason_for(history)}" if reason_for(history) else "")
     advice = arrival.advice or next((j.advice for j in history.deliveries if j.advice), "")
@@ -29,6 +93,16 @@ def print_history(history: queue.SeriesHistory) -> None:
         for label in result.get("cut", ()):
             say(f"  note: {label} reaches the edge of the images; its volume may be incomplete")
     say()
+
+
+def _print_rule(history: queue.SeriesHistory, earlier: Sequence[str]) -> None:
+    """Print the deciding rule with its model, and why the rules before it did not match."""
+    arrival = history.arrival
+    model = f": {arrival.package}, size {arrival.size}" if arrival.package else ""
+    say(f"  rule {arrival.rule}{model}")
+    for reasons in earlier[-1:]:  # of the current decision
+        say(f"  earlier rules did not match: {reasons}")
+    _print_choice(history)
 
 
 def _print_choice(history: queue.SeriesHistory) -> None:

@@ -1,8 +1,7 @@
-"""`segnode status`, `jobs` and `explain`: the state of the node, of a job and of a study."""
+"""`segnode status` and `jobs`: the state of the node and of its jobs."""
 
 import argparse
 import time
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 from node import housekeeping, queue, schema, status
 from node.commands import replan
 from node.commands.exits import NOT_RUNNING, OK
-from node.commands.explain import print_history, reason_for
+from node.commands.explain import reason_for
 from node.commands.options import (
     add_config,
     add_json,
@@ -19,16 +18,13 @@ from node.commands.options import (
     whole,
 )
 from node.commands.replan import NothingFound
-from node.commands.terminal import print_table, say
+from node.commands.terminal import local_time, print_table, say
 from node.config import AUTO, Config
-from node.inbox import Inbox, read_series
 from node.states import ENDED, IllegalTransition, Kind, State
-
-INBOX_FOLDERS = ("tmp", "series", "notes")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    """Add `status`, `jobs` and `explain` to the command line."""
+    """Add `status` and `jobs` to the command line."""
     shown = commands.add_parser(
         "status",
         help="processes, queue, targets, newest series",
@@ -38,11 +34,6 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         "the database cannot be read",
     )
     shown.set_defaults(run=_status)
-    explain = commands.add_parser(
-        "explain", help="print the history of a study: images, decisions, attempts, ending"
-    )
-    explain.add_argument("study", help="Study or Series Instance UID")
-    explain.set_defaults(run=_explain)
     jobs = commands.add_parser("jobs", help="list, show, retry, resend or cancel jobs")
     actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="the newest jobs")
@@ -72,7 +63,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         help="for a held series: which version of each duplicated image to use",
     )
     replan.set_defaults(run=_jobs_replan)
-    for command in (shown, explain, listed, show, retry, resend, cancel, replan):
+    for command in (shown, listed, show, retry, resend, cancel, replan):
         add_config(command)
         add_json(command)
 
@@ -139,7 +130,7 @@ def _print_work(seen: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> N
     say()
     rows = [
         (
-            _clock(s.arrival.last_at),
+            local_time(s.arrival.last_at),
             s.arrival.series_uid,
             f"{s.arrival.package} {s.arrival.size}".strip(),
             s.ending.value,
@@ -151,47 +142,7 @@ def _print_work(seen: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> N
     print_table(("received", "series", "model", "ending", "reason"), rows)
     for note in seen.notes:
         say()
-        say(f"{_clock(note.at)} {note.what}: {note.detail}")
-
-
-def _explain(chosen: argparse.Namespace) -> int:
-    config, engine = _open_read_only(chosen)
-    uid = chosen.study
-    found = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
-    waiting = [w for w in queue.arriving_series(engine) if uid in (w.study_uid, w.series_uid)]
-    studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {uid}
-    events = [event for study in studies for event in queue.events_of(engine, study_uid=study)]
-    if not found and not waiting and not events:
-        if _is_received(config, uid):
-            message = f"images of {uid} arrived, and housekeeping has not read them yet"
-            raise NothingFound(message, advice="`segnode status` shows whether it runs.")
-        message = f"{uid} is unknown: no image of it was accepted"
-        raise NothingFound(message, advice="`segnode status` lists rejected callers.")
-    if chosen.json:
-        print_json({"series": found, "arriving": waiting, "events": events})
-        return 0
-    for history in found:
-        print_history(history)
-    for series in waiting:
-        until = f", planned at {_clock(series.until)} if no image follows" if series.until else ""
-        say(f"series {series.series_uid}")
-        say(f"  still arriving: {series.instances} images", end="")
-        say(f" from {series.caller_ae or 'unknown'}; {series.why}{until}")
-        say()
-    print_table(
-        ("at", "event", "job", "detail"),
-        [(_clock(e.at), e.what, e.job_id or "-", e.detail) for e in events],
-    )
-    return 0
-
-
-def _is_received(config: Config, uid: str) -> bool:
-    """Return whether images of a study or series are in the inbox."""
-    inbox = config.data.dir / "inbox"
-    if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would create them
-        return False
-    records = (read_series(folder.path) for folder in Inbox(inbox).series_folders())
-    return any(record is not None and uid in (record.study, record.series) for record in records)
+        say(f"{local_time(note.at)} {note.what}: {note.detail}")
 
 
 def _jobs_list(chosen: argparse.Namespace) -> int:
@@ -208,8 +159,8 @@ def _jobs_list(chosen: argparse.Namespace) -> int:
     print_table(
         ("job", "kind", "state", "target", "attempts", "updated", "series", "reason"),
         [
-            (j.id, j.kind.value, j.state.value, j.target or "-", j.attempts, _clock(j.updated_at),
-             j.series_uid, j.reason)
+            (j.id, j.kind.value, j.state.value, j.target or "-", j.attempts,
+             local_time(j.updated_at), j.series_uid, j.reason)
             for j in found
         ],
     )  # fmt: skip
@@ -225,9 +176,9 @@ def _jobs_show(chosen: argparse.Namespace) -> int:
         return 0
     for key, value in _plain(job).items():
         if value not in (None, "", {}):
-            shown = _clock(value) if key.endswith("_at") else value
+            shown = local_time(value) if key.endswith("_at") else value
             say(f"{key:<12} {shown}")
-    print_table(("at", "event", "detail"), [(_clock(e.at), e.what, e.detail) for e in events])
+    print_table(("at", "event", "detail"), [(local_time(e.at), e.what, e.detail) for e in events])
     return 0
 
 
@@ -291,10 +242,6 @@ def _print_job(chosen: argparse.Namespace, job: queue.Job, text: str) -> int:
 def _plain(job: queue.Job) -> dict[str, Any]:
     shown = {key: value for key, value in vars(job).items() if key not in ("payload", "result")}
     return shown | {"payload": queue.as_plain(job.payload), "result": queue.as_plain(job.result)}
-
-
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _ago(seconds: float | None) -> str:

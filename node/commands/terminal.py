@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 from rich import progress
@@ -148,6 +149,11 @@ class Progress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
+
+
+def local_time(at: float) -> str:
+    """Return a time (seconds since 1970) in the zone of this machine."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def rounded(value: float) -> str:

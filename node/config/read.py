@@ -5,13 +5,13 @@ from pathlib import Path
 import msgspec
 
 from node.config.structs import MEANINGS, Config, problems
-from node.config.units import Between, Bytes, Pattern, Seconds
+from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
 from node.conversion import NotValid
 from node.errors import Misconfigured
 from node.yaml_strict import read
 
 LARGEST_FILE_BYTES = 1 << 20
-_UNITS = (Seconds, Bytes, Between, Pattern)
+_UNITS = (Seconds, Bytes, Range, Lengths, Ages, Texts, Words)
 
 
 def load(path: Path) -> Config:

@@ -7,12 +7,12 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, field
 
-from node.config.units import Between, Bytes, Pattern, Seconds
+from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
 from node.conversion import KeyPath
 from node.dicom.encoding import EncodingKind
 
@@ -37,6 +37,10 @@ PackageName = Annotated[str, Meta(pattern=_PACKAGE)]
 Sha256 = Annotated[str, Meta(pattern=_SHA256)]
 SizeChoice = Literal["teacher", "large", "small", "tiny", "fast", "auto"]
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
+Modality = Literal["MR", "CT"]
+Plane = Literal["axial", "sagittal", "coronal", "oblique"]
+_T = TypeVar("_T")
+SeveralOf = Annotated[tuple[_T, ...], Meta(min_length=1)]
 AUTO = "auto"  # size or engine: chosen by measurements on this machine
 
 GIB = 1 << 30
@@ -114,16 +118,28 @@ class ModelConfig(_Strict, frozen=True, kw_only=True):
 
 
 class When(_Strict, frozen=True, kw_only=True):
-    """Section `when` of a rule: the conditions on a series; None matches every series."""
+    """Section `when` of a rule: the conditions on a series; None matches every series.
 
-    modality: Literal["MR", "CT"] | None = None
-    description: Pattern | None = None  # of the series or the protocol
-    body_part: Pattern | None = None
-    plane: Literal["axial", "sagittal", "coronal", "oblique"] | None = None
-    slice_spacing: Between | None = None
-    pixel_spacing: Between | None = None
-    slices: Between | None = None
-    caller: AeTitle | None = None
+    All conditions must match. A condition with a list matches if one of its values does.
+    """
+
+    modality: Modality | SeveralOf[Modality] | None = None
+    body_part: Words | None = None
+    description: Texts | None = None  # of the series or the protocol
+    study_description: Texts | None = None
+    series_description: Texts | None = None
+    protocol_name: Texts | None = None
+    sequence_name: Texts | None = None
+    image_type: Words | None = None
+    contrast_agent: Texts | None = None
+    manufacturer: Texts | None = None
+    station_name: Words | None = None
+    patient_age: Ages | None = None
+    plane: Plane | SeveralOf[Plane] | None = None
+    slice_spacing: Lengths | None = None
+    pixel_spacing: Lengths | None = None
+    slices: Range | None = None
+    caller: AeTitle | SeveralOf[AeTitle] | None = None
 
 
 class Rule(_Strict, frozen=True, kw_only=True):

@@ -1,70 +1,93 @@
-"""Values with units: `60 s`, `10 GiB`, `0.5..5 mm`, and regular expressions.
+"""Values with units (`60 s`, `10 GiB`), ranges (`0.5..5 mm`), and texts to compare with.
 
-Each type parses the text that a person writes; the error states the expected form. They are plain
-classes, because msgspec would fill a dataclass from a mapping without `parse`.
+Each type parses what a person writes; the error states the expected form. They are plain classes,
+because msgspec would fill a dataclass from a mapping without `parse`.
 """
 
 import re
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _NUMBER = r"(\d{1,15}(?:\.\d{1,15})?)"
+LONGEST_S = 36_500 * 86400.0
+MOST_BYTES = 1 << 50
+MOST_COMPARED = 1024  # characters of a value; a header may hold more
 
 
 class Seconds(float):
     """A duration in seconds, written with its unit."""
 
+    EXPECTED = "a number and ms, s, min, h or d, like `60 s`"
+
     @classmethod
     def parse(cls, text: object) -> "Seconds":
         """Read `90 s`, `5 min`, `48 h`, `30 d` or `250 ms`."""
-        match = re.fullmatch(_NUMBER + r"\s*(ms|s|min|h|d)", str(text).strip())
+        match = re.fullmatch(_NUMBER + r"\s*(ms|s|min|h|d)", _plain(text))
         if match is None:
-            message = f"{text!r} is not a time: write a number and ms, s, min, h or d, like `60 s`"
+            message = f"{shown(text)} is not a time: write {cls.EXPECTED}"
             raise ValueError(message)
-        return cls(float(match[1]) * _SECONDS[match[2]])
+        seconds = float(match[1]) * _SECONDS[match[2]]
+        if seconds > LONGEST_S:
+            message = f"{shown(text)} is too long: write at most {LONGEST_S / 86400:g} d"
+            raise ValueError(message)
+        return cls(seconds)
 
 
 class Bytes(int):
     """An amount of storage or memory in bytes, written with its unit."""
 
+    EXPECTED = "a number and KiB, MiB or GiB, like `10 GiB`"
+
     @classmethod
     def parse(cls, text: object) -> "Bytes":
         """Read `10 GiB`, `512 MiB`, `64 KiB` or `100 B`."""
-        match = re.fullmatch(_NUMBER + r"\s*(B|KiB|MiB|GiB|TiB)", str(text).strip())
+        match = re.fullmatch(_NUMBER + r"\s*(B|KiB|MiB|GiB|TiB)", _plain(text))
         if match is None:
-            message = f"{text!r} is not a size: write a number and KiB, MiB or GiB, like `10 GiB`"
+            message = f"{shown(text)} is not a size: write {cls.EXPECTED}"
             raise ValueError(message)
-        return cls(int(float(match[1]) * _BYTES[match[2]]))
+        size = int(float(match[1]) * _BYTES[match[2]])
+        if size > MOST_BYTES:
+            message = f"{shown(text)} is too large: write at most {MOST_BYTES >> 40} TiB"
+            raise ValueError(message)
+        return cls(size)
 
 
-class Between:
+class Range:
     """A range with inclusive limits; an open end is infinite."""
 
-    def __init__(self, low: float, high: float, unit: str = "") -> None:
-        """Set the limits; `unit` is only displayed."""
-        self.low, self.high, self.unit = low, high, unit
+    UNIT: ClassVar[str] = ""
+    EXPECTED: ClassVar[str] = "`10..300`, `>= 40` or `<= 200`"
+
+    def __init__(self, low: float, high: float) -> None:
+        """Set the limits, in the unit of the class."""
+        self.low, self.high = low, high
 
     @classmethod
-    def parse(cls, text: object) -> "Between":
-        """Read `0.5..5 mm`, `>= 40`, `<= 3 mm` or a single number."""
-        words = str(text).strip()
-        match = re.fullmatch(_NUMBER + r"\s*\.\.\s*" + _NUMBER + r"\s*(mm)?", words)
-        if match and float(match[1]) <= float(match[2]):
-            return cls(float(match[1]), float(match[2]), match[3] or "")
-        match = re.fullmatch(r"(>=|<=)?\s*" + _NUMBER + r"\s*(mm)?", words)
+    def parse(cls, text: object) -> Self:
+        """Read `0.5..5`, `>= 40`, `<= 3` or a single number; the unit may follow."""
+        words = _plain(text)
+        unit = rf"\s*(?:{cls.UNIT})?" if cls.UNIT else ""
+        if match := re.fullmatch(_NUMBER + r"\s*\.\.\s*" + _NUMBER + unit, words):
+            if float(match[1]) > float(match[2]):
+                message = f"{shown(text)} holds no value: the first limit is above the second"
+                raise ValueError(message)
+            return cls(float(match[1]), float(match[2]))
+        match = re.fullmatch(r"(>=|<=)?\s*" + _NUMBER + unit, words)
         if match is None:
-            message = f"{text!r} is not a range: write `0.5..5 mm`, `>= 40` or `<= 3 mm`"
+            message = f"{shown(text)} is not a range: write {cls.EXPECTED}"
             raise ValueError(message)
         value = float(match[2])
         low = value if match[1] != "<=" else float("-inf")
         high = value if match[1] != ">=" else float("inf")
-        return cls(low, high, match[3] or "")
+        return cls(low, high)
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        unit = f" {self.unit}" if self.unit else ""
+        unit = f" {self.UNIT}" if self.UNIT else ""
         if self.low == float("-inf"):
             return f"at most {self.high:g}{unit}"
         if self.high == float("inf"):
@@ -72,23 +95,112 @@ class Between:
         return f"{self.low:g} to {self.high:g}{unit}"
 
 
-class Pattern:
-    """A regular expression that may match anywhere, ignoring case."""
+class Lengths(Range):
+    """A range of lengths in mm."""
 
-    def __init__(self, text: str) -> None:
-        """Set an expression that `parse` has checked."""
-        self.text = text
+    UNIT = "mm"
+    EXPECTED = "`0.5..5 mm`, `>= 1 mm` or `<= 3 mm`"
+
+
+class Ages(Range):
+    """A range of ages in years."""
+
+    UNIT = "y"
+    EXPECTED = "`18..60 y`, `>= 18 y` or `<= 0.5 y`"
+
+
+class Texts:
+    """Texts of which a value must contain one, ignoring case.
+
+    A text between slashes is a regular expression, which may match anywhere in the value.
+    """
+
+    EXPECTED = "text, a regular expression between slashes, or a list of them"
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        """Set the texts that `parse` has checked."""
+        self.texts = texts
 
     @classmethod
-    def parse(cls, text: object) -> "Pattern":
-        """Check the expression, so that an error shows at start and not at the first study."""
-        try:
-            re.compile(str(text))
-        except re.error as exc:
-            message = f"{text!r} is not a regular expression: {exc}"
-            raise ValueError(message) from exc
-        return cls(str(text))
+    def parse(cls, value: object) -> Self:
+        """Check one text or a list of texts, so that an error shows at start."""
+        given: list[object] = value if isinstance(value, list) else [value]
+        if not given:
+            message = "an empty list matches nothing: write a text, or remove the key"
+            raise ValueError(message)
+        return cls(tuple(cls._checked(text) for text in given))
 
-    def matches(self, value: str) -> bool:
-        """Return whether `value` contains a match, ignoring case."""
-        return re.search(self.text, value[:1024], re.IGNORECASE) is not None
+    @classmethod
+    def _checked(cls, text: object) -> str:
+        if not isinstance(text, str):
+            quoted = f'. Write it in quotes: "{text}"' if isinstance(text, int | float) else ""
+            message = f"{shown(text)} is no text: write {cls.EXPECTED}{quoted}"
+            raise ValueError(message)  # noqa: TRY004  msgspec names the line of a ValueError only
+        if (expression := expression_in(text)) is not None:
+            _compile(expression)
+        elif not cls._normal(text):
+            message = f"{text!r} has nothing to compare: write {cls.EXPECTED}, or remove the key"
+            raise ValueError(message)
+        return text
+
+    def matches(self, values: Iterable[str]) -> bool:
+        """Return whether one of the texts matches one of `values`."""
+        return any(
+            self.match(text, value[:MOST_COMPARED]) for value in values for text in self.texts
+        )
+
+    def __str__(self) -> str:
+        return " or ".join(t if expression_in(t) is not None else repr(t) for t in self.texts)
+
+    @classmethod
+    def match(cls, text: str, value: str) -> bool:
+        """Return whether one text matches one value."""
+        if (expression := expression_in(text)) is not None:
+            return re.search(expression, value, re.IGNORECASE) is not None
+        return cls._normal(text) in cls._normal(value)
+
+    @classmethod
+    def _normal(cls, text: str) -> str:
+        """Return the text as it is compared."""
+        return text.strip().casefold()
+
+
+class Words(Texts):
+    """Texts whose words a value must contain, whole and in this order, whatever separates them."""
+
+    @classmethod
+    def _normal(cls, text: str) -> str:
+        words = re.findall(r"[^\W_]+", text.casefold())
+        return f" {' '.join(words)} " if words else ""
+
+
+def expression_in(text: str) -> str | None:
+    """Return the regular expression that is written as `/…/`; None for any other text."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "/" else None
+
+
+def shown(value: object) -> str:
+    """Return a value as a person wrote it, for a message."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return "a list"
+        case dict():
+            return "a section"
+    return repr(value)
+
+
+def _plain(value: object) -> str:
+    return str(value).strip() if isinstance(value, str | int | float) else ""
+
+
+def _compile(expression: str) -> None:
+    if not expression:
+        message = "'//' is an empty regular expression: write one, or remove the key"
+        raise ValueError(message)
+    try:
+        re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as exc:
+        message = f"/{expression}/ is not a regular expression: {exc}"
+        raise ValueError(message) from exc

@@ -5,10 +5,10 @@ import hashlib
 import msgspec
 
 from node import queue
-from node.arrival import Decision
+from node.arrival import Decision, in_words
 from node.config import Config
 from node.dicom.encoding import Encoding
-from node.housekeeping.snapshot import SeriesSnapshot
+from node.housekeeping.snapshot import SeriesSnapshot, shortfall
 from node.inbox import read_series
 from node.states import ArrivalOutcome
 
@@ -44,6 +44,14 @@ def rows(
         else None
     )
     return arrival, job
+
+
+def facts(snapshot: SeriesSnapshot, decision: Decision) -> list[tuple[str, str]]:
+    """Return further events of the history: missing images, and why earlier rules did not match."""
+    found = [(queue.NOTE, shortfall(snapshot))]
+    if decision.rule:  # without one, the reason names all rules
+        found.append((queue.EARLIER_RULES, in_words(decision.earlier)))
+    return [(event, detail) for event, detail in found if detail]
 
 
 def _job(

@@ -18,8 +18,8 @@ from node.errors import DatabaseDamaged, Defect, NodeError, ReaderKilled, Transi
 from node.housekeeping.choice import Content, choose
 from node.housekeeping.copies import Copies
 from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
-from node.housekeeping.rows import rows
-from node.housekeeping.snapshot import SeriesSnapshot, is_current, shortfall, snapshot_of
+from node.housekeeping.rows import facts, rows
+from node.housekeeping.snapshot import SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
 from node.housekeeping.waiting import WaitingSeries
 from node.inbox import (
@@ -113,7 +113,7 @@ class Sweep:
             raise Defect(UNPLANNED, advice="Report it with the log.") from exc
         self._deaths.forget(folder.key)
         decided = rows(snapshot, decision, self._config, now)
-        return queue.replan_arrival(self._engine, *decided, now, shortfall(snapshot))
+        return queue.replan_arrival(self._engine, *decided, now, facts(snapshot, decision))
 
     def _compare_all(self, folder: SeriesFolder, *, is_chosen: bool) -> None:
         """Compare all duplicated images; a death ends that where a person chose the versions."""
@@ -259,7 +259,7 @@ class Sweep:
 
     def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:
         decided = rows(snapshot, decision, self._config, now)
-        recorded = queue.record_arrival(self._engine, *decided, now, shortfall(snapshot))
+        recorded = queue.record_arrival(self._engine, *decided, now, facts(snapshot, decision))
         self._settle(snapshot.folder, now)
         if decision.code == ReaderKilled.code:
             self._deaths.allow_one_more(snapshot.folder.key)

@@ -1,6 +1,6 @@
 """The queue: the only writer of the database. Its functions are the only transitions of a job."""
 
-from node.queue.arrive import Recorded, record_arrival, replan_arrival
+from node.queue.arrive import EARLIER_RULES, NOTE, Recorded, record_arrival, replan_arrival
 from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
 from node.queue.hold import hold_planned
 from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend
@@ -43,6 +43,8 @@ from node.queue.transitions import (
 from node.queue.upkeep import add_note, heartbeat, purge_arrivals, purge_notes, record_resent
 
 __all__ = [
+    "EARLIER_RULES",
+    "NOTE",
     "AlreadySuperseded",
     "Arrival",
     "ArrivingSeries",

@@ -1,5 +1,6 @@
 """Record a series that arrived, with its job if it gets one: once, however often it is reported."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -14,6 +15,10 @@ from node.queue.rows import NewArrival, NewSegmentJob
 from node.schema import arrivals, events, jobs
 from node.states import ArrivalOutcome, Kind, State, Transition
 
+Facts = Sequence[tuple[str, str]]  # event and detail
+EARLIER_RULES = "earlier-rules"  # event: the rules before the deciding one, with reasons
+NOTE = "note"  # event: a fact about the images
+
 
 class Recorded(NamedTuple):
     """The rows of an arrival; `is_new` is false where they existed before."""
@@ -24,14 +29,14 @@ class Recorded(NamedTuple):
 
 
 def record_arrival(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, note: str = ""
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, facts: Facts = ()
 ) -> Recorded:
     """Record a complete series and queue its job, in one transaction.
 
     The same inputs of the same series are recorded once. A new job supersedes the queued jobs for
     earlier inputs of the series; inputs that get no job leave those alone. Where another arrival
-    has a job for the same work, this arrival points to that job. A `note` about the images becomes
-    an event of the history.
+    has a job for the same work, this arrival points to that job. Each of `facts` becomes an event
+    of the history.
     """
     assert (job is not None) == (arrival.outcome is ArrivalOutcome.PLANNED)
     with engine.begin() as connection:
@@ -44,12 +49,12 @@ def record_arrival(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
         _add_decision(connection, made, arrival, job, now)
-        _add_note(connection, made, arrival, note)
+        _add_facts(connection, made, arrival, facts, now)
         return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
 
 
 def replan_arrival(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, note: str = ""
+    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, facts: Facts = ()
 ) -> Recorded:
     """Replace the decision about a recorded arrival that has no job: the rules changed.
 
@@ -65,13 +70,13 @@ def replan_arrival(
         ).scalar_one_or_none()
         if made is not None:
             _add_decision(connection, made, arrival, job, now)
-            _add_note(connection, made, arrival, note)
+            _add_facts(connection, made, arrival, facts, now)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
         superseded = connection.execute(_with_superseded_job(arrival)).scalar_one_or_none()
         if superseded is not None and job is not None:
             job_id = _give_job(connection, superseded, arrival, job, now)
             return Recorded(superseded, job_id, is_new=False)
-    return record_arrival(engine, arrival, job, now, note)
+    return record_arrival(engine, arrival, job, now, facts)
 
 
 def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
@@ -108,9 +113,12 @@ def _add_decision(
     _add_event(connection, made, arrival, now, (arrival.outcome.value, decided))
 
 
-def _add_note(connection: sa.Connection, made: int, arrival: NewArrival, note: str) -> None:
-    if note:
-        _add_event(connection, made, arrival, arrival.last_at, ("note", note))
+def _add_facts(
+    connection: sa.Connection, made: int, arrival: NewArrival, facts: Facts, now: float
+) -> None:
+    for what, detail in facts:
+        at = now if what == EARLIER_RULES else arrival.last_at
+        _add_event(connection, made, arrival, at, (what, detail))
 
 
 def _add_event(

@@ -21,10 +21,12 @@ from node.series.pixel_format import PixelFormat, pixel_format_of
 from node.series.units import Units, units_of
 from node.series.values import (
     UNREADABLE,
+    age_years,
     b_value,
     code,
     codes,
     derivation_codes,
+    items,
     number,
     text,
     vector,
@@ -73,9 +75,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     image_type: tuple[str, ...] = ()  # of a frame: frame type, image type, calculation technique
     complex_component: str = ""  # such as MAGNITUDE or PHASE
     source_ae: str = ""  # AE title of the sender, from the file meta
+    study_description: str = ""
     series_description: str = ""
     protocol_name: str = ""
+    sequence_name: str = ""  # of an MR pulse sequence
+    contrast_agent: str = ""
+    station_name: str = ""
     body_part: str = ""
+    patient_age_years: float | None = None
     series_number: int | None = None
     instance_number: int | None = None
     number_of_frames: int = 1  # of the whole instance
@@ -150,9 +157,14 @@ def header_of(dataset: Dataset, path: Path, pixel_element: str = "PixelData") ->
         derivations=derivation_codes(dataset),
         image_type=codes(dataset, "ImageType"),
         complex_component=text(dataset, "ComplexImageComponent").upper(),
+        study_description=text(dataset, "StudyDescription"),
         series_description=text(dataset, "SeriesDescription"),
         protocol_name=text(dataset, "ProtocolName"),
+        sequence_name=text(dataset, "SequenceName") or text(dataset, "PulseSequenceName"),
+        contrast_agent=_contrast_agent(dataset),
+        station_name=text(dataset, "StationName"),
         body_part=text(dataset, "BodyPartExamined"),
+        patient_age_years=age_years(text(dataset, "PatientAge")),
         series_number=whole_number(dataset, "SeriesNumber"),
         instance_number=whole_number(dataset, "InstanceNumber"),
         number_of_frames=whole_number(dataset, "NumberOfFrames") or 1,
@@ -193,6 +205,13 @@ def _expected(dataset: Dataset) -> int | None:
         if count is not None and count > 0:
             return count
     return None
+
+
+def _contrast_agent(dataset: Dataset) -> str:
+    """Return the agent as text; Enhanced images have a sequence of codes instead."""
+    agents = items(dataset, "ContrastBolusAgentSequence")
+    coded = "\\".join(filter(None, (text(agent, "CodeMeaning") for agent in agents)))
+    return text(dataset, "ContrastBolusAgent") or coded
 
 
 def _digest(identifier: str) -> str:

@@ -31,6 +31,8 @@ B_VALUE_TAGS = (Tag(0x0018, 0x9087), Tag(0x0019, 0x100C), Tag(0x0043, 0x1039))
 GE_B_VALUE_OFFSET = 1e9  # GE adds this to b-values of some software versions
 LARGEST_B_VALUE = 1e5  # s/mm²; a larger number in a private element has another meaning
 
+AGE = re.compile(r"(\d{1,3})([DWMY])")  # an Age String (PS3.5 6.2); some devices omit zeros
+DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 CODE = re.compile("[A-Z0-9 _]{1,16}")  # a Code String (PS3.5 6.2)
 
 Vector = tuple[float, ...]
@@ -82,6 +84,12 @@ def whole_number(dataset: Dataset, keyword: str) -> int | None:
     """Return one whole number, else None."""
     found = number(dataset, keyword)
     return int(found) if found is not None and found == int(found) else None
+
+
+def age_years(value: str) -> float | None:
+    """Return an Age String such as 045Y in years, else None."""
+    match = AGE.fullmatch(value.strip().upper())
+    return int(match[1]) * DAYS[match[2]] / DAYS["Y"] if match else None
 
 
 def b_value(dataset: Dataset) -> float | None:

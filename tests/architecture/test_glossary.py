@@ -15,12 +15,20 @@ from node.engines import ENGINES
 from node.housekeeping import Content
 from node.inbox.notes import NoteKind
 from node.package import SIZE_NAMES
+from node.queue import EARLIER_RULES
 from node.states import ArrivalOutcome, Ending, Kind, State, Transition
 from tests.support.diagrams import PAGE, ROOT, replaced
 from tests.support.keys import keys_of, values_of
 
 GLOSSARY = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
-JOB_EVENTS = {"queued", "received", "note", "resent", "replan"}  # beside transitions and decisions
+JOB_EVENTS = {
+    "queued",
+    "received",
+    "note",
+    "resent",
+    "replan",
+    EARLIER_RULES,
+}  # beside transitions and decisions
 NO_ERRORS = {"no-rule", "rule-says-none"}  # codes of a decision that no error causes
 SIZES_AND_ENGINES = {*SIZE_NAMES, *ENGINES, AUTO}
 

@@ -31,7 +31,7 @@ CHANGES = {
         },
         {
             "name": "necks",
-            "when": {"modality": "CT", "body_part": "head|neck"},
+            "when": {"modality": "CT", "body_part": ["head", "neck", "headneck"]},
             "use": "headneck-ct",
             "size": "small",  # instead of the model's
             **TO,

@@ -23,10 +23,10 @@ targets: {pacs: {ae: PACS, host: h}}
 model: {size: small}
 rules:
 - name: never
-  when: {modality: MR, description: "^scout"}
+  when: {modality: MR, description: "/^scout/"}
   use: none
 - name: heads
-  when: {modality: MR, body_part: head|brain, slices: ">= 4"}
+  when: {modality: MR, body_part: [head, brain], slices: ">= 4"}
   use: tiny-mr
   size: teacher
   send_to: [pacs]
@@ -98,6 +98,17 @@ def test_a_rule_may_say_that_nothing_is_done(headers: tuple[Header, ...], models
     assert "never" in found.reason
 
 
+@pytest.mark.parametrize("use", ["none", "tiny-mr, send_to: [pacs, pacs]"])
+def test_the_reasons_of_earlier_rules_are_kept(
+    headers: tuple[Header, ...], models: Path, use: str
+) -> None:
+    rules = RULES + f"- {{name: rest, use: {use}}}\n"
+    found = decide(changed(headers, **HEAD | {"body_part": "KNEE"}), models, rules)
+    assert (found.rule, found.send_to) == ("rest", () if use == "none" else ("pacs",))
+    assert [one.rule for one in found.earlier] == ["never", "heads"]
+    assert "body part" in found.earlier[1].reason
+
+
 def test_no_match_says_why_for_every_rule(headers: tuple[Header, ...], models: Path) -> None:
     found = decide(changed(headers, **HEAD | {"body_part": "KNEE"}), models)
     assert found.outcome is ArrivalOutcome.NO_RULE
@@ -130,7 +141,7 @@ def test_each_condition_can_exclude(
 def test_results_are_never_segmented(
     headers: tuple[Header, ...], models: Path, modality: str
 ) -> None:
-    rules = RULES.replace('modality: MR, body_part: head|brain, slices: ">= 4"', "")
+    rules = RULES.replace('modality: MR, body_part: [head, brain], slices: ">= 4"', "")
     found = decide(changed(headers[:1], modality=modality), models, rules)
     assert found.outcome is ArrivalOutcome.NO_RULE
     assert "results" in found.reason
@@ -192,7 +203,7 @@ def test_a_localizer_that_is_left_out_decides_nothing(
     headers: tuple[Header, ...], localizer: Header, models: Path, drop: int
 ) -> None:
     """The inbox lists files by digests: a localizer may come first."""
-    rules = AXIAL.replace("body_part: head|brain", "body_part: knee")
+    rules = AXIAL.replace("body_part: [head, brain]", "body_part: knee")
     images = tuple(sorted(headers, key=lambda header: header.position_mm or ()))
     images = images[:5] + images[5 + drop :]
     decisions = [

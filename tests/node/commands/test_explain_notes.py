@@ -7,8 +7,9 @@ import msgspec
 from node import queue, schema
 from node.config import load
 from node.imaging.volume import NOTHING_DETECTED
+from node.states import ArrivalOutcome
 from tests.support.commanding import Run
-from tests.support.rows import SEGMENTED, T0, claim, record
+from tests.support.rows import SEGMENTED, T0, an_arrival, claim, record
 
 
 def test_an_empty_result_is_explained_and_in_the_history(run: Run, configured: Path) -> None:
@@ -21,3 +22,15 @@ def test_an_empty_result_is_explained_and_in_the_history(run: Run, configured: P
     assert status == 0
     assert NOTHING_DETECTED in explained
     assert any(NOTHING_DETECTED in event.detail for event in queue.events_of(engine))
+
+
+def test_the_reasons_of_earlier_rules_are_explained(run: Run, configured: Path) -> None:
+    engine = schema.open_configured(load(configured).data)
+    says_none = an_arrival(
+        outcome=ArrivalOutcome.NO_RULE, code="rule-says-none", reason="none", rule="rest"
+    )
+    reasons = "brain: modality is CT, not MR"
+    queue.record_arrival(engine, says_none, None, T0, [(queue.EARLIER_RULES, reasons)])
+    status, explained, _ = run("explain", "1.2.3", "--config", str(configured))
+    assert status == 0
+    assert f"earlier rules did not match: {reasons}" in explained

@@ -7,7 +7,7 @@ import pytest
 
 from node.commands.admin import template
 from node.config import Config, load, load_text
-from node.config.units import Between, Bytes, Seconds
+from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
 from node.errors import Misconfigured
 
 TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
@@ -26,7 +26,7 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("rules:\n- {name: a, use: x, send_to: [b]}", "no target 'b'", ""),
         ("rules:\n- {name: a, use: x}", "at least one target", ""),
         ("rules:\n- {name: a, use: none}\n- {name: a, use: none}", "line 3: rules[1].name", ""),
-        ("rules:\n- {name: a, use: none, when: {description: '[a'}}", "not a regular expr", ""),
+        ("rules:\n- {name: a, use: none, when: {description: '/[a/'}}", "not a regular expr", ""),
         ("rules:\n- {name: a, use: none, when: {slices: many}}", "is not a range", ""),
         ("model: {size: enormous}", "model.size", ""),
         ("model: {engine: abacus}", "model.engine", ""),
@@ -145,17 +145,40 @@ def test_sizes_carry_their_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "inside", "outside"),
+    ("kind", "text", "inside", "outside"),
     [
-        ("0.5..5 mm", (0.5, 5), (0.4, 5.1)),
-        (">= 40", (40, 1e9), (39,)),
-        ("<= 3 mm", (0, 3), (3.1,)),
-        ("2", (2,), (1.9, 2.1)),
+        (Lengths, "0.5..5 mm", (0.5, 5), (0.4, 5.1)),
+        (Range, ">= 40", (40, 1e9), (39,)),
+        (Lengths, "<= 3 mm", (0, 3), (3.1,)),
+        (Range, "2", (2,), (1.9, 2.1)),
+        (Ages, "18..60 y", (18, 60), (17.9, 61)),
     ],
 )
 def test_ranges_include_their_ends(
-    text: str, inside: tuple[float, ...], outside: tuple[float, ...]
+    kind: type[Range], text: str, inside: tuple[float, ...], outside: tuple[float, ...]
 ) -> None:
-    limits = Between.parse(text)
+    limits = kind.parse(text)
     assert all(value in limits for value in inside)
     assert not any(value in limits for value in outside)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "matching", "others"),
+    [
+        (Words, ["HEAD", "BRAIN"], ("HEAD", "brain", "HEAD AND NECK", "Head_Neck"),
+         ("ABDOMEN", "KNEE", "FOREHEAD", "HEADNECK", "")),
+        (Words, "head neck", ("HEAD^NECK", "head-neck"), ("HEAD", "NECK HEAD")),
+        (Words, "MIP", ("CT_SOM5 MIP",), ("CT_SOM5 MIPX",)),
+        (Texts, "t1", ("T1w MPRAGE", "sag_t1"), ("T2", "")),
+        (Texts, "[a", ("x[A]",), ("a",)),
+        (Texts, "a|b", ("A|B",), ("a", "b")),
+        (Texts, "/^t1|flair$/", ("T1 sag", "ax FLAIR"), ("sag T1",)),
+        (Texts, "straße", ("STRASSE",), ("strabe",)),
+        (Texts, ["tra", "/^cor/"], ("T1 TRA", "cor t2"), ("sag", "t2 cor")),
+    ],
+)  # fmt: skip
+def test_texts_are_no_regular_expressions(
+    kind: type[Texts], written: object, matching: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    texts = kind.parse(written)
+    assert [value for value in (*matching, *others) if texts.matches([value])] == list(matching)

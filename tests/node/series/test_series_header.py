@@ -26,6 +26,34 @@ def test_a_header_holds_the_values_of_the_instance(tmp_path: Path) -> None:
     assert header.transfer_syntax_uid == "1.2.840.10008.1.2.1"
 
 
+def test_a_header_holds_what_rules_compare(tmp_path: Path) -> None:
+    tags = {
+        "StudyDescription": "Brain routine", "SequenceName": "*tfl3d1", "StationName": "MR07",
+        "ContrastBolusAgent": "Gadovist", "Manufacturer": "SIEMENS", "PatientAge": "018M",
+    }  # fmt: skip
+    header = read_headers(make(tmp_path, Phantom(tags=tags)).paths[0])[0]
+    assert (header.study_description, header.sequence_name) == ("Brain routine", "*tfl3d1")
+    assert (header.contrast_agent, header.station_name) == ("Gadovist", "MR07")
+    assert (header.manufacturer, header.patient_age_years) == ("SIEMENS", 1.5)
+
+
+def test_enhanced_images_name_sequence_and_agent_elsewhere() -> None:
+    agent = Dataset()
+    agent.CodeMeaning = "Gadobutrol"
+    header = header_of(
+        _minimal(PulseSequenceName="tfl3d", ContrastBolusAgentSequence=[agent]), Path("x")
+    )
+    assert (header.sequence_name, header.contrast_agent) == ("tfl3d", "Gadobutrol")
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [("045Y", 45.0), ("45Y", 45.0), ("006M", 0.5), ("45", None), ("", None), ("old", None)],
+)
+def test_an_age_is_in_years(text: str, years: float | None) -> None:
+    assert header_of(_minimal(PatientAge=text), Path("x")).patient_age_years == years
+
+
 def test_the_series_count_wins_over_the_acquisition_count(tmp_path: Path) -> None:
     made = make(
         tmp_path, Phantom(tags={"ImagesInAcquisition": 7, "NumberOfSeriesRelatedInstances": 12})
