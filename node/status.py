@@ -6,7 +6,7 @@ Promises: no patient data; reading the status never changes anything on the disk
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -32,6 +32,7 @@ from node.states import Kind
 SILENT_AFTER_S = 60.0  # without a heartbeat for so long, a process counts as not running
 NOTES_SHOWN = 10
 NOWHERE = schema.IN_MEMORY
+NONE = "none"  # a rule that only records
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,31 @@ class ModelState:
 
 
 @dataclass(frozen=True)
+class PackageProblem:
+    """A package that a rule uses and that cannot work on this machine."""
+
+    package: str  # as the rule or the measurement names it
+    problem: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The node at one moment."""
 
+    at: float  # Unix seconds
     ae_title: str
     processes: tuple[Process, ...]
     jobs: dict[str, dict[str, int]]  # kind -> state -> count
     targets: tuple[TargetState, ...]
     free_gib: float
     accepting: bool  # enough free bytes and inodes
+    shortage: str  # which of them is too low; empty if none is
     engine: str  # as configured
     models: tuple[ModelState, ...]  # measured on this machine
     series: tuple[queue.SeriesHistory, ...]  # the newest last
     notes: tuple[queue.Event, ...]  # about rejected callers and images
+    facts: queue.Facts  # from which `node.conditions` derives what needs a person
+    package_problems: tuple[PackageProblem, ...]  # of packages that rules use
 
     @property
     def not_running(self) -> tuple[str, ...]:
@@ -148,21 +161,47 @@ def _read_only(file: Path) -> sa.Engine:
 def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) -> Snapshot:
     """Collect the state of the node at `now`; `series` limits the number of histories."""
     space = disk.space(config.data.dir)
+    shortage = space.shortage(config.data.stop_accepting_below)
+    models = tuple(_models(config))
     jobs: dict[str, dict[str, int]] = {}
     for (kind, state), count in queue.counts(engine).items():
         jobs.setdefault(kind.value, {})[state.value] = count
     return Snapshot(
+        at=now,
         ae_title=config.node.ae_title,
         processes=_processes(config, engine, now),
         jobs=jobs,
         targets=tuple(_target(config, engine, name, now) for name in config.targets),
         free_gib=space.free_bytes / 2**30,
-        accepting=not space.shortage(config.data.stop_accepting_below),
+        accepting=not shortage,
+        shortage=shortage,
         engine=config.model.engine,
-        models=tuple(_models(config)),
+        models=models,
         series=tuple(queue.histories(engine, limit=series)),
         notes=tuple(queue.notes(engine, limit=NOTES_SHOWN)),
+        facts=queue.facts(engine, config.targets, now, config.data.keep.failed),
+        package_problems=tuple(_package_problems(config, models)),
     )
+
+
+def _package_problems(config: Config, models: Sequence[ModelState]) -> Iterator[PackageProblem]:
+    """Yield the rules without a package, and the packages whose chosen size runs nowhere.
+
+    The networks are not read: `segnode check` verifies their digests.
+    """
+    names = [f"{path.parent.name}/{path.name}" for path in models_in(config.model.dir)]
+    chosen = set()
+    for rule in config.rules:
+        if rule.use == NONE:
+            continue
+        matching = [name for name in names if rule.use in (name, name.partition("/")[0])]
+        if matching:
+            chosen.add((matching[-1], rule.size or config.model.size))
+        else:
+            yield PackageProblem(rule.use, f"rule {rule.name} uses it, and it is not installed")
+    for model in models:
+        if model.problem and (model.package, model.size) in chosen:
+            yield PackageProblem(model.package, f"size {model.size}: {model.problem}")
 
 
 def _models(config: Config) -> Iterator[ModelState]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from node import __version__
-from node.commands import admin, demo, explain, models, offline, queue, serve
+from node.commands import admin, demo, explain, models, offline, queue, serve, status
 from node.commands.exits import EPILOGUE, OK, node_error_of, status_of
 from node.errors import Defect, NodeError
 from node.logs import start as start_logs
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"segnode {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (admin, serve, queue, explain, offline, models, demo):
+    for module in (admin, serve, status, queue, explain, offline, models, demo):
         module.add_to(commands)
     return top
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command != "init":  # it writes a configuration, which the node's user must read
         keep_private()
     try:
-        status = int(chosen.run(chosen))
+        result = int(chosen.run(chosen))
         if sys.stdout is not None:
             sys.stdout.flush()  # here, so that a full disk can still be reported
     except NodeError as exc:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(message, file=sys.stderr)
         return status_of(Defect(message))
-    return status
+    return result
 
 
 def _print_error(command: str, error: NodeError) -> int:

@@ -1,4 +1,4 @@
-"""`segnode status` and `jobs`: the state of the node and of its jobs."""
+"""`segnode jobs`: list, show, retry, resend, cancel and replan jobs."""
 
 import argparse
 import time
@@ -8,8 +8,6 @@ import sqlalchemy as sa
 
 from node import housekeeping, queue, schema, status
 from node.commands import replan
-from node.commands.exits import NOT_RUNNING, OK
-from node.commands.explain import reason_for
 from node.commands.options import (
     add_config,
     add_json,
@@ -19,21 +17,12 @@ from node.commands.options import (
 )
 from node.commands.replan import NothingFound
 from node.commands.terminal import local_time, print_table, say
-from node.config import AUTO, Config
+from node.config import Config
 from node.states import ENDED, IllegalTransition, Kind, State
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    """Add `status` and `jobs` to the command line."""
-    shown = commands.add_parser(
-        "status",
-        help="processes, queue, targets, newest series",
-        description="Show processes, queue, targets and the newest series. Changes nothing.",
-        epilog="exit status: 0 all four loops run; 69 the named loops do not run; "
-        "74 access is denied; 75 the database is locked or unreachable; 78 the configuration or "
-        "the database cannot be read",
-    )
-    shown.set_defaults(run=_status)
+    """Add `jobs` to the command line."""
     jobs = commands.add_parser("jobs", help="list, show, retry, resend or cancel jobs")
     actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="the newest jobs")
@@ -63,7 +52,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         help="for a held series: which version of each duplicated image to use",
     )
     replan.set_defaults(run=_jobs_replan)
-    for command in (shown, listed, show, retry, resend, cancel, replan):
+    for command in (listed, show, retry, resend, cancel, replan):
         add_config(command)
         add_json(command)
 
@@ -78,71 +67,6 @@ def _open_read_only(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
     """Open the database for a command that only reads."""
     config = load_config(chosen)
     return config, status.open_read_only(config.data)
-
-
-def _status(chosen: argparse.Namespace) -> int:
-    config, engine = _open_read_only(chosen)
-    seen = status.snapshot(config, engine, time.time())
-    waiting = queue.arriving_series(engine)
-    if chosen.json:
-        print_json({"not_running": seen.not_running, "snapshot": seen, "arriving": waiting})
-    else:
-        _print_processes(seen)
-        _print_models(seen)
-        _print_work(seen, waiting)
-    return NOT_RUNNING if seen.not_running else OK
-
-
-def _print_processes(seen: status.Snapshot) -> None:
-    say(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
-    say("" if seen.accepting else "  LOW: images are rejected with a transient status")
-    for process in seen.processes:
-        last = f", last seen {_ago(process.last_seen_s)} ago" if process.last_seen_s else ""
-        say(f"  {process.name:<12}  {'running' if process.alive else f'NOT RUNNING{last}'}")
-    if seen.not_running:
-        say("  `segnode serve` starts them; its log has the reason why one ended")
-    say()
-
-
-def _print_models(seen: status.Snapshot) -> None:
-    fastest = "auto (fastest engine that reproduces the reference case)"
-    chosen = fastest if seen.engine == AUTO else f"{seen.engine} (configured)"
-    rest = "" if seen.models else " Not benchmarked yet: run `segnode models bench`."
-    say(f"Engine: {chosen}.{rest}")
-    for model in seen.models:
-        cost = f"{model.engine}, reference case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
-        say(f"  {model.package} {model.size:<8} {model.problem or cost}")
-    say()
-
-
-def _print_work(seen: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> None:
-    states = [state.value for state in State]
-    print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
-    say()
-    head = ("target", "AE", "address", "queued", "since", "last problem")
-    print_table(
-        head,
-        [
-            (t.name, t.ae, t.address, t.waiting, _ago(t.oldest_s), t.last_problem)
-            for t in seen.targets
-        ],
-    )
-    say()
-    rows = [
-        (
-            local_time(s.arrival.last_at),
-            s.arrival.series_uid,
-            f"{s.arrival.package} {s.arrival.size}".strip(),
-            s.ending.value,
-            reason_for(s),
-        )
-        for s in seen.series
-    ]
-    rows += [("arriving", w.series_uid, "", f"{w.instances} images", w.why) for w in waiting]
-    print_table(("received", "series", "model", "ending", "reason"), rows)
-    for note in seen.notes:
-        say()
-        say(f"{local_time(note.at)} {note.what}: {note.detail}")
 
 
 def _jobs_list(chosen: argparse.Namespace) -> int:
@@ -242,9 +166,3 @@ def _print_job(chosen: argparse.Namespace, job: queue.Job, text: str) -> int:
 def _plain(job: queue.Job) -> dict[str, Any]:
     shown = {key: value for key, value in vars(job).items() if key not in ("payload", "result")}
     return shown | {"payload": queue.as_plain(job.payload), "result": queue.as_plain(job.result)}
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -162,3 +162,10 @@ def rounded(value: float) -> str:
         return f"{value:g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{digits}f}"
+
+
+def ago(seconds: float | None) -> str:
+    """Return how long ago something was; `-` if that is unknown."""
+    if seconds is None:
+        return "-"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -9,8 +9,10 @@ import logging
 import threading
 from collections.abc import Callable
 
+import sqlalchemy as sa
+
 from node import queue, schema
-from node.clock import Clock, Moment
+from node.clock import Clock, Moment, Step
 from node.config import Config
 from node.errors import Misconfigured
 from node.fault_log import FaultLog
@@ -42,9 +44,7 @@ def run(
     inbox = Inbox(config.data.dir / "inbox")
     reader = Reader(log_level=logging.getLevelName(log.getEffectiveLevel()))
     sweep = Sweep(config, engine, inbox, uses(config), reader)
-    clock = make_clock(
-        lambda step: _log_rebased(queue.rebase(engine, step.now, step.seconds, step.running_s))
-    )
+    clock = make_clock(lambda step: _record_step(engine, step))
     _log_rebased(queue.rebase(engine, clock.now().wall))
     ended = threading.Event()
 
@@ -105,6 +105,16 @@ class _Periodic(threading.Thread):
             else:
                 self._faults.worked()
                 pause_s = self._seconds
+
+
+def _record_step(engine: sa.Engine, step: Step) -> None:
+    """Record a step of the wall clock, and correct the recorded times.
+
+    The event comes first: if it cannot be written, nothing is corrected twice.
+    """
+    detail = f"by {step.seconds:+.0f} s: it was set, or the machine was suspended"
+    queue.add_note(engine, queue.CLOCK_STEP, detail, step.now)
+    _log_rebased(queue.rebase(engine, step.now, step.seconds, step.running_s))
 
 
 def _log_rebased(count: int) -> None:

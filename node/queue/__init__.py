@@ -2,6 +2,7 @@
 
 from node.queue.arrive import EARLIER_RULES, NOTE, Recorded, record_arrival, replan_arrival
 from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
+from node.queue.facts import CallerHours, Facts, FailedJobs, TargetTrouble, facts
 from node.queue.hold import hold_planned
 from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend
 from node.queue.payloads import (
@@ -40,19 +41,30 @@ from node.queue.transitions import (
     finish_segment,
     retry_later,
 )
-from node.queue.upkeep import add_note, heartbeat, purge_arrivals, purge_notes, record_resent
+from node.queue.upkeep import (
+    CLOCK_STEP,
+    add_note,
+    heartbeat,
+    purge_arrivals,
+    purge_notes,
+    record_resent,
+)
 
 __all__ = [
+    "CLOCK_STEP",
     "EARLIER_RULES",
     "NOTE",
     "AlreadySuperseded",
     "Arrival",
     "ArrivingSeries",
     "Beat",
+    "CallerHours",
     "DeliverPayload",
     "DeliverResult",
     "Destination",
     "Event",
+    "Facts",
+    "FailedJobs",
     "Job",
     "NewArrival",
     "NewDelivery",
@@ -65,6 +77,7 @@ __all__ = [
     "SegmentPayload",
     "SegmentResult",
     "SeriesHistory",
+    "TargetTrouble",
     "add_note",
     "arrivals_of",
     "arriving_series",
@@ -80,6 +93,7 @@ __all__ = [
     "events_of",
     "expire_leases",
     "extend",
+    "facts",
     "fail",
     "finish_delivery",
     "finish_segment",

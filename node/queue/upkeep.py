@@ -8,6 +8,7 @@ from node.schema import arrivals, events, health, jobs
 from node.states import LIVE
 
 RESENT = "resent"
+CLOCK_STEP = "clock-step"
 
 
 def heartbeat(engine: Engine, process: str, pid: int, now: float, detail: str = "") -> None:

@@ -9,13 +9,14 @@ import pytest
 from kd.recipe.read import Recipe
 from node import errors
 from node.commands import parser
+from node.conditions import ConditionCode
 from node.config import AUTO, Config
 from node.dicom.encoding import EncodingKind
 from node.engines import ENGINES
 from node.housekeeping import Content
 from node.inbox.notes import NoteKind
 from node.package import SIZE_NAMES
-from node.queue import EARLIER_RULES
+from node.queue import CLOCK_STEP, EARLIER_RULES
 from node.states import ArrivalOutcome, Ending, Kind, State, Transition
 from tests.support.diagrams import PAGE, ROOT, replaced
 from tests.support.keys import keys_of, values_of
@@ -28,6 +29,7 @@ JOB_EVENTS = {
     "resent",
     "replan",
     EARLIER_RULES,
+    CLOCK_STEP,
 }  # beside transitions and decisions
 NO_ERRORS = {"no-rule", "rule-says-none"}  # codes of a decision that no error causes
 SIZES_AND_ENGINES = {*SIZE_NAMES, *ENGINES, AUTO}
@@ -48,6 +50,7 @@ def codes() -> set[str]:
         ("Decisions about an arrival", ArrivalOutcome),
         ("Endings of a series", Ending),
         ("Events", {*Transition, *ArrivalOutcome, *JOB_EVENTS, *get_args(NoteKind)}),
+        ("Conditions", ConditionCode),
         ("Error codes", codes() | NO_ERRORS),
         ("Sizes", (*SIZE_NAMES, AUTO)),
         ("Engines", (*ENGINES, AUTO)),

@@ -11,6 +11,7 @@ import pytest
 
 from node import errors
 from node.commands import parser
+from node.conditions import ConditionCode
 from node.listener.contexts import TRANSFER_SYNTAXES
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,14 @@ def test_every_error_code_stands_in_the_runbook() -> None:
     written = set(re.findall(r"^\| `([a-z-]+)` \|", runbook, re.MULTILINE))
     known = {c for c, kind in errors.known().items() if kind.__module__.startswith("node.")}
     assert written == known
+
+
+def test_every_condition_has_a_section_in_the_runbook() -> None:
+    runbook = (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8")
+    section = runbook.partition("\n## Conditions\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^### (.+)$", section, re.MULTILINE) == [
+        code.value for code in ConditionCode
+    ]
 
 
 def test_every_transfer_syntax_stands_in_the_conformance_page() -> None:

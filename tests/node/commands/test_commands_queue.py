@@ -143,12 +143,18 @@ def test_status_names_the_loops_that_do_not_run(run: Run, stored: tuple[Path, st
         queue.heartbeat(engine, process, os.getpid(), time.time())
     inbox = Inbox(config.data.dir / "inbox")
     inbox.recover(T0)
+    status, printed, _ = run("status", "--config", stored[0], "--json")
+    assert (status, json.loads(printed)["not_running"]) == (1, [])
+    assert [one["code"] for one in json.loads(printed)["conditions"]] == ["queue-old"]
+    assert run("status", "--config", stored[0])[1].startswith("queue-old (since 2023-11-14")
+    queue.cancel(engine, 1, time.time())
     assert run("status", "--config", stored[0])[0] == 0
     queue.heartbeat(engine, "sender", os.getpid(), time.time() - 300)
     status, printed, _ = run("status", "--config", stored[0], "--json")
     assert (status, json.loads(printed)["not_running"]) == (69, ["sender"])
     status, printed, _ = run("status", "--config", stored[0])
     assert status == 69
+    assert printed.startswith("loop-down sender")
     assert "sender        NOT RUNNING, last seen 5 min ago" in printed
     inbox.release()
 

@@ -1,0 +1,118 @@
+"""`segnode status`: what needs a person, then processes, queue, targets and the newest series."""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+from node import queue, status
+from node.commands.exits import FAILED, NOT_RUNNING, OK
+from node.commands.explain import reason_for
+from node.commands.options import add_config, add_json, load_config, print_json
+from node.commands.terminal import ago, local_time, print_table, say
+from node.conditions import Condition, conditions
+from node.config import AUTO
+from node.states import State
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add `status` to the command line."""
+    shown = commands.add_parser(
+        "status",
+        help="what needs attention, processes, queue, targets, newest series",
+        description="Show what needs attention, then processes, queue, targets and the newest "
+        "series. Changes nothing.",
+        epilog="exit status: 0 all loops run and nothing needs attention; 1 a condition that is "
+        "printed first needs attention; 69 the named loops do not run; 74 access is denied; "
+        "75 the database is locked or unreachable; 78 the configuration or the database cannot "
+        "be read",
+    )
+    add_config(shown)
+    add_json(shown)
+    shown.set_defaults(run=_status)
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    config = load_config(chosen)
+    engine = status.open_read_only(config.data)
+    seen = status.snapshot(config, engine, time.time())
+    found = conditions(seen)
+    waiting = queue.arriving_series(engine)
+    if chosen.json:
+        print_json(
+            {
+                "conditions": found,
+                "not_running": seen.not_running,
+                "snapshot": seen,
+                "arriving": waiting,
+            }
+        )
+    else:
+        _print_conditions(found)
+        _print_processes(seen)
+        _print_models(seen)
+        _print_work(seen, waiting)
+    if seen.not_running:
+        return NOT_RUNNING
+    return FAILED if found else OK
+
+
+def _print_conditions(found: Sequence[Condition]) -> None:
+    for condition in found:
+        since = "" if condition.since is None else f" (since {local_time(condition.since)})"
+        say(f"{condition.key}{since}")
+        say(f"  {condition.text}")
+        if condition.advice:
+            say(f"  {condition.advice}")
+    if not found:
+        say("Nothing needs attention.")
+    say()
+
+
+def _print_processes(seen: status.Snapshot) -> None:
+    say(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
+    say("" if seen.accepting else "  LOW: images are rejected with a transient status")
+    for process in seen.processes:
+        last = f", last seen {ago(process.last_seen_s)} ago" if process.last_seen_s else ""
+        say(f"  {process.name:<12}  {'running' if process.alive else f'NOT RUNNING{last}'}")
+    say()
+
+
+def _print_models(seen: status.Snapshot) -> None:
+    fastest = "auto (fastest engine that reproduces the reference case)"
+    chosen = fastest if seen.engine == AUTO else f"{seen.engine} (configured)"
+    rest = "" if seen.models else " Not benchmarked yet: run `segnode models bench`."
+    say(f"Engine: {chosen}.{rest}")
+    for model in seen.models:
+        cost = f"{model.engine}, reference case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
+        say(f"  {model.package} {model.size:<8} {model.problem or cost}")
+    say()
+
+
+def _print_work(seen: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> None:
+    states = [state.value for state in State]
+    print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
+    say()
+    head = ("target", "AE", "address", "queued", "since", "last problem")
+    print_table(
+        head,
+        [
+            (t.name, t.ae, t.address, t.waiting, ago(t.oldest_s), t.last_problem)
+            for t in seen.targets
+        ],
+    )
+    say()
+    rows = [
+        (
+            local_time(s.arrival.last_at),
+            s.arrival.series_uid,
+            f"{s.arrival.package} {s.arrival.size}".strip(),
+            s.ending.value,
+            reason_for(s),
+        )
+        for s in seen.series
+    ]
+    rows += [("arriving", w.series_uid, "", f"{w.instances} images", w.why) for w in waiting]
+    print_table(("received", "series", "model", "ending", "reason"), rows)
+    for note in seen.notes:
+        say()
+        say(f"{local_time(note.at)} {note.what}: {note.detail}")

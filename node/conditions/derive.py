@@ -1,0 +1,181 @@
+"""Derive what needs a person from a snapshot of the node: one list for every view of it.
+
+The function is pure: the same snapshot gives the same conditions. No text holds a UID or patient
+data.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from node.conditions import targets
+from node.conditions.condition import Condition, ConditionCode, duration, number, sentence
+from node.errors import BadPackage, RefusedByTarget
+from node.queue import CallerHours, FailedJobs
+from node.states import Kind
+from node.status import Snapshot
+
+QUEUE_OLD_S = 30 * 60.0
+# a caller is called quiet only against its own habit
+LEAST_HISTORY_S = 14 * 86400.0  # two weekends
+LEAST_HOURS = 20  # hours with images in that history
+LONGER_THAN_USUAL = 1.5  # times its longest pause so far
+LEAST_QUIET_S = 4 * 3600.0
+
+
+def conditions(seen: Snapshot) -> tuple[Condition, ...]:
+    """Return the conditions of a snapshot, the most urgent first."""
+    refusing = list(targets.refusing(seen))
+    refused = {condition.subject for condition in refusing}
+    return (
+        *_loops_down(seen),
+        *_disk_low(seen),
+        *_packages_bad(seen),
+        *refusing,
+        *targets.silent(seen),
+        *targets.delaying(seen),
+        *_jobs_failed(seen, refused),
+        *_series_held(seen),
+        *_queue_old(seen),
+        *_sources_quiet(seen),
+        *_clock_stepped(seen),
+    )
+
+
+def _loops_down(seen: Snapshot) -> Iterator[Condition]:
+    for process in seen.processes:
+        if not process.alive:
+            ago = process.last_seen_s
+            yield Condition(
+                code=ConditionCode.LOOP_DOWN,
+                subject=process.name,
+                since=None if ago is None else seen.at - ago,
+                text=f"The {process.name} does not run.",
+                advice="`segnode serve` starts it; its log has the reason why it ended.",
+            )
+
+
+def _disk_low(seen: Snapshot) -> Iterator[Condition]:
+    if not seen.accepting:
+        yield Condition(
+            code=ConditionCode.DISK_LOW,
+            subject="",
+            since=None,
+            text=f"The disk is low: {seen.shortage}. Senders are asked to try again later.",
+            advice="Free some space in data.dir, or shorten data.keep.",
+        )
+
+
+def _packages_bad(seen: Snapshot) -> Iterator[Condition]:
+    for one in seen.package_problems:
+        yield Condition(
+            code=ConditionCode.PACKAGE_BAD,
+            subject=one.package,
+            since=None,
+            text=f"Package {one.package} cannot be used: {one.problem}.",
+            advice="Install the package again, or name another one in the rule; `segnode check` "
+            "verifies it.",
+        )
+    for failed in seen.facts.failed:
+        if failed.code == BadPackage.code:
+            yield Condition(
+                code=ConditionCode.PACKAGE_BAD,
+                subject="",
+                since=failed.since,
+                text=f"{number(failed.count, 'segmentation')} failed: {sentence(failed.reason)}",
+                advice=failed.advice,
+            )
+
+
+def _jobs_failed(seen: Snapshot, refusing: set[str]) -> Iterator[Condition]:
+    """Report failed jobs that no other condition reports."""
+    failed = [one for one in seen.facts.failed if not _is_reported(one, refusing)]
+    if not failed:
+        return
+    newest = max(failed, key=lambda one: one.newest)
+    by_kind = {
+        "segmentation": sum(one.count for one in failed if one.kind is Kind.SEGMENT),
+        "delivery": sum(one.count for one in failed if one.kind is Kind.DELIVER),
+    }
+    counts = " and ".join(number(count, kind) for kind, count in by_kind.items() if count)
+    yield Condition(
+        code=ConditionCode.JOBS_FAILED,
+        subject="",
+        since=min(one.since for one in failed),
+        text=f"{counts} failed, the last is job {newest.newest}: {sentence(newest.reason)}",
+        advice=f"{newest.advice} `segnode jobs list --state failed` shows them; "
+        f"`segnode jobs retry {newest.newest}` queues one again.".strip(),
+    )
+
+
+def _is_reported(one: FailedJobs, refusing: set[str]) -> bool:
+    if one.kind is Kind.SEGMENT:
+        return one.code == BadPackage.code
+    return one.code in targets.SILENT or (
+        one.code == RefusedByTarget.code and one.target in refusing
+    )
+
+
+def _series_held(seen: Snapshot) -> Iterator[Condition]:
+    if seen.facts.held:
+        yield Condition(
+            code=ConditionCode.SERIES_HELD,
+            subject="",
+            since=seen.facts.held_since,
+            text=f"{number(seen.facts.held, 'series')} held: the images contradict each other, or "
+            "they cannot be read.",
+            advice="`segnode status` lists the series that ended as held; `segnode explain` has "
+            "the reason. Then use `segnode jobs replan`.",
+        )
+
+
+def _queue_old(seen: Snapshot) -> Iterator[Condition]:
+    since = seen.facts.segment_queued_since
+    if since is not None and seen.at - since > QUEUE_OLD_S:
+        waiting = seen.jobs.get(Kind.SEGMENT.value, {}).get("queued", 0)
+        yield Condition(
+            code=ConditionCode.QUEUE_OLD,
+            subject="",
+            since=since,
+            text=f"The oldest of {number(waiting, 'queued segmentation')} has waited for "
+            f"{duration(seen.at - since)}.",
+            advice="Does the segmenter run? Choose a smaller size or step_down_above in the rules.",
+        )
+
+
+def _sources_quiet(seen: Snapshot) -> Iterator[Condition]:
+    for caller in seen.facts.callers:
+        longest_s = usual_pause_s(caller, seen.at)
+        last = caller.hours[-1][1]
+        silent_s = seen.at - last
+        if longest_s is not None and silent_s > max(LEAST_QUIET_S, LONGER_THAN_USUAL * longest_s):
+            yield Condition(
+                code=ConditionCode.SOURCE_QUIET,
+                subject=caller.caller,
+                since=last,
+                text=f"{caller.caller} has sent nothing for {duration(silent_s)}; its longest "
+                f"pause in four weeks was {duration(longest_s)}.",
+                advice="Does it still send to this node? `segnode status` lists rejected callers.",
+            )
+
+
+def usual_pause_s(caller: CallerHours, now: float) -> float | None:
+    """Return the longest pause between series of a caller, in seconds.
+
+    None if its history is too short or too sparse for a habit.
+    """
+    hours = caller.hours
+    if len(hours) < LEAST_HOURS or now - hours[0][0] < LEAST_HISTORY_S:
+        return None
+    return max(later[0] - earlier[1] for earlier, later in pairwise(hours))
+
+
+def _clock_stepped(seen: Snapshot) -> Iterator[Condition]:
+    if seen.facts.clock_step_at is not None:
+        yield Condition(
+            code=ConditionCode.CLOCK_STEPPED,
+            subject="",
+            since=seen.facts.clock_step_at,
+            text=f"The clock of this machine moved {seen.facts.clock_step}.",
+            advice="Keep the clock with NTP: times in results and histories are those of this "
+            "clock.",
+        )

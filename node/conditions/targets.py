@@ -1,0 +1,81 @@
+"""Conditions of the targets: they refuse, they do not answer, or they delay results."""
+
+from collections.abc import Iterator, Sequence
+
+from node.conditions.condition import Condition, ConditionCode, number, sentence
+from node.errors import NoResponse, PeerUnreachable, RefusedByTarget
+from node.queue import TargetTrouble
+from node.status import Snapshot
+
+DELAYED_S = 5 * 60.0  # a PACS that restarts is back by then
+SILENT = frozenset({PeerUnreachable.code, NoResponse.code})
+
+
+def refusing(seen: Snapshot) -> Iterator[Condition]:
+    """Yield the targets that accepted nothing since they refused an object."""
+    for one in _of(seen, frozenset({RefusedByTarget.code}), is_over=True):
+        yield Condition(
+            code=ConditionCode.TARGET_REFUSES,
+            subject=one.target,
+            since=one.since,
+            text=f"{one.target} accepted no result since it refused "
+            f"{number(one.count, 'object')}: {sentence(one.reason)}",
+            advice=f"{one.advice} Then retry the failed jobs.".strip(),
+        )
+
+
+def silent(seen: Snapshot) -> Iterator[Condition]:
+    """Yield the targets that do not answer."""
+    for target in _names(seen):
+        waiting = [one for one in _late(seen, target) if one.code in SILENT]
+        gone = [one for one in _of(seen, SILENT, is_over=True) if one.target == target]
+        if not waiting and not gone:
+            continue
+        newest = (waiting or gone)[0]
+        counts = [f"{number(_count(waiting), 'object')} waiting"] if waiting else []
+        counts += [f"{number(_count(gone), 'object')} failed"] if gone else []
+        yield Condition(
+            code=ConditionCode.TARGET_SILENT,
+            subject=target,
+            since=min(one.since for one in (*waiting, *gone)),
+            text=f"{target} does not answer ({', '.join(counts)}): {sentence(newest.reason)}",
+            advice=newest.advice or "Is the target running, and may this machine reach that port?",
+        )
+
+
+def delaying(seen: Snapshot) -> Iterator[Condition]:
+    """Yield the targets that answer and do not take results yet."""
+    for target in _names(seen):
+        waiting = [one for one in _late(seen, target) if one.code not in SILENT]
+        if waiting:
+            yield Condition(
+                code=ConditionCode.TARGET_DELAYS,
+                subject=target,
+                since=min(one.since for one in waiting),
+                text=f"{target} does not take results ({number(_count(waiting), 'object')} "
+                f"waiting): {sentence(waiting[0].reason)}",
+                advice=waiting[0].advice or "See the log of the target.",
+            )
+
+
+def _of(seen: Snapshot, codes: frozenset[str], *, is_over: bool) -> Iterator[TargetTrouble]:
+    for one in seen.facts.troubles:
+        if one.code in codes and one.is_over is is_over:
+            yield one
+
+
+def _late(seen: Snapshot, target: str) -> list[TargetTrouble]:
+    """Return the errors for which deliveries to a target wait too long."""
+    return [
+        one
+        for one in seen.facts.troubles
+        if one.target == target and not one.is_over and seen.at - one.since > DELAYED_S
+    ]
+
+
+def _names(seen: Snapshot) -> list[str]:
+    return [target.name for target in seen.targets]
+
+
+def _count(troubles: Sequence[TargetTrouble]) -> int:
+    return sum(one.count for one in troubles)

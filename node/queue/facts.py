@@ -1,0 +1,221 @@
+"""Facts about the queue from which `node.conditions` derives what needs a person.
+
+Every query reads an index from its newest end or a limited period, so that a large history costs
+little. Nothing here writes or waits.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from node.queue.upkeep import CLOCK_STEP
+from node.schema import arrivals, events, jobs, read_transaction
+from node.states import LIVE, ArrivalOutcome, Kind, State
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+FAILED_S = 3 * DAY_S  # a job that failed on Friday evening still counts on Monday
+CALLERS_S = 28 * DAY_S  # four weeks: every weekday and weekend several times
+CLOCK_S = 1 * DAY_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetTrouble:
+    """Deliveries to one target that share one error since its last success."""
+
+    target: str
+    code: str
+    is_over: bool  # they failed; False: they are retried
+    count: int
+    since: float  # Unix seconds
+    reason: str  # of the newest
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedJobs:
+    """Failed jobs of one kind that no later job of the same series replaces."""
+
+    kind: Kind
+    target: str  # empty for segmentations
+    code: str
+    count: int
+    since: float
+    newest: int  # job number
+    reason: str  # of the newest
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallerHours:
+    """The hours in which a caller sent series: first and last reception of each, in order."""
+
+    caller: str
+    series: int
+    hours: tuple[tuple[float, float], ...]  # Unix seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the rows say at one moment."""
+
+    troubles: tuple[TargetTrouble, ...]
+    failed: tuple[FailedJobs, ...]
+    held: int  # series that wait for a person
+    held_since: float | None
+    segment_queued_since: float | None  # of the segmentation that waits longest
+    callers: tuple[CallerHours, ...]
+    clock_step_at: float | None
+    clock_step: str
+
+
+def facts(engine: Engine, targets: Iterable[str], now: float, keep_failed_s: float) -> Facts:
+    """Collect the facts at `now`; images of held series are deleted after `keep_failed_s`."""
+    with read_transaction(engine) as connection:
+        held, held_since = _held(connection, now - keep_failed_s)
+        step = _clock_step(connection, now - CLOCK_S)
+        return Facts(
+            troubles=tuple(_troubles(connection, targets)),
+            failed=tuple(_failed(connection, now - FAILED_S)),
+            held=held,
+            held_since=held_since,
+            segment_queued_since=_oldest_segment(connection),
+            callers=tuple(_callers(connection, now - CALLERS_S, now)),
+            clock_step_at=None if step is None else step[0],
+            clock_step="" if step is None else step[1],
+        )
+
+
+def _troubles(connection: Connection, targets: Iterable[str]) -> Iterable[TargetTrouble]:
+    for target in targets:
+        of_target = sa.and_(jobs.c.kind == Kind.DELIVER.value, jobs.c.target == target)
+        waiting = sa.and_(of_target, _state(*LIVE), jobs.c.code != "")
+        for row in _by_code(connection, waiting, jobs.c.queued_at):
+            yield TargetTrouble(target=target, is_over=False, **row)
+        success = connection.execute(
+            sa.select(jobs.c.updated_at)
+            .where(of_target, _state(State.DONE))
+            .order_by(jobs.c.updated_at.desc())
+            .limit(1)
+        ).scalar_one_or_none()
+        failed = sa.and_(of_target, _state(State.FAILED), jobs.c.updated_at > (success or 0.0))
+        for row in _by_code(connection, failed, jobs.c.updated_at):
+            yield TargetTrouble(target=target, is_over=True, **row)
+
+
+def _by_code(
+    connection: Connection, where: sa.ColumnElement[bool], since: "sa.Column[float]"
+) -> list[dict[str, Any]]:
+    """Return code, count, oldest time, and reason and advice of the newest job, per code."""
+    groups = connection.execute(
+        sa.select(jobs.c.code, sa.func.count(), sa.func.min(since), sa.func.max(jobs.c.id))
+        .where(where)
+        .group_by(jobs.c.code)
+        .order_by(jobs.c.code)
+    ).all()
+    texts = _texts(connection, [newest for *_, newest in groups])
+    return [
+        {"code": code, "count": count, "since": oldest, **texts[newest]}
+        for code, count, oldest, newest in groups
+    ]
+
+
+def _failed(connection: Connection, after: float) -> Iterable[FailedJobs]:
+    later = jobs.alias("later")
+    replaced = sa.select(later.c.id).where(
+        later.c.series_uid == jobs.c.series_uid,
+        later.c.study_uid == jobs.c.study_uid,
+        later.c.kind == jobs.c.kind,
+        later.c.target == jobs.c.target,
+        later.c.id > jobs.c.id,
+        later.c.state.in_([State.DONE.value, *(state.value for state in LIVE)]),
+    )
+    groups = connection.execute(
+        sa.select(
+            jobs.c.kind,
+            jobs.c.target,
+            jobs.c.code,
+            sa.func.count(),
+            sa.func.min(jobs.c.updated_at),
+            sa.func.max(jobs.c.id),
+        )
+        .where(_state(State.FAILED), jobs.c.updated_at > after, ~replaced.exists())
+        .group_by(jobs.c.kind, jobs.c.target, jobs.c.code)
+        .order_by(jobs.c.kind, jobs.c.target, jobs.c.code)
+    ).all()
+    texts = _texts(connection, [newest for *_, newest in groups])
+    for kind, target, code, count, since, newest in groups:
+        yield FailedJobs(
+            kind=Kind(kind), target=target, code=code, count=count, since=since, newest=newest,
+            **texts[newest],
+        )  # fmt: skip
+
+
+def _texts(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    query = sa.select(jobs.c.id, jobs.c.reason, jobs.c.advice).where(jobs.c.id.in_(ids))
+    return {
+        number: {"reason": reason, "advice": advice}
+        for number, reason, advice in connection.execute(query)
+    }
+
+
+def _held(connection: Connection, after: float) -> tuple[int, float | None]:
+    later = arrivals.alias("later")
+    replaced = sa.select(later.c.id).where(
+        later.c.series_key == arrivals.c.series_key, later.c.id > arrivals.c.id
+    )
+    query = sa.select(sa.func.count(), sa.func.min(arrivals.c.planned_at)).where(
+        arrivals.c.planned_at > after,
+        arrivals.c.outcome == ArrivalOutcome.HELD.value,
+        ~replaced.exists(),
+    )
+    count, since = connection.execute(query).one()
+    return int(count), since
+
+
+def _oldest_segment(connection: Connection) -> float | None:
+    query = sa.select(sa.func.min(jobs.c.queued_at)).where(
+        _state(State.QUEUED), jobs.c.kind == Kind.SEGMENT.value
+    )
+    since: float | None = connection.execute(query).scalar_one()
+    return since
+
+
+def _callers(connection: Connection, after: float, now: float) -> Iterable[CallerHours]:
+    """Yield the hours of each caller; a time in the future is left out, the clock was wrong."""
+    hour = sa.cast(arrivals.c.last_at / HOUR_S, sa.Integer)
+    rows = connection.execute(
+        sa.select(
+            arrivals.c.caller_ae,
+            sa.func.min(arrivals.c.last_at),
+            sa.func.max(arrivals.c.last_at),
+            sa.func.count(),
+        )
+        .where(arrivals.c.planned_at > after, arrivals.c.last_at <= now, arrivals.c.caller_ae != "")
+        .group_by(arrivals.c.caller_ae, hour)
+        .order_by(arrivals.c.caller_ae, sa.func.min(arrivals.c.last_at))
+    )
+    found: dict[str, list[tuple[float, float]]] = {}
+    series: dict[str, int] = {}
+    for caller, first, last, count in rows:
+        found.setdefault(caller, []).append((first, last))
+        series[caller] = series.get(caller, 0) + count
+    for caller, hours in found.items():
+        yield CallerHours(caller=caller, series=series[caller], hours=tuple(hours))
+
+
+def _clock_step(connection: Connection, after: float) -> tuple[float, str] | None:
+    query = (
+        sa.select(events.c.at, events.c.detail)
+        .where(events.c.at > after, events.c.what == CLOCK_STEP)
+        .order_by(events.c.at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def _state(*states: State) -> sa.ColumnElement[bool]:
+    return jobs.c.state.in_([state.value for state in states])
