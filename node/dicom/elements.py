@@ -16,6 +16,7 @@ MOST_NESTED = 64  # sequences within sequences
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+ITEM_HEAD_BYTES = 8  # also of the delimiters
 FLOAT_PIXEL_DATA, PIXEL_DATA = 0x7FE00008, 0x7FE00010
 SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
@@ -103,6 +104,28 @@ class ElementReader:
                 raise
             yield Element(tag, start, length, fragments)
 
+    def items(self, sequence: Element) -> Iterator[memoryview]:
+        """Yield the data set of each item of a sequence at the top level.
+
+        Raises:
+            MalformedDataSet: the sequence has something else than items in it.
+        """
+        at = sequence.start
+        is_open = sequence.length == UNDEFINED
+        end = self._end if is_open else sequence.start + sequence.length
+        while at < end:
+            tag, _, length, start = self._header(at, is_explicit=False)
+            if tag == SEQUENCE_END and is_open:
+                return
+            if tag != ITEM:
+                raise _no_item()
+            if length == UNDEFINED:
+                at = self._sequence(start, is_explicit=self._is_explicit, is_item=True)
+                yield self._data[start : at - ITEM_HEAD_BYTES]
+            else:
+                at = self._skip(start, length)
+                yield self._data[start:at]
+
     def beginning(self, element: Element, most_bytes: int) -> bytes:
         """Return the value of an element, or its first `most_bytes` bytes."""
         return bytes(self._data[element.start : element.start + min(element.length, most_bytes)])
@@ -174,9 +197,9 @@ class ElementReader:
             message = "a value of undefined length that is no sequence"
             raise MalformedDataSet(message)
 
-    def _sequence(self, at: int, *, is_explicit: bool) -> int:
-        """Return where a sequence of undefined length ends; without recursion."""
-        stack = [(True, is_explicit)]  # (is it a sequence or an item, is its VR explicit)
+    def _sequence(self, at: int, *, is_explicit: bool, is_item: bool = False) -> int:
+        """Return where a sequence, or one item, of undefined length ends; without recursion."""
+        stack = [(not is_item, is_explicit)]  # (is it a sequence or an item, is its VR explicit)
         while stack:
             is_sequence, is_explicit = stack[-1]
             tag, vr, length, start = self._header(at, is_explicit=is_explicit)
@@ -184,8 +207,7 @@ class ElementReader:
             if tag == (SEQUENCE_END if is_sequence else ITEM_END):
                 stack.pop()
             elif is_sequence and tag != ITEM:
-                message = "a sequence with something else than items in it"
-                raise MalformedDataSet(message)
+                raise _no_item()
             elif length != UNDEFINED:
                 at = self._skip(start, length)
             elif len(stack) >= MOST_NESTED:
@@ -222,6 +244,10 @@ def _check_group(tag: int, before: int) -> None:
 
 def _is_vr(vr: bytes) -> bool:
     return vr.isalpha() and vr.isupper()
+
+
+def _no_item() -> MalformedDataSet:
+    return MalformedDataSet("a sequence with something else than items in it")
 
 
 def _cut_off() -> MalformedDataSet:

@@ -8,7 +8,10 @@ it: `benchmarks/file_head.py` compares both, and a test compares their bytes.
 import struct
 
 from node.dicom.elements import padded_text, padded_uid
-from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION, LONGEST_UID
+
+CLASS_AT = 132 + 12 + 14 + 8  # after preamble and prefix, group length, version, and its own head
+HEAD_BYTES = CLASS_AT + LONGEST_UID  # enough for `sop_class_of`
 
 
 def file_head(sop_class: str, sop_instance: str, transfer_syntax: str, calling_ae: str) -> bytes:
@@ -25,6 +28,12 @@ def file_head(sop_class: str, sop_instance: str, transfer_syntax: str, calling_a
         )
     )
     return bytes(128) + b"DICM" + _element(0x0000, b"UL", struct.pack("<I", len(meta))) + meta
+
+
+def sop_class_of(head: bytes) -> str:
+    """Return the SOP class in the first bytes of a file that begins with `file_head`."""
+    length = int.from_bytes(head[CLASS_AT - 2 : CLASS_AT], "little")
+    return head[CLASS_AT : CLASS_AT + length].rstrip(b"\0").decode("ascii", "replace")
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:

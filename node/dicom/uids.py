@@ -5,6 +5,7 @@ A derived UID is a function of what the object was made from, so a retry makes t
 
 import hashlib
 import re
+import uuid
 
 from pydicom.uid import (
     UID,
@@ -18,6 +19,8 @@ LABELMAP_SEG_CLASS = UID("1.2.840.10008.5.1.4.1.1.66.7")  # not named in pydicom
 REPORT_CLASS = Comprehensive3DSRStorage
 SECONDARY_CAPTURE_CLASS = SecondaryCaptureImageStorage
 VERIFICATION_CLASS = UID("1.2.840.10008.1.1")  # pydicom 3.0 names storage classes only
+COMMITMENT_CLASS = UID("1.2.840.10008.1.20.1")  # Storage Commitment Push Model
+COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")  # well-known (PS3.4 J.3.5)
 
 IMPLEMENTATION_UID = UID("2.25.279830310402178406923466171298143052183")  # of segnode; a UUID
 IMPLEMENTATION_VERSION = "SEGNODE"
@@ -58,6 +61,11 @@ def derive_uid(root: str, *parts: str) -> str:
     digits = LONGEST_UID - len(root) - 1
     # the leading digit is never 0, so that no component starts with 0 and all have one length
     return f"{root}.{1 + number % 9}{number // 9 % 10 ** (digits - 1):0{digits - 1}d}"
+
+
+def new_uid() -> str:
+    """Return a random UID, which nobody can guess."""
+    return f"{UUID_ROOT}.{uuid.uuid4().int}"
 
 
 def _as_uuid(number: int) -> int:

@@ -5,6 +5,7 @@ survives power loss. `node.arrival` decides whether a series is complete, `node.
 can be segmented.
 """
 
+from node.inbox.commit import report_on
 from node.inbox.folder import (
     InstanceFile,
     SeriesFolder,
@@ -35,6 +36,7 @@ __all__ = [
     "instances",
     "read_markers",
     "read_series",
+    "report_on",
     "series_key",
     "sop_key",
 ]

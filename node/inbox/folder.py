@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from node.inbox.keys import resent_instance, split_name
+from node.inbox.keys import kept_sop_key, resent_instance, split_name
 
 RECORD = "series.json"
 
@@ -58,6 +58,17 @@ def instances(folder: Path) -> list[InstanceFile]:
         last_ns = max(found[name].last_ns, resent[name])
         found[name] = msgspec.structs.replace(found[name], last_ns=last_ns)
     return [found[name] for name in sorted(found)]
+
+
+def kept_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the SOP key and path of every instance that is kept, duplicates included."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if sop := kept_sop_key(entry.name):
+                    yield sop, Path(entry.path)
+    except FileNotFoundError:  # pruned during the scan
+        return
 
 
 def inputs_digest(files: Iterable[InstanceFile]) -> str:

@@ -11,7 +11,7 @@ KEY_BYTES = 16  # 32 hexadecimal digits: collisions are negligible
 RESENT = ".resent"  # beside an instance: its time is when the same content was received last
 DUPLICATE = ".duplicate"  # instead of `.dcm`: the same image as another file, in another encoding
 
-_INSTANCE_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.(dcm|resent)")
+_INSTANCE_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.(dcm|resent|duplicate)")
 
 
 def series_key(study: str, series: str) -> str:
@@ -40,6 +40,12 @@ def split_name(name: str) -> tuple[str, str] | None:
     """Return (sop key, content key) of an instance's file name; None for any other file."""
     match = _INSTANCE_NAME.fullmatch(name)
     return (match[1], match[2]) if match and match[3] == "dcm" else None
+
+
+def kept_sop_key(name: str) -> str | None:
+    """Return the SOP key of a file that holds an instance; None for any other file."""
+    match = _INSTANCE_NAME.fullmatch(name)
+    return match[1] if match and match[3] != "resent" else None
 
 
 def resent_instance(name: str) -> str | None:

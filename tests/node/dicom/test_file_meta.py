@@ -8,7 +8,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from node.dicom.file_meta import file_head
+from node.dicom.file_meta import HEAD_BYTES, file_head, sop_class_of
 from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 
@@ -32,6 +32,7 @@ def by_pydicom(sop_class: str, sop_instance: str, transfer_syntax: str, calling_
 def test_the_bytes_are_those_of_pydicom(instance: str, syntax: str, ae: str) -> None:
     facts = (CTImageStorage, instance, syntax, ae)
     assert file_head(*facts) == by_pydicom(*facts)
+    assert sop_class_of(file_head(*facts)[:HEAD_BYTES]) == CTImageStorage
 
 
 def test_the_head_alone_is_a_file_that_pydicom_reads() -> None:
