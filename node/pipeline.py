@@ -5,7 +5,7 @@ it), back to the source grid, regions.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from node.engines import ONNXRUNTIME
 from node.errors import BadPackage
 from node.imaging import Labels, Volume, intensity, regions
-from node.imaging.assign import Evidence, assign
+from node.imaging.assign import assign, assign_by_intensity
 from node.imaging.nifti import read_labels, read_volume
 from node.imaging.orient import orient
 from node.imaging.patches import Scores, score_rows
@@ -73,15 +73,14 @@ def segment(
         rows = score_rows(
             sampled.array, manifest.grid.patch_zyx, manifest.grid.overlap, _timed(student, clock)
         )
-        reported: Iterable[Scores] = _reported(rows, grid.shape[0], progress)
-        evidence = None
-        if manifest.sharpen is not None:
-            reported = list(reported)
-            model, gain = fit(
-                reported, nearest(ready.array, grid.shape), grid.spacing_mm, manifest.sharpen
-            )
-            evidence = Evidence(model, corrected(ready.array, gain))
-        array = assign(reported, grid.shape[0], turned.grid.shape, evidence)
+        reported = _reported(rows, grid.shape[0], progress)
+        if manifest.sharpen is None:
+            array = assign(reported, grid.shape[0], turned.grid.shape)
+        else:
+            held = list(reported)
+            single = nearest(ready.array, grid.shape)
+            model, gain = fit(held, single, grid.spacing_mm, manifest.sharpen)
+            array = assign_by_intensity(held, len(held), corrected(ready.array, gain), model)
     # the network runs inside the stage "back"; the rest is stitching and assigning labels
     clock.seconds["back"] -= clock.seconds["network"]
     with clock.stage("regions"):

@@ -5,23 +5,24 @@ voxels of the coarser grid, which interpolating labels cannot do. A linear inter
 combination: if all corners of a cell have the same best class, every point in the cell has it.
 Scores are therefore interpolated in the other cells only. Memory: two rows of scores.
 
-With an intensity model (`node.imaging.sharpen`) the class depends on the source voxel too. Then all
-cells are computed, except those that are background beyond doubt.
+With an intensity model (`node.imaging.sharpen`) the class depends on the source voxel too, and
+`assign_by_intensity` interpolates each class wherever it could win.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from node.imaging.patches import Scores
+from node.imaging.resample import axis_matrix
 from node.imaging.sharpen import IntensityModel
 from node.imaging.volume import FloatArray
 
 Bytes = npt.NDArray[np.uint8]
-# scores [n, C] of n source voxels, and their flat indices in the slice -> the class of each
-Decide = Callable[[Scores, npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+Row = TypeVar("Row")
 AT_ONCE = 1 << 16  # source pixels whose scores are interpolated in one step
 
 
@@ -40,60 +41,62 @@ class _Row:
 
     scores: Scores
     best: Bytes
-    settled: npt.NDArray[np.bool_]  # [Y, X]: no intensity can change the best class
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """The source's own intensities, and the model that says which class they speak for."""
-
-    model: IntensityModel
-    image_zyx: FloatArray  # on the source grid, in canonical order
-
-
-def assign(
-    rows: Iterable[Scores],
-    depth: int,
-    shape: tuple[int, int, int],
-    evidence: Evidence | None = None,
-) -> Bytes:
+def assign(rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]) -> Bytes:
     """Return the label of every source voxel.
 
     Args:
         rows: scores [C, Y, X] of each row of the model's grid, in order, `depth` of them.
         depth: number of rows.
         shape: the source grid in canonical order, covering the same box as the model's grid.
-        evidence: intensities that are weighed with the scores; None: scores alone.
     """
     labels = np.zeros(shape, np.uint8)
-    places = _axis(depth, shape[0])
     in_plane: tuple[_Axis, _Axis] | None = None
-    held: dict[int, _Row] = {}
-    stream = _rows(rows, evidence)
-    for at in range(shape[0]):
+    for at, (low, high, share) in enumerate(_neighbours(map(_row, rows), depth, shape[0])):
+        if in_plane is None:
+            in_plane = (_axis(low.best.shape[0], shape[1]), _axis(low.best.shape[1], shape[2]))
+        labels[at] = _slice(low, high, share, in_plane)
+    return labels
+
+
+def assign_by_intensity(
+    rows: Iterable[Scores], depth: int, image_zyx: FloatArray, model: IntensityModel
+) -> Bytes:
+    """Return the class of the largest posterior at every source voxel.
+
+    Args:
+        rows: scores [C, Y, X] of each row of the model's grid, in order, `depth` of them.
+        depth: number of rows.
+        image_zyx: intensities on the source grid in canonical order, with even brightness.
+        model: what each intensity says about the classes.
+    """
+    labels = np.zeros(image_zyx.shape, np.uint8)
+    prepared = (_weighted(row, model) for row in rows)
+    for at, (low, high, share) in enumerate(_neighbours(prepared, depth, len(image_zyx))):
+        labels[at] = _sharp_slice(low, high, share, image_zyx[at], model)
+    return labels
+
+
+def _neighbours(rows: Iterator[Row], depth: int, n_out: int) -> Iterator[tuple[Row, Row, float]]:
+    """Yield the two of `depth` rows around each of `n_out` slices, and its place between them."""
+    places = _axis(depth, n_out)
+    held: dict[int, Row] = {}
+    stream = enumerate(rows)
+    for at in range(n_out):
         share = float(places.share[at])
         ends = (int(places.low[at]), int(places.high[at]) if share else int(places.low[at]))
         while ends[1] not in held:
             index, row = next(stream)
             held[index] = row
             held.pop(index - 2, None)
-        low, high = held[ends[0]], held[ends[1]]
-        if in_plane is None:
-            in_plane = (_axis(low.best.shape[0], shape[1]), _axis(low.best.shape[1], shape[2]))
-        labels[at] = _slice(low, high, share, in_plane, _slice_of(evidence, at))
-    return labels
+        yield held[ends[0]], held[ends[1]], share
 
 
-def _rows(rows: Iterable[Scores], evidence: Evidence | None) -> Iterator[tuple[int, _Row]]:
-    for index, scores in enumerate(rows):
-        # no copy if the classes of a voxel are already adjacent in memory
-        last = np.ascontiguousarray(np.moveaxis(scores, 0, -1)).reshape(-1, scores.shape[0])
-        best = last.argmax(1).astype(np.uint8).reshape(scores.shape[1:])
-        settled = np.ones(best.shape, np.bool_)
-        if evidence is not None:
-            lead = scores[0] - scores[1:].max(0)
-            settled = lead > evidence.model.certain_margin
-        yield index, _Row(last, best, settled)
+def _row(scores: Scores) -> _Row:
+    # no copy if the classes of a voxel are already adjacent in memory
+    last = np.ascontiguousarray(np.moveaxis(scores, 0, -1)).reshape(-1, scores.shape[0])
+    return _Row(last, last.argmax(1).astype(np.uint8).reshape(scores.shape[1:]))
 
 
 def _axis(n_in: int, n_out: int) -> _Axis:
@@ -103,15 +106,7 @@ def _axis(n_in: int, n_out: int) -> _Axis:
     return _Axis(low, np.minimum(low + 1, n_in - 1), (at - low).astype(np.float32))
 
 
-def _slice_of(evidence: Evidence | None, at: int) -> Decide:
-    """Return how the voxels of one source slice, by their flat index, get their class."""
-    if evidence is None:
-        return lambda scores, _: scores.argmax(1)
-    plane, model = evidence.image_zyx[at].reshape(-1), evidence.model
-    return lambda scores, chosen: model.log_posterior(scores, plane[chosen]).argmax(1)
-
-
-def _slice(low: _Row, high: _Row, share: float, axes: tuple[_Axis, _Axis], decide: Decide) -> Bytes:
+def _slice(low: _Row, high: _Row, share: float, axes: tuple[_Axis, _Axis]) -> Bytes:
     """Label one source slice, `share` of the way from one row of the model's grid to the next."""
     rows, columns = axes
     labels = low.best.take(rows.low, 0).take(columns.low, 1)
@@ -131,7 +126,7 @@ def _slice(low: _Row, high: _Row, share: float, axes: tuple[_Axis, _Axis], decid
         across = columns.share[x][:, None]
         top = _between(scores[upper + left], scores[upper + right], across)
         bottom = _between(scores[lower + left], scores[lower + right], across)
-        flat[chosen] = decide(_between(top, bottom, rows.share[y][:, None]), chosen)
+        flat[chosen] = _between(top, bottom, rows.share[y][:, None]).argmax(1)
     return labels
 
 
@@ -144,13 +139,75 @@ def _between(low: Scores, high: Scores, share: npt.NDArray[np.float32]) -> Score
 
 
 def _uniform(low: _Row, high: _Row) -> npt.NDArray[np.bool_]:
-    """Mark the cells whose eight corners share one best class, and are settled.
-
-    A cell is indexed by its first corner.
-    """
-    uniform = (low.best == high.best) & low.settled & high.settled
+    """Mark the cells whose eight corners share one best class, by their first corner."""
+    uniform = low.best == high.best
     for axis in (0, 1):
         ahead = np.minimum(np.arange(uniform.shape[axis]) + 1, uniform.shape[axis] - 1)
         uniform = uniform & uniform.take(ahead, axis)
         uniform &= low.best == low.best.take(ahead, axis)
     return uniform
+
+
+@dataclass(frozen=True, eq=False)
+class _WeightedRow:
+    """One row of the model's grid: weighted scores [C, Y, X], and where each class could win."""
+
+    scores: Scores
+    first: npt.NDArray[np.int64]  # [C, 2]: row and column at which the box of a class begins
+    last: npt.NDArray[np.int64]  # [C, 2]: its last row and column; -1 if it can win nowhere
+
+
+def _weighted(scores: Scores, model: IntensityModel) -> _WeightedRow:
+    """Find the box of each class: where its score is near enough to the best for it to win."""
+    could_win = scores >= scores.max(0) - model.margins[:, None, None]
+    first, last = np.zeros((2, len(scores), 2), np.int64)
+    for axis, across in enumerate((2, 1)):
+        along = could_win.any(across)
+        nowhere = ~along.any(1)
+        first[:, axis] = np.where(nowhere, along.shape[1], along.argmax(1))
+        last[:, axis] = np.where(nowhere, -1, along.shape[1] - 1 - along[:, ::-1].argmax(1))
+    return _WeightedRow(scores * np.float32(model.prior), first, last)
+
+
+def _sharp_slice(
+    low: _WeightedRow, high: _WeightedRow, share: float, plane: FloatArray, model: IntensityModel
+) -> Bytes:
+    """Label one source slice, class by class: the best so far is kept for each pixel."""
+    labels = np.zeros(plane.shape, np.uint8)
+    down = axis_matrix(low.scores.shape[1], plane.shape[0], 1)
+    across = axis_matrix(low.scores.shape[2], plane.shape[1], 1)
+    rows, columns = (_axis(*matrix.shape[::-1]) for matrix in (down, across))
+    best = down @ _mixed(low.scores[0], high.scores[0], share) @ across.T
+    best += model.log_likelihood(0, plane)
+    first, last = np.minimum(low.first, high.first), np.maximum(low.last, high.last)
+    for k in range(1, len(low.scores)):
+        if last[k, 0] < 0:
+            continue
+        box_y, source_y = _reach(first[k, 0], last[k, 0], rows)
+        box_x, source_x = _reach(first[k, 1], last[k, 1], columns)
+        box, source = (box_y, box_x), (source_y, source_x)
+        scores = _mixed(low.scores[k][box], high.scores[k][box], share)
+        value = down[source_y, box_y] @ scores @ across[source_x, box_x].T
+        value += model.log_likelihood(k, plane[source])
+        wins = value > best[source]
+        np.copyto(best[source], value, where=wins)
+        np.copyto(labels[source], np.uint8(k), where=wins)
+    return labels
+
+
+def _mixed(low: Scores, high: Scores, share: float) -> Scores:
+    mixed: Scores = low + np.float32(share) * (high - low)
+    return mixed
+
+
+def _reach(first: np.int64, last: np.int64, places: _Axis) -> tuple[slice, slice]:
+    """Return which samples of an axis have a corner in `first` to `last`, and all their corners.
+
+    Returns:
+        The slice of the model's axis that the corners cover, and the slice of the source's axis.
+    """
+    begin = int(np.searchsorted(places.high, first))
+    end = int(np.searchsorted(places.low, last, "right"))
+    if begin >= end:  # the source has fewer samples than the model
+        return slice(0, 0), slice(0, 0)
+    return slice(int(places.low[begin]), int(places.high[end - 1]) + 1), slice(begin, end)

@@ -29,7 +29,9 @@ _LEAST_LEAD = np.float32(np.log(CERTAIN_BACKGROUND / (1 - CERTAIN_BACKGROUND)))
 GAINS = (0.5, 2.0)  # the limits of the gain
 GAIN_PRIOR = 0.02  # weight of a gain of 1, as a share of the largest weight of the tissue nearby
 
-Weights = npt.NDArray[np.float32]  # [n, K]
+AT_ONCE = 1 << 12  # voxels whose classes fit into a processor's cache
+
+Weights = npt.NDArray[np.float32]  # [K, n]
 
 
 class Sharpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,26 +53,25 @@ class Sharpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class IntensityModel:
     """The log-likelihood of an intensity x in each class: a + b x + c x², within bounds."""
 
-    coefficients: npt.NDArray[np.float32]  # [3, K]: a, b, c
+    coefficients: npt.NDArray[np.float32]  # [K, 3]: a, b, c
     outlier: float
     prior: float
 
-    def log_likelihood(self, x: FloatArray) -> Weights:
-        """Return the log-likelihood [n, K] of intensities [n]."""
-        powers = np.stack([np.ones_like(x), x, x * x], 1)
-        return np.maximum(powers @ self.coefficients, np.float32(self.outlier))
-
-    def log_posterior(self, scores: Weights, x: FloatArray) -> Weights:
-        """Return log-posteriors [n, K], up to a constant of each voxel, of scores [n, K]."""
-        result: Weights = np.float32(self.prior) * scores + self.log_likelihood(x)
-        return result
+    def log_likelihood(self, k: int, x: FloatArray) -> FloatArray:
+        """Return the log-likelihood of intensities of any shape in class `k`."""
+        a, b, c = self.coefficients[k]
+        result: FloatArray = x * c
+        result += b
+        result *= x
+        result += a
+        return np.maximum(result, np.float32(self.outlier), out=result)
 
     @property
-    def certain_margin(self) -> float:
-        """How far background's score must lead for no intensity to make up for it."""
-        a, b, c = self.coefficients[:, 1:].astype(float)
+    def margins(self) -> npt.NDArray[np.float32]:
+        """How far the score of each class may be behind another and still win, [K]."""
+        a, b, c = self.coefficients.T.astype(float)
         peaks = np.where(c < 0, a - b * b / np.where(c < 0, 4 * c, 1.0), a)
-        return max(0.0, float(peaks.max() - self.coefficients[0, 0])) / self.prior
+        return ((np.maximum(peaks, self.outlier) - self.outlier) / self.prior).astype(np.float32)
 
 
 def fit(
@@ -91,16 +92,18 @@ def fit(
         The model, and the gain [Z, Y, X] for `corrected`, on the model's grid.
     """
     chosen = np.stack([scores[0] - scores[1:].max(0) < _LEAST_LEAD for scores in rows])
-    scores = np.concatenate([row[:, plane].T for row, plane in zip(rows, chosen, strict=True)])
+    scores = np.concatenate([row[:, plane] for row, plane in zip(rows, chosen, strict=True)], 1)
     darkest = float(image_zyx.min())
     above = image_zyx[chosen].astype(np.float32) - np.float32(darkest)
     sigmas = [choice.bias_mm / edge for edge in spacing_mm]
     smooth = [_smoothing(n, sigma) for n, sigma in zip(chosen.shape, sigmas, strict=True)]
     gain = np.ones(chosen.shape, np.float32)
     # the first time, confident voxels count more: the prior is blurred
-    model = _estimate(_softmax(scores) ** 2, darkest + above, choice)
+    weights = _posterior(None, scores, above) ** 2
+    model = _estimate(weights, darkest + above, choice)
+    scores *= np.float32(choice.prior)
     for _ in range(choice.iterations - 1):
-        weights = _softmax(model.log_posterior(scores, darkest + above / gain[chosen]))
+        weights = _posterior(model, scores, darkest + above / gain[chosen])
         gain = _gain(weights, above, model, darkest, chosen, smooth)
         model = _estimate(weights, darkest + above / gain[chosen], choice)
     return model, gain
@@ -116,23 +119,38 @@ def corrected(image_zyx: FloatArray, gain_zyx: FloatArray) -> FloatArray:
     return result
 
 
-def _softmax(scores: Weights) -> Weights:
-    powers = np.exp(scores - scores.max(1, keepdims=True))
-    result: Weights = powers / powers.sum(1, keepdims=True)
+def _posterior(model: IntensityModel | None, scores: Weights, x: FloatArray) -> Weights:
+    """Return the probability of each class at n voxels, [K, n].
+
+    Args:
+        model: the likelihood of intensities; None: the scores alone decide.
+        scores: of the network [K, n], times their weight beside a likelihood.
+        x: intensities [n].
+    """
+    result = np.empty_like(scores)
+    for first in range(0, len(x), AT_ONCE):
+        at = slice(first, first + AT_ONCE)
+        part = scores[:, at].copy()
+        if model is not None:
+            powers = np.stack([np.ones_like(x[at]), x[at], x[at] * x[at]])
+            part += np.maximum(model.coefficients @ powers, np.float32(model.outlier))
+        part -= part.max(0)
+        np.exp(part, out=part)
+        np.divide(part, part.sum(0), out=result[:, at])
     return result
 
 
 def _estimate(weights: Weights, x: FloatArray, choice: Sharpen) -> IntensityModel:
     """Fit weighted Gaussians; background, and classes with too few voxels, get a constant."""
-    totals = weights.sum(0, dtype=float)
+    totals = weights.sum(1, dtype=float)
     safe = np.maximum(totals, 1e-9)
-    mean = (x @ weights) / safe
-    variance = np.maximum((x * x) @ weights / safe - mean**2, LEAST_VARIANCE)
+    mean = (weights @ x) / safe
+    variance = np.maximum(weights @ (x * x) / safe - mean**2, LEAST_VARIANCE)
     a = -(mean**2) / (2 * variance) - np.log(variance) / 2
-    coefficients = np.stack([a, mean / variance, -1 / (2 * variance)])
+    coefficients = np.stack([a, mean / variance, -1 / (2 * variance)], 1)
     unknown = totals < FEWEST_VOXELS
     unknown[0] = True
-    coefficients[:, unknown] = np.array([[choice.background], [0.0], [0.0]])
+    coefficients[unknown] = [choice.background, 0.0, 0.0]
     return IntensityModel(coefficients.astype(np.float32), choice.outlier, choice.prior)
 
 
@@ -149,11 +167,11 @@ def _gain(
     It is the weighted least squares of intensity = gain times mean, both above `darkest`, with the
     precisions of the classes and a Gaussian neighbourhood as weights.
     """
-    precision = -2 * model.coefficients[2]
+    precision = -2 * model.coefficients[:, 2]
     # the mean of a class without a model has no weight
-    mean = model.coefficients[1] / np.where(precision > 0, precision, 1) - np.float32(darkest)
+    mean = model.coefficients[:, 1] / np.where(precision > 0, precision, 1) - np.float32(darkest)
     fields = []
-    for values in ((weights @ (precision * mean)) * above, weights @ (precision * mean * mean)):
+    for values in (((precision * mean) @ weights) * above, (precision * mean * mean) @ weights):
         field = np.zeros(chosen.shape, np.float32)
         field[chosen] = values
         for axis, matrix in enumerate(smooth):
