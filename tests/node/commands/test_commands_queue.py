@@ -147,6 +147,7 @@ def test_status_names_the_loops_that_do_not_run(run: Run, stored: tuple[Path, st
     assert (status, json.loads(printed)["not_running"]) == (1, [])
     assert [one["code"] for one in json.loads(printed)["conditions"]] == ["queue-old"]
     assert run("status", "--config", stored[0])[1].startswith("queue-old (since 2023-11-14")
+    assert run("status", "--loops", "--config", stored[0])[0] == 0
     queue.cancel(engine, 1, time.time())
     assert run("status", "--config", stored[0])[0] == 0
     queue.heartbeat(engine, "sender", os.getpid(), time.time() - 300)

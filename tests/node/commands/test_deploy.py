@@ -81,6 +81,7 @@ def asks_for_status(command: list[str]) -> None:
     assert command[0] == "segnode"
     chosen = parser().parse_args(command[1:])
     assert (chosen.command, chosen.config) == ("status", CONFIG)
+    assert chosen.loops, "a restart does not cure a target that refuses"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
