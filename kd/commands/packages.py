@@ -20,7 +20,7 @@ from kd.evaluation.scores import Score
 from kd.evaluation.scores import rows as case_rows
 from kd.evaluation.summary import report_of
 from kd.evaluation.unlabelled import read_unlabelled
-from kd.evaluation.validate import Validation, validate
+from kd.evaluation.validate import Validation, costs, score_all
 from kd.recipe.choices import Gates
 from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.records import Report, encode_report
@@ -119,18 +119,19 @@ def _validate(chosen: argparse.Namespace) -> int:
     pairs = _pairs(chosen, package, ids)
     manifest = package.manifest if ids is None else restrict(package.manifest, ids.scored)
     sizes = chosen.size or list(package.manifest.sizes)
-    found = validate(
+    scores = score_all(
         package, pairs, sizes, segments=manifest.segments, threads=chosen.threads, say=say
     )
-    report = report_of(manifest, found.scores, found.costs)
+    measured = Validation(scores, costs(package, sizes, chosen.threads))
+    report = report_of(manifest, scores, measured.costs)
     if chosen.out is not None:
-        _write(chosen.out, package, manifest, pairs, found, report)
+        _write(chosen.out, package, manifest, pairs, measured, report)
     if chosen.json:
         show(msgspec.json.encode(report).decode())
         return EXIT_OK
     rows = []
     for size, one in report.sizes.items():
-        cost = found.costs[size]
+        cost = measured.costs[size]
         cells = [size, f"{one.dice.mean:.4f}", f"{one.nsd.mean:.4f}", f"{one.hd95_mm.mean:.2f}"]
         rows.append([*cells, f"{cost.seconds:.2f}", f"{cost.peak_mb:.0f}"])
     show_table(["size", "Dice", "surface Dice", "HD95 mm", "seconds", "peak MB"], rows)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from kd.data.cases import Pair
@@ -39,26 +40,6 @@ class Validation:
         return {size: self.dice_gaps(size) for size in self.scores if size != TEACHER}
 
 
-def validate(
-    package: Package,
-    pairs: Sequence[Pair],
-    sizes: Sequence[SizeName],
-    *,
-    segments: Sequence[Segment] | None = None,
-    threads: int = 1,
-    say: Callable[[str], None] = lambda _: None,
-) -> Validation:
-    """Score every size, and measure what each costs on this machine.
-
-    Raises:
-        BadPackage: a network does not fit the manifest.
-        BadCase: a structure is labelled in no case.
-        KdError: the cost of a size could not be measured.
-    """
-    scores = score_all(package, pairs, sizes, segments=segments, threads=threads, say=say)
-    return Validation(scores, {size: footprint(package, size, threads) for size in sizes})
-
-
 def score_all(
     package: Package,
     pairs: Sequence[Pair],
@@ -86,8 +67,8 @@ def score_all(
     for size in sizes:
         student = open_student(package, size, threads)
         scores[size] = [_score(package, student, pair, scored) for pair in pairs]
-        found = interval([s.mean("dice") for s in scores[size]], subjects_of(scores[size]))
-        say(f"{size}: mean Dice {found.words()}")
+        mean = interval([s.mean("dice") for s in scores[size]], subjects_of(scores[size]))
+        say(f"{size}: mean Dice {mean.words()}")
     return scores
 
 
@@ -95,10 +76,10 @@ def compare(
     package: Package,
     size: SizeName,
     pairs: Sequence[Pair],
-    found: Validation,
+    released: Validation,
     segments: Sequence[Segment] | None = None,
 ) -> tuple[ComparedAccuracy, list[Score]]:
-    """Measure another network of `size` on the cases of `found`, in which `segments` were scored.
+    """Measure another network of `size` on the cases of `released`, on the same `segments`.
 
     Returns:
         Its accuracy beside the released network of that size, and the scores of its cases.
@@ -106,24 +87,23 @@ def compare(
     student = open_student(package, size, threads=1)
     scored = segments or package.manifest.segments
     scores = [_score(package, student, pair, scored) for pair in pairs]
-    measured = accuracy(scores, [part.label for part in scored], found.scores.get(TEACHER))
-    gap = paired(found.scores[size], scores)
+    measured = accuracy(scores, [part.label for part in scored], released.scores.get(TEACHER))
+    gap = paired(released.scores[size], scores)
     return ComparedAccuracy(
-        dice=measured.dice,
-        nsd=measured.nsd,
-        hd95_mm=measured.hd95_mm,
-        volume_ml=measured.volume_ml,
-        against_teacher=measured.against_teacher,
-        released_minus_this=gap,
+        **msgspec.structs.asdict(measured), released_minus_this=gap
     ), scores
 
 
-def footprint(package: Package, size: SizeName, threads: int) -> Cost:
-    """Measure in a fresh process, which has loaded neither torch nor any other case.
+def costs(package: Package, sizes: Sequence[SizeName], threads: int = 1) -> dict[SizeName, Cost]:
+    """Measure each size in a fresh process, which has loaded neither torch nor any other case.
 
     Raises:
-        KdError: the process failed.
+        KdError: a process failed.
     """
+    return {size: _cost(package, size, threads) for size in sizes}
+
+
+def _cost(package: Package, size: SizeName, threads: int) -> Cost:
     limits = ProcessLimits(threads=threads, log_level="WARNING")
     request = FootprintRequest(folder=str(package.folder), size=size, is_draft=True, limits=limits)
     answer = measure_and_wait(request)
@@ -136,9 +116,9 @@ def footprint(package: Package, size: SizeName, threads: int) -> Cost:
 def _score(package: Package, student: Student, pair: Pair, segments: Sequence[Segment]) -> Score:
     result = segment(pair.image, package, student)
     truth = pair.labels.array
-    found = np.where(truth == LEFT_OUT, LEFT_OUT, result.labels.array)
+    labels = np.where(truth == LEFT_OUT, LEFT_OUT, result.labels.array)
     structures = tuple(
-        agreement(found == part.number, truth == part.number, pair.labels.grid)
+        agreement(labels == part.number, truth == part.number, pair.labels.grid)
         if part.number not in pair.unknown
         else None
         for part in segments

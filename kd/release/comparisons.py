@@ -1,7 +1,7 @@
 """The tables of validation.md beyond the test cases: baselines, other runs, other data sets."""
 
 from kd.records import (
-    Comparison,
+    Accuracy,
     ContrastDifference,
     Report,
     TrainingReport,
@@ -10,7 +10,10 @@ from kd.records import (
 )
 from kd.release.cells import cases_of, head, percent, row, signed, statistics
 from kd.release.tables import structures
+from node.package.manifest import SizeName
 
+RUN = ["run", "size", "trained on", "seed", "steps"]  # the first columns of a table of runs
+MEANS = ["mean Dice", "surface Dice", "HD95 mm", "share of the teacher's Dice"]
 MOST_SHARES = 5  # of a lesion, by structure
 
 
@@ -28,11 +31,7 @@ def baselines(report: Report) -> list[str]:
         "",
         *head(
             [
-                "run",
-                "size",
-                "trained on",
-                "seed",
-                "steps",
+                *RUN,
                 "minutes",
                 "distilled",
                 "baseline",
@@ -48,8 +47,7 @@ def baselines(report: Report) -> list[str]:
         trainings = [one for name in names if (one := report.training_of(name)) is not None]
         accuracies = [report.accuracy_of(name) for name in names]
         shares = [a.against_teacher for a in accuracies if a.against_teacher is not None]
-        cells = [pair.distilled, pair.size, trained_on(trainings[0], report)]
-        cells += [str(trainings[0].seed), f"{trainings[0].steps}"]
+        cells = _run(pair.distilled, pair.size, trainings[0], report)
         cells.append(" / ".join(f"{one.seconds / 60:.1f}" for one in trainings))
         cells += [one.dice.words() for one in accuracies]
         cells.append(" and ".join(f"{100 * one.retention.mean:.1f} %" for one in shares))
@@ -69,42 +67,24 @@ def compared(report: Report) -> list[str]:
         "minus this run's, paired by case.",
         "",
         *head(
-            [
-                "run",
-                "size",
-                "trained on",
-                "seed",
-                "steps",
-                "mean Dice",
-                "surface Dice",
-                "HD95 mm",
-                "share of the teacher's Dice",
-                "released - this",
-            ]
+            [*RUN, *MEANS, "released - this"]
         ),
     ]
     for name, one in report.compared.items():
-        cells = [name, one.size, trained_on(one.training, report), str(one.training.seed)]
-        cells += [str(one.training.steps), one.dice.words(), one.nsd.words()]
-        cells += [one.hd95_mm.words(".2f"), _retention(one), signed(one.released_minus_this)]
-        lines.append(row(cells))
+        cells = _run(name, one.size, one.training, report)
+        lines.append(row([*cells, *_means(one), signed(one.released_minus_this)]))
     return [*lines, ""]
 
 
 def external(report: Report) -> list[str]:
     """Return the accuracy on external data sets."""
     lines = []
-    for found in report.external:
-        lines += [f"### {found.name}: {cases_of(found)}", "", found.note.strip(), ""]
-        lines += [statistics(found), ""]
-        lines += head(
-            ["size", "mean Dice", "surface Dice", "HD95 mm", "share of the teacher's Dice"]
-        )
-        for size, one in found.sizes.items():
-            kept = None if one.against_teacher is None else one.against_teacher.retention
-            cells = [one.dice.words(), one.nsd.words(), one.hd95_mm.words(".2f")]
-            lines.append(row([size, *cells, percent(kept)]))
-        lines += ["", *structures(found, found.structures), *_not_released(report, found.name)]
+    for one in report.external:
+        lines += [f"### {one.name}: {cases_of(one)}", "", one.note.strip(), ""]
+        lines += [statistics(one), ""]
+        lines += head(["size", *MEANS])
+        lines += [row([size, *_means(accuracy)]) for size, accuracy in one.sizes.items()]
+        lines += ["", *structures(one, one.structures), *_not_released(report, one.name)]
     return ["## External validation", "", *lines] if lines else []
 
 
@@ -120,9 +100,9 @@ def _not_released(report: Report, source: str) -> list[str]:
         *head(["run", "size", "trained on", "mean Dice", "released - this"]),
     ]
     for name, one in runs.items():
-        found = one.external[source]
-        cells = [name, one.size, trained_on(one.training, report), found.dice.words()]
-        lines.append(row([*cells, signed(found.released_minus_this)]))
+        accuracy = one.external[source]
+        cells = [name, one.size, trained_on(one.training, report), accuracy.dice.words()]
+        lines.append(row([*cells, signed(accuracy.released_minus_this)]))
     return [*lines, ""]
 
 
@@ -168,8 +148,15 @@ def _contrast(found: ContrastDifference) -> str:
     return words if found.correlation is None else f"{words}, r {found.correlation:.2f}"
 
 
-def _retention(one: Comparison) -> str:
-    return percent(None if one.against_teacher is None else one.against_teacher.retention)
+def _run(name: str, size: SizeName, training: TrainingReport, report: Report) -> list[str]:
+    """Return the cells of the columns `RUN`."""
+    return [name, size, trained_on(training, report), str(training.seed), str(training.steps)]
+
+
+def _means(one: Accuracy) -> list[str]:
+    """Return the cells of the columns `MEANS`."""
+    retention = None if one.against_teacher is None else one.against_teacher.retention
+    return [one.dice.words(), one.nsd.words(), one.hd95_mm.words(".2f"), percent(retention)]
 
 
 def trained_on(training: TrainingReport, report: Report) -> str:

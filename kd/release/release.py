@@ -20,7 +20,7 @@ from kd.evaluation.baselines import baselines
 from kd.evaluation.scores import Score, rows
 from kd.evaluation.summary import accuracy, metrics_of, report_of
 from kd.evaluation.unlabelled import UnlabelledSet, survey
-from kd.evaluation.validate import Validation, score_all, validate
+from kd.evaluation.validate import Validation, costs, score_all
 from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
 from kd.records import ExportCheck, ExternalReport, Report, encode_report
 from kd.release import plots
@@ -92,12 +92,13 @@ def release(
     }
     _refuse_large(draft)  # the networks alone: before hours of measuring
     package = _with_reference(order, exported, draft)
-    found = validate(package, test_pairs, list(exported), say=say)
-    report = _with_training(report_of(package.manifest, found.scores, found.costs), exported)
+    scores = score_all(package, test_pairs, list(exported), say=say)
+    released = Validation(scores, costs(package, list(exported)))
+    report = _with_training(report_of(package.manifest, scores, released.costs), exported)
     others = others or OtherImages()
     external = {one.source.name: _external_scores(package, one, say) for one in others.external}
-    compared, scores = compared_runs(
-        order, package, found, (train_cases, test_pairs), external, say
+    compared, their_scores = compared_runs(
+        order, package, released, (train_cases, test_pairs), external, say
     )
     report = msgspec.structs.replace(
         report,
@@ -107,8 +108,8 @@ def release(
         external=tuple(_external_report(one, external[one.source.name]) for one in others.external),
         unlabelled=tuple(survey(package, one, say) for one in others.unlabelled),
     )
-    all_scores: dict[str, list[Score]] = dict(found.scores.items())
-    all_scores |= scores
+    all_scores: dict[str, list[Score]] = dict(scores.items())
+    all_scores |= their_scores
     report = msgspec.structs.replace(report, baselines=baselines(report, all_scores, histories))
     table = "\n".join(rows(package.manifest, all_scores.items())) + "\n"
     (draft / "cases.csv").write_text(table, encoding="utf-8")
@@ -116,7 +117,7 @@ def release(
     if failed := gates.failures(order.recipe.gates, report):
         message = f"not released: {'; '.join(failed)}"
         raise GateFailed(message, advice=f"The numbers are in {draft.name}/{REPORT}")
-    finished = _finish(package, found, report)
+    finished = _finish(package, released, report)
     _check_finished(finished)
     draft.rename(final)
     return Package(finished.manifest, final, finished.digest)

@@ -204,12 +204,7 @@ def _comparison(
         size=size,
         training=training,
         external=external,
-        dice=measured.dice,
-        nsd=measured.nsd,
-        hd95_mm=measured.hd95_mm,
-        volume_ml=measured.volume_ml,
-        against_teacher=measured.against_teacher,
-        released_minus_this=measured.released_minus_this,
+        **msgspec.structs.asdict(measured),
     )
 
 

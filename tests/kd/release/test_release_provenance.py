@@ -163,7 +163,7 @@ def test_a_package_that_is_too_large_is_refused_before_it_is_measured(
         pytest.fail("measured")
 
     monkeypatch.setattr("kd.release.release.LARGEST_PACKAGE_BYTES", 1000)
-    monkeypatch.setattr("kd.release.release.validate", never)
+    monkeypatch.setattr("kd.release.release.score_all", never)
     assert "more than 0.001 MB" in _refused(world, "recipe.yaml", capsys)
 
 
