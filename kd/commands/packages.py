@@ -154,22 +154,22 @@ def _write(
     package: Package,
     manifest: Manifest,
     pairs: list[Pair],
-    found: Validation,
+    measured: Validation,
     report: Report,
 ) -> None:
     """Write report, table, page and plots, and the worst cases of each size as pictures."""
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).write_bytes(encode_report(report))
     texts = {
-        "cases.csv": "\n".join(case_rows(manifest, found.scores.items())) + "\n",
+        "cases.csv": "\n".join(case_rows(manifest, measured.scores.items())) + "\n",
         "accuracy.svg": plots.accuracy_against_latency(report),
     }
-    if TEACHER in found.scores and len(found.scores) > 1:
-        texts["differences.svg"] = plots.differences(plots.AGAINST_TEACHER, found.gaps())
+    if TEACHER in measured.scores and len(measured.scores) > 1:
+        texts["differences.svg"] = plots.differences(plots.AGAINST_TEACHER, measured.gaps())
     title = "Worst cases: image, reference labels, detected labels"
     pictures: dict[str, list[str]] = {"Accuracy against latency": ["accuracy.svg"], title: []}
     by_name = {pair.name: pair for pair in pairs}
-    for size, scores in found.scores.items():
+    for size, scores in measured.scores.items():
         student = open_student(package, size)
         for score in worst(scores):
             pair = by_name[score.case]

@@ -75,9 +75,9 @@ def _average(chosen: argparse.Namespace) -> int:
     outside = AIR_HU if recipe.input.modality == "CT" else 0.0
     if chosen.outside is not None:
         outside = chosen.outside
-    found = average(read, labelled, recipe.grid.spacing_mm_zyx, outside)
-    write(found, chosen.out)
-    say(f"{chosen.out.name}: {len(names)} cases, {found.grid.shape} voxels")
+    mean = average(read, labelled, recipe.grid.spacing_mm_zyx, outside)
+    write(mean, chosen.out)
+    say(f"{chosen.out.name}: {len(names)} cases, {mean.grid.shape} voxels")
     return EXIT_OK
 
 

@@ -221,10 +221,10 @@ def _family(chosen: argparse.Namespace) -> int:
         return progress_lines(run.name, as_json=chosen.json)
 
     here = _here(chosen)
-    found = steps.train_all(recipe, chosen.data, tasks, here=here, report_of=report_of)
-    for run in found:
+    outcomes = steps.train_all(recipe, chosen.data, tasks, here=here, report_of=report_of)
+    for run in outcomes:
         note(run, chosen.typed)
-    return max(_finish(run.name, outcome) for run, outcome in found.items())
+    return max(_finish(run.name, outcome) for run, outcome in outcomes.items())
 
 
 def _starts(runs: Path | None, size: str) -> tuple[Path | None, Path | None]:
@@ -244,12 +244,14 @@ def _trained(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> 
 
 def _score(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
-    found = score(recipe, chosen.data, chosen.size, chosen.run, chosen.fold, device=chosen.device)
+    accuracy = score(
+        recipe, chosen.data, chosen.size, chosen.run, chosen.fold, device=chosen.device
+    )
     if chosen.json:
-        show(msgspec.json.encode(found).decode())
+        show(msgspec.json.encode(accuracy).decode())
         return EXIT_OK
-    parts = ", ".join(f"{label} {mean:.4f}" for label, mean in found.per_structure.items())
-    show(f"{found.cases} cases: Dice {found.dice.words()}; {parts}")
+    parts = ", ".join(f"{label} {mean:.4f}" for label, mean in accuracy.per_structure.items())
+    show(f"{accuracy.cases} cases: Dice {accuracy.dice.words()}; {parts}")
     return EXIT_OK
 
 

@@ -44,25 +44,25 @@ def average(
         raise BadRecipe(message, advice="Give kd release another reference image")
     marks, boxes = [], []
     for pair in read():
-        found = _centroids(pair, numbers)
-        marks.append(found)
-        boxes.append(_corners(pair.image.grid)[[0, -1]] - found.mean(0))
-    mean = np.mean([found - found.mean(0) for found in marks], axis=0)
+        centroids = _centroids(pair, numbers)
+        marks.append(centroids)
+        boxes.append(_corners(pair.image.grid)[[0, -1]] - centroids.mean(0))
+    mean = np.mean([centroids - centroids.mean(0) for centroids in marks], axis=0)
     low, high = np.median([np.sort(box, axis=0) for box in boxes], axis=0)
     grid = _upright(low, high, spacing_mm_zyx)
     images = [
-        _sampled(pair.image, grid, _similarity(mean, found), outside)
-        for pair, found in zip(read(), marks, strict=True)
+        _sampled(pair.image, grid, _similarity(mean, centroids), outside)
+        for pair, centroids in zip(read(), marks, strict=True)
     ]
     return Volume(np.median(np.stack(images), axis=0).round().astype(np.int16), grid)
 
 
 def _centroids(pair: Pair, numbers: tuple[int, ...]) -> Points:
-    found = []
+    centroids = []
     for number in numbers:
         middle = np.argwhere(pair.labels.array == number).mean(0)
-        found.append((pair.labels.grid.affine @ np.append(middle, 1))[:3])
-    return np.array(found)
+        centroids.append((pair.labels.grid.affine @ np.append(middle, 1))[:3])
+    return np.array(centroids)
 
 
 def _corners(grid: Grid) -> Points:
@@ -101,9 +101,9 @@ def _sampled(
     """Sample the image linearly at the voxels of `grid`, moved by `to_image`."""
     index = np.linalg.inv(image.grid.affine) @ to_image @ grid.affine
     places = np.indices(grid.shape).reshape(3, -1)
-    found = index[:3, :3] @ places + index[:3, 3:]
+    sources = index[:3, :3] @ places + index[:3, 3:]
     edges = np.array(image.array.shape)[:, None] - 1
-    unit = torch.from_numpy((2 * found / edges - 1)[::-1].T.astype(np.float32).copy())
+    unit = torch.from_numpy((2 * sources / edges - 1)[::-1].T.astype(np.float32).copy())
     source = torch.from_numpy(image.array - outside)[None, None].float()
     view = F.grid_sample(source, unit.reshape(1, *grid.shape, 3), align_corners=True)
     result: npt.NDArray[np.float16] = (view[0, 0].numpy() + outside).astype(np.float16)

@@ -139,8 +139,10 @@ class DistillationBatches:
         """Return the source's batch with the teachers' log-probabilities."""
         batch = self.source.at(step, augment)
         with torch.no_grad(), autocast(self.device):
-            found = [_logits_of(teacher, batch).float().softmax(1) for teacher in self.teachers]
-        mean = torch.stack(found).mean(0).clamp_min(LEAST_PROBABILITY)
+            probabilities = [
+                _logits_of(teacher, batch).float().softmax(1) for teacher in self.teachers
+            ]
+        mean = torch.stack(probabilities).mean(0).clamp_min(LEAST_PROBABILITY)
         return replace(batch, soft_bkzyx=mean.log())
 
 
@@ -228,9 +230,9 @@ def _cut_soft(soft_kzyx: Tensor, origin: Triple, patch: Triple, margin: Triple) 
 
 def _some_foreground(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Return up to PICKED labelled voxels, evenly over the structures."""
-    found = []
+    chosen = []
     for number in np.unique(labels[labels > 0]):
         places = np.argwhere(labels == number)
         every = max(1, len(places) * int(labels.max()) // PICKED)
-        found.append(places[::every])
-    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)
+        chosen.append(places[::every])
+    return np.concatenate(chosen) if chosen else np.zeros((0, 3), np.int64)

@@ -135,12 +135,12 @@ def pairs_in(images: Path, labels: Path, n_classes: int, ids: Ids | None = None)
     Raises:
         BadCase: there is no image, or a pair that cannot be used.
     """
-    found = sorted(path for path in images.iterdir() if path.name.endswith(ENDINGS))
-    if not found:
+    paths = sorted(path for path in images.iterdir() if path.name.endswith(ENDINGS))
+    if not paths:
         message = f"{images} has no NIfTI image"
         raise BadCase(message)
     pairs = []
-    for path in found:
+    for path in paths:
         name, dot, ending = path.name.partition(".nii")
         if not (labels / path.name).exists() and name.endswith(CHANNEL):
             name = name.removesuffix(CHANNEL)  # nnU-Net: only images have the channel's number

@@ -56,8 +56,8 @@ def images_of(source: External | Unlabelled, folder: Path) -> dict[str, Path]:
         BadCase: it has no image.
     """
     ending = source.image_ending
-    found = sorted((folder / source.images).glob(f"*{ending}"))
-    if not found:
+    paths = sorted((folder / source.images).glob(f"*{ending}"))
+    if not paths:
         message = f"{source.name}: {source.images} has no image that ends in {ending}"
         raise BadCase(message)
-    return {path.name.removesuffix(ending): path for path in found}
+    return {path.name.removesuffix(ending): path for path in paths}

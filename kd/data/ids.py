@@ -68,12 +68,12 @@ def read_external_labels(path: Path, ids: Ids) -> Labels:
         BadCase: the file is unreadable.
     """
     try:
-        found = read_volume(path)
+        volume = read_volume(path)
     except NodeError as exc:
         raise BadCase(exc.message) from exc
-    known, index = np.unique(found.array, return_inverse=True)
+    known, index = np.unique(volume.array, return_inverse=True)
     table = [
         LEFT_OUT if number in ids.left_out else ids.segments.get(int(number), 0) for number in known
     ]
-    array = np.array(table, np.uint8)[index].reshape(found.array.shape)
-    return Labels(np.ascontiguousarray(array), found.grid)
+    array = np.array(table, np.uint8)[index].reshape(volume.array.shape)
+    return Labels(np.ascontiguousarray(array), volume.grid)

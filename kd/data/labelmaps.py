@@ -80,9 +80,13 @@ def read_label_map(
         message = f"case {name}: {exc.message}"
         raise BadCase(message) from exc
     turned, _ = orient(volume, way)
-    found = turned.grid.spacing_mm
-    if any(abs(a / b - 1) > SPACING_TOLERANCE for a, b in zip(found, spacing_mm_zyx, strict=True)):
-        message = f"case {name}: its label map has spacing {found}, not {tuple(spacing_mm_zyx)} mm"
+    spacing = turned.grid.spacing_mm
+    if any(
+        abs(a / b - 1) > SPACING_TOLERANCE for a, b in zip(spacing, spacing_mm_zyx, strict=True)
+    ):
+        message = (
+            f"case {name}: its label map has spacing {spacing}, not {tuple(spacing_mm_zyx)} mm"
+        )
         raise BadCase(message, advice="Change generator.fine or grid.spacing_mm_zyx, or resample")
     numbers, index = np.unique(turned.array.round(), return_inverse=True)
     ids = [int(number) for number in numbers]

@@ -42,8 +42,8 @@ def soft_map(
         image = torch.from_numpy(np.ascontiguousarray(patch_zyx)).to(device)[None, None]
         views = torch.cat([image, image.flip(4)]) if recipe.augment.mirror_left else image
         with torch.no_grad(), autocast(device):
-            found = [teacher(views).float().softmax(1) for teacher in teachers]
-        mean = torch.stack(found).mean(0)
+            probabilities = [teacher(views).float().softmax(1) for teacher in teachers]
+        mean = torch.stack(probabilities).mean(0)
         if recipe.augment.mirror_left:
             mean = (mean[:1] + mean[1:].flip(4)) / 2
         result: FloatArray = mean[0].cpu().numpy()
@@ -104,9 +104,9 @@ def write_maps(
     return written
 
 
-def _save(found: SoftMap, path: Path) -> None:
+def _save(soft: SoftMap, path: Path) -> None:
     with durable.replacing(path) as file:
-        np.save(file, found, allow_pickle=False)
+        np.save(file, soft, allow_pickle=False)
 
 
 def _claim(folder: Path, maker: str) -> None:
@@ -154,14 +154,14 @@ def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftM
     maps = []
     for case in cases:
         try:
-            found = np.load(folder / f"{case.name}.npy", allow_pickle=False)
+            soft = np.load(folder / f"{case.name}.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError) as exc:
             message = f"case {case.name} has no readable soft target"
             raise BadTeacher(message, advice="Run kd teach to its end") from exc
-        if found.shape != (n_classes, *case.labels.array.shape) or found.dtype != np.float16:
+        if soft.shape != (n_classes, *case.labels.array.shape) or soft.dtype != np.float16:
             message = f"the soft target of case {case.name} has another shape than the case"
             raise BadTeacher(message, advice="It was made with another recipe: make it again")
-        maps.append(found)
+        maps.append(soft)
     return maps
 
 

@@ -137,14 +137,14 @@ def _sample(label_map: LabelMap, where: Tensor, *, is_mirrored: bool) -> Tensor:
     """Return the tissue [Z, Y, X] nearest to each place; air outside the map."""
     padded = F.pad(label_map.tissue_zyx, (1,) * 6)  # a border of air around the map
     z, y, x = (
-        found.round().clamp(-1, n).to(torch.int32)
-        for found, n in zip(where, label_map.shape, strict=True)
+        places.round().clamp(-1, n).to(torch.int32)
+        for places, n in zip(where, label_map.shape, strict=True)
     )
     if is_mirrored:
         x = label_map.shape[2] - 1 - x
     rows, columns = padded.shape[1:]
-    found: Tensor = padded.flatten()[((z + 1) * rows + y + 1) * columns + x + 1]
-    return found
+    sampled: Tensor = padded.flatten()[((z + 1) * rows + y + 1) * columns + x + 1]
+    return sampled
 
 
 def _resolution(image: Tensor, choice: Generator, draws: Draws) -> Tensor:
@@ -172,9 +172,9 @@ def _cropped(batch: Batch, choice: Generator, draws: Draws) -> Batch:
         return batch
     axis = int(draws.uniform(0, 3)[0].clamp_max(2.999))
     n = batch.labels_bzyx.shape[1 + axis]
-    gone = int(draws.uniform(0, choice.crop_share)[0] * n)
+    cropped = int(draws.uniform(0, choice.crop_share)[0] * n)
     from_start = bool(draws.happens(0.5, 0)[0])
-    cut = slice(0, gone) if from_start else slice(n - gone, n)
+    cut = slice(0, cropped) if from_start else slice(n - cropped, n)
     image, labels = batch.image_bczyx.clone(), batch.labels_bzyx.clone()
     image[(slice(None),) * (2 + axis) + (cut,)] = 0
     labels[(slice(None),) * (1 + axis) + (cut,)] = 0

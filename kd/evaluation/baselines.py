@@ -31,7 +31,7 @@ def baselines(
         name: (name, one.training) for name, one in report.sizes.items()
     }
     runs |= {name: (one.size, one.training) for name, one in report.compared.items()}
-    found = []
+    comparisons = []
     for name, (size, training) in runs.items():
         if training is None or not training.distilled:
             continue
@@ -40,7 +40,7 @@ def baselines(
                 continue
             if is_baseline(histories[name], histories[other]):
                 gaps = differences(scores[name], scores[other])
-                found.append(
+                comparisons.append(
                     BaselineComparison(
                         distilled=name,
                         baseline=other,
@@ -50,7 +50,7 @@ def baselines(
                         hd95_mm=gaps.hd95_mm,
                     )
                 )
-    return tuple(found)
+    return tuple(comparisons)
 
 
 def is_baseline(mine: Sequence[Run], other: Sequence[Run]) -> bool:

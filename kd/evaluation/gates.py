@@ -13,18 +13,18 @@ def failures(gates: Gates, report: Report) -> list[str]:
 
     A requirement on a size, or on a comparison, that was not measured is not met.
     """
-    found = []
+    problems = []
     for size, least in gates.dice.items():
         accuracy = report.sizes.get(size)
         dice = None if accuracy is None else accuracy.dice.mean
-        found += _at_least(size, "mean Dice", dice, least)
+        problems += _at_least(size, "mean Dice", dice, least)
     for size, least in gates.retention.items():
-        found += _at_least(size, "retention", _retention(report.sizes, size), least)
+        problems += _at_least(size, "retention", _retention(report.sizes, size), least)
     for size in gates.non_inferior:
-        found += _non_inferior(gates, report, size)
+        problems += _non_inferior(gates, report, size)
     for name, required in gates.external.items():
-        found += _external(name, required, report)
-    return found
+        problems += _external(name, required, report)
+    return problems
 
 
 def _non_inferior(gates: Gates, report: Report, size: SizeName) -> list[str]:
@@ -36,10 +36,10 @@ def _non_inferior(gates: Gates, report: Report, size: SizeName) -> list[str]:
     lows = (None, None) if gaps is None else (gaps.dice.ci[0], gaps.nsd.ci[0])
     high = None if gaps is None else gaps.hd95_mm.ci[1]
     what = "lower bound of the Dice difference"
-    found = _at_least(size, what, lows[0], -gates.margin_dice)
+    problems = _at_least(size, what, lows[0], -gates.margin_dice)
     what = "lower bound of the surface Dice difference"
-    found += _at_least(size, what, lows[1], -gates.margin_nsd)
-    return found + _at_most_mm(size, high, gates.margin_hd95_mm)
+    problems += _at_least(size, what, lows[1], -gates.margin_nsd)
+    return problems + _at_most_mm(size, high, gates.margin_hd95_mm)
 
 
 def _external(name: str, required: Mapping[SizeName, float], report: Report) -> list[str]:
@@ -47,11 +47,11 @@ def _external(name: str, required: Mapping[SizeName, float], report: Report) -> 
     measured = next((one for one in report.external if one.name == name), None)
     if measured is None:
         return [f"{name} was not measured: give --external, the folder that holds its images"]
-    found = []
+    problems = []
     for size, least in required.items():
-        kept = _retention(measured.sizes, size)
-        found += _at_least(size, f"retention on {name}", kept, least)
-    return found
+        retention = _retention(measured.sizes, size)
+        problems += _at_least(size, f"retention on {name}", retention, least)
+    return problems
 
 
 def _retention(sizes: Mapping[SizeName, Accuracy], size: SizeName) -> float | None:

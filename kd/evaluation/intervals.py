@@ -41,7 +41,7 @@ def ratio(
         return Interval(mean=mean, ci=(mean, mean))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # handled below
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             (a, b),
             _ratio_of_sums,
             paired=True,
@@ -51,7 +51,7 @@ def ratio(
             method="BCa",
             rng=np.random.default_rng(SEED),
         ).confidence_interval
-    ends = (float(found.low), float(found.high))
+    ends = (float(interval.low), float(interval.high))
     return Interval(mean=mean, ci=ends if np.isfinite(ends).all() else (mean, mean))
 
 

@@ -36,28 +36,28 @@ class Agreement:
         return {"dice": self.dice, "nsd": self.nsd, "hd95_mm": self.hd95_mm}[name]
 
 
-def agreement(found: Mask, truth: Mask, grid: Grid) -> Agreement:
+def agreement(result: Mask, truth: Mask, grid: Grid) -> Agreement:
     """Compare two masks [Z, Y, X] on `grid`.
 
     Two empty masks agree fully. If only one is empty, surface Dice is 0 and HD95 the diagonal of
     the grid, the worst that could be: a missed structure must not make the mean look better.
     """
-    volumes = (float(found.sum()) * grid.voxel_ml, float(truth.sum()) * grid.voxel_ml)
-    if not found.any() or not truth.any():
-        is_right = not found.any() and not truth.any()
+    volumes = (float(result.sum()) * grid.voxel_ml, float(truth.sum()) * grid.voxel_ml)
+    if not result.any() or not truth.any():
+        is_right = not result.any() and not truth.any()
         worst = float(np.linalg.norm(grid.extent_mm))
         return Agreement(float(is_right), float(is_right), 0.0 if is_right else worst, *volumes)
-    both = _cropped(found, truth)
+    both = _cropped(result, truth)
     nsd, hd95 = _surfaces(both[0], both[1], grid.spacing_mm)
-    return Agreement(dice(found, truth), nsd, hd95, *volumes)
+    return Agreement(dice(result, truth), nsd, hd95, *volumes)
 
 
-def _surfaces(found: Mask, truth: Mask, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
+def _surfaces(result: Mask, truth: Mask, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
     # imported here: MONAI takes seconds to load, and only a validation needs it
     from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # noqa: PLC0415
     from monai.metrics.surface_dice import compute_surface_dice  # noqa: PLC0415
 
-    a, b = (torch.from_numpy(mask)[None, None].float() for mask in (found, truth))
+    a, b = (torch.from_numpy(mask)[None, None].float() for mask in (result, truth))
     spacing = [float(s) for s in spacing_mm]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI warns of its own options
@@ -70,10 +70,10 @@ def _surfaces(found: Mask, truth: Mask, spacing_mm: tuple[float, ...]) -> tuple[
     return float(nsd), float(hd95)
 
 
-def _cropped(found: Mask, truth: Mask) -> tuple[Mask, Mask]:
+def _cropped(result: Mask, truth: Mask) -> tuple[Mask, Mask]:
     """Cut both masks to their common box; distances do not change, time does."""
-    places = np.argwhere(found | truth)
+    places = np.argwhere(result | truth)
     low, high = places.min(0), places.max(0) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    a, b = (np.pad(mask[box], MARGIN) for mask in (found, truth))
+    a, b = (np.pad(mask[box], MARGIN) for mask in (result, truth))
     return a, b

@@ -5,6 +5,7 @@ Leaves distances to `kd.evaluation.measure` and intervals to `kd.evaluation.inte
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from kd.evaluation.intervals import difference, interval, ratio
@@ -34,13 +35,9 @@ def report_of(manifest: Manifest, scores: Scores, costs: Mapping[SizeName, Cost]
     labels = [part.label for part in manifest.segments]
     sizes = {}
     for size, mine in scores.items():
-        found = accuracy(mine, labels, scores.get(TEACHER))
+        measured = accuracy(mine, labels, scores.get(TEACHER))
         sizes[size] = SizeReport(
-            dice=found.dice,
-            nsd=found.nsd,
-            hd95_mm=found.hd95_mm,
-            volume_ml=found.volume_ml,
-            against_teacher=found.against_teacher,
+            **msgspec.structs.asdict(measured),
             parameters=manifest.sizes[size].parameters,
             macs_per_patch=manifest.sizes[size].macs_per_patch,
             cost=costs.get(size),
@@ -60,11 +57,11 @@ def metrics_of(report: Report) -> dict[str, Metrics]:
     return {
         size: Metrics(
             cases=report.cases,
-            dice=_plain(found.dice),
-            dice_per_segment=found.dice.per_structure,
-            retention=None if found.against_teacher is None else found.against_teacher.retention,
+            dice=_plain(one.dice),
+            dice_per_segment=one.dice.per_structure,
+            retention=None if one.against_teacher is None else one.against_teacher.retention,
         )
-        for size, found in report.sizes.items()
+        for size, one in report.sizes.items()
     }
 
 
@@ -130,5 +127,5 @@ def _bland_altman(scores: Sequence[Score], at: int) -> VolumeAgreement:
     return VolumeAgreement(bias=bias, low=bias - spread, high=bias + spread)
 
 
-def _plain(found: Interval) -> Interval:
-    return Interval(mean=found.mean, ci=found.ci)
+def _plain(interval: Interval) -> Interval:
+    return Interval(mean=interval.mean, ci=interval.ci)

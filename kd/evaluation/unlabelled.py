@@ -92,9 +92,9 @@ def survey(package: Package, images: UnlabelledSet, say: Callable[[str], None]) 
     """
     sizes = list(package.manifest.sizes)
     students = {size: open_student(package, size, 1) for size in sizes}
-    found = {size: _Results() for size in sizes}
+    results = {size: _Results() for size in sizes}
     for number, files in enumerate(images.images, 1):
-        _segment(package, students, files, found)
+        _segment(package, students, files, results)
         say(f"{images.source.name}: {number} of {len(images.images)}")
     subjects = [files.subject for files in images.images]
     return UnlabelledReport(
@@ -102,7 +102,7 @@ def survey(package: Package, images: UnlabelledSet, say: Callable[[str], None]) 
         note=images.source.note,
         cases=len(images.images),
         subjects=len(set(subjects)),
-        sizes={size: _report(package, one, subjects) for size, one in found.items()},
+        sizes={size: _report(package, one, subjects) for size, one in results.items()},
     )
 
 
@@ -110,7 +110,7 @@ def _segment(
     package: Package,
     students: Mapping[SizeName, Student],
     files: ImageFiles,
-    found: Mapping[SizeName, _Results],
+    results: Mapping[SizeName, _Results],
 ) -> None:
     image = read_volume(files.image)
     other = None if files.against is None else read_volume(files.against)
@@ -120,7 +120,7 @@ def _segment(
         raise BadCase(message)
     numbers, theirs = package.manifest.numbers, None
     for size, student in students.items():
-        one = found[size]
+        one = results[size]
         labels = segment(image, package, student).labels
         one.volumes_ml.append(list(labels.volumes_ml(numbers).values()))
         one.refused += _is_implausible(package, labels)

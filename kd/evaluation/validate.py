@@ -89,9 +89,7 @@ def compare(
     scores = [_score(package, student, pair, scored) for pair in pairs]
     measured = accuracy(scores, [part.label for part in scored], released.scores.get(TEACHER))
     gap = paired(released.scores[size], scores)
-    return ComparedAccuracy(
-        **msgspec.structs.asdict(measured), released_minus_this=gap
-    ), scores
+    return ComparedAccuracy(**msgspec.structs.asdict(measured), released_minus_this=gap), scores
 
 
 def costs(package: Package, sizes: Sequence[SizeName], threads: int = 1) -> dict[SizeName, Cost]:

@@ -152,6 +152,6 @@ def _store_as_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
     # the exporter also lists some weights as typed values; their stored type has changed
     names = {weight.name.removesuffix("_half") for weight in model.graph.initializer}
-    kept = [value for value in model.graph.value_info if value.name not in names]
+    shapes = [value for value in model.graph.value_info if value.name not in names]
     del model.graph.value_info[:]
-    model.graph.value_info.extend(kept)
+    model.graph.value_info.extend(shapes)

@@ -27,23 +27,23 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
         entry = _convolutions(teacher.encoder[0])[0]
         if isinstance(teacher.stem, Convolution):
             entry = teacher.stem
-        kept = torch.arange(entry.convolution.in_channels)
+        channels = torch.arange(entry.convolution.in_channels)
         if isinstance(teacher.stem, Convolution):
             assert isinstance(student.stem, Convolution)  # their topologies are alike
-            kept = _chain([student.stem], [teacher.stem], kept)
+            channels = _chain([student.stem], [teacher.stem], channels)
         skips = []
         for mine, theirs in zip(student.encoder, teacher.encoder, strict=True):
-            kept = _chain(_convolutions(mine), _convolutions(theirs), kept)
-            skips.append(kept)
-        kept = skips.pop()
+            channels = _chain(_convolutions(mine), _convolutions(theirs), channels)
+            skips.append(channels)
+        channels = skips.pop()
         for i, theirs in enumerate(teacher.ups):
             assert isinstance(theirs, nn.ConvTranspose3d)
-            risen = _transposed(student.ups[i], theirs, kept)
+            risen = _transposed(student.ups[i], theirs, channels)
             # a decoder stage reads the upsampled channels, then those of its skip connection
             beside = skips.pop() + theirs.out_channels
             small, wide = _convolutions(student.decoder[i]), _convolutions(teacher.decoder[i])
-            kept = _chain(small, wide, torch.cat([risen, beside]))
-            _head(student.heads[i], teacher.heads[i], kept)
+            channels = _chain(small, wide, torch.cat([risen, beside]))
+            _head(student.heads[i], teacher.heads[i], channels)
 
 
 def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
@@ -70,32 +70,32 @@ def _convolutions(stage: nn.Module) -> list[Convolution]:
     return [layer for layer in stage if isinstance(layer, Convolution)]
 
 
-def _chain(mine: Iterable[Convolution], theirs: Iterable[Convolution], kept: Tensor) -> Tensor:
+def _chain(mine: Iterable[Convolution], theirs: Iterable[Convolution], channels: Tensor) -> Tensor:
     """Fill consecutive convolutions; return the indices of the channels that the last one keeps."""
     for small, wide in zip(mine, theirs, strict=True):
         scale, shift = _weights(wide[1])
         chosen = _largest(scale.abs(), small.convolution.out_channels)
         weight, bias = _weights(wide.convolution)
-        _fill(small.convolution, weight[chosen][:, kept], bias[chosen])
+        _fill(small.convolution, weight[chosen][:, channels], bias[chosen])
         _fill(small[1], scale[chosen], shift[chosen])
-        kept = chosen
-    return kept
+        channels = chosen
+    return channels
 
 
-def _transposed(small: nn.Module, wide: nn.Module, kept: Tensor) -> Tensor:
+def _transposed(small: nn.Module, wide: nn.Module, channels: Tensor) -> Tensor:
     """Fill a transposed convolution; without a norm, the channels of largest weights are kept."""
     assert isinstance(small, nn.ConvTranspose3d)
     weight, bias = _weights(wide)
-    weight = weight[kept]  # [in, out, Z, Y, X]
+    weight = weight[channels]  # [in, out, Z, Y, X]
     chosen = _largest(weight.square().sum((0, 2, 3, 4)), small.out_channels)
     _fill(small, weight[:, chosen], bias[chosen])
     return chosen
 
 
-def _head(small: nn.Module, wide: nn.Module, kept: Tensor) -> None:
+def _head(small: nn.Module, wide: nn.Module, channels: Tensor) -> None:
     weight, bias = _weights(wide)
     is_transposed = isinstance(wide, nn.ConvTranspose3d)
-    _fill(small, weight[kept] if is_transposed else weight[:, kept], bias)
+    _fill(small, weight[channels] if is_transposed else weight[:, channels], bias)
 
 
 def _weights(layer: nn.Module) -> tuple[Tensor, Tensor]:

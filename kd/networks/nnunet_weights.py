@@ -36,38 +36,38 @@ def weights_of(path: Path, topology: Topology) -> Weights:
 
 def _block(ours: str, theirs: str, first: int = 0) -> dict[str, str]:
     """Map one convolution and its norm; `first` is the convolution's place in our block."""
-    found = {}
+    names = {}
     for part in ("weight", "bias"):
-        found[f"{ours}.{first}.{part}"] = f"{theirs}.conv.{part}"
-        found[f"{ours}.{first + 1}.{part}"] = f"{theirs}.norm.{part}"
-    return found
+        names[f"{ours}.{first}.{part}"] = f"{theirs}.conv.{part}"
+        names[f"{ours}.{first + 1}.{part}"] = f"{theirs}.norm.{part}"
+    return names
 
 
 def _encoder_names(t: Topology) -> dict[str, str]:
-    found = _block("stem", "encoder.stem.convs.0") if t.blocks == "residual" else {}
+    names = _block("stem", "encoder.stem.convs.0") if t.blocks == "residual" else {}
     for stage, count in enumerate(t.convolutions):
         for i in range(count):
             ours = f"encoder.{stage}.{i}"
             if t.blocks == "plain":
-                found |= _block(ours, f"encoder.stages.{stage}.0.convs.{i}")
+                names |= _block(ours, f"encoder.stages.{stage}.0.convs.{i}")
                 continue
             theirs = f"encoder.stages.{stage}.blocks.{i}"
             pooled = int(i == 0 and max(t.strides_zyx[stage]) > 1)
-            found |= _block(f"{ours}.first", f"{theirs}.conv1")
-            found |= _block(f"{ours}.second", f"{theirs}.conv2")
-            found |= _block(f"{ours}.shortcut", f"{theirs}.skip.{pooled}", pooled)
-    return found
+            names |= _block(f"{ours}.first", f"{theirs}.conv1")
+            names |= _block(f"{ours}.second", f"{theirs}.conv2")
+            names |= _block(f"{ours}.shortcut", f"{theirs}.skip.{pooled}", pooled)
+    return names
 
 
 def _decoder_names(t: Topology) -> dict[str, str]:
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for stage, count in enumerate(t.decoder_convolutions):
         for i in range(count):
-            found |= _block(f"decoder.{stage}.{i}", f"decoder.stages.{stage}.convs.{i}")
+            names |= _block(f"decoder.{stage}.{i}", f"decoder.stages.{stage}.convs.{i}")
         for part in ("weight", "bias"):
-            found[f"ups.{stage}.{part}"] = f"decoder.transpconvs.{stage}.{part}"
-            found[f"heads.{stage}.{part}"] = f"decoder.seg_layers.{stage}.{part}"
-    return found
+            names[f"ups.{stage}.{part}"] = f"decoder.transpconvs.{stage}.{part}"
+            names[f"heads.{stage}.{part}"] = f"decoder.seg_layers.{stage}.{part}"
+    return names
 
 
 def _numpy_scalars() -> list[Any]:

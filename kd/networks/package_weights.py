@@ -29,12 +29,12 @@ def released_weights(path: Path) -> dict[str, Tensor]:
     except Exception as exc:  # protobuf's DecodeError is not public
         message = f"{path.name} of package {path.parent.name} is not an ONNX network"
         raise BadCheckpoint(message, advice="Run: segnode models verify") from exc
-    found = {}
+    weights = {}
     for stored in model.graph.initializer:
         name = stored.name.removesuffix(STORED_AS_HALF)
         if name.endswith(("weight", "bias")):  # the rest are constants of the graph
-            found[name] = torch.from_numpy(numpy_helper.to_array(stored).astype(np.float32))
-    return found
+            weights[name] = torch.from_numpy(numpy_helper.to_array(stored).astype(np.float32))
+    return weights
 
 
 def load_folded(network: UNet, weights: dict[str, Tensor], path: Path) -> None:

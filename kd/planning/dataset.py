@@ -107,5 +107,5 @@ def raw_data(folder: Path, ending: str) -> Data:
 
 def case_names(folder: Path, images: str, ending: str) -> list[str]:
     """Return the name of every case with an image, sorted; hidden files are no cases."""
-    found = (folder / images).glob(f"*{ending}")
-    return sorted(p.name.removesuffix(ending) for p in found if not p.name.startswith("."))
+    paths = (folder / images).glob(f"*{ending}")
+    return sorted(p.name.removesuffix(ending) for p in paths if not p.name.startswith("."))

@@ -114,8 +114,8 @@ def _held_out(fold: Path, ending: str) -> set[str]:
     """
     if not re.fullmatch(r"fold_[0-9]+", fold.name):
         return set()
-    found = (fold / "validation").glob(f"*{ending}")
-    return {path.name.removesuffix(ending) for path in found}
+    paths = (fold / "validation").glob(f"*{ending}")
+    return {path.name.removesuffix(ending) for path in paths}
 
 
 def _cases(data: Path, where: Data) -> list[str]:

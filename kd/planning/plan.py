@@ -70,13 +70,13 @@ def fingerprint(pairs: Sequence[Pair]) -> Fingerprint:
     )
 
 
-def target_spacing(found: Fingerprint) -> tuple[float, float, float]:
+def target_spacing(fingerprint: Fingerprint) -> tuple[float, float, float]:
     """Return the median spacing; of a much coarser axis the 10th percentile (nnU-Net's rule)."""
-    spacing = np.median(found.spacings_mm_zyx, axis=0)
+    spacing = np.median(fingerprint.spacings_mm_zyx, axis=0)
     worst = int(np.argmax(spacing))
     others = np.delete(spacing, worst)
     if spacing[worst] > ANISOTROPIC * others.max():
-        tenth = float(np.percentile(found.spacings_mm_zyx[:, worst], 10))
+        tenth = float(np.percentile(fingerprint.spacings_mm_zyx[:, worst], 10))
         spacing[worst] = max(tenth, float(others.max()))
     z, y, x = (round(float(s), 3) for s in spacing)
     return (z, y, x)
@@ -159,23 +159,23 @@ def uncoded(number: int, label: str) -> Segment:
 
 
 def plan(
-    task: str, modality: Literal["MR", "CT"], data: Data, found: Fingerprint, labels: Labels
+    task: str, modality: Literal["MR", "CT"], data: Data, fingerprint: Fingerprint, labels: Labels
 ) -> Recipe:
     """Propose a recipe; codes, source and licence are left to a person.
 
     Raises:
         BadRecipe: the labels are not 1, 2, 3 … without a gap, or voxels are labelled `ignore`.
     """
-    if labels.ignore in found.labels:
+    if labels.ignore in fingerprint.labels:
         message = f"label {labels.ignore} is nnU-Net's 'ignore', and kd trains on every voxel"
         raise BadRecipe(message, advice="Remove the cases with it, or label these voxels")
-    if found.labels != tuple(range(1, len(found.labels) + 1)):
-        message = f"labels must be 1, 2, 3 … without a gap, not {found.labels}"
+    if fingerprint.labels != tuple(range(1, len(fingerprint.labels) + 1)):
+        message = f"labels must be 1, 2, 3 … without a gap, not {fingerprint.labels}"
         raise BadRecipe(message, advice="Number them anew")
-    spacing = target_spacing(found)
-    shapes = found.shapes_zyx * found.spacings_mm_zyx / np.array(spacing)
+    spacing = target_spacing(fingerprint)
+    shapes = fingerprint.shapes_zyx * fingerprint.spacings_mm_zyx / np.array(spacing)
     patch, strides = patch_and_strides(np.median(shapes, axis=0), spacing)
-    extents = found.shapes_zyx * found.spacings_mm_zyx
+    extents = fingerprint.shapes_zyx * fingerprint.spacings_mm_zyx
     sizes = family(32, strides)
     return Recipe(
         task=task,
@@ -184,16 +184,21 @@ def plan(
         data=data,
         input=Input(
             modality=modality,
-            spacing_mm=_around(found.spacings_mm_zyx),
+            spacing_mm=_around(fingerprint.spacings_mm_zyx),
             field_of_view_mm=_around(extents),
-            slices=Range(low=float(found.shapes_zyx.min()), high=2 * float(found.shapes_zyx.max())),
+            slices=Range(
+                low=float(fingerprint.shapes_zyx.min()),
+                high=2 * float(fingerprint.shapes_zyx.max()),
+            ),
         ),
         grid=ModelGrid(spacing_mm_zyx=spacing, patch_zyx=patch),
-        intensity=_intensity(modality, found.foreground),
-        segments=tuple(uncoded(n, labels.names.get(n, f"Structure {n}")) for n in found.labels),
+        intensity=_intensity(modality, fingerprint.foreground),
+        segments=tuple(
+            uncoded(n, labels.names.get(n, f"Structure {n}")) for n in fingerprint.labels
+        ),
         strides_zyx=strides,
         sizes=sizes,
-        training=planned_training(len(found.labels) + 1),
+        training=planned_training(len(fingerprint.labels) + 1),
         folds=5,
         gates=planned_gates(sizes),
     )
@@ -288,8 +293,8 @@ def _intensity(modality: str, foreground: np.ndarray) -> tuple[intensity.Intensi
     if modality == "MR":
         return (intensity.ZScore(),)
     low, high = (float(v) for v in np.percentile(foreground, [0.5, 99.5]))
-    kept = np.clip(foreground, low, high)
+    clipped = np.clip(foreground, low, high)
     return (
         intensity.Clip(low, high),
-        intensity.Standardise(float(kept.mean()), float(kept.std())),
+        intensity.Standardise(float(clipped.mean()), float(clipped.std())),
     )

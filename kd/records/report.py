@@ -234,9 +234,9 @@ def read_report(path: Path) -> Report:
     """
     try:
         raw = path.read_bytes()
-        found = msgspec.json.decode(raw, type=_Head).format
-        if found != REPORT_FORMAT:
-            message = f"{path} has format {found}, expected {REPORT_FORMAT}"
+        version = msgspec.json.decode(raw, type=_Head).format
+        if version != REPORT_FORMAT:
+            message = f"{path} has format {version}, expected {REPORT_FORMAT}"
             raise BadRecord(message, advice="Read it with the version of kd that wrote it")
         return msgspec.json.decode(raw, type=Report)
     except OSError as exc:

@@ -77,13 +77,13 @@ class Run(_Record, frozen=True, kw_only=True):
     @property
     def cases_used(self) -> frozenset[str]:
         """All cases that influenced the weights: its own, its teachers' and its ancestors'."""
-        found = set(self.cases)
+        names = set(self.cases)
         if self.teacher is not None:
-            found.update(self.teacher.cases)
+            names.update(self.teacher.cases)
         for ancestor in (self.start, self.inherits):
             if ancestor is not None:
-                found |= ancestor.run.cases_used
-        return frozenset(found)
+                names |= ancestor.run.cases_used
+        return frozenset(names)
 
     @property
     def is_finished(self) -> bool:

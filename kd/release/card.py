@@ -91,12 +91,12 @@ def _accuracy(recipe: Recipe, report: Report) -> list[str]:
         columns += ["mean Dice, external", "HD95 mm", "share of the teacher's Dice"]
         columns += ["mean Dice, held-out synthetic" if recipe.generator else "mean Dice, held out"]
     lines = [*_wrapped(text), "", *head([*columns, "seconds", "peak MB"])]
-    shown: Mapping[SizeName, Accuracy] = report.sizes if leading is None else leading.sizes
-    for size, found in shown.items():
+    accuracies: Mapping[SizeName, Accuracy] = report.sizes if leading is None else leading.sizes
+    for size, accuracy in accuracies.items():
         mine = report.sizes[size]
-        kept = None if found.against_teacher is None else found.against_teacher.retention
-        cells = [size, _millions(mine.parameters), found.dice.words(".3f")]
-        cells += [found.hd95_mm.words(".1f"), "" if size == TEACHER else percent(kept)]
+        retention = None if accuracy.against_teacher is None else accuracy.against_teacher.retention
+        cells = [size, _millions(mine.parameters), accuracy.dice.words(".3f")]
+        cells += [accuracy.hd95_mm.words(".1f"), "" if size == TEACHER else percent(retention)]
         if leading is not None:
             cells.append(mine.dice.words(".3f"))
         cost = mine.cost
@@ -154,8 +154,8 @@ def _data(manifest: Manifest, report: Report) -> str:
     sources = "; ".join(manifest.provenance.data_sets)
     distilled = [
         size
-        for size, found in report.sizes.items()
-        if size != TEACHER and found.training is not None and found.training.distilled
+        for size, one in report.sizes.items()
+        if size != TEACHER and one.training is not None and one.training.distilled
     ]
     how = f"Distilled sizes: {', '.join(distilled)}." if distilled else "No size is distilled."
     return f"Trained on {sources}. {how} Licence: {manifest.provenance.licence}."

@@ -17,18 +17,18 @@ def head(cells: Sequence[str]) -> list[str]:
     return [row(cells), "|" + "---|" * len(cells)]
 
 
-def signed(found: Interval) -> str:
+def signed(interval: Interval) -> str:
     """Return a mean difference and its interval, if there is one."""
-    return found.words("+.4f")
+    return interval.words("+.4f")
 
 
-def percent(found: Interval | None) -> str:
+def percent(interval: Interval | None) -> str:
     """Return a share and its interval, if there is one, in percent; nothing if not measured."""
-    if found is None:
+    if interval is None:
         return ""
-    low, high = (f"{100 * end:.1f}" for end in found.ci)
-    mean = f"{100 * found.mean:.1f} %"
-    return mean if found.ci[0] == found.ci[1] else f"{mean} ({low} to {high})"
+    low, high = (f"{100 * end:.1f}" for end in interval.ci)
+    mean = f"{100 * interval.mean:.1f} %"
+    return mean if interval.ci[0] == interval.ci[1] else f"{mean} ({low} to {high})"
 
 
 def millilitres(value: float) -> str:
@@ -41,20 +41,20 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def cases_of(found: Cases, what: str = "case", whose: str = "subject") -> str:
+def cases_of(cases: Cases, what: str = "case", whose: str = "subject") -> str:
     """Return the number of cases, and of subjects where these are fewer."""
-    of = f" of {count(found.subjects, whose)}" if found.subjects < found.cases else ""
-    return count(found.cases, what) + of
+    of = f" of {count(cases.subjects, whose)}" if cases.subjects < cases.cases else ""
+    return count(cases.cases, what) + of
 
 
-def has_intervals(found: Cases) -> bool:
+def has_intervals(cases: Cases) -> bool:
     """Return whether there are enough subjects for intervals."""
-    return found.subjects >= LEAST_SUBJECTS
+    return cases.subjects >= LEAST_SUBJECTS
 
 
-def statistics(found: Cases) -> str:
+def statistics(cases: Cases) -> str:
     """Return a sentence that states what the numbers of a table are."""
-    if not has_intervals(found):
+    if not has_intervals(cases):
         return f"Means only: below {LEAST_SUBJECTS} subjects no confidence interval is reported."
-    over = "subjects" if found.subjects < found.cases else "cases"
+    over = "subjects" if cases.subjects < cases.cases else "cases"
     return f"Means with 95 % bootstrap intervals over {over}."

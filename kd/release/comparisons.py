@@ -66,9 +66,7 @@ def compared(report: Report) -> list[str]:
         "On the same cases. The last column is the mean Dice of the released network of that size "
         "minus this run's, paired by case.",
         "",
-        *head(
-            [*RUN, *MEANS, "released - this"]
-        ),
+        *head([*RUN, *MEANS, "released - this"]),
     ]
     for name, one in report.compared.items():
         cells = _run(name, one.size, one.training, report)
@@ -109,10 +107,10 @@ def _not_released(report: Report, source: str) -> list[str]:
 def unlabelled(report: Report) -> list[str]:
     """Return the results on images without reference labels."""
     lines = []
-    for found in report.unlabelled:
-        lines += [f"### {found.name}: {cases_of(found, 'image')}", "", found.note.strip(), ""]
-        lines += [f"* {size}: {_phrases(one)}." for size, one in found.sizes.items()]
-        lines += ["", *_contrasts(found)]
+    for images in report.unlabelled:
+        lines += [f"### {images.name}: {cases_of(images, 'image')}", "", images.note.strip(), ""]
+        lines += [f"* {size}: {_phrases(one)}." for size, one in images.sizes.items()]
+        lines += ["", *_contrasts(images)]
     return ["## Images without reference labels", "", *lines] if lines else []
 
 
@@ -127,9 +125,9 @@ def _phrases(one: UnlabelledSize) -> str:
     return "; ".join(phrases)
 
 
-def _contrasts(found: UnlabelledReport) -> list[str]:
+def _contrasts(images: UnlabelledReport) -> list[str]:
     """Return, by structure, how the volumes of two contrasts of the same subjects differ."""
-    sizes = {size: one.against for size, one in found.sizes.items() if one.against is not None}
+    sizes = {size: one.against for size, one in images.sizes.items() if one.against is not None}
     if not sizes:
         return []
     lines = [
@@ -143,9 +141,9 @@ def _contrasts(found: UnlabelledReport) -> list[str]:
     return [*lines, *rows, ""]
 
 
-def _contrast(found: ContrastDifference) -> str:
-    words = "not detected" if found.percent is None else f"{found.percent:+.0f} %"
-    return words if found.correlation is None else f"{words}, r {found.correlation:.2f}"
+def _contrast(difference: ContrastDifference) -> str:
+    words = "not detected" if difference.percent is None else f"{difference.percent:+.0f} %"
+    return words if difference.correlation is None else f"{words}, r {difference.correlation:.2f}"
 
 
 def _run(name: str, size: SizeName, training: TrainingReport, report: Report) -> list[str]:

@@ -41,24 +41,24 @@ def accuracy_against_latency(report: Report) -> str:
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     seconds = []
-    for size, found in report.sizes.items():
-        if found.cost is None:
+    for size, measured in report.sizes.items():
+        if measured.cost is None:
             continue
-        seconds.append(found.cost.seconds)
+        seconds.append(measured.cost.seconds)
         colour = PALETTE[SIZE_NAMES.index(size) % len(PALETTE)]
-        mean, (low, high) = found.dice.mean, found.dice.ci
+        mean, (low, high) = measured.dice.mean, measured.dice.ci
         axes.errorbar(
-            found.cost.seconds,
+            measured.cost.seconds,
             mean,
             yerr=[[mean - low], [high - mean]],
             fmt="o",
             capsize=4,
             color=colour,
-            label=f"{size}, {found.parameters / 1e6:.2g} M parameters",
+            label=f"{size}, {measured.parameters / 1e6:.2g} M parameters",
         )
         others = [one.dice.mean for one in report.compared.values() if one.size == size]
         if others:
-            across = [found.cost.seconds * HOLLOW_SHIFT] * len(others)
+            across = [measured.cost.seconds * HOLLOW_SHIFT] * len(others)
             axes.plot(across, others, "o", color=colour, markerfacecolor="none")
     axes.set_xscale("log")
     axes.set_xlim(min(seconds) / 1.5, max(seconds) * 1.5)

@@ -126,7 +126,7 @@ def release(
 def _with_training(report: Report, exported: Mapping[SizeName, ExportedRun]) -> Report:
     """Add to each size how its network was exported and trained."""
     sizes = {}
-    for size, found in report.sizes.items():
+    for size, measured in report.sizes.items():
         one = exported[size].exported
         check = ExportCheck(
             is_half=one.is_half,
@@ -134,7 +134,7 @@ def _with_training(report: Report, exported: Mapping[SizeName, ExportedRun]) -> 
             changed_share=one.changed_share,
         )
         training = exported[size].training
-        sizes[size] = msgspec.structs.replace(found, export=check, training=training)
+        sizes[size] = msgspec.structs.replace(measured, export=check, training=training)
     return msgspec.structs.replace(report, sizes=sizes)
 
 
@@ -166,8 +166,8 @@ def _external_scores(package: Package, external: ExternalSet, say: Say) -> Exter
 def _external_report(external: ExternalSet, scores: ExternalScores) -> ExternalReport:
     """Return the report's part about an external data set."""
     labels = [segment.label for segment in scores.segments]
-    found = scores.found.scores
-    sizes = {size: accuracy(mine, labels, found.get(TEACHER)) for size, mine in found.items()}
+    by_size = scores.released.scores
+    sizes = {size: accuracy(mine, labels, by_size.get(TEACHER)) for size, mine in by_size.items()}
     subjects = {pair.subject or pair.name for pair in external.pairs}
     return ExternalReport(
         name=external.source.name,
@@ -275,21 +275,21 @@ def _provenance(order: ReleaseOrder) -> Provenance:
     )
 
 
-def _finish(package: Package, found: Validation, report: Report) -> Package:
+def _finish(package: Package, measured: Validation, report: Report) -> Package:
     draft, manifest = package.folder, package.manifest
     runs = {size: msgspec.to_builtins(one.training) for size, one in report.sizes.items()}
     training = manifest.provenance.training | {"runs": runs}
     manifest = msgspec.structs.replace(
         manifest,
         sizes={
-            size: msgspec.structs.replace(one, peak_mb=found.costs[size].peak_mb)
+            size: msgspec.structs.replace(one, peak_mb=measured.costs[size].peak_mb)
             for size, one in manifest.sizes.items()
         },
         metrics=metrics_of(report),
         provenance=msgspec.structs.replace(manifest.provenance, training=training),
     )
     write_pages(manifest, report, draft)
-    if TEACHER in found.scores:
-        plot = plots.differences(plots.AGAINST_TEACHER, found.gaps())
+    if TEACHER in measured.scores:
+        plot = plots.differences(plots.AGAINST_TEACHER, measured.gaps())
         (draft / "plots" / "differences.svg").write_text(plot, encoding="utf-8")
     return write_manifest(manifest, draft)

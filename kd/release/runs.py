@@ -61,8 +61,8 @@ class ReleaseOrder:
     @property
     def by_name(self) -> dict[str, tuple[SizeName, tuple[Path, ...]]]:
         """Size and folders of every run, released ones by their size."""
-        found = {str(size): (size, folders) for size, folders in self.runs.items()}
-        return found | {name: (size, (run,)) for name, (size, run) in self.compared.items()}
+        released = {str(size): (size, folders) for size, folders in self.runs.items()}
+        return released | {name: (size, (run,)) for name, (size, run) in self.compared.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class ExternalScores:
 
     pairs: Sequence[Pair]
     segments: Sequence[Segment]
-    found: Validation
+    released: Validation
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def ensemble(order: ReleaseOrder) -> EnsembleReport:
 def compared_runs(
     order: ReleaseOrder,
     package: Package,
-    found: Validation,
+    released: Validation,
     cases: tuple[Sequence[Case], Sequence[Pair]],
     external: Mapping[str, ExternalScores],
     say: Say,
@@ -183,11 +183,11 @@ def compared_runs(
         path = aside / package.manifest.sizes[size].file
         exported = export_runs(order.recipe, size, [run], cases[0], path)
         loose = Package(package.manifest, aside, "")
-        measured, scores[name] = compare(loose, size, cases[1], found)
+        measured, scores[name] = compare(loose, size, cases[1], released)
         say(f"{name}: mean Dice {measured.dice.mean:.4f}")
         on_external = {}
         for source, one in external.items():
-            on_external[source], _ = compare(loose, size, one.pairs, one.found, one.segments)
+            on_external[source], _ = compare(loose, size, one.pairs, one.released, one.segments)
             say(f"{name}, {source}: mean Dice {on_external[source].dice.mean:.4f}")
         comparisons[name] = _comparison(size, exported.training, measured, on_external)
     shutil.rmtree(aside)

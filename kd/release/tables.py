@@ -21,30 +21,30 @@ def sizes(manifest: Manifest, report: Report) -> list[str]:
     columns = ["size", "parameters", "GMAC per patch", "mean Dice", *labels]
     columns += ["surface Dice", "HD95 mm", "share of the teacher's Dice", "seconds", "peak MB"]
     lines = head(columns)
-    for size, found in report.sizes.items():
+    for size, one in report.sizes.items():
         cells = [
             size,
-            f"{found.parameters:,}",
-            f"{found.macs_per_patch / 1e9:.2f}",
-            found.dice.words(),
-            *(found.dice.per_structure[label].words() for label in labels),
-            found.nsd.words(),
-            found.hd95_mm.words(".2f"),
-            percent(None if found.against_teacher is None else found.against_teacher.retention),
-            "" if found.cost is None else f"{found.cost.seconds:.2f}",
-            "" if found.cost is None else f"{found.cost.peak_mb:.0f}",
+            f"{one.parameters:,}",
+            f"{one.macs_per_patch / 1e9:.2f}",
+            one.dice.words(),
+            *(one.dice.per_structure[label].words() for label in labels),
+            one.nsd.words(),
+            one.hd95_mm.words(".2f"),
+            percent(None if one.against_teacher is None else one.against_teacher.retention),
+            "" if one.cost is None else f"{one.cost.seconds:.2f}",
+            "" if one.cost is None else f"{one.cost.peak_mb:.0f}",
         ]
         lines.append(row(cells))
     return [*lines, ""]
 
 
-def structures(found: Report | ExternalReport, labels: Sequence[str]) -> list[str]:
+def structures(report: Report | ExternalReport, labels: Sequence[str]) -> list[str]:
     """Return the Dice of each structure in its line, where there are too many for columns."""
     if len(labels) <= MOST_COLUMNS:
         return []
-    lines = head(["Dice", *found.sizes])
+    lines = head(["Dice", *report.sizes])
     for label in labels:
-        cells = [one.dice.per_structure[label].words(".3f") for one in found.sizes.values()]
+        cells = [one.dice.per_structure[label].words(".3f") for one in report.sizes.values()]
         lines.append(row([label, *cells]))
     return [*lines, ""]
 
@@ -52,9 +52,9 @@ def structures(found: Report | ExternalReport, labels: Sequence[str]) -> list[st
 def against_teacher(gates: Gates, report: Report, plot: str = "plots/differences.svg") -> list[str]:
     """Return the students' paired differences to the teacher, and which are within the margins."""
     gaps = {
-        size: found.against_teacher
-        for size, found in report.sizes.items()
-        if size != TEACHER and found.against_teacher is not None
+        size: one.against_teacher
+        for size, one in report.sizes.items()
+        if size != TEACHER and one.against_teacher is not None
     }
     if not gaps:
         return []
@@ -90,15 +90,15 @@ def volumes(manifest: Manifest, report: Report) -> list[str]:
     if len(labels) > MOST_COLUMNS:
         return [title, "", *_long_volumes(report.sizes, labels), ""]
     lines = head(["size", *labels])
-    for size, found in report.sizes.items():
-        lines.append(row([size, *(_agreement(found.volume_ml[label]) for label in labels)]))
+    for size, one in report.sizes.items():
+        lines.append(row([size, *(_agreement(one.volume_ml[label]) for label in labels)]))
     return [title, "", *lines, ""]
 
 
 def _long_volumes(sizes: Mapping[SizeName, SizeReport], labels: Sequence[str]) -> list[str]:
     lines = head(["structure", *sizes])
     for label in labels:
-        cells = [_agreement(found.volume_ml[label]) for found in sizes.values()]
+        cells = [_agreement(one.volume_ml[label]) for one in sizes.values()]
         lines.append(row([label, *cells]))
     return lines
 

@@ -88,7 +88,7 @@ def evaluation_page(
 
 def teacher_sentence(report: Report) -> str:
     """State which sizes are distilled, and whether their teacher was trained on the same cases."""
-    trainings = {size: found.training for size, found in report.sizes.items()}
+    trainings = {size: measured.training for size, measured in report.sizes.items()}
     distilled = [size for size, one in trainings.items() if one is not None and one.distilled]
     if not distilled:
         return "All sizes were trained on reference labels alone; **none of them is distilled**."
@@ -115,7 +115,7 @@ def teacher_sentence(report: Report) -> str:
 
 def inheritance(report: Report) -> list[str]:
     """State which sizes are initialised with weights of their teacher."""
-    trainings = {size: found.training for size, found in report.sizes.items()}
+    trainings = {size: measured.training for size, measured in report.sizes.items()}
     names = [size for size, one in trainings.items() if one is not None and one.inherits]
     if not names:
         return []

@@ -78,8 +78,8 @@ class Optimiser:
         """Return the state of the convolutions with `change` applied to each momentum."""
         weights = [weight for weight, _ in self._matrices]
         changed = {
-            number: {key: change(value, weights[number]) for key, value in kept.items()}
-            for number, kept in saved["state"].items()
+            number: {key: change(value, weights[number]) for key, value in state.items()}
+            for number, state in saved["state"].items()
         }
         return saved | {"state": changed}
 

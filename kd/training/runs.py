@@ -65,7 +65,7 @@ def released_runs(recipe: Recipe, runs: Path, size: str) -> tuple[Path, ...]:
 
 def imported_folds(runs: Path) -> tuple[tuple[str, ...], ...]:
     """Return the held-out cases of each imported fold; nothing if the teacher is trained here."""
-    found: list[tuple[str, ...]] = []
-    while (imported := read_imported_network(fold_run(runs, len(found)))) is not None:
-        found.append(imported.held_out)
-    return tuple(found)
+    held_out: list[tuple[str, ...]] = []
+    while (imported := read_imported_network(fold_run(runs, len(held_out)))) is not None:
+        held_out.append(imported.held_out)
+    return tuple(held_out)
