@@ -4,6 +4,7 @@ Guarantees: true proportions in mm; radiological view (the patient's right on th
 at the edges; no patient data except the image. The picture is not for diagnosis.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from node.caveats import Caveat
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient, turn_of
-from node.imaging.volume import NOTHING_DETECTED
 from node.package import Segment
 
 Pixels = npt.NDArray[np.uint8]
@@ -28,6 +29,7 @@ SHORT_LEGEND = 8  # up to this number of segments, the legend has one column
 FILL = 0.30  # opacity of a segment inside its outline
 WINDOW_PERCENT = (1.0, 99.5)  # percentiles of the voxels; outliers would darken the picture
 BACKGROUND, INK, FAINT = (0, 0, 0), (235, 235, 235), (150, 150, 150)
+LINE_CHARACTERS = 130  # of the caveats; a font of 14 pixels has room for more
 NOTE = "AI result - not for diagnosis"
 
 
@@ -53,7 +55,7 @@ def preview(
     labels: Labels,
     segments: Sequence[Segment],
     path: Path,
-    notes: Sequence[str] = (),
+    caveats: Sequence[Caveat] = (),
 ) -> None:
     """Write a PNG of three planes through the middle of the detected segments.
 
@@ -62,10 +64,9 @@ def preview(
         labels: the result on the same grid; if it is empty, the planes go through the centre.
         segments: names and colours.
         path: the PNG file.
-        notes: what a reader of the result must know.
+        caveats: what a reader of the result must know; long ones take several lines.
     """
-    if not labels.array.any() and not notes:
-        notes = (NOTHING_DETECTED,)
+    notes = [line for caveat in caveats for line in textwrap.wrap(caveat.text, LINE_CHARACTERS)]
     turned, _ = orient(volume)
     segmented = turn_of(volume.grid).apply(labels.array)
     centre = _centre(segmented)
@@ -170,7 +171,7 @@ def _legend(
         draw.text((x + 26, y + 13), f"{segment.label}: {amount}", INK, font, anchor="lm")
     for line, note in enumerate(notes):
         middle = top + (lines + line) * LINE_PX + LINE_PX // 2
-        draw.text((MARGIN_PX, middle), note[:1].upper() + note[1:], INK, _font(14), anchor="lm")
+        draw.text((MARGIN_PX, middle), note, INK, _font(14), anchor="lm")
     last = top + (lines + len(notes)) * LINE_PX + LINE_PX // 2
     draw.text((MARGIN_PX, last), NOTE, FAINT, _font(14), anchor="lm")
 

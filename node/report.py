@@ -6,17 +6,16 @@ detected or not, because 0 ml is a result; it is UNVERIFIED, because no person h
 
 import copy
 import datetime
-from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import highdicom as hd
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from node.caveats import Caveat
 from node.dicom.time_zones import in_zone_of
 from node.dicom.uids import UUID_ROOT, derive_uid
 from node.imaging import Labels
-from node.imaging.volume import NOTHING_DETECTED
 from node.package import Code, Package, Segment
 from node.series import Series
 
@@ -38,26 +37,33 @@ NOT_DETECTED = hd.sr.QualitativeEvaluation(
 ANY_PROCEDURE = hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure")
 
 
-def encode_report(  # noqa: PLR0913 – a report depends on all of these
-    series: Series,
+@dataclass(frozen=True, eq=False)
+class ReportedResult:
+    """The result for one series, and how it was made."""
+
+    series: Series
+    labels: Labels
+    package: Package
+    size: str
+    engine: str = ""
+    why: str = ""  # the reason for size and engine
+    caveats: tuple[Caveat, ...] = ()
+
+
+def encode_report(
+    result: ReportedResult,
     seg_dataset: Dataset,
-    labels: Labels,
-    package: Package,
     *,
     created: datetime.datetime,
     uid_root: str = UUID_ROOT,
-    repairs: Sequence[str] = (),
 ) -> Dataset:
-    """Return the report on the volumes of `seg_dataset`, the SEG of `labels`.
+    """Return the report on a result.
 
     Args:
-        series: the segmented series.
-        seg_dataset: the SEG, whose patient, study and equipment the report has.
-        labels: the result.
-        package: the model.
+        result: the volumes, caveats and circumstances to report.
+        seg_dataset: the SEG of the result, whose patient, study and equipment the report has.
         created: the date and time of the report.
         uid_root: the root of its UIDs.
-        repairs: repairs of the headers that the SEG inherited.
 
     Raises:
         ValueError: `created` has no time zone.
@@ -72,7 +78,7 @@ def encode_report(  # noqa: PLR0913 – a report depends on all of these
     )
     report = hd.sr.Comprehensive3DSR(
         evidence=[seg_dataset],
-        content=_content(series, seg_dataset, labels, package, device_uid, repairs)[0],
+        content=_content(result, seg_dataset, device_uid)[0],
         series_instance_uid=series_uid,
         series_number=int(seg_dataset.SeriesNumber) + 1,
         sop_instance_uid=derive_uid(uid_root, "report", seg_dataset.SOPInstanceUID),
@@ -98,45 +104,21 @@ def encode_report(  # noqa: PLR0913 – a report depends on all of these
     return report
 
 
-def _content(
-    series: Series,
-    seg: Dataset,
-    labels: Labels,
-    package: Package,
-    device_uid: str,
-    repairs: Sequence[str],
-) -> hd.sr.MeasurementReport:
-    report = _measurements(series, seg, labels, package, device_uid)
-    for note in result_notes(series, labels, package, repairs):
+def _content(result: ReportedResult, seg: Dataset, device_uid: str) -> hd.sr.MeasurementReport:
+    report = _measurements(result, seg, device_uid)
+    for caveat in result.caveats:
         comment = hd.sr.TextContentItem(
             name=codes.DCM.Comment,
-            value=note,
+            value=caveat.text,
             relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
         )
         report[0].ContentSequence.append(comment)
     return report
 
 
-def result_notes(
-    series: Series, labels: Labels, package: Package, repairs: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """Return what a reader of the result must know, as the history of the series has it."""
-    notes = [] if labels.array.any() else [NOTHING_DETECTED]
-    notes += series.notes
-    at_edge = labels.at_edge()
-    for segment in package.manifest.segments:
-        if segment.number in at_edge:
-            notes.append(f"{segment.label} reaches the edge of the images")
-    reasons = Counter(dropped.reason for dropped in series.survey.dropped)
-    notes += [f"left out: {count} × {reason}" for reason, count in sorted(reasons.items())]
-    notes += [f"header repaired: {repair}" for repair in repairs]
-    return tuple(note[:1].upper() + note[1:] for note in notes)
-
-
-def _measurements(
-    series: Series, seg: Dataset, labels: Labels, package: Package, device_uid: str
-) -> hd.sr.MeasurementReport:
-    volumes_ml = labels.volumes_ml(package.manifest.numbers)
+def _measurements(result: ReportedResult, seg: Dataset, device_uid: str) -> hd.sr.MeasurementReport:
+    series, package = result.series, result.package
+    volumes_ml = result.labels.volumes_ml(package.manifest.numbers)
     described = {int(item.SegmentNumber): item for item in seg.SegmentSequence}
     groups = [
         _group(series, seg, segment, described[segment.number], volumes_ml[segment.number])

@@ -87,11 +87,8 @@ def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> 
         result = queue.as_plain(history.segment.result)
         for label, volume in result.get("volumes_ml", {}).items():
             say(f"  {label}: {rounded(volume)} ml")
-        for kind in ("notes", "dropped", "repairs"):
-            for text in result.get(kind, ()):
-                say(f"  note: {text}")
-        for label in result.get("cut", ()):
-            say(f"  note: {label} reaches the edge of the images; its volume may be incomplete")
+        for caveat in result.get("caveats", ()):
+            say(f"  caveat: {caveat['text']}")
     say()
 
 

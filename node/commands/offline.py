@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node import engines, preview, report
+from node import engines, preview
 from node.commands.options import add_config, add_json, print_json
 from node.commands.packages import models_folder, packages_in
 from node.commands.terminal import Progress, print_table, rounded
@@ -97,8 +97,7 @@ def _try(chosen: argparse.Namespace) -> int:
     made = run_job(job, progress)
     picture, labels = chosen.out / "preview.png", chosen.out / "labels.nii.gz"
     segments = package.manifest.segments
-    notes = report.result_notes(made.source, made.labels, package, made.done.repairs)
-    preview.preview(made.source.volume, made.labels, segments, picture, notes)
+    preview.preview(made.source.volume, made.labels, segments, picture, made.done.caveats)
     write(made.labels, labels)
     done = made.done
     result = {
@@ -110,10 +109,7 @@ def _try(chosen: argparse.Namespace) -> int:
         "labels": str(labels),
         "volumes_ml": done.volumes_ml,
         "seconds": done.seconds,
-        "notes": done.notes,
-        "dropped": done.dropped,
-        "repairs": done.repairs,
-        "cut": done.cut,
+        "caveats": done.caveats,
     }
     if chosen.json:
         print_json(result)
@@ -129,9 +125,8 @@ def _print_result(result: dict[str, Any]) -> None:
     rows = [(k, f"{v:.2f}") for k, v in seconds.items()]
     print_table(("stage", "seconds"), [*rows, ("total", f"{sum(seconds.values()):.2f}")])
     print(f"\nSEG      {result['seg']}\npicture  {result['preview']}\nlabels   {result['labels']}")
-    for what in ("notes", "dropped", "repairs", "cut"):
-        for text in result[what]:
-            print(f"{what:<8} {text}")
+    for caveat in result["caveats"]:
+        print(f"caveat   {caveat.text}")
 
 
 def _files(chosen: argparse.Namespace, package: Package) -> tuple[Path, ...]:

@@ -16,9 +16,6 @@ Affine = npt.NDArray[np.float64]
 AFFINE_TOLERANCE_MM = 1e-3  # grids that differ by less count as equal
 
 
-NOTHING_DETECTED = "nothing detected"  # the note of a result without any segmented voxel
-
-
 @dataclass(frozen=True, eq=False)
 class Grid:
     """The places of voxels: a shape and an affine, without values."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, field
 
+from node.caveats import Caveat
 from node.dicom.encoding import Encoding
 from node.errors import Defect
 
@@ -62,10 +63,7 @@ class SegmentResult(_Strict, frozen=True, kw_only=True):
     objects: tuple[str, ...]  # files relative to the data folder
     volumes_ml: dict[str, float]  # by segment label
     seconds: dict[str, float]  # by stage
-    notes: tuple[str, ...] = ()  # what a reader of the result must know
-    repairs: tuple[str, ...] = ()  # of the copied header
-    dropped: tuple[str, ...] = ()  # images of the series that were left out, with the reason
-    cut: tuple[str, ...] = ()  # segments that reach the edge of the images
+    caveats: tuple[Caveat, ...] = ()  # what a reader of the result must know
     peak_mb: float = 0.0
     engine: str = ""  # the engine that ran
 

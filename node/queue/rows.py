@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from node.queue.payloads import DeliverPayload, SegmentPayload, decode
+from node.queue.payloads import DeliverPayload, SegmentPayload, SegmentResult, decode
 from node.states import ArrivalOutcome, Kind, State
 
 
@@ -95,6 +95,10 @@ class Job:
     def deliver_payload(self) -> DeliverPayload:
         """Return the input of a DELIVER job; Defect if another version or kind wrote it."""
         return decode(self.payload, DeliverPayload)
+
+    def segment_result(self) -> SegmentResult:
+        """Decode the result of a finished segmentation."""
+        return decode(self.result, SegmentResult)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -258,16 +258,9 @@ def _lost(job: Job) -> LeaseLost:
 
 
 def _summary(result: SegmentResult) -> str:
-    """Summarise volumes, header repairs, omitted images and truncated structures for the event."""
+    """Return volumes and caveats for the event."""
     parts = [", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())]
-    if result.notes:
-        parts.append(f"notes: {', '.join(result.notes)}")
-    if result.repairs:
-        parts.append(f"header repaired: {', '.join(result.repairs)}")
-    if result.dropped:
-        parts.append(f"images left out: {', '.join(result.dropped)}")
-    if result.cut:
-        parts.append(f"at the edge of the images: {', '.join(result.cut)}")
+    parts += [caveat.text for caveat in result.caveats]
     return "; ".join(parts)
 
 

@@ -18,11 +18,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from node.caveats import NOTHING_DETECTED
 from node.dicom.encoding import Encoding
 from node.dicom.time_zones import declared_zone, in_zone_of
 from node.dicom.uids import derive_uid
 from node.imaging import Labels
-from node.imaging.volume import NOTHING_DETECTED
 from node.package import Code, Package, Segment
 from node.seg.identity import SEG_SERIES_NUMBER, SegIdentity
 from node.seg.repair import UTF_8
@@ -61,8 +61,8 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
     identity: SegIdentity,
     encoding: Encoding,
     created: datetime.datetime,
-) -> tuple[Dataset, tuple[str, ...]]:
-    """Return the SEG of `labels` on the grid of `series`, and the repairs of inherited headers.
+) -> Dataset:
+    """Return the SEG of `labels` on the grid of `series`.
 
     Args:
         series: the segmented series.
@@ -78,7 +78,7 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         ValueError: `labels` lie on another grid or hold a number that is no segment of `package`.
     """
     _check_labels(series, labels, package)
-    images, repairs = slim_copies(series)
+    images = slim_copies(series)
     first = series.survey.headers[0]
     series_uid = derive_uid(
         identity.uid_root, "series", first.study_uid, first.series_uid, inputs_digest, package.name,
@@ -117,7 +117,7 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
     )
     refer(seg, series)
     _settle(seg, images[0], when, derive_uid(identity.uid_root, "dimensions", uid))
-    return seg, repairs
+    return seg
 
 
 def series_description(kind: str, package: Package, size: str) -> str:
@@ -150,7 +150,7 @@ def _versions(package: Package, size: str, identity: SegIdentity) -> tuple[str, 
 
 
 def _description(package: Package, size: str, labels: Labels) -> str:
-    detected = "" if labels.array.any() else f": {NOTHING_DETECTED}"
+    detected = "" if labels.array.any() else f": {NOTHING_DETECTED.text.lower()}"
     name = f"{package.name} {size}{detected}"
     return f"{name[: LONGEST_TEXT - 26]}; AI, not for diagnosis"
 

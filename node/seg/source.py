@@ -19,23 +19,19 @@ from node.series.frames import SINGLE_FRAME_CLASSES
 LOSSY = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
-def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
-    """Return one small dataset per slice, and the repairs of inherited values.
+def repairs_of(series: Series) -> tuple[str, ...]:
+    """Return the repairs of the header values that a result inherits, in words."""
+    return _common(series)[1]
+
+
+def slim_copies(series: Series) -> list[Dataset]:
+    """Return one small dataset per slice.
 
     Orientation and spacings are those of the grid. The slices share them within the tolerances of
     `node.series.stack`, and headers often state a wrong slice distance.
     """
-    common, repairs = inherited(series.datasets[0])
+    common, _ = _common(series)
     grid = series.survey.grid
-    distance = float(np.round(grid.spacing_mm[0], 6))
-    thickness = series.survey.headers[0].slice_thickness_mm
-    if thickness is None or thickness <= 0:
-        # required of a volume; each frame of the result stands for the slab up to the next slice
-        thickness = distance
-        repairs = (*repairs, "SliceThickness was absent or 0; the slice distance was written")
-    common.LossyImageCompression = "01" if _any_lossy(series) else "00"
-    if common.LossyImageCompression == "01":
-        _inherit_lossy(common, series)
     first = series.survey.headers[0]
     assert first.orientation is not None
     assert first.pixel_spacing_mm is not None
@@ -51,10 +47,29 @@ def slim_copies(series: Series) -> tuple[list[Dataset], tuple[str, ...]]:
         image.ImagePositionPatient = [_ds(value) for value in header.position_mm]
         image.ImageOrientationPatient = [_ds(value) for value in first.orientation]
         image.PixelSpacing = [_ds(value) for value in first.pixel_spacing_mm]
-        image.SliceThickness = _ds(thickness)
-        image.SpacingBetweenSlices = _ds(distance)
+        image.SliceThickness = common.SliceThickness
+        image.SpacingBetweenSlices = _ds(_distance_mm(series))
         images.append(image)
-    return images, repairs
+    return images
+
+
+def _common(series: Series) -> tuple[Dataset, tuple[str, ...]]:
+    """Return the values that all slices share, and the repairs of inherited ones."""
+    common, repairs = inherited(series.datasets[0])
+    thickness = series.survey.headers[0].slice_thickness_mm
+    if thickness is None or thickness <= 0:
+        # required of a volume; each frame of the result stands for the slab up to the next slice
+        thickness = _distance_mm(series)
+        repairs = (*repairs, "SliceThickness was absent or 0; the slice distance was written")
+    common.SliceThickness = _ds(thickness)
+    common.LossyImageCompression = "01" if _any_lossy(series) else "00"
+    if common.LossyImageCompression == "01":
+        _inherit_lossy(common, series)
+    return common, repairs
+
+
+def _distance_mm(series: Series) -> float:
+    return float(np.round(series.survey.grid.spacing_mm[0], 6))
 
 
 def _any_lossy(series: Series) -> bool:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from node.caveats import Caveat
 from node.engines import ONNXRUNTIME
 from node.pipes import Ready
 from node.process import Failed
@@ -18,6 +19,7 @@ class SegmentRequest(msgspec.Struct, frozen=True, tag="segment", kw_only=True):
     package: str  # folder of the package
     package_digest: str
     size: str
+    why: str = ""  # the reason for size and engine
     encodings: tuple[Encoding, ...]
     reports: tuple[Encoding, ...] = ()  # encodings whose SEG also gets a report
     identity: SegIdentity
@@ -72,10 +74,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     objects: tuple[OutboxObject, ...]
     volumes_ml: dict[str, float]
     seconds: dict[str, float]
-    notes: tuple[str, ...] = ()  # what a reader of the result must know
-    repairs: tuple[str, ...]
-    dropped: tuple[str, ...]
-    cut: tuple[str, ...] = ()  # segments that reach the edge of the images
+    caveats: tuple[Caveat, ...] = ()
     peak_mb: float
     engine: str = ONNXRUNTIME  # that ran
 

@@ -5,7 +5,6 @@ after it was read back from the disk and verified.
 """
 
 import datetime
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from node import durable, package, pipeline, report, seg, series
+from node.caveats import caveats_of
 from node.errors import BadPackage, Defect
 from node.imaging import Labels
-from node.imaging.volume import NOTHING_DETECTED
 from node.package import Package, check_input, check_result
 from node.package.folder import file_digest
 from node.pipeline import Stopwatch
+from node.report import ReportedResult
 from node.seg import Encoding
 from node.segmenter.messages import Done, OutboxObject, SegmentRequest
 from node.series import Series
@@ -67,21 +67,23 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
     outbox = Path(request.outbox)
     durable.make_folder(outbox)
     written: list[OutboxObject] = []
-    repairs: set[str] = set()
+    caveats = caveats_of(
+        source.caveats,
+        result.labels,
+        chosen.manifest.segments,
+        left_out=[dropped.reason for dropped in source.survey.dropped],
+        repairs=seg.repairs_of(source),
+    )
+    reported = ReportedResult(
+        source, result.labels, chosen, request.size, request.engine, request.why, caveats
+    )
     for encoding in request.encodings:
-        objects, repaired = _objects(request, chosen, source, result.labels, encoding, clock)
-        written.extend(objects)
-        repairs.update(repaired)
-    at_edge = result.labels.at_edge()
-    reasons = Counter(dropped.reason for dropped in source.survey.dropped)
+        written += _objects(request, reported, encoding, clock)
     done = Done(
         objects=tuple(written),
         volumes_ml={s.label: volumes[s.number] for s in chosen.manifest.segments},
         seconds=clock.seconds,
-        notes=(*source.notes, *(() if result.labels.array.any() else (NOTHING_DETECTED,))),
-        repairs=tuple(sorted(repairs)),
-        dropped=tuple(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
-        cut=tuple(s.label for s in chosen.manifest.segments if s.number in at_edge),
+        caveats=caveats,
         peak_mb=0.0,
         engine=request.engine,
     )
@@ -104,47 +106,36 @@ class _ReportingStopwatch(Stopwatch):
 
 
 def _objects(
-    request: SegmentRequest,
-    chosen: Package,
-    source: Series,
-    labels: Labels,
-    encoding: Encoding,
-    clock: Stopwatch,
-) -> tuple[list[OutboxObject], tuple[str, ...]]:
+    request: SegmentRequest, result: ReportedResult, encoding: Encoding, clock: Stopwatch
+) -> list[OutboxObject]:
     """Write the SEG in one encoding, and its report if one is requested."""
     created = datetime.datetime.fromtimestamp(request.created_at, datetime.UTC)
     with clock.stage("encode"):
-        dataset, repairs = seg.encode(
-            source,
-            labels,
-            chosen,
+        dataset = seg.encode(
+            result.series,
+            result.labels,
+            result.package,
             request.size,
             inputs_digest=request.inputs_digest,
             identity=request.identity,
             encoding=encoding,
             created=created,
         )
-    segments = chosen.manifest.segments
+    segments = result.package.manifest.segments
     final = Path(request.outbox, file_name(encoding))
     with _unpublished(final, dataset, clock) as path, clock.stage("verify"):
-        seg.verify(path, source, labels, segments)
+        seg.verify(path, result.series, result.labels, segments)
     written = [_described(final, encoding, dataset)]
     if encoding in request.reports:
         with clock.stage("report"):
             document = report.encode_report(
-                source,
-                dataset,
-                labels,
-                chosen,
-                created=created,
-                uid_root=request.identity.uid_root,
-                repairs=repairs,
+                result, dataset, created=created, uid_root=request.identity.uid_root
             )
         final = final.with_name(f"report-{final.name}")
         with _unpublished(final, document, clock):
             pass
         written.append(_described(final, encoding, document, is_report=True))
-    return written, repairs
+    return written
 
 
 @contextmanager

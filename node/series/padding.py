@@ -26,7 +26,7 @@ def fill_padding(array: FloatArray, padding: Mapping[int, Padding], *, are_houns
         are_hounsfield: whether the values are HU.
 
     Returns:
-        A note about pixels with the padding value that were kept; empty if there are none.
+        A sentence about pixels with the padding value that were kept; empty if there are none.
     """
     if _is_inside(array, padding):
         believed = {at: reaching_corners(one.mask) for at, one in padding.items()}

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import UID
 
+from node.caveats import Caveat, CaveatCode
 from node.errors import Conflicting, UndecodablePixels
 from node.imaging import Volume
 from node.series.copies import same_image
@@ -51,7 +52,7 @@ class Series:
     volume: Volume
     survey: Survey
     datasets: tuple[Dataset, ...]  # one per slice, without pixels; copy before changing one
-    notes: tuple[str, ...] = ()  # what a reader of the result must know about the pixels
+    caveats: tuple[Caveat, ...] = ()  # what a reader of a result must know about the source
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +79,20 @@ def read(paths: Sequence[Path]) -> Series:
     surveyed = survey(headers)
     datasets = tuple(read_once[header.path] for header in surveyed.headers)
     _refuse_other_copies(surveyed, headers)
-    array, notes = _pixels(surveyed, read_once)
+    array, caveats = _pixels(surveyed, read_once)
     return Series(
-        Volume(array, surveyed.grid), surveyed, datasets, (*notes, *_origin(surveyed.headers))
+        Volume(array, surveyed.grid), surveyed, datasets, (*caveats, *_origin(surveyed.headers))
     )
 
 
-def _origin(headers: Sequence[Header]) -> Iterator[str]:
-    """Yield notes about how the source images were made."""
+def _origin(headers: Sequence[Header]) -> Iterator[Caveat]:
+    """Yield caveats about how the source images were made."""
     if derived := derived_as(headers):
-        yield derived
+        yield Caveat(CaveatCode.DERIVED, f"Derived input: {derived}")
     lossy = sum(header.lossy for header in headers)
     if lossy:
-        yield f"{lossy} of {len(headers)} source images were compressed with loss"
+        text = f"Lossy source: {lossy} of {len(headers)} source images were compressed with loss"
+        yield Caveat(CaveatCode.LOSSY, text)
 
 
 def _refuse_other_copies(surveyed: Survey, headers: Sequence[Header]) -> None:
@@ -106,9 +108,7 @@ def _refuse_other_copies(surveyed: Survey, headers: Sequence[Header]) -> None:
             raise Conflicting(message, advice=advice)
 
 
-def _pixels(
-    surveyed: Survey, datasets: Mapping[Path, Dataset]
-) -> tuple[FloatArray, tuple[str, ...]]:
+def _pixels(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatArray, list[Caveat]]:
     slices = _slices(surveyed, datasets)
     first = next(slices)
     # allocated after the first slice: a header may claim a size that its pixels do not have
@@ -121,16 +121,18 @@ def _pixels(
             padding[at] = one.padding
         if one.cleared:
             cleared.append(one.cleared)
-    notes = []
+    caveats = []
     if cleared:
-        notes.append(
+        text = (
             f"{sum(cleared)} pixels of {len(cleared)} images had bits outside Bits Stored; the "
             f"bits were cleared, and the values may be wrong"
         )
+        caveats.append(Caveat(CaveatCode.BITS, text))
     if padding:
         is_hounsfield = is_ct(surveyed.headers[0])
-        notes.append(fill_padding(array, padding, are_hounsfield=is_hounsfield))
-    return array, tuple(note for note in notes if note)
+        if text := fill_padding(array, padding, are_hounsfield=is_hounsfield):
+            caveats.append(Caveat(CaveatCode.PADDING, text))
+    return array, caveats
 
 
 def _slices(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, _Slice]]:

@@ -12,12 +12,11 @@ import pytest
 import SimpleITK as sitk
 
 from node import durable
-from node.report import encode_report
 from node.seg import Encoding, to_bytes
 from node.series import read
 from tests.support.enhanced import enhance
 from tests.support.phantoms import PLANES, Phantom
-from tests.support.segs import CREATED, Result, encode_again, result
+from tests.support.segs import Result, encode_again, result
 
 KINDS = ["binary", "labelmap"]
 
@@ -44,8 +43,8 @@ def of_enhanced(folder: Path, phantom: Phantom, kind: str) -> Result:
     """Return the result on an Enhanced image of the phantom."""
     r = result(folder, phantom)
     series = read([enhance(r.made, folder / "enhanced.dcm")])
-    seg, repairs = encode_again(series, r.labels, r.package, encoding(kind))
-    return replace(r, series=series, seg=seg, repairs=repairs)
+    seg = encode_again(series, r.labels, r.package, encoding(kind))
+    return replace(r, series=series, seg=seg)
 
 
 def errors_of(path: Path) -> list[str]:
@@ -93,7 +92,7 @@ def test_dciodvfy_finds_no_error_in_an_empty_result(tmp_path: Path) -> None:
 def test_dciodvfy_finds_no_error_in_the_report(tmp_path: Path, plane: str) -> None:
     r = result(tmp_path, Phantom(plane=plane))
     path = tmp_path / "sr.dcm"
-    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    report = r.report()
     durable.write(path, to_bytes(report))
     assert errors_of(path) == []
 
@@ -157,7 +156,7 @@ def test_highdicom_finds_each_frame_by_the_frame_of_its_source(
 def test_dcmqi_reads_the_report(tmp_path: Path) -> None:
     r = result(tmp_path)
     path, out = tmp_path / "sr.dcm", tmp_path / "sr.json"
-    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    report = r.report()
     durable.write(path, to_bytes(report))
     subprocess.run(
         [tool("tid1500reader"), "--inputDICOM", path, "--outputMetadata", out],

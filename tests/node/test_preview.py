@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from node.caveats import NOTHING_DETECTED, Caveat, CaveatCode
 from node.imaging import Grid, Labels, Volume
 from node.preview import LINE_PX, MARGIN_PX, PANEL_PX, preview
 from tests.support.phantoms import chiral, package
@@ -126,10 +127,13 @@ def test_notes_make_the_picture_longer(tmp_path: Path) -> None:
     segments = package(tmp_path).manifest.segments
     nothing = Labels(np.zeros_like(labels.array), labels.grid)
     preview(volume, labels, segments, tmp_path / "plain.png")
-    preview(volume, nothing, segments, tmp_path / "empty.png")
-    preview(volume, labels, segments, tmp_path / "noted.png", ["a", "b"])
+    preview(volume, nothing, segments, tmp_path / "empty.png", [NOTHING_DETECTED])
+    two = [Caveat(CaveatCode.LOSSY, "a"), Caveat(CaveatCode.CUT, "b")]
+    preview(volume, labels, segments, tmp_path / "noted.png", two)
+    long = [Caveat(CaveatCode.CUT, "a structure, " * 20)]
+    preview(volume, labels, segments, tmp_path / "long.png", long)
     heights = []
-    for name in ("plain", "empty", "noted"):
+    for name in ("plain", "empty", "noted", "long"):
         with Image.open(tmp_path / f"{name}.png") as opened:
             heights.append(opened.height)
-    assert heights == [heights[0], heights[0] + LINE_PX, heights[0] + 2 * LINE_PX]
+    assert heights == [heights[0] + lines * LINE_PX for lines in (0, 1, 2, 2)]

@@ -1,5 +1,6 @@
 """The measurement report: the study of the SEG, one group per segment, correct volumes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from node.caveats import NOTHING_DETECTED, Caveat, CaveatCode
 from node.imaging import Labels
-from node.report import encode_report
+from node.report import ReportedResult, encode_report
 from node.seg import Encoding, to_bytes
-from tests.support.odd_headers import in_slices, sets
 from tests.support.phantoms import Phantom
 from tests.support.segs import CREATED, encode_again, result
 
@@ -45,7 +46,7 @@ def content(group: Dataset, code: str) -> Any:
 @pytest.mark.parametrize("kind", ["binary", "labelmap"])
 def test_every_segment_has_its_volume(tmp_path: Path, phantom: Phantom, kind: str) -> None:
     r = result(tmp_path, phantom, Encoding(kind="labelmap" if kind == "labelmap" else "binary"))
-    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    report = r.report()
     found = groups(report)
     assert len(found) == len(r.package.manifest.segments)
     for group, segment in zip(found, r.package.manifest.segments, strict=True):
@@ -62,7 +63,7 @@ def test_every_segment_has_its_volume(tmp_path: Path, phantom: Phantom, kind: st
 
 def test_it_belongs_to_the_study_and_is_unverified(tmp_path: Path) -> None:
     r = result(tmp_path)
-    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    report = r.report()
     for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "StudyDate", "Manufacturer"):
         assert report[keyword].value == r.seg[keyword].value
     assert (report.VerificationFlag, report.CompletionFlag) == ("UNVERIFIED", "COMPLETE")
@@ -75,48 +76,28 @@ def test_it_belongs_to_the_study_and_is_unverified(tmp_path: Path) -> None:
 def test_an_empty_result_has_volumes_of_zero(tmp_path: Path) -> None:
     r = result(tmp_path)
     nothing = Labels(np.zeros_like(r.labels.array), r.labels.grid)
-    seg, _ = encode_again(r.series, nothing, r.package)
-    report = encode_report(r.series, seg, nothing, r.package, created=CREATED)
+    seg = encode_again(r.series, nothing, r.package)
+    report = replace(r, seg=seg).report(labels=nothing)
     values = [content(g, "118565006").MeasuredValueSequence[0].NumericValue for g in groups(report)]
     assert values == [0, 0]
-    assert comments(report) == ["Nothing detected"]
     presence = [content(g, "705057003").ConceptCodeSequence[0].CodeMeaning for g in groups(report)]
     assert presence == ["Not detected"] * 2
 
 
-def test_repairs_and_segments_at_the_edge_are_comments(tmp_path: Path) -> None:
-    r = result(tmp_path)
-    array = r.labels.array.copy()
-    array[0, 0, 0] = 2
-    labels = Labels(array, r.labels.grid)
-    seg, _ = encode_again(r.series, labels, r.package)
-    report = encode_report(
-        r.series, seg, labels, r.package, created=CREATED, repairs=("StudyID was absent",)
-    )
-    assert comments(report) == [
-        "Posterior reaches the edge of the images",
-        "Header repaired: StudyID was absent",
-    ]
-
-
-def test_notes_about_the_source_are_comments(tmp_path: Path) -> None:
-    derived = ["DERIVED", "SECONDARY", "MPR"]
-    r = result(tmp_path, Phantom(change=in_slices(sets(ImageType=derived))))
-    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
-    (comment,) = comments(report)
-    assert "reformatted" in comment
+def test_caveats_are_comments(tmp_path: Path) -> None:
+    caveats = (NOTHING_DETECTED, Caveat(CaveatCode.REPAIRED, "Header repaired: StudyID"))
+    report = result(tmp_path).report(caveats=caveats)
+    assert comments(report) == [caveat.text for caveat in caveats]
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     r = result(tmp_path)
-    a, b = (
-        to_bytes(encode_report(r.series, r.seg, r.labels, r.package, created=CREATED))
-        for _ in range(2)
-    )
+    a, b = (to_bytes(r.report()) for _ in range(2))
     assert a == b
 
 
 def test_a_time_without_zone_is_refused(tmp_path: Path) -> None:
     r = result(tmp_path)
+    reported = ReportedResult(r.series, r.labels, r.package, "small")
     with pytest.raises(ValueError, match="time zone"):
-        encode_report(r.series, r.seg, r.labels, r.package, created=CREATED.replace(tzinfo=None))
+        encode_report(reported, r.seg, created=CREATED.replace(tzinfo=None))

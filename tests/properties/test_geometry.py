@@ -64,7 +64,7 @@ def test_each_of_the_48_orders_keeps_its_places(
     assert world(turned.array, turned.grid.affine) == world(made.values, made.affine)
     np.testing.assert_array_equal(turn.undo(turned.array), made.values)
     labels = Labels(made.labels, series.survey.grid)
-    seg, _ = encode_again(series, labels, package(tmp_path))
+    seg = encode_again(series, labels, package(tmp_path))
     verify(to_bytes(seg), series, labels)
 
 
@@ -108,7 +108,7 @@ def test_any_obliquity_and_slice_order_keeps_its_places(
     np.testing.assert_array_equal(back.undo(turned.array), made.values)
     labels = Labels(made.labels, series.survey.grid)
     encoding = Encoding(kind="labelmap" if kind == "labelmap" else "binary", omit_empty_frames=omit)
-    seg, _ = encode_again(series, labels, package(folder), encoding)
+    seg = encode_again(series, labels, package(folder), encoding)
     verify(to_bytes(seg), series, labels)
 
 
@@ -141,7 +141,7 @@ def test_jitter_below_the_tolerances_is_placed_the_same_whatever_the_uids(tmp_pa
         made = make(tmp_path / str(seed), phantom)
         series = read(made.paths)
         labels = Labels(made.labels, series.survey.grid)
-        seg, _ = encode_again(series, labels, package(tmp_path))
+        seg = encode_again(series, labels, package(tmp_path))
         verify(to_bytes(seg), series, labels)
         found.append(series.survey.grid)
     assert all(grid.is_close(found[0], 1e-9) for grid in found)

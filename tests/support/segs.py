@@ -1,14 +1,16 @@
 """Make a phantom, its series and its SEG in one call, for tests of results."""
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 
 from node.imaging import Labels
 from node.package import Package
-from node.seg import Encoding, SegIdentity, encode
+from node.report import ReportedResult, encode_report
+from node.seg import Encoding, SegIdentity, encode, repairs_of
 from node.series import Series, read
 from tests.support.phantoms import Made, Phantom, make, package
 
@@ -28,7 +30,16 @@ class Result:
     labels: Labels
     package: Package
     seg: Dataset
-    repairs: tuple[str, ...]
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """Return the repairs of the inherited header."""
+        return repairs_of(self.series)
+
+    def report(self, **changes: Any) -> Dataset:
+        """Return the report; `changes` replaces fields of its result."""
+        reported = ReportedResult(self.series, self.labels, self.package, "small")
+        return encode_report(replace(reported, **changes), self.seg, created=CREATED)
 
 
 def result(
@@ -44,8 +55,8 @@ def result(
     model = package(folder)
     if phantom is not None and phantom.segments == 1:
         model = package(folder, model.manifest.segments[:1])
-    seg, repairs = encode_again(series, chosen, model, encoding)
-    return Result(made, series, chosen, model, seg, repairs)
+    seg = encode_again(series, chosen, model, encoding)
+    return Result(made, series, chosen, model, seg)
 
 
 def encode_again(
@@ -54,7 +65,7 @@ def encode_again(
     model: Package,
     encoding: Encoding = BINARY,
     identity: SegIdentity = IDENTITY,
-) -> tuple[Dataset, tuple[str, ...]]:
+) -> Dataset:
     """Encode with fixed size, digest and time."""
     return encode(
         series,

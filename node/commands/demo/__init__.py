@@ -20,7 +20,7 @@ from typing import Any
 
 from pydicom.uid import generate_uid
 
-from node import preview, queue, report, schema, seg, series, yaml_strict
+from node import preview, queue, schema, seg, series, yaml_strict
 from node.commands.options import add_json, print_json
 from node.commands.terminal import Progress, print_table
 from node.config import Config, Target, load
@@ -233,8 +233,8 @@ def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: P
     labels = seg.read_labels(newest, source)
     seg.verify(newest, source, labels, segments)
     picture = out / f"{package.manifest.task}_{scene.name}.png"
-    notes = report.result_notes(source, labels, package)
-    preview.preview(source.volume, labels, segments, picture, notes)
+    caveats = history.segment.segment_result().caveats
+    preview.preview(source.volume, labels, segments, picture, caveats)
     copy = out / f"seg_{scene.name}.dcm"
     copy.write_bytes(newest.read_bytes())
     volumes = labels.volumes_ml(package.manifest.numbers)

@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 
 from node import queue, schema
+from node.caveats import NOTHING_DETECTED
 from node.config import load
-from node.imaging.volume import NOTHING_DETECTED
 from node.states import ArrivalOutcome
 from tests.support.commanding import Run
 from tests.support.rows import SEGMENTED, T0, an_arrival, claim, record
@@ -16,12 +16,12 @@ def test_an_empty_result_is_explained_and_in_the_history(run: Run, configured: P
     config = load(configured)
     engine = schema.open_configured(config.data)
     record(engine)
-    empty = msgspec.structs.replace(SEGMENTED, notes=(NOTHING_DETECTED,))
+    empty = msgspec.structs.replace(SEGMENTED, caveats=(NOTHING_DETECTED,))
     queue.finish_segment(engine, claim(engine), empty, [], T0 + 2)
     status, explained, _ = run("explain", "1.2.3", "--config", str(configured))
     assert status == 0
-    assert NOTHING_DETECTED in explained
-    assert any(NOTHING_DETECTED in event.detail for event in queue.events_of(engine))
+    assert NOTHING_DETECTED.text in explained
+    assert any(NOTHING_DETECTED.text in event.detail for event in queue.events_of(engine))
 
 
 def test_the_reasons_of_earlier_rules_are_explained(run: Run, configured: Path) -> None:

@@ -15,8 +15,7 @@ from highdicom.color import CIELabColor
 from node import durable
 from node.imaging import Grid, Labels
 from node.package import Package
-from node.report import encode_report
-from node.seg import Encoding, encode, to_bytes, verify
+from node.seg import Encoding, encode, repairs_of, to_bytes, verify
 from tests.support.phantoms import PLANES, Phantom
 from tests.support.segs import CREATED, IDENTITY, encode_again, result
 
@@ -87,7 +86,7 @@ def test_each_segment_is_coded_coloured_and_tracked(tmp_path: Path) -> None:
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     r = result(tmp_path)
-    again, _ = encode_again(r.series, r.labels, r.package)
+    again = encode_again(r.series, r.labels, r.package)
     assert to_bytes(again) == to_bytes(r.seg)
 
 
@@ -95,16 +94,16 @@ def test_uids_depend_on_labels_package_encoding_and_root(tmp_path: Path) -> None
     r = result(tmp_path)
     other_labels = r.labels.array.copy()
     other_labels[0, 0, 0] = 1
-    changed, _ = encode_again(r.series, Labels(other_labels, r.labels.grid), r.package)
+    changed = encode_again(r.series, Labels(other_labels, r.labels.grid), r.package)
     assert changed.SeriesInstanceUID == r.seg.SeriesInstanceUID
     assert changed.SOPInstanceUID != r.seg.SOPInstanceUID
     repackaged = Package(r.package.manifest, r.package.folder, "cd" * 32)
-    other_model, _ = encode_again(r.series, r.labels, repackaged)
+    other_model = encode_again(r.series, r.labels, repackaged)
     assert other_model.SeriesInstanceUID != r.seg.SeriesInstanceUID
-    labelmap, _ = encode_again(r.series, r.labels, r.package, Encoding(kind="labelmap"))
+    labelmap = encode_again(r.series, r.labels, r.package, Encoding(kind="labelmap"))
     assert labelmap.SeriesInstanceUID != r.seg.SeriesInstanceUID
     rooted = msgspec.structs.replace(IDENTITY, uid_root="1.2.826.0.1.3680043.10.1")
-    own, _ = encode_again(r.series, r.labels, r.package, identity=rooted)
+    own = encode_again(r.series, r.labels, r.package, identity=rooted)
     assert own.SOPInstanceUID.startswith("1.2.826.0.1.3680043.10.1.")
 
 
@@ -112,7 +111,7 @@ def test_an_empty_mask_is_a_result(tmp_path: Path) -> None:
     r = result(tmp_path)
     nothing = Labels(np.zeros_like(r.labels.array), r.labels.grid)
     for encoding in ENCODINGS:
-        seg, _ = encode_again(r.series, nothing, r.package, encoding)
+        seg = encode_again(r.series, nothing, r.package, encoding)
         verify(to_bytes(seg), r.series, nothing, r.package.manifest.segments)
         assert "nothing detected" in seg.ContentDescription
 
@@ -120,7 +119,7 @@ def test_an_empty_mask_is_a_result(tmp_path: Path) -> None:
 def test_an_absent_segment_is_still_described(tmp_path: Path) -> None:
     r = result(tmp_path)
     only_second = Labels(np.where(r.labels.array == 2, 2, 0).astype(np.uint8), r.labels.grid)
-    seg, _ = encode_again(r.series, only_second, r.package)
+    seg = encode_again(r.series, only_second, r.package)
     assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2]
     numbers = {
         frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
@@ -143,7 +142,7 @@ def test_all_frames_are_written_on_request(tmp_path: Path) -> None:
 def test_the_source_never_changes(tmp_path: Path) -> None:
     r = result(tmp_path, Phantom(tags={"PatientSex": "X", "StudyDate": ""}))
     before = copy.deepcopy(r.series.datasets)
-    seg, repairs = encode_again(r.series, r.labels, r.package)
+    seg, repairs = encode_again(r.series, r.labels, r.package), repairs_of(r.series)
     seg.PatientName = "Other"
     seg.ContributingEquipmentSequence[0].Manufacturer = "Other"
     assert repairs
@@ -175,7 +174,7 @@ def test_without_a_zone_of_the_source_times_are_local_and_no_zone_is_claimed(
     tmp_path: Path, offset: str | None
 ) -> None:
     r = result(tmp_path, Phantom(tags={} if offset is None else {"TimezoneOffsetFromUTC": offset}))
-    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    report = r.report()
     for made in (r.seg, report):
         assert "TimezoneOffsetFromUTC" not in made, "it would date the study too"
         for what in ("Series", "Content", "InstanceCreation"):
@@ -191,7 +190,7 @@ def test_uids_do_not_depend_on_the_zone(tmp_path: Path, monkeypatch: pytest.Monk
     r = result(tmp_path)
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
-    again, _ = encode_again(r.series, r.labels, r.package)
+    again = encode_again(r.series, r.labels, r.package)
     assert again.ContentDate != r.seg.ContentDate
     assert again.SOPInstanceUID == r.seg.SOPInstanceUID
 
@@ -216,7 +215,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_a_long_name_still_fits_its_description(tmp_path: Path) -> None:
     r = result(tmp_path)
     manifest = msgspec.structs.replace(r.package.manifest, task="a" * 200)
-    seg, _ = encode_again(r.series, r.labels, Package(manifest, tmp_path, "ab" * 32))
+    seg = encode_again(r.series, r.labels, Package(manifest, tmp_path, "ab" * 32))
     assert len(seg.SeriesDescription) == 64
     assert seg.SeriesDescription.endswith("not for diagnosis")
     assert len(seg.ContentDescription) <= 64

@@ -10,12 +10,11 @@ from pydicom.uid import EnhancedMRImageStorage
 
 from node.errors import VerificationFailed
 from node.imaging import Labels
-from node.report import encode_report
-from node.seg import Encoding, read_labels, to_bytes, verify
+from node.seg import Encoding, read_labels, repairs_of, to_bytes, verify
 from node.series import Series, read
 from tests.support.enhanced import another, enhance
 from tests.support.phantoms import PLANES, Made, Phantom, make, package
-from tests.support.segs import CREATED, encode_again
+from tests.support.segs import Result, encode_again
 
 ENCODINGS = [Encoding(kind="binary"), Encoding(kind="labelmap"), Encoding(omit_empty_frames=False)]
 
@@ -58,7 +57,7 @@ def test_it_shows_the_labels_where_they_lie_in_the_patient(
     assert series.survey.grid.is_close(made.grid, 1e-6)
     model = package(tmp_path)
     for labels in (Labels(made.labels, series.survey.grid), both_segments_everywhere(series)):
-        seg, repairs = encode_again(series, labels, model, encoding)
+        seg, repairs = encode_again(series, labels, model, encoding), repairs_of(series)
         verify(to_bytes(seg), series, labels, model.manifest.segments)
         np.testing.assert_array_equal(read_labels(to_bytes(seg), series).array, labels.array)
         assert repairs == ()
@@ -68,8 +67,8 @@ def test_voxels_and_places_are_those_of_the_seg_of_single_frames(tmp_path: Path)
     made = make(tmp_path / "classic", Phantom(plane="oblique"))
     single, multi = read(made.paths), read([enhance(made, tmp_path / "enhanced.dcm")])
     model = package(tmp_path)
-    of_single, _ = encode_again(single, Labels(made.labels, single.survey.grid), model)
-    of_multi, _ = encode_again(multi, Labels(made.labels, multi.survey.grid), model)
+    of_single = encode_again(single, Labels(made.labels, single.survey.grid), model)
+    of_multi = encode_again(multi, Labels(made.labels, multi.survey.grid), model)
     assert of_multi.PixelData == of_single.PixelData
     for one, other in zip(
         of_multi.PerFrameFunctionalGroupsSequence,
@@ -84,7 +83,7 @@ def test_each_frame_names_the_frame_it_lies_on(tmp_path: Path) -> None:
     made = make(tmp_path / "classic")
     path = enhance(made, tmp_path / "enhanced.dcm")
     series, source = read([path]), pydicom.dcmread(path)
-    seg, _ = encode_again(series, both_segments_everywhere(series), package(tmp_path))
+    seg = encode_again(series, both_segments_everywhere(series), package(tmp_path))
     assert seg.NumberOfFrames == 24
     for frame in seg.PerFrameFunctionalGroupsSequence:
         (image,) = frame.DerivationImageSequence[0].SourceImageSequence
@@ -103,7 +102,7 @@ def test_the_object_is_named_once_as_the_referenced_instance(tmp_path: Path) -> 
     made = make(tmp_path / "classic")
     path = enhance(made, tmp_path / "enhanced.dcm")
     series, source = read([path]), pydicom.dcmread(path)
-    seg, _ = encode_again(series, both_segments_everywhere(series), package(tmp_path))
+    seg = encode_again(series, both_segments_everywhere(series), package(tmp_path))
     (referenced,) = seg.ReferencedSeriesSequence
     assert referenced.SeriesInstanceUID == source.SeriesInstanceUID
     for items in (referenced.ReferencedInstanceSequence, seg.SourceImageSequence):
@@ -115,7 +114,7 @@ def test_the_object_is_named_once_as_the_referenced_instance(tmp_path: Path) -> 
 def test_single_frame_sources_are_named_without_a_frame_number(tmp_path: Path) -> None:
     made = make(tmp_path)
     series = read(made.paths)
-    seg, _ = encode_again(series, both_segments_everywhere(series), package(tmp_path))
+    seg = encode_again(series, both_segments_everywhere(series), package(tmp_path))
     assert {name[1] for name in references(seg)} == set(made.uids)
     assert {name[2] for name in references(seg)} == {None}
 
@@ -124,7 +123,7 @@ def test_a_source_of_two_files_is_named_by_both(tmp_path: Path) -> None:
     made = make(tmp_path / "classic")
     series = read(in_two_files(made, tmp_path))
     labels, model = both_segments_everywhere(series), package(tmp_path)
-    seg, _ = encode_again(series, labels, model)
+    seg = encode_again(series, labels, model)
     verify(to_bytes(seg), series, labels, model.manifest.segments)
     named = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
     assert len(named) == 2
@@ -135,7 +134,7 @@ def test_a_seg_that_names_another_frame_does_not_pass(tmp_path: Path) -> None:
     made = make(tmp_path / "classic")
     series = read([enhance(made, tmp_path / "enhanced.dcm")])
     labels = both_segments_everywhere(series)
-    seg, _ = encode_again(series, labels, package(tmp_path))
+    seg = encode_again(series, labels, package(tmp_path))
     image = (
         seg.PerFrameFunctionalGroupsSequence[3].DerivationImageSequence[0].SourceImageSequence[0]
     )
@@ -152,8 +151,8 @@ def test_odd_headers_are_repaired_as_of_single_frames(tmp_path: Path) -> None:
     made = make(tmp_path / "classic", odd)
     series = read([enhance(made, tmp_path / "enhanced.dcm")])
     labels = both_segments_everywhere(series)
-    seg, repairs = encode_again(series, labels, package(tmp_path))
-    assert repairs == encode_again(read(made.paths), labels, package(tmp_path))[1]
+    seg, repairs = encode_again(series, labels, package(tmp_path)), repairs_of(series)
+    assert repairs == repairs_of(read(made.paths))
     assert len(repairs) == 2
     verify(to_bytes(seg), series, labels)
 
@@ -162,6 +161,6 @@ def test_its_report_refers_to_the_series(tmp_path: Path) -> None:
     made = make(tmp_path / "classic")
     series = read([enhance(made, tmp_path / "enhanced.dcm")])
     labels, model = Labels(made.labels, series.survey.grid), package(tmp_path)
-    seg, _ = encode_again(series, labels, model)
-    report = encode_report(series, seg, labels, model, created=CREATED)
+    seg = encode_again(series, labels, model)
+    report = Result(made, series, labels, model, seg).report()
     assert report.StudyInstanceUID == series.survey.headers[0].study_uid

@@ -27,7 +27,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     array = np.full(made.labels.shape, 1, np.uint8)
     array[:, 5:] = 2
     series = read_series(made.paths)
-    return to_bytes(encode_again(series, Labels(array, made.grid), package(folder))[0])
+    return to_bytes(encode_again(series, Labels(array, made.grid), package(folder)))
 
 
 def read(content: bytes) -> Dataset:

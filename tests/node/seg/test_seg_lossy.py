@@ -17,6 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from node.caveats import CaveatCode
 from node.seg import to_bytes, verify
 from node.series import read
 from node.series.lossy import is_lossy
@@ -62,7 +63,7 @@ def test_one_lossy_slice_makes_the_result_lossy(
     assert r.seg.LossyImageCompression == "01"
     assert float(r.seg.LossyImageCompressionRatio) == 8.5
     assert r.seg.LossyImageCompressionMethod == "ISO_10918_1"
-    assert any("compressed with loss" in note for note in r.series.notes)
+    assert CaveatCode.LOSSY in {caveat.code for caveat in r.series.caveats}
     verify(to_bytes(r.seg), r.series, r.labels)
 
 
@@ -75,7 +76,7 @@ def test_a_lossy_slice_without_ratio_makes_no_ratio_up(tmp_path: Path) -> None:
 def test_a_lossless_source_gives_a_lossless_result(tmp_path: Path) -> None:
     r = result(tmp_path, Phantom(change=in_slices(sets(LossyImageCompression="00"))))
     assert r.seg.LossyImageCompression == "00"
-    assert r.series.notes == ()
+    assert r.series.caveats == ()
 
 
 def test_the_syntax_of_a_series_without_flag_counts(tmp_path: Path) -> None:
@@ -85,4 +86,5 @@ def test_the_syntax_of_a_series_without_flag_counts(tmp_path: Path) -> None:
         dataset.compress(JPEG2000, j2k_cr=[4], generate_instance_uid=False)
         dataset.save_as(path)
     series = read(made.paths)
-    assert any("3 of 3 source images" in note for note in series.notes)
+    (caveat,) = [one for one in series.caveats if one.code is CaveatCode.LOSSY]
+    assert "3 of 3 source images" in caveat.text

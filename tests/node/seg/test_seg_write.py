@@ -9,12 +9,11 @@ import pytest
 from pydicom.dataset import Dataset
 
 from node.imaging import Labels
-from node.report import encode_report
 from node.seg import Encoding, to_bytes
 from node.series import read
 from tests.support.enhanced import enhance
 from tests.support.phantoms import Phantom, make, package
-from tests.support.segs import CREATED, encode_again, result
+from tests.support.segs import encode_again, result
 
 ENCODINGS = [Encoding(kind="binary"), Encoding(kind="labelmap"), Encoding(omit_empty_frames=False)]
 
@@ -35,13 +34,13 @@ def test_the_bytes_are_those_of_pydicom(
     series = read([enhance(made, tmp_path / "x.dcm")] if is_enhanced else made.paths)
     array = np.zeros(series.survey.grid.shape, np.uint8)
     array[:, 2:5, 3:9], array[2:9, 7:8, 3:12] = 1, 2
-    seg, _ = encode_again(series, Labels(array, series.survey.grid), package(tmp_path), encoding)
+    seg = encode_again(series, Labels(array, series.survey.grid), package(tmp_path), encoding)
     assert to_bytes(seg) == by_pydicom(seg)
 
 
 def test_an_object_without_frames_is_written_too(tmp_path: Path) -> None:
     r = result(tmp_path)
-    report = encode_report(r.series, r.seg, r.labels, r.package, created=CREATED)
+    report = r.report()
     assert to_bytes(report) == by_pydicom(report)
 
 
@@ -49,7 +48,7 @@ def test_frames_of_one_slice_share_their_references(tmp_path: Path) -> None:
     made = make(tmp_path / "series", Phantom())
     array = np.full(made.labels.shape, 1, np.uint8)
     array[:, 5:] = 2
-    seg, _ = encode_again(read(made.paths), Labels(array, made.grid), package(tmp_path))
+    seg = encode_again(read(made.paths), Labels(array, made.grid), package(tmp_path))
     frames = seg.PerFrameFunctionalGroupsSequence
     by_slice: dict[str, set[int]] = {}
     for frame in frames:

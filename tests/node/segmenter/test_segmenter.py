@@ -9,6 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from node import queue
+from node.caveats import NOTHING_DETECTED, CaveatCode
 from node.errors import (
     BadPackage,
     Defect,
@@ -17,7 +18,6 @@ from node.errors import (
     OutOfMemory,
     WrongModality,
 )
-from node.imaging.volume import NOTHING_DETECTED
 from node.package.manifest import Expected, Range
 from node.pipes import Ready, encode
 from node.process import Failed, as_child_error
@@ -105,11 +105,13 @@ def test_an_implausible_result_leaves_no_files(tmp_path: Path) -> None:
 
 def test_segments_at_the_edge_of_the_images_are_named(site: Site) -> None:
     _, whole = site.add_series(1)
-    assert segmented(request_for(site, whole)).cut == ()
+    assert segmented(request_for(site, whole)).caveats == ()
     made, cut = site.add_series(2, replace(ONE_MM, drop=tuple(range(6, 12))))
     at_edge = sorted({int(n) for n in np.unique(made.labels[-1])} - {0})
     assert at_edge, "the phantom is cut through its middle"
-    assert segmented(request_for(site, cut)).cut == tuple(NAMES[n - 1] for n in at_edge)
+    (caveat,) = segmented(request_for(site, cut)).caveats
+    assert caveat.code is CaveatCode.CUT
+    assert caveat.text.endswith(": " + ", ".join(NAMES[n - 1] for n in at_edge))
 
 
 def test_an_empty_result_of_derived_images_is_noted(site: Site) -> None:
@@ -118,10 +120,11 @@ def test_an_empty_result_of_derived_images_is_noted(site: Site) -> None:
         dataset.ImageType = ["DERIVED", "SECONDARY", "MPR"]
 
     _, plain = site.add_series(1)
-    assert segmented(request_for(site, plain)).notes == ()
+    assert segmented(request_for(site, plain)).caveats == ()
     _, job_id = site.add_series(2, replace(ONE_MM, change=empty))
-    derived, nothing = segmented(request_for(site, job_id)).notes
-    assert "reformatted" in derived
+    nothing, derived = segmented(request_for(site, job_id)).caveats
+    assert derived.code is CaveatCode.DERIVED
+    assert "reformatted" in derived.text
     assert nothing == NOTHING_DETECTED
 
 

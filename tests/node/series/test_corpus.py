@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from node import errors
+from node.caveats import CaveatCode
 from node.series import Series, read
 from tests.support.odd_headers import Edit, modality_lut, real_world, sets
 from tests.support.real_series import SOURCES, slices_of, write
@@ -177,7 +178,8 @@ def test_a_header_of_the_table_gets_its_decision(
 
 def assert_notes(series: Series, plain: Series, oddity: str) -> None:
     """Check that a result would state what is known about its source."""
-    new = " ".join(note for note in series.notes if note not in plain.notes)
-    assert bool("loss" in new) == (oddity == "lossy flag")
-    assert bool("reformatted" in new) == (oddity == "reformat")
+    new = [caveat for caveat in series.caveats if caveat not in plain.caveats]
+    codes = {caveat.code for caveat in new}
+    assert (CaveatCode.LOSSY in codes) == (oddity == "lossy flag")
+    assert any("reformatted" in caveat.text for caveat in new) == (oddity == "reformat")
     assert len(series.survey.dropped) == (1 if oddity == "duplicate" else 0)

@@ -94,7 +94,7 @@ def test_a_good_series_is_read_and_its_seg_verifies(tmp_path: Path, name: str) -
     assert series.survey.dropped == ()
     labels = Labels(chiral(shape), series.survey.grid)
     model = package(tmp_path)
-    seg, _ = encode_again(series, labels, model)
+    seg = encode_again(series, labels, model)
     verify(to_bytes(seg), series, labels, model.manifest.segments)
 
 

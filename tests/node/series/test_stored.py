@@ -8,6 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from node.caveats import CaveatCode
 from node.series import read
 from node.series.pixel_format import PixelFormat
 from node.series.stored import stored_values
@@ -79,9 +80,9 @@ def test_values_above_bits_stored_are_masked_and_noted(tmp_path: Path) -> None:
     made = make(tmp_path, Phantom(change=change))
     series = read(made.paths)
     np.testing.assert_array_equal(series.volume.array, made.values.astype(int) & 0xFF)
-    (note,) = series.notes
-    assert "Bits Stored" in note
-    assert "of 9 images" in note
+    (caveat,) = series.caveats
+    assert caveat.code is CaveatCode.BITS
+    assert "of 9 images" in caveat.text
 
 
 def test_high_bit_of_a_whole_series_is_read(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_high_bit_of_a_whole_series_is_read(tmp_path: Path) -> None:
     made = make(tmp_path, Phantom(change=change))
     series = read(made.paths)
     np.testing.assert_array_equal(series.volume.array, made.values)
-    assert series.notes == ()
+    assert series.caveats == ()
 
 
 def test_a_declared_overlay_above_the_value_is_no_note(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_declared_overlay_above_the_value_is_no_note(tmp_path: Path) -> None:
     made = make(tmp_path, Phantom(change=change))
     series = read(made.paths)
     np.testing.assert_array_equal(series.volume.array, made.values)
-    assert series.notes == ()
+    assert series.caveats == ()
 
 
 def hounsfield(stored: np.ndarray, z: int) -> np.ndarray:
@@ -117,7 +118,7 @@ def test_padding_of_0_hu_inside_the_body_is_not_believed(tmp_path: Path) -> None
     made = make(tmp_path, Phantom(modality="CT", change=change))
     series = read(made.paths)
     assert (series.volume.array[:, 8:11, 6:9] == 0).all()
-    assert any("Pixel Padding Value" in note for note in series.notes)
+    assert [caveat.code for caveat in series.caveats] == [CaveatCode.PADDING]
 
 
 def test_padding_of_0_hu_around_the_body_is_believed(tmp_path: Path) -> None:
@@ -149,4 +150,4 @@ def test_padding_below_all_values_is_believed_everywhere(
     made = make(tmp_path, Phantom(modality="CT", change=change))
     series = read(made.paths)
     assert (series.volume.array[:, 8:11, 6:9] == -1000).all()
-    assert series.notes == ()
+    assert series.caveats == ()

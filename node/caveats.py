@@ -1,0 +1,69 @@
+"""What a reader of a result must know, as one list for the history, the report and the picture.
+
+Guarantee: one caveat per code, in the order of `CaveatCode`; no text holds patient data.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from node.imaging import Labels
+from node.package import Segment
+
+
+class CaveatCode(StrEnum):
+    """What a caveat is about, the most important first."""
+
+    NOTHING_DETECTED = "nothing-detected"
+    CUT = "cut"  # by the field of view
+    DERIVED = "derived"  # the source images are not original
+    LOSSY = "lossy"  # the source images were compressed with loss
+    BITS = "bits"  # bits outside Bits Stored were cleared
+    PADDING = "padding"  # the padding value occurs inside the body
+    LEFT_OUT = "left-out"  # images of the series that are no part of the volume
+    REPAIRED = "repaired"  # values of the header that the result inherits
+
+
+class Caveat(msgspec.Struct, frozen=True):
+    """One fact that limits a result, as a sentence without a full stop."""
+
+    code: CaveatCode
+    text: str
+
+
+NOTHING_DETECTED = Caveat(CaveatCode.NOTHING_DETECTED, "Nothing detected")
+
+
+def caveats_of(
+    source: Iterable[Caveat],
+    labels: Labels,
+    segments: Sequence[Segment],
+    left_out: Iterable[str] = (),
+    repairs: Sequence[str] = (),
+) -> tuple[Caveat, ...]:
+    """Return all caveats of a result.
+
+    Args:
+        source: caveats of the source images.
+        labels: the result.
+        segments: the segments of the package.
+        left_out: for each image that was left out, the reason.
+        repairs: repairs of the header that the result inherits.
+    """
+    found = [*source]
+    if not labels.array.any():
+        found.append(NOTHING_DETECTED)
+    at_edge = labels.at_edge()
+    if cut := [segment.label for segment in segments if segment.number in at_edge]:
+        volumes = "volume" if len(cut) == 1 else "volumes"
+        text = f"Cut by the field of view, {volumes} may be incomplete: {', '.join(cut)}"
+        found.append(Caveat(CaveatCode.CUT, text))
+    if reasons := Counter(left_out):
+        listed = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
+        found.append(Caveat(CaveatCode.LEFT_OUT, f"Images left out: {listed}"))
+    if repairs:
+        found.append(Caveat(CaveatCode.REPAIRED, f"Header repaired: {'; '.join(repairs)}"))
+    order = list(CaveatCode)
+    return tuple(sorted(found, key=lambda caveat: order.index(caveat.code)))
