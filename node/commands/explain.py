@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from node import queue, status
+from node.caveats import NOTHING_DETECTED
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.replan import NothingFound
 from node.commands.terminal import local_time, print_table, rounded, say
@@ -115,8 +116,18 @@ def _print_choice(history: queue.SeriesHistory) -> None:
 
 
 def reason_for(history: queue.SeriesHistory) -> str:
-    """Return the reason for the ending or the delay; empty if there is no problem."""
+    """Return the reason for the ending or the delay; empty if there is no problem.
+
+    An empty result is no problem, but it is stated here too: its ending is that of any other.
+    """
     if history.arrival.reason:
         return history.arrival.reason
     jobs = [job for job in (history.segment, *history.deliveries) if job is not None]
-    return next((job.reason for job in reversed(jobs) if job.reason), "")
+    reason = next((job.reason for job in reversed(jobs) if job.reason), "")
+    return reason or _nothing_detected(history)
+
+
+def _nothing_detected(history: queue.SeriesHistory) -> str:
+    result = queue.as_plain(history.segment.result) if history.segment is not None else {}
+    codes = [caveat["code"] for caveat in result.get("caveats", ())]
+    return NOTHING_DETECTED.text.lower() if NOTHING_DETECTED.code in codes else ""

@@ -8,6 +8,7 @@ import pytest
 
 from kd.recipe.read import Recipe
 from node import errors
+from node.caveats import CaveatCode
 from node.commands import parser
 from node.conditions import ConditionCode
 from node.config import AUTO, Config
@@ -51,6 +52,7 @@ def codes() -> set[str]:
         ("Endings of a series", Ending),
         ("Events", {*Transition, *ArrivalOutcome, *JOB_EVENTS, *get_args(NoteKind)}),
         ("Conditions", ConditionCode),
+        ("Caveats", CaveatCode),
         ("Error codes", codes() | NO_ERRORS),
         ("Sizes", (*SIZE_NAMES, AUTO)),
         ("Engines", (*ENGINES, AUTO)),

@@ -21,6 +21,7 @@ def test_an_empty_result_is_explained_and_in_the_history(run: Run, configured: P
     status, explained, _ = run("explain", "1.2.3", "--config", str(configured))
     assert status == 0
     assert NOTHING_DETECTED.text in explained
+    assert "nothing detected" in run("status", "--config", str(configured))[1]
     assert any(NOTHING_DETECTED.text in event.detail for event in queue.events_of(engine))
 
 

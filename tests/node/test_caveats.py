@@ -1,0 +1,122 @@
+"""Each caveat of a result stands in the history, in the report and in the picture."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from node import queue
+from node.caveats import CaveatCode
+from node.preview import BACKGROUND, INK, LINE_PX, MARGIN_PX, PANEL_PX, preview
+from node.segmenter import SegmentedSeries, segment_series
+from node.segmenter.loop import request_of
+from node.states import Kind
+from tests.node.test_report import comments
+from tests.support.commanding import Run, configure
+from tests.support.odd_headers import in_slices, sets
+from tests.support.phantoms import Made, Phantom
+from tests.support.rows import SEGMENTED, T0
+from tests.support.segmenting import ONE_MM, PACS, Site, make_site
+
+
+def no_pixels(dataset: Dataset, _z: int) -> None:
+    dataset.PixelData = bytes(len(dataset.PixelData))
+
+
+def with_duplicate(made: Made) -> list[Path]:
+    """Add a copy of the fourth image under another UID."""
+    dataset = pydicom.dcmread(made.paths[3])
+    dataset.SOPInstanceUID, dataset.InstanceNumber = generate_uid(), 99
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    path = made.paths[3].with_name("duplicate.dcm")
+    dataset.save_as(path)
+    return [*made.paths, path]
+
+
+def unchanged(made: Made) -> list[Path]:
+    return made.paths
+
+
+Files = Callable[[Made], list[Path]]
+CASES: dict[CaveatCode, tuple[Phantom, Files, str]] = {  # with words of the text
+    CaveatCode.NOTHING_DETECTED: (replace(ONE_MM, change=no_pixels), unchanged, "Nothing"),
+    CaveatCode.CUT: (replace(ONE_MM, drop=tuple(range(6, 12))), unchanged, "field of view"),
+    CaveatCode.DERIVED: (
+        replace(ONE_MM, change=in_slices(sets(ImageType=["DERIVED", "SECONDARY", "MPR"]))),
+        unchanged,
+        "reformatted",
+    ),
+    CaveatCode.REPAIRED: (
+        replace(ONE_MM, change=in_slices(sets(PatientSex="X"))),
+        unchanged,
+        "PatientSex",
+    ),
+    CaveatCode.LEFT_OUT: (ONE_MM, with_duplicate, "1 × duplicate of image"),
+    CaveatCode.LOSSY: (
+        replace(ONE_MM, change=in_slices(sets(LossyImageCompression="01"), (2,))),
+        unchanged,
+        "1 of 12 source images",
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_caveat_stands_in_history_report_and_picture(
+    run: Run, tmp_path: Path, code: CaveatCode
+) -> None:
+    phantom, files, words = CASES[code]
+    site = make_site(tmp_path)
+    made, segmented = segment(site, phantom, files)
+    (caveat,) = segmented.done.caveats
+    assert caveat.code is code
+    assert words in caveat.text
+    assert caveat.text in explained(run, site, made, segmented)
+    (report,) = site.config.data.dir.glob("outbox/*/report-*")
+    assert comments(pydicom.dcmread(report)).count(caveat.text) == 1
+    segments = segmented.package.manifest.segments
+    path = tmp_path / "preview.png"
+    preview(segmented.source.volume, segmented.labels, segments, path, segmented.done.caveats)
+    assert is_shown(path, caveat.text)
+
+
+def segment(site: Site, phantom: Phantom, files: Files) -> tuple[Made, SegmentedSeries]:
+    """Segment a phantom for a target with a report, as the node's child does."""
+    target = msgspec.structs.replace(PACS, report=True)
+    made, job_id = site.add_series(1, phantom, targets=(target,))
+    job = queue.get(site.engine, job_id)
+    request = request_of(site.config, job, job.segment_payload())
+    names = tuple(path.name for path in files(made))
+    request = msgspec.structs.replace(request, files=names)
+    return made, segment_series(request, 1, lambda _stage, _share: None)
+
+
+def explained(run: Run, site: Site, made: Made, segmented: SegmentedSeries) -> str:
+    """Finish the job as the segmenter does; return what `explain` prints."""
+    job = queue.claim(site.engine, Kind.SEGMENT, "w", T0 + 1, 30.0)
+    assert job is not None
+    result = msgspec.structs.replace(SEGMENTED, caveats=segmented.done.caveats)
+    queue.finish_segment(site.engine, job, result, [], T0 + 2)
+    config = configure(site.config.data.dir.parent / "node.yaml", site.config.model.dir)
+    study = pydicom.dcmread(made.paths[0]).StudyInstanceUID
+    status, output, _ = run("explain", study, "--config", config)
+    assert status == 0
+    return output.partition("\nat ")[0]  # without the events
+
+
+def is_shown(picture: Path, text: str) -> bool:
+    """Compare each line of a legend with the same text in the same font."""
+    with Image.open(picture) as opened:
+        found = np.asarray(opened)
+    line = Image.new("RGB", (found.shape[1], LINE_PX), BACKGROUND)
+    font = ImageFont.load_default(14)
+    ImageDraw.Draw(line).text((MARGIN_PX, LINE_PX // 2), text, INK, font, anchor="lm")
+    expected = np.asarray(line)
+    starts = range(PANEL_PX, len(found) - LINE_PX + 1)
+    return any(np.array_equal(found[at : at + LINE_PX], expected) for at in starts)
