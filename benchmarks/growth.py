@@ -129,7 +129,7 @@ def _day(engine: Engine, studies: int) -> list[Curve]:
         _study(engine, number, now)
         newest.append((time.perf_counter() - begin) * 1e3)
         if number % max(1, studies // 24) == 0:
-            queue.purge_arrivals(engine, now - DAY_S / 2)
+            queue.purge_arrivals(engine, now - DAY_S / 2, now)
         if number % max(1, studies // STEPS) == 0:
             whole.add(number, statistics.median(newest[-TRIES:]))
             memory.add(number, process.memory_info().rss / 1e6)

@@ -10,7 +10,7 @@ import numpy as np
 
 from node.errors import NodeError, Unsuitable, rebuild
 from node.imaging import Grid
-from node.series import Header, Survey, derived_as, is_slice, survey
+from node.series import Header, StudyAttributes, Survey, derived_as, is_slice, survey
 
 # Modalities of results and documents, ours and those of others: never the input of a model
 NO_IMAGES = {
@@ -70,6 +70,7 @@ class SeriesFindings(msgspec.Struct, frozen=True, kw_only=True):
     expected: int | None = None  # instances that all headers announce
     source_ae: str = ""  # AE title of the sender, if all files name the same
     patients: tuple[Patient, ...] = ()
+    study: StudyAttributes = StudyAttributes()  # a value on which the headers differ is empty
     shape: tuple[int, int, int] | None = None  # of the volume, if the geometry is sound
     derived: str = ""  # how its images were derived, in words; empty if all are original
     affine: tuple[float, ...] = ()  # its 16 numbers, row by row
@@ -112,6 +113,7 @@ def findings_of(headers: Sequence[Header]) -> SeriesFindings:
         expected=expected.pop() if len(expected) == 1 else None,
         source_ae=sources.pop()[:MOST_TEXT] if len(sources) == 1 else "",
         patients=tuple(patients[:MOST_PATIENTS]),
+        study=_study(headers),
         shape=found.grid.shape if found else None,
         derived=derived_as(found.headers) if found else "",
         affine=tuple(float(number) for number in found.grid.affine.flat) if found else (),
@@ -138,6 +140,15 @@ def _leading_header(headers: Sequence[Header], found: Survey | None) -> Header:
     """
     slices = found.headers if found else (header for header in headers if is_slice(header))
     return next(iter(slices), headers[0])
+
+
+def _study(headers: Sequence[Header]) -> StudyAttributes:
+    """Return the values on which all headers agree; an absent one contradicts no other."""
+    agreed = {}
+    for name in StudyAttributes.__struct_fields__:
+        values = {getattr(header.study, name) for header in headers} - {""}
+        agreed[name] = values.pop() if len(values) == 1 else ""
+    return StudyAttributes(**agreed)
 
 
 def _plane(orientation: Sequence[float]) -> str:

@@ -36,6 +36,7 @@ Name = Annotated[str, Meta(pattern=_NAME)]
 PackageName = Annotated[str, Meta(pattern=_PACKAGE)]
 Sha256 = Annotated[str, Meta(pattern=_SHA256)]
 SizeChoice = Literal["teacher", "large", "small", "tiny", "fast", "auto"]
+IndexMode = Literal["plain", "hashed", "none"]
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 Modality = Literal["MR", "CT"]
 Plane = Literal["axial", "sagittal", "coronal", "oblique"]
@@ -81,6 +82,7 @@ class DataConfig(_Strict, frozen=True, kw_only=True):
     dir: Path = Path("data")
     database: str = ""  # SQLAlchemy URL; empty: SQLite in `dir`
     keep: KeepConfig = field(default_factory=KeepConfig)
+    index: IndexMode = "hashed"  # how the database keeps accession number, patient ID, description
     stop_accepting_below: Bytes = Bytes(10 * GIB)
 
 

@@ -1,6 +1,7 @@
 """Convert a decided series to the rows that the queue records in one transaction."""
 
 import hashlib
+from datetime import date
 
 import msgspec
 
@@ -9,6 +10,7 @@ from node.arrival import Decision, in_words
 from node.config import Config
 from node.dicom.encoding import Encoding
 from node.housekeeping.snapshot import SeriesSnapshot, shortfall
+from node.identifiers import MOST_CHARACTERS, Identifiers
 from node.inbox import read_series
 from node.states import ArrivalOutcome
 
@@ -52,6 +54,34 @@ def facts(snapshot: SeriesSnapshot, decision: Decision) -> list[tuple[str, str]]
     if decision.rule:  # without one, the reason names all rules
         found.append((queue.EARLIER_RULES, in_words(decision.earlier)))
     return [(event, detail) for event, detail in found if detail]
+
+
+def study_index(snapshot: SeriesSnapshot, identifiers: Identifiers) -> queue.StudyIndex:
+    """Return what a search for the study of a series compares, in the form of `data.index`."""
+    found = snapshot.findings
+    if found is None or identifiers.mode == "none":
+        return queue.StudyIndex()
+    is_text = identifiers.mode == "plain"
+    return queue.StudyIndex(
+        kept_as=identifiers.mode,
+        accession=identifiers.kept(found.study.accession_number),
+        patient_id=identifiers.kept(found.study.patient_id),
+        study_date=_iso_date(found.study.study_date),
+        description=found.study_description[:MOST_CHARACTERS] if is_text else "",
+        words=identifiers.kept_words(
+            found.study_description, found.series_description, found.protocol_name
+        ),
+    )
+
+
+def _iso_date(text: str) -> str:
+    """Return a date of DICOM as YYYY-MM-DD; empty if there is no such day."""
+    if len(text) != len("YYYYMMDD") or not text.isdecimal():
+        return ""
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return ""
 
 
 def _job(

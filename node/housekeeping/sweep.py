@@ -18,10 +18,11 @@ from node.errors import DatabaseDamaged, Defect, NodeError, ReaderKilled, Transi
 from node.housekeeping.choice import Content, choose
 from node.housekeeping.copies import Copies
 from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
-from node.housekeeping.rows import facts, rows
+from node.housekeeping.rows import facts, rows, study_index
 from node.housekeeping.snapshot import SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
 from node.housekeeping.waiting import WaitingSeries
+from node.identifiers import open_identifiers
 from node.inbox import (
     Inbox,
     InstanceFile,
@@ -64,7 +65,8 @@ class Sweep:
         self._deaths = ReaderDeaths(config.data.dir)
         self._copies = Copies(inbox, reader)
         self._study = StudyPatients(inbox, reader, self._deaths)
-        self._waiting = WaitingSeries(engine)
+        self._identifiers = open_identifiers(config.data)
+        self._waiting = WaitingSeries(engine, self._identifiers)
         self._snapshots: dict[str, SeriesSnapshot] = {}  # series that are still arriving
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
@@ -113,7 +115,9 @@ class Sweep:
             raise Defect(UNPLANNED, advice="Report it with the log.") from exc
         self._deaths.forget(folder.key)
         decided = rows(snapshot, decision, self._config, now)
-        return queue.replan_arrival(self._engine, *decided, now, facts(snapshot, decision))
+        index = study_index(snapshot, self._identifiers)
+        further = facts(snapshot, decision)
+        return queue.replan_arrival(self._engine, *decided, now, further, index)
 
     def _compare_all(self, folder: SeriesFolder, *, is_chosen: bool) -> None:
         """Compare all duplicated images; a death ends that where a person chose the versions."""
@@ -259,7 +263,9 @@ class Sweep:
 
     def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:
         decided = rows(snapshot, decision, self._config, now)
-        recorded = queue.record_arrival(self._engine, *decided, now, facts(snapshot, decision))
+        index = study_index(snapshot, self._identifiers)
+        further = facts(snapshot, decision)
+        recorded = queue.record_arrival(self._engine, *decided, now, further, index)
         self._settle(snapshot.folder, now)
         if decision.code == ReaderKilled.code:
             self._deaths.allow_one_more(snapshot.folder.key)

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from node import queue
 from node.config import Config
+from node.identifiers import Identifiers, open_identifiers
 from node.inbox import Inbox, Note, SeriesFolder, inputs_digest
 from node.reader import ReaderDeaths
 from node.states import Ending
 
+FORGOTTEN_S = 5 * 365 * 86400.0  # for so long, UIDs of removed histories are remembered
 log = logging.getLogger("node.housekeeping")
 
 
@@ -55,9 +57,17 @@ def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
     ReaderDeaths(config.data.dir).keep_only({folder.key for folder in inbox.series_folders()})
     deleted += _prune_outbox(engine, config, now)
     longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
-    queue.purge_arrivals(engine, min(now - longest, oldest_kept))
+    queue.purge_arrivals(engine, min(now - longest, oldest_kept), now)
     queue.purge_notes(engine, now - longest)
+    _prune_studies(engine, open_identifiers(config.data), now, longest)
     return deleted
+
+
+def _prune_studies(engine: sa.Engine, identifiers: Identifiers, now: float, longest: float) -> None:
+    """Forget studies without a history, and keep the others as `data.index` says."""
+    queue.convert_studies(engine, identifiers)
+    queue.forget_studies(engine, identifiers, now - longest, now)
+    queue.purge_forgotten(engine, now - FORGOTTEN_S)
 
 
 def _is_over(

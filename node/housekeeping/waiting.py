@@ -1,4 +1,4 @@
-"""Record the series that are not decided yet, so that `segnode status` reads no image."""
+"""Record the series that are not decided yet, so that no command reads an image."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,10 @@ import sqlalchemy as sa
 
 from node import queue
 from node.arrival import Completion
+from node.housekeeping.rows import study_index
 from node.housekeeping.snapshot import SeriesSnapshot
-from node.inbox import SeriesFolder, read_series
+from node.identifiers import Identifiers
+from node.inbox import SeriesFolder, SeriesRecord, read_series
 
 WRITE_S = 1.0  # a series that arrives changes at each sweep
 
@@ -15,9 +17,11 @@ WRITE_S = 1.0  # a series that arrives changes at each sweep
 class WaitingSeries:
     """The undecided series, in memory and in the database."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, identifiers: Identifiers) -> None:
         """Start from the rows of the process that ran before."""
         self._engine = engine
+        self._identifiers = identifiers
+        self._indexed: set[str] = set()  # series whose study is recorded for the search
         self._now: dict[str, queue.ArrivingSeries] = {}
         self._written: dict[str, queue.ArrivingSeries] | None = None  # None: not read yet
         self._written_at = 0.0
@@ -38,6 +42,20 @@ class WaitingSeries:
                 why=verdict.why,
                 until=verdict.wait_until and round(verdict.wait_until + ahead_s, 1),
             )
+            self._index(snapshot, record)
+
+    def _index(self, snapshot: SeriesSnapshot, record: SeriesRecord) -> None:
+        """Record the study of a new series, so that a search finds it before the decision."""
+        if snapshot.folder.key in self._indexed or snapshot.findings is None:
+            return
+        seen = queue.StudySeen(
+            study_uid=record.study,
+            caller_ae=snapshot.caller,
+            first_at=min(record.first_seen, snapshot.taken_at),
+            last_at=snapshot.taken_at,
+        )
+        queue.record_study(self._engine, seen, study_index(snapshot, self._identifiers))
+        self._indexed.add(snapshot.folder.key)
 
     def add_unread(self, folder: SeriesFolder, why: str) -> None:
         """Remember that a series waits although its images could not be read."""
@@ -56,11 +74,12 @@ class WaitingSeries:
     def remove(self, key: str) -> None:
         """Forget a series that is decided."""
         self._now.pop(key, None)
+        self._indexed.discard(key)
 
     def keep_only(self, keys: Iterable[str]) -> None:
         """Forget series whose folders were deleted."""
         for key in self._now.keys() - set(keys):
-            del self._now[key]
+            self.remove(key)
 
     def write(self, now: float) -> None:
         """Write what changed: a new or decided series at once, other changes once a second."""

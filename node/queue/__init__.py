@@ -3,6 +3,14 @@
 from node.queue.arrive import EARLIER_RULES, NOTE, Recorded, record_arrival, replan_arrival
 from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
 from node.queue.facts import CallerHours, Facts, FailedJobs, TargetTrouble, facts
+from node.queue.find import (
+    AmbiguousStudy,
+    FoundStudy,
+    StudySearch,
+    find_studies,
+    forgotten_at,
+    resolve_uid,
+)
 from node.queue.hold import hold_planned
 from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend
 from node.queue.payloads import (
@@ -31,6 +39,14 @@ from node.queue.read import (
 from node.queue.rebase import rebase
 from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
 from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
+from node.queue.studies import (
+    StudyIndex,
+    StudySeen,
+    convert_studies,
+    forget_studies,
+    purge_forgotten,
+    record_study,
+)
 from node.queue.transitions import (
     claim,
     end,
@@ -55,6 +71,7 @@ __all__ = [
     "EARLIER_RULES",
     "NOTE",
     "AlreadySuperseded",
+    "AmbiguousStudy",
     "Arrival",
     "ArrivingSeries",
     "Beat",
@@ -65,6 +82,7 @@ __all__ = [
     "Event",
     "Facts",
     "FailedJobs",
+    "FoundStudy",
     "Job",
     "NewArrival",
     "NewDelivery",
@@ -77,6 +95,9 @@ __all__ = [
     "SegmentPayload",
     "SegmentResult",
     "SeriesHistory",
+    "StudyIndex",
+    "StudySearch",
+    "StudySeen",
     "TargetTrouble",
     "add_note",
     "arrivals_of",
@@ -87,6 +108,7 @@ __all__ = [
     "beats",
     "cancel",
     "claim",
+    "convert_studies",
     "counts",
     "decide",
     "end",
@@ -95,8 +117,11 @@ __all__ = [
     "extend",
     "facts",
     "fail",
+    "find_studies",
     "finish_delivery",
     "finish_segment",
+    "forget_studies",
+    "forgotten_at",
     "get",
     "heartbeat",
     "histories",
@@ -105,15 +130,18 @@ __all__ = [
     "notes",
     "oldest_queued_at",
     "purge_arrivals",
+    "purge_forgotten",
     "purge_notes",
     "queued_deliveries",
     "rebase",
     "record_arrival",
     "record_arriving",
     "record_resent",
+    "record_study",
     "replan_arrival",
     "requeue",
     "resend",
+    "resolve_uid",
     "retry_later",
     "settle",
     "targets_with_queued_deliveries",

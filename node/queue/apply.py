@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from node import schema
 from node.errors import Cancelled, NodeError
 from node.queue import rows
+from node.queue.endings import update_endings
 from node.queue.rows import Job
-from node.states import ENDED, Kind, State, Transition, follow, sources
+from node.states import ENDED, LIVE, Kind, State, Transition, follow, sources
 
 NO_ERROR = {"code": "", "reason": "", "advice": ""}
 _NO_WORKER: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
@@ -41,6 +42,8 @@ def move(
         add_event(
             connection, job, transition.value, now, detail(job) if callable(detail) else detail
         )
+    if not LIVE.issuperset((*starts, end)):  # else the series is in progress as before
+        update_endings(connection, (job.parent_id or job.id for job in moved))
     return moved
 
 
@@ -95,4 +98,5 @@ def insert_job(connection: sa.Connection, kind: Kind, now: float, values: dict[s
     )
     job = rows.job(found.mappings().one())
     add_event(connection, job, "queued", now, f"to {job.target}" if job.target else "")
+    update_endings(connection, [job.parent_id or job.id])
     return job

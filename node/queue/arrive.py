@@ -11,13 +11,16 @@ from node import schema
 from node.errors import Superseded
 from node.queue import payloads
 from node.queue.apply import error_values, insert_job, move
+from node.queue.endings import first_ending, update_endings
 from node.queue.rows import NewArrival, NewSegmentJob
+from node.queue.studies import StudyIndex, StudySeen, add_study
 from node.schema import arrivals, events, jobs
 from node.states import ArrivalOutcome, Kind, State, Transition
 
 Facts = Sequence[tuple[str, str]]  # event and detail
 EARLIER_RULES = "earlier-rules"  # event: the rules before the deciding one, with reasons
 NOTE = "note"  # event: a fact about the images
+NOT_INDEXED = StudyIndex()
 
 
 class Recorded(NamedTuple):
@@ -29,14 +32,19 @@ class Recorded(NamedTuple):
 
 
 def record_arrival(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, facts: Facts = ()
+    engine: Engine,
+    arrival: NewArrival,
+    job: NewSegmentJob | None,
+    now: float,
+    facts: Facts = (),
+    index: StudyIndex = NOT_INDEXED,
 ) -> Recorded:
     """Record a complete series and queue its job, in one transaction.
 
     The same inputs of the same series are recorded once. A new job supersedes the queued jobs for
     earlier inputs of the series; inputs that get no job leave those alone. Where another arrival
     has a job for the same work, this arrival points to that job. Each of `facts` becomes an event
-    of the history.
+    of the history. `index` is what a search compares.
     """
     assert (job is not None) == (arrival.outcome is ArrivalOutcome.PLANNED)
     with engine.begin() as connection:
@@ -45,6 +53,7 @@ def record_arrival(
         ).one_or_none()
         if known is not None:
             return Recorded(known.id, known.job_id, is_new=False)
+        _add_study(connection, arrival, index)
         made = connection.execute(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
@@ -54,7 +63,12 @@ def record_arrival(
 
 
 def replan_arrival(
-    engine: Engine, arrival: NewArrival, job: NewSegmentJob | None, now: float, facts: Facts = ()
+    engine: Engine,
+    arrival: NewArrival,
+    job: NewSegmentJob | None,
+    now: float,
+    facts: Facts = (),
+    index: StudyIndex = NOT_INDEXED,
 ) -> Recorded:
     """Replace the decision about a recorded arrival that has no job: the rules changed.
 
@@ -69,6 +83,7 @@ def replan_arrival(
             .returning(arrivals.c.id)
         ).scalar_one_or_none()
         if made is not None:
+            _add_study(connection, arrival, index)
             _add_decision(connection, made, arrival, job, now)
             _add_facts(connection, made, arrival, facts, now)
             return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
@@ -76,7 +91,7 @@ def replan_arrival(
         if superseded is not None and job is not None:
             job_id = _give_job(connection, superseded, arrival, job, now)
             return Recorded(superseded, job_id, is_new=False)
-    return record_arrival(engine, arrival, job, now, facts)
+    return record_arrival(engine, arrival, job, now, facts, index)
 
 
 def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
@@ -96,7 +111,18 @@ def _with_superseded_job(arrival: NewArrival) -> sa.Select[int]:
 
 
 def _values(arrival: NewArrival) -> dict[str, Any]:
-    return asdict(arrival) | {"outcome": arrival.outcome.value}
+    ending = first_ending(arrival.outcome)
+    return asdict(arrival) | {"outcome": arrival.outcome.value, "ending": ending.value}
+
+
+def _add_study(connection: sa.Connection, arrival: NewArrival, index: StudyIndex) -> None:
+    seen = StudySeen(
+        study_uid=arrival.study_uid,
+        caller_ae=arrival.caller_ae,
+        first_at=arrival.first_at,
+        last_at=arrival.last_at,
+    )
+    add_study(connection, seen, index)
 
 
 def _add_decision(
@@ -162,6 +188,7 @@ def _give_job(
     )
     job_id = same_work or _insert(connection, made, arrival, job, now)
     connection.execute(sa.update(arrivals).where(arrivals.c.id == made).values(job_id=job_id))
+    update_endings(connection, [job_id])
     return job_id
 
 

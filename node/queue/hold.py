@@ -7,7 +7,7 @@ from node.errors import Cancelled, NodeError
 from node.queue.apply import add_event, error_values, move
 from node.queue.rows import job as job_of
 from node.schema import QUEUED, arrivals, jobs
-from node.states import ArrivalOutcome, State, Transition
+from node.states import ArrivalOutcome, Ending, State, Transition
 
 
 def hold_planned(engine: Engine, series_key: str, problem: NodeError, now: float) -> int:
@@ -38,6 +38,7 @@ def hold_planned(engine: Engine, series_key: str, problem: NodeError, now: float
                 .where(arrivals.c.series_key == series_key, arrivals.c.job_id == job.id)
                 .values(
                     outcome=ArrivalOutcome.HELD.value,
+                    ending=Ending.HELD.value,
                     job_id=None,
                     code=problem.code,
                     reason=problem.message,

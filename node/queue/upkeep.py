@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node.queue.rows import Arrival
+from node.queue.studies import remember
 from node.schema import arrivals, events, health, jobs
 from node.states import LIVE
 
@@ -65,10 +66,11 @@ def record_resent(engine: Engine, arrival: Arrival, at: float) -> None:
         connection.execute(change.values(at=at, detail=detail))
 
 
-def purge_arrivals(engine: Engine, before: float, limit: int = 500) -> int:
+def purge_arrivals(engine: Engine, before: float, now: float, limit: int = 500) -> int:
     """Remove up to `limit` arrivals planned `before`, with their ended jobs and events.
 
-    An arrival with a queued or running job is kept. Return the number of removed arrivals.
+    Of a series without another arrival, the UID and the time `now` remain. An arrival with a queued
+    or running job is kept. Return the number of removed arrivals.
     """
     live = [state.value for state in LIVE]
     busy = sa.select(jobs.c.id).where(
@@ -81,12 +83,12 @@ def purge_arrivals(engine: Engine, before: float, limit: int = 500) -> int:
     )
     with engine.begin() as connection:
         old = connection.execute(
-            sa.select(arrivals.c.id)
+            sa.select(arrivals.c.id, arrivals.c.series_uid)
             .where(arrivals.c.planned_at < before, ~busy.exists(), ~needed.exists())
             .order_by(arrivals.c.planned_at)
             .limit(limit)
-        ).scalars()
-        ids = list(old)
+        ).all()
+        ids = [row.id for row in old]
         of_old = jobs.c.arrival_id.in_(ids)
         removed = sa.select(jobs.c.id).where(of_old)
         for statement in (
@@ -96,6 +98,10 @@ def purge_arrivals(engine: Engine, before: float, limit: int = 500) -> int:
             sa.delete(arrivals).where(arrivals.c.id.in_(ids)),
         ):
             connection.execute(statement)
+        uids = {row.series_uid for row in old}
+        present = sa.select(arrivals.c.series_uid).where(arrivals.c.series_uid.in_(uids))
+        for uid in sorted(uids.difference(connection.execute(present).scalars())):
+            remember(connection, uid, "", now)
     return len(ids)
 
 

@@ -21,8 +21,11 @@ from node.schema.tables import (
     arrivals,
     arriving,
     events,
+    forgotten,
     health,
     jobs,
+    studies,
+    study_words,
 )
 
 __all__ = [
@@ -39,11 +42,14 @@ __all__ = [
     "check_version",
     "create_or_check",
     "events",
+    "forgotten",
     "health",
     "jobs",
     "open_configured",
     "open_database",
     "parse_url",
     "read_transaction",
+    "studies",
+    "study_words",
     "version_of",
 ]

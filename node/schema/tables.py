@@ -10,7 +10,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, Index, Integer, Text
 
-from node.states import ENDED, LIVE, ArrivalOutcome, Kind, State
+from node.states import ENDED, LIVE, ArrivalOutcome, Ending, Kind, State
 
 
 def _one_of(column: str, values: Iterable[StrEnum]) -> str:
@@ -39,6 +39,7 @@ arrivals = sa.Table(
     Column("modality", Text, nullable=False),
     Column("caller_ae", Text, nullable=False),
     Column("outcome", Text, nullable=False),
+    Column("ending", Text, nullable=False),  # of outcome and jobs, so that a search need not join
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("advice", Text, nullable=False),
@@ -50,12 +51,16 @@ arrivals = sa.Table(
     Column("last_at", Float, nullable=False),  # last instance received
     Column("planned_at", Float, nullable=False),
     CheckConstraint(_one_of("outcome", ArrivalOutcome), name="outcome"),
+    CheckConstraint(_one_of("ending", Ending), name="ending"),
     CheckConstraint("outcome = 'planned' OR job_id IS NULL", name="job_if_planned"),
     CheckConstraint("outcome = 'planned' OR code <> ''", name="code_if_not"),
     Index("ix_arrivals_once", "series_key", "inputs_digest", unique=True),
     Index("ix_arrivals_study", "study_uid"),
     Index("ix_arrivals_series", "series_uid"),
     Index("ix_arrivals_planned", "planned_at"),
+    Index("ix_arrivals_job", "job_id"),
+    Index("ix_arrivals_ending", "ending", "study_uid"),
+    Index("ix_arrivals_caller", "caller_ae", "study_uid"),
     sqlite_autoincrement=True,  # a number in a log never means another row later
 )
 
@@ -143,6 +148,7 @@ Index("ix_jobs_series", jobs.c.series_uid)
 Index("ix_jobs_arrival", jobs.c.arrival_id)
 Index("ix_jobs_parent", jobs.c.parent_id)
 Index("ix_jobs_state", jobs.c.state, jobs.c.kind, jobs.c.updated_at)
+Index("ix_jobs_target", jobs.c.target, jobs.c.study_uid)
 
 events = sa.Table(
     "events",
@@ -170,6 +176,43 @@ arriving = sa.Table(  # series that are not decided yet
     Column("caller_ae", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("until", Float),
+)
+
+studies = sa.Table(  # what a search compares; `kept_as` is the `data.index` of the row
+    "studies",
+    METADATA,
+    Column("study_uid", Text, primary_key=True),
+    Column("kept_as", Text, nullable=False),
+    Column("accession", Text, nullable=False),  # text, keyed hash, or empty
+    Column("patient_id", Text, nullable=False),  # the same
+    Column("study_date", Text, nullable=False),  # YYYY-MM-DD, or empty
+    Column("description", Text, nullable=False),  # empty unless kept as text
+    Column("caller_ae", Text, nullable=False),  # of the newest images
+    Column("first_at", Float, nullable=False),  # first image received
+    Column("last_at", Float, nullable=False),  # last image received
+    CheckConstraint("kept_as IN ('plain', 'hashed', 'none')", name="kept_as"),
+    Index("ix_studies_last", "last_at", "study_uid"),
+    Index("ix_studies_accession", "accession"),
+    Index("ix_studies_patient", "patient_id"),
+    Index("ix_studies_date", "study_date"),
+)
+
+study_words = sa.Table(  # of the descriptions of a study and its series: text or keyed hashes
+    "study_words",
+    METADATA,
+    Column("word", Text, primary_key=True),
+    Column("study_uid", Text, primary_key=True),
+    Index("ix_study_words_study", "study_uid"),
+)
+
+forgotten = sa.Table(  # studies and series whose history was removed when its time was over
+    "forgotten",
+    METADATA,
+    Column("uid", Text, primary_key=True),
+    Column("accession", Text, nullable=False),  # keyed hash, or empty
+    Column("at", Float, nullable=False),
+    Index("ix_forgotten_accession", "accession"),
+    Index("ix_forgotten_at", "at"),
 )
 
 health = sa.Table(

@@ -7,7 +7,7 @@ of the files does not matter; nothing is interpolated; each image left out is li
 
 from node.series.copies import same_image
 from node.series.frames import read_headers
-from node.series.header import Header
+from node.series.header import Header, StudyAttributes
 from node.series.kinds import derived_as
 from node.series.read import Series, read
 from node.series.slices import Dropped, is_slice
@@ -17,6 +17,7 @@ __all__ = [
     "Dropped",
     "Header",
     "Series",
+    "StudyAttributes",
     "Survey",
     "derived_as",
     "is_slice",

@@ -1,7 +1,7 @@
 """Read the header of one instance, without its pixels.
 
 Guarantees: any Part 10 file gives a header, however odd its values; a value that cannot be
-understood is absent, never guessed; of the patient's identity only a digest is kept.
+understood is absent, never guessed; no name or birth date of a patient is kept.
 `frames` reads the frames of multi-frame instances; `survey` decides whether they make a volume.
 """
 
@@ -15,7 +15,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 
 from node.dicom.uids import is_dotted_uid
-from node.errors import NotAnImage
+from node.errors import NotAnImage, OversizedValue
 from node.series.lossy import is_lossy
 from node.series.pixel_format import PixelFormat, pixel_format_of
 from node.series.units import Units, units_of
@@ -39,11 +39,24 @@ TRANSIENT_ERRNOS = (
     errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
 )  # fmt: skip
 
+MOST_STUDY_TEXT = 64  # characters: SH and LO have no more (PS3.5 6.2)
+
 PIXEL_ELEMENTS = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
+
+
+class StudyAttributes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person searches a study by, as written in a header; `repr` shows none of it."""
+
+    accession_number: str = ""
+    patient_id: str = ""
+    study_date: str = ""  # eight digits
+
+    def __repr__(self) -> str:
+        return "StudyAttributes(...)"
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +106,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     temporal_position: int | None = None
     stack_id: str = ""
     b_value: float | None = None  # s/mm²
+    study: StudyAttributes = StudyAttributes()
     patient_digest: str  # SHA-256 of PatientID; empty if absent: compares patients without names
     issuer_digest: str = ""  # SHA-256 of IssuerOfPatientID; empty if absent, hence unknown
 
@@ -173,9 +187,22 @@ def header_of(dataset: Dataset, path: Path, pixel_element: str = "PixelData") ->
         acquisition_number=whole_number(dataset, "AcquisitionNumber"),
         temporal_position=whole_number(dataset, "TemporalPositionIdentifier"),
         b_value=b_value(dataset),
+        study=StudyAttributes(
+            accession_number=_study_text(dataset, "AccessionNumber"),
+            patient_id=_study_text(dataset, "PatientID"),
+            study_date=_study_text(dataset, "StudyDate"),
+        ),
         patient_digest=_digest(text(dataset, "PatientID")),
         issuer_digest=_digest(text(dataset, "IssuerOfPatientID")),
     )
+
+
+def _study_text(dataset: Dataset, keyword: str) -> str:
+    """Return a value for the search; it is absent if too long, because no model needs it."""
+    try:
+        return text(dataset, keyword)[:MOST_STUDY_TEXT]
+    except OversizedValue:
+        return ""
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

@@ -22,7 +22,7 @@ from node.errors import (
 from node.imaging import Grid
 from node.series.directions import one_direction
 from node.series.duplicates import without_copies
-from node.series.header import Header
+from node.series.header import Header, StudyAttributes
 from node.series.kinds import kind_of
 from node.series.meaning import check_attributes, check_pixel_format, check_units
 from node.series.slices import (
@@ -140,6 +140,7 @@ def _image_of(header: Header) -> Header:
         instance_number=None,
         expected_instances=None,
         issuer_digest="",
+        study=StudyAttributes(),
     )
 
 

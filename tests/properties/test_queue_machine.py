@@ -218,6 +218,8 @@ class QueueMachine(RuleBasedStateMachine):
         live = {j["arrival_id"] for j in self.rows(schema.jobs) if j["state"] in LIVE}
         for history in queue.histories(self.engine):
             assert (history.ending is Ending.IN_PROGRESS) == (history.arrival.id in live)
+        kept = {arrival["id"]: arrival["ending"] for arrival in self.rows(schema.arrivals)}
+        assert kept == {h.arrival.id: h.ending for h in queue.histories(self.engine)}
 
     def rows(self, table: sa.Table) -> list[Any]:
         with schema.read_transaction(self.engine) as connection:

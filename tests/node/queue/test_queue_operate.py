@@ -129,8 +129,8 @@ def test_only_arrivals_that_ended_are_purged(engine: sa.Engine) -> None:
     queue.fail(engine, claim(engine), Defect("x"), T0)
     refused = an_arrival(3, outcome=ArrivalOutcome.UNSUITABLE, code="x")
     queue.record_arrival(engine, refused, None, T0)
-    assert queue.purge_arrivals(engine, T0) == 0
-    assert queue.purge_arrivals(engine, T0 + 1) == 2
+    assert queue.purge_arrivals(engine, T0, T0) == 0
+    assert queue.purge_arrivals(engine, T0 + 1, T0 + 1) == 2
     assert [s.arrival.series_key for s in queue.histories(engine)] == ["series-1"]  # not delivered
     assert {event.arrival_id for event in queue.events_of(engine)} == {1}
 
@@ -140,9 +140,9 @@ def test_an_arrival_whose_job_another_uses_is_purged_after_it(engine: sa.Engine)
     again = an_arrival(series_key="elsewhere")
     queue.record_arrival(engine, again, a_segment_job(), T0 + 50)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [], T0 + 60)
-    assert queue.purge_arrivals(engine, T0 + 1) == 0
-    assert queue.purge_arrivals(engine, T0 + 90) == 1
-    assert queue.purge_arrivals(engine, T0 + 90) == 1
+    assert queue.purge_arrivals(engine, T0 + 1, T0 + 1) == 0
+    assert queue.purge_arrivals(engine, T0 + 90, T0 + 90) == 1
+    assert queue.purge_arrivals(engine, T0 + 90, T0 + 90) == 1
     assert queue.list_jobs(engine) == []
 
 
@@ -161,6 +161,6 @@ def test_a_note_about_a_study_is_purged_with_its_arrivals(engine: sa.Engine) -> 
     queue.add_note(engine, "rejected-instance", "truncated", T0 - 5, study_uid="1.2.3")
     assert queue.purge_notes(engine, T0 + 9) == 0, "its job waits"
     queue.fail(engine, claim(engine), Defect("x"), T0 + 2)
-    assert queue.purge_arrivals(engine, T0 + 9) == 1
+    assert queue.purge_arrivals(engine, T0 + 9, T0 + 9) == 1
     assert queue.purge_notes(engine, T0 + 9) == 1
     assert queue.events_of(engine) == []
