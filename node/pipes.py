@@ -85,9 +85,12 @@ def private_output() -> BinaryIO:
 
 
 def send(output: BinaryIO, message: msgspec.Struct) -> None:
-    """Write one message of the child."""
-    output.write(encode(message))
-    output.flush()
+    """Write one message of the child; end the process if the parent is gone."""
+    try:
+        output.write(encode(message))
+        output.flush()
+    except BrokenPipeError:
+        os._exit(0)
 
 
 def listen(decode: Callable[[bytes], T]) -> queue.SimpleQueue[T]:

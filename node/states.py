@@ -101,6 +101,13 @@ def sources(transition: Transition) -> tuple[State, ...]:
     return tuple(state for state, known in TRANSITIONS if known is transition)
 
 
+class Content(StrEnum):
+    """Which version of each duplicated image to use."""
+
+    FIRST = "first"
+    LAST = "last"
+
+
 class ArrivalOutcome(StrEnum):
     """The decision about a series that arrived."""
 

@@ -29,8 +29,7 @@ from kd.recipe.choices import (
     uniform,
 )
 from node.conversion import NotValid
-from node.imaging import intensity
-from node.imaging import regions as region_steps
+from node.imaging import intensity, region_steps
 from node.imaging.sharpen import Sharpen
 from node.package.manifest import SIZE_NAMES, Expected, Input, ModelGrid, Segment, SizeName
 from node.yaml_strict import read

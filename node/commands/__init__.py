@@ -1,24 +1,40 @@
-"""The commands of `segnode`. Each module holds a few of them; this one parses and dispatches."""
+"""The commands of `segnode`. Each module holds a few of them; this one parses and dispatches.
+
+Only the module of the typed command is imported, and it imports what it needs when it runs: a
+health check must answer within a second on a busy machine.
+"""
 
 import argparse
+import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from node import __version__
-from node.commands import admin, demo, explain, models, offline, queue, serve, status
 from node.commands.exits import EPILOGUE, OK, node_error_of, status_of
 from node.errors import Defect, NodeError
 from node.logs import start as start_logs
 from node.private import keep_private
 
+MODULES = {  # command -> the module that adds it
+    "init": "admin",
+    "check": "admin",
+    "serve": "serve",
+    "status": "status",
+    "explain": "explain",
+    "jobs": "queue",
+    "try": "offline",
+    "selftest": "offline",
+    "models": "models",
+    "demo": "demo",
+}
 INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 log = logging.getLogger("node.commands")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Build the whole command line."""
+def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Build the command line for `arguments`: their command, or all commands without one."""
     top = argparse.ArgumentParser(
         prog="segnode",
         description="Receive DICOM studies, segment them on the CPU, send DICOM SEG back.",
@@ -26,14 +42,23 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"segnode {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (admin, serve, status, queue, explain, offline, models, demo):
-        module.add_to(commands)
+    for name in _modules_for(arguments):
+        importlib.import_module(f"node.commands.{name}").add_to(commands)
     return top
+
+
+def _modules_for(arguments: Sequence[str]) -> list[str]:
+    """Return the modules to import; none for `--version`, which argparse answers first."""
+    first = arguments[0] if arguments else ""
+    if first == "--version":
+        return []
+    return [MODULES[first]] if first in MODULES else list(dict.fromkeys(MODULES.values()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. Errors become a message, never a traceback."""
-    chosen = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = parser(words).parse_args(words)
     process = getattr(chosen, "only", None) or chosen.command
     start_logs(process, getattr(chosen, "log_level", "warning"))
     if chosen.command != "init":  # it writes a configuration, which the node's user must read

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from node import queue, status
 from node.caveats import NOTHING_DETECTED
+from node.commands.exits import NothingFound
 from node.commands.options import add_config, add_json, load_config, print_json
-from node.commands.replan import NothingFound
 from node.commands.terminal import local_time, print_table, rounded, say
 from node.config import Config
-from node.inbox import Inbox, read_series
 
 INBOX_FOLDERS = ("tmp", "series", "notes")
 
@@ -61,6 +60,8 @@ def _explain(chosen: argparse.Namespace) -> int:
 
 def _is_received(config: Config, uid: str) -> bool:
     """Return whether images of a study or series are in the inbox."""
+    from node.inbox import Inbox, read_series
+
     inbox = config.data.dir / "inbox"
     if not all((inbox / part).is_dir() for part in INBOX_FOLDERS):  # `Inbox` would create them
         return False

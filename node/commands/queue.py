@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from node import housekeeping, queue, schema, status
-from node.commands import replan
+from node import queue, schema, status
+from node.commands.exits import NothingFound
 from node.commands.options import (
     add_config,
     add_json,
@@ -15,10 +15,9 @@ from node.commands.options import (
     print_json,
     whole,
 )
-from node.commands.replan import NothingFound
 from node.commands.terminal import local_time, print_table, say
 from node.config import Config
-from node.states import ENDED, IllegalTransition, Kind, State
+from node.states import ENDED, Content, IllegalTransition, Kind, State
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -48,7 +47,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     replan.add_argument("study", help="Study or Series Instance UID")
     replan.add_argument(
         "--use",
-        choices=[content.value for content in housekeeping.Content],
+        choices=[content.value for content in Content],
         help="for a held series: which version of each duplicated image to use",
     )
     replan.set_defaults(run=_jobs_replan)
@@ -121,7 +120,9 @@ def _jobs_cancel(chosen: argparse.Namespace) -> int:
 
 def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
-    content = housekeeping.Content(chosen.use) if chosen.use else None
+    from node.commands import replan
+
+    content = Content(chosen.use) if chosen.use else None
     planned = replan.replan(config, engine, chosen.study, content, time.time())
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in planned])
@@ -131,6 +132,8 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
 
 
 def _jobs_resend(chosen: argparse.Namespace) -> int:
+    from node.commands import replan
+
     config, engine = _open(chosen)
     job = _guarded(lambda: replan.resend(config, engine, chosen.job, time.time()))
     makes = "; it makes the same objects again and sends them to each target"

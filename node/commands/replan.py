@@ -3,24 +3,18 @@
 import sqlalchemy as sa
 
 from node import housekeeping, queue
+from node.commands.exits import NothingFound
 from node.config import Config
-from node.errors import NodeError
 from node.inbox import Inbox, SeriesRecord, read_series
 from node.package import uses
 from node.queue import Job
 from node.reader import Reader
 from node.sender import is_intact
-from node.states import Kind
-
-
-class NothingFound(NodeError):
-    """The requested study or job is not known."""
-
-    code = "nothing-found"
+from node.states import Content, Kind
 
 
 def replan(
-    config: Config, engine: sa.Engine, uid: str, content: housekeeping.Content | None, now: float
+    config: Config, engine: sa.Engine, uid: str, content: Content | None, now: float
 ) -> list[tuple[str, int | None]]:
     """Apply the current rules to each series of a study; return its UID and job.
 
@@ -48,7 +42,7 @@ def replan(
 
 
 def _note_choice(
-    engine: sa.Engine, record: SeriesRecord, content: housekeeping.Content | None, now: float
+    engine: sa.Engine, record: SeriesRecord, content: Content | None, now: float
 ) -> None:
     """Record in the history that a person chose the version of the images."""
     if content is not None:

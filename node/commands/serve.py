@@ -6,6 +6,7 @@ node: restarting it would hide the error.
 """
 
 import argparse
+import importlib
 import logging
 import os
 import signal
@@ -13,23 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node import housekeeping, listener, segmenter, sender
 from node.commands.exits import DAMAGED, DEFECT, MISCONFIGURED, OK, node_error_of, status_of
 from node.commands.options import add_config, load_config
-from node.commands.verify import open_packages
-from node.config import Config
 from node.errors import DatabaseDamaged, NodeError
 
-LOOPS: dict[str, Callable[[Config], None]] = {
-    "listener": listener.run,
-    "segmenter": segmenter.run,
-    "sender": sender.run,
-    "housekeeping": housekeeping.run,
-}
+LOOPS = ("listener", "segmenter", "sender", "housekeeping")  # each has a package with `run`
 POLL_S = 0.2
 LONGEST_PAUSE_S = 30.0  # between two starts of a loop that keeps ending
 STEADY_S = 60.0  # a loop that ran for so long is restarted at once
@@ -61,6 +53,8 @@ def _serve(chosen: argparse.Namespace) -> int:
         return _run_loop(chosen)
     config = load_config(chosen)
     config.data.dir.mkdir(parents=True, exist_ok=True)  # every loop needs it: report an error once
+    from node.commands.verify import open_packages  # late: a loop needs none of its libraries
+
     open_packages(config)
     return _Supervisor(chosen.config, chosen.log_level).run()
 
@@ -68,7 +62,8 @@ def _serve(chosen: argparse.Namespace) -> int:
 def _run_loop(chosen: argparse.Namespace) -> int:
     """Run one loop in this process; write the error that ends it to the log."""
     try:
-        LOOPS[chosen.only](load_config(chosen))
+        config = load_config(chosen)
+        importlib.import_module(f"node.{chosen.only}").run(config)
     except NodeError as exc:
         status = _logged(exc)
         return DAMAGED if chosen.lifeline and isinstance(exc, DatabaseDamaged) else status

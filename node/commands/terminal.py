@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rich import progress
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich import progress  # imported where bars are shown: it takes a tenth of a second
 
 GAP = "  "
 UID = re.compile(r"[0-9.]{20,}\Z")
@@ -103,6 +105,8 @@ class Progress:
             self.say(text)
             yield
             return
+        from rich import progress
+
         with self._live(progress.SpinnerColumn(), progress.TimeElapsedColumn()) as live:
             live.add_task(text, total=None)
             yield
@@ -129,6 +133,8 @@ class Progress:
         elif not self._console.is_terminal:
             yield lambda stage, share: self.say(f"{stage} done") if share >= 1 else None
         else:
+            from rich import progress
+
             with self._live(progress.BarColumn(), progress.TaskProgressColumn()) as live:
                 tasks: dict[str, progress.TaskID] = {}
 
@@ -139,8 +145,10 @@ class Progress:
 
                 yield report
 
-    def _live(self, *columns: progress.ProgressColumn) -> progress.Progress:
+    def _live(self, *columns: "progress.ProgressColumn") -> "progress.Progress":
         """Return a display that leaves standard output alone: a pipe must receive what we print."""
+        from rich import progress
+
         return progress.Progress(
             progress.TextColumn("{task.description}", markup=False),
             *columns,

@@ -14,7 +14,7 @@ from msgspec import Meta, field
 
 from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
 from node.conversion import KeyPath
-from node.dicom.encoding import EncodingKind
+from node.encoding import EncodingKind
 
 _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"

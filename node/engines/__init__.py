@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from node.engines import cpu
-from node.engines.onnx_runtime import OnnxRuntime
 from node.errors import Misconfigured
 from node.imaging.volume import FloatArray
 
@@ -85,6 +84,8 @@ def open_network(engine: str, path: Path, threads: int, compiled: Path | None = 
     """
     threads = cpu.threads(threads)  # 0 means the host's cores to the libraries
     if engine == ONNXRUNTIME:
+        from node.engines.onnx_runtime import OnnxRuntime  # noqa: PLC0415  as below
+
         return OnnxRuntime(path, threads)
     require(engine)
     try:  # imported late: it takes 0.3 s and 40 MB, and is optional
@@ -101,6 +102,8 @@ def import_library(engine: str) -> None:
 
     `open_network` reports a library that cannot be loaded; the other engines still work.
     """
-    if engine in PRECISIONS and engine in versions():
+    if engine == ONNXRUNTIME:
+        importlib.import_module("node.engines.onnx_runtime")
+    elif engine in PRECISIONS and engine in versions():
         with contextlib.suppress(ImportError):
             importlib.import_module("node.engines.open_vino")

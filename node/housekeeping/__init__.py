@@ -1,7 +1,6 @@
 """Periodic work: plan what arrived, expire leases, delete old files, write a heartbeat."""
 
-from node.housekeeping.choice import Content
 from node.housekeeping.loop import run
 from node.housekeeping.sweep import Sweep
 
-__all__ = ["Content", "Sweep", "run"]
+__all__ = ["Sweep", "run"]

@@ -1,16 +1,9 @@
 """Choose one version of each duplicated image; a person decides which, never the node."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 from node.inbox import InstanceFile
-
-
-class Content(StrEnum):
-    """Which version of each duplicated image to use."""
-
-    FIRST = "first"
-    LAST = "last"
+from node.states import Content
 
 
 def choose(files: Sequence[InstanceFile], content: Content | None) -> tuple[InstanceFile, ...]:

@@ -8,7 +8,7 @@ import msgspec
 from node import queue
 from node.arrival import Decision, in_words
 from node.config import Config
-from node.dicom.encoding import Encoding
+from node.encoding import Encoding
 from node.housekeeping.snapshot import SeriesSnapshot, shortfall
 from node.identifiers import MOST_CHARACTERS, Identifiers
 from node.inbox import read_series

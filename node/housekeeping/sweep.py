@@ -15,7 +15,7 @@ from node import measured, queue
 from node.arrival import Decision, completion, decision_for, plan
 from node.config import Config
 from node.errors import DatabaseDamaged, Defect, NodeError, ReaderKilled, Transient
-from node.housekeeping.choice import Content, choose
+from node.housekeeping.choice import choose
 from node.housekeeping.copies import Copies
 from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
 from node.housekeeping.rows import facts, rows, study_index
@@ -33,7 +33,7 @@ from node.inbox import (
 )
 from node.package import Use
 from node.reader import Reader, ReaderDeaths, SeriesReading
-from node.states import ArrivalOutcome, Kind, State
+from node.states import ArrivalOutcome, Content, Kind, State
 
 UNPLANNED = "planning this series failed"
 

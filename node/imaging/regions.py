@@ -1,48 +1,13 @@
-"""The closed list of steps that clean finished labels by their connected regions.
-
-Each step acts on the listed segments; voxels that it removes become background.
-"""
+"""Apply the steps that clean finished labels by their connected regions."""
 
 from typing import assert_never
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from node.imaging.region_steps import KeepLargest, KeepLargestEach, RegionStep, RemoveSmall
 from node.imaging.volume import Labels
-
-
-class KeepLargest(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep_largest", tag_field="step"
-):
-    """Keep only the largest connected region of the listed segments taken together."""
-
-    segments: tuple[int, ...]
-
-
-class KeepLargestEach(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag="keep_largest_each",
-    tag_field="step",
-):
-    """Keep only the largest connected region of each listed segment."""
-
-    segments: tuple[int, ...]
-
-
-class RemoveSmall(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="remove_small", tag_field="step"
-):
-    """Remove connected regions of each listed segment that are smaller than `ml` millilitres."""
-
-    segments: tuple[int, ...]
-    ml: float
-
-
-RegionStep = KeepLargest | KeepLargestEach | RemoveSmall
 
 
 def apply(labels: Labels, steps: tuple[RegionStep, ...]) -> Labels:

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from node.imaging import intensity
-from node.imaging import regions as region_steps  # the field below is called regions
+from node.imaging import intensity, region_steps
 from node.imaging.orient import Orientation
 from node.imaging.sharpen import Sharpen
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, field
 
 from node.caveats import Caveat
-from node.dicom.encoding import Encoding
+from node.encoding import Encoding
 from node.errors import Defect
 
 # A name, or a relative path without `..`, and no line break at the end

@@ -5,7 +5,7 @@ same bytes; `verify` reads with a separate decoder and compares in patient space
 `node.report` writes the volumes; `node.sender` delivers.
 """
 
-from node.dicom.encoding import Encoding
+from node.encoding import Encoding
 from node.seg.encode import encode
 from node.seg.identity import SegIdentity
 from node.seg.source import repairs_of

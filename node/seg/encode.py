@@ -19,9 +19,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from node.caveats import NOTHING_DETECTED
-from node.dicom.encoding import Encoding
 from node.dicom.time_zones import declared_zone, in_zone_of
 from node.dicom.uids import derive_uid
+from node.encoding import Encoding
 from node.imaging import Labels
 from node.package import Code, Package, Segment
 from node.seg.identity import SEG_SERIES_NUMBER, SegIdentity

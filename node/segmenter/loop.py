@@ -178,7 +178,7 @@ def engine_of(config: Config, payload: SegmentPayload) -> str:
 def libraries_of(config: Config) -> tuple[str, ...]:
     """Return the engines whose libraries the child imports before a study arrives."""
     if config.model.engine == AUTO:
-        return (OPENVINO,)
+        return (ONNXRUNTIME, OPENVINO)
     return (config.model.engine,)
 
 

@@ -12,13 +12,12 @@ from node.caveats import CaveatCode
 from node.commands import parser
 from node.conditions import ConditionCode
 from node.config import AUTO, Config
-from node.dicom.encoding import EncodingKind
+from node.encoding import EncodingKind
 from node.engines import ENGINES
-from node.housekeeping import Content
 from node.inbox.notes import NoteKind
 from node.package import SIZE_NAMES
 from node.queue import CLOCK_STEP, EARLIER_RULES
-from node.states import ArrivalOutcome, Ending, Kind, State, Transition
+from node.states import ArrivalOutcome, Content, Ending, Kind, State, Transition
 from tests.support.diagrams import PAGE, ROOT, replaced
 from tests.support.keys import keys_of, values_of
 

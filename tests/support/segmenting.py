@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from node import queue, schema
 from node.config import Config, DataConfig, Limits, ModelConfig, Target
-from node.dicom.encoding import Encoding
+from node.encoding import Encoding
 from node.package import Package
 from node.queue import Destination, NewSegmentJob, SegmentPayload
 from tests.support.packages import make_tiny_package

@@ -7,11 +7,11 @@ import pytest
 
 from node import queue, schema
 from node.config import load
-from node.housekeeping import Content, Sweep
+from node.housekeeping import Sweep
 from node.housekeeping.choice import choose
 from node.inbox import Inbox
 from node.package import uses
-from node.states import Ending, State
+from node.states import Content, Ending, State
 from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site, other
 from tests.support.phantoms import Made

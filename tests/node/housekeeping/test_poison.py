@@ -12,12 +12,12 @@ import pytest
 
 from node import queue
 from node.errors import ReaderKilled
-from node.housekeeping import Content, Sweep
+from node.housekeeping import Sweep
 from node.inbox import SeriesFolder
 from node.package import uses
 from node.reader import Reader, ReaderDeaths, ReaderLimits
 from node.reader.deaths import MOST_DEATHS
-from node.states import Ending
+from node.states import Content, Ending
 from tests.support.hostile import slow_to_decode, with_many_items
 from tests.support.housekeeping import QUIET, SETTLED, Site
 from tests.support.phantoms import Made, Phantom, make

@@ -7,6 +7,7 @@ from scipy import ndimage
 from node.imaging import Grid, Labels, Volume, intensity, regions
 from node.imaging.assign import assign
 from node.imaging.patches import gaussian_weights, score_rows, starts
+from node.imaging.region_steps import KeepLargest, KeepLargestEach, RemoveSmall
 from node.imaging.resample import axis_matrix, regrid, resample
 
 RNG = np.random.default_rng(20260102)
@@ -158,23 +159,23 @@ def pieces() -> Labels:
 
 
 def test_keep_largest_takes_the_segments_together() -> None:
-    kept = regions.apply(pieces(), (regions.KeepLargest(segments=(1, 2)),))
+    kept = regions.apply(pieces(), (KeepLargest(segments=(1, 2)),))
     assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 2.0})
 
 
 def test_keep_largest_each_takes_every_segment_alone() -> None:
-    kept = regions.apply(pieces(), (regions.KeepLargestEach(segments=(1, 2)),))
+    kept = regions.apply(pieces(), (KeepLargestEach(segments=(1, 2)),))
     assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
 
 
 def test_remove_small_counts_millilitres() -> None:
-    kept = regions.apply(pieces(), (regions.RemoveSmall(segments=(2,), ml=2.5),))
+    kept = regions.apply(pieces(), (RemoveSmall(segments=(2,), ml=2.5),))
     assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
 
 
 def test_an_empty_segment_passes_every_step() -> None:
     empty = Labels(np.zeros((3, 3, 3), np.uint8), grid((3, 3, 3)))
-    steps = (regions.KeepLargest(segments=(1,)), regions.RemoveSmall(segments=(1,), ml=1))
+    steps = (KeepLargest(segments=(1,)), RemoveSmall(segments=(1,), ml=1))
     assert not regions.apply(empty, steps).array.any()
 
 

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from node import queue, schema
-from node.commands.replan import NothingFound, resend
+from node.commands.exits import NothingFound
+from node.commands.replan import resend
 from node.config import load
 from node.housekeeping import Sweep
 from node.inbox import Inbox

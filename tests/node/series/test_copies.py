@@ -17,11 +17,10 @@ from pydicom.uid import (
 )
 
 from node import queue
-from node.housekeeping import Content
 from node.housekeeping.copies import MOST_CONTENTS, Copies
 from node.inbox import SeriesFolder
 from node.series import same_image
-from node.states import Ending, State
+from node.states import Content, Ending, State
 from tests.support.housekeeping import QUIET, SETTLED, Site, other
 from tests.support.phantoms import Made, Phantom, make
 from tests.support.reading import shared_reader

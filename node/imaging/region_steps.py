@@ -1,0 +1,39 @@
+"""The closed list of steps that clean finished labels by their connected regions.
+
+Each step acts on the listed segments; voxels that it removes become background.
+`node.imaging.regions` applies them: manifests are read where no image is processed.
+"""
+
+import msgspec
+
+
+class KeepLargest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep_largest", tag_field="step"
+):
+    """Keep only the largest connected region of the listed segments taken together."""
+
+    segments: tuple[int, ...]
+
+
+class KeepLargestEach(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="keep_largest_each",
+    tag_field="step",
+):
+    """Keep only the largest connected region of each listed segment."""
+
+    segments: tuple[int, ...]
+
+
+class RemoveSmall(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="remove_small", tag_field="step"
+):
+    """Remove connected regions of each listed segment that are smaller than `ml` millilitres."""
+
+    segments: tuple[int, ...]
+    ml: float
+
+
+RegionStep = KeepLargest | KeepLargestEach | RemoveSmall
