@@ -21,6 +21,7 @@ from node.conversion import Decode, KeyPath, NotValid, convert
 
 T = TypeVar("T")
 
+MOST_DIGITS = 400  # of a number; Python refuses to convert some thousands
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_VALUES = (  # tag, form, first characters
     ("bool", "yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
@@ -31,6 +32,7 @@ _PLAIN_VALUES = (  # tag, form, first characters
     ("merge", "<<", "<"),
     ("null", "~|null|Null|NULL|", ("~", "n", "N", "")),
 )  # fmt: skip
+_PLAIN_TAGS = {_TAG + name for name in ("str", "seq", "map", *(name for name, *_ in _PLAIN_VALUES))}
 
 
 class _Resolver(BaseResolver):
@@ -79,6 +81,7 @@ def parse(text: str) -> Document:
         constructor, _ = yaml.get_constructor_parser(text)
         tree = constructor.composer.get_single_node()
         _refuse_repeated(tree)
+        _refuse_tags(tree)
         content = None if tree is None else constructor.construct_document(tree)
     except YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
@@ -86,11 +89,6 @@ def parse(text: str) -> Document:
         raise NotValid(message, line=mark.line + 1 if mark else None) from exc
     except RecursionError as exc:
         message = "not valid YAML (nested too deeply)"
-        raise NotValid(message) from exc
-    except NotValid:
-        raise
-    except ValueError as exc:  # a tag like !!int before something else, or thousands of digits
-        message = "not valid YAML (a value is not of the kind that it claims to be)"
         raise NotValid(message) from exc
     _refuse_repeated(tree)  # again: merge keys have been replaced by what they stand for
     return Document(content, tree)
@@ -101,6 +99,8 @@ def read(
     kind: type[T],
     decode: Decode | None = None,
     meanings: Mapping[str, str] = MappingProxyType({}),
+    *,
+    may_be_null: bool = True,
 ) -> tuple[T, Document]:
     """Read YAML and convert it to `kind`; an empty file is an empty mapping. See `convert`.
 
@@ -110,7 +110,7 @@ def read(
     document = parse(text)
     content = {} if document.content is None else document.content
     try:
-        return convert(content, kind, decode, meanings), document
+        return convert(content, kind, decode, meanings, may_be_null=may_be_null), document
     except NotValid as exc:
         exc.line = document.line(exc.path)
         raise
@@ -140,24 +140,47 @@ def _refuse_repeated(tree: Node | None) -> None:
         raise NotValid(problem, line=line)
 
 
+def _refuse_tags(tree: Node | None) -> None:
+    """Refuse tags that make anything but plain values, and values that do not fit their tag."""
+    for node in _nodes(tree):
+        line, name = node.start_mark.line + 1, str(node.tag).removeprefix(_TAG)
+        if f"{_TAG}{name}" not in _PLAIN_TAGS:
+            problem = f"not valid YAML (the tag {name} is not allowed: write a plain value)"
+            raise NotValid(problem, line=line)
+        forms = [form for tag, form, _ in _PLAIN_VALUES if tag == name]
+        if forms and not (isinstance(node, ScalarNode) and _fits(node.value, forms[0])):
+            problem = "not valid YAML (a value is not of the kind that it claims to be)"
+            raise NotValid(problem, line=line)
+
+
+def _fits(value: str, form: str) -> bool:
+    return len(value) <= MOST_DIGITS and re.fullmatch(form, value) is not None
+
+
 def _repeated(tree: Node | None) -> Iterator[tuple[Node, Node]]:
-    """Yield each key that its mapping has already, with the first one; aliases are read once."""
+    """Yield each key that its mapping has already, with the first one."""
+    for node in _nodes(tree):
+        known: dict[tuple[str, str], Node] = {}
+        for key, _ in node.value if isinstance(node, MappingNode) else ():
+            if isinstance(key, ScalarNode):
+                first = known.setdefault((str(key.tag), key.value), key)
+                if first is not key:
+                    yield key, first
+
+
+def _nodes(tree: Node | None) -> Iterator[Node]:
+    """Yield each node once, however often aliases name it."""
     waiting, seen = [] if tree is None else [tree], set()
     while waiting:
         node = waiting.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
+        yield node
         if isinstance(node, SequenceNode):
             waiting += node.value
         if isinstance(node, MappingNode):
-            known: dict[tuple[str, str], Node] = {}
-            for key, value in node.value:
-                waiting += (key, value)
-                if isinstance(key, ScalarNode):
-                    first = known.setdefault((str(key.tag), key.value), key)
-                    if first is not key:
-                        yield key, first
+            waiting += [part for pair in node.value for part in pair]
 
 
 def _children(node: Node | None) -> Iterator[tuple[str, Node, Node]]:

@@ -85,10 +85,15 @@ def _answers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
         yield "data", "dir", json.dumps(str(chosen.data.resolve()))
     if chosen.models:
         yield "model", "dir", json.dumps(str(chosen.models.resolve()))
+    yield from _peers(chosen)
+
+
+def _peers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """Yield the answers for the caller and the target; a caller without a host has no value."""
     if chosen.caller:
         ae, _, host = chosen.caller.partition("@")
         yield "callers", "- ae", json.dumps(ae)
-        yield "callers", "host", json.dumps(host)
+        yield "callers", "host", json.dumps(host) if host else ""
     if chosen.target:
         match = re.fullmatch(r"([^@]+)@([^:]+):(\d+)", chosen.target)
         if match is None:
@@ -100,9 +105,11 @@ def _answers(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
 
 
 def _set(text: str, section: str, key: str, value: str) -> str:
-    """Replace the value of the first `key:` of a section; keep everything else."""
-    pattern = rf"(?ms)(^{section}:.*?^\s+{re.escape(key)}: )(\S+)"
-    changed, count = re.subn(pattern, lambda match: match[1] + value, text, count=1)
+    """Replace the value of the first `key:` of a section, or remove its line without a value."""
+    pattern = rf"(?ms)(^{section}:.*?)(^\s+{re.escape(key)}: )(\S+)([^\n]*\n)"
+    changed, count = re.subn(
+        pattern, lambda m: f"{m[1]}{m[2]}{value}{m[4]}" if value else m[1], text, count=1
+    )
     assert count == 1, f"the template has no {section}.{key}"
     return changed
 

@@ -6,7 +6,7 @@ import msgspec
 
 from node.config.structs import MEANINGS, Config, problems
 from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
-from node.conversion import NotValid
+from node.conversion import NotValid, shown
 from node.errors import Misconfigured
 from node.yaml_strict import read
 
@@ -44,7 +44,7 @@ def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Co
         Misconfigured: as `load`.
     """
     try:
-        config, document = read(text, Config, _decode, MEANINGS)
+        config, document = read(text, Config, _decode, MEANINGS, may_be_null=False)
     except NotValid as exc:
         raise Misconfigured(exc.about(name), advice=exc.advice) from exc
     for path, problem in problems(config):
@@ -58,7 +58,7 @@ def _decode(kind: type, value: object) -> object:
         return _folder(value)
     if kind in _UNITS:
         return kind.parse(value)
-    message = f"{value!r} is not a {kind.__name__}"
+    message = f"{shown(value)} is not a {kind.__name__}"
     raise ValueError(message)
 
 
@@ -69,7 +69,7 @@ def _folder(value: object) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as exc:
-        message = f"{value!r}: this machine has no such user"
+        message = f"{shown(value)}: this machine has no such user"
         raise ValueError(message) from exc
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, field
 
 from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
-from node.conversion import KeyPath
+from node.conversion import KeyPath, shown
 from node.encoding import EncodingKind
 
 _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
@@ -21,6 +21,7 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 _LINE = r"^[^\\\x00-\x1f\x7f]{0,64}$"  # PS3.5 6.2: VR LO
 _PACKAGE = r"^[a-z0-9]+(-[a-z0-9]+)*/\d+\.\d+(\.\d+)?$"
 _SHA256 = r"^[0-9a-f]{64}$"
+_USE = r"^(none|[a-z0-9]+(-[a-z0-9]+)*(/[0-9]+\.[0-9]+(\.[0-9]+)?)?)$"
 _ROOT = r"^(?=.{1,24}$)[0-2](\.(0|[1-9]\d*)){1,12}$"
 MEANINGS = {  # pattern -> the message for a value that does not match it
     _AE: "an AE title has 1 to 16 plain characters, no backslash, and no space at its ends",
@@ -28,6 +29,7 @@ MEANINGS = {  # pattern -> the message for a value that does not match it
     _LINE: "write at most 64 characters in one line, without a backslash",
     _PACKAGE: "write task/version, like brain-mr/1.1",
     _SHA256: "write the 64 hexadecimal digits that `segnode models list` prints, in quotes",
+    _USE: "write a task such as brain-mr, a task/version such as brain-mr/1.1, or none",
     _ROOT: 'write digits and dots in quotes, like "2.25", at most 24 characters',
 }
 AeTitle = Annotated[str, Meta(pattern=_AE)]
@@ -90,7 +92,7 @@ class Caller(_Strict, frozen=True, kw_only=True):
     """One entry of `callers`: an AE title that may send to this node."""
 
     ae: AeTitle
-    host: str = ""  # empty: from anywhere
+    host: Annotated[str, Meta(min_length=1)] = ""  # without the key: from anywhere
 
 
 class Target(_Strict, frozen=True, kw_only=True):
@@ -149,7 +151,7 @@ class Rule(_Strict, frozen=True, kw_only=True):
 
     name: Name
     when: When = field(default_factory=When)
-    use: str  # a task, a task/version, or none
+    use: Annotated[str, Meta(pattern=_USE)]  # a task, a task/version, or none
     size: SizeChoice | None = None  # this, deadline and memory override those of `model`
     deadline: Seconds | None = None
     memory: Bytes | None = None
@@ -197,7 +199,7 @@ def problems(config: Config) -> list[tuple[KeyPath, str]]:
     for index, rule in enumerate(config.rules):
         at = ("rules", index)
         if names.index(rule.name) != index:
-            found.append(((*at, "name"), f"an earlier rule has the name {rule.name!r} too"))
+            found.append(((*at, "name"), f"an earlier rule has the name {shown(rule.name)} too"))
         found += [((*at, key), problem) for key, problem in _problems_of(rule, config)]
     for name, target in config.targets.items():
         if target.report and target.seg != "binary":
@@ -211,10 +213,10 @@ def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
     places |= {("targets", name, "host"): target.host for name, target in config.targets.items()}
     for path, host in places.items():
         if not is_host(host):
-            yield path, f"{host!r} is neither an address nor a host name"
+            yield path, f"{shown(host)} is neither an address nor a host name"
     for index, caller in enumerate(() if config.callers == "any" else config.callers):
         if caller.host and not (is_network(caller.host) or is_host(caller.host)):
-            problem = f"{caller.host!r} is no address, network (10.1.0.0/16) or host name"
+            problem = f"{shown(caller.host)} is no address, network (10.1.0.0/16) or host name"
             yield ("callers", index, "host"), problem
     if config.data.database and not _DATABASE.fullmatch(config.data.database):
         problem = "not a database URL: write postgresql+psycopg://USER@HOST/NAME, or leave it empty"
@@ -243,7 +245,7 @@ def _problems_of(rule: Rule, config: Config) -> list[tuple[str, str]]:
     for target in rule.send_to:
         if target not in config.targets:
             known = ", ".join(config.targets) or "none"
-            found.append(("send_to", f"no target {target!r}; targets: {known}"))
+            found.append(("send_to", f"no target {shown(target)}; targets: {known}"))
     if rule.deadline is not None and (rule.size or config.model.size) != AUTO:
         found.append(
             ("deadline", "deadline requires size: auto: it limits the sizes that auto may choose")

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
+from node.conversion import shown
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _NUMBER = r"(\d{1,15}(?:\.\d{1,15})?)"
@@ -139,7 +141,9 @@ class Texts:
         if (expression := expression_in(text)) is not None:
             _compile(expression)
         elif not cls._normal(text):
-            message = f"{text!r} has nothing to compare: write {cls.EXPECTED}, or remove the key"
+            message = (
+                f"{shown(text)} has nothing to compare: write {cls.EXPECTED}, or remove the key"
+            )
             raise ValueError(message)
         return text
 
@@ -179,18 +183,6 @@ def expression_in(text: str) -> str | None:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "/" else None
 
 
-def shown(value: object) -> str:
-    """Return a value as a person wrote it, for a message."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return "a list"
-        case dict():
-            return "a section"
-    return repr(value)
-
-
 def _plain(value: object) -> str:
     return str(value).strip() if isinstance(value, str | int | float) else ""
 
@@ -202,5 +194,5 @@ def _compile(expression: str) -> None:
     try:
         re.compile(expression)
     except (re.error, OverflowError, RecursionError) as exc:
-        message = f"/{expression}/ is not a regular expression: {exc}"
+        message = f"{shown(f'/{expression}/')} is not a regular expression: {exc}"
         raise ValueError(message) from exc

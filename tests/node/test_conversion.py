@@ -50,7 +50,13 @@ class Family(msgspec.Struct, forbid_unknown_fields=True):
         ({"pair": [1, "m"]}, "pair[1]", "Did you mean 'mm'? Allowed values: mm, cm."),
         ({"report": "maybe"}, "report", "Allowed values: true, false."),
         ({"callers": "all"}, "callers", "Allowed values: a list, any."),
-        ([], "", ""),
+        ([], "", "Known keys: steps, sizes, pair, report, callers."),
+        ({"report": None}, "report", "Write a value, or remove the key. Allowed values: true, "
+         "false."),
+        ({"callers": None}, "callers", "Write a value, or remove the key. Allowed values: a list, "
+         "any."),
+        ({"steps": "clip"}, "steps", "Write a list, like [clip]."),
+        ({"sizes": {3: 1}}, "sizes.3", "Write it in quotes."),
     ],
 )  # fmt: skip
 def test_a_problem_has_a_path_and_says_what_is_known(content: Any, path: str, advice: str) -> None:

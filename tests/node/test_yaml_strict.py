@@ -33,8 +33,12 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
         ("node: [", 1, "not valid YAML"),
         ("a: *nowhere", 1, "not valid YAML"),
         ("a: 1\n---\nb: 2", 2, "not valid YAML"),
-        ("a: !!int b", None, "not of the kind"),
-        ("a: " + "9" * 5000, None, "not of the kind"),
+        ("a: !!int b", 1, "not of the kind"),
+        ("a: !!int [b]", 1, "not of the kind"),
+        ("a: !!float 2", 1, "not of the kind"),
+        ("a:\n  b: " + "9" * 5000, 2, "not of the kind"),
+        ("a: !!timestamp 2024-01-02", 1, "not valid YAML"),
+        ("a: !!set {b}", 1, "not valid YAML"),
         ("a: " + "[" * 5000, None, "nested too deeply"),
         ("a: !!python/object:os.system {}", 1, "not valid YAML"),
     ],
@@ -78,7 +82,7 @@ def test_an_empty_file_has_no_content(text: str) -> None:
         ("title: x\nparts:\n  a: {}\n  b:\n    size: smal", 5, "parts.b.size",
          "Did you mean 'small'? Allowed values: small, large."),
         ("parts:\n  a:\n    count: many", 3, "parts.a.count", ""),
-        ("parts:\n  a: {count: 1}\n  12: {}", 3, "parts.12", ""),
+        ("parts:\n  a: {count: 1}\n  12: {}", 3, "parts.12", "Write it in quotes."),
     ],
 )  # fmt: skip
 def test_an_error_has_line_path_nearest_key_and_allowed_values(

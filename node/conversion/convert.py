@@ -5,14 +5,24 @@ all known keys, or all allowed values.
 """
 
 import difflib
-import enum
 import json
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
+
+from node.conversion.kinds import (
+    LIST,
+    MOST_SHOWN,
+    allowed,
+    alternatives,
+    expected,
+    fields_of,
+    item_of,
+    shown,
+)
 
 T = TypeVar("T")
 Decode = Callable[[type, object], object]
@@ -50,6 +60,8 @@ def convert(
     kind: type[T],
     decode: Decode | None = None,
     meanings: Mapping[str, str] = types.MappingProxyType({}),
+    *,
+    may_be_null: bool = True,
 ) -> T:
     """Convert `content` to `kind`.
 
@@ -58,14 +70,20 @@ def convert(
         kind: a msgspec struct.
         decode: msgspec's `dec_hook`, for types that read themselves from text.
         meanings: regular expression of a type -> what it means, for the message.
+        may_be_null: whether null stands for None where `kind` allows None.
 
     Raises:
         NotValid: the content does not fit, with the first problem.
     """
+    explanation = _Explanation(decode, meanings)
     try:
-        return msgspec.convert(content, kind, dec_hook=decode)
+        converted = msgspec.convert(content, kind, dec_hook=decode)
     except msgspec.ValidationError as exc:
-        raise _Explanation(decode, meanings).of(str(exc), content, kind) from exc
+        raise explanation.of(str(exc), content, kind) from exc
+    nulls = () if may_be_null else _nulls(content)
+    for path in nulls:
+        raise explanation.of_null(path, content, kind)
+    return converted
 
 
 def from_json(encoded: bytes, kind: type[T]) -> T:
@@ -121,50 +139,65 @@ class _Explanation:
         for part in _PART.findall(parts) + (["[...]"] if is_key else []):
             name, kind, content = self._descend(kind, content, part, is_key=is_key)
             path += (name,)
-        if is_key:
-            content = path[-1]
+        if is_key and not isinstance(content, str):
+            at = path if isinstance(content, int | float) else path[:-1]
+            return NotValid("a key must be text", path=at, advice="Write it in quotes.")
+        return self._about(problem, path, content, kind)
+
+    def _about(self, problem: str, path: KeyPath, content: object, kind: Any) -> NotValid:
+        """Explain msgspec's `problem` with the value or section at `path`."""
         if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
             key = unknown[1]
             return NotValid(
                 f"unknown key {key!r}",
                 path=(*path, key),
-                advice=_advice(key, "Known keys", list(_fields(kind, content))),
+                advice=_advice(key, "Known keys", list(fields_of(kind, content))),
             )
         if missing := re.fullmatch(r"Object missing required field `(.*)`", problem):
-            values = list(_allowed(_fields(kind, content).get(missing[1])))
+            values = list(allowed(fields_of(kind, content).get(missing[1])))
             advice = f"Allowed values: {', '.join(values)}." if values else ""
             return NotValid(f"the key {missing[1]!r} is missing", path=path, advice=advice)
         for pattern, meaning in self._meanings.items():
             if repr(pattern) in problem:
                 return NotValid(meaning, path=path)
         if problem.startswith(("Invalid enum value", "Invalid value")):
-            problem = f"{content!r} is not allowed"
+            problem = f"{shown(content)} is not allowed"
+        if problem.startswith("Expected `"):  # a wrong type, length or number
+            return _misfit(path, content, kind)
         return NotValid(
-            problem, path=path, advice=_advice(content, "Allowed values", list(_allowed(kind)))
+            problem, path=path, advice=_advice(content, "Allowed values", list(allowed(kind)))
         )
+
+    def of_null(self, path: KeyPath, content: object, kind: Any) -> NotValid:
+        """Explain that the key at `path` has no value."""
+        for part in path:
+            name = f"[{part}]" if isinstance(part, int) else part
+            _, kind, content = self._descend(kind, content, name, is_key=False)
+        return _misfit(path, None, kind)
 
     def _descend(
         self, kind: Any, content: Any, part: str, *, is_key: bool
     ) -> tuple[str | int, Any, Any]:
         """Return name, type and content of one part of a path; `[...]` is a value of a mapping."""
         if part == "[...]":
-            return self._misfit(kind, content, is_key=is_key)
+            return self._entry(kind, content, is_key=is_key)
         if part.startswith("["):
             index = int(part[1:-1])
             inner = content[index] if isinstance(content, list | tuple) else None
-            return index, _item(kind, index), inner
+            return index, item_of(kind, index), inner
         inner = content.get(part) if isinstance(content, dict) else None
-        return part, _fields(kind, content).get(part), inner
+        of_value = next((get_args(k)[1] for k in alternatives(kind) if get_origin(k) is dict), None)
+        return part, fields_of(kind, content).get(part, of_value), inner
 
-    def _misfit(self, kind: Any, content: Any, *, is_key: bool) -> tuple[str, Any, Any]:
+    def _entry(self, kind: Any, content: Any, *, is_key: bool) -> tuple[str, Any, Any]:
         """Find the value, or the key, of a mapping that does not fit: msgspec does not name it."""
-        mapping = next((k for k in _alternatives(kind) if get_origin(k) is dict), None)
-        if mapping is None or not isinstance(content, dict):
+        mapping = next((k for k in alternatives(kind) if get_origin(k) is dict), None)
+        if not isinstance(content, dict):
             return "...", None, None
-        of_key, of_value = get_args(mapping)
+        of_key, of_value = get_args(mapping) if mapping else (str, None)
         for key, value in content.items():
             if is_key and not self._fits(key, of_key):
-                return str(key), of_key, value
+                return str(key), of_key, key
             if not is_key and not self._fits(value, of_value):
                 return str(key), of_value, value
         return "...", of_value, None
@@ -177,56 +210,32 @@ class _Explanation:
         return True
 
 
-def _alternatives(kind: Any) -> Iterator[Any]:
-    """Yield the members of a union, without the annotations."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        yield from _alternatives(get_args(kind)[0])
-    elif origin in (Union, types.UnionType):
-        for inner in get_args(kind):
-            yield from _alternatives(inner)
-    else:
-        yield kind
+def _nulls(content: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Yield the path of each null."""
+    if content is None:
+        yield path
+    parts = content.items() if isinstance(content, dict) else ()
+    items = enumerate(content) if isinstance(content, list) else ()
+    for part, inner in (*parts, *items):
+        yield from _nulls(inner, (*path, part))
 
 
-def _item(kind: Any, index: int) -> Any:
-    """Return the type of an item of a list or tuple."""
-    for alternative in _alternatives(kind):
-        inner = get_args(alternative)
-        if get_origin(alternative) in (list, tuple) and inner:
-            is_fixed = get_origin(alternative) is tuple and inner[-1] is not Ellipsis
-            return inner[index] if is_fixed and index < len(inner) else inner[0]
-    return None
-
-
-def _fields(kind: Any, content: object) -> dict[str, Any]:
-    """Return the keys of a struct with their types; of several structs, the one of the tag."""
-    structs = [
-        one
-        for one in _alternatives(kind)
-        if isinstance(one, type) and issubclass(one, msgspec.Struct)
-    ]
-    tagged = {one.__struct_config__.tag: one for one in structs if one.__struct_config__.tag}
-    if not tagged:
-        return get_type_hints(structs[0], include_extras=True) if structs else {}
-    tag_field = str(next(iter(tagged.values())).__struct_config__.tag_field)
-    tag = content.get(tag_field) if isinstance(content, dict) else None
-    chosen = tagged.get(tag) if isinstance(tag, str) else None
-    fields = {tag_field: Literal[tuple(tagged)]}
-    return fields | (get_type_hints(chosen, include_extras=True) if chosen else {})
-
-
-def _allowed(kind: Any) -> Iterator[str]:
-    """Yield the values that a type allows, where they can be listed."""
-    for one in _alternatives(kind):
-        if get_origin(one) is Literal:
-            yield from (str(value) for value in get_args(one))
-        elif isinstance(one, type) and issubclass(one, enum.Enum):
-            yield from (str(value.value) for value in one)
-        elif one is bool:
-            yield from ("true", "false")
-        elif get_origin(one) in (list, tuple) and one is not kind:  # beside other types
-            yield "a list"
+def _misfit(path: KeyPath, content: object, kind: Any) -> NotValid:
+    """Explain that a value is not of the type that its key takes."""
+    forms = list(dict.fromkeys(expected(kind)))
+    problem = f"expected {' or '.join(forms)}, found {shown(content)}"
+    advice = []
+    if str in alternatives(kind) and isinstance(content, bool | int | float):
+        advice.append("Write text in quotes.")
+    if content in (None, "", []) and path:
+        advice.append("Write a value, or remove the key.")
+    if isinstance(content, str) and LIST in forms:
+        advice.append(f"Write a list, like [{content[:MOST_SHOWN]}].")
+    if known := list(fields_of(kind, None)):
+        advice.append(f"Known keys: {', '.join(known)}.")
+    if (values := list(allowed(kind))) not in ([], [LIST]):
+        advice.append(_advice(content, "Allowed values", values))
+    return NotValid(problem, path=path, advice=" ".join(advice))
 
 
 def _advice(found: object, what: str, known: list[str]) -> str:
