@@ -32,17 +32,23 @@ def keep_private() -> None:
 def wide_paths(folder: Path) -> Iterator[Path]:
     """Yield `folder` and the paths in it that other users may enter, read or write.
 
-    Looks two levels deep: a folder of one series is reached through these only. The group of a path
-    of another owner is not considered, because a volume of Kubernetes belongs to root and is shared
-    by its group.
+    Looks two levels deep: a folder of one series is reached through these only.
     """
     first = sorted(folder.iterdir())
     folders = [path for path in first if path.is_dir() and not path.is_symlink()]
     second = [path for each in folders for path in sorted(each.iterdir())]
     for path in (folder, *first, *second):
         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-            found = path.lstat()
-            is_ours = os.geteuid() in (0, found.st_uid)
-            forbidden = GROUP_AND_OTHERS if is_ours else OTHERS
-            if not stat.S_ISLNK(found.st_mode) and found.st_mode & forbidden:
+            if not path.is_symlink() and is_wide(path):
                 yield path
+
+
+def is_wide(path: Path) -> bool:
+    """Return whether other users may enter, read or write a path.
+
+    The group of a path of another owner is not considered, because a volume of Kubernetes belongs
+    to root and is shared by its group.
+    """
+    found = path.stat()
+    is_ours = os.geteuid() in (0, found.st_uid)
+    return bool(found.st_mode & (GROUP_AND_OTHERS if is_ours else OTHERS))

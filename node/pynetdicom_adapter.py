@@ -7,7 +7,7 @@ an update that changes one of them fails there, and not in a hospital.
 import time
 from types import SimpleNamespace
 
-from pynetdicom import _config, timer
+from pynetdicom import _config, evt, timer
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -33,6 +33,7 @@ __all__ = [
     "DULServiceProvider",
     "RequestHandler",
     "ThreadedAssociationServer",
+    "evt",
     "send_files_unchanged",
     "switch_off_pdu_logs",
 ]
@@ -47,6 +48,7 @@ OVERRIDDEN: dict[type, dict[str, tuple[str, ...] | None]] = {
     ApplicationEntity: {"_create_socket": ("assoc", "address", "tls_args")},
     AssociationSocket: {
         "__init__": ("assoc", "client_socket", "address"),
+        "connect": ("primitive",),
         "ready": None,
         "recv": ("nr_bytes",),
         "send": ("bytestream",),
@@ -83,7 +85,7 @@ OVERRIDDEN: dict[type, dict[str, tuple[str, ...] | None]] = {
 # class -> attributes of an instance that the node reads or sets
 PRIVATE_ATTRIBUTES: dict[type, tuple[str, ...]] = {
     Association: ("_accepted_cx", "_server", "dimse", "dul"),
-    AssociationSocket: ("_is_connected", "event_queue", "socket"),
+    AssociationSocket: ("_is_connected", "_ready", "event_queue", "provider_queue", "socket"),
     DIMSEServiceProvider: ("dul", "message", "msg_queue"),
     DULServiceProvider: ("_run_loop_delay", "event_queue", "state_machine", "to_user_queue"),
     ThreadedAssociationServer: ("_handlers",),

@@ -2,15 +2,20 @@
 
 Guarantees: a peer that stalls within a PDU, or announces one that is too large, ends its
 association; it never holds a thread for longer than the deadline. pynetdicom would wait for ever,
-and read 4 GiB.
+and read 4 GiB. The same holds with TLS, where pynetdicom would also take a session ticket for the
+beginning of a PDU.
 """
 
 import contextlib
 import socket
+import ssl
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-from node.pynetdicom_adapter import AddressInformation, AssociationSocket
+from node.errors import NodeError
+from node.pynetdicom_adapter import AddressInformation, AssociationSocket, evt
 
 LARGEST_PDU_BYTES = 1 << 20  # data PDUs stay below 128 KiB: we announce that in both directions
 PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
@@ -25,17 +30,71 @@ class LimitedSocket(AssociationSocket):
         connection: socket.socket | None = None,
         address: AddressInformation | None = None,
         send_seconds: float = PDU_SECONDS,
+        secure: Callable[[socket.socket], ssl.SSLSocket] | None = None,
     ) -> None:
-        """Use an accepted `connection`, or prepare one from `address`, which is ours."""
+        """Use an accepted `connection`, or prepare one from `address`, which is ours.
+
+        `secure` makes a TLS connection of one that was just opened.
+        """
+        self.socket: socket.socket | None
         super().__init__(association, client_socket=connection, address=address)
-        self._send_seconds = send_seconds
+        self._send_seconds, self._secure = send_seconds, secure
+        # OpenSSL allows one thread at a time; the abort of a bad message comes from a second one
+        self._turn = threading.Lock()
+        self._unread = b""  # is received next
+        self.first_byte: int | None = None  # that the peer sent
+        self.error: Exception | None = None  # why the connection could not be used
         self._is_over = False  # a PDU was not read to its end: the bytes after it have no meaning
         self.problem = ""  # how the peer violated the limits
+
+    def connect(self, primitive: Any) -> None:
+        """Open the connection, with TLS where it is wanted; as in pynetdicom's own.
+
+        pynetdicom would discard the reason of a failure.
+        """
+        assert self.socket is not None
+        try:
+            self.socket.settimeout(self.assoc.connection_timeout)
+            self.socket.connect(primitive.address_info.as_tuple)
+            if self._secure is not None:
+                self.socket = self._secure(self.socket)
+            ours = AddressInformation.from_tuple(self.socket.getsockname())
+            self.assoc.requestor.address_info = ours
+            self._is_connected = True
+            address = primitive.address_info.as_tuple
+            evt.trigger(self.assoc, evt.EVT_CONN_OPEN, {"address": address})
+            primitive.result = "Evt2"
+        except (OSError, NodeError) as exc:
+            self.error = exc
+            self._shutdown_socket()
+            self.socket = None
+            primitive.result = "Evt17"
+        finally:
+            self.provider_queue.put(primitive)
+            self._ready.set()
 
     @property
     def ready(self) -> bool:
         """Return whether there is data, or the end of the connection."""
-        return not self._is_over and super().ready
+        if self._is_over:
+            return False
+        return bool(self._unread) or (super().ready and self._has_data())
+
+    def _has_data(self) -> bool:
+        """Return whether a readable connection has data: TLS sends messages without any, too."""
+        if not isinstance(self.socket, ssl.SSLSocket):
+            return True
+        try:
+            with self._turn:
+                self.socket.settimeout(0)
+                self._unread = self.socket.recv(1)
+        except ssl.SSLWantReadError:
+            return False
+        except OSError as exc:
+            self.error, self._is_over = exc, True
+            self.event_queue.put("Evt17")
+            return False
+        return True
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read `nr_bytes` bytes; fewer if the peer has closed the connection.
@@ -48,14 +107,19 @@ class LimitedSocket(AssociationSocket):
             self.problem = f"a PDU of {nr_bytes} bytes was announced"
             raise OSError(self.problem)
         buffer = bytearray(nr_bytes)
+        got = len(self._unread[:nr_bytes])
+        buffer[:got], self._unread = self._unread[:got], self._unread[got:]
         try:
             with memoryview(buffer) as view:
-                got = self._fill(view)
+                got += self._fill(view[got:])
         except OSError as exc:
             self._is_over = True
+            self.error = exc
             if isinstance(exc, TimeoutError):
                 self.problem = f"a PDU was not complete after {PDU_SECONDS:g} s"
             raise
+        if self.first_byte is None and got:
+            self.first_byte = buffer[0]
         del buffer[got:]
         return buffer
 
@@ -64,8 +128,9 @@ class LimitedSocket(AssociationSocket):
         deadline = time.monotonic() + PDU_SECONDS
         got = 0
         while got < len(view):
-            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            count = self.socket.recv_into(view[got:])
+            with self._turn:
+                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                count = self.socket.recv_into(view[got:])
             if count == 0:
                 break
             got += count
@@ -75,8 +140,9 @@ class LimitedSocket(AssociationSocket):
         """Send all bytes; a peer that does not read them in time counts as gone."""
         try:
             assert self.socket is not None
-            self.socket.settimeout(self._send_seconds)
-            self.socket.sendall(bytestream)
+            with self._turn:
+                self.socket.settimeout(self._send_seconds)
+                self.socket.sendall(bytestream)
         except (OSError, AssertionError):
             self.event_queue.put("Evt17")
 
@@ -84,13 +150,30 @@ class LimitedSocket(AssociationSocket):
         """End the connection, from any thread: who waits for the peer is woken."""
         connection = self.socket
         if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            hang_up(connection)
 
     def _shutdown_socket(self) -> None:
         """Close the socket, also if the peer closed it first: pynetdicom leaks it then."""
         connection = self.socket
         if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            with self._turn:
+                say_goodbye(connection)
+            hang_up(connection)
             connection.close()
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End a connection for which another thread may be waiting.
+
+    `SSLSocket.shutdown` would make that thread read undecrypted bytes.
+    """
+    with contextlib.suppress(OSError):  # gone already
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def say_goodbye(connection: socket.socket) -> None:
+    """Announce the end of a TLS connection (close_notify), without waiting for an answer."""
+    if isinstance(connection, ssl.SSLSocket):
+        with contextlib.suppress(OSError, ValueError):  # never secured, or gone already
+            connection.settimeout(0)
+            connection.unwrap()

@@ -7,35 +7,24 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from node import disk, status
-from node.commands.exits import node_error_of
+from node.commands.check_peers import about_target, about_tls, credentials_of
+from node.commands.findings import Finding, failed, guarded
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import Progress
 from node.commands.verify import describe_engine, describe_memory, reference_checks
-from node.config import Caller, Config, Target, is_network, load_text
-from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS, REPORT_CLASS
-from node.errors import Misconfigured, NodeError, RefusedByTarget
+from node.config import Caller, Config, is_network, load_text
+from node.errors import Misconfigured, NodeError
 from node.package import uses
 from node.private import wide_paths
-from node.sender import send_echo
 
 TEMPLATE = "node.yaml"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check."""
-
-    what: str
-    ok: bool
-    message: str
-    advice: str = ""
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -121,10 +110,8 @@ def _check(chosen: argparse.Namespace) -> int:
     for finding in progress.each("checking", findings_of(config)):
         findings.append(finding)
         if not chosen.json:
-            print(
-                f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.message}", flush=True
-            )
-            if finding.advice and not finding.ok:
+            print(f"{finding.label:<4}  {finding.what}: {finding.message}", flush=True)
+            if finding.advice:
                 print(f"      {finding.advice}")
     if chosen.json:
         print_json([finding.__dict__ for finding in findings])
@@ -135,50 +122,19 @@ def findings_of(config: Config) -> Iterator[Finding]:
     """Yield each finding as soon as its check has ended."""
     yield Finding("configuration", ok=True, message="understood")
     yield from _callers(config)
-    yield _guarded("data folder", lambda: _disk(config))
-    yield _guarded("data folder, access", lambda: _private(config))
-    yield _guarded("database", lambda: _database(config))
-    yield _guarded("port", lambda: _port(config))
-    yield _guarded("engine", lambda: describe_engine(config))
+    yield guarded("data folder", lambda: _disk(config))
+    yield guarded("data folder, access", lambda: _private(config))
+    yield guarded("database", lambda: _database(config))
+    if not config.tls.only:
+        yield guarded("port", lambda: _port(config, "node.port", config.node.port))
+    if config.tls.is_on:
+        yield guarded("port with TLS", lambda: _port(config, "tls.port", config.tls.port))
+    credentials, now = credentials_of(config), time.time()
+    yield from about_tls(credentials, now)
+    yield guarded("engine", lambda: describe_engine(config))
     yield from _packages(config)
-    for name, target in config.targets.items():
-        yield _guarded(f"target {name}", partial(_echo, config, name, target))
-
-
-def _echo(config: Config, name: str, target: Target) -> str:
-    """Return what a target accepts; raise the error that a delivery would meet later."""
-    answer = send_echo(target, config.node.ae_title, name)
-    kind = BINARY_SEG_CLASS if target.seg == "binary" else LABELMAP_SEG_CLASS
-    wanted = {str(kind): f"a {target.seg} segmentation"}
-    advice = {str(kind): f"change targets.{name}.seg"}
-    if target.report:
-        wanted[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
-        advice[str(REPORT_CLASS)] = f"set targets.{name}.report to false"
-    for sop_class, what in wanted.items():
-        if sop_class in answer.refusals:
-            reason = answer.refusals[sop_class]
-            message = f"{target.ae} does not accept {what}: {reason.message}"
-            cure = f"Register the SOP class there, or {advice[sop_class]}."
-            raise RefusedByTarget(message, advice=f"{cure} {reason.advice}")
-    echo = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
-    report = " and the report" if target.report else ""
-    changed = {answer.changed_syntax(sop_class) for sop_class in wanted} - {""}
-    again = f" written in {', '.join(sorted(changed))}" if changed else ""
-    queries = "answers queries" if answer.answers_queries else "answers no queries from us"
-    takes = f"takes {target.seg}{report}{again}"
-    return f"{target.ae}: {echo} ({answer.seconds:.2f} s), {takes}, {queries}"
-
-
-def _guarded(what: str, check: Callable[[], str]) -> Finding:
-    try:
-        return Finding(what, ok=True, message=check())
-    except (NodeError, OSError) as exc:
-        return _failed(what, exc)
-
-
-def _failed(what: str, error: NodeError | OSError) -> Finding:
-    known = error if isinstance(error, NodeError) else node_error_of(error)
-    return Finding(what, ok=False, message=known.message, advice=known.advice)
+    for name in config.targets:
+        yield about_target(config, name, credentials, now)
 
 
 def _callers(config: Config) -> Iterator[Finding]:
@@ -241,26 +197,25 @@ def _private(config: Config) -> str:
     return "only the node's user may read it"
 
 
-def _port(config: Config) -> str:
+def _port(config: Config, key: str, port: int) -> str:
+    place = f"{config.node.host}:{port}"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((config.node.host, config.node.port))
+            probe.bind((config.node.host, port))
         except OSError as exc:
-            message = f"{config.node.host}:{config.node.port} cannot be opened ({exc.strerror})"
+            message = f"{place} cannot be opened ({exc.strerror})"
             if status.listens(config.data.dir / "inbox"):
-                return f"{config.node.host}:{config.node.port}: this node is running"
-            raise Misconfigured(message, advice=_port_advice(exc)) from exc
-    return f"{config.node.host}:{config.node.port} is free"
+                return f"{place}: this node is running"
+            raise Misconfigured(message, advice=_port_advice(key, exc)) from exc
+    return f"{place} is free"
 
 
-def _port_advice(exc: OSError) -> str:
+def _port_advice(key: str, exc: OSError) -> str:
     if exc.errno == errno.EADDRINUSE:
-        return "Stop the program that uses the port, or choose another node.port."
+        return f"Stop the program that uses the port, or choose another {key}."
     if exc.errno in (errno.EACCES, errno.EPERM):
-        return (
-            "Ports below 1024 require CAP_NET_BIND_SERVICE: grant it, or choose a higher node.port."
-        )
+        return f"Ports below 1024 require CAP_NET_BIND_SERVICE: grant it, or choose a higher {key}."
     return "Correct node.host: it must be an address of this machine, or 0.0.0.0 for all."
 
 
@@ -273,9 +228,9 @@ def _packages(config: Config) -> Iterator[Finding]:
                 ok=True,
                 message=f"{use.package.name}, size {use.size}: all digests match",
             )
-            yield _guarded(f"rule {use.rule}, memory", partial(describe_memory, config, use))
+            yield guarded(f"rule {use.rule}, memory", partial(describe_memory, config, use))
         for use, size, dice in reference_checks(config, found):
             message = f"reference case reproduced (lowest Dice {dice:.4f})"
             yield Finding(f"{use.package.name} {size}", ok=True, message=message)
     except (NodeError, OSError) as exc:
-        yield _failed("packages", exc)
+        yield failed("packages", exc)

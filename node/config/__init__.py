@@ -14,13 +14,16 @@ from node.config.structs import (
     NodeConfig,
     Rule,
     Target,
+    TlsConfig,
     When,
     is_network,
 )
+from node.config.units import CertificateName
 
 __all__ = [
     "AUTO",
     "Caller",
+    "CertificateName",
     "CompleteConfig",
     "Config",
     "DataConfig",
@@ -31,6 +34,7 @@ __all__ = [
     "NodeConfig",
     "Rule",
     "Target",
+    "TlsConfig",
     "When",
     "is_network",
     "load",

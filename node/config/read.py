@@ -5,17 +5,17 @@ from pathlib import Path
 import msgspec
 
 from node.config.structs import MEANINGS, Config, problems
-from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
+from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
 from node.conversion import NotValid, shown
 from node.errors import Misconfigured
 from node.yaml_strict import read
 
 LARGEST_FILE_BYTES = 1 << 20
-_UNITS = (Seconds, Bytes, Range, Lengths, Ages, Texts, Words)
+_UNITS = (Seconds, Bytes, Range, Lengths, Ages, Texts, Words, CertificateName)
 
 
 def load(path: Path) -> Config:
-    """Read a configuration file; relative folders in it are relative to the file.
+    """Read a configuration file; relative paths in it are relative to the file.
 
     Raises:
         Misconfigured: the file is absent, is no YAML, or has an unknown key or an invalid value.
@@ -38,7 +38,7 @@ def load(path: Path) -> Config:
 
 
 def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Config:
-    """Read a configuration from its text; relative folders in it are relative to `base`.
+    """Read a configuration from its text; relative paths in it are relative to `base`.
 
     Raises:
         Misconfigured: as `load`.
@@ -55,16 +55,16 @@ def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Co
 
 def _decode(kind: type, value: object) -> object:
     if kind is Path:
-        return _folder(value)
+        return _path(value)
     if kind in _UNITS:
         return kind.parse(value)
     message = f"{shown(value)} is not a {kind.__name__}"
     raise ValueError(message)
 
 
-def _folder(value: object) -> Path:
+def _path(value: object) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
-        message = "write the path of a folder"
+        message = "write a path"
         raise ValueError(message)
     try:
         return Path(value).expanduser()
@@ -76,4 +76,10 @@ def _folder(value: object) -> Path:
 def _resolved(config: Config, base: Path) -> Config:
     data = msgspec.structs.replace(config.data, dir=(base / config.data.dir).resolve())
     model = msgspec.structs.replace(config.model, dir=(base / config.model.dir).resolve())
-    return msgspec.structs.replace(config, data=data, model=model)
+    files = {
+        key: (base / file).resolve()
+        for key in ("certificate", "key", "trust")
+        if (file := getattr(config.tls, key)) is not None
+    }
+    tls = msgspec.structs.replace(config.tls, **files)
+    return msgspec.structs.replace(config, data=data, model=model, tls=tls)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, field
 
-from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
+from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
 from node.conversion import KeyPath, shown
 from node.encoding import EncodingKind
 
@@ -88,11 +88,29 @@ class DataConfig(_Strict, frozen=True, kw_only=True):
     stop_accepting_below: Bytes = Bytes(10 * GIB)
 
 
+class TlsConfig(_Strict, frozen=True, kw_only=True):
+    """Section `tls`: encrypted connections in both directions, with three PEM files."""
+
+    certificate: Path | None = None  # of this node, then those of intermediate authorities
+    key: Path | None = None  # of this certificate, without a password
+    trust: Path | None = None  # authorities whose certificates peers may present, or these alone
+    port: Port = 2762  # "dicom-tls" at IANA
+    profile: Literal["bcp195", "bcp195-modified"] = "bcp195"  # PS3.15 B.12, B.13
+    only: bool = False  # no port without TLS
+    warn_before: Seconds = Seconds(30 * 86400)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the node uses TLS."""
+        return self.certificate is not None
+
+
 class Caller(_Strict, frozen=True, kw_only=True):
     """One entry of `callers`: an AE title that may send to this node."""
 
     ae: AeTitle
     host: Annotated[str, Meta(min_length=1)] = ""  # without the key: from anywhere
+    certificate: CertificateName = CertificateName("")  # without the key: any, or no TLS
 
 
 class Target(_Strict, frozen=True, kw_only=True):
@@ -101,6 +119,8 @@ class Target(_Strict, frozen=True, kw_only=True):
     ae: AeTitle
     host: str
     port: Port = 104
+    tls: bool = False
+    certificate: CertificateName = CertificateName("")  # without the key: one that names `host`
     seg: EncodingKind = "binary"
     empty_frames: bool = False  # some viewers misplace sparse SEGs, others run out of memory
     report: bool = False  # also send the volumes as a TID 1500 report
@@ -184,6 +204,7 @@ class Config(_Strict, frozen=True, kw_only=True):
 
     node: NodeConfig = field(default_factory=NodeConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
     callers: tuple[Caller, ...] | Literal["any"] = ()
     targets: dict[Name, Target] = {}
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -194,7 +215,7 @@ class Config(_Strict, frozen=True, kw_only=True):
 
 def problems(config: Config) -> list[tuple[KeyPath, str]]:
     """Return contradictions that the types cannot exclude, as (path of the key, sentence)."""
-    found = list(_wrong_addresses(config))
+    found = [*_wrong_addresses(config), *_incomplete_tls(config.tls, config), *_no_tls(config)]
     names = [rule.name for rule in config.rules]
     for index, rule in enumerate(config.rules):
         at = ("rules", index)
@@ -221,6 +242,29 @@ def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if config.data.database and not _DATABASE.fullmatch(config.data.database):
         problem = "not a database URL: write postgresql+psycopg://USER@HOST/NAME, or leave it empty"
         yield ("data", "database"), problem
+
+
+def _incomplete_tls(tls: TlsConfig, config: Config) -> Iterator[tuple[KeyPath, str]]:
+    files = {"certificate": tls.certificate, "key": tls.key, "trust": tls.trust}
+    if tls.only or any(files.values()):
+        for key, file in files.items():
+            if file is None:
+                yield ("tls", key), "TLS requires the three files certificate, key and trust"
+    if tls.is_on and tls.port == config.node.port and not tls.only:
+        yield ("tls", "port"), "node.port is the same: TLS requires a separate port"
+
+
+def _no_tls(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yield keys that have no effect without TLS."""
+    for name, target in config.targets.items():
+        if target.tls and not config.tls.is_on:
+            yield ("targets", name, "tls"), "tls: true requires the files of the section tls"
+        if target.certificate and not target.tls:
+            yield ("targets", name, "certificate"), "a certificate requires tls: true"
+    for index, caller in enumerate(() if config.callers == "any" else config.callers):
+        if caller.certificate and not config.tls.is_on:
+            problem = "a certificate requires the files of the section tls"
+            yield ("callers", index, "certificate"), problem
 
 
 def is_network(text: str) -> bool:

@@ -1,11 +1,11 @@
-"""Values with units (`60 s`, `10 GiB`), ranges (`0.5..5 mm`), and texts to compare with.
+"""Values with units (`60 s`, `10 GiB`), ranges (`0.5..5 mm`), texts and names to compare with.
 
 Each type parses what a person writes; the error states the expected form. They are plain classes,
 because msgspec would fill a dataclass from a mapping without `parse`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import ClassVar, Self
 
 from node.conversion import shown
@@ -196,3 +196,38 @@ def _compile(expression: str) -> None:
     except (re.error, OverflowError, RecursionError) as exc:
         message = f"{shown(f'/{expression}/')} is not a regular expression: {exc}"
         raise ValueError(message) from exc
+
+
+class CertificateName(str):
+    """What a peer's certificate must have: a SHA-256 fingerprint, or a name.
+
+    A fingerprint is kept as 64 lower-case hexadecimal digits, whatever its notation was. Without
+    the key this is empty, and stands for any certificate.
+    """
+
+    @classmethod
+    def parse(cls, text: object) -> "CertificateName":
+        """Read a name, or a fingerprint as `openssl x509 -fingerprint -sha256` prints it."""
+        words = str(text).strip()
+        digits = re.sub(r"^sha-?256[ :=]*(fingerprint=)?|:", "", words, flags=re.IGNORECASE)
+        if re.fullmatch(r"[0-9a-fA-F]{64}", digits):
+            return cls(digits.lower())
+        looks_like_one = re.fullmatch(r"[0-9a-fA-F]{32,}", digits) is not None
+        if not isinstance(text, str) or looks_like_one or not re.fullmatch(r"[ -~]{1,128}", words):
+            message = (
+                f"{shown(text)} is neither a SHA-256 fingerprint (64 hexadecimal digits) nor a "
+                "name (1 to 128 plain characters, like CT01 or ct01.hospital.org)"
+            )
+            raise ValueError(message)
+        return cls(words)
+
+    @property
+    def is_fingerprint(self) -> bool:
+        """Whether this is a fingerprint."""
+        return re.fullmatch(r"[0-9a-f]{64}", self) is not None
+
+    def is_of(self, fingerprint: str, names: Collection[str]) -> bool:
+        """Return whether a certificate with this fingerprint and these names is meant."""
+        if self.is_fingerprint:
+            return self == fingerprint
+        return not self or self.casefold() in {name.casefold() for name in names}

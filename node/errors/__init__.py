@@ -7,6 +7,7 @@ Leaves to `node.queue.settle`: the transition that follows.
     NodeError
     ├── Misconfigured     the node does not start; exit status 78
     │   ├── BadPackage    a model package that cannot be trusted
+    │   ├── UnusableCertificate, KeyMismatch, ExposedKey
     │   └── DatabaseDamaged
     ├── Unsuitable        the model cannot segment this series   -> unsuitable
     ├── Superseded        a newer job or result replaces this    -> superseded
@@ -19,17 +20,22 @@ Leaves to `node.queue.settle`: the transition that follows.
 from node.errors.base import (
     BadPackage,
     Cancelled,
+    CertificateExpired,
+    CertificateRefused,
     ChildKilled,
     DatabaseBusy,
     DatabaseDamaged,
     Defect,
     DiskFault,
     DiskLow,
+    ExposedKey,
+    KeyMismatch,
     LeaseLost,
     Misconfigured,
     NodeError,
     NoResponse,
     NotConfirmed,
+    NoTls,
     OutOfMemory,
     PeerBusy,
     PeerUnreachable,
@@ -37,8 +43,13 @@ from node.errors.base import (
     RefusedByTarget,
     Superseded,
     TimedOut,
+    TlsFailed,
+    TlsRequired,
     Transient,
+    UnknownAuthority,
+    UnusableCertificate,
     VerificationFailed,
+    WrongCertificate,
 )
 from node.errors.unsuitable import (
     ColourImage,
@@ -78,6 +89,8 @@ from node.errors.unsuitable import (
 __all__ = [
     "BadPackage",
     "Cancelled",
+    "CertificateExpired",
+    "CertificateRefused",
     "ChildKilled",
     "ColourImage",
     "Conflicting",
@@ -90,9 +103,11 @@ __all__ = [
     "DiskLow",
     "DuplicatePositions",
     "EnhancedMultiFrame",
+    "ExposedKey",
     "FourDimensional",
     "GantryTilt",
     "ImplausibleResult",
+    "KeyMismatch",
     "LeaseLost",
     "Localizer",
     "Misconfigured",
@@ -102,6 +117,7 @@ __all__ = [
     "MixedUnits",
     "NoFrameOfReference",
     "NoResponse",
+    "NoTls",
     "NodeError",
     "NotAnImage",
     "NotConfirmed",
@@ -120,14 +136,19 @@ __all__ = [
     "Superseded",
     "ThickSlab",
     "TimedOut",
+    "TlsFailed",
+    "TlsRequired",
     "TooFewSlices",
     "Transient",
     "UndecodablePixels",
     "UnevenSpacing",
+    "UnknownAuthority",
     "Unsuitable",
     "UnsupportedPixels",
+    "UnusableCertificate",
     "UnusableRescale",
     "VerificationFailed",
+    "WrongCertificate",
     "WrongModality",
     "WrongUnits",
     "known",

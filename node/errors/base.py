@@ -31,6 +31,24 @@ class DatabaseDamaged(Misconfigured):
     code = "database-damaged"
 
 
+class UnusableCertificate(Misconfigured):
+    """A file of the section `tls` cannot be read, or holds no certificate or key."""
+
+    code = "unusable-certificate"
+
+
+class KeyMismatch(Misconfigured):
+    """The private key does not belong to the certificate."""
+
+    code = "key-mismatch"
+
+
+class ExposedKey(Misconfigured):
+    """Other users of this machine may read the private key."""
+
+    code = "exposed-key"
+
+
 class BadPackage(Misconfigured):
     """A model package is incomplete, altered, or does not reproduce its reference case."""
 
@@ -59,6 +77,48 @@ class PeerUnreachable(Transient):
     """No association could be opened."""
 
     code = "peer-unreachable"
+
+
+class TlsFailed(PeerUnreachable):
+    """No TLS version or cipher suite in common, or the handshake failed otherwise."""
+
+    code = "tls-failed"
+
+
+class NoTls(PeerUnreachable):
+    """The peer does not answer as TLS does: it probably expects DICOM without TLS."""
+
+    code = "no-tls"
+
+
+class TlsRequired(PeerUnreachable):
+    """The peer answered DICOM without TLS with a TLS alert."""
+
+    code = "tls-required"
+
+
+class CertificateExpired(PeerUnreachable):
+    """The certificate of the peer has ended, or is not valid yet."""
+
+    code = "certificate-expired"
+
+
+class UnknownAuthority(PeerUnreachable):
+    """The certificate of the peer comes from no authority in `tls.trust`."""
+
+    code = "unknown-authority"
+
+
+class WrongCertificate(PeerUnreachable):
+    """The peer presented no certificate, one of another name, or one for another purpose."""
+
+    code = "wrong-certificate"
+
+
+class CertificateRefused(PeerUnreachable):
+    """The peer does not accept the certificate of this node."""
+
+    code = "certificate-refused"
 
 
 class NoResponse(Transient):

@@ -18,6 +18,8 @@ MOST_NOTES = 1000  # that wait to be taken; unknown callers may invent any numbe
 NoteKind = Literal[
     "rejected-association",
     "invalid-request",
+    "failed-handshake",
+    "certificate-ends",
     "no-context",
     "rejected-context",
     "protocol-violation",

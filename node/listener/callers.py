@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from node.config import Caller, Config
+from node.tls import Certificate
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
 _YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
@@ -28,8 +29,13 @@ class Rejection:
     advice: str = ""
 
 
-def rejection(config: Config, called: str, calling: str, host: str) -> Rejection | None:
-    """Return why this caller is rejected; None if it is accepted."""
+def rejection(
+    config: Config, called: str, calling: str, host: str, certificate: Certificate | None = None
+) -> Rejection | None:
+    """Return why this caller is rejected; None if it is accepted.
+
+    `certificate` is the one that it presented; None: it calls without TLS.
+    """
     if called.strip() != config.node.ae_title:
         message = f"called AE title {_quoted(called)}, this node is {_quoted(config.node.ae_title)}"
         advice = "Correct the called AE title at the sender, or node.ae_title here."
@@ -37,14 +43,42 @@ def rejection(config: Config, called: str, calling: str, host: str) -> Rejection
     if config.callers == "any":
         return None
     namesakes = [caller for caller in config.callers if caller.ae == calling.strip()]
-    if any(_is_host(caller, host) for caller in namesakes):
+    here = [caller for caller in namesakes if _is_host(caller, host)]
+    if any(_has_certificate(caller, certificate) for caller in here):
         return None
+    if here:
+        message, advice = _wrong_certificate(config, here[0], certificate)
+        return Rejection(1, 1, 3, message, advice)
     known = "may not call from this host" if namesakes else "is not among the callers"
     message = f"the calling AE title {_quoted(calling)} {known}"
-    advice = f"If it may send, add to callers: {yaml_line(calling, host)}"
+    advice = f"If it may send, add to callers: {yaml_line(calling, host, certificate)}"
     if not calling.strip():
         advice = "Give the sender a calling AE title."
     return Rejection(1, 1, 3, message, advice)
+
+
+def _has_certificate(caller: Caller, certificate: Certificate | None) -> bool:
+    """Return whether a caller may call with this certificate; one that names none always may."""
+    if certificate is None:
+        return not caller.certificate
+    return certificate.is_for(caller.certificate)
+
+
+def _wrong_certificate(
+    config: Config, caller: Caller, certificate: Certificate | None
+) -> tuple[str, str]:
+    """Return message and advice."""
+    if certificate is None:
+        message = (
+            f"the caller {_quoted(caller.ae)} called without TLS, and must present a certificate"
+        )
+        return message, f"Let it call port {config.tls.port} with TLS."
+    message = f"the caller {_quoted(caller.ae)} presented another certificate than node.yaml names"
+    advice = (
+        "If this caller has a new certificate, correct `certificate` of the caller: "
+        f"{certificate.fingerprint}"
+    )
+    return message, advice
 
 
 def busy(message: str, advice: str = "") -> Rejection:
@@ -52,9 +86,10 @@ def busy(message: str, advice: str = "") -> Rejection:
     return Rejection(2, 3, 2, message, advice)
 
 
-def yaml_line(ae: str, host: str) -> str:
-    """Return the line of YAML that allows this caller."""
-    return f"- {{ae: {_yaml(ae.strip())}, host: {_yaml(host)}}}"
+def yaml_line(ae: str, host: str, certificate: Certificate | None = None) -> str:
+    """Return the line of YAML that allows this caller, with this certificate only."""
+    bound = f", certificate: {_yaml(certificate.fingerprint)}" if certificate else ""
+    return f"- {{ae: {_yaml(ae.strip())}, host: {_yaml(host)}{bound}}}"
 
 
 class Slots:

@@ -21,6 +21,7 @@ from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus, Unacceptable
 from node.listener.structure import InstanceIdentity, identify
 from node.listener.upper import NO_UID
+from node.tls import Certificate, session_of
 
 Answer = tuple[StoreStatus, str]  # status, and the comment for the peer
 
@@ -51,6 +52,16 @@ def on_requested(event: Any, reception: Reception) -> None:
     association.acceptor.supported_contexts = supported(proposed)
 
 
+def on_certificate(certificate: Certificate, ae: str, host: str, reception: Reception) -> None:
+    """Report a caller whose certificate ends soon."""
+    tls = reception.config.tls
+    ends = time.strftime("%Y-%m-%d", time.gmtime(certificate.ends_at))
+    if certificate.ends_at - time.time() < tls.warn_before:
+        message = f"the certificate of this caller ends on {ends}"
+        advice = "Let its administrator renew it; without a valid one its images are rejected."
+        reception.reports.add("certificate-ends", message, ae, host, advice)
+
+
 def on_accepted(event: Any, reception: Reception) -> None:
     """Log the association; report the contexts that could not be accepted."""
     association: StoreAssociation = event.assoc
@@ -58,7 +69,10 @@ def on_accepted(event: Any, reception: Reception) -> None:
     if record is None:
         return
     facts = {"ae": record.calling_ae, "host": record.host, "association": record.id}
-    log.info("association accepted", extra=facts | {"count": len(association.accepted_contexts)})
+    session = session_of(association.dul.socket.socket)
+    how = f" with {session}" if session else ""
+    count = len(association.accepted_contexts)
+    log.info("association accepted%s", how, extra=facts | {"count": count})
     kind: NoteKind = "rejected-context"
     message = f"presentation contexts were rejected: {described(association.rejected_contexts)}"
     if not association.accepted_contexts:

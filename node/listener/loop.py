@@ -8,7 +8,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pynetdicom import AE, evt
@@ -25,6 +25,7 @@ from node.listener.reports import Reports
 from node.listener.server import Server
 from node.listener.spool import Spool
 from node.pynetdicom_adapter import switch_off_pdu_logs
+from node.tls import Credentials
 
 ANSWER_SECONDS = 10  # for a peer to request an association, and to close after its release
 IDLE_SECONDS = 300  # some modalities keep an association open between two images
@@ -42,34 +43,56 @@ def run(
 ) -> None:
     """Receive until `stop` is set; call `ready` with the port when connections are accepted.
 
+    The port without TLS, unless it is switched off.
+
     Raises:
-        Misconfigured: the port is taken, or another listener uses the same inbox.
+        Misconfigured: a port is taken, another listener uses the same inbox, or a file of `tls`
+            cannot be used.
     """
+    credentials = Credentials(config.tls) if config.tls.is_on else None
     inbox = Inbox(config.data.dir / "inbox", config.data.stop_accepting_below)
     aborted = inbox.recover(time.time())
-    server: Server | None = None
+    servers: list[Server] = []
     try:
         slots = Slots(config.node.max_associations, config.node.max_associations_per_host)
         reports = Reports(functools.partial(handlers.leave_note, inbox))
-        server = _server(config, Reception(config, inbox, slots, reports, Pace()))
-        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
-        port = server.server_address[1]
-        log.info("listening", extra={"ae": config.node.ae_title, "port": port, "count": aborted})
+        reception = Reception(config, inbox, slots, reports, Pace())
+        for port, secret in _ports(config, credentials):
+            servers.append(_server(config, reception, port, secret))
+            server = servers[-1]
+            threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+            facts = {"ae": config.node.ae_title, "port": server.server_address[1]}
+            how = " with TLS" if secret else ""
+            log.info("listening%s", how, extra=facts | {"count": aborted})
         if ready:
-            ready(port)
+            ready(servers[0].server_address[1])
         stop = stop or threading.Event()
         while not stop.wait(FLUSH_SECONDS):
             reports.flush()
+            if credentials is not None:
+                credentials.warn(time.time())
         reports.flush(everything=True)
     finally:
-        if server is not None:
+        for server in servers:
             server.shutdown()
             for association in server.active_associations:
                 association.abort()
         inbox.release()
 
 
-def _server(config: Config, reception: Reception) -> Server:
+def _ports(
+    config: Config, credentials: Credentials | None
+) -> Iterator[tuple[int, Credentials | None]]:
+    """Yield each port, and the credentials of one with TLS."""
+    if not config.tls.only:
+        yield config.node.port, None
+    if credentials is not None:
+        yield config.tls.port, credentials
+
+
+def _server(
+    config: Config, reception: Reception, port: int, credentials: Credentials | None
+) -> Server:
     switch_off_pdu_logs()
     ae = AE(config.node.ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_UID
@@ -83,15 +106,18 @@ def _server(config: Config, reception: Reception) -> Server:
         (evt.EVT_ACCEPTED, handlers.on_accepted, [reception]),
         (evt.EVT_RELEASED, handlers.on_released, [reception]),
     ]
-    address = (config.node.host, config.node.port)
+    address = (config.node.host, port)
+    title = config.node.ae_title
     try:
-        server = Server(ae, address, config.node.ae_title, [], evt_handlers=bound)
+        server = Server(ae, address, title, [], evt_handlers=bound, credentials=credentials)
     except OSError as exc:
-        message = f"cannot listen on {address[0]} port {address[1]}: {exc.strerror}"
-        raise Misconfigured(message, advice="Change `node.host` or `node.port`.") from exc
+        message = f"cannot listen on {address[0]} port {port}: {exc.strerror}"
+        key = "tls.port" if credentials else "node.port"
+        raise Misconfigured(message, advice=f"Change `node.host` or `{key}`.") from exc
     inbox, largest = reception.inbox, config.node.largest_instance
     server.reports, server.pace = reception.reports, reception.pace
     server.rejection = functools.partial(rejection, config)
+    server.on_certificate = functools.partial(handlers.on_certificate, reception=reception)
     server.new_spool = functools.partial(Spool, inbox.temporary_folder, largest, inbox.check_space)
     server.on_store = functools.partial(handlers.on_store, reception=reception)
     server.on_end = functools.partial(handlers.on_end, reception=reception)

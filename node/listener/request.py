@@ -1,20 +1,24 @@
 """Read the first PDU of a connection, and the titles in it, before anything else is decoded.
 
-Guarantees: a peer is known by title and address after 74 bytes; no request is longer than
+Guarantees: with TLS, a peer without a trusted certificate is gone before that; a peer is known by
+title and address after 74 bytes; no request is longer than
 `LARGEST_REQUEST_BYTES`, and none has more than 128 presentation contexts. pynetdicom, which decodes
 the rest, gets titles that it can decode; the response repeats those that were received.
 """
 
 import contextlib
 import re
-import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from node import tls
+from node.errors import NodeError
 from node.listener.callers import Rejection
+from node.upper_layer import say_goodbye
 
 LARGEST_REQUEST_BYTES = 128 << 10
 MOST_CONTEXTS = 128  # PS3.8 9.3.2.2: their numbers are odd and below 256
@@ -57,6 +61,15 @@ class InvalidRequest(Exception):
         self.ae = ae
 
 
+class FailedHandshake(Exception):
+    """A TLS handshake failed; OpenSSL has sent the alert that says so."""
+
+    def __init__(self, fault: NodeError) -> None:
+        """Set the reason."""
+        super().__init__(fault.message)
+        self.fault = fault
+
+
 class Rejected(Exception):
     """The caller may not open an association."""
 
@@ -78,17 +91,19 @@ def read_request(
         InvalidRequest: the peer sent something else, too much, or nothing.
         Rejected: the caller may not open an association.
     """
-    kind = _first_byte(connection)
+    kind = _first_byte(connection, lambda: connection.recv(1))
     if kind is None:
         return None
     if kind == TLS_HANDSHAKE:
         reason = "a TLS handshake was received on the port without TLS"
-        raise InvalidRequest(reason, advice="Switch off TLS at the sender for this port.")
+        advice = "Let the sender use tls.port, or switch off TLS at the sender for this port."
+        raise InvalidRequest(reason, advice=advice)
     if kind != ASSOCIATE_REQUEST:
         reason = "the first bytes of a connection are no DICOM association request"
         raise InvalidRequest(reason, abort(*UNEXPECTED))
     deadline = time.monotonic() + REQUEST_SECONDS
-    length = PDU_HEAD.unpack(_read(connection, PDU_HEAD.size, deadline))[2]
+    head = bytes((kind,)) + _read(connection, PDU_HEAD.size - 1, deadline)
+    length = PDU_HEAD.unpack(head)[2]
     if length < FIXED_BYTES:
         raise InvalidRequest("the association request is too short", abort(*MALFORMED))
     fixed = _read(connection, FIXED_BYTES, deadline)
@@ -108,6 +123,34 @@ def read_request(
     body = fixed[: TITLES.start] + readable + fixed[TITLES.stop :] + known
     pdu = PDU_HEAD.pack(ASSOCIATE_REQUEST, 0, len(body)) + body
     return AssociationRequest(pdu, received, calling)
+
+
+def begins_tls(connection: socket.socket) -> bool:
+    """Wait for the first byte of TLS, and leave it; False if the peer closed the connection.
+
+    Raises:
+        InvalidRequest: the peer sent something else, or nothing.
+    """
+    kind = _first_byte(connection, lambda: connection.recv(1, socket.MSG_PEEK))
+    if kind == ASSOCIATE_REQUEST:
+        reason = "DICOM without TLS was received on the port for TLS"
+        advice = "Switch on TLS at the sender, or let it use node.port."
+        raise InvalidRequest(reason, abort(*UNEXPECTED), advice)
+    if kind not in (None, TLS_HANDSHAKE):
+        raise InvalidRequest("the first bytes of a connection on the port for TLS are not TLS")
+    return kind is not None
+
+
+def accept_tls(connection: ssl.SSLSocket) -> tls.Certificate:
+    """Complete a TLS handshake, and return the certificate of the caller.
+
+    Raises:
+        FailedHandshake: the handshake failed.
+    """
+    try:
+        return tls.complete(connection)
+    except OSError as exc:
+        raise FailedHandshake(tls.fault_of(exc)) from exc
 
 
 def title(raw: bytes) -> str:
@@ -130,27 +173,34 @@ def reject(no: Rejection) -> bytes:
 
 
 def answer_and_drain(connection: socket.socket, answer: bytes) -> None:
-    """Send a last answer, and discard what the peer still sends for a moment."""
+    """Send a last answer, and discard what the peer still sends for a moment.
+
+    With TLS the bytes that follow are discarded undecrypted.
+    """
     deadline = time.monotonic() + DRAIN_SECONDS
     left = LARGEST_REQUEST_BYTES
     with contextlib.suppress(OSError):
         connection.settimeout(DRAIN_SECONDS)
-        connection.sendall(answer)
-        connection.shutdown(socket.SHUT_WR)
+        if answer:
+            connection.sendall(answer)
+        say_goodbye(connection)
+        connection.settimeout(DRAIN_SECONDS)
+        socket.socket.shutdown(connection, socket.SHUT_WR)
         while left > 0 and time.monotonic() < deadline:
-            count = len(connection.recv(1 << 16))
+            count = len(socket.socket.recv(connection, 1 << 16))
             if count == 0:
                 return
             left -= count
 
 
-def _first_byte(connection: socket.socket) -> int | None:
-    poll = select.poll()  # select() fails beyond the 1024th descriptor
-    poll.register(connection, select.POLLIN)
-    if not poll.poll(REQUEST_SECONDS * 1000):
-        raise InvalidRequest(f"a connection without a request for {REQUEST_SECONDS:g} s")
+def _first_byte(connection: socket.socket, receive: Callable[[], bytes]) -> int | None:
+    """Wait for the first byte; None if the peer closed the connection without one."""
+    connection.settimeout(REQUEST_SECONDS)
     try:
-        first = connection.recv(1, socket.MSG_PEEK)
+        first = receive()
+    except TimeoutError as exc:
+        reason = f"a connection without a request for {REQUEST_SECONDS:g} s"
+        raise InvalidRequest(reason) from exc
     except OSError:
         return None
     return first[0] if first else None

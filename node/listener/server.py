@@ -1,28 +1,35 @@
 """Accept TCP connections, and start an association for callers that request one.
 
-Until a caller is known by title and address, a connection takes one thread and nothing of
-pynetdicom. Silent connections never block a sender. Health checks that connect and close are
-ignored; every other connection ends with an association or a report.
+Until a caller is known by title, address and certificate, a connection takes one thread and nothing
+of pynetdicom, which would complete each TLS handshake before it accepts the next connection. Silent
+connections never block a sender. Health checks that connect and close are ignored; every other
+connection ends with an association or a report.
 """
 
+import contextlib
 import logging
 import socket
+import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from socketserver import TCPServer
 from typing import Any
 
+from node import tls
 from node.listener.association import StoreAssociation
 from node.listener.callers import Rejection, plain_host
 from node.listener.pace import PER_SECOND, Pace
 from node.listener.reports import Reports
 from node.listener.request import (
     AssociationRequest,
+    FailedHandshake,
     InvalidRequest,
     Rejected,
+    accept_tls,
     answer_and_drain,
+    begins_tls,
     read_request,
     reject,
 )
@@ -30,6 +37,7 @@ from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import Wire
 from node.pynetdicom_adapter import RequestHandler, ThreadedAssociationServer
+from node.upper_layer import hang_up, say_goodbye
 
 MOST_SILENT = 64  # connections without a request; beyond that, the oldest is closed
 
@@ -45,8 +53,9 @@ class WaitingRoom:
         self._waiting: dict[socket.socket, None] = {}  # in order of arrival
         self._lock = threading.Lock()
 
-    def enter(self, connection: socket.socket) -> None:
-        """Add a connection; if the room is full, close the oldest one."""
+    @contextlib.contextmanager
+    def holding(self, connection: socket.socket) -> Iterator[None]:
+        """Hold a connection during a block; if the room is full, close the oldest one."""
         with self._lock:
             self._waiting[connection] = None
             oldest = next(iter(self._waiting)) if len(self._waiting) > self._most else None
@@ -54,11 +63,11 @@ class WaitingRoom:
                 del self._waiting[oldest]
         if oldest is not None:
             hang_up(oldest)
-
-    def leave(self, connection: socket.socket) -> None:
-        """Remove a connection, if it is here."""
-        with self._lock:
-            self._waiting.pop(connection, None)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.pop(connection, None)
 
 
 class Server(ThreadedAssociationServer):
@@ -68,13 +77,18 @@ class Server(ThreadedAssociationServer):
     request_queue_size = 128
     reports: Reports
     pace: Pace
-    rejection: Callable[[str, str, str], Rejection | None]  # by called title, calling title, host
+    # by called title, calling title, host, certificate
+    rejection: Callable[[str, str, str, tls.Certificate | None], Rejection | None]
+    on_certificate: Callable[[tls.Certificate, str, str], None]  # of a caller, its title, its host
     new_spool: Callable[[], Spool]
     on_store: Callable[[StoreAssociation, Any, Any], tuple[StoreStatus, str]]
     on_end: Callable[[StoreAssociation], None]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Listen; connections are accepted by `serve_forever`."""
+    def __init__(
+        self, *args: Any, credentials: tls.Credentials | None = None, **kwargs: Any
+    ) -> None:
+        """Listen, with TLS if there are credentials; `serve_forever` accepts connections."""
+        self.credentials = credentials
         self.room = WaitingRoom(MOST_SILENT)
         super().__init__(*args, request_handler=_Connection, **kwargs)
 
@@ -97,35 +111,62 @@ class Server(ThreadedAssociationServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Read the request on the thread of this connection, and start the association."""
         host = plain_host(client_address[0])
+        connection: socket.socket = request
         try:
-            asked = self._request_of(request, host)
-            if asked is not None:
-                _Connection(request, client_address, self, asked)
-                return
+            if self._waited(host):
+                connection = self._secured(request)
+                asked = self._request_of(connection, host)
+                if asked is not None:
+                    _Connection(connection, client_address, self, asked)
+                    return
         except InvalidRequest as exc:
             self.reports.add("invalid-request", exc.reason, exc.ae, host, exc.advice)
-            answer_and_drain(request, exc.answer)
+            answer_and_drain(connection, exc.answer)
+        except FailedHandshake as exc:
+            message = f"a TLS handshake failed: {exc.fault.message}"
+            self.reports.add("failed-handshake", message, "", host, exc.fault.advice)
+            answer_and_drain(connection, b"")
         except Rejected as exc:
             no = exc.rejection
             self.reports.add("rejected-association", no.message, exc.ae, host, no.advice)
-            answer_and_drain(request, reject(no))
+            answer_and_drain(connection, reject(no))
         except Exception:  # noqa: BLE001  one connection must not end the server
             self.handle_error(request, client_address)
-        self.shutdown_request(request)
+        say_goodbye(connection)
+        self.shutdown_request(connection)
 
-    def _request_of(self, connection: socket.socket, host: str) -> AssociationRequest | None:
+    def _waited(self, host: str) -> bool:
+        """Wait until a connection of `host` may go on; return whether it may."""
         wait_s = self.pace.take(host)
         if wait_s is None:
             self._report_pace(host)
-            return None
+            return False
         time.sleep(wait_s)
-        self.room.enter(connection)
-        try:
-            return read_request(
-                connection, lambda called, calling: self.rejection(called, calling, host)
+        return True
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        """Prepare a connection for TLS, if this port has it; the handshake follows."""
+        if self.credentials is None:
+            return connection
+        with self.room.holding(connection):
+            if not begins_tls(connection):
+                return connection
+        return self.credentials.server.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        )
+
+    def _request_of(self, connection: socket.socket, host: str) -> AssociationRequest | None:
+        if self.credentials is not None and not isinstance(connection, ssl.SSLSocket):
+            return None  # the peer has closed it
+        with self.room.holding(connection):
+            certificate = accept_tls(connection) if isinstance(connection, ssl.SSLSocket) else None
+            asked = read_request(
+                connection,
+                lambda called, calling: self.rejection(called, calling, host, certificate),
             )
-        finally:
-            self.room.leave(connection)
+        if asked is not None and certificate is not None:
+            self.on_certificate(certificate, asked.calling, host)
+        return asked
 
     def _report_pace(self, host: str) -> None:
         message = f"more than {PER_SECOND:g} connections per second without an association"
@@ -173,11 +214,3 @@ class _Connection(RequestHandler):
             for handler, arguments in [bound] if isinstance(bound, tuple) else bound:
                 association.bind(event, handler, arguments)
         return association
-
-
-def hang_up(connection: socket.socket) -> None:
-    """Close a connection for which another thread may be waiting."""
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # gone already
-        return

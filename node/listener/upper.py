@@ -10,6 +10,7 @@ import functools
 import queue
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
@@ -87,7 +88,7 @@ class Wire(LimitedSocket):
     @property
     def ready(self) -> bool:
         """Wait for data or `wake`; return whether there is data, or the end of the connection."""
-        if self._unread:
+        if self._unread or self._has_rest_of_a_record:
             return True
         if self.socket is None or not self._is_connected or self._is_over:
             time.sleep(0.001)
@@ -100,18 +101,12 @@ class Wire(LimitedSocket):
         except OSError:
             self.event_queue.put("Evt17")
             return False
-        return any(number != self._bell for number in found)
+        return any(number != self._bell for number in found) and self._has_data()
 
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read `nr_bytes` bytes; fewer if the peer has closed the connection.
-
-        Raises:
-            OSError: the PDU is too large, or the peer is too slow.
-        """
-        if self._unread:
-            taken, self._unread = self._unread[:nr_bytes], self._unread[nr_bytes:]
-            return bytearray(taken)
-        return super().recv(nr_bytes)
+    @property
+    def _has_rest_of_a_record(self) -> bool:
+        """Whether TLS has decrypted bytes that were not read: `poll` does not know of them."""
+        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
 
     def unread(self, content: bytes) -> None:
         """Make the next `recv` return `content` first."""

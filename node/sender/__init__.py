@@ -6,9 +6,19 @@ delays no other. `node.queue.settle` decides how an error ends the job.
 """
 
 from node.sender.batch import send_files
-from node.sender.echo import Echo, send_echo
+from node.sender.echo import Echo, echo, send_echo
 from node.sender.loop import run
+from node.sender.peer import peer_of
 from node.sender.statuses import StoreStatus
 from node.sender.store import is_intact
 
-__all__ = ["Echo", "StoreStatus", "is_intact", "run", "send_echo", "send_files"]
+__all__ = [
+    "Echo",
+    "StoreStatus",
+    "echo",
+    "is_intact",
+    "peer_of",
+    "run",
+    "send_echo",
+    "send_files",
+]

@@ -26,6 +26,7 @@ from node.sender.peer import (
     refusal,
 )
 from node.sender.store import FIND, PLAIN, store_contexts
+from node.tls import Session, session_of
 
 # class -> the transfer syntax in which its objects are written
 WRITTEN = {
@@ -44,6 +45,7 @@ class Echo:
     answers_queries: bool
     syntaxes: dict[str, str]  # class -> the transfer syntax that it accepts
     refusals: dict[str, RefusedByTarget]  # class -> why none is accepted
+    session: Session | None  # None: without TLS
 
     @property
     def takes_binary(self) -> bool:
@@ -66,16 +68,18 @@ class Echo:
         return "" if accepted in ("", WRITTEN[UID(sop_class)]) else UID(accepted).name
 
 
-def send_echo(
-    target: Target, calling_ae: str, name: str = "target", patience: Patience | None = None
-) -> Echo:
+def send_echo(target: Target, calling_ae: str, patience: Patience | None = None) -> Echo:
+    """Do as `echo`, for a target that is not configured; without TLS."""
+    return echo(Peer("target", target, calling_ae, patience or Patience()))
+
+
+def echo(peer: Peer) -> Echo:
     """Open an association as for a delivery, and send C-ECHO if the target offers it.
 
     Raises:
         PeerUnreachable, PeerBusy, NoResponse: a retry may succeed.
         RefusedByTarget: the target refuses this AE title, or C-ECHO.
     """
-    peer = Peer(name, target, calling_ae, patience or Patience())
     begun = time.monotonic()
     contexts: list[Context] = [(VERIFICATION_CLASS, PLAIN), (FIND, PLAIN)]
     for sop_class, syntax in WRITTEN.items():
@@ -84,11 +88,13 @@ def send_echo(
         answers_echo = accepts(opened, VERIFICATION_CLASS)
         if answers_echo:
             _echo(peer, opened)
+        session = session_of(opened.dul.socket.socket)
         syntaxes = {str(sop_class): accepted_syntax(opened, sop_class) for sop_class in WRITTEN}
         return Echo(
             seconds=round(time.monotonic() - begun, 3),
             answers_echo=answers_echo,
             answers_queries=accepts(opened, FIND),
+            session=session,
             syntaxes={sop_class: syntax for sop_class, syntax in syntaxes.items() if syntax},
             refusals={
                 sop_class: refusal(peer, opened, sop_class)

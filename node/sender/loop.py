@@ -1,6 +1,7 @@
 """The sender process: one thread per target, so that an unreachable target delays no other."""
 
 import contextlib
+import dataclasses
 import logging
 import math
 import os
@@ -16,9 +17,10 @@ from node.config import Config
 from node.errors import Cancelled, LeaseLost, Misconfigured, Transient
 from node.fault_log import FaultLog
 from node.queue import Job, Policy
-from node.sender.peer import Peer
+from node.sender.peer import Line, Peer, peer_of
 from node.sender.store import deliver
 from node.states import Kind
+from node.tls import Credentials
 
 PROCESS = "sender"
 LEASE_S = 60.0
@@ -35,11 +37,15 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
     """Deliver until `stop` is set, or with `once` until nothing is due.
 
     Raises:
-        Misconfigured: the database cannot be opened.
+        Misconfigured: the database cannot be opened, or a file of `tls` cannot be used.
     """
     stop = stop or Event()
     engine = schema.open_configured(config.data)
-    threads = [_TargetThread(config, engine, name, stop, once=once) for name in config.targets]
+    credentials = Credentials(config.tls) if config.tls.is_on else None
+    threads = [
+        _TargetThread(config, engine, peer_of(config, name, credentials), stop, once=once)
+        for name in config.targets
+    ]
     for thread in threads:
         thread.start()
     supervisor = _Supervisor(config, engine, threads)
@@ -60,16 +66,16 @@ class _TargetThread(threading.Thread):
         self,
         config: Config,
         engine: Engine,
-        name: str,
+        peer: Peer,
         stop: Event,
         *,
         once: bool,
     ) -> None:
+        name, patience_s = peer.name, peer.target.give_up_after
         super().__init__(name=f"to-{name}", daemon=True)
-        target = config.targets[name]
         self._config, self._engine, self._target = config, engine, name
-        self._peer = Peer(name, target, config.node.ae_title)
-        self._policy = Policy(give_up_after_s=target.give_up_after, longest_delay_s=300.0)
+        self._peer = peer
+        self._policy = Policy(give_up_after_s=patience_s, longest_delay_s=300.0)
         self._stop_asked, self._once = stop, once
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
         self._faults = FaultLog(log, self.name)
@@ -114,9 +120,8 @@ class _TargetThread(threading.Thread):
     def successor(self) -> "_TargetThread":
         """Return a thread that takes the place of this one, which no longer responds."""
         self.is_replaced = True
-        return _TargetThread(
-            self._config, self._engine, self._target, self._stop_asked, once=self._once
-        )
+        peer = dataclasses.replace(self._peer, line=Line())
+        return _TargetThread(self._config, self._engine, peer, self._stop_asked, once=self._once)
 
     def cut_line(self) -> None:
         """End the connection of the delivery."""

@@ -1,6 +1,7 @@
 """Open an association to a target, explain a rejection, and always close it."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +13,22 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from node.config import Target
+from node.config import Config, Target
 from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
-from node.errors import NodeError, NoResponse, PeerBusy, PeerUnreachable, RefusedByTarget
+from node.errors import (
+    NodeError,
+    NoResponse,
+    PeerBusy,
+    PeerUnreachable,
+    RefusedByTarget,
+    TlsRequired,
+)
 from node.pynetdicom_adapter import AddressInformation
+from node.tls import Credentials, TargetTls, fault_of
 from node.upper_layer import LimitedSocket
 
 MAX_PDU_BYTES = 131072
+TLS_ALERT = 0x15  # first byte of a TLS record, RFC 8446 5.1
 CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a presentation context
 
 Context = tuple[str, Sequence[str]]  # abstract syntax, transfer syntaxes
@@ -74,11 +84,21 @@ class Peer:
     calling_ae: str
     patience: Patience = Patience()
     line: Line = field(default_factory=Line, compare=False)
+    tls: TargetTls | None = None  # None: without TLS
 
     @property
     def place(self) -> str:
         """Name, AE title and address, for messages."""
         return f"{self.name} ({self.target.ae} at {self.target.host}:{self.target.port})"
+
+
+def peer_of(
+    config: Config, name: str, credentials: Credentials | None, patience: Patience | None = None
+) -> Peer:
+    """Return the peer of a target; `credentials` are those of `tls`, if the node has it."""
+    target = config.targets[name]
+    secured = TargetTls(config, credentials, target) if target.tls and credentials else None
+    return Peer(name, target, config.node.ae_title, patience or Patience(), tls=secured)
 
 
 # rejections by the service user (PS3.8 table 9-21), by source and diagnostic
@@ -95,12 +115,19 @@ class _CallingAE(AE):
     def __init__(self, peer: Peer) -> None:
         super().__init__(ae_title=peer.calling_ae)
         self._peer = peer
+        self.connection: LimitedSocket | None = None
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: Any
     ) -> LimitedSocket:
-        del tls_args
-        return LimitedSocket(assoc, address=address, send_seconds=self._peer.patience.answer_s)
+        del tls_args  # pynetdicom's own TLS discards the reason of a failure
+        self.connection = LimitedSocket(
+            assoc,
+            address=address,
+            send_seconds=self._peer.patience.answer_s,
+            secure=self._peer.tls.secure if self._peer.tls else None,
+        )
+        return self.connection
 
 
 @contextmanager
@@ -108,7 +135,7 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
     """Open an association, and close it however the block ends.
 
     Raises:
-        PeerUnreachable: no response.
+        PeerUnreachable: no response, or no TLS connection.
         PeerBusy: a transient rejection.
         RefusedByTarget: a permanent rejection, or none of the contexts is accepted.
     """
@@ -133,7 +160,7 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
         raise _unreachable(peer, "the host cannot be found") from exc
     try:
         if not opened.is_established:
-            raise _why_not(peer, opened)
+            raise _why_not(peer, opened, ae.connection)
         yield opened
     finally:
         if opened.is_established:
@@ -185,12 +212,28 @@ def _on_open(event: Any, line: Line) -> None:
     line.hold(connection)
 
 
-def _why_not(peer: Peer, opened: Association) -> NodeError:
+def _why_not(peer: Peer, opened: Association, connection: LimitedSocket | None) -> NodeError:
     if opened.is_rejected:
         return _rejected(peer, opened.acceptor.primitive)
     if opened.rejected_contexts:
         return refusal(peer, opened, str(opened.rejected_contexts[0].abstract_syntax))
+    fault = _tls_fault(peer, connection)
+    if fault is not None:
+        return type(fault)(f"{peer.place}: {fault.message}", advice=fault.advice)
     return _unreachable(peer, "no association could be opened")
+
+
+def _tls_fault(peer: Peer, connection: LimitedSocket | None) -> NodeError | None:
+    """Return why TLS, or its absence, prevented an association; None if it did not."""
+    if connection is None:
+        return None
+    if peer.tls is None:
+        if connection.first_byte != TLS_ALERT:
+            return None
+        advice = f"Set targets.{peer.name}.tls to true, or correct its port."
+        return TlsRequired("it answered with a TLS alert: it expects TLS", advice=advice)
+    is_tls = isinstance(connection.error, (ssl.SSLError, NodeError))
+    return fault_of(connection.error) if connection.error and is_tls else None
 
 
 def _rejected(peer: Peer, answer: Any) -> NodeError:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from node import listener
-from node.config import Caller, Config, DataConfig, NodeConfig
+from node.config import Caller, CertificateName, Config, DataConfig, NodeConfig, TlsConfig
 from node.config.units import Bytes
 from node.inbox import Inbox, InstanceFile
 from tests.support import processes
@@ -112,6 +112,7 @@ def configuration(
     root: Path,
     callers: Any = "any",
     stop_below: int = 1,
+    tls: TlsConfig | None = None,
     **node: Any,
 ) -> Config:
     """Return the configuration of a listener on a free port of loopback."""
@@ -119,6 +120,7 @@ def configuration(
         node=msgspec.structs.replace(NodeConfig(host="127.0.0.1", port=0), **node),
         data=DataConfig(dir=root, stop_accepting_below=Bytes(stop_below)),
         callers=callers,
+        tls=tls or TlsConfig(),
     )
 
 
@@ -174,11 +176,13 @@ listener.run(configuration(Path(sys.argv[1])), ready=lambda port: print(port, fl
         process.communicate()
 
 
-def dcmtk(tool: str, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of DCMTK's tools against a listener on loopback."""
+def dcmtk(
+    tool: str, port: int, *arguments: str, tls: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run one of DCMTK's tools against a listener on loopback; `tls`: options with paths."""
     path = dcmtk_tool(tool)
     assert path is not None
-    command = [path, "-v", *_options(arguments), "127.0.0.1", str(port), *_files(arguments)]
+    command = [path, "-v", *tls, *_options(arguments), "127.0.0.1", str(port), *_files(arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=False, env=environment()
     )
@@ -198,9 +202,10 @@ def _options(arguments: tuple[str, ...]) -> list[str]:
     return own if "-aec" in own else [*own, "-aec", "SEGNODE"]
 
 
-def known(ae: str, host: str = "") -> tuple[Caller, ...]:
+def known(ae: str, host: str = "", certificate: str = "") -> tuple[Caller, ...]:
     """Return a list of one caller."""
-    return (Caller(ae=ae, host=host),)
+    bound = CertificateName.parse(certificate) if certificate else CertificateName()
+    return (Caller(ae=ae, host=host, certificate=bound),)
 
 
 def soon(is_so: Callable[[], bool], seconds: float = 120.0) -> bool:

@@ -53,7 +53,7 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("data: {database: foo}", "not a database URL", ""),
         ("data: {database: 'sqlite://'}", "not a database URL", ""),
         ("data: {database: 'sqlite:///:memory:'}", "not a database URL", ""),
-        ("data: {dir: }", "data.dir: write the path of a folder", ""),
+        ("data: {dir: }", "data.dir: write a path", ""),
         ("data: {dir: ~nobody-of-this-name/x}", "no such user", ""),
         (f"model: {{memory: {'9' * 400} GiB}}", "is not a size", ""),
         ("node: [", "not valid YAML", ""),

@@ -1,0 +1,82 @@
+"""Checks of `segnode check` about TLS and about targets."""
+
+from collections.abc import Iterator
+
+from node.commands.findings import Finding, failed
+from node.config import Config
+from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS, REPORT_CLASS
+from node.errors import NodeError, RefusedByTarget
+from node.sender import Echo, echo, peer_of
+from node.tls import Credentials, lifetime
+
+
+def credentials_of(config: Config) -> Credentials | NodeError | None:
+    """Read the files of `tls`; return the error if they cannot be used, None without TLS."""
+    if not config.tls.is_on:
+        return None
+    try:
+        return Credentials(config.tls)
+    except NodeError as exc:
+        return exc
+
+
+def about_tls(found: Credentials | NodeError | None, now: float) -> Iterator[Finding]:
+    """Yield whether the files of `tls` can be used, and when their certificates end."""
+    if isinstance(found, NodeError):
+        yield failed("TLS files", found)
+    elif found is not None:
+        for one in found.lifetimes(now):
+            is_ours = one.what == "certificate of this node"
+            which = f", SHA-256 {found.fingerprint}" if is_ours else ""
+            yield Finding(
+                f"TLS, {one.what}",
+                ok=not one.is_over,
+                message=f"{one.text}{which}",
+                advice="Renew it; a new file is used without a restart." if one.is_ending else "",
+            )
+
+
+def about_target(
+    config: Config, name: str, found: Credentials | NodeError | None, now: float
+) -> Finding:
+    """Return what a target accepts, or the error that a delivery would meet later."""
+    what = f"target {name}"
+    if isinstance(found, NodeError):
+        if config.targets[name].tls:
+            return failed(what, found)
+        found = None
+    try:
+        answer = echo(peer_of(config, name, found))
+        message = _capabilities(config, name, answer)
+    except (NodeError, OSError) as exc:
+        return failed(what, exc)
+    if answer.session is None:
+        return Finding(what, ok=True, message=message)
+    certificate = answer.session.certificate
+    ends = lifetime("certificate", certificate, now, config.tls.warn_before)
+    advice = "Let the administrator of the target renew its certificate." if ends.is_ending else ""
+    message = f"{message}; {answer.session}, its certificate {ends.text}"
+    return Finding(what, ok=True, message=message, advice=advice)
+
+
+def _capabilities(config: Config, name: str, answer: Echo) -> str:
+    target = config.targets[name]
+    kind = BINARY_SEG_CLASS if target.seg == "binary" else LABELMAP_SEG_CLASS
+    wanted = {str(kind): f"a {target.seg} segmentation"}
+    advice = {str(kind): f"change targets.{name}.seg"}
+    if target.report:
+        wanted[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
+        advice[str(REPORT_CLASS)] = f"set targets.{name}.report to false"
+    for sop_class, what in wanted.items():
+        if sop_class in answer.refusals:
+            reason = answer.refusals[sop_class]
+            message = f"{target.ae} does not accept {what}: {reason.message}"
+            cure = f"Register the SOP class there, or {advice[sop_class]}."
+            raise RefusedByTarget(message, advice=f"{cure} {reason.advice}")
+    echoed = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
+    report = " and the report" if target.report else ""
+    changed = {answer.changed_syntax(sop_class) for sop_class in wanted} - {""}
+    again = f" written in {', '.join(sorted(changed))}" if changed else ""
+    queries = "answers queries" if answer.answers_queries else "answers no queries from us"
+    takes = f"takes {target.seg}{report}{again}"
+    return f"{target.ae}: {echoed} ({answer.seconds:.2f} s), {takes}, {queries}"

@@ -1,0 +1,105 @@
+"""Make a TLS connection of an accepted or opened one, and describe it."""
+
+import logging
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+
+from node.config import CertificateName, Config, Target
+from node.errors import WrongCertificate
+from node.tls.certificates import Certificate, lifetime, of_peer
+from node.tls.credentials import WARN_EVERY_S, Credentials
+from node.tls.faults import fault_of
+
+HANDSHAKE_SECONDS = 10.0
+log = logging.getLogger("node.tls")
+
+
+@dataclass(frozen=True)
+class Session:
+    """The facts about a TLS connection."""
+
+    version: str
+    cipher: str
+    certificate: Certificate  # of the peer
+
+    def __str__(self) -> str:
+        """Return version and cipher suite."""
+        return f"{self.version}, {self.cipher}"
+
+
+def session_of(connection: socket.socket | None) -> Session | None:
+    """Return the facts about a connection; None if it has no TLS."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return None
+    cipher = connection.cipher()
+    assert cipher
+    version = (connection.version() or "").replace("TLSv", "TLS ")
+    return Session(version, cipher[0], of_peer(connection))
+
+
+def complete(connection: ssl.SSLSocket) -> Certificate:
+    """Complete a handshake within its deadline; return the certificate of the peer.
+
+    Raises:
+        OSError: it failed; see `fault_of`.
+    """
+    connection.settimeout(HANDSHAKE_SECONDS)
+    connection.do_handshake()
+    return of_peer(connection)
+
+
+class TargetTls:
+    """TLS for the connections to one target."""
+
+    def __init__(self, config: Config, credentials: Credentials, target: Target) -> None:
+        """Use our certificate from `credentials`."""
+        self._credentials, self._target = credentials, target
+        self._warn_before = config.tls.warn_before
+        self._warned_at = 0.0  # monotonic
+
+    def secure(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Complete the handshake within its deadline, and check that this is the target.
+
+        Raises:
+            PeerUnreachable: the handshake failed.
+            WrongCertificate: the certificate is not the one that node.yaml names.
+        """
+        bound = self._target.certificate
+        context = self._credentials.client(checks_host=not bound)
+        host = self._target.host.partition("%")[0]  # without the zone of an address
+        secured = context.wrap_socket(
+            connection, server_hostname=host, do_handshake_on_connect=False
+        )
+        try:
+            certificate = complete(secured)
+            _check(certificate, bound)
+        except (OSError, WrongCertificate) as exc:
+            secured.close()
+            raise fault_of(exc) from exc
+        self._warn(certificate)
+        return secured
+
+    def _warn(self, certificate: Certificate) -> None:
+        """Log, once a day, that the certificate of the target ends soon."""
+        now = time.monotonic()
+        found = lifetime("certificate of a target", certificate, time.time(), self._warn_before)
+        if found.is_ending and (not self._warned_at or now - self._warned_at > WARN_EVERY_S):
+            self._warned_at = now
+            facts = {
+                "code": "certificate-ends",
+                "target": self._target.ae,
+                "advice": "Let the administrator of the target renew it.",
+            }
+            log.warning("TLS: the %s %s", found.what, found.text, extra=facts)
+
+
+def _check(certificate: Certificate, expected: CertificateName) -> None:
+    if not certificate.is_for(expected):
+        message = f"its certificate is {certificate.title}, not {str(expected)!r}"
+        advice = (
+            "If the target has a new certificate, correct `certificate` of this target: "
+            f"{certificate.fingerprint}"
+        )
+        raise WrongCertificate(message, advice=advice)
