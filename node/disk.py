@@ -48,10 +48,10 @@ def space(folder: Path) -> Space:
     Raises:
         OSError: the file system does not answer.
     """
-    found = os.statvfs(nearest(folder))
+    usage = os.statvfs(nearest(folder))
     return Space(
-        free_bytes=found.f_bavail * found.f_frsize,
-        free_files=found.f_favail if found.f_files else None,
+        free_bytes=usage.f_bavail * usage.f_frsize,
+        free_files=usage.f_favail if usage.f_files else None,
     )
 
 
@@ -80,4 +80,4 @@ def network_file_system(path: Path, mounts: str | None = None) -> str:
 
 def _unescaped(field: str) -> str:
     """Return a path of mountinfo, where blanks are written as octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
+    return re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), field)

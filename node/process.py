@@ -78,5 +78,5 @@ def peak_mb() -> float:
     `ru_maxrss` would include the parent's memory before exec.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return round(int(found[1]) / 1024, 1) if found else 0.0
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return round(int(match[1]) / 1024, 1) if match else 0.0

@@ -63,10 +63,10 @@ class Document:
         """Return the line, from 1, of the deepest part of `path` that the file has."""
         line, tree = 1, self.tree
         for part in path:
-            found = next((two for key, *two in _children(tree) if key == str(part)), None)
-            if found is None:
+            child = next((two for key, *two in _children(tree) if key == str(part)), None)
+            if child is None:
                 break
-            line, tree = found[0].start_mark.line + 1, found[1]
+            line, tree = child[0].start_mark.line + 1, child[1]
         return line
 
 

@@ -221,15 +221,15 @@ def _port_advice(key: str, exc: OSError) -> str:
 
 def _packages(config: Config) -> Iterator[Finding]:
     try:
-        found = uses(config)
-        for use in found:
+        required = uses(config)
+        for use in required:
             yield Finding(
                 f"rule {use.rule}",
                 ok=True,
                 message=f"{use.package.name}, size {use.size}: all digests match",
             )
             yield guarded(f"rule {use.rule}, memory", partial(describe_memory, config, use))
-        for use, size, dice in reference_checks(config, found):
+        for use, size, dice in reference_checks(config, required):
             message = f"reference case reproduced (lowest Dice {dice:.4f})"
             yield Finding(f"{use.package.name} {size}", ok=True, message=message)
     except (NodeError, OSError) as exc:

@@ -37,7 +37,7 @@ def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-ar
 
 def _bench(chosen: argparse.Namespace) -> int:
     progress = Progress(quiet=chosen.json)
-    found = []
+    measurements = []
     with _configured(chosen) as config:
         host = measured.here(config.limits.threads)
         progress.say(f"{host.cpu}, {host.threads} threads, {len(host.versions)} engines")
@@ -47,13 +47,13 @@ def _bench(chosen: argparse.Namespace) -> int:
                 with progress.running(text):
                     one = measure_now(config, host, candidate)
                 measured.write(config.data, one)
-                found.append(one)
+                measurements.append(one)
     if chosen.json:
-        print_json(found)
+        print_json(measurements)
     else:
-        _print(found)
-    able = {(one.digest, one.size) for one in found if not one.problem}
-    return 0 if found and able == {(one.digest, one.size) for one in found} else 1
+        _print(measurements)
+    able = {(one.digest, one.size) for one in measurements if not one.problem}
+    return 0 if measurements and able == {(one.digest, one.size) for one in measurements} else 1
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def _candidates(package: Package, size: str | None, engines: list[str]) -> list[
     return [Candidate(package, name, engine) for name in chosen for engine in engines]
 
 
-def _print(found: list[Measurement]) -> None:
+def _print(measurements: list[Measurement]) -> None:
     head = (
         "package",
         "size",
@@ -90,14 +90,14 @@ def _print(found: list[Measurement]) -> None:
         "MiB",
         "",
     )
-    print_table(head, [_row(one, found) for one in found])
+    print_table(head, [_row(one, measurements) for one in measurements])
 
 
-def _row(one: Measurement, found: list[Measurement]) -> tuple[str, ...]:
+def _row(one: Measurement, measurements: list[Measurement]) -> tuple[str, ...]:
     name = (one.package, one.size, one.engine)
     if one.problem:
         return (*name, "-", "-", "-", "-", "-", one.problem)
-    rivals = [m for m in found if (m.digest, m.size) == (one.digest, one.size)]
+    rivals = [m for m in measurements if (m.digest, m.size) == (one.digest, one.size)]
     numbers = (f"{one.dice:.4f}", f"{one.open_s:.2f}", f"{one.seconds:.3f}",
                f"{1000 * one.patch_s:.1f}", f"{one.peak_mb:.0f}")  # fmt: skip
     return (*name, *numbers, "fastest" if one is fastest(rivals) else "")

@@ -52,15 +52,15 @@ def _list(chosen: argparse.Namespace) -> int:
                     "width": size.width,
                     "macs_per_patch": size.macs_per_patch,
                     "metrics": package.manifest.metrics.get(name),
-                    "measured": found,
+                    "measured": measured,
                 }
-                for package, name, size, found in sizes
+                for package, name, size, measured in sizes
             ]
         )
         return 0
     rows = []
-    for package, name, size, found in sizes:
-        facts = _facts(found[0]) if found else ("not measured yet", "-", "-")
+    for package, name, size, measured in sizes:
+        facts = _facts(measured[0]) if measured else ("not measured yet", "-", "-")
         rows.append((package.name, name, f"{size.parameters:,}", *facts))
     head = ("package", "size", "parameters", "Dice (95 % interval)", "cases", "measured on")
     print_table(head, rows)

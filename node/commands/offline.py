@@ -94,13 +94,13 @@ def _try(chosen: argparse.Namespace) -> int:
     files = _files(chosen, package)
     progress.say(f"{len(files)} files, {package.name}, size {chosen.size}")
     job = OfflineJob(files, package, chosen.size, chosen.out, chosen.threads, chosen.engine)
-    made = run_job(job, progress)
+    result = run_job(job, progress)
     picture, labels = chosen.out / "preview.png", chosen.out / "labels.nii.gz"
     segments = package.manifest.segments
-    preview.preview(made.source.volume, made.labels, segments, picture, made.done.caveats)
-    write(made.labels, labels)
-    done = made.done
-    result = {
+    preview.preview(result.source.volume, result.labels, segments, picture, result.done.caveats)
+    write(result.labels, labels)
+    done = result.done
+    summary = {
         "package": package.name,
         "size": chosen.size,
         "engine": chosen.engine,
@@ -112,9 +112,9 @@ def _try(chosen: argparse.Namespace) -> int:
         "caveats": done.caveats,
     }
     if chosen.json:
-        print_json(result)
+        print_json(summary)
     else:
-        _print_result(result)
+        _print_result(summary)
     return 0
 
 
@@ -205,11 +205,11 @@ def selftest_one(package: Package, size: str, threads: int = 0) -> dict[str, Any
             labelling = Labelling(modality=package.manifest.input.modality)
             files = _composed(package.folder / reference.image, out / "series", labelling).files
             job = OfflineJob(files, package, size, out, threads)
-            made = run_job(job, Progress(quiet=True))
-            least = least_dice(package, size, made.labels)
+            segmented = run_job(job, Progress(quiet=True))
+            least = least_dice(package, size, segmented.labels)
         except NodeError as exc:
             return result | {"message": exc.message}
-    seconds = sum(made.done.seconds.values())
+    seconds = sum(segmented.done.seconds.values())
     message = f"SEG verified, reference Dice {least:.4f}, {seconds:.2f} s"
     ok = least >= reference.least_dice
     return result | {"ok": ok, "message": message, "dice": least, "seconds": seconds}

@@ -34,9 +34,9 @@ def package_folders(folder: Path) -> list[Path]:
     Raises:
         Misconfigured: there is none.
     """
-    found = models_in(folder)
-    if found:
-        return found
+    folders = models_in(folder)
+    if folders:
+        return folders
     absent = f"the folder {folder.absolute()} does not exist"
     empty = f"no package in {folder.absolute()}, expected <task>/<version>/manifest.json"
     advice = "Name the folder of packages with --models, or as model.dir in the configuration."

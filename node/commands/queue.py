@@ -70,21 +70,21 @@ def _open_read_only(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
 
 def _jobs_list(chosen: argparse.Namespace) -> int:
     _, engine = _open_read_only(chosen)
-    found = queue.list_jobs(
+    jobs = queue.list_jobs(
         engine,
         kind=Kind(chosen.kind) if chosen.kind else None,
         state=State(chosen.state) if chosen.state else None,
         limit=chosen.limit,
     )
     if chosen.json:
-        print_json([_plain(job) for job in found])
+        print_json([_plain(job) for job in jobs])
         return 0
     print_table(
         ("job", "kind", "state", "target", "attempts", "updated", "series", "reason"),
         [
             (j.id, j.kind.value, j.state.value, j.target or "-", j.attempts,
              local_time(j.updated_at), j.series_uid, j.reason)
-            for j in found
+            for j in jobs
         ],
     )  # fmt: skip
     return 0

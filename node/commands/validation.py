@@ -45,7 +45,7 @@ def evidence(package: Package, size: str) -> list[Measured]:
     Raises:
         BadPackage: the package's report cannot be read.
     """
-    found = [
+    measured = [
         Measured(
             data_set=one.name,
             is_external=True,
@@ -58,12 +58,12 @@ def evidence(package: Package, size: str) -> list[Measured]:
     for name, metrics in package.manifest.metrics.items():
         if name == size:
             data_set = "; ".join(package.manifest.provenance.data_sets)
-            found.append(
+            measured.append(
                 Measured(
                     data_set=data_set, is_external=False, cases=metrics.cases, dice=metrics.dice
                 )
             )
-    return found
+    return measured
 
 
 def _report(package: Package) -> _Report:

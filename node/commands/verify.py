@@ -19,10 +19,10 @@ def open_packages(config: Config) -> list[Use]:
         Misconfigured: the node cannot start; the message has the reason.
     """
     describe_engine(config)
-    found = uses(config)
-    for _ in reference_checks(config, found):
+    required = uses(config)
+    for _ in reference_checks(config, required):
         pass
-    return found
+    return required
 
 
 def describe_engine(config: Config) -> str:
@@ -38,7 +38,7 @@ def describe_engine(config: Config) -> str:
     return f"{config.model.engine}, as configured; installed: {here}"
 
 
-def reference_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, str, float]]:
+def reference_checks(config: Config, required: list[Use]) -> Iterator[tuple[Use, str, float]]:
     """Yield each distinct package and size with the lowest Dice of its reference case.
 
     Of `size: auto` it is the smallest, which runs as long as nothing is measured: measuring
@@ -48,7 +48,7 @@ def reference_checks(config: Config, found: list[Use]) -> Iterator[tuple[Use, st
         BadPackage: this machine does not reproduce the reference labels.
     """
     seen = set()
-    for use in found:
+    for use in required:
         size = smallest(use.package.manifest) if use.size == AUTO else use.size
         if (use.package.digest, size) in seen:
             continue

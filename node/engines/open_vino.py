@@ -59,12 +59,12 @@ class OpenVino:
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,  # other processes use the cores too
         }
-        kept = None if compiled is None else _place(compiled, precision, threads)
-        model = None if kept is None else _restored(core, kept, settings)
+        place = None if compiled is None else _place(compiled, precision, threads)
+        model = None if place is None else _restored(core, place, settings)
         if model is None:
             model = _compiled(core, path, settings)
-            if kept is not None:
-                _keep(model, kept)
+            if place is not None:
+                _keep(model, place)
         if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.output(0).shape) != 5:
             message = f"{path.name} must have one input and one output"
             raise BadPackage(message)
@@ -120,11 +120,11 @@ def _place(compiled: Path, precision: str, threads: int) -> Path:
 
 
 def _restored(
-    core: "ov.Core", kept: Path, settings: dict[str, object]
+    core: "ov.Core", path: Path, settings: dict[str, object]
 ) -> "ov.CompiledModel | None":
     """Return the kept network, or None where it is missing or damaged."""
     try:
-        content = kept.read_bytes()
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
     digest, network = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
@@ -136,14 +136,14 @@ def _restored(
         return None  # the library refuses it: compile again
 
 
-def _keep(model: "ov.CompiledModel", kept: Path) -> None:
+def _keep(model: "ov.CompiledModel", path: Path) -> None:
     """Write a compiled network; delete those of other library versions and CPUs."""
     stream = io.BytesIO()
     model.export_model(stream)
     network = stream.getvalue()
-    durable.make_folder(kept.parent)
-    durable.write(kept, hashlib.sha256(network).digest() + network)
-    family, _, _ = kept.name.rpartition("-")
-    for old in kept.parent.glob(f"{family}-*.openvino"):
-        if old != kept:
+    durable.make_folder(path.parent)
+    durable.write(path, hashlib.sha256(network).digest() + network)
+    family, _, _ = path.name.rpartition("-")
+    for old in path.parent.glob(f"{family}-*.openvino"):
+        if old != path:
             old.unlink(missing_ok=True)

@@ -158,13 +158,13 @@ __all__ = [
 
 def known() -> dict[str, type[NodeError]]:
     """Map every code to its class, for the documentation and for errors from a child process."""
-    found: dict[str, type[NodeError]] = {}
+    by_code: dict[str, type[NodeError]] = {}
     pending: list[type[NodeError]] = [NodeError]
     while pending:
         kind = pending.pop()
-        found[kind.code] = kind
+        by_code[kind.code] = kind
         pending.extend(kind.__subclasses__())
-    return found
+    return by_code
 
 
 def rebuild(code: str, message: str, advice: str = "") -> NodeError:

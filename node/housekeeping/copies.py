@@ -38,17 +38,17 @@ class Copies:
             OSError: the disk fails; another try may work.
         """
         compared, changed = 0, False
-        gone: set[Path] = set()
+        aside: set[Path] = set()
         for first, later in _pairs(files):
-            if {first.path, later.path} & gone or (first.path, later.path) in self._differ:
+            if {first.path, later.path} & aside or (first.path, later.path) in self._differ:
                 continue
             if compared > self._most_bytes:
                 return True
             compared += first.bytes + later.bytes + PAIR_BYTES
             if self._reader.same_image(first.path, later.path):
-                kept, copy = (later, first) if keep_last else (first, later)
-                self._inbox.set_aside(copy, kept)
-                gone.add(copy.path)
+                original, copy = (later, first) if keep_last else (first, later)
+                self._inbox.set_aside(copy, original)
+                aside.add(copy.path)
                 changed = True
             else:
                 self._differ.add((first.path, later.path))

@@ -50,10 +50,10 @@ def rows(
 
 def facts(snapshot: SeriesSnapshot, decision: Decision) -> list[tuple[str, str]]:
     """Return further events of the history: missing images, and why earlier rules did not match."""
-    found = [(queue.NOTE, shortfall(snapshot))]
+    details = [(queue.NOTE, shortfall(snapshot))]
     if decision.rule:  # without one, the reason names all rules
-        found.append((queue.EARLIER_RULES, in_words(decision.earlier)))
-    return [(event, detail) for event, detail in found if detail]
+        details.append((queue.EARLIER_RULES, in_words(decision.earlier)))
+    return [(event, detail) for event, detail in details if detail]
 
 
 def study_index(snapshot: SeriesSnapshot, identifiers: Identifiers) -> queue.StudyIndex:

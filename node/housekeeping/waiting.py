@@ -86,9 +86,9 @@ class WaitingSeries:
         if self._written is None:
             self._written = {row.series_key: row for row in queue.arriving_series(self._engine)}
         changed = [row for key, row in self._now.items() if self._written.get(key) != row]
-        gone = self._written.keys() - self._now.keys()
+        removed = self._written.keys() - self._now.keys()
         is_new = any(row.series_key not in self._written for row in changed)
         is_due = abs(now - self._written_at) >= WRITE_S  # also after a step of the clock
-        if gone or is_new or (changed and is_due):
-            queue.record_arriving(self._engine, changed, gone)
+        if removed or is_new or (changed and is_due):
+            queue.record_arriving(self._engine, changed, removed)
             self._written, self._written_at = dict(self._now), now

@@ -107,6 +107,6 @@ def _nonzero_box(array: FloatArray) -> tuple[slice, ...]:
     box = []
     for axis in range(array.ndim):
         others = tuple(a for a in range(array.ndim) if a != axis)
-        found = np.flatnonzero((array != 0).any(axis=others))
-        box.append(slice(found[0], found[-1] + 1) if len(found) else slice(0, 0))
+        occupied = np.flatnonzero((array != 0).any(axis=others))
+        box.append(slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 0))
     return tuple(box)

@@ -69,8 +69,8 @@ def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
     """Return the smallest box around `mask`, to which the search for regions is limited."""
     box = []
     for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not len(found):
+        occupied = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not len(occupied):
             return None
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
+        box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
     return (box[0], box[1], box[2])

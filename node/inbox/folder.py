@@ -44,20 +44,20 @@ class SeriesRecord(msgspec.Struct, frozen=True):
 
 def instances(folder: Path) -> list[InstanceFile]:
     """Return the stored instances by name; one with two contents is listed twice."""
-    found: dict[str, InstanceFile] = {}
+    by_name: dict[str, InstanceFile] = {}
     resent: dict[str, int] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if keys := split_name(entry.name):
                 seen = entry.stat()
                 times = (seen.st_mtime_ns, seen.st_mtime_ns)
-                found[entry.name] = InstanceFile(Path(entry.path), *keys, seen.st_size, *times)
+                by_name[entry.name] = InstanceFile(Path(entry.path), *keys, seen.st_size, *times)
             elif name := resent_instance(entry.name):
                 resent[name] = entry.stat().st_mtime_ns
-    for name in resent.keys() & found.keys():
-        last_ns = max(found[name].last_ns, resent[name])
-        found[name] = msgspec.structs.replace(found[name], last_ns=last_ns)
-    return [found[name] for name in sorted(found)]
+    for name in resent.keys() & by_name.keys():
+        last_ns = max(by_name[name].last_ns, resent[name])
+        by_name[name] = msgspec.structs.replace(by_name[name], last_ns=last_ns)
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def kept_files(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -83,11 +83,11 @@ class AssociationRecord:
 
 def read_markers(folder: Path) -> list[Marker]:
     """Return one marker per association, oldest first; a damaged one has its state only."""
-    found: dict[str, tuple[State, Path]] = {}
+    newest: dict[str, tuple[State, Path]] = {}
     for state in STATES:
         for path in folder.glob(f"*.{state}"):
-            found[path.stem] = (state, path)
-    markers = [_read(path, state) for state, path in found.values()]
+            newest[path.stem] = (state, path)
+    markers = [_read(path, state) for state, path in newest.values()]
     return sorted(markers, key=lambda marker: (marker.opened, marker.association))
 
 

@@ -132,11 +132,11 @@ class Inbox:
         content = content_key(instance.transfer_syntax, instance.data)
         with self._entered(key, instance) as (folder, descriptor):
             association.enter(folder)
-            kept = self._write(instance, association, folder, (sop, content))
+            outcome = self._write(instance, association, folder, (sop, content))
             os.fsync(descriptor)  # also if identical: the first sender may still wait for its fsync
         association.instances[folder] += 1
         sending.mark(self._sending, association, instance.study)
-        return kept
+        return outcome
 
     def close(self, association: AssociationRecord, now: float, *, released: bool) -> None:
         """Mark the end of an association in each of its series; a second call does nothing."""
@@ -153,16 +153,16 @@ class Inbox:
 
     def series_folders(self) -> list[SeriesFolder]:
         """Return all series, without opening their folders."""
-        found = []
+        folders = []
         with os.scandir(self._series) as entries:
             for entry in entries:
                 try:
-                    found.append(
+                    folders.append(
                         SeriesFolder(entry.name, Path(entry.path), entry.stat().st_mtime_ns)
                     )
                 except FileNotFoundError:  # pruned during the scan
                     continue
-        return sorted(found, key=lambda series: series.key)
+        return sorted(folders, key=lambda series: series.key)
 
     def instances(self, folder: SeriesFolder) -> list[InstanceFile]:
         """Return the stored instances of a series, by name."""
@@ -186,9 +186,9 @@ class Inbox:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_mtime_ns != folder.mtime_ns:
                 return False
-            gone = self.temporary_folder / f"{uuid.uuid4().hex}.pruned"
-            folder.path.rename(gone)  # at once: a killed process must not leave half a series
-            shutil.rmtree(gone, ignore_errors=True)
+            removed = self.temporary_folder / f"{uuid.uuid4().hex}.pruned"
+            folder.path.rename(removed)  # at once: a killed process must not leave half a series
+            shutil.rmtree(removed, ignore_errors=True)
         except BlockingIOError:
             return False
         finally:
@@ -274,7 +274,7 @@ class Inbox:
             ):  # an operator may choose the content received last; the instance has its first time
                 durable.write(path.with_suffix(RESENT), b"", self.temporary_folder)
             return Kept.identical
-        kept = Kept.conflicting if others else Kept.new
+        outcome = Kept.conflicting if others else Kept.new
         head = file_head(
             instance.sop_class,
             instance.sop_instance,
@@ -285,18 +285,18 @@ class Inbox:
             try:
                 path.hardlink_to(written)  # never replaces: an existing name has the same content
             except FileExistsError:
-                kept = Kept.identical
+                outcome = Kept.identical
         known.add(keys[1])
-        return kept
+        return outcome
 
 
 def _is_at(folder: Path, descriptor: int) -> bool:
     """Return whether the open folder still has this name."""
     try:
-        found = folder.stat()
+        status = folder.stat()
     except FileNotFoundError:
         return False
-    return os.path.samestat(found, os.fstat(descriptor))
+    return os.path.samestat(status, os.fstat(descriptor))
 
 
 def _known(association: AssociationRecord, folder: Path) -> dict[str, set[str]]:

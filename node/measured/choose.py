@@ -66,7 +66,7 @@ def _without_backlog(use: Use, grid: Grid, measured: Sequence[Measurement]) -> C
 def offered(package: Package) -> list[str]:
     """Return the sizes of a package, most accurate first: by Dice, where it is known."""
     metrics = package.manifest.metrics
-    dice: dict[str, float] = {size: found.dice.mean for size, found in metrics.items()}
+    dice: dict[str, float] = {size: one.dice.mean for size, one in metrics.items()}
     sizes = [size for size in SIZE_NAMES if size in package.manifest.sizes]
     return sorted(sizes, key=lambda size: -dice.get(size, 0.0))  # stable: SIZE_NAMES breaks ties
 
@@ -87,16 +87,16 @@ def largest_mb(use: Use, measured: Sequence[Measurement]) -> dict[str, float]:
     declared: dict[str, float | None] = {
         size: network.peak_mb for size, network in use.package.manifest.sizes.items()
     }
-    found: dict[str, float] = {}
+    needs: dict[str, float] = {}
     for size in offered(use.package) if use.size == AUTO else [use.size]:
         own = [one for one in measured if (one.digest, one.size) == (use.package.digest, size)]
         best = fastest([one for one in own if use.engine in (AUTO, one.engine)])
         peak_mb = declared.get(size)
         if best is not None:
-            found[size] = estimate(best, work).peak_mb
+            needs[size] = estimate(best, work).peak_mb
         elif peak_mb is not None:
-            found[size] = peak_mb + work.arrays_mb + SEG_MB
-    return found
+            needs[size] = peak_mb + work.arrays_mb + SEG_MB
+    return needs
 
 
 def _fitting(use: Use, sizes: list[str], costs: list[tuple[Measurement, Cost]]) -> Choice:

@@ -53,7 +53,7 @@ def here(threads: int) -> Host:
 
 def known(data: DataConfig, host: Host) -> list[Measurement]:
     """Return the measurements that are valid for `host`, in no particular order."""
-    found = []
+    measurements = []
     for path in sorted((data.dir / FOLDER).glob("*.json")):
         try:
             one = msgspec.json.decode(path.read_bytes(), type=Measurement)
@@ -61,8 +61,8 @@ def known(data: DataConfig, host: Host) -> list[Measurement]:
             continue  # damaged or of another version: measured again
         is_of_host = (one.cpu, one.threads) == (host.cpu, host.threads)
         if is_of_host and host.versions.get(one.engine) == one.version:
-            found.append(one)
-    return found
+            measurements.append(one)
+    return measurements
 
 
 def write(data: DataConfig, measurement: Measurement) -> None:

@@ -137,9 +137,9 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
         raise _bad(folder, f"{MANIFEST} is larger than {LARGEST_MANIFEST_BYTES} bytes")
     encoded = path.read_bytes()
     try:
-        found = from_json(encoded, _AnyFormat).format
-        if found != FORMAT:
-            raise _bad(folder, f"its format is {found}, this node reads format {FORMAT}")
+        version = from_json(encoded, _AnyFormat).format
+        if version != FORMAT:
+            raise _bad(folder, f"its format is {version}, this node reads format {FORMAT}")
         manifest = from_json(encoded, Manifest)
     except NotValid as exc:
         problem = f"{exc.about(MANIFEST)}. {exc.advice}".rstrip(". ")

@@ -174,32 +174,34 @@ class Manifest(_Strict, frozen=True, kw_only=True):
 
 def problems(manifest: Manifest) -> list[str]:
     """Return the contradictions between fields, as messages."""
-    found = []
+    messages = []
     if manifest.numbers != tuple(range(1, len(manifest.segments) + 1)):
-        found.append("segments must be numbered 1, 2, 3 … in order")
+        messages.append("segments must be numbered 1, 2, 3 … in order")
     labels = [segment.label for segment in manifest.segments]
-    found += [
+    messages += [
         f"two segments have the label {name!r}" for name in {*labels} if labels.count(name) > 1
     ]
     for step in manifest.regions:
         absent = set(step.segments) - set(manifest.numbers)
-        found += [f"regions name segment {number}, which is absent" for number in sorted(absent)]
+        messages += [f"regions name segment {number}, which is absent" for number in sorted(absent)]
     for expected in manifest.expect:
         absent = set(expected.segments) - set(manifest.numbers)
-        found += [f"expect names segment {number}, which is absent" for number in sorted(absent)]
+        messages += [f"expect names segment {number}, which is absent" for number in sorted(absent)]
     named = [size.file for size in manifest.sizes.values()]
     named += [manifest.reference.image, *manifest.reference.labels.values()]
-    found += [f"{name} has no digest under files" for name in named if name not in manifest.files]
+    messages += [
+        f"{name} has no digest under files" for name in named if name not in manifest.files
+    ]
     for size in manifest.sizes:
         if size not in manifest.reference.labels:
-            found.append(f"size {size} has no reference labels")
-    found += _scale_problems(manifest)
+            messages.append(f"size {size} has no reference labels")
+    messages += _scale_problems(manifest)
     accepted = manifest.input
     ranges = [accepted.spacing_mm, accepted.field_of_view_mm, accepted.slices]
     for limits in ranges + [expected.ml for expected in manifest.expect]:
         if limits.low > limits.high:
-            found.append(f"a range is reversed: {limits.low} to {limits.high}")
-    return found
+            messages.append(f"a range is reversed: {limits.low} to {limits.high}")
+    return messages
 
 
 def _scale_problems(manifest: Manifest) -> Iterator[str]:

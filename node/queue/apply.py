@@ -31,13 +31,13 @@ def move(
     if end is not State.RUNNING:
         changes |= _NO_WORKER
     changes["finished_at"] = now if end in ENDED else None
-    found = connection.execute(
+    result = connection.execute(
         sa.update(schema.jobs)
         .where(where, schema.jobs.c.state.in_([state.value for state in starts]))
         .values(**changes, **(values or {}))
         .returning(*schema.jobs.c)
     )
-    moved = [rows.job(row) for row in found.mappings().all()]
+    moved = [rows.job(row) for row in result.mappings().all()]
     for job in moved:
         add_event(
             connection, job, transition.value, now, detail(job) if callable(detail) else detail
@@ -93,10 +93,10 @@ def insert_job(connection: sa.Connection, kind: Kind, now: float, values: dict[s
         "queued_at": now,
         "updated_at": now,
     }
-    found = connection.execute(
+    result = connection.execute(
         sa.insert(schema.jobs).values(**fresh, **values).returning(*schema.jobs.c)
     )
-    job = rows.job(found.mappings().one())
+    job = rows.job(result.mappings().one())
     add_event(connection, job, "queued", now, f"to {job.target}" if job.target else "")
     update_endings(connection, [job.parent_id or job.id])
     return job

@@ -54,12 +54,14 @@ def record_arrival(
         if known is not None:
             return Recorded(known.id, known.job_id, is_new=False)
         _add_study(connection, arrival, index)
-        made = connection.execute(
+        arrival_id = connection.execute(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
-        _add_decision(connection, made, arrival, job, now)
-        _add_facts(connection, made, arrival, facts, now)
-        return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
+        _add_decision(connection, arrival_id, arrival, job, now)
+        _add_facts(connection, arrival_id, arrival, facts, now)
+        return Recorded(
+            arrival_id, _give_job(connection, arrival_id, arrival, job, now), is_new=True
+        )
 
 
 def replan_arrival(
@@ -76,17 +78,19 @@ def replan_arrival(
     arrival that has a job, or is not recorded, is left to `record_arrival`.
     """
     with engine.begin() as connection:
-        made = connection.execute(
+        arrival_id = connection.execute(
             sa.update(arrivals)
             .where(_same(arrival), arrivals.c.outcome != ArrivalOutcome.PLANNED.value)
             .values(**_values(arrival), planned_at=now)
             .returning(arrivals.c.id)
         ).scalar_one_or_none()
-        if made is not None:
+        if arrival_id is not None:
             _add_study(connection, arrival, index)
-            _add_decision(connection, made, arrival, job, now)
-            _add_facts(connection, made, arrival, facts, now)
-            return Recorded(made, _give_job(connection, made, arrival, job, now), is_new=True)
+            _add_decision(connection, arrival_id, arrival, job, now)
+            _add_facts(connection, arrival_id, arrival, facts, now)
+            return Recorded(
+                arrival_id, _give_job(connection, arrival_id, arrival, job, now), is_new=True
+            )
         superseded = connection.execute(_with_superseded_job(arrival)).scalar_one_or_none()
         if superseded is not None and job is not None:
             job_id = _give_job(connection, superseded, arrival, job, now)
@@ -126,7 +130,11 @@ def _add_study(connection: sa.Connection, arrival: NewArrival, index: StudyIndex
 
 
 def _add_decision(
-    connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
+    connection: sa.Connection,
+    arrival_id: int,
+    arrival: NewArrival,
+    job: NewSegmentJob | None,
+    now: float,
 ) -> None:
     """Add the first two events of the history: when the images came, and the decision."""
     received = f"{arrival.instances} instances from {arrival.caller_ae or 'unknown'}"
@@ -135,20 +143,24 @@ def _add_decision(
         decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}{why}"
     else:
         decided = " ".join(part for part in (arrival.reason, arrival.advice) if part)
-    _add_event(connection, made, arrival, arrival.last_at, ("received", received))
-    _add_event(connection, made, arrival, now, (arrival.outcome.value, decided))
+    _add_event(connection, arrival_id, arrival, arrival.last_at, ("received", received))
+    _add_event(connection, arrival_id, arrival, now, (arrival.outcome.value, decided))
 
 
 def _add_facts(
-    connection: sa.Connection, made: int, arrival: NewArrival, facts: Facts, now: float
+    connection: sa.Connection, arrival_id: int, arrival: NewArrival, facts: Facts, now: float
 ) -> None:
     for what, detail in facts:
         at = now if what == EARLIER_RULES else arrival.last_at
-        _add_event(connection, made, arrival, at, (what, detail))
+        _add_event(connection, arrival_id, arrival, at, (what, detail))
 
 
 def _add_event(
-    connection: sa.Connection, made: int, arrival: NewArrival, at: float, line: tuple[str, str]
+    connection: sa.Connection,
+    arrival_id: int,
+    arrival: NewArrival,
+    at: float,
+    line: tuple[str, str],
 ) -> None:
     what, detail = line
     connection.execute(
@@ -156,7 +168,7 @@ def _add_event(
             at=at,
             study_uid=arrival.study_uid,
             series_uid=arrival.series_uid,
-            arrival_id=made,
+            arrival_id=arrival_id,
             what=what,
             detail=detail,
         )
@@ -164,7 +176,11 @@ def _add_event(
 
 
 def _give_job(
-    connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob | None, now: float
+    connection: sa.Connection,
+    arrival_id: int,
+    arrival: NewArrival,
+    job: NewSegmentJob | None,
+    now: float,
 ) -> int | None:
     if job is None:
         return None
@@ -184,22 +200,22 @@ def _give_job(
             jobs.c.id != (same_work or 0),
         ),
         error_values(error),
-        f"arrival {made} made a newer job",
+        f"arrival {arrival_id} made a newer job",
     )
-    job_id = same_work or _insert(connection, made, arrival, job, now)
-    connection.execute(sa.update(arrivals).where(arrivals.c.id == made).values(job_id=job_id))
+    job_id = same_work or _insert(connection, arrival_id, arrival, job, now)
+    connection.execute(sa.update(arrivals).where(arrivals.c.id == arrival_id).values(job_id=job_id))
     update_endings(connection, [job_id])
     return job_id
 
 
 def _insert(
-    connection: sa.Connection, made: int, arrival: NewArrival, job: NewSegmentJob, now: float
+    connection: sa.Connection, arrival_id: int, arrival: NewArrival, job: NewSegmentJob, now: float
 ) -> int:
     values = {
         "dedup_key": job.dedup_key,
         "study_uid": arrival.study_uid,
         "series_uid": arrival.series_uid,
-        "arrival_id": made,
+        "arrival_id": arrival_id,
         "target": "",
         "payload": payloads.encode(job.payload),
         "priority": job.priority,

@@ -22,10 +22,12 @@ class ArrivingSeries:
     until: float | None  # time of the decision if nothing else arrives; None: at once
 
 
-def record_arriving(engine: Engine, changed: Iterable[ArrivingSeries], gone: Iterable[str]) -> None:
-    """Replace the rows of the `changed` series, and remove those of the keys in `gone`."""
+def record_arriving(
+    engine: Engine, changed: Iterable[ArrivingSeries], removed: Iterable[str]
+) -> None:
+    """Replace the rows of the `changed` series, and remove those of the keys in `removed`."""
     rows = [asdict(series) for series in changed]
-    keys = [*gone, *(row["series_key"] for row in rows)]
+    keys = [*removed, *(row["series_key"] for row in rows)]
     with engine.begin() as connection:
         connection.execute(sa.delete(arriving).where(arriving.c.series_key.in_(keys)))
         if rows:
@@ -35,5 +37,5 @@ def record_arriving(engine: Engine, changed: Iterable[ArrivingSeries], gone: Ite
 def arriving_series(engine: Engine) -> list[ArrivingSeries]:
     """Return the series that are not decided yet, by the key of their folder."""
     with engine.connect() as connection:
-        found = connection.execute(sa.select(arriving).order_by(arriving.c.series_key)).mappings()
-        return [ArrivingSeries(**row) for row in found]
+        result = connection.execute(sa.select(arriving).order_by(arriving.c.series_key)).mappings()
+        return [ArrivingSeries(**row) for row in result]

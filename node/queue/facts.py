@@ -197,12 +197,12 @@ def _callers(connection: Connection, after: float, now: float) -> Iterable[Calle
         .group_by(arrivals.c.caller_ae, hour)
         .order_by(arrivals.c.caller_ae, sa.func.min(arrivals.c.last_at))
     )
-    found: dict[str, list[tuple[float, float]]] = {}
+    hours_of: dict[str, list[tuple[float, float]]] = {}
     series: dict[str, int] = {}
     for caller, first, last, count in rows:
-        found.setdefault(caller, []).append((first, last))
+        hours_of.setdefault(caller, []).append((first, last))
         series[caller] = series.get(caller, 0) + count
-    for caller, hours in found.items():
+    for caller, hours in hours_of.items():
         yield CallerHours(caller=caller, series=series[caller], hours=tuple(hours))
 
 

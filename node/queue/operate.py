@@ -90,10 +90,10 @@ def cancel(engine: Engine, job_id: int, now: float) -> Job:
 
 
 def _illegal(connection: sa.Connection, job_id: int, transition: Transition) -> Job:
-    found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
-    if found is None:
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
+    if row is None:
         raise NoSuchJob(job_id)
-    state = rows.job(found).state
+    state = rows.job(row).state
     if (
         state,
         transition,

@@ -37,10 +37,10 @@ def get(engine: Engine, job_id: int) -> Job:
     Raises:
         NoSuchJob: no job has this number.
     """
-    found = _jobs(engine, sa.select(jobs).where(jobs.c.id == job_id))
-    if not found:
+    matching = _jobs(engine, sa.select(jobs).where(jobs.c.id == job_id))
+    if not matching:
         raise NoSuchJob(job_id)
-    return found[0]
+    return matching[0]
 
 
 def list_jobs(
@@ -98,8 +98,8 @@ def events_of(
     if job_id is not None:
         query = query.where(events.c.job_id == job_id)
     with read_transaction(engine) as connection:
-        found = [rows.event(row) for row in connection.execute(query).mappings()]
-    return sorted(found, key=lambda event: (event.at, event.id))
+        newest = [rows.event(row) for row in connection.execute(query).mappings()]
+    return sorted(newest, key=lambda event: (event.at, event.id))
 
 
 def counts(engine: Engine) -> dict[tuple[Kind, State], int]:
@@ -107,11 +107,11 @@ def counts(engine: Engine) -> dict[tuple[Kind, State], int]:
     query = sa.select(jobs.c.kind, jobs.c.state, sa.func.count()).group_by(
         jobs.c.kind, jobs.c.state
     )
-    found = {(kind, state): 0 for kind in Kind for state in State}
+    counted = {(kind, state): 0 for kind in Kind for state in State}
     with read_transaction(engine) as connection:
         for kind, state, count in connection.execute(query):
-            found[Kind(kind), State(state)] = count
-    return found
+            counted[Kind(kind), State(state)] = count
+    return counted
 
 
 def oldest_queued_at(engine: Engine, kind: Kind, target: str | None = None) -> float | None:
@@ -157,8 +157,8 @@ def targets_with_queued_deliveries(engine: Engine) -> set[str]:
 def beats(engine: Engine) -> list[Beat]:
     """Return the last heartbeat of each process."""
     with read_transaction(engine) as connection:
-        found = connection.execute(sa.select(health).order_by(health.c.process)).mappings()
-        return [rows.beat(row) for row in found]
+        result = connection.execute(sa.select(health).order_by(health.c.process)).mappings()
+        return [rows.beat(row) for row in result]
 
 
 def _jobs(engine: Engine, query: sa.Select[tuple[object, ...]]) -> list[Job]:
@@ -177,16 +177,16 @@ def _arrivals(
 
 
 def _history(connection: sa.Connection, arrival: Arrival) -> SeriesHistory:
-    found: Sequence[Job] = ()
+    linked: Sequence[Job] = ()
     if arrival.job_id is not None:
         query = (
             sa.select(jobs)
             .where((jobs.c.id == arrival.job_id) | (jobs.c.parent_id == arrival.job_id))
             .order_by(jobs.c.id)
         )
-        found = [rows.job(row) for row in connection.execute(query).mappings()]
-    segment = next((job for job in found if job.kind is Kind.SEGMENT), None)
-    deliveries = tuple(job for job in found if job.kind is Kind.DELIVER)
+        linked = [rows.job(row) for row in connection.execute(query).mappings()]
+    segment = next((job for job in linked if job.kind is Kind.SEGMENT), None)
+    deliveries = tuple(job for job in linked if job.kind is Kind.DELIVER)
     return SeriesHistory(
         arrival=arrival,
         segment=segment,

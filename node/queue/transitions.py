@@ -190,10 +190,10 @@ def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: fl
     dedup_key = "/".join((job.dedup_key, delivery.target, delivery.payload.sop_instance_uid))
     content = {"payload": payloads.encode(delivery.payload)}
     same = sa.and_(jobs.c.parent_id == job.id, jobs.c.dedup_key == dedup_key)
-    found = connection.execute(
+    result = connection.execute(
         sa.update(jobs).where(same).values(**content).returning(*jobs.c)
     ).mappings()
-    known = [rows.job(row) for row in found.all()]
+    known = [rows.job(row) for row in result.all()]
     if known:
         return (
             move(connection, Transition.RESEND, now, same, fresh(now), "the object was made again")

@@ -75,11 +75,11 @@ def _survey(request: SurveyRequest, cache: "HeaderCache") -> SeriesReading:
     headers: list[Header] = []
     problem = None
     for name in request.files:
-        found = cache.read(Path(request.folder, name))
-        if isinstance(found, Unsuitable):
-            problem = problem or found
+        headers_or_problem = cache.read(Path(request.folder, name))
+        if isinstance(headers_or_problem, Unsuitable):
+            problem = problem or headers_or_problem
         else:
-            headers.extend(found)
+            headers.extend(headers_or_problem)
     cache.trim()
     return SeriesReading(
         findings_of(headers) if headers else None, problem_of(problem) if problem else None
@@ -104,14 +104,14 @@ class HeaderCache:
         if path in self._known:
             self._known.move_to_end(path)
             return self._known[path]
-        found: tuple[Header, ...] | Unsuitable
+        result: tuple[Header, ...] | Unsuitable
         try:
-            found = read_headers(path)
+            result = read_headers(path)
         except Unsuitable as exc:
-            found = exc.with_traceback(None)
-        self._known[path] = found
-        self._size += _size(found)
-        return found
+            result = exc.with_traceback(None)
+        self._known[path] = result
+        self._size += _size(result)
+        return result
 
     def trim(self) -> None:
         """Forget the files that were not needed for the longest time."""
@@ -120,8 +120,8 @@ class HeaderCache:
             self._size -= _size(oldest)
 
 
-def _size(found: tuple[Header, ...] | Unsuitable) -> int:
-    return 1 if isinstance(found, Unsuitable) else len(found)
+def _size(result: tuple[Header, ...] | Unsuitable) -> int:
+    return 1 if isinstance(result, Unsuitable) else len(result)
 
 
 def _limit_cpu(seconds: float) -> None:

@@ -85,22 +85,22 @@ def create_or_check(connection: sa.Connection) -> None:
     """
     if connection.dialect.name == "postgresql":  # two nodes may start at once; SQLite has its lock
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7364676)"))
-    found = version_of(connection)
-    if found is None:
+    version = version_of(connection)
+    if version is None:
         METADATA.create_all(connection)
         connection.execute(sa.insert(schema_version).values(version=VERSION))
     else:
-        check_version(found)
+        check_version(version)
 
 
-def check_version(found: int) -> None:
+def check_version(version: int) -> None:
     """Refuse a database with another version of the schema.
 
     Raises:
-        Misconfigured: `found` is not `VERSION`.
+        Misconfigured: `version` is not `VERSION`.
     """
-    if found != VERSION:
-        message = f"the database has schema version {found}, this segnode uses {VERSION}"
+    if version != VERSION:
+        message = f"the database has schema version {version}, this segnode uses {VERSION}"
         advice = "Use the segnode that made the database, or name another one in `data.database`."
         raise Misconfigured(message, advice=advice)
 

@@ -199,7 +199,7 @@ def _results(
 ) -> tuple[SegmentResult, list[NewDelivery]]:
     outbox = _outbox(job)
     result = SegmentResult(
-        objects=tuple(f"{outbox}/{made.name}" for made in done.objects),
+        objects=tuple(f"{outbox}/{written.name}" for written in done.objects),
         volumes_ml=done.volumes_ml,
         seconds={stage: round(seconds, 4) for stage, seconds in done.seconds.items()},
         caveats=done.caveats,
@@ -207,26 +207,26 @@ def _results(
         engine=done.engine,
     )
     deliveries = [
-        _delivery(job, target, made)
+        _delivery(job, target, written)
         for target in payload.targets
-        for made in done.objects
-        if made.encoding == target.encoding and (target.report or not made.is_report)
+        for written in done.objects
+        if written.encoding == target.encoding and (target.report or not written.is_report)
     ]
     return result, deliveries
 
 
-def _delivery(job: Job, target: Destination, made: OutboxObject) -> NewDelivery:
+def _delivery(job: Job, target: Destination, written: OutboxObject) -> NewDelivery:
     return NewDelivery(
         target=target.name,
         priority=job.priority,
         payload=DeliverPayload(
-            file=f"{_outbox(job)}/{made.name}",
-            sha256=made.sha256,
-            size_bytes=made.size_bytes,
-            sop_class_uid=made.sop_class_uid,
-            sop_instance_uid=made.sop_instance_uid,
+            file=f"{_outbox(job)}/{written.name}",
+            sha256=written.sha256,
+            size_bytes=written.size_bytes,
+            sop_class_uid=written.sop_class_uid,
+            sop_instance_uid=written.sop_instance_uid,
             study_uid=job.study_uid,
-            series_uid=made.series_uid,
+            series_uid=written.series_uid,
             target=target.name,
         ),
     )

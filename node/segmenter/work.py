@@ -174,12 +174,12 @@ def file_name(encoding: Encoding) -> str:
 
 
 def _package(request: SegmentRequest) -> Package:
-    found = _load(Path(request.package))
-    if found.digest != request.package_digest:
+    package = _load(Path(request.package))
+    if package.digest != request.package_digest:
         _load.cache_clear()
-        message = f"package {found.name} differs from the package in the plan of this series"
+        message = f"package {package.name} differs from the package in the plan of this series"
         raise BadPackage(message, advice="Install the planned package, then retry the job.")
-    return found
+    return package
 
 
 @lru_cache(maxsize=2)  # hash 40 MB once per process, not once per job
@@ -192,10 +192,10 @@ def _student(
     folder: Path, digest: str, size: str, threads: int, engine: str, compiled: str
 ) -> Student:
     """Open a network once per process; `digest` is part of the key, because a folder may change."""
-    found = _load(folder)
-    assert found.digest == digest
-    kept = Path(compiled) if compiled else None
-    return pipeline.open_student(found, size, threads, engine, kept)
+    package = _load(folder)
+    assert package.digest == digest
+    place = Path(compiled) if compiled else None
+    return pipeline.open_student(package, size, threads, engine, place)
 
 
 def _files(request: SegmentRequest) -> list[Path]:

@@ -120,16 +120,16 @@ def read_instance(path: Path) -> tuple[Dataset, str]:
         NotAnImage: the file is no DICOM object, or is truncated.
         OSError: with an errno of `TRANSIENT_ERRNOS`; trying again may work.
     """
-    found: list[str] = []
+    pixels: list[str] = []
 
     def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
         if tag in PIXEL_ELEMENTS and length != 0:
-            found.append(PIXEL_ELEMENTS[tag])
+            pixels.append(PIXEL_ELEMENTS[tag])
         return tag in PIXEL_ELEMENTS
 
     try:
         with path.open("rb") as file:
-            return read_partial(file, at_pixels), "".join(found)
+            return read_partial(file, at_pixels), "".join(pixels)
     except UNREADABLE as exc:
         if isinstance(exc, OSError) and exc.errno in TRANSIENT_ERRNOS:
             raise

@@ -87,7 +87,7 @@ def check_pixel_format(headers: Sequence[Header]) -> None:
         if problem:
             problems.setdefault(problem, []).append(header)
     if problems:
-        parts = [f"{problem} in {_of(found, headers)}" for problem, found in problems.items()]
+        parts = [f"{problem} in {_of(affected, headers)}" for problem, affected in problems.items()]
         raise UnsupportedPixels("; ".join(parts), advice=ORIGINALS)
 
 
@@ -153,7 +153,7 @@ def _check_hounsfield(headers: Sequence[Header]) -> None:
         elif not units.rescale_type and units.real_world and not HU_CODES & {*units.real_world}:
             problems.setdefault("Real World Value Mapping is not in HU", []).append(header)
     if problems:
-        parts = [f"{problem} in {_of(found, headers)}" for problem, found in problems.items()]
+        parts = [f"{problem} in {_of(affected, headers)}" for problem, affected in problems.items()]
         message = f"the values of the CT are not Hounsfield units: {'; '.join(parts)}"
         raise WrongUnits(message, advice="Send a reconstruction in Hounsfield units.")
 

@@ -32,10 +32,10 @@ def fill_padding(array: FloatArray, padding: Mapping[int, Padding], *, are_houns
         believed = {at: reaching_corners(one.mask) for at, one in padding.items()}
     else:
         believed = {at: one.mask for at, one in padding.items()}
-    kept = {at: one.mask & ~believed[at] for at, one in padding.items()}
-    numbers = [int(mask.sum()) for mask in kept.values() if mask.any()]
+    image_values = {at: one.mask & ~believed[at] for at, one in padding.items()}
+    numbers = [int(mask.sum()) for mask in image_values.values() if mask.any()]
     highest = max(
-        (float(array[at][mask].max()) for at, mask in kept.items() if mask.any()), default=0
+        (float(array[at][mask].max()) for at, mask in image_values.items() if mask.any()), default=0
     )
     _fill(array, believed)
     if not numbers or (are_hounsfield and highest <= AIR_HU):

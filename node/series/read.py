@@ -97,9 +97,9 @@ def _origin(headers: Sequence[Header]) -> Iterator[Caveat]:
 
 def _refuse_other_copies(surveyed: Survey, headers: Sequence[Header]) -> None:
     """Compare files with one instance UID; equal headers may have other pixels."""
-    kept = {header.sop_instance_uid: header.path for header in surveyed.headers}
+    surveyed_paths = {header.sop_instance_uid: header.path for header in surveyed.headers}
     for uid, path in {(header.sop_instance_uid, header.path) for header in headers}:
-        first = kept.get(uid, path)
+        first = surveyed_paths.get(uid, path)
         if first == path or first.read_bytes() == path.read_bytes():
             continue
         if not same_image(first, path):

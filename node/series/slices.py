@@ -54,23 +54,23 @@ def select_slices(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped
     Raises:
         NotAnImage: no image is a slice; a subclass if all are of one kind.
     """
-    kept, dropped = [], []
-    found: set[type[NotAnImage]] = set()
+    slices, dropped = [], []
+    kinds: set[type[NotAnImage]] = set()
     for header in headers:
         unwanted = _unwanted(header)
         if unwanted is None:
-            kept.append(header)
+            slices.append(header)
         else:
             reason, error = unwanted
-            found.add(error)
+            kinds.add(error)
             dropped.append(Dropped(header.sop_instance_uid, reason, header.frame))
-    if not kept:
+    if not slices:
         counts = Counter(item.reason for item in dropped)
         reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items()))
         message = f"none of the {len(headers)} images is a slice of a volume: {reasons}"
-        kind = found.pop() if len(found) == 1 else NotAnImage
+        kind = kinds.pop() if len(kinds) == 1 else NotAnImage
         raise kind(message, advice="Send a series of CT or MR slices.")
-    return kept, dropped
+    return slices, dropped
 
 
 def is_slice(header: Header) -> bool:
@@ -80,12 +80,12 @@ def is_slice(header: Header) -> bool:
 
 def refuse_computed(headers: Sequence[Header]) -> None:
     """Refuse slices with computed values; leaving them out would leave gaps in the volume."""
-    found: dict[Kind, list[str]] = {}
+    words_of: dict[Kind, list[str]] = {}
     for header in headers:
         kind, word = kind_of(header)
         if kind is not None:
-            found.setdefault(kind, []).append(word)
-    for kind, words in found.items():
+            words_of.setdefault(kind, []).append(word)
+    for kind, words in words_of.items():
         which = ", ".join(sorted(set(words)))
         message = f"{len(words)} of {len(headers)} images are of the kind {_words(kind)} ({which})"
         raise KIND_ERRORS[kind](message, advice="Send the series that was acquired.")

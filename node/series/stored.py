@@ -103,6 +103,6 @@ def _as_stored(value: int, image: Dataset) -> int:
 
 
 def _number(dataset: Dataset, group: int, element: int) -> int | None:
-    found = dataset.get((group, element))
-    value = None if found is None else found.value
+    entry = dataset.get((group, element))
+    value = None if entry is None else entry.value
     return value if isinstance(value, int) else None

@@ -60,8 +60,8 @@ def codes(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
 def code(dataset: Dataset, keyword: str) -> str:
     """Return one Code String; empty if invalid, because messages and tables repeat the value."""
-    found = codes(dataset, keyword)
-    return found[0] if len(found) == 1 and CODE.fullmatch(found[0]) else ""
+    values = codes(dataset, keyword)
+    return values[0] if len(values) == 1 and CODE.fullmatch(values[0]) else ""
 
 
 def vector(dataset: Dataset, keyword: str, length: int) -> Vector | None:
@@ -76,14 +76,14 @@ def vector(dataset: Dataset, keyword: str, length: int) -> Vector | None:
 
 def number(dataset: Dataset, keyword: str) -> float | None:
     """Return one finite number, else None."""
-    found = vector(dataset, keyword, 1)
-    return found[0] if found else None
+    values = vector(dataset, keyword, 1)
+    return values[0] if values else None
 
 
 def whole_number(dataset: Dataset, keyword: str) -> int | None:
     """Return one whole number, else None."""
-    found = number(dataset, keyword)
-    return int(found) if found is not None and found == int(found) else None
+    value = number(dataset, keyword)
+    return int(value) if value is not None and value == int(value) else None
 
 
 def age_years(value: str) -> float | None:
@@ -99,12 +99,12 @@ def b_value(dataset: Dataset) -> float | None:
         try:
             value = dataset[tag].value if tag in dataset else None
             first = value if isinstance(value, str | int | float) else value[0] if value else None
-            found = float(first) if first is not None else math.nan
+            b = float(first) if first is not None else math.nan
         except UNREADABLE:
             continue
-        found %= GE_B_VALUE_OFFSET
-        if 0 <= found <= LARGEST_B_VALUE:
-            return found
+        b %= GE_B_VALUE_OFFSET
+        if 0 <= b <= LARGEST_B_VALUE:
+            return b
     return None
 
 

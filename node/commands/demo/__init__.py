@@ -107,10 +107,10 @@ def _demo(chosen: argparse.Namespace) -> int:
                 study_uid=study_uid,
                 frame_of_reference_uid=frame_uid,
             )
-            made = _series(scene, out / "sent" / scene.name, labelling)
-            steps.say(f"sending {len(made.files)} slices, {scene.description}, by C-STORE")
-            send_files(node_target, PEER_AE, made.files)
-            results.append(_result(config, made, scene, time.time(), out))
+            scan = _series(scene, out / "sent" / scene.name, labelling)
+            steps.say(f"sending {len(scan.files)} slices, {scene.description}, by C-STORE")
+            send_files(node_target, PEER_AE, scan.files)
+            results.append(_result(config, scan, scene, time.time(), out))
     _print_results(chosen, results, config_file, study_uid)
     return 0
 
@@ -205,13 +205,13 @@ def _series(scene: Scene, folder: Path, labelling: Labelling) -> Composed:
         return compose(read_volume(path), folder, labelling, now)
 
 
-def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: Path) -> Result:
+def _result(config: Config, scan: Composed, scene: Scene, sent_at: float, out: Path) -> Result:
     """Wait for the SEG of one series in the PACS, verify it and write its picture."""
     engine = schema.open_configured(config.data)
     peer = Inbox(out / "pacs" / "inbox")
     deadline = time.monotonic() + LONGEST_S
     while time.monotonic() < deadline:
-        histories = queue.histories(engine, series_uid=made.series_uid)
+        histories = queue.histories(engine, series_uid=scan.series_uid)
         if histories and histories[0].ending is not Ending.IN_PROGRESS:
             break
         time.sleep(0.05)
@@ -225,7 +225,7 @@ def _result(config: Config, made: Composed, scene: Scene, sent_at: float, out: P
     arrived = time.time()
     received = [file.path for folder in peer.series_folders() for file in peer.instances(folder)]
     newest = max(received, key=lambda path: path.stat().st_mtime_ns)
-    source = series.read(made.files)
+    source = series.read(scan.files)
     package = resolve(
         history.arrival.package, [load_package(p) for p in models_in(config.model.dir)]
     )
