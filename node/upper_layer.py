@@ -43,6 +43,7 @@ class LimitedSocket(AssociationSocket):
         self._turn = threading.Lock()
         self._unread = b""  # is received next
         self.first_byte: int | None = None  # that the peer sent
+        self.is_unanswered = False  # the peer closed the connection without sending a byte
         self.error: Exception | None = None  # why the connection could not be used
         self._is_over = False  # a PDU was not read to its end: the bytes after it have no meaning
         self.problem = ""  # how the peer violated the limits
@@ -115,11 +116,13 @@ class LimitedSocket(AssociationSocket):
         except OSError as exc:
             self._is_over = True
             self.error = exc
+            self.is_unanswered = self.first_byte is None and isinstance(exc, ConnectionError)
             if isinstance(exc, TimeoutError):
                 self.problem = f"a PDU was not complete after {PDU_SECONDS:g} s"
             raise
-        if self.first_byte is None and got:
-            self.first_byte = buffer[0]
+        if self.first_byte is None:
+            self.is_unanswered = got == 0
+            self.first_byte = buffer[0] if got else None
         del buffer[got:]
         return buffer
 

@@ -217,16 +217,18 @@ def _why_not(peer: Peer, opened: Association, connection: LimitedSocket | None) 
         return _rejected(peer, opened.acceptor.primitive)
     if opened.rejected_contexts:
         return refusal(peer, opened, str(opened.rejected_contexts[0].abstract_syntax))
-    fault = _tls_fault(peer, connection)
+    fault = _tls_fault(peer, connection) if connection else None
     if fault is not None:
         return type(fault)(f"{peer.place}: {fault.message}", advice=fault.advice)
+    if connection is not None and connection.is_unanswered:
+        tls = "" if peer.tls else f" Does it expect TLS (targets.{peer.name}.tls)?"
+        message = f"{peer.place}: it closed the connection without an answer"
+        return PeerUnreachable(message, advice=f"Does it know the address of this machine?{tls}")
     return _unreachable(peer, "no association could be opened")
 
 
-def _tls_fault(peer: Peer, connection: LimitedSocket | None) -> NodeError | None:
+def _tls_fault(peer: Peer, connection: LimitedSocket) -> NodeError | None:
     """Return why TLS, or its absence, prevented an association; None if it did not."""
-    if connection is None:
-        return None
     if peer.tls is None:
         if connection.first_byte != TLS_ALERT:
             return None
