@@ -9,17 +9,11 @@ from dataclasses import dataclass, replace
 from node.arrival.conditions import Facts, Mismatch, facts_of, mismatch
 from node.arrival.findings import SeriesFindings
 from node.config import Rule
-from node.errors import Conflicting, ConflictingPatients, NodeError, NotAnImage, Unsuitable
+from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
 from node.imaging import Grid
 from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
 from node.states import ArrivalOutcome
-
-HELD_ADVICE = (
-    "Ask the sender which version is right, or let it send corrected images. Then "
-    "`segnode jobs replan UID --use last` uses the last received version of each image, and "
-    "`--use first` uses the first."
-)
 
 
 @dataclass(frozen=True)
@@ -89,12 +83,9 @@ def in_words(earlier: Sequence[Mismatch]) -> str:
 
 def decision_for(problem: NodeError) -> Decision:
     """Return the decision for `problem`: contradicting instances are held, others unsuitable."""
-    if isinstance(problem, ConflictingPatients):
-        return Decision(ArrivalOutcome.HELD, problem.code, problem.message, problem.advice)
-    if not isinstance(problem, Conflicting):
-        return Decision(ArrivalOutcome.UNSUITABLE, problem.code, problem.message, problem.advice)
-    advice = " ".join(part for part in (problem.advice, HELD_ADVICE) if part)
-    return Decision(ArrivalOutcome.HELD, problem.code, problem.message, advice)
+    is_held = isinstance(problem, Conflicting)
+    outcome = ArrivalOutcome.HELD if is_held else ArrivalOutcome.UNSUITABLE
+    return Decision(outcome, problem.code, problem.message, problem.advice)
 
 
 def _apply(

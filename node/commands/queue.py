@@ -50,6 +50,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         choices=[content.value for content in Content],
         help="for a held series: which version of each duplicated image to use",
     )
+    replan.add_argument(
+        "--part",
+        type=whole,
+        help="for a held series whose parts contradict each other: the part to use, as `segnode "
+        "explain` numbers them",
+    )
     replan.set_defaults(run=_jobs_replan)
     for command in (listed, show, retry, resend, cancel, replan):
         add_config(command)
@@ -123,7 +129,7 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
     from node.commands import replan
 
     content = Content(chosen.use) if chosen.use else None
-    planned = replan.replan(config, engine, chosen.study, content, time.time())
+    planned = replan.replan(config, engine, chosen.study, time.time(), content, chosen.part)
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in planned])
     for series, job_id in [] if chosen.json else planned:

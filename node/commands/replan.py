@@ -14,12 +14,17 @@ from node.states import Content, Kind
 
 
 def replan(
-    config: Config, engine: sa.Engine, uid: str, content: Content | None, now: float
+    config: Config,
+    engine: sa.Engine,
+    uid: str,
+    now: float,
+    content: Content | None = None,
+    part: int | None = None,
 ) -> list[tuple[str, int | None]]:
     """Apply the current rules to each series of a study; return its UID and job.
 
     Raises:
-        NothingFound: no image of it is in the inbox.
+        NothingFound: no image of it is in the inbox, or no series has that part.
         ReaderKilled: images of it killed the process that reads them.
     """
     inbox = Inbox(config.data.dir / "inbox")
@@ -29,10 +34,13 @@ def replan(
         for folder in inbox.series_folders():
             record = read_series(folder.path)
             if record is not None and uid in (record.study, record.series):
-                recorded = sweep.replan(folder, now, content)
+                recorded = sweep.replan(folder, now, content, part)
                 if recorded is not None:
                     planned.append((record.series, recorded.job_id))
-                    _note_choice(engine, record, content, now)
+                    _note_choice(engine, record, _in_words(content, part), now)
+    if not planned and part is not None:
+        message = f"no series of {uid} in the inbox has a part {part}"
+        raise NothingFound(message, advice="`segnode explain UID` lists the parts.")
     if not planned:
         message = f"no image of {uid} is in the inbox"
         raise NothingFound(
@@ -41,12 +49,17 @@ def replan(
     return planned
 
 
-def _note_choice(
-    engine: sa.Engine, record: SeriesRecord, content: Content | None, now: float
-) -> None:
-    """Record in the history that a person chose the version of the images."""
-    if content is not None:
-        detail = f"by an operator, with the {content} version of each instance"
+def _in_words(content: Content | None, part: int | None) -> str:
+    """Return the choice of a person; empty if nothing was chosen."""
+    version = f"the {content} version of each instance" if content is not None else ""
+    images = f"the images of part {part} alone" if part is not None else ""
+    return " and ".join(filter(None, (version, images)))
+
+
+def _note_choice(engine: sa.Engine, record: SeriesRecord, choice: str, now: float) -> None:
+    """Record in the history that a person chose the images of a series."""
+    if choice:
+        detail = f"by an operator, with {choice}"
         queue.add_note(
             engine, "replan", detail, now, study_uid=record.study, series_uid=record.series
         )  # fmt: skip

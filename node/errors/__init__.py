@@ -52,6 +52,8 @@ from node.errors.base import (
     WrongCertificate,
 )
 from node.errors.unsuitable import (
+    PARTS_ADVICE,
+    VERSIONS_ADVICE,
     ColourImage,
     Conflicting,
     ConflictingPatients,
@@ -87,6 +89,8 @@ from node.errors.unsuitable import (
 )
 
 __all__ = [
+    "PARTS_ADVICE",
+    "VERSIONS_ADVICE",
     "BadPackage",
     "Cancelled",
     "CertificateExpired",

@@ -183,8 +183,22 @@ class UndecodablePixels(Unsuitable):
     code = "undecodable-pixels"
 
 
+VERSIONS_ADVICE = (
+    "Ask the sender which version is right, or let it send corrected images. Then "
+    "`segnode jobs replan UID --use last` uses the last received version of each image, and "
+    "`segnode jobs replan UID --use first` uses the first."
+)
+PARTS_ADVICE = (
+    "`segnode jobs replan UID --part 1` uses the images of part 1 alone. Or correct the images at "
+    "the source and send them again, then run `segnode jobs replan UID --use last`."
+)
+
+
 class Conflicting(Unsuitable):
-    """One instance UID arrived with different contents, or the patient identities differ."""
+    """One instance UID arrived with different contents, or a series has contradicting parts.
+
+    A series with this problem is held; the advice names the commands that resolve it.
+    """
 
     code = "conflicting-instances"
 

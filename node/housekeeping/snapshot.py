@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.arrival import AssociationSummary, CompletionSigns, SeriesFindings
-from node.errors import Conflicting, NodeError
+from node.errors import VERSIONS_ADVICE, Conflicting, NodeError
 from node.housekeeping.recall import shows_changes
 from node.inbox import (
     InstanceFile,
@@ -80,7 +80,8 @@ def repeated(files: Sequence[InstanceFile]) -> Conflicting | None:
     """Return a problem if one SOP Instance UID has two contents; the file names show it."""
     if len({file.sop_key for file in files}) == len(files):
         return None
-    return Conflicting("one SOP Instance UID arrived with two different contents; both are kept")
+    message = "one SOP Instance UID arrived with two different contents; both are kept"
+    return Conflicting(message, advice=VERSIONS_ADVICE)
 
 
 def shortfall(snapshot: SeriesSnapshot) -> str:

@@ -89,12 +89,17 @@ class Sweep:
         return decided
 
     def replan(
-        self, folder: SeriesFolder, now: float, content: Content | None = None
+        self,
+        folder: SeriesFolder,
+        now: float,
+        content: Content | None = None,
+        part: int | None = None,
     ) -> queue.Recorded | None:
-        """Apply the current rules to a series without a job; return None if the folder is empty.
+        """Apply the current rules to a series without a job; return None if it has no images.
 
-        The series need not be complete. `content` chooses the version of duplicated images; with
-        it, the series is planned although its study holds images of another patient.
+        The series need not be complete. `content` chooses the version of duplicated images, and
+        `part` one of several parts that contradict each other. With a choice, the series is planned
+        although its study holds images of another patient.
 
         Raises:
             ReaderKilled: the images killed the process that reads them.
@@ -102,11 +107,12 @@ class Sweep:
         """
         self._steady = now
         try:
-            self._compare_all(folder, is_chosen=content is not None)
-            snapshot = self._take_snapshot(folder, now, content)
+            is_chosen = content is not None or part is not None
+            self._compare_all(folder, is_chosen=is_chosen)
+            snapshot = self._take_snapshot(folder, now, content, part)
             if snapshot is None:
                 return None
-            others = [] if content else self._others(snapshot)
+            others = [] if is_chosen else self._others(snapshot)
             decision = self._plan(snapshot, others)
         except (NodeError, sa.exc.OperationalError, *TRANSIENT):
             raise
@@ -209,12 +215,20 @@ class Sweep:
         return True
 
     def _take_snapshot(
-        self, folder: SeriesFolder, now: float, content: Content | None = None
+        self,
+        folder: SeriesFolder,
+        now: float,
+        content: Content | None = None,
+        part: int | None = None,
     ) -> SeriesSnapshot | None:
         files = choose(self._inbox.instances(folder), content)
         if not files or read_series(folder.path) is None:
             return None
-        reading = self._reader.survey(folder.path, [file.path.name for file in files])
+        reading = self._reader.survey(folder.path, [file.path.name for file in files], part)
+        if part is not None:
+            files = tuple(files[at] for at in reading.in_part)
+            if not files:
+                return None
         return self._snapshot_of(folder, files, reading, now)
 
     def _snapshot_of(

@@ -31,7 +31,7 @@ from node.reader.messages import (
     SeriesReading,
     SurveyRequest,
 )
-from node.series import Header, read_headers, same_image
+from node.series import Header, parts_of, read_headers, same_image
 
 MOST_HEADERS = 30_000  # remembered between requests, about 2 KB each
 log = logging.getLogger("node.reader")
@@ -81,8 +81,15 @@ def _survey(request: SurveyRequest, cache: "HeaderCache") -> SeriesReading:
         else:
             headers.extend(headers_or_problem)
     cache.trim()
+    in_part: tuple[int, ...] = ()
+    if request.part is not None:
+        headers = dict(enumerate(parts_of(headers), 1)).get(request.part, [])
+        names = {header.path.name for header in headers}
+        in_part = tuple(at for at, name in enumerate(request.files) if name in names)
     return SeriesReading(
-        findings_of(headers) if headers else None, problem_of(problem) if problem else None
+        findings_of(headers) if headers else None,
+        problem_of(problem) if problem else None,
+        in_part,
     )
 
 

@@ -15,6 +15,7 @@ class SurveyRequest(msgspec.Struct, frozen=True, tag="survey", kw_only=True):
 
     folder: str
     files: tuple[str, ...]
+    part: int | None = None  # survey this part of the slices alone, counted from 1
     cpu_s: float  # processor time for this request; the kernel ends the reader after it
 
 
@@ -29,8 +30,9 @@ class CompareRequest(msgspec.Struct, frozen=True, tag="compare", kw_only=True):
 class SeriesReading(msgspec.Struct, frozen=True, tag="surveyed"):
     """The findings of the readable files, and the problem of the first unreadable one."""
 
-    findings: SeriesFindings | None = None  # None: no file is readable
+    findings: SeriesFindings | None = None  # None: no file is readable, or there is no such part
     problem: Problem | None = None
+    in_part: tuple[int, ...] = ()  # of a requested part: the indexes of its files
 
 
 class Compared(msgspec.Struct, frozen=True, tag="compared"):

@@ -87,15 +87,16 @@ class Reader:
             self._end()
             self._child = _Child(self._limits, self._log_level)
 
-    def survey(self, folder: Path, files: Sequence[str]) -> SeriesReading:
-        """Survey the files of one series.
+    def survey(self, folder: Path, files: Sequence[str], part: int | None = None) -> SeriesReading:
+        """Survey the files of one series, or those of one part (`node.series.parts`).
 
         Raises:
             ReaderKilled: reading them killed the process.
             OSError: the disk fails, or nothing answers in time; another try may work.
         """
         cpu_s = self._limits.cpu_s + self._limits.cpu_s_per_file * len(files)
-        answer = self._ask(SurveyRequest(folder=str(folder), files=tuple(files), cpu_s=cpu_s))
+        request = SurveyRequest(folder=str(folder), files=tuple(files), part=part, cpu_s=cpu_s)
+        answer = self._ask(request)
         assert isinstance(answer, SeriesReading), answer
         return answer
 

@@ -9,6 +9,7 @@ from node.series.copies import same_image
 from node.series.frames import read_headers
 from node.series.header import Header, StudyAttributes
 from node.series.kinds import derived_as
+from node.series.parts import parts_of
 from node.series.read import Series, read
 from node.series.slices import Dropped, is_slice
 from node.series.survey import Survey, survey
@@ -21,6 +22,7 @@ __all__ = [
     "Survey",
     "derived_as",
     "is_slice",
+    "parts_of",
     "read",
     "read_headers",
     "same_image",

@@ -125,7 +125,7 @@ def check_units(headers: Sequence[Header]) -> None:
     unusable = [h for h in headers if not _is_usable(h, is_required=are_ct)]
     if unusable:
         what = "images have no usable Rescale Slope and Rescale Intercept"
-        message = f"{_count(unusable, headers)} {what}{_named(unusable)}"
+        message = f"{_count(unusable, headers)} {what}{named(unusable)}"
         if are_ct:
             message += ", so their values in Hounsfield units are unknown"
         raise UnusableRescale(message, advice=ORIGINALS)
@@ -165,7 +165,7 @@ def _check_one_unit(headers: Sequence[Header], *, are_ct: bool) -> None:
     for what, is_present in present.items():
         without = [header for header in headers if not is_present(header)]
         if 0 < len(without) < len(headers):
-            message = f"{_count(without, headers)} images have no {what}{_named(without)}"
+            message = f"{_count(without, headers)} images have no {what}{named(without)}"
             raise MixedUnits(f"{message}, and the others have one", advice=ORIGINALS)
     for what, values in (
         ("Rescale Types", {header.units.rescale_type for header in headers} - {""}),
@@ -178,14 +178,14 @@ def _check_one_unit(headers: Sequence[Header], *, are_ct: bool) -> None:
 
 
 def _of(some: Sequence[Header], headers: Sequence[Header]) -> str:
-    return f"{_count(some, headers)} images{_named(some)}"
+    return f"{_count(some, headers)} images{named(some)}"
 
 
 def _count(some: Sequence[Header], headers: Sequence[Header]) -> str:
     return f"{len(some)} of {len(headers)}"
 
 
-def _named(headers: Sequence[Header]) -> str:
+def named(headers: Sequence[Header]) -> str:
     """Return the instance numbers, or frame numbers, of the images in brackets."""
     are_frames = headers[0].frame is not None
     numbers = [h.frame if are_frames else h.instance_number for h in headers]

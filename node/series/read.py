@@ -20,7 +20,7 @@ from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import UID
 
 from node.caveats import Caveat, CaveatCode
-from node.errors import Conflicting, UndecodablePixels
+from node.errors import VERSIONS_ADVICE, Conflicting, UndecodablePixels
 from node.imaging import Volume
 from node.series.copies import same_image
 from node.series.frames import functional_group, headers_of
@@ -104,8 +104,7 @@ def _refuse_other_copies(surveyed: Survey, headers: Sequence[Header]) -> None:
             continue
         if not same_image(first, path):
             message = "two files with different content have one SOP Instance UID"
-            advice = "Find out which file is right, and send that one alone."
-            raise Conflicting(message, advice=advice)
+            raise Conflicting(message, advice=VERSIONS_ADVICE)
 
 
 def _pixels(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatArray, list[Caveat]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from node.errors import (
+    PARTS_ADVICE,
+    VERSIONS_ADVICE,
     Conflicting,
     EnhancedMultiFrame,
     FourDimensional,
@@ -24,7 +26,8 @@ from node.series.directions import one_direction
 from node.series.duplicates import without_copies
 from node.series.header import Header, StudyAttributes
 from node.series.kinds import kind_of
-from node.series.meaning import check_attributes, check_pixel_format, check_units
+from node.series.meaning import check_attributes, check_pixel_format, check_units, named
+from node.series.parts import FRAMES, parts_of, several
 from node.series.slices import (
     PICTURES,
     Dropped,
@@ -34,7 +37,7 @@ from node.series.slices import (
 )
 from node.series.stack import stack
 
-MOST_NAMED = 5  # stacks whose sizes a message states
+MOST_NAMED = 5  # stacks or parts whose sizes a message states
 LEAST_SLICES = 2  # one slice has neither a slice direction nor a spacing
 
 MOSAIC_TYPES = frozenset({"MOSAIC", "VFRAME"})  # Siemens, UIH: many slices tiled into one image
@@ -69,6 +72,7 @@ def survey(headers: Sequence[Header]) -> Survey:
     if len(chosen) < LEAST_SLICES:
         message = f"the series has {len(chosen)} slice, and a volume needs {LEAST_SLICES} or more"
         raise TooFewSlices(message, advice="Send the whole series.")
+    _refuse_other_frames(chosen, headers)
     chosen, copies = without_copies(chosen)
     ordered, grid = stack(chosen)
     check_pixel_format(ordered)
@@ -90,17 +94,11 @@ def _duplicate(image: Header, first: Header) -> Dropped:
 
 
 def _refuse_conflicts(headers: Sequence[Header]) -> None:
-    for what, values in (
-        ("patients", {header.patient_digest for header in headers}),
-        # an absent issuer is unknown: it contradicts no other
-        ("issuers of the Patient ID", {header.issuer_digest for header in headers} - {""}),
-        ("studies", {header.study_uid for header in headers}),
-        ("series", {header.series_uid for header in headers}),
-    ):
-        if len(values) > 1:
-            message = f"the instances belong to {len(values)} different {what}"
-            advice = "Correct the identities at the source, then send the series again."
-            raise Conflicting(message, advice=advice)
+    """Refuse instances of several patients, studies or series, whether they are slices or not."""
+    for what, count in several(headers).items():
+        if what != FRAMES:
+            message = f"the instances belong to {count} different {what}{_listed(headers)}"
+            raise Conflicting(message, advice=PARTS_ADVICE)
 
 
 def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
@@ -113,8 +111,7 @@ def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Drop
             continue
         if _image_of(header) != _image_of(first):
             message = "two different images have one SOP Instance UID"
-            advice = "Find out which image is right, and send that one alone."
-            raise Conflicting(message, advice=advice)
+            raise Conflicting(message, advice=VERSIONS_ADVICE)
         if header.frame in (None, 1):  # listed once per instance, not once per frame
             dropped.append(Dropped(header.sop_instance_uid, "duplicate instance"))
     return list(seen.values()), dropped
@@ -167,11 +164,28 @@ def _refuse_stacks(headers: Sequence[Header]) -> None:
 
 
 def _refuse_unplaced(headers: Sequence[Header]) -> None:
-    frames = {header.frame_of_reference_uid for header in headers}
-    if None in frames:
+    if any(header.frame_of_reference_uid is None for header in headers):
         message = "the images have no Frame of Reference UID"
         advice = "A segmentation cannot be placed on them. Send the original series."
         raise NoFrameOfReference(message, advice=advice)
-    if len(frames) > 1:
-        message = f"the slices belong to {len(frames)} different frames of reference"
-        raise Conflicting(message, advice="Send each acquisition as its own series.")
+
+
+def _refuse_other_frames(slices: Sequence[Header], headers: Sequence[Header]) -> None:
+    """Refuse slices in several frames of reference: their places are unrelated."""
+    count = several(slices).get(FRAMES, 0)
+    if not count:
+        return
+    message = f"the slices belong to {count} different frames of reference"
+    parts = parts_of(headers)
+    if len(parts[0]) < LEAST_SLICES:
+        advice = "Send the original series: an anonymiser may have replaced the UIDs."
+        raise NoFrameOfReference(f"{message}, one per slice", advice=advice)
+    raise Conflicting(message + _listed(headers), advice=PARTS_ADVICE)
+
+
+def _listed(headers: Sequence[Header]) -> str:
+    """Return the parts with the numbers of their images, in words."""
+    parts = parts_of(headers)
+    listed = [f"part {at} has {len(part)} images{named(part)}" for at, part in enumerate(parts, 1)]
+    more = f"; {len(parts) - MOST_NAMED} more" if len(parts) > MOST_NAMED else ""
+    return ": " + "; ".join(listed[:MOST_NAMED]) + more if listed else ""

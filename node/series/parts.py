@@ -1,0 +1,52 @@
+"""Separate slices that contradict each other, such as slices of several patients.
+
+A person may choose one part; the node never does.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from node.series.header import Header
+from node.series.slices import is_slice
+
+ISSUERS = "issuers of the Patient ID"
+FRAMES = "frames of reference"
+
+# what separates parts, in plural; an absent issuer is unknown, and so is an absent frame
+IDENTIFIERS: dict[str, Callable[[Header], str]] = {
+    "studies": lambda header: header.study_uid,
+    "series": lambda header: header.series_uid,
+    "patients": lambda header: header.patient_digest,
+    ISSUERS: lambda header: header.issuer_digest,
+    FRAMES: lambda header: header.frame_of_reference_uid or "",
+}
+UNKNOWN_IS_NO_OTHER = frozenset({ISSUERS, FRAMES})
+
+
+def several(headers: Sequence[Header]) -> dict[str, int]:
+    """Return the identifiers of which the headers have several, each with the number of values."""
+    counts = {}
+    for what, value_of in IDENTIFIERS.items():
+        values = {value_of(header) for header in headers}
+        counts[what] = len(values - {""} if what in UNKNOWN_IS_NO_OTHER else values)
+    return {what: count for what, count in counts.items() if count > 1}
+
+
+def parts_of(headers: Sequence[Header]) -> list[list[Header]]:
+    """Group the slices by the identifiers of which there are several, the largest group first.
+
+    Equal groups are ordered by their lowest instance number, so that the number of a part, counted
+    from 1, does not depend on the order of arrival.
+    """
+    slices = [header for header in headers if is_slice(header)]
+    separating = [IDENTIFIERS[what] for what in several(slices)]
+    groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
+    for header in slices:
+        groups[tuple(value_of(header) for value_of in separating)].append(header)
+    return sorted(groups.values(), key=_order)
+
+
+def _order(part: Sequence[Header]) -> tuple[int, float, str]:
+    numbers = [h.instance_number for h in part if h.instance_number is not None]
+    first_uid = min(header.sop_instance_uid for header in part)
+    return -len(part), min(numbers, default=float("inf")), first_uid
