@@ -227,7 +227,8 @@ def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, 
     pids = {beat.process: beat.pid for beat in found}
     listener = Process("listener", alive=listens(config.data.dir / "inbox"), last_seen_s=None)
     others = []
-    for name in ("segmenter", "sender", "housekeeping"):
+    monitor = ("monitor",) if config.is_monitored else ()
+    for name in ("segmenter", "sender", "housekeeping", *monitor):
         ago = beats.get(name)
         if ago is not None and ago < -STEP_S:
             ago = None  # the clock was set back: the heartbeat is of an unknown time

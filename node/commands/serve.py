@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from node.commands.exits import DAMAGED, DEFECT, MISCONFIGURED, OK, node_error_o
 from node.commands.options import add_config, load_config
 from node.errors import DatabaseDamaged, NodeError
 
-LOOPS = ("listener", "segmenter", "sender", "housekeeping")  # each has a package with `run`
+# each has a package with `run`
+LOOPS = ("listener", "segmenter", "sender", "housekeeping", "monitor")
+# what it does is not needed to receive, segment and send: its errors never end the node
+EXPENDABLE = "monitor"
 POLL_S = 0.2
 LONGEST_PAUSE_S = 30.0  # between two starts of a loop that keeps ending
 STEADY_S = 60.0  # a loop that ran for so long is restarted at once
@@ -56,7 +60,8 @@ def _serve(chosen: argparse.Namespace) -> int:
     from node.commands.verify import open_packages  # late: a loop needs none of its libraries
 
     open_packages(config)
-    return _Supervisor(chosen.config, chosen.log_level).run()
+    names = [name for name in LOOPS if name != EXPENDABLE or config.is_monitored]
+    return _Supervisor(chosen.config, chosen.log_level, names).run()
 
 
 def _run_loop(chosen: argparse.Namespace) -> int:
@@ -125,11 +130,11 @@ class _Loop:
 class _Supervisor:
     """Keep one process per loop running."""
 
-    def __init__(self, config: Path, log_level: str) -> None:
+    def __init__(self, config: Path, log_level: str, names: Sequence[str]) -> None:
         self._command = [sys.executable, "-m", "node", "serve", "--config", str(config)]
         self._command += ["--log-level", log_level, "--lifeline", "--only"]
         self._stop = threading.Event()
-        self._loops = [_Loop(name) for name in LOOPS]
+        self._loops = [_Loop(name) for name in names]
         self._cannot_start: str | None = None
 
     def run(self) -> int:
@@ -165,7 +170,7 @@ class _Supervisor:
         loop.process = None
         ran_s = now - loop.started_at
         after_end = after(status, ran_s, loop.pause_s, was_steady=loop.was_steady)
-        if after_end.is_fatal:
+        if after_end.is_fatal and loop.name != EXPENDABLE:
             self._cannot_start = loop.name
             self._stop.set()
             return

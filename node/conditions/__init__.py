@@ -2,5 +2,14 @@
 
 from node.conditions.condition import Condition, ConditionCode, duration, unreadable
 from node.conditions.derive import conditions
+from node.conditions.live import LiveView, View
 
-__all__ = ["Condition", "ConditionCode", "conditions", "duration", "unreadable"]
+__all__ = [
+    "Condition",
+    "ConditionCode",
+    "LiveView",
+    "View",
+    "conditions",
+    "duration",
+    "unreadable",
+]

@@ -1,5 +1,6 @@
 """Read the node's configuration from YAML into strict structs."""
 
+from node.config.monitor import AlertsConfig, PageConfig
 from node.config.read import load, load_text
 from node.config.structs import (
     AUTO,
@@ -22,6 +23,7 @@ from node.config.units import CertificateName
 
 __all__ = [
     "AUTO",
+    "AlertsConfig",
     "Caller",
     "CertificateName",
     "CompleteConfig",
@@ -32,6 +34,7 @@ __all__ = [
     "Limits",
     "ModelConfig",
     "NodeConfig",
+    "PageConfig",
     "Rule",
     "Target",
     "TlsConfig",

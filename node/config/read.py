@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from node.config.monitor import resolved_page
 from node.config.structs import MEANINGS, Config, problems
 from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
 from node.conversion import NotValid, shown
@@ -82,4 +83,5 @@ def _resolved(config: Config, base: Path) -> Config:
         if (file := getattr(config.tls, key)) is not None
     }
     tls = msgspec.structs.replace(config.tls, **files)
-    return msgspec.structs.replace(config, data=data, model=model, tls=tls)
+    page = resolved_page(config.page, base)
+    return msgspec.structs.replace(config, data=data, model=model, tls=tls, page=page)

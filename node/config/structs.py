@@ -12,6 +12,12 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, field
 
+from node.config.monitor import (
+    MONITOR_MEANINGS,
+    AlertsConfig,
+    PageConfig,
+    monitor_problems,
+)
 from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
 from node.conversion import KeyPath, shown
 from node.encoding import EncodingKind
@@ -31,6 +37,7 @@ MEANINGS = {  # pattern -> the message for a value that does not match it
     _SHA256: "write the 64 hexadecimal digits that `segnode models list` prints, in quotes",
     _USE: "write a task such as brain-mr, a task/version such as brain-mr/1.1, or none",
     _ROOT: 'write digits and dots in quotes, like "2.25", at most 24 characters',
+    **MONITOR_MEANINGS,
 }
 AeTitle = Annotated[str, Meta(pattern=_AE)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -211,6 +218,13 @@ class Config(_Strict, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     complete: CompleteConfig = field(default_factory=CompleteConfig)
     limits: Limits = field(default_factory=Limits)
+    page: PageConfig = field(default_factory=PageConfig)
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
+
+    @property
+    def is_monitored(self) -> bool:
+        """Whether the loop `monitor` has something to do."""
+        return self.page.enabled or bool(self.alerts.webhook)
 
 
 def problems(config: Config) -> list[tuple[KeyPath, str]]:
@@ -226,11 +240,14 @@ def problems(config: Config) -> list[tuple[KeyPath, str]]:
         if target.report and target.seg != "binary":
             problem = "report: true requires seg: binary: viewers do not show reports on label maps"
             found.append((("targets", name, "report"), problem))
-    return found
+    return [*found, *monitor_problems(config.page, config.alerts)]
 
 
 def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    places: dict[KeyPath, str] = {("node", "host"): config.node.host}
+    places: dict[KeyPath, str] = {
+        ("node", "host"): config.node.host,
+        ("page", "host"): config.page.host,
+    }
     places |= {("targets", name, "host"): target.host for name, target in config.targets.items()}
     for path, host in places.items():
         if not is_host(host):

@@ -15,6 +15,7 @@ from node.config import AUTO, Config
 from node.encoding import EncodingKind
 from node.engines import ENGINES
 from node.inbox.notes import NoteKind
+from node.monitor.alerts import Change
 from node.package import SIZE_NAMES
 from node.queue import CLOCK_STEP, EARLIER_RULES
 from node.states import ArrivalOutcome, Content, Ending, Kind, State, Transition
@@ -52,6 +53,7 @@ def codes() -> set[str]:
         ("Events", {*Transition, *ArrivalOutcome, *JOB_EVENTS, *get_args(NoteKind)}),
         ("Conditions", ConditionCode),
         ("Caveats", CaveatCode),
+        ("Changes in alerts", Change),
         ("Error codes", codes() | NO_ERRORS),
         ("Sizes", (*SIZE_NAMES, AUTO)),
         ("Engines", (*ENGINES, AUTO)),

@@ -56,6 +56,7 @@ def test_third_party_libraries_live_in_their_module() -> None:
         "sqlalchemy": (
             "node/schema/", "node/database_faults.py", "node/queue/", "node/housekeeping/",
             "node/segmenter/", "node/sender/", "node/status.py", "node/commands/",
+            "node/conditions/",
         ),
         "SimpleITK": ("node/imaging/",),
         "PIL": ("node/preview.py",),

@@ -16,6 +16,7 @@ def configure(path: Path, models: Path, **changes: Any) -> Path:
         "node": {"host": "127.0.0.1", "port": free_port()},
         "data": {"dir": "data", "stop_accepting_below": "1 MiB"},
         "callers": "any",
+        "page": {"port": free_port()},
         "targets": {"pacs": {"ae": "PEER", "host": "127.0.0.1", "port": free_port()}},
         "model": {"dir": str(models), "size": "small"},
         "rules": [

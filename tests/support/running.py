@@ -54,6 +54,7 @@ class Node:
             "node": {"host": "127.0.0.1", "port": self.port},
             "data": {"dir": "data", "stop_accepting_below": "64 MiB"},
             "callers": "any",
+            "page": {"enabled": False},
             "targets": {"pacs": pacs},
             "model": {"dir": str(self.models), "size": "small"},
             "rules": [

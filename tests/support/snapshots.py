@@ -12,7 +12,7 @@ NO_FACTS = Facts(
 
 def healthy() -> Snapshot:
     """Return the snapshot of a node that runs, with one target and nothing to do."""
-    names = ("listener", "segmenter", "sender", "housekeeping")
+    names = ("listener", "segmenter", "sender", "housekeeping", "monitor")
     return Snapshot(
         at=T0,
         ae_title="SEGNODE",

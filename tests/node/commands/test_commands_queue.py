@@ -139,7 +139,7 @@ def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
 def test_status_names_the_loops_that_do_not_run(run: Run, stored: tuple[Path, str]) -> None:
     config = load(stored[0])
     engine = schema.open_configured(config.data)
-    for process in ("segmenter", "sender", "housekeeping"):
+    for process in ("segmenter", "sender", "housekeeping", "monitor"):
         queue.heartbeat(engine, process, os.getpid(), time.time())
     inbox = Inbox(config.data.dir / "inbox")
     inbox.recover(T0)

@@ -56,6 +56,19 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("data: {dir: }", "data.dir: write a path", ""),
         ("data: {dir: ~nobody-of-this-name/x}", "no such user", ""),
         (f"model: {{memory: {'9' * 400} GiB}}", "is not a size", ""),
+        ("page: {host: 0.0.0.0}", "page.host: outside of this machine", ""),
+        ("page: {host: 0.0.0.0, users: u}", "page.certificate: passwords require TLS", ""),
+        ("page: {host: 0.0.0.0, user_header: X-User}", "page.host", ""),
+        ("page: {certificate: a.pem}", "page.certificate", ""),
+        ("page: {user_header: X-User}", "page.user_header", ""),
+        ("page: {user_header: 'X: y'}", "the name of an HTTP header", ""),
+        ("page: {user_header: X-User, proxies: [pacs]}", "page.proxies[0]", ""),
+        ("page: {users: u, user_header: X-User, proxies: [10.1.2.3]}", "page.users", ""),
+        ("page: {host: not a host}", "page.host", ""),
+        ("alerts: {webhook: 'file:///etc/passwd'}", "alerts.webhook", ""),
+        ("alerts: {webhook: 'https://user@host/x'}", "alerts.webhook", ""),
+        ("alerts: {digest_at: '24:00'}", "hours and minutes", ""),
+        ("alerts: {digest_at: '07:00'}", "requires alerts.webhook", ""),
         ("node: [", "not valid YAML", ""),
         ("node: !!python/object:os.system {}", "not valid YAML", ""),
     ],
@@ -86,7 +99,7 @@ def test_an_empty_file_is_all_defaults() -> None:
 
 def test_the_template_shows_the_defaults_and_is_valid() -> None:
     shown, default = load_text(template()), Config()
-    for section in ("complete", "limits"):
+    for section in ("complete", "limits", "page", "alerts"):
         assert getattr(shown, section) == getattr(default, section)
     assert shown.node == default.node
     assert shown.data.keep == default.data.keep
@@ -105,6 +118,8 @@ def test_the_template_has_every_key() -> None:
         config.data.keep,
         config.model,
         config.complete,
+        config.page,
+        config.alerts,
     ]
     structs += [config.limits, config.targets["pacs"], config.rules[0], config.rules[0].when]
     assert config.callers != "any"
@@ -125,6 +140,20 @@ def test_folders_are_relative_to_the_file(tmp_path: Path) -> None:
     config = load(tmp_path / "node.yaml")
     assert config.data.dir == tmp_path / "here"
     assert config.model.dir == Path("/there")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "{host: 0.0.0.0, users: u, certificate: c, key: k}",
+        "{host: 0.0.0.0, user_header: X-User, proxies: [10.1.2.3]}",
+        "{host: '::1'}",
+        "{host: localhost, users: u}",
+        "{enabled: false, host: 0.0.0.0}",
+    ],
+)
+def test_the_page_may_listen_elsewhere_only_with_users(page: str) -> None:
+    assert load_text(f"page: {page}").page.port == 8080
 
 
 def test_an_absent_file_has_advice_to_write_one(tmp_path: Path) -> None:

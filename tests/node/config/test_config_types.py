@@ -30,7 +30,8 @@ VALUES = (
 # keys that must also agree with other keys, or have a form that no type states
 ALSO_CHECKED = {
     "node.host", "data.dir", "data.database", "callers.host", "targets.*.host", "model.dir",
-    "rules.use", "rules.deadline", "rules.send_to",
+    "rules.use", "rules.deadline", "rules.send_to", "page.host", "page.users", "page.certificate",
+    "page.key", "page.user_header", "page.proxies", "alerts.webhook", "alerts.digest_at",
 }  # fmt: skip
 NUMBER = r"\d{1,15}(\.\d+)?"
 FORMS: dict[Any, str] = {  # of values with units

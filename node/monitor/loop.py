@@ -1,0 +1,94 @@
+"""Run the alerts and a heartbeat, each in its own thread, until the process ends."""
+
+import datetime
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from node import durable, queue
+from node.conditions import LiveView
+from node.config import Config
+from node.errors import NodeError
+from node.fault_log import FaultLog
+from node.monitor.alerts import Alert, Reported, Watch, restored
+from node.monitor.webhook import post
+
+PROCESS = "monitor"
+BEAT_S = 10.0
+LOOK_S = 15.0
+REPORTED = "alerts.json"  # in the data folder
+log = logging.getLogger("node.monitor")
+
+
+def run(config: Config, stop: threading.Event | None = None) -> None:
+    """Watch the node until `stop` is set."""
+    stop = stop or threading.Event()
+    live = LiveView(config)
+    threads = [threading.Thread(target=_beat, args=(live, stop), name="beat", daemon=True)]
+    if config.alerts.webhook:
+        alerts = Alerts(config, live)
+        threads.append(
+            threading.Thread(target=alerts.run, args=(stop,), name="alerts", daemon=True)
+        )
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join()
+
+
+def _beat(live: LiveView, stop: threading.Event) -> None:
+    faults = FaultLog(log, PROCESS)
+    pause_s = 0.0
+    while not stop.wait(pause_s):
+        try:
+            queue.heartbeat(live.engine(), PROCESS, os.getpid(), time.time())
+        except (NodeError, OSError) as exc:  # of the database or its disk
+            pause_s = faults.failed(exc)
+        else:
+            faults.worked()
+            pause_s = BEAT_S
+
+
+class Alerts:
+    """Sends the changes of the conditions to the webhook, one after another."""
+
+    def __init__(self, config: Config, live: LiveView) -> None:
+        """Continue from the file of the last run."""
+        self._config, self._live = config, live
+        self._file: Path = config.data.dir / REPORTED
+        known = restored(self._file.read_bytes()) if self._file.exists() else Reported()
+        self._watch = Watch(config.node.ae_title, config.alerts.digest_at, known)
+        self._faults = FaultLog(log, "alerts")
+
+    def run(self, stop: threading.Event) -> None:
+        """Look every few seconds until `stop` is set; after a failure wait longer."""
+        pause_s = 0.0
+        while not stop.wait(pause_s):
+            try:
+                self.look(time.time())
+            except (NodeError, OSError) as exc:
+                pause_s = max(LOOK_S, self._faults.failed(exc))
+            else:
+                self._faults.worked()
+                pause_s = LOOK_S
+
+    def look(self, now: float) -> None:
+        """Send what is due at `now`.
+
+        Raises:
+            AlertNotSent: what was not sent stays due.
+            OSError: the file cannot be written; the alert is sent again after a restart.
+        """
+        local = datetime.datetime.fromtimestamp(now).astimezone()
+        for alert in self._watch.due(self._live.at(now), local):
+            self._send(alert, local)
+
+    def _send(self, alert: Alert, local: datetime.datetime) -> None:
+        post(self._config.alerts.webhook, alert)
+        self._watch.sent(alert, local)
+        durable.write(self._file, msgspec.json.encode(self._watch.reported))
