@@ -64,13 +64,15 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def open_identifiers(data: DataConfig, *, create: bool = True) -> Identifiers:
-    """Read the key of the data folder; make one if it is needed and `create` is set.
+    """Read the key of the data folder; make one if there is none and `create` is set.
+
+    With `plain` it is needed too: of a forgotten study, a hash of the accession number remains.
 
     Raises:
         Misconfigured: the file does not hold a key.
     """
     path = data.dir / KEY_FILE
-    if create and data.index == "hashed" and not path.exists():
+    if create and data.index != "none" and not path.exists():
         _make_key(path)
     return Identifiers(data.index, _read_key(path))
 

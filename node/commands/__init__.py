@@ -22,6 +22,7 @@ MODULES = {  # command -> the module that adds it
     "check": "admin",
     "serve": "serve",
     "status": "status",
+    "find": "find",
     "explain": "explain",
     "jobs": "queue",
     "try": "offline",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from node import queue, status
 from node.caveats import NOTHING_DETECTED
 from node.commands.exits import NothingFound
+from node.commands.identify import nothing_known, study_of
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import local_time, print_table, rounded, say
 from node.config import Config
@@ -18,7 +19,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     explain = commands.add_parser(
         "explain", help="print the history of a study: images, decisions, attempts, ending"
     )
-    explain.add_argument("study", help="Study or Series Instance UID")
+    explain.add_argument("study", help="Study or Series Instance UID, or accession number")
     add_config(explain)
     add_json(explain)
     explain.set_defaults(run=_explain)
@@ -27,7 +28,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 def _explain(chosen: argparse.Namespace) -> int:
     config = load_config(chosen)
     engine = status.open_read_only(config.data)
-    uid = chosen.study
+    uid = study_of(engine, config.data, chosen.study)
     found = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
     waiting = [w for w in queue.arriving_series(engine) if uid in (w.study_uid, w.series_uid)]
     studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {uid}
@@ -36,8 +37,7 @@ def _explain(chosen: argparse.Namespace) -> int:
         if _is_received(config, uid):
             message = f"images of {uid} arrived, and housekeeping has not read them yet"
             raise NothingFound(message, advice="`segnode status` shows whether it runs.")
-        message = f"{uid} is unknown: no image of it was accepted"
-        raise NothingFound(message, advice="`segnode status` lists rejected callers.")
+        raise nothing_known(engine, config.data, uid)
     if chosen.json:
         print_json({"series": found, "arriving": waiting, "events": events})
         return 0

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from node import queue, schema, status
 from node.commands.exits import NothingFound
+from node.commands.identify import job_of, job_or_study, jobs_of, nothing_known, study_of
 from node.commands.options import (
     add_config,
     add_json,
@@ -17,7 +18,9 @@ from node.commands.options import (
 )
 from node.commands.terminal import local_time, print_table, say
 from node.config import Config
-from node.states import ENDED, Content, IllegalTransition, Kind, State
+from node.states import ENDED, LIVE, Content, IllegalTransition, Kind, State
+
+JOB = "number of a job; or a UID or accession number, if one job of the study fits"
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -28,6 +31,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     listed.add_argument("--state", choices=[state.value for state in State])
     listed.add_argument("--kind", choices=[kind.value for kind in Kind])
     listed.add_argument("--limit", type=whole, default=30, help="number of jobs (default: 30)")
+    listed.add_argument("--study", metavar="UID", help="of one study or series, or its accession")
     listed.set_defaults(run=_jobs_list)
     show = actions.add_parser("show", help="print all facts and events of one job")
     retry = actions.add_parser("retry", help="queue a job that ended without a result")
@@ -41,10 +45,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         (resend, _jobs_resend),
         (cancel, _jobs_cancel),
     ):
-        action.add_argument("job", type=whole)
+        action.add_argument("job", type=job_or_study, help=JOB)
         action.set_defaults(run=run)
     replan = actions.add_parser("replan", help="apply the current rules to a study without a job")
-    replan.add_argument("study", help="Study or Series Instance UID")
+    replan.add_argument("study", help="Study or Series Instance UID, or accession number")
     replan.add_argument(
         "--use",
         choices=[content.value for content in Content],
@@ -75,11 +79,17 @@ def _open_read_only(chosen: argparse.Namespace) -> tuple[Config, sa.Engine]:
 
 
 def _jobs_list(chosen: argparse.Namespace) -> int:
-    _, engine = _open_read_only(chosen)
+    config, engine = _open_read_only(chosen)
+    uid = study_of(engine, config.data, chosen.study) if chosen.study else None
+    if uid and not jobs_of(engine, uid, limit=1):
+        raise nothing_known(engine, config.data, uid)
+    is_series = bool(uid) and not queue.list_jobs(engine, study_uid=uid, limit=1)
     jobs = queue.list_jobs(
         engine,
         kind=Kind(chosen.kind) if chosen.kind else None,
         state=State(chosen.state) if chosen.state else None,
+        study_uid=None if is_series else uid,
+        series_uid=uid if is_series else None,
         limit=chosen.limit,
     )
     if chosen.json:
@@ -97,8 +107,9 @@ def _jobs_list(chosen: argparse.Namespace) -> int:
 
 
 def _jobs_show(chosen: argparse.Namespace) -> int:
-    _, engine = _open_read_only(chosen)
-    job = _guarded(lambda: queue.get(engine, chosen.job))
+    config, engine = _open_read_only(chosen)
+    job_id = job_of(engine, config.data, chosen.job, set(State), "show")
+    job = _guarded(lambda: queue.get(engine, job_id))
     events = queue.events_of(engine, job_id=job.id)
     if chosen.json:
         print_json(_plain(job) | {"events": events})
@@ -112,14 +123,16 @@ def _jobs_show(chosen: argparse.Namespace) -> int:
 
 
 def _jobs_retry(chosen: argparse.Namespace) -> int:
-    _, engine = _open(chosen)
-    job = _guarded(lambda: queue.requeue(engine, chosen.job, time.time()))
+    config, engine = _open(chosen)
+    job_id = job_of(engine, config.data, chosen.job, ENDED - {State.DONE}, "retry")
+    job = _guarded(lambda: queue.requeue(engine, job_id, time.time()))
     return _print_job(chosen, job, "queued again")
 
 
 def _jobs_cancel(chosen: argparse.Namespace) -> int:
-    _, engine = _open(chosen)
-    job = _guarded(lambda: queue.cancel(engine, chosen.job, time.time()))
+    config, engine = _open(chosen)
+    job_id = job_of(engine, config.data, chosen.job, LIVE, "cancel")
+    job = _guarded(lambda: queue.cancel(engine, job_id, time.time()))
     text = "cancelled" if job.state is State.CANCELLED else "will be stopped by its worker"
     return _print_job(chosen, job, text)
 
@@ -129,7 +142,8 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
     from node.commands import replan
 
     content = Content(chosen.use) if chosen.use else None
-    planned = replan.replan(config, engine, chosen.study, time.time(), content, chosen.part)
+    uid = study_of(engine, config.data, chosen.study)
+    planned = replan.replan(config, engine, uid, time.time(), content, chosen.part)
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in planned])
     for series, job_id in [] if chosen.json else planned:
@@ -141,7 +155,8 @@ def _jobs_resend(chosen: argparse.Namespace) -> int:
     from node.commands import replan
 
     config, engine = _open(chosen)
-    job = _guarded(lambda: replan.resend(config, engine, chosen.job, time.time()))
+    job_id = job_of(engine, config.data, chosen.job, ENDED, "resend")
+    job = _guarded(lambda: replan.resend(config, engine, job_id, time.time()))
     makes = "; it makes the same objects again and sends them to each target"
     return _print_job(chosen, job, f"queued again{makes if job.kind is Kind.SEGMENT else ''}")
 

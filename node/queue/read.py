@@ -49,6 +49,7 @@ def list_jobs(
     kind: Kind | None = None,
     state: State | None = None,
     study_uid: str | None = None,
+    series_uid: str | None = None,
     limit: int = 100,
 ) -> list[Job]:
     """Return jobs, the newest first."""
@@ -59,6 +60,8 @@ def list_jobs(
         query = query.where(jobs.c.state == state.value)
     if study_uid is not None:
         query = query.where(jobs.c.study_uid == study_uid)
+    if series_uid is not None:
+        query = query.where(jobs.c.series_uid == series_uid)
     return _jobs(engine, query)
 
 

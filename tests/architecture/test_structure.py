@@ -139,7 +139,8 @@ def test_decisions_are_indexed_and_short() -> None:
     folder = ROOT / "docs/decisions"
     index = (folder / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| \[([^\]]+)\]\(([^)]+)\) \| (.+) \|$", index, re.MULTILINE)
-    assert [int(number) for number, *_ in rows] == list(range(1, len(rows) + 1))
+    numbers = [int(number) for number, *_ in rows]
+    assert numbers == sorted(set(numbers))  # several pages may be written at once, with gaps
     status_of = {link: (number, title, status) for number, title, link, status in rows}
     pages = sorted(page for page in folder.glob("*.md") if page.name != "README.md")
     assert {page.name for page in pages} == {link for link in status_of if "/" not in link}

@@ -49,7 +49,7 @@ def test_the_class_of_an_error_is_the_exit_status(error: NodeError, status: int)
 
 
 def test_wrong_usage_ends_with_2(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["unknown"], ["jobs"], ["try", "x"], ["jobs", "show", "seven"]):
+    for arguments in ([], ["unknown"], ["jobs"], ["try", "x"], ["jobs", "show"]):
         with pytest.raises(SystemExit) as left:
             main(arguments)
         assert left.value.code == 2

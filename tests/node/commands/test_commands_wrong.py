@@ -22,14 +22,23 @@ def findings(run: Run, file: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("number", ["0", "1.5", str(LARGEST), "9" * 30, "seven"])
-def test_an_impossible_job_number_is_wrong_usage(
+def test_an_impossible_number_of_rows_is_wrong_usage(
     number: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in (["jobs", "show", number], ["jobs", "list", "--limit", number]):
-        with pytest.raises(SystemExit) as left:
-            main(words)
-        assert left.value.code == 2
-        assert "is not a whole number" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        main(["jobs", "list", "--limit", number])
+    assert left.value.code == 2
+    assert "is not a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "a\\b", "x" * 65, "1..2"])
+def test_a_text_that_names_no_job_and_no_study_is_wrong_usage(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["jobs", "show", text])
+    assert left.value.code == 2
+    assert "is no job number, UID or accession number" in capsys.readouterr().err
 
 
 def test_a_damaged_database_is_found_before_the_node_starts(
