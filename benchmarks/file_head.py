@@ -33,8 +33,8 @@ def by_pydicom() -> bytes:
 def main() -> None:
     """Time both in turn."""
     assert by_pydicom() == file_head(*FACTS)
-    for name, made in (("node", lambda: file_head(*FACTS)), ("pydicom", by_pydicom)):
-        seconds = min(timeit.repeat(made, number=REPEATS, repeat=3)) / REPEATS
+    for name, build in (("node", lambda: file_head(*FACTS)), ("pydicom", by_pydicom)):
+        seconds = min(timeit.repeat(build, number=REPEATS, repeat=3)) / REPEATS
         print(f"{name:10}{seconds * 1e6:8.1f} µs")
 
 

@@ -108,8 +108,8 @@ def _slices(folder: Path, count: int, seed: int) -> list[str]:
     values = np.random.default_rng(seed).integers(0, 4096, (count, EDGE, EDGE)).astype(np.float32)
     volume = Volume(values, Grid(values.shape, np.eye(4)))
     labelling = Labelling(modality="CT", patient_id=f"FLOOD-{seed}")
-    made = compose(volume, folder, labelling, datetime.fromtimestamp(time.time(), UTC))
-    return [str(path) for path in made.files]
+    scan = compose(volume, folder, labelling, datetime.fromtimestamp(time.time(), UTC))
+    return [str(path) for path in scan.files]
 
 
 def _flood(command: Receiver, folder: Path, series: list[list[str]]) -> float:

@@ -18,7 +18,7 @@ from tests.support import postgres
 from tests.support.commanding import Run, configure
 from tests.support.housekeeping import Site
 from tests.support.packages import make_tiny_package
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 
 
 @pytest.fixture
@@ -105,6 +105,6 @@ def site(tmp_path: Path, tiny_models: Path) -> Site:
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Made:
+def head(tmp_path: Path) -> Scan:
     """Return a series whose files lie in the order of their slices."""
     return make(tmp_path / "head", Phantom(shuffle=False))

@@ -143,18 +143,18 @@ def test_a_frozen_segmenter_loses_its_job_and_one_result_is_sent(
 def test_a_permanent_lock_loses_no_image(tmp_path: Path) -> None:
     make_tiny_package(tmp_path / "models")
     node = Node(tmp_path / "node", 1, tmp_path / "models", changes={"rules": []})
-    made = make(tmp_path / "series", Phantom())
+    scan = make(tmp_path / "series", Phantom())
     with started(node):
         database = node.engine.url.database
         assert database is not None
         with closing(sqlite3.connect(database)) as frozen:
             frozen.execute("BEGIN IMMEDIATE")
             begun = time.monotonic()
-            assert storescu(node.port, made.paths) == 0, "the listener needs a disk, no database"
+            assert storescu(node.port, scan.paths) == 0, "the listener needs a disk, no database"
             time.sleep(max(0.0, opening.BUSY_TIMEOUT_S + 3 - (time.monotonic() - begun)))
             frozen.rollback()
         (history,) = node.wait_for_endings(1)
-    assert (history.ending, history.arrival.instances) == (Ending.NO_RULE, len(made.paths))
+    assert (history.ending, history.arrival.instances) == (Ending.NO_RULE, len(scan.paths))
 
 
 def is_logged(node: Node, code: str) -> bool:
@@ -211,14 +211,14 @@ def test_a_full_database_disk_loses_no_image(tmp_path: Path) -> None:
     config = node.configure()
     with small_disk(config.data.dir, "2m") as data:
         engine, inbox = schema.open_configured(config.data), Inbox(data / "inbox")
-        made = make(tmp_path / "series", Phantom(shuffle=False))
-        folder = receive(inbox, made.paths, T0)
+        scan = make(tmp_path / "series", Phantom(shuffle=False))
+        folder = receive(inbox, scan.paths, T0)
         sweep = Sweep(config, engine, inbox, uses(config), shared_reader())
         ballast = fill(data)
         with pytest.raises((DiskLow, DiskFault)):
             sweep.run(T0 + 100)
         assert queue.histories(engine) == []
-        assert len(inbox.instances(folder)) == len(made.paths)
+        assert len(inbox.instances(folder)) == len(scan.paths)
         ballast.unlink()
         assert sweep.run(T0 + 101) == 1
         (history,) = queue.histories(engine)

@@ -38,13 +38,13 @@ SEED = 20260102
 def series_of(number: int, folder: Path) -> tuple[str, list[Path]]:
     """Write one small series; each has its own content and UID."""
     volume = phantom((20, 24, 22))
-    made = compose(
+    scan = compose(
         Volume(volume.array + number % 7, volume.grid),
         folder / str(number),
         Labelling(series_number=number),
         datetime(2026, 1, 2, tzinfo=UTC),
     )
-    return made.series_uid, list(made.files)
+    return scan.series_uid, list(scan.files)
 
 
 class Sender(threading.Thread):

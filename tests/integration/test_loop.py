@@ -159,9 +159,9 @@ def test_a_dead_pacs_gets_the_result_when_it_is_back(
 def test_every_plane_ends_delivered(
     tmp_path: Path, orthanc: Orthanc, node: Node, plane: str
 ) -> None:
-    made = make(tmp_path / "series", Phantom(plane=plane))
+    scan = make(tmp_path / "series", Phantom(plane=plane))
     with started(orthanc), node_started(node):
-        assert storescu(node.port, made.paths) == 0
+        assert storescu(node.port, scan.paths) == 0
         (history,) = node.wait_for_endings(1)
         assert history.ending is Ending.DELIVERED, history.arrival.reason
 

@@ -42,7 +42,7 @@ def written(r: Result, folder: Path) -> Path:
 def of_enhanced(folder: Path, phantom: Phantom, kind: str) -> Result:
     """Return the result on an Enhanced image of the phantom."""
     r = result(folder, phantom)
-    series = read([enhance(r.made, folder / "enhanced.dcm")])
+    series = read([enhance(r.scan, folder / "enhanced.dcm")])
     seg = encode_again(series, r.labels, r.package, encoding(kind))
     return replace(r, series=series, seg=seg)
 
@@ -113,7 +113,7 @@ def test_dcmqi_reads_the_same_voxels_at_the_same_places(
         check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     decoded = np.zeros(r.labels.array.shape, np.uint8)
-    to_index = np.linalg.inv(r.made.affine)
+    to_index = np.linalg.inv(r.scan.affine)
     for path in sorted(out.glob("*.nrrd")):
         image = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(image)
@@ -123,7 +123,7 @@ def test_dcmqi_reads_the_same_voxels_at_the_same_places(
             assert np.abs(index - np.rint(index)).max() < 0.01
             number = int(array[z, y, x]) if kind == "labelmap" else int(path.stem.split("-")[-1])
             decoded[tuple(np.rint(index).astype(int))] = number
-    np.testing.assert_array_equal(decoded, r.made.labels)
+    np.testing.assert_array_equal(decoded, r.scan.labels)
 
 
 @pytest.mark.parametrize("plane", PLANES)
@@ -132,9 +132,9 @@ def test_highdicom_reads_the_same_volume(tmp_path: Path, plane: str, kind: str) 
     r = result(tmp_path, Phantom(plane=plane), encoding(kind))
     seg = hd.seg.segread(written(r, tmp_path))
     array = seg.get_pixels_by_source_instance(
-        r.made.uids, combine_segments=True, assert_missing_frames_are_empty=True
+        r.scan.uids, combine_segments=True, assert_missing_frames_are_empty=True
     )
-    np.testing.assert_array_equal(array, r.made.labels)
+    np.testing.assert_array_equal(array, r.scan.labels)
 
 
 @pytest.mark.parametrize("plane", PLANES)
@@ -150,7 +150,7 @@ def test_highdicom_finds_each_frame_by_the_frame_of_its_source(
         combine_segments=True,
         assert_missing_frames_are_empty=True,
     )
-    np.testing.assert_array_equal(array, r.made.labels)
+    np.testing.assert_array_equal(array, r.scan.labels)
 
 
 def test_dcmqi_reads_the_report(tmp_path: Path) -> None:

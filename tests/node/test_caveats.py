@@ -21,7 +21,7 @@ from node.states import Kind
 from tests.node.test_report import comments
 from tests.support.commanding import Run, configure
 from tests.support.odd_headers import in_slices, sets
-from tests.support.phantoms import Made, Phantom
+from tests.support.phantoms import Phantom, Scan
 from tests.support.rows import SEGMENTED, T0
 from tests.support.segmenting import ONE_MM, PACS, Site, make_site
 
@@ -30,21 +30,21 @@ def no_pixels(dataset: Dataset, _z: int) -> None:
     dataset.PixelData = bytes(len(dataset.PixelData))
 
 
-def with_duplicate(made: Made) -> list[Path]:
+def with_duplicate(scan: Scan) -> list[Path]:
     """Add a copy of the fourth image under another UID."""
-    dataset = pydicom.dcmread(made.paths[3])
+    dataset = pydicom.dcmread(scan.paths[3])
     dataset.SOPInstanceUID, dataset.InstanceNumber = generate_uid(), 99
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    path = made.paths[3].with_name("duplicate.dcm")
+    path = scan.paths[3].with_name("duplicate.dcm")
     dataset.save_as(path)
-    return [*made.paths, path]
+    return [*scan.paths, path]
 
 
-def unchanged(made: Made) -> list[Path]:
-    return made.paths
+def unchanged(scan: Scan) -> list[Path]:
+    return scan.paths
 
 
-Files = Callable[[Made], list[Path]]
+Files = Callable[[Scan], list[Path]]
 CASES: dict[CaveatCode, tuple[Phantom, Files, str]] = {  # with words of the text
     CaveatCode.NOTHING_DETECTED: (replace(ONE_MM, change=no_pixels), unchanged, "Nothing"),
     CaveatCode.CUT: (replace(ONE_MM, drop=tuple(range(6, 12))), unchanged, "field of view"),
@@ -73,11 +73,11 @@ def test_a_caveat_stands_in_history_report_and_picture(
 ) -> None:
     phantom, files, words = CASES[code]
     site = make_site(tmp_path)
-    made, segmented = segment(site, phantom, files)
+    scan, segmented = segment(site, phantom, files)
     (caveat,) = segmented.done.caveats
     assert caveat.code is code
     assert words in caveat.text
-    assert caveat.text in explained(run, site, made, segmented)
+    assert caveat.text in explained(run, site, scan, segmented)
     (report,) = site.config.data.dir.glob("outbox/*/report-*")
     assert comments(pydicom.dcmread(report)).count(caveat.text) == 1
     segments = segmented.package.manifest.segments
@@ -86,25 +86,25 @@ def test_a_caveat_stands_in_history_report_and_picture(
     assert is_shown(path, caveat.text)
 
 
-def segment(site: Site, phantom: Phantom, files: Files) -> tuple[Made, SegmentedSeries]:
+def segment(site: Site, phantom: Phantom, files: Files) -> tuple[Scan, SegmentedSeries]:
     """Segment a phantom for a target with a report, as the node's child does."""
     target = msgspec.structs.replace(PACS, report=True)
-    made, job_id = site.add_series(1, phantom, targets=(target,))
+    scan, job_id = site.add_series(1, phantom, targets=(target,))
     job = queue.get(site.engine, job_id)
     request = request_of(site.config, job, job.segment_payload())
-    names = tuple(path.name for path in files(made))
+    names = tuple(path.name for path in files(scan))
     request = msgspec.structs.replace(request, files=names)
-    return made, segment_series(request, 1, lambda _stage, _share: None)
+    return scan, segment_series(request, 1, lambda _stage, _share: None)
 
 
-def explained(run: Run, site: Site, made: Made, segmented: SegmentedSeries) -> str:
+def explained(run: Run, site: Site, scan: Scan, segmented: SegmentedSeries) -> str:
     """Finish the job as the segmenter does; return what `explain` prints."""
     job = queue.claim(site.engine, Kind.SEGMENT, "w", T0 + 1, 30.0)
     assert job is not None
     result = msgspec.structs.replace(SEGMENTED, caveats=segmented.done.caveats)
     queue.finish_segment(site.engine, job, result, [], T0 + 2)
     config = configure(site.config.data.dir.parent / "node.yaml", site.config.model.dir)
-    study = pydicom.dcmread(made.paths[0]).StudyInstanceUID
+    study = pydicom.dcmread(scan.paths[0]).StudyInstanceUID
     status, output, _ = run("explain", study, "--config", config)
     assert status == 0
     return output.partition("\nat ")[0]  # without the events

@@ -56,14 +56,14 @@ def test_each_of_the_48_orders_keeps_its_places(
         reverse=signs[2] < 0,
         shuffle=False,
     )
-    made = make(tmp_path, phantom)
-    series = read(made.paths)
-    assert series.volume.grid.is_close(made.grid, 1e-6)
+    scan = make(tmp_path, phantom)
+    series = read(scan.paths)
+    assert series.volume.grid.is_close(scan.grid, 1e-6)
     turned, turn = orient(series.volume)
     assert (np.diag(turned.grid.affine[2::-1, :3]) > 0).all()
-    assert world(turned.array, turned.grid.affine) == world(made.values, made.affine)
-    np.testing.assert_array_equal(turn.undo(turned.array), made.values)
-    labels = Labels(made.labels, series.survey.grid)
+    assert world(turned.array, turned.grid.affine) == world(scan.values, scan.affine)
+    np.testing.assert_array_equal(turn.undo(turned.array), scan.values)
+    labels = Labels(scan.labels, series.survey.grid)
     seg = encode_again(series, labels, package(tmp_path))
     verify(to_bytes(seg), series, labels)
 
@@ -100,13 +100,13 @@ def test_any_obliquity_and_slice_order_keeps_its_places(
         shape=(5, 7, 6),
         seed=seed,
     )
-    made = make(folder, phantom)
-    series = read(made.paths)
-    assert series.volume.grid.is_close(made.grid, 1e-3)
-    np.testing.assert_array_equal(series.volume.array, made.values)
+    scan = make(folder, phantom)
+    series = read(scan.paths)
+    assert series.volume.grid.is_close(scan.grid, 1e-3)
+    np.testing.assert_array_equal(series.volume.array, scan.values)
     turned, back = orient(series.volume)
-    np.testing.assert_array_equal(back.undo(turned.array), made.values)
-    labels = Labels(made.labels, series.survey.grid)
+    np.testing.assert_array_equal(back.undo(turned.array), scan.values)
+    labels = Labels(scan.labels, series.survey.grid)
     encoding = Encoding(kind="labelmap" if kind == "labelmap" else "binary", omit_empty_frames=omit)
     seg = encode_again(series, labels, package(folder), encoding)
     verify(to_bytes(seg), series, labels)
@@ -117,11 +117,11 @@ def test_any_obliquity_and_slice_order_keeps_its_places(
 def test_any_order_of_headers_gives_the_same_survey(
     tmp_path_factory: pytest.TempPathFactory, order: list[int]
 ) -> None:
-    made = make(tmp_path_factory.mktemp("series"), Phantom(plane="oblique"))
-    headers = [header for path in made.paths for header in read_headers(path)]
+    scan = make(tmp_path_factory.mktemp("series"), Phantom(plane="oblique"))
+    headers = [header for path in scan.paths for header in read_headers(path)]
     found = survey([headers[i] for i in order])
-    assert [h.sop_instance_uid for h in found.headers] == made.uids
-    assert found.grid.is_close(made.grid, 1e-6)
+    assert [h.sop_instance_uid for h in found.headers] == scan.uids
+    assert found.grid.is_close(scan.grid, 1e-6)
 
 
 def jittered(dataset: Dataset, z: int) -> None:
@@ -138,9 +138,9 @@ def test_jitter_below_the_tolerances_is_placed_the_same_whatever_the_uids(tmp_pa
     found = []
     for seed in range(6):  # another seed is another order of the UIDs
         phantom = Phantom(shape=(12, 64, 64), change=jittered, seed=seed)
-        made = make(tmp_path / str(seed), phantom)
-        series = read(made.paths)
-        labels = Labels(made.labels, series.survey.grid)
+        scan = make(tmp_path / str(seed), phantom)
+        series = read(scan.paths)
+        labels = Labels(scan.labels, series.survey.grid)
         seg = encode_again(series, labels, package(tmp_path))
         verify(to_bytes(seg), series, labels)
         found.append(series.survey.grid)

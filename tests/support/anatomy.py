@@ -20,9 +20,9 @@ def released(task: str) -> Package:
 
 def segmented(files: tuple[Path, ...], package: Package, size: str, out: Path) -> Labels:
     """Segment, and read the SEG back from the disk."""
-    made = run_job(OfflineJob(files, package, size, out, threads=1), Progress(quiet=True))
-    labels = seg.read_labels(out / made.done.objects[0].name, series.read(files))
-    np.testing.assert_array_equal(labels.array, made.labels.array)
+    result = run_job(OfflineJob(files, package, size, out, threads=1), Progress(quiet=True))
+    labels = seg.read_labels(out / result.done.objects[0].name, series.read(files))
+    np.testing.assert_array_equal(labels.array, result.labels.array)
     return labels
 
 

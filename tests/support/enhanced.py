@@ -20,7 +20,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from tests.support.phantoms import Made, save
+from tests.support.phantoms import Scan, save
 
 Change = Callable[[Dataset], None]
 
@@ -31,7 +31,7 @@ MOVED = (  # from the top of a classic image into functional groups
 
 
 def enhance(
-    made: Made,
+    scan: Scan,
     path: Path,
     *,
     part: slice = slice(None),
@@ -41,14 +41,14 @@ def enhance(
     """Write the slices in `part` of a phantom, counted along the normal, as one Enhanced image.
 
     Args:
-        made: a classic series on disk.
+        scan: a classic series on disk.
         path: of the new file.
         part: which slices.
         change: called with the object before it is compressed and written.
         syntax: of the pixels.
     """
-    by_uid = {dataset.SOPInstanceUID: dataset for dataset in map(pydicom.dcmread, made.paths)}
-    slices = [by_uid[uid] for uid in made.uids][part]
+    by_uid = {dataset.SOPInstanceUID: dataset for dataset in map(pydicom.dcmread, scan.paths)}
+    slices = [by_uid[uid] for uid in scan.uids][part]
     numbered = list(enumerate(slices, 1))
     random.Random(3).shuffle(numbered)
     dataset = _whole([one for _, one in numbered])

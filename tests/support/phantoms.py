@@ -77,7 +77,7 @@ class Phantom:
 
 
 @dataclass(frozen=True)
-class Made:
+class Scan:
     """A written phantom with its expected values."""
 
     paths: list[Path]
@@ -110,7 +110,7 @@ def chiral(shape: tuple[int, int, int], segments: int = 2) -> npt.NDArray[np.uin
     return labels
 
 
-def make(folder: Path, phantom: Phantom | None = None) -> Made:
+def make(folder: Path, phantom: Phantom | None = None) -> Scan:
     """Write the files of one series into `folder` and return the expected values."""
     p = phantom or Phantom()
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def make(folder: Path, phantom: Phantom | None = None) -> Made:
     affine[:3, 0], affine[:3, 1] = step, column * p.spacing_mm[1]
     affine[:3, 2], affine[:3, 3] = row * p.spacing_mm[2], p.origin_mm
     rescaled = [stored[z] * slopes[z][0] + slopes[z][1] for z in kept]
-    return Made(sorted(paths), labels[kept], np.array(rescaled, np.float32), affine, uids)
+    return Scan(sorted(paths), labels[kept], np.array(rescaled, np.float32), affine, uids)
 
 
 def save(dataset: Dataset, path: Path, syntax: UID = ExplicitVRLittleEndian) -> Path:

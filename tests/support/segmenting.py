@@ -14,7 +14,7 @@ from node.encoding import Encoding
 from node.package import Package
 from node.queue import Destination, NewSegmentJob, SegmentPayload
 from tests.support.packages import make_tiny_package
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.rows import T0, an_arrival
 
 ONE_MM = Phantom(spacing_mm=(1.0, 1.0, 1.0))  # the package's grid: the labels are exact
@@ -32,13 +32,13 @@ class Site:
 
     def add_series(
         self, number: int = 1, phantom: Phantom = ONE_MM, **changes: Any
-    ) -> tuple[Made, int]:
+    ) -> tuple[Scan, int]:
         """Add a phantom to the inbox and its job to the queue; return it and the job's id."""
         key = f"series-{number}"
-        made = make(self.config.data.dir / "inbox" / "series" / key, phantom)
+        scan = make(self.config.data.dir / "inbox" / "series" / key, phantom)
         filled: dict[str, Any] = {
             "series_key": key,
-            "files": tuple(path.name for path in made.paths),
+            "files": tuple(path.name for path in scan.paths),
             "inputs_digest": f"{number:064x}",
             "package": self.package.name,
             "package_digest": self.package.digest,
@@ -50,16 +50,16 @@ class Site:
         }
         payload = SegmentPayload(**(filled | changes))
         job = NewSegmentJob(dedup_key=f"job-{number}", payload=payload)
-        first = pydicom.dcmread(made.paths[0], stop_before_pixels=True)
+        first = pydicom.dcmread(scan.paths[0], stop_before_pixels=True)
         arrival = an_arrival(
             number,
-            instances=len(made.paths),
+            instances=len(scan.paths),
             study_uid=str(first.StudyInstanceUID),
             series_uid=str(first.SeriesInstanceUID),
         )
         recorded = queue.record_arrival(self.engine, arrival, job, T0)
         assert recorded.job_id is not None
-        return made, recorded.job_id
+        return scan, recorded.job_id
 
     def limited(self, **changes: Any) -> Config:
         """Return the configuration with other limits."""
@@ -78,5 +78,5 @@ def make_site(folder: Path, **package: Any) -> Site:
             "viewer": Target(ae="VIEWER", host="127.0.0.1", seg="labelmap"),
         },
     )
-    made = make_tiny_package(config.model.dir, **package)
-    return Site(config, schema.open_configured(config.data), made)
+    tiny = make_tiny_package(config.model.dir, **package)
+    return Site(config, schema.open_configured(config.data), tiny)

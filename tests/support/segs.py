@@ -12,7 +12,7 @@ from node.package import Package
 from node.report import ReportedResult, encode_report
 from node.seg import Encoding, SegIdentity, encode, repairs_of
 from node.series import Series, read
-from tests.support.phantoms import Made, Phantom, make, package
+from tests.support.phantoms import Phantom, Scan, make, package
 
 CREATED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 IDENTITY = SegIdentity(
@@ -25,7 +25,7 @@ BINARY = Encoding()
 class Result:
     """A phantom, its series, its labels and its SEG."""
 
-    made: Made
+    scan: Scan
     series: Series
     labels: Labels
     package: Package
@@ -49,14 +49,14 @@ def result(
     labels: Labels | None = None,
 ) -> Result:
     """Make, read and encode a phantom with its expected labels, or with others."""
-    made = make(folder / "series", phantom)
-    series = read(made.paths)
-    chosen = labels or Labels(made.labels, series.survey.grid)
+    scan = make(folder / "series", phantom)
+    series = read(scan.paths)
+    chosen = labels or Labels(scan.labels, series.survey.grid)
     model = package(folder)
     if phantom is not None and phantom.segments == 1:
         model = package(folder, model.manifest.segments[:1])
     seg = encode_again(series, chosen, model, encoding)
-    return Result(made, series, chosen, model, seg)
+    return Result(scan, series, chosen, model, seg)
 
 
 def encode_again(

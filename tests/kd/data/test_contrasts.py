@@ -29,9 +29,9 @@ GROUPED = msgspec.structs.replace(ANATOMY, alike=((LEFT, RIGHT), (FLUID,)))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One head."""
-    made = tmp_path_factory.mktemp("heads")
-    head(made)
-    return made
+    root = tmp_path_factory.mktemp("heads")
+    head(root)
+    return root
 
 
 def test_kinds_of_scan_have_their_shares(folder: Path) -> None:

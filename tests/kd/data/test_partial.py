@@ -46,10 +46,10 @@ def erase(folder: Path, name: str, number: int) -> Labels:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four cases; the dark ball is in all of them, but labelled in the first alone."""
-    made = data_set(tmp_path_factory.mktemp("partial") / "balls", 4, 1)
+    root = data_set(tmp_path_factory.mktemp("partial") / "balls", 4, 1)
     for name in ("ball_1", "ball_2", "ball_3"):
-        write(erase(made, name, DARK), made / f"whole_{name}.nii.gz")
-    return made
+        write(erase(root, name, DARK), root / f"whole_{name}.nii.gz")
+    return root
 
 
 def test_unlabelled_classes_are_merged_into_the_background() -> None:

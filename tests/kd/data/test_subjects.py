@@ -85,7 +85,7 @@ def test_pictures_are_of_the_worst_case_of_each_subject() -> None:
 def test_the_node_lists_no_interval_where_there_is_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = make_tiny_package(tmp_path)
+    package = make_tiny_package(tmp_path)
     dice = {
         "teacher": Interval(mean=0.5, ci=(0.5, 0.5)),
         "small": Interval(mean=0.4, ci=(0.3, 0.6)),
@@ -93,7 +93,7 @@ def test_the_node_lists_no_interval_where_there_is_none(
     metrics = {
         size: Metrics(cases=3, dice=found, dice_per_segment={}) for size, found in dice.items()
     }
-    write_manifest(msgspec.structs.replace(made.manifest, metrics=metrics), made.folder)
+    write_manifest(msgspec.structs.replace(package.manifest, metrics=metrics), package.folder)
     assert main(["models", "list", "--models", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     (teacher,) = (line for line in lines if " teacher " in line)

@@ -76,10 +76,10 @@ def synthetic_recipe(generator: Generator = STILL, **training: object) -> Recipe
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three heads."""
-    made = tmp_path_factory.mktemp("heads")
+    root = tmp_path_factory.mktemp("heads")
     for number in range(3):
-        head(made, f"head_{number}")
-    return made
+        head(root, f"head_{number}")
+    return root
 
 
 @pytest.fixture(scope="module")

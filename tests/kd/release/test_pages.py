@@ -11,7 +11,7 @@ from kd.release.card import card, licence
 from kd.release.pages import packaged_recipe
 from kd.release.validation_page import inheritance, release_page, teacher_sentence
 from node.package import load, models_in
-from tests.support import kd_reports as made
+from tests.support import kd_reports as scan
 from tests.support.packages import make_tiny_package
 
 PACKAGES = models_in(Path(__file__).parents[3] / "models")
@@ -37,7 +37,7 @@ def test_a_released_package_has_the_pages_that_its_report_gives(folder: Path) ->
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    written = made.report({"teacher": made.size(has_teacher=False), "small": made.size(0.1)})
+    written = scan.report({"teacher": scan.size(has_teacher=False), "small": scan.size(0.1)})
     (tmp_path / "report.json").write_bytes(encode_report(written))
     assert read_report(tmp_path / "report.json") == written
 
@@ -54,8 +54,8 @@ def test_a_report_of_another_format_is_refused_by_name(tmp_path: Path, content: 
 
 
 def test_the_page_says_whether_the_teacher_was_trained_on_the_cases() -> None:
-    report = made.report({"small": made.size(0.0, made.training(distilled=True))})
-    one = made.training()
+    report = scan.report({"small": scan.size(0.0, scan.training(distilled=True))})
+    one = scan.training()
     alone = msgspec.structs.replace(report, ensemble=EnsembleReport(size="teacher", folds=(one,)))
     assert "one network of size teacher (12 steps in 2 minutes)" in teacher_sentence(alone)
     both = EnsembleReport(size="teacher", folds=(one, one))
@@ -64,9 +64,9 @@ def test_the_page_says_whether_the_teacher_was_trained_on_the_cases() -> None:
 
 
 def test_the_page_says_which_sizes_inherit() -> None:
-    plain, heir = (made.size(0.0, made.training(inherits=digest)) for digest in (None, "ab"))
-    assert inheritance(made.report({"teacher": plain, "large": plain})) == []
-    (found,) = inheritance(made.report({"teacher": plain, "small": heir, "tiny": heir}))
+    plain, heir = (scan.size(0.0, scan.training(inherits=digest)) for digest in (None, "ab"))
+    assert inheritance(scan.report({"teacher": plain, "large": plain})) == []
+    (found,) = inheritance(scan.report({"teacher": plain, "small": heir, "tiny": heir}))
     assert "strongest channels: small, tiny." in found
 
 

@@ -8,7 +8,7 @@ from node import queue
 from node.states import Ending
 from tests.support.enhanced import enhance
 from tests.support.housekeeping import QUIET, SETTLED, Site
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -32,7 +32,7 @@ def test_fewer_images_than_announced_wait_for_quiet_and_the_story_says_so(
 
 
 def test_the_first_part_of_a_concatenation_is_no_whole(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     def part(dataset: pydicom.Dataset) -> None:
         dataset.InConcatenationTotalNumber = 2

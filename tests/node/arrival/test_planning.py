@@ -36,8 +36,8 @@ rules:
 
 @pytest.fixture(scope="module")
 def headers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Header, ...]:
-    made = make(tmp_path_factory.mktemp("series"), Phantom())
-    return tuple(header for path in made.paths for header in read_headers(path))
+    scan = make(tmp_path_factory.mktemp("series"), Phantom())
+    return tuple(header for path in scan.paths for header in read_headers(path))
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def localizer(tmp_path_factory: pytest.TempPathFactory) -> Header:
         dataset.Modality = "OT"
 
     scout = Phantom(plane="sagittal", spacing_mm=(3, 4, 4), shape=(1, 20, 16), change=change)
-    made = make(tmp_path_factory.mktemp("localizer"), scout)
-    return read_headers(made.paths[0])[0]
+    scan = make(tmp_path_factory.mktemp("localizer"), scout)
+    return read_headers(scan.paths[0])[0]
 
 
 def changed(headers: tuple[Header, ...], **values: Any) -> tuple[Header, ...]:

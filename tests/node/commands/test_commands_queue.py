@@ -28,11 +28,11 @@ def stored(configured: Path, tmp_path: Path) -> tuple[Path, str]:
     """Return a configuration whose inbox holds one series with a job, and the study's UID."""
     config = load(configured)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
-    made = make(tmp_path / "head", Phantom(shuffle=False))
-    receive(inbox, made.paths, T0)
+    scan = make(tmp_path / "head", Phantom(shuffle=False))
+    receive(inbox, scan.paths, T0)
     Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
     engine.dispose()  # else the collector closes it at any time, and the log of SQLite goes then
-    return configured, str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+    return configured, str(pydicom.dcmread(scan.paths[0]).StudyInstanceUID)
 
 
 def test_jobs_are_listed_shown_cancelled_and_retried(run: Run, stored: tuple[Path, str]) -> None:
@@ -86,9 +86,9 @@ def test_explain_prints_the_history(run: Run, stored: tuple[Path, str]) -> None:
 
 def test_an_arriving_series_is_shown(run: Run, configured: Path, tmp_path: Path) -> None:
     inbox = Inbox(load(configured).data.dir / "inbox")
-    made = make(tmp_path / "head", Phantom(shuffle=False))
-    receive(inbox, made.paths[:5], time.time(), ends="open")
-    study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
+    scan = make(tmp_path / "head", Phantom(shuffle=False))
+    receive(inbox, scan.paths[:5], time.time(), ends="open")
+    study = str(pydicom.dcmread(scan.paths[0]).StudyInstanceUID)
     missing = run("explain", study, "--config", configured)
     assert missing[0] != 0
     assert "housekeeping has not read them yet" in missing[2]
@@ -197,9 +197,9 @@ def test_replan_applies_the_current_rules(run: Run, tmp_path: Path, tiny_models:
     file = configure(tmp_path / "a.yaml", tiny_models, rules=[])
     config = load(file)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
-    made = make(tmp_path / "head", Phantom(shuffle=False))
-    study = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
-    receive(inbox, made.paths, T0)
+    scan = make(tmp_path / "head", Phantom(shuffle=False))
+    study = str(pydicom.dcmread(scan.paths[0]).StudyInstanceUID)
+    receive(inbox, scan.paths, T0)
     Sweep(config, engine, inbox, (), shared_reader()).run(T0 + 100)
     assert "no job" in run("jobs", "replan", study, "--config", file)[1]
     configure(file, tiny_models)

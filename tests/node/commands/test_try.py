@@ -26,15 +26,15 @@ def attempt(
 
 
 def test_try_segments_a_dicom_folder(run: Run, tmp_path: Path, tiny_models: Path) -> None:
-    made = make(tmp_path / "series", ONE_MM)
+    scan = make(tmp_path / "series", ONE_MM)
     (tmp_path / "series/README.txt").write_text("no image", encoding="utf-8")
     status, printed, _ = attempt(run, tmp_path / "series", tmp_path / "out", tiny_models, "--json")
     assert status == 0
     report = json.loads(printed)
-    source = series.read(made.paths)
+    source = series.read(scan.paths)
     labels = seg.read_labels(Path(report["seg"]), source)
-    np.testing.assert_array_equal(labels.array, made.labels)
-    voxels = [int((made.labels == number).sum()) for number in (1, 2)]
+    np.testing.assert_array_equal(labels.array, scan.labels)
+    voxels = [int((scan.labels == number).sum()) for number in (1, 2)]
     assert list(report["volumes_ml"].values()) == pytest.approx([n / 1000 for n in voxels])
     assert Path(report["preview"]).read_bytes().startswith(b"\x89PNG")
     np.testing.assert_array_equal(
@@ -46,13 +46,13 @@ def test_try_segments_a_dicom_folder(run: Run, tmp_path: Path, tiny_models: Path
 
 
 def test_try_segments_an_enhanced_image(run: Run, tmp_path: Path, tiny_models: Path) -> None:
-    made = make(tmp_path / "classic", ONE_MM)
+    scan = make(tmp_path / "classic", ONE_MM)
     (tmp_path / "series").mkdir()
-    path = enhance(made, tmp_path / "series/enhanced.dcm")
+    path = enhance(scan, tmp_path / "series/enhanced.dcm")
     status, printed, _ = attempt(run, tmp_path / "series", tmp_path / "out", tiny_models, "--json")
     assert status == 0
     labels = seg.read_labels(Path(json.loads(printed)["seg"]), series.read([path]))
-    np.testing.assert_array_equal(labels.array, made.labels)
+    np.testing.assert_array_equal(labels.array, scan.labels)
 
 
 def test_try_segments_a_nifti_file_and_prints_a_table(
@@ -73,14 +73,14 @@ def test_try_segments_a_nifti_file_and_prints_a_table(
 def test_try_uses_the_requested_engine(
     run: Run, tmp_path: Path, tiny_models: Path, engine: str
 ) -> None:
-    made = make(tmp_path / "series", ONE_MM)
+    scan = make(tmp_path / "series", ONE_MM)
     options = ("--engine", engine, "--json")
     status, printed, _ = attempt(run, tmp_path / "series", tmp_path / "out", tiny_models, *options)
     assert status == 0
     report = json.loads(printed)
     assert report["engine"] == engine
     assert report["volumes_ml"] == pytest.approx(
-        {name: (made.labels == number).sum() / 1000 for number, name in enumerate(NAMES, 1)}
+        {name: (scan.labels == number).sum() / 1000 for number, name in enumerate(NAMES, 1)}
     )
 
 

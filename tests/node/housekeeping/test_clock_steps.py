@@ -11,7 +11,7 @@ from node import housekeeping, queue, status
 from node.clock import Clock, Step
 from node.states import Ending
 from tests.support.housekeeping import DAY_S, HOUR_S, QUIET, SETTLED, Site
-from tests.support.phantoms import Made
+from tests.support.phantoms import Scan
 from tests.support.received import receive
 from tests.support.rows import T0
 from tests.support.running import wait_until
@@ -21,7 +21,7 @@ STEPS = [HOUR_S, -HOUR_S, DAY_S, -DAY_S]
 
 @pytest.mark.parametrize("step", [*STEPS, 10 - T0])
 def test_a_step_neither_delays_nor_hastens_the_quiet_time(
-    site: Site, head: Made, step: float
+    site: Site, head: Scan, step: float
 ) -> None:
     receive(site.inbox, head.paths, T0, ends="aborted")
     assert site.sweep.run(T0 + 1, T0 + 1) == 0
@@ -34,7 +34,7 @@ def test_a_step_neither_delays_nor_hastens_the_quiet_time(
 
 @pytest.mark.parametrize("boot", [10.0, T0 - HOUR_S, T0 - DAY_S])
 def test_images_of_the_future_count_as_received_at_the_first_sight(
-    site: Site, head: Made, boot: float
+    site: Site, head: Scan, boot: float
 ) -> None:
     receive(site.inbox, head.paths, T0, ends="aborted")
     assert site.sweep.run(boot) == 0
@@ -43,14 +43,14 @@ def test_images_of_the_future_count_as_received_at_the_first_sight(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_decided_series_stays_decided(site: Site, head: Made, step: float) -> None:
+def test_a_decided_series_stays_decided(site: Site, head: Scan, step: float) -> None:
     receive(site.inbox, head.paths, T0)
     assert site.sweep.run(SETTLED, SETTLED) == 1
     assert site.sweep.run(QUIET + step, QUIET) == 0
     assert site.fresh().run(QUIET + step) == 0
 
 
-def test_a_folder_of_the_future_is_still_deleted(site: Site, head: Made) -> None:
+def test_a_folder_of_the_future_is_still_deleted(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(SETTLED)
@@ -72,7 +72,7 @@ STEPS_NOW = [HOUR_S, -HOUR_S, DAY_S, -DAY_S, 10.0 - time.time()]
 
 
 @pytest.mark.parametrize("step", STEPS_NOW, ids=["hour", "hour back", "day", "day back", "1970"])
-def test_the_loop_goes_on_while_the_clock_is_set(site: Site, head: Made, step: float) -> None:
+def test_the_loop_goes_on_while_the_clock_is_set(site: Site, head: Scan, step: float) -> None:
     """Only the wall clock moves, as when NTP or a hypervisor sets it."""
     offset = [0.0]
 

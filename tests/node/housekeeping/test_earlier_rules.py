@@ -5,12 +5,12 @@ import msgspec
 from node import queue
 from node.config import load_text
 from tests.support.housekeeping import SETTLED, Site
-from tests.support.phantoms import Made
+from tests.support.phantoms import Scan
 from tests.support.received import receive
 from tests.support.rows import T0
 
 
-def test_the_reasons_of_earlier_rules_join_the_history(site: Site, head: Made) -> None:
+def test_the_reasons_of_earlier_rules_join_the_history(site: Site, head: Scan) -> None:
     rules = "rules:\n- {name: lung, when: {modality: CT}, use: none}\n- {name: rest, use: none}"
     changed = msgspec.structs.replace(site.config, rules=load_text(rules).rules)
     receive(site.inbox, head.paths, T0)

@@ -14,7 +14,7 @@ from node.package import uses
 from node.states import Content, Ending, State
 from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site, other
-from tests.support.phantoms import Made
+from tests.support.phantoms import Scan
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
@@ -29,7 +29,7 @@ def contents(site: Site) -> list[str]:
 
 @pytest.mark.parametrize(("use", "position"), [(Content.FIRST, 0), (Content.LAST, 1)])
 def test_a_person_chooses_the_version(
-    site: Site, head: Made, tmp_path: Path, use: Content, position: int
+    site: Site, head: Scan, tmp_path: Path, use: Content, position: int
 ) -> None:
     folder = receive(site.inbox, head.paths, T0, ends="open")
     first = {file.path.name for file in site.inbox.instances(folder)}
@@ -48,7 +48,7 @@ def test_a_person_chooses_the_version(
 
 
 def test_corrected_images_of_another_patient_are_planned(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     of_another_patient = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
     receive(site.inbox, [of_another_patient, *head.paths[1:]], T0)
@@ -62,7 +62,7 @@ def test_corrected_images_of_another_patient_are_planned(
 
 @pytest.mark.parametrize("use", Content)
 def test_a_correct_image_that_was_resent_is_first_and_last(
-    site: Site, head: Made, tmp_path: Path, use: Content
+    site: Site, head: Scan, tmp_path: Path, use: Content
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     right = sorted(file.path.name for file in site.inbox.instances(folder))
@@ -72,7 +72,7 @@ def test_a_correct_image_that_was_resent_is_first_and_last(
     assert sorted(f.path.name for f in choose(site.inbox.instances(folder), use)) == right
 
 
-def test_a_wrong_image_that_was_resent_is_the_last(site: Site, head: Made, tmp_path: Path) -> None:
+def test_a_wrong_image_that_was_resent_is_the_last(site: Site, head: Scan, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     right = {file.path.name for file in site.inbox.instances(folder)}
     wrong = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
@@ -83,7 +83,7 @@ def test_a_wrong_image_that_was_resent_is_the_last(site: Site, head: Made, tmp_p
     assert {f.path.name for f in choose(site.inbox.instances(folder), Content.FIRST)} == right
 
 
-def test_a_later_choice_replaces_an_earlier_one(site: Site, head: Made, tmp_path: Path) -> None:
+def test_a_later_choice_replaces_an_earlier_one(site: Site, head: Scan, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     first = contents(site)
@@ -108,7 +108,7 @@ def test_a_later_choice_replaces_an_earlier_one(site: Site, head: Made, tmp_path
 
 
 def test_the_last_choice_is_sent_though_another_result_was_delivered(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
@@ -124,7 +124,7 @@ def test_the_last_choice_is_sent_though_another_result_was_delivered(
 
 
 def test_the_advice_of_a_held_series_works(
-    run: Run, configured: Path, head: Made, tmp_path: Path
+    run: Run, configured: Path, head: Scan, tmp_path: Path
 ) -> None:
     config = load(configured)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")

@@ -20,7 +20,7 @@ from node.reader import Reader
 from node.states import Ending, Kind, State
 from tests.support.enhanced import enhance
 from tests.support.housekeeping import QUIET, RULES, SETTLED, Site, other
-from tests.support.phantoms import UNSUITABLE_PHANTOMS, Made, Phantom, make
+from tests.support.phantoms import UNSUITABLE_PHANTOMS, Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
@@ -29,7 +29,7 @@ from tests.support.running import wait_until
 # -- the sweep
 
 
-def test_a_complete_series_is_decided_exactly_once(site: Site, head: Made) -> None:
+def test_a_complete_series_is_decided_exactly_once(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     assert site.sweep.run(T0 + 0.5) == 0
     assert site.sweep.run(SETTLED) == 1
@@ -43,7 +43,7 @@ def test_a_complete_series_is_decided_exactly_once(site: Site, head: Made) -> No
     assert payload.targets == (Destination(name="pacs"),)
 
 
-def test_one_enhanced_image_is_a_complete_series(site: Site, head: Made, tmp_path: Path) -> None:
+def test_one_enhanced_image_is_a_complete_series(site: Site, head: Scan, tmp_path: Path) -> None:
     folder = receive(site.inbox, [enhance(head, tmp_path / "enhanced.dcm")], T0)
     assert site.sweep.run(T0 + 0.5) == 0
     assert site.sweep.run(SETTLED) == 1, "the release of its association completes it"
@@ -63,7 +63,7 @@ def test_an_enhanced_image_with_a_gap_waits_for_more(site: Site, tmp_path: Path)
 
 
 def test_a_series_waits_while_its_association_sends_others_of_the_study(
-    site: Site, head: Made
+    site: Site, head: Scan
 ) -> None:
     receive(site.inbox, head.paths, T0, ends="open")
     (sending,) = (site.inbox.root / "sending").iterdir()
@@ -74,7 +74,7 @@ def test_a_series_waits_while_its_association_sends_others_of_the_study(
     assert site.sweep.run(T0 + 50 + 61) == 1
 
 
-def test_a_restart_decides_nothing_twice(site: Site, head: Made) -> None:
+def test_a_restart_decides_nothing_twice(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     restarted = site.fresh()
@@ -82,7 +82,7 @@ def test_a_restart_decides_nothing_twice(site: Site, head: Made) -> None:
     assert len(queue.list_jobs(site.engine)) == 1
 
 
-def test_a_restart_reads_no_header_of_a_decided_series(site: Site, head: Made) -> None:
+def test_a_restart_reads_no_header_of_a_decided_series(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     for file in site.inbox.instances(folder):
@@ -95,7 +95,7 @@ def test_a_restart_reads_no_header_of_a_decided_series(site: Site, head: Made) -
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
 
 
-def test_resent_images_change_nothing(site: Site, head: Made) -> None:
+def test_resent_images_change_nothing(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     receive(site.inbox, head.paths[::-1], QUIET, ae="OTHER")
@@ -104,7 +104,7 @@ def test_resent_images_change_nothing(site: Site, head: Made) -> None:
 
 
 def test_late_images_are_another_arrival_and_supersede_the_queued_job(
-    site: Site, head: Made
+    site: Site, head: Scan
 ) -> None:
     receive(site.inbox, head.paths[:-2], T0)
     site.sweep.run(QUIET)
@@ -118,21 +118,21 @@ def test_late_images_are_another_arrival_and_supersede_the_queued_job(
     assert second.ending is Ending.IN_PROGRESS
 
 
-def test_two_contents_under_one_uid_are_held(site: Site, head: Made, tmp_path: Path) -> None:
+def test_two_contents_under_one_uid_are_held(site: Site, head: Scan, tmp_path: Path) -> None:
     duplicate = other(head.paths[3], tmp_path / "duplicate", PixelData=bytes(20 * 16 * 2))
     receive(site.inbox, [*head.paths, duplicate], T0)
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
 
 
-def test_two_patients_in_one_series_are_held(site: Site, head: Made, tmp_path: Path) -> None:
+def test_two_patients_in_one_series_are_held(site: Site, head: Scan, tmp_path: Path) -> None:
     of_another_patient = other(head.paths[0], tmp_path / "x", PatientID="SOMEBODY-ELSE")
     receive(site.inbox, [of_another_patient, *head.paths[1:]], T0)
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
 
 
-def test_an_unreadable_instance_makes_the_series_unsuitable(site: Site, head: Made) -> None:
+def test_an_unreadable_instance_makes_the_series_unsuitable(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.inbox.instances(folder)[0].path.write_bytes(b"no DICOM at all")
     site.sweep.run(QUIET)
@@ -141,8 +141,8 @@ def test_an_unreadable_instance_makes_the_series_unsuitable(site: Site, head: Ma
 
 @pytest.mark.parametrize("code", sorted(UNSUITABLE_PHANTOMS.keys() - {"localizer"}))
 def test_every_bad_geometry_has_its_code(site: Site, tmp_path: Path, code: str) -> None:
-    made = make(tmp_path / "bad", UNSUITABLE_PHANTOMS[code])
-    receive(site.inbox, made.paths, T0)
+    scan = make(tmp_path / "bad", UNSUITABLE_PHANTOMS[code])
+    receive(site.inbox, scan.paths, T0)
     assert site.sweep.run(QUIET) == 1
     assert site.ends() == [(Ending.UNSUITABLE, code)]
 
@@ -172,7 +172,7 @@ def test_a_defect_holds_one_series_and_no_other(site: Site, tmp_path: Path) -> N
     assert site.fresh().run(QUIET + 2) == 0
 
 
-def test_a_person_replans_after_a_defect_is_corrected(site: Site, head: Made) -> None:
+def test_a_person_replans_after_a_defect_is_corrected(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths, T0)
     without_package: tuple[Use, ...] = ()
     broken = Sweep(site.config, site.engine, site.inbox, without_package, shared_reader())
@@ -188,8 +188,8 @@ def test_a_person_replans_after_a_defect_is_corrected(site: Site, head: Made) ->
 
 
 def test_new_rules_apply_to_a_series_without_a_job(site: Site, tmp_path: Path) -> None:
-    made = make(tmp_path / "ct", Phantom(modality="CT"))
-    folder = receive(site.inbox, made.paths, T0)
+    scan = make(tmp_path / "ct", Phantom(modality="CT"))
+    folder = receive(site.inbox, scan.paths, T0)
     site.sweep.run(QUIET)
     text = RULES.replace("modality: MR", "modality: CT").replace("use: tiny-mr", "use: none")
     config = load_text(text.replace(", send_to: [pacs]", ""), base=site.config.model.dir.parent)
@@ -198,7 +198,7 @@ def test_new_rules_apply_to_a_series_without_a_job(site: Site, tmp_path: Path) -
     assert (history.arrival.code, history.arrival.planned_at) == ("rule-says-none", QUIET + 5)
 
 
-def test_replanning_keeps_an_existing_job(site: Site, head: Made) -> None:
+def test_replanning_keeps_an_existing_job(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     before = queue.list_jobs(site.engine)
@@ -208,7 +208,7 @@ def test_replanning_keeps_an_existing_job(site: Site, head: Made) -> None:
     assert queue.list_jobs(site.engine) == before
 
 
-def test_replanning_an_empty_folder_does_nothing(site: Site, head: Made) -> None:
+def test_replanning_an_empty_folder_does_nothing(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths, T0)
     for file in site.inbox.instances(folder):
         file.path.unlink()
@@ -216,7 +216,7 @@ def test_replanning_an_empty_folder_does_nothing(site: Site, head: Made) -> None
     assert site.sweep.run(QUIET) == 0
 
 
-def test_a_series_that_still_arrives_has_a_reason_and_a_time(site: Site, head: Made) -> None:
+def test_a_series_that_still_arrives_has_a_reason_and_a_time(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths[:5], T0, ends="open")
     (waiting,) = site.waiting(T0 + 1)
     assert (waiting.instances, waiting.caller_ae) == (5, "CT01")
@@ -236,7 +236,7 @@ def test_a_series_that_still_arrives_has_a_reason_and_a_time(site: Site, head: M
     ],
 )
 def test_a_waiting_series_names_the_missing_sign_of_completion(
-    site: Site, head: Made, missing: tuple[int, ...], ends: Any, after_s: float, why: str
+    site: Site, head: Scan, missing: tuple[int, ...], ends: Any, after_s: float, why: str
 ) -> None:
     sent = [path for z, path in enumerate(head.paths) if z not in missing]
     receive(site.inbox, sent, T0, ends=ends)
@@ -244,7 +244,7 @@ def test_a_waiting_series_names_the_missing_sign_of_completion(
     assert waiting.why.startswith(why)
 
 
-def test_a_broken_database_stops_the_sweep_without_a_decision(site: Site, head: Made) -> None:
+def test_a_broken_database_stops_the_sweep_without_a_decision(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     with site.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE arrivals RENAME TO hidden"))
@@ -271,7 +271,7 @@ def test_notes_are_recorded_and_then_deleted(site: Site) -> None:
     assert site.inbox.read_notes() == []
 
 
-def test_a_note_about_a_series_is_in_its_history(site: Site, head: Made) -> None:
+def test_a_note_about_a_series_is_in_its_history(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     (history,) = queue.histories(site.engine)
@@ -283,7 +283,7 @@ def test_a_note_about_a_series_is_in_its_history(site: Site, head: Made) -> None
     assert events[-1].what == "rejected-instance"
 
 
-def test_the_job_of_a_worker_that_does_not_respond_is_requeued(site: Site, head: Made) -> None:
+def test_the_job_of_a_worker_that_does_not_respond_is_requeued(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     assert queue.claim(site.engine, Kind.SEGMENT, "w", T0 + 5, 30.0) is not None
@@ -300,7 +300,7 @@ def test_the_heartbeat_has_process_and_time(site: Site) -> None:
     assert (beat.process, beat.pid, beat.at) == ("housekeeping", os.getpid(), T0 + 10)
 
 
-def test_the_loop_calls_all_functions_and_stops(site: Site, head: Made) -> None:
+def test_the_loop_calls_all_functions_and_stops(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, time.time() - 100)
     site.inbox.note(Note(kind="no-context", message="nothing fits"), T0)
     stop = Event()

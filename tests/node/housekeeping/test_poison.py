@@ -20,7 +20,7 @@ from node.reader.deaths import MOST_DEATHS
 from node.states import Content, Ending
 from tests.support.hostile import slow_to_decode, with_many_items
 from tests.support.housekeeping import QUIET, SETTLED, Site
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -59,7 +59,7 @@ def deaths(site: Site, folder: SeriesFolder) -> int:
 
 
 def test_a_header_that_kills_its_reader_is_held_and_others_are_planned(
-    site: Site, head: Made, tmp_path: Path, reader: Reader
+    site: Site, head: Scan, tmp_path: Path, reader: Reader
 ) -> None:
     folder = poisoned(site, head.paths)
     sweep = sweep_of(site, reader)
@@ -82,7 +82,7 @@ def test_a_header_that_kills_its_reader_is_held_and_others_are_planned(
 
 
 def test_pixels_that_kill_their_reader_hold_the_series(
-    site: Site, head: Made, tmp_path: Path, reader: Reader
+    site: Site, head: Scan, tmp_path: Path, reader: Reader
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     first = slow_to_decode(site.inbox.instances(folder)[0].path)
@@ -98,7 +98,7 @@ def test_pixels_that_kill_their_reader_hold_the_series(
 
 
 def test_a_held_series_is_planned_from_images_sent_again(
-    site: Site, head: Made, reader: Reader
+    site: Site, head: Scan, reader: Reader
 ) -> None:
     folder = poisoned(site, head.paths)
     count(site, folder, MOST_DEATHS)
@@ -118,7 +118,7 @@ def test_a_held_series_is_planned_from_images_sent_again(
 
 
 def test_a_held_series_is_read_once_more_when_images_follow(
-    site: Site, head: Made, reader: Reader
+    site: Site, head: Scan, reader: Reader
 ) -> None:
     folder = poisoned(site, head.paths[:-1])
     count(site, folder, MOST_DEATHS)
@@ -134,7 +134,7 @@ def test_a_held_series_is_read_once_more_when_images_follow(
 
 
 def test_another_series_of_the_study_is_not_blamed(
-    site: Site, head: Made, tmp_path: Path, reader: Reader
+    site: Site, head: Scan, tmp_path: Path, reader: Reader
 ) -> None:
     folder = poisoned(site, head.paths)
     sweep = sweep_of(site, reader)
@@ -147,7 +147,7 @@ def test_another_series_of_the_study_is_not_blamed(
     assert deaths(site, folder) >= 1
 
 
-def test_the_counter_of_a_deleted_series_is_deleted(site: Site, head: Made) -> None:
+def test_the_counter_of_a_deleted_series_is_deleted(site: Site, head: Scan) -> None:
     counters = ReaderDeaths(site.config.data.dir)
     folder = receive(site.inbox, head.paths, T0)
     counters.add(folder.key, "it died")
@@ -157,7 +157,7 @@ def test_the_counter_of_a_deleted_series_is_deleted(site: Site, head: Made) -> N
 
 
 def test_kills_of_the_reader_at_random_moments_lose_nothing(site: Site, tmp_path: Path) -> None:
-    made = [
+    scans = [
         make(tmp_path / str(seed), Phantom(seed=seed, tags={"SeriesNumber": seed}))
         for seed in range(4)
     ]
@@ -174,14 +174,14 @@ def test_kills_of_the_reader_at_random_moments_lose_nothing(site: Site, tmp_path
         killer.start()
         sweep, began = sweep_of(site, reader), time.monotonic()
         try:
-            for one in made:
+            for one in scans:
                 receive(site.inbox, one.paths, T0)
                 sweep.run(QUIET + time.monotonic() - began)
             until = began + 40
-            while len(site.ends()) < len(made) and time.monotonic() < until:
+            while len(site.ends()) < len(scans) and time.monotonic() < until:
                 sweep.run(QUIET + time.monotonic() - began)
         finally:
             stop.set()
             killer.join()
         sweep.run(QUIET + 1000)
-    assert site.ends() == [(Ending.IN_PROGRESS, "")] * len(made)
+    assert site.ends() == [(Ending.IN_PROGRESS, "")] * len(scans)

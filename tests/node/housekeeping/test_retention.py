@@ -8,7 +8,7 @@ from node import queue
 from node.housekeeping import upkeep
 from node.inbox import Note, SeriesFolder
 from tests.support.housekeeping import DAY_S, HOUR_S, QUIET, SETTLED, Site, other
-from tests.support.phantoms import UNSUITABLE_PHANTOMS, Made, Phantom, make
+from tests.support.phantoms import UNSUITABLE_PHANTOMS, Phantom, Scan, make
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -17,7 +17,7 @@ def folders(site: Site) -> list[SeriesFolder]:
     return site.inbox.series_folders()
 
 
-def test_delivered_images_are_kept_for_keep_sources(site: Site, head: Made) -> None:
+def test_delivered_images_are_kept_for_keep_sources(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs")
@@ -41,7 +41,7 @@ def test_images_without_a_result_are_kept_by_their_ending(
     assert site.prune(QUIET + days * DAY_S + 1) == 1
 
 
-def test_a_series_in_progress_is_never_deleted_or_decided_again(site: Site, head: Made) -> None:
+def test_a_series_in_progress_is_never_deleted_or_decided_again(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(QUIET)
     before = site.ends()
@@ -52,7 +52,7 @@ def test_a_series_in_progress_is_never_deleted_or_decided_again(site: Site, head
     assert site.ends() == before
 
 
-def test_a_held_series_is_kept_for_keep_failed(site: Site, head: Made, tmp_path: Path) -> None:
+def test_a_held_series_is_kept_for_keep_failed(site: Site, head: Scan, tmp_path: Path) -> None:
     duplicate = other(head.paths[3], tmp_path / "duplicate", PixelData=bytes(20 * 16 * 2))
     receive(site.inbox, [*head.paths, duplicate], T0)
     site.sweep.run(QUIET)
@@ -65,7 +65,7 @@ def test_a_held_series_is_kept_for_keep_failed(site: Site, head: Made, tmp_path:
 
 
 def test_undecided_late_images_are_never_deleted_with_an_old_history(
-    site: Site, head: Made
+    site: Site, head: Scan
 ) -> None:
     receive(site.inbox, head.paths[:-2], T0)
     site.sweep.run(QUIET)
@@ -79,7 +79,7 @@ def test_undecided_late_images_are_never_deleted_with_an_old_history(
     assert queue.histories(site.engine)[-1].arrival.instances == len(head.paths)
 
 
-def test_the_history_of_a_late_delivery_outlives_its_images(site: Site, head: Made) -> None:
+def test_the_history_of_a_late_delivery_outlives_its_images(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs")
@@ -100,7 +100,7 @@ def resends(site: Site) -> list[tuple[float, str]]:
 
 @pytest.mark.parametrize("days", [1, 10], ids=["before they were deleted", "after"])
 def test_resent_images_start_a_new_retention_and_are_in_the_history(
-    site: Site, head: Made, days: int
+    site: Site, head: Scan, days: int
 ) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
@@ -142,7 +142,7 @@ def outbox(site: Site) -> list[str]:
     return sorted(path.name for path in (site.config.data.dir / "outbox").iterdir())
 
 
-def test_results_are_kept_while_a_delivery_needs_them(site: Site, head: Made) -> None:
+def test_results_are_kept_while_a_delivery_needs_them(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs", "viewer")
@@ -154,7 +154,7 @@ def test_results_are_kept_while_a_delivery_needs_them(site: Site, head: Made) ->
     assert outbox(site) == []
 
 
-def test_results_are_kept_for_keep_results(site: Site, head: Made) -> None:
+def test_results_are_kept_for_keep_results(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 10, "pacs")

@@ -12,7 +12,7 @@ from node.identifiers import open_identifiers
 from node.package import uses
 from node.queue import FoundStudy, StudySearch
 from tests.support.housekeeping import DAY_S, QUIET, SETTLED, Site
-from tests.support.phantoms import CANARY, Made, Phantom, make
+from tests.support.phantoms import CANARY, Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
@@ -35,7 +35,7 @@ def dump(engine: sa.Engine) -> str:
 
 
 @pytest.mark.parametrize("mode", ["plain", "hashed", "none"])
-def test_a_study_is_found_by_what_its_headers_say(site: Site, head: Made, mode: str) -> None:
+def test_a_study_is_found_by_what_its_headers_say(site: Site, head: Scan, mode: str) -> None:
     receive(site.inbox, head.paths, T0)
     with_index(site, mode).run(SETTLED)
     is_kept = mode != "none"
@@ -53,7 +53,7 @@ def test_a_study_is_found_by_what_its_headers_say(site: Site, head: Made, mode: 
         assert (value in text) == (mode == "plain")
 
 
-def test_a_study_is_found_before_it_is_decided(site: Site, head: Made) -> None:
+def test_a_study_is_found_before_it_is_decided(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths[:4], T0, ends="open")
     site.sweep.run(T0 + 1)
     (study,) = find(site, "ACC7")
@@ -80,7 +80,7 @@ def test_a_value_of_absurd_length_is_not_searchable_and_changes_nothing(
     assert [ending.value for ending, _ in site.ends()] == ["in-progress"]
 
 
-def test_pruning_converts_to_a_stricter_index_and_forgets(site: Site, head: Made) -> None:
+def test_pruning_converts_to_a_stricter_index_and_forgets(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths, T0)
     with_index(site, "plain").run(SETTLED)
     with_index(site, "hashed")

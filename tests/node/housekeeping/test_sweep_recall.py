@@ -13,7 +13,7 @@ from node.housekeeping.recall import LONGEST_PAUSE_S, RECHECK_S, TICK_S
 from node.inbox import SeriesFolder
 from node.states import Ending
 from tests.support.housekeeping import QUIET, RULES, SETTLED, Site
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -40,7 +40,7 @@ def repair(folder: SeriesFolder, image: Path, content: bytes) -> None:
     os.utime(folder.path, (T0, T0))
 
 
-def test_images_of_the_same_tick_are_included_before_the_decision(site: Site, head: Made) -> None:
+def test_images_of_the_same_tick_are_included_before_the_decision(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths[:-2], T0)
     assert site.sweep.run(T0 + 0.5) == 0
     receive_in_same_tick(site, head.paths[-2:], folder)
@@ -49,7 +49,7 @@ def test_images_of_the_same_tick_are_included_before_the_decision(site: Site, he
 
 
 def test_images_of_the_same_tick_are_detected_soon_after_the_decision(
-    site: Site, head: Made
+    site: Site, head: Scan
 ) -> None:
     folder = receive(site.inbox, head.paths[:-2], T0)
     assert site.sweep.run(T0 + 1) == 1
@@ -60,7 +60,7 @@ def test_images_of_the_same_tick_are_detected_soon_after_the_decision(
 
 
 def test_images_without_a_change_of_time_are_detected_at_the_recheck(
-    site: Site, head: Made
+    site: Site, head: Scan
 ) -> None:
     folder = receive(site.inbox, head.paths[:-2], T0)
     assert site.sweep.run(QUIET) == 1
@@ -70,7 +70,7 @@ def test_images_without_a_change_of_time_are_detected_at_the_recheck(
     assert [history.arrival.instances for history in queue.histories(site.engine)] == [10, 12]
 
 
-def test_a_disk_clock_that_runs_ahead_does_not_cause_extra_scans(site: Site, head: Made) -> None:
+def test_a_disk_clock_that_runs_ahead_does_not_cause_extra_scans(site: Site, head: Scan) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     ahead = msgspec.structs.replace(folder, mtime_ns=int((T0 + 3600) * 1e9))
@@ -80,7 +80,7 @@ def test_a_disk_clock_that_runs_ahead_does_not_cause_extra_scans(site: Site, hea
 
 
 def test_a_failing_disk_decides_nothing_and_is_retried(
-    site: Site, head: Made, caplog: pytest.LogCaptureFixture
+    site: Site, head: Scan, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     image = site.inbox.instances(folder)[3].path
@@ -97,7 +97,7 @@ def test_a_failing_disk_decides_nothing_and_is_retried(
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
 
 
-def test_a_failing_disk_does_not_delay_other_series(site: Site, head: Made, tmp_path: Path) -> None:
+def test_a_failing_disk_does_not_delay_other_series(site: Site, head: Scan, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     break_image(folder, site.inbox.instances(folder)[0].path)
     receive(site.inbox, make(tmp_path / "well", Phantom(seed=2)).paths, T0)
@@ -109,7 +109,7 @@ def test_a_failing_disk_does_not_delay_other_series(site: Site, head: Made, tmp_
 
 
 @pytest.mark.parametrize("lost", ["gone", "damaged"])
-def test_a_lost_marker_does_not_lose_the_caller(site: Site, head: Made, lost: str) -> None:
+def test_a_lost_marker_does_not_lose_the_caller(site: Site, head: Scan, lost: str) -> None:
     folder = receive(site.inbox, head.paths, T0, ae="MR01")
     (marker,) = folder.path.glob("*.released")
     if lost == "gone":
@@ -124,7 +124,7 @@ def test_a_lost_marker_does_not_lose_the_caller(site: Site, head: Made, lost: st
     assert (history.ending, history.arrival.caller_ae) == (Ending.IN_PROGRESS, "MR01")
 
 
-def test_two_senders_in_the_files_leave_the_caller_empty(site: Site, head: Made) -> None:
+def test_two_senders_in_the_files_leave_the_caller_empty(site: Site, head: Scan) -> None:
     receive(site.inbox, head.paths[:6], T0, ae="MR01")
     folder = receive(site.inbox, head.paths[6:], T0 + 0.1, ae="MR02")
     for marker in folder.path.glob("*.released"):

@@ -15,18 +15,18 @@ from node.package import uses
 from node.states import Content, Ending, State
 from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site
-from tests.support.phantoms import Made
+from tests.support.phantoms import Scan
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
 
 
-def second_series(made: Made, folder: Path, **changes: Any) -> list[Path]:
+def second_series(scan: Scan, folder: Path, **changes: Any) -> list[Path]:
     """Write the images as another series of the same study."""
     series = generate_uid()
     folder.mkdir()
     paths = []
-    for path in made.paths:
+    for path in scan.paths:
         dataset = pydicom.dcmread(path)
         dataset.SeriesInstanceUID, dataset.SOPInstanceUID = series, generate_uid()
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -41,7 +41,7 @@ HELD = (Ending.HELD, "conflicting-patients")
 
 
 def test_both_series_are_held_if_they_arrive_together(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     receive(site.inbox, head.paths, T0)
     receive(site.inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0)
@@ -51,7 +51,7 @@ def test_both_series_are_held_if_they_arrive_together(
 
 
 def test_a_series_that_waits_for_its_segmentation_is_held_too(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
@@ -66,7 +66,7 @@ def test_a_series_that_waits_for_its_segmentation_is_held_too(
     assert series[0] in reasons[1]
 
 
-def test_a_finished_segmentation_gets_a_note(site: Site, head: Made, tmp_path: Path) -> None:
+def test_a_finished_segmentation_gets_a_note(site: Site, head: Scan, tmp_path: Path) -> None:
     receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
     site.segment(T0 + 3, "pacs")
@@ -78,7 +78,7 @@ def test_a_finished_segmentation_gets_a_note(site: Site, head: Made, tmp_path: P
     assert any("different patients" in note for note in notes)
 
 
-def test_a_person_chooses_a_series(site: Site, head: Made, tmp_path: Path) -> None:
+def test_a_person_chooses_a_series(site: Site, head: Scan, tmp_path: Path) -> None:
     first = receive(site.inbox, head.paths, T0)
     receive(site.inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0)
     site.sweep.run(QUIET)
@@ -93,7 +93,7 @@ def test_a_person_chooses_a_series(site: Site, head: Made, tmp_path: Path) -> No
 
 
 def test_the_advice_of_a_study_with_two_patients_works(
-    run: Run, configured: Path, head: Made, tmp_path: Path
+    run: Run, configured: Path, head: Scan, tmp_path: Path
 ) -> None:
     config = load(configured)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
@@ -121,7 +121,7 @@ def test_the_advice_of_a_study_with_two_patients_works(
     ids=["same", "issuer added", "no ID", "coerced"],
 )
 def test_one_patient_is_not_held(
-    site: Site, head: Made, tmp_path: Path, changes: dict[str, Any]
+    site: Site, head: Scan, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     receive(site.inbox, head.paths, T0)
     receive(site.inbox, second_series(head, tmp_path / "b", **changes), T0)
@@ -129,7 +129,7 @@ def test_one_patient_is_not_held(
     assert site.ends() == [(Ending.IN_PROGRESS, "")] * 2
 
 
-def test_patients_of_two_studies_are_not_compared(site: Site, head: Made, tmp_path: Path) -> None:
+def test_patients_of_two_studies_are_not_compared(site: Site, head: Scan, tmp_path: Path) -> None:
     receive(site.inbox, head.paths, T0)
     other = second_series(head, tmp_path / "b", PatientID="OTHER", StudyInstanceUID=generate_uid())
     receive(site.inbox, other, T0)

@@ -44,11 +44,11 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def test_a_written_package_loads(tmp_path: Path) -> None:
-    made = make_tiny_package(tmp_path)
-    found = load(made.folder)
-    assert (found.name, found.digest) == ("tiny-mr/1.0", made.digest)
+    package = make_tiny_package(tmp_path)
+    found = load(package.folder)
+    assert (found.name, found.digest) == ("tiny-mr/1.0", package.digest)
     assert set(found.manifest.files) == {
-        p.relative_to(made.folder).as_posix() for p in made.folder.rglob("*.*")
+        p.relative_to(package.folder).as_posix() for p in package.folder.rglob("*.*")
     } - {"manifest.json"}
 
 

@@ -135,8 +135,8 @@ def test_a_claim_takes_only_its_kind_and_its_target(engine: sa.Engine) -> None:
 def test_a_segmentation_and_its_deliveries_are_one_transaction(engine: sa.Engine) -> None:
     job_id = record(engine)
     wanted = [a_delivery("pacs"), a_delivery("viewer")]
-    made = queue.finish_segment(engine, claim(engine), SEGMENTED, wanted, T0 + 2)
-    assert [(d.target, d.parent_id, d.state) for d in made] == [
+    deliveries = queue.finish_segment(engine, claim(engine), SEGMENTED, wanted, T0 + 2)
+    assert [(d.target, d.parent_id, d.state) for d in deliveries] == [
         ("pacs", job_id, State.QUEUED),
         ("viewer", job_id, State.QUEUED),
     ]

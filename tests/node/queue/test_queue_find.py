@@ -93,8 +93,8 @@ def test_a_search_finds_endings_and_targets(engine: sa.Engine) -> None:
     unsuitable = {"outcome": ArrivalOutcome.UNSUITABLE, "code": "missing-slice"}
     add(engine, 4, PLAIN, **unsuitable)
     now = T0 + 9 * DAY_S
-    made = [a_delivery("pacs", study_uid="1.2.1")]
-    queue.finish_segment(engine, claim(engine, now=now), SEGMENTED, made, now)
+    deliveries = [a_delivery("pacs", study_uid="1.2.1")]
+    queue.finish_segment(engine, claim(engine, now=now), SEGMENTED, deliveries, now)
     queue.fail(engine, claim(engine, now=now), Defect("x"), now)
     assert found(engine, ending=Ending.IN_PROGRESS) == [3, 1]
     assert found(engine, ending=Ending.FAILED) == [2]

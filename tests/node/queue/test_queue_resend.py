@@ -16,7 +16,7 @@ from node.queue import AlreadySuperseded, Job
 from node.states import Ending, IllegalTransition, Kind, State
 from tests.support.commanding import Run
 from tests.support.delivering import an_object
-from tests.support.phantoms import Made
+from tests.support.phantoms import Scan
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import LEASE_S, SEGMENTED, SENT, T0, a_delivery, claim, event_names, record
@@ -48,8 +48,10 @@ def test_a_repeated_segmentation_sends_the_same_objects(engine: sa.Engine) -> No
     queue.resend(engine, job_id, T0 + 9)
     assert queue.histories(engine)[0].ending is Ending.IN_PROGRESS
     other = a_delivery(sha256="1" * 64)  # as another version of the node writes it
-    (made,) = queue.finish_segment(engine, claim(engine, now=T0 + 10), SEGMENTED, [other], T0 + 11)
-    assert (made.id, made.state) == (first.id, State.QUEUED)
+    (resent,) = queue.finish_segment(
+        engine, claim(engine, now=T0 + 10), SEGMENTED, [other], T0 + 11
+    )
+    assert (resent.id, resent.state) == (first.id, State.QUEUED)
     assert deliver(engine, T0 + 12).deliver_payload().sha256 == "1" * 64
     assert queue.histories(engine)[0].ending is Ending.DELIVERED
 
@@ -65,7 +67,7 @@ def test_an_older_result_cannot_be_resent_after_a_newer_one(engine: sa.Engine) -
 
 
 def test_resend_segments_again_if_the_file_is_missing(
-    run: Run, configured: Path, head: Made
+    run: Run, configured: Path, head: Scan
 ) -> None:
     config = load(configured)
     engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")

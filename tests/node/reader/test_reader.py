@@ -20,7 +20,7 @@ from node.reader.deaths import MOST_DEATHS
 from node.reader.messages import MOST_MESSAGE_BYTES, SeriesReading, read_message
 from node.series import read_headers
 from tests.support.hostile import slow_to_decode, with_many_items
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.running import wait_until
 
@@ -28,7 +28,7 @@ SHORT = ReaderLimits(cpu_s=1.0, cpu_s_per_mib=0.0)
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Made:
+def head(tmp_path: Path) -> Scan:
     return make(tmp_path / "head", Phantom(shuffle=False))
 
 
@@ -38,11 +38,11 @@ def reader() -> Iterator[Reader]:
         yield one
 
 
-def names(made: Made) -> list[str]:
-    return [path.name for path in made.paths]
+def names(scan: Scan) -> list[str]:
+    return [path.name for path in scan.paths]
 
 
-def test_findings_cross_the_pipe_unchanged(head: Made) -> None:
+def test_findings_cross_the_pipe_unchanged(head: Scan) -> None:
     reading = shared_reader().survey(head.paths[0].parent, names(head))
     headers = [header for path in head.paths for header in read_headers(path)]
     assert reading == SeriesReading(findings_of(headers))
@@ -51,7 +51,7 @@ def test_findings_cross_the_pipe_unchanged(head: Made) -> None:
     assert reading.findings.grid.is_close(head.grid)
 
 
-def test_an_unreadable_file_is_a_problem_beside_the_findings(head: Made) -> None:
+def test_an_unreadable_file_is_a_problem_beside_the_findings(head: Scan) -> None:
     head.paths[3].write_bytes(b"no image")
     reading = shared_reader().survey(head.paths[0].parent, names(head))
     assert reading.problem is not None
@@ -66,10 +66,10 @@ def test_a_folder_of_unreadable_files_has_no_findings(tmp_path: Path) -> None:
     assert (reading.findings, reading.problem is None) == (None, False)
 
 
-def test_texts_of_a_header_are_cut(head: Made, tmp_path: Path) -> None:
+def test_texts_of_a_header_are_cut(head: Scan, tmp_path: Path) -> None:
     long = Phantom(tags={"SeriesDescription": "x" * 4000, "BodyPartExamined": "Y" * 4000})
-    made = make(tmp_path / "long", long)
-    assert len(encode(shared_reader().survey(made.paths[0].parent, names(made)))) < 8192
+    scan = make(tmp_path / "long", long)
+    assert len(encode(shared_reader().survey(scan.paths[0].parent, names(scan)))) < 8192
 
 
 def test_a_failing_disk_is_a_transient_error(tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_a_failing_disk_is_a_transient_error(tmp_path: Path) -> None:
         shared_reader().survey(tmp_path, ["a.dcm"])
 
 
-def test_too_much_processor_time_ends_the_reader(reader: Reader, head: Made) -> None:
+def test_too_much_processor_time_ends_the_reader(reader: Reader, head: Scan) -> None:
     with_many_items(head.paths[0])
     with pytest.raises(ReaderKilled, match=r"took more than|did not answer"):
         reader.survey(head.paths[0].parent, names(head))
     assert reader.survey(head.paths[0].parent, names(head)[1:]).findings, "the next one answers"
 
 
-def test_too_much_memory_ends_the_reader(head: Made) -> None:
+def test_too_much_memory_ends_the_reader(head: Scan) -> None:
     with_many_items(head.paths[0])
     with Reader(log_level="CRITICAL") as reader:
         reader.survey(head.paths[0].parent, names(head)[1:])
@@ -96,7 +96,7 @@ def test_too_much_memory_ends_the_reader(head: Made) -> None:
             reader.survey(head.paths[0].parent, names(head))
 
 
-def test_a_comparison_that_takes_too_long_ends_the_reader(reader: Reader, head: Made) -> None:
+def test_a_comparison_that_takes_too_long_ends_the_reader(reader: Reader, head: Scan) -> None:
     one = slow_to_decode(head.paths[0])
     other = head.paths[1]
     other.write_bytes(one.read_bytes())
@@ -120,7 +120,7 @@ def test_the_reader_is_limited_and_niced(reader: Reader) -> None:
     assert most == 2 << 30
 
 
-def test_a_reader_that_died_while_idle_is_replaced(reader: Reader, head: Made) -> None:
+def test_a_reader_that_died_while_idle_is_replaced(reader: Reader, head: Scan) -> None:
     reader.survey(head.paths[0].parent, names(head))
     first = reader.pid
     os.kill(first, signal.SIGKILL)
@@ -129,7 +129,7 @@ def test_a_reader_that_died_while_idle_is_replaced(reader: Reader, head: Made) -
     assert reader.pid not in (0, first)
 
 
-def test_a_reader_without_processor_time_is_a_fault_of_the_machine(head: Made) -> None:
+def test_a_reader_without_processor_time_is_a_fault_of_the_machine(head: Scan) -> None:
     limits = ReaderLimits(cpu_s=0.1, cpu_s_per_file=0.0, most_wait=5.0)
     with Reader(limits, "CRITICAL") as reader:
         reader.survey(head.paths[0].parent, names(head)[:1])
@@ -139,7 +139,7 @@ def test_a_reader_without_processor_time_is_a_fault_of_the_machine(head: Made) -
         assert reader.pid == 0
 
 
-def test_an_interrupted_reader_refuses_requests(reader: Reader, head: Made) -> None:
+def test_an_interrupted_reader_refuses_requests(reader: Reader, head: Scan) -> None:
     with_many_items(head.paths[0])
     reader.survey(head.paths[0].parent, names(head)[1:])
     timer = threading.Timer(0.3, reader.interrupt)
@@ -151,7 +151,7 @@ def test_an_interrupted_reader_refuses_requests(reader: Reader, head: Made) -> N
         reader.survey(head.paths[0].parent, names(head))
 
 
-def test_the_reader_ends_with_the_process_that_asks(head: Made) -> None:
+def test_the_reader_ends_with_the_process_that_asks(head: Scan) -> None:
     with Reader(log_level="CRITICAL") as reader:
         reader.survey(head.paths[0].parent, names(head))
         child = reader._child
@@ -160,7 +160,7 @@ def test_the_reader_ends_with_the_process_that_asks(head: Made) -> None:
         wait_until(lambda: not child.is_alive, 30, lambda: "the reader did not follow")
 
 
-def test_headers_that_were_not_needed_for_long_are_read_again(head: Made) -> None:
+def test_headers_that_were_not_needed_for_long_are_read_again(head: Scan) -> None:
     cache = HeaderCache(most_headers=4)
     for path in head.paths:
         cache.read(path)
@@ -168,7 +168,7 @@ def test_headers_that_were_not_needed_for_long_are_read_again(head: Made) -> Non
     assert list(cache._known) == head.paths[-4:]
 
 
-def test_an_answer_is_typed(head: Made) -> None:
+def test_an_answer_is_typed(head: Scan) -> None:
     for line in (b"[]", b'{"type":"pickle"}', b'{"type":"surveyed","findings":{"modality":1}}'):
         with pytest.raises(msgspec.MsgspecError):
             read_message(line)
@@ -200,7 +200,7 @@ def test_a_damaged_counter_counts_as_none(tmp_path: Path) -> None:
     assert ReaderDeaths(tmp_path).of("a").deaths == 0
 
 
-def test_requests_of_a_warm_reader_take_little_time(head: Made) -> None:
+def test_requests_of_a_warm_reader_take_little_time(head: Scan) -> None:
     shared_reader().survey(head.paths[0].parent, names(head))
     started = time.monotonic()
     for _ in range(20):

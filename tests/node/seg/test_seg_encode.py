@@ -36,7 +36,7 @@ def test_every_plane_and_encoding_verifies(tmp_path: Path, plane: str, encoding:
 
 def test_it_belongs_to_the_study_of_its_source(tmp_path: Path) -> None:
     r = result(tmp_path)
-    source = pydicom.dcmread(r.made.paths[0])
+    source = pydicom.dcmread(r.scan.paths[0])
     for keyword in (
         "StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName", "PatientBirthDate",
         "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "Rows", "Columns",
@@ -175,12 +175,12 @@ def test_without_a_zone_of_the_source_times_are_local_and_no_zone_is_claimed(
 ) -> None:
     r = result(tmp_path, Phantom(tags={} if offset is None else {"TimezoneOffsetFromUTC": offset}))
     report = r.report()
-    for made in (r.seg, report):
-        assert "TimezoneOffsetFromUTC" not in made, "it would date the study too"
+    for dataset in (r.seg, report):
+        assert "TimezoneOffsetFromUTC" not in dataset, "it would date the study too"
         for what in ("Series", "Content", "InstanceCreation"):
-            written = (str(made[f"{what}Date"].value), str(made[f"{what}Time"].value))
+            written = (str(dataset[f"{what}Date"].value), str(dataset[f"{what}Time"].value))
             assert written == ("20260102", "083405")
-        for item in made.ContributingEquipmentSequence[1:]:  # the first is the scanner
+        for item in dataset.ContributingEquipmentSequence[1:]:  # the first is the scanner
             assert str(item.ContributionDateTime) == "20260102083405+0530", "an instant"
     verify(to_bytes(r.seg), r.series, r.labels)
 

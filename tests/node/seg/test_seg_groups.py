@@ -23,11 +23,11 @@ from tests.support.segs import encode_again
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a SEG in which two segments lie on each slice."""
     folder = tmp_path_factory.mktemp("groups")
-    made = make(folder / "series", Phantom())
-    array = np.full(made.labels.shape, 1, np.uint8)
+    scan = make(folder / "series", Phantom())
+    array = np.full(scan.labels.shape, 1, np.uint8)
     array[:, 5:] = 2
-    series = read_series(made.paths)
-    return to_bytes(encode_again(series, Labels(array, made.grid), package(folder)))
+    series = read_series(scan.paths)
+    return to_bytes(encode_again(series, Labels(array, scan.grid), package(folder)))
 
 
 def read(content: bytes) -> Dataset:

@@ -80,11 +80,11 @@ def test_a_lossless_source_gives_a_lossless_result(tmp_path: Path) -> None:
 
 
 def test_the_syntax_of_a_series_without_flag_counts(tmp_path: Path) -> None:
-    made = result(tmp_path, Phantom(shape=(3, 40, 32))).made
-    for path in made.paths:
+    scan = result(tmp_path, Phantom(shape=(3, 40, 32))).scan
+    for path in scan.paths:
         dataset = pydicom.dcmread(path)
         dataset.compress(JPEG2000, j2k_cr=[4], generate_instance_uid=False)
         dataset.save_as(path)
-    series = read(made.paths)
+    series = read(scan.paths)
     (caveat,) = [one for one in series.caveats if one.code is CaveatCode.LOSSY]
     assert "3 of 3 source images" in caveat.text

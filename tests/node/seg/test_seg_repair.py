@@ -109,11 +109,11 @@ def test_names_survive_in_unicode(tmp_path: Path, charset: str | list[str], name
 
 
 def test_an_unknown_character_set_is_listed(tmp_path: Path) -> None:
-    made = result(tmp_path / "a").made
-    for path in made.paths:
+    scan = result(tmp_path / "a").scan
+    for path in scan.paths:
         path.write_bytes(path.read_bytes().replace(b"ISO_IR 192", b"ISO_IR 999"))
 
-    series = read(made.paths)
+    series = read(scan.paths)
     repairs = repairs_of(series)
     assert any("SpecificCharacterSet" in repair for repair in repairs)
 
@@ -144,13 +144,13 @@ def test_no_warning_log_or_repair_quotes_a_value(
 
 
 def test_an_unreadable_value_is_left_empty_and_listed(tmp_path: Path) -> None:
-    made = result(tmp_path).made
-    for path in made.paths:
+    scan = result(tmp_path).scan
+    for path in scan.paths:
         raw = path.read_bytes()
         at = raw.index(b"\x20\x00\x10\x00SH") + 4  # StudyID, with a VR that does not exist
         path.write_bytes(raw[:at] + b"AH" + raw[at + 2 :])
-    series = read(made.paths)
-    seg, repairs = encode_again(series, made.truth, package(tmp_path)), repairs_of(series)
+    series = read(scan.paths)
+    seg, repairs = encode_again(series, scan.truth, package(tmp_path)), repairs_of(series)
     assert "StudyID could not be read, and was left out" in repairs
     assert not seg.StudyID
-    verify(to_bytes(seg), series, made.truth)
+    verify(to_bytes(seg), series, scan.truth)

@@ -30,8 +30,8 @@ def by_pydicom(dataset: Dataset) -> bytes:
 def test_the_bytes_are_those_of_pydicom(
     tmp_path: Path, encoding: Encoding, is_enhanced: bool, name: str
 ) -> None:
-    made = make(tmp_path / "classic", Phantom(tags={"PatientName": name}))
-    series = read([enhance(made, tmp_path / "x.dcm")] if is_enhanced else made.paths)
+    scan = make(tmp_path / "classic", Phantom(tags={"PatientName": name}))
+    series = read([enhance(scan, tmp_path / "x.dcm")] if is_enhanced else scan.paths)
     array = np.zeros(series.survey.grid.shape, np.uint8)
     array[:, 2:5, 3:9], array[2:9, 7:8, 3:12] = 1, 2
     seg = encode_again(series, Labels(array, series.survey.grid), package(tmp_path), encoding)
@@ -45,10 +45,10 @@ def test_an_object_without_frames_is_written_too(tmp_path: Path) -> None:
 
 
 def test_frames_of_one_slice_share_their_references(tmp_path: Path) -> None:
-    made = make(tmp_path / "series", Phantom())
-    array = np.full(made.labels.shape, 1, np.uint8)
+    scan = make(tmp_path / "series", Phantom())
+    array = np.full(scan.labels.shape, 1, np.uint8)
     array[:, 5:] = 2
-    seg = encode_again(read(made.paths), Labels(array, made.grid), package(tmp_path))
+    seg = encode_again(read(scan.paths), Labels(array, scan.grid), package(tmp_path))
     frames = seg.PerFrameFunctionalGroupsSequence
     by_slice: dict[str, set[int]] = {}
     for frame in frames:

@@ -50,9 +50,9 @@ def segmented(request: SegmentRequest) -> Done:
 
 
 def test_the_volumes_of_a_phantom_are_its_true_volumes(site: Site) -> None:
-    made, job_id = site.add_series()
+    scan, job_id = site.add_series()
     done = segmented(request_for(site, job_id))
-    counts = np.bincount(made.labels.ravel(), minlength=3)
+    counts = np.bincount(scan.labels.ravel(), minlength=3)
     assert list(done.volumes_ml.values()) == pytest.approx(counts[1:] / 1000)
     (seg,) = done.objects
     assert {"read", "network", "encode", "write", "verify"} <= done.seconds.keys()
@@ -63,7 +63,7 @@ def test_the_same_request_gives_the_same_bytes(site: Site) -> None:
     _, job_id = site.add_series(targets=(PACS, VIEWER))
     first, second = (segmented(request_for(site, job_id)).objects for _ in range(2))
     assert first == second
-    assert len({made.sop_instance_uid for made in first}) == 2
+    assert len({scan.sop_instance_uid for scan in first}) == 2
 
 
 def test_targets_with_the_same_encoding_share_one_object(site: Site) -> None:
@@ -91,8 +91,8 @@ def test_an_unsuitable_series_leaves_no_files(site: Site) -> None:
 
 
 def test_an_implausible_result_leaves_no_files(tmp_path: Path) -> None:
-    made = make(tmp_path / "try", ONE_MM)
-    inside_ml = float((made.labels == 1).sum()) / 1000
+    scan = make(tmp_path / "try", ONE_MM)
+    inside_ml = float((scan.labels == 1).sum()) / 1000
     for number, factor in enumerate((0.9, 1.1)):
         around = Range(low=inside_ml * factor * 0.95, high=inside_ml * factor * 1.05)
         expect = (Expected(what="the cube", segments=(1,), ml=around),)
@@ -106,8 +106,8 @@ def test_an_implausible_result_leaves_no_files(tmp_path: Path) -> None:
 def test_segments_at_the_edge_of_the_images_are_named(site: Site) -> None:
     _, whole = site.add_series(1)
     assert segmented(request_for(site, whole)).caveats == ()
-    made, cut = site.add_series(2, replace(ONE_MM, drop=tuple(range(6, 12))))
-    at_edge = sorted({int(n) for n in np.unique(made.labels[-1])} - {0})
+    scan, cut = site.add_series(2, replace(ONE_MM, drop=tuple(range(6, 12))))
+    at_edge = sorted({int(n) for n in np.unique(scan.labels[-1])} - {0})
     assert at_edge, "the phantom is cut through its middle"
     (caveat,) = segmented(request_for(site, cut)).caveats
     assert caveat.code is CaveatCode.CUT
@@ -135,8 +135,8 @@ def test_another_package_than_the_planned_one_is_refused(site: Site) -> None:
 
 
 def test_missing_images_are_a_defect(site: Site) -> None:
-    made, job_id = site.add_series()
-    made.paths[3].unlink()
+    scan, job_id = site.add_series()
+    scan.paths[3].unlink()
     with pytest.raises(Defect, match="1 of 12 images"):
         segmented(request_for(site, job_id))
 

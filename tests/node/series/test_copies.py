@@ -22,7 +22,7 @@ from node.inbox import SeriesFolder
 from node.series import same_image
 from node.states import Content, Ending, State
 from tests.support.housekeeping import QUIET, SETTLED, Site, other
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
@@ -31,7 +31,7 @@ SYNTAXES = (ImplicitVRLittleEndian, RLELossless, JPEG2000Lossless)
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Made:
+def head(tmp_path: Path) -> Scan:
     """Return a series whose images are large enough for JPEG 2000."""
     return make(tmp_path / "head", Phantom(shuffle=False, shape=(12, 40, 36)))
 
@@ -66,7 +66,7 @@ def sweep(site: Site, folder: SeriesFolder, now: float) -> None:
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
-def test_another_encoding_is_the_same_image(head: Made, tmp_path: Path, syntax: UID) -> None:
+def test_another_encoding_is_the_same_image(head: Scan, tmp_path: Path, syntax: UID) -> None:
     assert same_image(head.paths[0], forwarded(head.paths[0], tmp_path / "f", syntax))
 
 
@@ -83,7 +83,7 @@ def test_another_encoding_is_the_same_image(head: Made, tmp_path: Path, syntax: 
     ],
 )
 def test_a_difference_makes_another_image(
-    head: Made, tmp_path: Path, changes: dict[str, Any]
+    head: Scan, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     copy = forwarded(head.paths[0], tmp_path / "f", **changes)
     assert not same_image(head.paths[0], copy)
@@ -101,25 +101,25 @@ COERCED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("changes", COERCED)
 def test_attributes_that_an_archive_coerces_make_no_other_image(
-    head: Made, tmp_path: Path, changes: dict[str, Any]
+    head: Scan, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     copy = forwarded(head.paths[0], tmp_path / "f", RLELossless, **changes)
     assert same_image(head.paths[0], copy)
     assert same_image(copy, head.paths[0])
 
 
-def test_an_issuer_that_an_archive_adds_is_the_same_patient(head: Made, tmp_path: Path) -> None:
+def test_an_issuer_that_an_archive_adds_is_the_same_patient(head: Scan, tmp_path: Path) -> None:
     plain = other(head.paths[0], tmp_path / "x", IssuerOfPatientID=None)
     assert same_image(plain, forwarded(head.paths[0], tmp_path / "f", IssuerOfPatientID="HOSPITAL"))
 
 
-def test_two_known_issuers_are_two_patients(head: Made, tmp_path: Path) -> None:
+def test_two_known_issuers_are_two_patients(head: Scan, tmp_path: Path) -> None:
     first = other(head.paths[0], tmp_path / "x", IssuerOfPatientID="A")
     assert not same_image(first, forwarded(first, tmp_path / "f", IssuerOfPatientID="B"))
 
 
 def test_a_coerced_copy_of_a_series_makes_no_second_job(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
@@ -131,7 +131,7 @@ def test_a_coerced_copy_of_a_series_makes_no_second_job(
 
 @pytest.mark.parametrize(("copies", "accession"), [("first", "ACC7"), ("last", "RIS-1")])
 def test_a_setting_chooses_the_header_of_the_result(
-    site: Site, head: Made, tmp_path: Path, copies: Literal["first", "last"], accession: str
+    site: Site, head: Scan, tmp_path: Path, copies: Literal["first", "last"], accession: str
 ) -> None:
     complete = msgspec.structs.replace(site.config.complete, copies=copies)
     site.config = msgspec.structs.replace(site.config, complete=complete)
@@ -149,7 +149,7 @@ def test_a_setting_chooses_the_header_of_the_result(
 
 
 def test_the_last_copy_never_replaces_an_image_that_a_job_names(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     complete = msgspec.structs.replace(site.config.complete, copies="last")
     site.config = msgspec.structs.replace(site.config, complete=complete)
@@ -164,7 +164,7 @@ def test_the_last_copy_never_replaces_an_image_that_a_job_names(
 
 
 def test_one_changed_pixel_of_a_compressed_image_makes_another_image(
-    head: Made, tmp_path: Path
+    head: Scan, tmp_path: Path
 ) -> None:
     values = np.frombuffer(pydicom.dcmread(head.paths[0]).PixelData, "<u2").copy()
     values[7] ^= 1
@@ -172,7 +172,7 @@ def test_one_changed_pixel_of_a_compressed_image_makes_another_image(
     assert not same_image(head.paths[0], forwarded(changed, tmp_path / "f", JPEG2000Lossless))
 
 
-def test_an_image_that_cannot_be_decoded_is_never_the_same(head: Made, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_never_the_same(head: Scan, tmp_path: Path) -> None:
     copy = forwarded(head.paths[0], tmp_path / "f", RLELossless)
     copy.write_bytes(copy.read_bytes()[:-200])
     assert not same_image(head.paths[0], copy)
@@ -184,16 +184,16 @@ def test_an_image_that_cannot_be_decoded_is_never_the_same(head: Made, tmp_path:
 def test_sequences_are_compared_item_by_item(tmp_path: Path) -> None:
     item = pydicom.Dataset()
     item.ReferencedSOPInstanceUID = "1.2.3"
-    made = make(tmp_path / "s", Phantom(tags={"ContrastBolusAgentSequence": [item]}))
-    assert same_image(made.paths[0], forwarded(made.paths[0], tmp_path / "f"))
+    scan = make(tmp_path / "s", Phantom(tags={"ContrastBolusAgentSequence": [item]}))
+    assert same_image(scan.paths[0], forwarded(scan.paths[0], tmp_path / "f"))
     item.ReferencedSOPInstanceUID = "1.2.4"
-    copy = forwarded(made.paths[0], tmp_path / "g", ContrastBolusAgentSequence=[item])
-    assert not same_image(made.paths[0], copy)
+    copy = forwarded(scan.paths[0], tmp_path / "g", ContrastBolusAgentSequence=[item])
+    assert not same_image(scan.paths[0], copy)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
 def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
-    site: Site, head: Made, tmp_path: Path, syntax: UID
+    site: Site, head: Scan, tmp_path: Path, syntax: UID
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
@@ -216,7 +216,7 @@ def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
 
 
 def test_a_series_received_in_two_encodings_at_once_is_planned_from_the_first_files(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths[:7], T0, ends="open")
     first = kept(site, folder)
@@ -230,7 +230,7 @@ def test_a_series_received_in_two_encodings_at_once_is_planned_from_the_first_fi
 
 
 def test_one_copy_that_differs_holds_the_series_and_leaves_the_job_alone(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
@@ -247,7 +247,7 @@ def test_one_copy_that_differs_holds_the_series_and_leaves_the_job_alone(
 
 
 def test_a_forwarded_image_received_after_a_wrong_one_is_the_last(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     right = kept(site, folder)
@@ -262,7 +262,7 @@ def test_a_forwarded_image_received_after_a_wrong_one_is_the_last(
     assert set(planned.segment.segment_payload().files) == right
 
 
-def test_a_long_series_is_compared_in_parts(site: Site, head: Made, tmp_path: Path) -> None:
+def test_a_long_series_is_compared_in_parts(site: Site, head: Scan, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 5)
     copies = Copies(site.inbox, shared_reader(), most_bytes=0)
@@ -272,7 +272,7 @@ def test_a_long_series_is_compared_in_parts(site: Site, head: Made, tmp_path: Pa
     assert not copies.set_aside(site.inbox.instances(folder))
 
 
-def test_copies_that_differ_are_compared_once(site: Site, head: Made, tmp_path: Path) -> None:
+def test_copies_that_differ_are_compared_once(site: Site, head: Scan, tmp_path: Path) -> None:
     folder = receive(site.inbox, head.paths, T0)
     receive(site.inbox, [forwarded(head.paths[0], tmp_path / "f", PatientID="X")], T0 + 5)
     files, copies = site.inbox.instances(folder), Copies(site.inbox, shared_reader())
@@ -286,7 +286,7 @@ def test_copies_that_differ_are_compared_once(site: Site, head: Made, tmp_path: 
 
 
 def test_more_contents_of_one_instance_than_the_limit_are_not_compared(
-    site: Site, head: Made, tmp_path: Path
+    site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     for number in range(MOST_CONTENTS):
@@ -299,6 +299,6 @@ def test_more_contents_of_one_instance_than_the_limit_are_not_compared(
     assert site.ends() == [(Ending.HELD, "conflicting-instances")]
 
 
-def test_the_phantom_has_explicit_vr(head: Made) -> None:
+def test_the_phantom_has_explicit_vr(head: Scan) -> None:
     syntax = pydicom.dcmread(head.paths[0]).file_meta.TransferSyntaxUID
     assert syntax == ExplicitVRLittleEndian, "else the tests above compare equal files"

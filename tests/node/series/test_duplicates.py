@@ -11,12 +11,12 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 from node import errors
 from node.series import read, read_headers, survey
 from tests.support.enhanced import enhance, frames
-from tests.support.phantoms import Made, Phantom, make
+from tests.support.phantoms import Phantom, Scan, make
 
 
-def copied(made: Made, at: int, folder: Path, **values: object) -> Path:
+def copied(scan: Scan, at: int, folder: Path, **values: object) -> Path:
     """Write a copy of an image under another UID and instance number."""
-    dataset = pydicom.dcmread(made.paths[at])
+    dataset = pydicom.dcmread(scan.paths[at])
     dataset.SOPInstanceUID = generate_uid()
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.InstanceNumber = 99
@@ -29,38 +29,38 @@ def copied(made: Made, at: int, folder: Path, **values: object) -> Path:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
+def scan(tmp_path: Path) -> Scan:
     return make(tmp_path / "series", Phantom(shuffle=False, shape=(12, 40, 36)))
 
 
-def test_a_copy_under_another_uid_is_dropped_and_listed(made: Made, tmp_path: Path) -> None:
-    copy = copied(made, 4, tmp_path / "copy")
-    series = read([copy, *made.paths])
-    np.testing.assert_array_equal(series.volume.array, made.values)
+def test_a_copy_under_another_uid_is_dropped_and_listed(scan: Scan, tmp_path: Path) -> None:
+    copy = copied(scan, 4, tmp_path / "copy")
+    series = read([copy, *scan.paths])
+    np.testing.assert_array_equal(series.volume.array, scan.values)
     (dropped,) = series.survey.dropped
     assert dropped.sop_instance_uid == pydicom.dcmread(copy).SOPInstanceUID
     assert "duplicate of image 5" in dropped.reason
 
 
-def test_a_compressed_copy_with_other_numbers_is_a_copy(made: Made, tmp_path: Path) -> None:
-    copy = copied(made, 4, tmp_path / "copy", AcquisitionNumber=7, AccessionNumber="X")
+def test_a_compressed_copy_with_other_numbers_is_a_copy(scan: Scan, tmp_path: Path) -> None:
+    copy = copied(scan, 4, tmp_path / "copy", AcquisitionNumber=7, AccessionNumber="X")
     dataset = pydicom.dcmread(copy)
     dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
     dataset.save_as(copy)
-    assert len(read([copy, *made.paths]).survey.dropped) == 1
+    assert len(read([copy, *scan.paths]).survey.dropped) == 1
 
 
-def test_a_copy_may_have_a_rounded_position(made: Made, tmp_path: Path) -> None:
-    x, y, z = (float(v) for v in pydicom.dcmread(made.paths[4]).ImagePositionPatient)
-    rounded = copied(made, 4, tmp_path / "copy", ImagePositionPatient=[x + 0.006, y, z - 0.006])
-    assert len(read([rounded, *made.paths]).survey.dropped) == 1
+def test_a_copy_may_have_a_rounded_position(scan: Scan, tmp_path: Path) -> None:
+    x, y, z = (float(v) for v in pydicom.dcmread(scan.paths[4]).ImagePositionPatient)
+    rounded = copied(scan, 4, tmp_path / "copy", ImagePositionPatient=[x + 0.006, y, z - 0.006])
+    assert len(read([rounded, *scan.paths]).survey.dropped) == 1
 
 
-def test_a_whole_series_imported_twice_counts_once(made: Made, tmp_path: Path) -> None:
-    copies = [copied(made, at, tmp_path / "copies") for at in range(12)]
-    series = read([*copies, *made.paths])
-    np.testing.assert_array_equal(series.volume.array, made.values)
-    assert [header.sop_instance_uid for header in series.survey.headers] == made.uids
+def test_a_whole_series_imported_twice_counts_once(scan: Scan, tmp_path: Path) -> None:
+    copies = [copied(scan, at, tmp_path / "copies") for at in range(12)]
+    series = read([*copies, *scan.paths])
+    np.testing.assert_array_equal(series.volume.array, scan.values)
+    assert [header.sop_instance_uid for header in series.survey.headers] == scan.uids
     assert len(series.survey.dropped) == 12
 
 
@@ -71,19 +71,19 @@ def noisy(path: Path) -> None:
     dataset.save_as(path)
 
 
-def test_other_pixels_at_one_place_are_unsuitable_naming_both(made: Made, tmp_path: Path) -> None:
-    copy = copied(made, 4, tmp_path / "copy", AcquisitionNumber=3)
+def test_other_pixels_at_one_place_are_unsuitable_naming_both(scan: Scan, tmp_path: Path) -> None:
+    copy = copied(scan, 4, tmp_path / "copy", AcquisitionNumber=3)
     noisy(copy)
     with pytest.raises(errors.DuplicatePositions, match="images 5 and 99 at "):
-        read([copy, *made.paths])
+        read([copy, *scan.paths])
 
 
-def test_both_are_named_by_uid_if_they_share_a_number(made: Made, tmp_path: Path) -> None:
-    copy = copied(made, 4, tmp_path / "copy", InstanceNumber=5)
+def test_both_are_named_by_uid_if_they_share_a_number(scan: Scan, tmp_path: Path) -> None:
+    copy = copied(scan, 4, tmp_path / "copy", InstanceNumber=5)
     noisy(copy)
     with pytest.raises(errors.DuplicatePositions) as caught:
-        read([copy, *made.paths])
-    for path in (copy, made.paths[4]):
+        read([copy, *scan.paths])
+    for path in (copy, scan.paths[4]):
         assert str(pydicom.dcmread(path).SOPInstanceUID) in caught.value.message
 
 
@@ -96,18 +96,18 @@ def test_both_are_named_by_uid_if_they_share_a_number(made: Made, tmp_path: Path
     ],
 )
 def test_the_same_pixels_with_another_meaning_are_no_copy(
-    made: Made, tmp_path: Path, values: dict[str, object]
+    scan: Scan, tmp_path: Path, values: dict[str, object]
 ) -> None:
-    copy = copied(made, 4, tmp_path / "copy", **values)
+    copy = copied(scan, 4, tmp_path / "copy", **values)
     with pytest.raises(errors.DuplicatePositions):
-        read([copy, *made.paths])
+        read([copy, *scan.paths])
 
 
-def test_a_copy_beside_a_different_image_changes_nothing(made: Made, tmp_path: Path) -> None:
-    copy, different = copied(made, 4, tmp_path / "a"), copied(made, 8, tmp_path / "b")
+def test_a_copy_beside_a_different_image_changes_nothing(scan: Scan, tmp_path: Path) -> None:
+    copy, different = copied(scan, 4, tmp_path / "a"), copied(scan, 8, tmp_path / "b")
     noisy(different)
     with pytest.raises(errors.DuplicatePositions):
-        read([copy, different, *made.paths])
+        read([copy, different, *scan.paths])
 
 
 def test_a_frame_may_be_a_copy(tmp_path: Path) -> None:
@@ -117,15 +117,15 @@ def test_a_frame_may_be_a_copy(tmp_path: Path) -> None:
         dataset.PerFrameFunctionalGroupsSequence.append(groups[0])
         dataset.PixelData += dataset.PixelData[: 20 * 16 * 2]
 
-    made = make(tmp_path / "classic")
-    path = enhance(made, tmp_path / "enhanced.dcm", change=change)
+    scan = make(tmp_path / "classic")
+    path = enhance(scan, tmp_path / "enhanced.dcm", change=change)
     found = survey(read_headers(path))
     assert len(found.headers) == 12
     assert [dropped.frame for dropped in found.dropped] == [13]
 
 
-def test_an_unreadable_copy_is_no_copy(made: Made, tmp_path: Path) -> None:
-    copy = copied(made, 4, tmp_path / "copy")
+def test_an_unreadable_copy_is_no_copy(scan: Scan, tmp_path: Path) -> None:
+    copy = copied(scan, 4, tmp_path / "copy")
     copy.write_bytes(copy.read_bytes()[:-200])
     with pytest.raises(errors.DuplicatePositions):
-        read([copy, *made.paths])
+        read([copy, *scan.paths])

@@ -79,9 +79,9 @@ def test_words_inside_image_type_name_the_kind(
     tmp_path: Path, code: str, modality: str, values: tuple[str, ...]
 ) -> None:
     phantom = Phantom(modality=modality, change=in_slices(image_type(*values)))
-    made = make(tmp_path, phantom)
+    scan = make(tmp_path, phantom)
     with pytest.raises(errors.NotAnImage) as caught:
-        survey([header for path in made.paths for header in read_headers(path)])
+        survey([header for path in scan.paths for header in read_headers(path)])
     assert caught.value.code == code
     assert caught.value.advice
 
@@ -91,8 +91,8 @@ def test_faithful_slices_run_and_derived_ones_are_marked(
     tmp_path: Path, modality: str, values: tuple[str, ...], marked: str
 ) -> None:
     phantom = Phantom(modality=modality, change=in_slices(image_type(*values)))
-    made = make(tmp_path, phantom)
-    found = survey([header for path in made.paths for header in read_headers(path)])
+    scan = make(tmp_path, phantom)
+    found = survey([header for path in scan.paths for header in read_headers(path)])
     note = derived_as(found.headers)
     assert bool(note) == bool(marked)
     assert marked in note
@@ -108,19 +108,19 @@ def test_faithful_slices_run_and_derived_ones_are_marked(
     ],
 )
 def test_a_derivation_code_names_the_kind(tmp_path: Path, derivation: str, code: str) -> None:
-    made = make(tmp_path, Phantom(change=in_slices(coded("DerivationCodeSequence", derivation))))
+    scan = make(tmp_path, Phantom(change=in_slices(coded("DerivationCodeSequence", derivation))))
     with pytest.raises(errors.NotAnImage) as caught:
-        survey([header for path in made.paths for header in read_headers(path)])
+        survey([header for path in scan.paths for header in read_headers(path)])
     assert caught.value.code == code
 
 
 def test_the_phase_of_an_mr_is_no_anatomy(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(change=in_slices(sets(ComplexImageComponent="PHASE"))))
+    scan = make(tmp_path, Phantom(change=in_slices(sets(ComplexImageComponent="PHASE"))))
     with pytest.raises(errors.ParametricMap):
-        survey([header for path in made.paths for header in read_headers(path)])
+        survey([header for path in scan.paths for header in read_headers(path)])
 
 
 def test_one_computed_slice_makes_the_series_unsuitable(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(change=in_slices(image_type(*DERIVED, "ADC"), (4,))))
+    scan = make(tmp_path, Phantom(change=in_slices(image_type(*DERIVED, "ADC"), (4,))))
     with pytest.raises(errors.ParametricMap, match="1 of 12 images"):
-        survey([header for path in made.paths for header in read_headers(path)])
+        survey([header for path in scan.paths for header in read_headers(path)])

@@ -10,7 +10,7 @@ from node import queue
 from node.inbox import sop_key
 from node.states import Ending
 from tests.support.housekeeping import QUIET, Site, other
-from tests.support.phantoms import Made
+from tests.support.phantoms import Scan
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -19,7 +19,7 @@ SCREENSHOT = {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "Modality": 
 
 @pytest.mark.parametrize("at", [0, -1], ids=["first", "last"])
 def test_a_screenshot_listed_first_or_last_does_not_change_the_rule(
-    site: Site, head: Made, tmp_path: Path, at: int
+    site: Site, head: Scan, tmp_path: Path, at: int
 ) -> None:
     """Files are sorted by digests, so the screenshot gets a UID whose digest is first or last."""
     keys = [sop_key(dcmread(path).SOPInstanceUID) for path in head.paths]

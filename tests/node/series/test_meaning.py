@@ -148,8 +148,8 @@ def group_of_other_type(dataset: Dataset) -> None:
 def test_frames_of_a_ct_need_a_rescale_to_hounsfield_units(
     tmp_path: Path, change: Edit, code: str, fact: str
 ) -> None:
-    made = make(tmp_path / "classic", Phantom(modality="CT"))
-    path = enhance(made, tmp_path / "enhanced.dcm", change=change)
+    scan = make(tmp_path / "classic", Phantom(modality="CT"))
+    path = enhance(scan, tmp_path / "enhanced.dcm", change=change)
     with pytest.raises(errors.Unsuitable) as caught:
         survey(read_headers(path))
     assert caught.value.code == code
@@ -166,6 +166,6 @@ def test_some_mr_frames_without_a_rescale_have_mixed_units(tmp_path: Path) -> No
 def test_more_images_cure_no_missing_rescale(tmp_path: Path) -> None:
     """The order of problems: a gap may be filled by images that still arrive, so it comes first."""
     phantom = Phantom(modality="CT", change=in_slices(NO_RESCALE), drop=(5,))
-    made = make(tmp_path, phantom)
+    scan = make(tmp_path, phantom)
     with pytest.raises(errors.MissingSlice):
-        survey([header for path in made.paths for header in read_headers(path)])
+        survey([header for path in scan.paths for header in read_headers(path)])

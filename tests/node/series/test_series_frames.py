@@ -21,7 +21,7 @@ from pydicom.uid import (
 from node import errors
 from node.series import read, read_headers, survey
 from tests.support.enhanced import Change, another, enhance, frames, group, shared
-from tests.support.phantoms import PLANES, Made, Phantom, make
+from tests.support.phantoms import PLANES, Phantom, Scan, make
 
 RESCALED = ((2.0, -50.0), (0.5, 10.0), (1.0, 0.0))  # another one for each of three frames
 
@@ -30,8 +30,8 @@ def one_file(folder: Path, change: Change | None = None, phantom: Phantom | None
     return enhance(make(folder / "classic", phantom), folder / "enhanced.dcm", change=change)
 
 
-def same_volume(path: Path, made: Made) -> None:
-    single, multi = read(made.paths), read([path])
+def same_volume(path: Path, scan: Scan) -> None:
+    single, multi = read(scan.paths), read([path])
     np.testing.assert_array_equal(multi.volume.array, single.volume.array)
     np.testing.assert_array_equal(multi.volume.grid.affine, single.volume.grid.affine)
 
@@ -41,11 +41,11 @@ def same_volume(path: Path, made: Made) -> None:
 def test_one_file_gives_exactly_the_volume_of_its_single_frames(
     tmp_path: Path, plane: str, modality: str
 ) -> None:
-    made = make(tmp_path, Phantom(plane=plane, modality=modality, rescale=RESCALED))
-    path = enhance(made, tmp_path / "enhanced.dcm")
-    same_volume(path, made)
-    assert read([path]).volume.grid.is_close(made.grid, 1e-6)
-    np.testing.assert_allclose(read([path]).volume.array, made.values)
+    scan = make(tmp_path, Phantom(plane=plane, modality=modality, rescale=RESCALED))
+    path = enhance(scan, tmp_path / "enhanced.dcm")
+    same_volume(path, scan)
+    assert read([path]).volume.grid.is_close(scan.grid, 1e-6)
+    np.testing.assert_allclose(read([path]).volume.array, scan.values)
 
 
 def test_a_frame_keeps_its_number_in_the_file(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_converted_images_are_read_the_same_way(
     def change(dataset: Dataset) -> None:
         dataset.SOPClassUID = sop_class
 
-    made = make(tmp_path, Phantom(modality=modality))
-    same_volume(enhance(made, tmp_path / "enhanced.dcm", change=change), made)
+    scan = make(tmp_path, Phantom(modality=modality))
+    same_volume(enhance(scan, tmp_path / "enhanced.dcm", change=change), scan)
 
 
 def test_shared_groups_may_be_per_frame_groups(tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_shared_groups_may_be_per_frame_groups(tmp_path: Path) -> None:
             one.update(shared(dataset))
         del dataset.SharedFunctionalGroupsSequence
 
-    made = make(tmp_path)
-    same_volume(enhance(made, tmp_path / "enhanced.dcm", change=change), made)
+    scan = make(tmp_path)
+    same_volume(enhance(scan, tmp_path / "enhanced.dcm", change=change), scan)
 
 
 def test_a_rescale_may_be_shared_or_absent(tmp_path: Path) -> None:
@@ -92,23 +92,23 @@ def test_a_rescale_may_be_shared_or_absent(tmp_path: Path) -> None:
             del one.PixelValueTransformationSequence
         group(shared(dataset), "PixelValueTransformationSequence", RescaleSlope="2")
 
-    made = make(tmp_path)
-    same_volume(enhance(made, tmp_path / "none.dcm"), made)
-    shared_array = read([enhance(made, tmp_path / "shared.dcm", change=share)]).volume.array
-    np.testing.assert_array_equal(shared_array, 2 * made.values)
+    scan = make(tmp_path)
+    same_volume(enhance(scan, tmp_path / "none.dcm"), scan)
+    shared_array = read([enhance(scan, tmp_path / "shared.dcm", change=share)]).volume.array
+    np.testing.assert_array_equal(shared_array, 2 * scan.values)
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
 @pytest.mark.parametrize("has_offsets", [True, False])
 def test_compressed_frames_are_decoded(tmp_path: Path, syntax: UID, has_offsets: bool) -> None:
-    made = make(tmp_path, Phantom(shape=(5, 40, 32)))
-    path = enhance(made, tmp_path / "enhanced.dcm", syntax=syntax)
+    scan = make(tmp_path, Phantom(shape=(5, 40, 32)))
+    path = enhance(scan, tmp_path / "enhanced.dcm", syntax=syntax)
     if not has_offsets:
         dataset = pydicom.dcmread(path)
         encoded = list(generate_frames(dataset.PixelData, number_of_frames=5))
         dataset.PixelData = encapsulate(encoded, has_bot=False)
         dataset.save_as(path)
-    same_volume(path, made)
+    same_volume(path, scan)
 
 
 def test_padding_in_frames_is_replaced(tmp_path: Path) -> None:
@@ -123,14 +123,14 @@ def test_padding_in_frames_is_replaced(tmp_path: Path) -> None:
 
 
 def test_one_volume_may_come_in_several_files(tmp_path: Path) -> None:
-    made = make(tmp_path)
+    scan = make(tmp_path)
     paths = [
-        enhance(made, tmp_path / "b.dcm", part=slice(0, 7)),
-        enhance(made, tmp_path / "a.dcm", part=slice(7, 12), change=another),
+        enhance(scan, tmp_path / "b.dcm", part=slice(0, 7)),
+        enhance(scan, tmp_path / "a.dcm", part=slice(7, 12), change=another),
     ]
     both = read(paths)
-    np.testing.assert_array_equal(both.volume.array, made.values)
-    assert both.volume.grid.is_close(made.grid, 1e-6)
+    np.testing.assert_array_equal(both.volume.array, scan.values)
+    assert both.volume.grid.is_close(scan.grid, 1e-6)
 
 
 def test_the_same_file_twice_counts_once_and_is_listed_once(tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ def test_a_localizer_among_the_frames_is_left_out_and_listed(tmp_path: Path) -> 
         dataset.PerFrameFunctionalGroupsSequence.append(copy.deepcopy(last))
         del last.MRImageFrameTypeSequence
 
-    made = make(tmp_path)
-    path = enhance(made, tmp_path / "enhanced.dcm", change=change)
-    same_volume(path, made)
+    scan = make(tmp_path)
+    path = enhance(scan, tmp_path / "enhanced.dcm", change=change)
+    same_volume(path, scan)
     (dropped,) = read([path]).survey.dropped
     assert dropped.frame == 13
     assert "localizer" in dropped.reason

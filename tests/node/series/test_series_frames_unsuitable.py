@@ -234,10 +234,10 @@ def test_time_points_in_separate_files_are_four_dimensional(tmp_path: Path) -> N
         for one in frames(dataset):
             group(one, "FrameContentSequence", TemporalPositionIndex=2)
 
-    made = make(tmp_path)
+    scan = make(tmp_path)
     paths = [
-        enhance(made, tmp_path / "first.dcm"),
-        enhance(made, tmp_path / "second.dcm", change=second),
+        enhance(scan, tmp_path / "first.dcm"),
+        enhance(scan, tmp_path / "second.dcm", change=second),
     ]
     with pytest.raises(errors.FourDimensional, match=r"24 images at 12 places.* time points"):
         read(paths)
@@ -245,8 +245,8 @@ def test_time_points_in_separate_files_are_four_dimensional(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
 def test_truncated_pixels_cannot_be_decoded(tmp_path: Path, syntax: UID) -> None:
-    made = make(tmp_path, Phantom(shape=(5, 40, 32)))
-    path = enhance(made, tmp_path / "enhanced.dcm", syntax=syntax)
+    scan = make(tmp_path, Phantom(shape=(5, 40, 32)))
+    path = enhance(scan, tmp_path / "enhanced.dcm", syntax=syntax)
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(errors.UndecodablePixels, match=re.escape(syntax.name)):
         read([path])
@@ -262,8 +262,8 @@ def test_pixels_with_a_frame_too_few_cannot_be_decoded(tmp_path: Path) -> None:
 
 
 def test_compressed_pixels_with_a_frame_too_few_cannot_be_decoded(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(shape=(5, 40, 32)))
-    path = enhance(made, tmp_path / "enhanced.dcm", part=slice(4), syntax=RLELossless)
+    scan = make(tmp_path, Phantom(shape=(5, 40, 32)))
+    path = enhance(scan, tmp_path / "enhanced.dcm", part=slice(4), syntax=RLELossless)
     dataset = pydicom.dcmread(path)
     dataset.NumberOfFrames = 5
     dataset.PerFrameFunctionalGroupsSequence.append(copy.deepcopy(frames(dataset)[0]))
@@ -276,8 +276,8 @@ def test_compressed_pixels_with_a_frame_too_few_cannot_be_decoded(tmp_path: Path
 
 
 def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(shape=(5, 40, 32)))
-    path = enhance(made, tmp_path / "enhanced.dcm", syntax=JPEG2000Lossless)
+    scan = make(tmp_path, Phantom(shape=(5, 40, 32)))
+    path = enhance(scan, tmp_path / "enhanced.dcm", syntax=JPEG2000Lossless)
     dataset = pydicom.dcmread(path)
     encoded = list(generate_frames(dataset.PixelData, number_of_frames=5))
     dataset.PixelData = encapsulate([*encoded[:4], b"\xaa" * len(encoded[4])])
@@ -297,8 +297,8 @@ def test_an_invalid_rescale_of_one_frame_is_unsuitable(tmp_path: Path, slope: st
 
 
 def test_random_damage_raises_unsuitable_and_nothing_else(tmp_path: Path) -> None:
-    made = make(tmp_path / "classic", Phantom(shape=(3, 8, 8)))
-    whole = enhance(made, tmp_path / "enhanced.dcm").read_bytes()
+    scan = make(tmp_path / "classic", Phantom(shape=(3, 8, 8)))
+    whole = enhance(scan, tmp_path / "enhanced.dcm").read_bytes()
     chance = random.Random(5)
     path, unsuitable = tmp_path / "damaged.dcm", 0
     for _ in range(300):

@@ -15,14 +15,14 @@ from tests.support.phantoms import CANARY, Phantom, make
 
 
 def test_a_header_holds_the_values_of_the_instance(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(tags={"ImagesInAcquisition": 12, "EchoTime": "3.5"}))
-    header = read_headers(made.paths[0])[0]
+    scan = make(tmp_path, Phantom(tags={"ImagesInAcquisition": 12, "EchoTime": "3.5"}))
+    header = read_headers(scan.paths[0])[0]
     assert (header.modality, header.rows, header.columns) == ("MR", 20, 16)
     assert header.pixel_spacing_mm == (1.25, 1.5)
     assert header.expected_instances == 12
     assert header.echo_time_ms == 3.5
     assert header.image_type == ("ORIGINAL", "PRIMARY", "M")
-    assert header.sop_instance_uid in made.uids
+    assert header.sop_instance_uid in scan.uids
     assert header.transfer_syntax_uid == "1.2.840.10008.1.2.1"
 
 
@@ -55,10 +55,10 @@ def test_an_age_is_in_years(text: str, years: float | None) -> None:
 
 
 def test_the_series_count_wins_over_the_acquisition_count(tmp_path: Path) -> None:
-    made = make(
+    scan = make(
         tmp_path, Phantom(tags={"ImagesInAcquisition": 7, "NumberOfSeriesRelatedInstances": 12})
     )
-    assert read_headers(made.paths[0])[0].expected_instances == 12
+    assert read_headers(scan.paths[0])[0].expected_instances == 12
 
 
 def test_of_the_patient_only_a_digest_appears(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_a_vector_of_another_length_is_absent(keyword: str, value: list[str], fi
 
 
 def test_letters_in_a_number_are_absent(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    raw = made.paths[0].read_bytes()
+    scan = make(tmp_path)
+    raw = scan.paths[0].read_bytes()
     at = raw.index(b"\x18\x00\x50\x00DS") + 8  # SliceThickness, explicit VR
-    made.paths[0].write_bytes(raw[:at] + b"x.".ljust(2) + raw[at + 2 :])
-    assert read_headers(made.paths[0])[0].slice_thickness_mm is None
+    scan.paths[0].write_bytes(raw[:at] + b"x.".ljust(2) + raw[at + 2 :])
+    assert read_headers(scan.paths[0])[0].slice_thickness_mm is None
 
 
 def test_infinity_is_not_a_position() -> None:
@@ -172,12 +172,12 @@ def test_a_b_value_comes_from_the_standard_or_a_vendor() -> None:
 
 
 def test_reading_an_odd_value_gives_no_warning(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    dataset = pydicom.dcmread(made.paths[0])
+    scan = make(tmp_path)
+    dataset = pydicom.dcmread(scan.paths[0])
     with pydicom.config.disable_value_validation():
         dataset.PatientBirthDate = "29/02/1960"
-        dataset.save_as(made.paths[0])
-    read_headers(made.paths[0])  # warnings are errors in these tests
+        dataset.save_as(scan.paths[0])
+    read_headers(scan.paths[0])  # warnings are errors in these tests
 
 
 def _minimal(**values: object) -> Dataset:

@@ -27,18 +27,18 @@ from tests.support.phantoms import PLANES, Phantom, make
 
 @pytest.mark.parametrize("plane", PLANES)
 def test_a_volume_has_the_values_and_the_place_of_the_phantom(tmp_path: Path, plane: str) -> None:
-    made = make(tmp_path, Phantom(plane=plane))
-    series = read(made.paths)
+    scan = make(tmp_path, Phantom(plane=plane))
+    series = read(scan.paths)
     assert series.volume.array.dtype == np.float32
-    np.testing.assert_array_equal(series.volume.array, made.values)
-    assert series.volume.grid.is_close(made.grid, 1e-6)
-    assert [d.SOPInstanceUID for d in series.datasets] == made.uids
+    np.testing.assert_array_equal(series.volume.array, scan.values)
+    assert series.volume.grid.is_close(scan.grid, 1e-6)
+    assert [d.SOPInstanceUID for d in series.datasets] == scan.uids
     assert all("PixelData" not in dataset for dataset in series.datasets)
 
 
 def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(rescale=((2.0, -50.0), (0.5, 10.0), (1.0, 0.0))))
-    np.testing.assert_allclose(read(made.paths).volume.array, made.values)
+    scan = make(tmp_path, Phantom(rescale=((2.0, -50.0), (0.5, 10.0), (1.0, 0.0))))
+    np.testing.assert_allclose(read(scan.paths).volume.array, scan.values)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
     [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLSLossless],
 )
 def test_lossless_syntaxes_give_the_same_volume(tmp_path: Path, syntax: UID) -> None:
-    made = make(tmp_path, Phantom(shape=(3, 40, 32), syntax=syntax))
-    np.testing.assert_array_equal(read(made.paths).volume.array, made.values)
+    scan = make(tmp_path, Phantom(shape=(3, 40, 32), syntax=syntax))
+    np.testing.assert_array_equal(read(scan.paths).volume.array, scan.values)
 
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])
 def test_monochrome1_changes_no_value(tmp_path: Path, modality: str) -> None:
     tags = {"PhotometricInterpretation": "MONOCHROME1"}
-    made = make(tmp_path, Phantom(modality=modality, tags=tags))
-    np.testing.assert_array_equal(read(made.paths).volume.array, made.values)
+    scan = make(tmp_path, Phantom(modality=modality, tags=tags))
+    np.testing.assert_array_equal(read(scan.paths).volume.array, scan.values)
 
 
 def _signed(dataset: Dataset, _z: int) -> None:
@@ -70,9 +70,9 @@ def test_padding_of_a_ct_takes_the_lowest_measured_value(tmp_path: Path, padding
         _signed(dataset, z)
         dataset.add_new(0x00280120, "SS" if padding < 0 else "US", padding)
 
-    made = make(tmp_path, Phantom(modality="CT", change=change))
-    array = read(made.paths).volume.array
-    np.testing.assert_array_equal(array[:, 1:], made.values[:, 1:] - 1000)
+    scan = make(tmp_path, Phantom(modality="CT", change=change))
+    array = read(scan.paths).volume.array
+    np.testing.assert_array_equal(array[:, 1:], scan.values[:, 1:] - 1000)
     assert (array[:, 0] == array[:, 1:].min()).all()
 
 
@@ -89,9 +89,9 @@ def test_padding_outside_the_stored_bits_is_padding(
         vr, padding = ("SS", -5000) if representation else ("US", 60536)
         dataset.add_new(0x00280120, vr, padding)
 
-    made = make(tmp_path, Phantom(modality=modality, change=change))
-    array = read(made.paths).volume.array
-    np.testing.assert_array_equal(array[:, 1:], made.values[:, 1:])
+    scan = make(tmp_path, Phantom(modality=modality, change=change))
+    array = read(scan.paths).volume.array
+    np.testing.assert_array_equal(array[:, 1:], scan.values[:, 1:])
     assert (array[:, 0] == array[:, 1:].min()).all()
 
 
@@ -111,60 +111,60 @@ def test_bits_above_the_stored_ones_are_cleared(tmp_path: Path) -> None:
         values = np.frombuffer(dataset.PixelData, np.uint16) | 0x8000  # an overlay, as of old
         dataset.PixelData = values.tobytes()
 
-    made = make(tmp_path, Phantom(change=change))
-    np.testing.assert_array_equal(read(made.paths).volume.array, made.values)
+    scan = make(tmp_path, Phantom(change=change))
+    np.testing.assert_array_equal(read(scan.paths).volume.array, scan.values)
 
 
 def test_truncated_pixels_are_unsuitable_with_their_syntax(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    path = made.paths[4]
+    scan = make(tmp_path)
+    path = scan.paths[4]
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UndecodablePixels, match="Explicit VR Little Endian") as caught:
-        read(made.paths)
+        read(scan.paths)
     assert "CANARY" not in str(caught.value)
 
 
 def test_damaged_frames_are_unsuitable_with_their_syntax(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(shape=(4, 40, 32), syntax=JPEG2000Lossless))
-    path = made.paths[2]
+    scan = make(tmp_path, Phantom(shape=(4, 40, 32), syntax=JPEG2000Lossless))
+    path = scan.paths[2]
     raw = bytearray(path.read_bytes())
     raw[-200:] = b"\xaa" * 200
     path.write_bytes(raw)
     with pytest.raises(UndecodablePixels, match="JPEG 2000"):
-        read(made.paths)
+        read(scan.paths)
 
 
 def test_a_syntax_without_a_decoder_is_unsuitable(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(syntax=RLELossless))
-    for path in made.paths:
+    scan = make(tmp_path, Phantom(syntax=RLELossless))
+    for path in scan.paths:
         dataset = pydicom.dcmread(path)
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"  # MPEG-4
         dataset.save_as(path)
     with pytest.raises(UndecodablePixels, match="MPEG-4"):
-        read(made.paths)
+        read(scan.paths)
 
 
 @pytest.mark.parametrize("slope", ["0", "1e400"])
 def test_an_invalid_rescale_is_unsuitable(tmp_path: Path, slope: str) -> None:
-    made = make(tmp_path, Phantom(modality="CT", tags={"RescaleSlope": slope}))
+    scan = make(tmp_path, Phantom(modality="CT", tags={"RescaleSlope": slope}))
     with pytest.raises(UnusableRescale):
-        read(made.paths)
+        read(scan.paths)
 
 
 def test_a_copy_of_a_file_counts_once(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    copy = Path(shutil.copy(made.paths[0], tmp_path / "copy.dcm"))
-    np.testing.assert_array_equal(read([copy, *made.paths]).volume.array, made.values)
+    scan = make(tmp_path)
+    copy = Path(shutil.copy(scan.paths[0], tmp_path / "copy.dcm"))
+    np.testing.assert_array_equal(read([copy, *scan.paths]).volume.array, scan.values)
 
 
 def test_two_contents_with_one_uid_are_a_conflict(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    raw = bytearray(made.paths[0].read_bytes())
+    scan = make(tmp_path)
+    raw = bytearray(scan.paths[0].read_bytes())
     raw[-1] ^= 1  # a pixel: the headers stay equal
     other = tmp_path / "other.dcm"
     other.write_bytes(raw)
     with pytest.raises(Conflicting):
-        read([other, *made.paths])
+        read([other, *scan.paths])
 
 
 def test_a_composed_series_states_its_time_zone(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from node.imaging.orient import orient
 from node.seg import to_bytes, verify
 from node.series import read
 from tests.support.enhanced import enhance
-from tests.support.phantoms import Made, chiral, package
+from tests.support.phantoms import Scan, chiral, package
 from tests.support.segs import encode_again
 
 ARCHIVES = Path(__file__).parents[4] / "shared" / "data" / "dicom_series"
@@ -140,8 +140,8 @@ def test_frames_of_jpeg_lossless_and_their_single_images_are_the_same_volume(
         dataset.save_as(path)
     single = read(paths)
     uids = [header.sop_instance_uid for header in single.survey.headers]
-    made = Made(paths, np.zeros(0, np.uint8), single.volume.array, single.volume.grid.affine, uids)
-    path = enhance(made, tmp_path / "enhanced.dcm")
+    scan = Scan(paths, np.zeros(0, np.uint8), single.volume.array, single.volume.grid.affine, uids)
+    path = enhance(scan, tmp_path / "enhanced.dcm")
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1  # its frames are encoded already
     dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True

@@ -10,26 +10,26 @@ from pydicom.uid import generate_uid
 
 from node import errors
 from node.series import Header, Survey, read_headers, survey
-from tests.support.phantoms import PLANES, UNSUITABLE_PHANTOMS, Made, Phantom, make
+from tests.support.phantoms import PLANES, UNSUITABLE_PHANTOMS, Phantom, Scan, make
 
 
-def headers(made: Made) -> list[Header]:
-    return [header for path in made.paths for header in read_headers(path)]
+def headers(scan: Scan) -> list[Header]:
+    return [header for path in scan.paths for header in read_headers(path)]
 
 
 @pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_grid_is_that_of_the_phantom(tmp_path: Path, plane: str, reverse: bool) -> None:
-    made = make(tmp_path, Phantom(plane=plane, reverse=reverse, shuffle=not reverse))
-    found = survey(headers(made))
-    assert found.grid.is_close(made.grid, 1e-6)
-    assert [h.sop_instance_uid for h in found.headers] == made.uids
+    scan = make(tmp_path, Phantom(plane=plane, reverse=reverse, shuffle=not reverse))
+    found = survey(headers(scan))
+    assert found.grid.is_close(scan.grid, 1e-6)
+    assert [h.sop_instance_uid for h in found.headers] == scan.uids
     assert found.dropped == ()
 
 
 def test_slice_thickness_and_claimed_spacing_do_not_matter(tmp_path: Path) -> None:
-    made = make(tmp_path, Phantom(tags={"SliceThickness": "9", "SpacingBetweenSlices": "7"}))
-    assert survey(headers(made)).grid.is_close(made.grid, 1e-6)
+    scan = make(tmp_path, Phantom(tags={"SliceThickness": "9", "SpacingBetweenSlices": "7"}))
+    assert survey(headers(scan)).grid.is_close(scan.grid, 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_each_problem_has_its_error_and_its_numbers(
     tmp_path: Path, phantom: Phantom, error: type[errors.Unsuitable] | None, message: str
 ) -> None:
     # `tags` turns lists into DICOM sequences; strings with a backslash become several values
-    made = make(tmp_path, phantom if "PixelSpacing" not in phantom.tags else _no_spacing())
+    scan = make(tmp_path, phantom if "PixelSpacing" not in phantom.tags else _no_spacing())
     if error is None:
-        survey(headers(made))
+        survey(headers(scan))
         return
     with pytest.raises(error, match=message) as caught:
-        survey(headers(made))
+        survey(headers(scan))
     assert type(caught.value) is error
     assert caught.value.advice
     assert "CANARY" not in str(caught.value)
@@ -103,9 +103,9 @@ def _no_spacing() -> Phantom:
 
 @pytest.mark.parametrize("code", UNSUITABLE_PHANTOMS)
 def test_each_unsuitable_phantom_has_its_code(tmp_path: Path, code: str) -> None:
-    made = make(tmp_path, UNSUITABLE_PHANTOMS[code])
+    scan = make(tmp_path, UNSUITABLE_PHANTOMS[code])
     with pytest.raises(errors.Unsuitable) as caught:
-        survey(headers(made))
+        survey(headers(scan))
     assert caught.value.code == code
 
 
@@ -167,13 +167,13 @@ def test_one_uid_with_two_geometries_is_a_conflict(tmp_path: Path) -> None:
 
 
 def test_the_same_instance_twice_counts_once(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    found = survey([*headers(made), *read_headers(made.paths[0])])
-    assert found.grid.is_close(made.grid, 1e-6)
+    scan = make(tmp_path)
+    found = survey([*headers(scan), *read_headers(scan.paths[0])])
+    assert found.grid.is_close(scan.grid, 1e-6)
     assert [d.reason for d in found.dropped] == ["duplicate instance"]
 
 
-def stray(made: Made, folder: Path, **values: object) -> Header:
+def stray(scan: Scan, folder: Path, **values: object) -> Header:
     def change(dataset: Dataset, _z: int) -> None:
         dataset.SOPInstanceUID = generate_uid()
         for keyword, value in values.items():
@@ -199,10 +199,10 @@ def stray(made: Made, folder: Path, **values: object) -> Header:
 def test_a_stray_object_is_left_out_and_listed(
     tmp_path: Path, values: dict[str, object], reason: str
 ) -> None:
-    made = make(tmp_path / "series")
-    other = stray(made, tmp_path / "stray", **values)
-    found = survey([other, *headers(made)])
-    assert found.grid.is_close(made.grid, 1e-6)
+    scan = make(tmp_path / "series")
+    other = stray(scan, tmp_path / "stray", **values)
+    found = survey([other, *headers(scan)])
+    assert found.grid.is_close(scan.grid, 1e-6)
     assert [d.sop_instance_uid for d in found.dropped] == [other.sop_instance_uid]
     assert reason in found.dropped[0].reason
 

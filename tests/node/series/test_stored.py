@@ -77,9 +77,9 @@ def test_the_value_lies_below_high_bit(
 
 def test_values_above_bits_stored_are_masked_and_noted(tmp_path: Path) -> None:
     change = altered(same, BitsStored=8, HighBit=7)
-    made = make(tmp_path, Phantom(change=change))
-    series = read(made.paths)
-    np.testing.assert_array_equal(series.volume.array, made.values.astype(int) & 0xFF)
+    scan = make(tmp_path, Phantom(change=change))
+    series = read(scan.paths)
+    np.testing.assert_array_equal(series.volume.array, scan.values.astype(int) & 0xFF)
     (caveat,) = series.caveats
     assert caveat.code is CaveatCode.BITS
     assert "of 9 images" in caveat.text
@@ -87,9 +87,9 @@ def test_values_above_bits_stored_are_masked_and_noted(tmp_path: Path) -> None:
 
 def test_high_bit_of_a_whole_series_is_read(tmp_path: Path) -> None:
     change = altered(lambda stored, _z: stored << 4, HighBit=15)
-    made = make(tmp_path, Phantom(change=change))
-    series = read(made.paths)
-    np.testing.assert_array_equal(series.volume.array, made.values)
+    scan = make(tmp_path, Phantom(change=change))
+    series = read(scan.paths)
+    np.testing.assert_array_equal(series.volume.array, scan.values)
     assert series.caveats == ()
 
 
@@ -99,9 +99,9 @@ def test_a_declared_overlay_above_the_value_is_no_note(tmp_path: Path) -> None:
         dataset.add_new(0x60000100, "US", 16)
         dataset.add_new(0x60000102, "US", 15)
 
-    made = make(tmp_path, Phantom(change=change))
-    series = read(made.paths)
-    np.testing.assert_array_equal(series.volume.array, made.values)
+    scan = make(tmp_path, Phantom(change=change))
+    series = read(scan.paths)
+    np.testing.assert_array_equal(series.volume.array, scan.values)
     assert series.caveats == ()
 
 
@@ -115,8 +115,8 @@ def hounsfield(stored: np.ndarray, z: int) -> np.ndarray:
 
 def test_padding_of_0_hu_inside_the_body_is_not_believed(tmp_path: Path) -> None:
     change = altered(hounsfield, **SIGNED, PixelPaddingValue=0)
-    made = make(tmp_path, Phantom(modality="CT", change=change))
-    series = read(made.paths)
+    scan = make(tmp_path, Phantom(modality="CT", change=change))
+    series = read(scan.paths)
     assert (series.volume.array[:, 8:11, 6:9] == 0).all()
     assert [caveat.code for caveat in series.caveats] == [CaveatCode.PADDING]
 
@@ -128,8 +128,8 @@ def test_padding_of_0_hu_around_the_body_is_believed(tmp_path: Path) -> None:
         return values
 
     change = altered(padded, **SIGNED, PixelPaddingValue=0)
-    made = make(tmp_path, Phantom(modality="CT", change=change))
-    array = read(made.paths).volume.array
+    scan = make(tmp_path, Phantom(modality="CT", change=change))
+    array = read(scan.paths).volume.array
     assert (array[:, :2] == -1000).all()
     assert (array[:, 8:11, 6:9] == 0).all()
 
@@ -147,7 +147,7 @@ def test_padding_below_all_values_is_believed_everywhere(
 
     limits = {} if limit is None else {"PixelPaddingRangeLimit": limit}
     change = altered(padded, **SIGNED, PixelPaddingValue=value, **limits)
-    made = make(tmp_path, Phantom(modality="CT", change=change))
-    series = read(made.paths)
+    scan = make(tmp_path, Phantom(modality="CT", change=change))
+    series = read(scan.paths)
     assert (series.volume.array[:, 8:11, 6:9] == -1000).all()
     assert series.caveats == ()

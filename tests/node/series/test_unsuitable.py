@@ -176,9 +176,9 @@ def explained(
     try:
         studies = {}
         for seed, (name, case) in enumerate(UNSUITABLE.items()):
-            made = make(folder / name, replace(case.phantom, seed=seed))
-            studies[name] = str(pydicom.dcmread(made.paths[0]).StudyInstanceUID)
-            receive(inbox, made.paths, time.time())
+            scan = make(folder / name, replace(case.phantom, seed=seed))
+            studies[name] = str(pydicom.dcmread(scan.paths[0]).StudyInstanceUID)
+            receive(inbox, scan.paths, time.time())
         wait_until(
             lambda: len(queue.histories(engine)) == len(UNSUITABLE),
             120,
