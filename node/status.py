@@ -22,12 +22,13 @@ from node.database_faults import (
     repair_advice,
     translate_errors,
 )
-from node.errors import Misconfigured
+from node.errors import Misconfigured, NodeError
 from node.measured import Measurement
 from node.package import models_in
 from node.package.folder import MANIFEST, file_digest
 from node.schema import opening
 from node.states import Kind
+from node.tls import Credentials, Lifetime
 
 SILENT_AFTER_S = 60.0  # without a heartbeat for so long, a process counts as not running
 NOTES_SHOWN = 10
@@ -77,6 +78,15 @@ class PackageProblem:
 
 
 @dataclass(frozen=True)
+class TlsState:
+    """The files of `tls`, as a new start would read them."""
+
+    lifetimes: tuple[Lifetime, ...] = ()  # empty without TLS
+    problem: str = ""  # why they cannot be used
+    advice: str = ""
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The node at one moment."""
 
@@ -94,6 +104,7 @@ class Snapshot:
     notes: tuple[queue.Event, ...]  # about rejected callers and images
     facts: queue.Facts  # from which `node.conditions` derives what needs a person
     package_problems: tuple[PackageProblem, ...]  # of packages that rules use
+    tls: TlsState
 
     @property
     def not_running(self) -> tuple[str, ...]:
@@ -181,7 +192,17 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
         notes=tuple(queue.notes(engine, limit=NOTES_SHOWN)),
         facts=queue.facts(engine, config.targets, now, config.data.keep.failed),
         package_problems=tuple(_package_problems(config, models)),
+        tls=_tls(config, now),
     )
+
+
+def _tls(config: Config, now: float) -> TlsState:
+    if not config.tls.is_on:
+        return TlsState()
+    try:
+        return TlsState(Credentials(config.tls).lifetimes(now))
+    except NodeError as exc:
+        return TlsState(problem=exc.message, advice=exc.advice)
 
 
 def _package_problems(config: Config, models: Sequence[ModelState]) -> Iterator[PackageProblem]:

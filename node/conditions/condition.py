@@ -13,6 +13,8 @@ class ConditionCode(StrEnum):
     DATABASE_UNREADABLE = "database-unreadable"
     DISK_LOW = "disk-low"
     PACKAGE_BAD = "package-bad"
+    TLS_UNUSABLE = "tls-unusable"
+    CERTIFICATE_ENDS = "certificate-ends"
     TARGET_REFUSES = "target-refuses"
     TARGET_SILENT = "target-silent"
     TARGET_DELAYS = "target-delays"
@@ -28,7 +30,7 @@ class Condition:
     """One thing that needs a person."""
 
     code: ConditionCode
-    subject: str  # loop, target, caller or package; empty for the whole node
+    subject: str  # loop, target, caller, package or certificate; empty for the whole node
     since: float | None  # Unix seconds; None: not recorded
     text: str
     advice: str

@@ -7,7 +7,7 @@ data.
 from collections.abc import Iterator
 from itertools import pairwise
 
-from node.conditions import targets
+from node.conditions import encryption, targets
 from node.conditions.condition import Condition, ConditionCode, duration, number, sentence
 from node.errors import BadPackage, RefusedByTarget
 from node.queue import CallerHours, FailedJobs
@@ -30,6 +30,8 @@ def conditions(seen: Snapshot) -> tuple[Condition, ...]:
         *_loops_down(seen),
         *_disk_low(seen),
         *_packages_bad(seen),
+        *encryption.unusable(seen),
+        *encryption.ending(seen),
         *refusing,
         *targets.silent(seen),
         *targets.delaying(seen),

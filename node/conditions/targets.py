@@ -8,7 +8,11 @@ from node.queue import TargetTrouble
 from node.status import Snapshot
 
 DELAYED_S = 5 * 60.0  # a PACS that restarts is back by then
-SILENT = frozenset({PeerUnreachable.code, NoResponse.code})
+# no association could be opened, with TLS or without, or it ended early
+SILENT = frozenset(
+    {PeerUnreachable.code, *(kind.code for kind in PeerUnreachable.__subclasses__())}
+    | {NoResponse.code}
+)
 
 
 def refusing(seen: Snapshot) -> Iterator[Condition]:

@@ -20,7 +20,7 @@ from node.queue import Job, Policy
 from node.sender.peer import Line, Peer, peer_of
 from node.sender.store import deliver
 from node.states import Kind
-from node.tls import Credentials
+from node.tls import WARN_EVERY_S, Credentials, lifetime
 
 PROCESS = "sender"
 LEASE_S = 60.0
@@ -30,6 +30,7 @@ LONGEST_S = 600.0
 SLOWEST_BYTES_PER_S = 50_000.0
 GRACE_S = 90.0  # for a thread whose line was cut; then another thread takes its place
 POLL_S = 0.5
+CERTIFICATE_ENDS = "certificate-ends"  # kind of a note
 log = logging.getLogger("node.sender")
 
 
@@ -79,6 +80,7 @@ class _TargetThread(threading.Thread):
         self._stop_asked, self._once = stop, once
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
         self._faults = FaultLog(log, self.name)
+        self._report_due = -math.inf  # monotonic time of the next report on the certificate
         self.job: Job | None = None  # being delivered; read by `_Supervisor`
         self.must_end = 0.0  # monotonic time at which its delivery is ended
         self.is_cut = False  # the line of its delivery
@@ -111,11 +113,27 @@ class _TargetThread(threading.Thread):
             self.job = job
             self._deliver(job)
             self.job = None
+            self._report_certificate(time.monotonic())
         elif self._once:
             return False
         else:
             self._stop_asked.wait(POLL_S)
         return True
+
+    def _report_certificate(self, now: float) -> None:
+        """Report, once a day, that the certificate of the target ends soon; `now` is monotonic."""
+        tls = self._peer.tls
+        if tls is None or tls.certificate is None or now < self._report_due:
+            return
+        before_s = self._config.tls.warn_before
+        found = lifetime("certificate", tls.certificate, time.time(), before_s)
+        if found.is_ending:
+            self._report_due = now + WARN_EVERY_S
+            message = f"the certificate of target {self._target} {found.text}"
+            advice = "Let its administrator renew it."
+            facts = {"target": self._target, "code": CERTIFICATE_ENDS, "advice": advice}
+            log.warning(message, extra=facts)
+            queue.add_note(self._engine, CERTIFICATE_ENDS, f"{message}. {advice}", time.time())
 
     def successor(self) -> "_TargetThread":
         """Return a thread that takes the place of this one, which no longer responds."""

@@ -97,7 +97,7 @@ def peer_of(
 ) -> Peer:
     """Return the peer of a target; `credentials` are those of `tls`, if the node has it."""
     target = config.targets[name]
-    secured = TargetTls(config, credentials, target) if target.tls and credentials else None
+    secured = TargetTls(credentials, target) if target.tls and credentials else None
     return Peer(name, target, config.node.ae_title, patience or Patience(), tls=secured)
 
 

@@ -8,11 +8,12 @@ Does not check: revocation.
 
 from node.tls.certificates import Certificate, Lifetime, lifetime
 from node.tls.connect import HANDSHAKE_SECONDS, Session, TargetTls, complete, session_of
-from node.tls.credentials import Credentials
+from node.tls.credentials import WARN_EVERY_S, Credentials
 from node.tls.faults import fault_of
 
 __all__ = [
     "HANDSHAKE_SECONDS",
+    "WARN_EVERY_S",
     "Certificate",
     "Credentials",
     "Lifetime",

@@ -62,7 +62,7 @@ def lifetimes(
     others may be its successors.
     """
     running = [one for one in trusted if one.ends_at > now] or list(trusted)
-    groups = (("certificate of this node", own), ("trusted certificates", running))
+    groups = (("certificate of this node", own), ("first of the trusted certificates", running))
     first, second = (
         lifetime(what, min(group, key=lambda one: one.ends_at), now, warn_before)
         for what, group in groups

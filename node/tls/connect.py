@@ -1,19 +1,16 @@
 """Make a TLS connection of an accepted or opened one, and describe it."""
 
-import logging
 import socket
 import ssl
-import time
 from dataclasses import dataclass
 
-from node.config import CertificateName, Config, Target
+from node.config import CertificateName, Target
 from node.errors import WrongCertificate
-from node.tls.certificates import Certificate, lifetime, of_peer
-from node.tls.credentials import WARN_EVERY_S, Credentials
+from node.tls.certificates import Certificate, of_peer
+from node.tls.credentials import Credentials
 from node.tls.faults import fault_of
 
 HANDSHAKE_SECONDS = 10.0
-log = logging.getLogger("node.tls")
 
 
 @dataclass(frozen=True)
@@ -53,11 +50,10 @@ def complete(connection: ssl.SSLSocket) -> Certificate:
 class TargetTls:
     """TLS for the connections to one target."""
 
-    def __init__(self, config: Config, credentials: Credentials, target: Target) -> None:
+    def __init__(self, credentials: Credentials, target: Target) -> None:
         """Use our certificate from `credentials`."""
         self._credentials, self._target = credentials, target
-        self._warn_before = config.tls.warn_before
-        self._warned_at = 0.0  # monotonic
+        self.certificate: Certificate | None = None  # that the target presented last
 
     def secure(self, connection: socket.socket) -> ssl.SSLSocket:
         """Complete the handshake within its deadline, and check that this is the target.
@@ -78,21 +74,8 @@ class TargetTls:
         except (OSError, WrongCertificate) as exc:
             secured.close()
             raise fault_of(exc) from exc
-        self._warn(certificate)
+        self.certificate = certificate
         return secured
-
-    def _warn(self, certificate: Certificate) -> None:
-        """Log, once a day, that the certificate of the target ends soon."""
-        now = time.monotonic()
-        found = lifetime("certificate of a target", certificate, time.time(), self._warn_before)
-        if found.is_ending and (not self._warned_at or now - self._warned_at > WARN_EVERY_S):
-            self._warned_at = now
-            facts = {
-                "code": "certificate-ends",
-                "target": self._target.ae,
-                "advice": "Let the administrator of the target renew it.",
-            }
-            log.warning("TLS: the %s %s", found.what, found.text, extra=facts)
 
 
 def _check(certificate: Certificate, expected: CertificateName) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from node import sender
+from node import queue, sender
 from node.config import CertificateName, Config
 from node.errors import (
     CertificateExpired,
@@ -254,6 +254,17 @@ def test_nothing_in_common_has_its_code(tmp_path: Path) -> None:
     server.close()
 
 
+def test_a_target_whose_certificate_ends_soon_leaves_a_note(tmp_path: Path) -> None:
+    node, peer = pair(tmp_path / "tls", "PACS")
+    peer.renew(days(5))
+    with target(tmp_path, peer) as port:
+        post = with_tls(make_post(tmp_path, pacs=at(port, "SEGNODE", tls=True)), node)
+        post.add("pacs")
+        sender.run(post.config, once=True)
+    (note,) = [note for note in queue.notes(post.engine) if note.what == "certificate-ends"]
+    assert "pacs" in note.detail
+
+
 def test_check_shows_tls_of_node_and_target(run: Run, tmp_path: Path) -> None:
     node, peer = pair(tmp_path / "tls", "PACS")
     tls = {"certificate": "tls/segnode.pem", "key": "tls/segnode.key", "trust": str(node.trust)}
@@ -278,6 +289,8 @@ def test_check_shows_tls_of_node_and_target(run: Run, tmp_path: Path) -> None:
         for what in ("TLS, certificate of this node", "target pacs"):
             assert found[what]["ok"], "a warning"
             assert found[what]["advice"]
+        conditions = json.loads(run("status", "--config", tmp_path / "a.yaml", "--json")[1])
+        assert "certificate-ends" in [one["code"] for one in conditions["conditions"]]
         node.renew(days(-1))
         found = findings()
         assert not found["TLS, certificate of this node"]["ok"]

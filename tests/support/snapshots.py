@@ -1,7 +1,7 @@
 """Snapshots of a node for tests, without a node."""
 
 from node.queue import Facts
-from node.status import Process, Snapshot, TargetState
+from node.status import Process, Snapshot, TargetState, TlsState
 from tests.support.rows import T0
 
 NO_FACTS = Facts(
@@ -28,4 +28,5 @@ def healthy() -> Snapshot:
         notes=(),
         facts=NO_FACTS,
         package_problems=(),
+        tls=TlsState(),
     )

@@ -11,7 +11,8 @@ from node.conditions.targets import DELAYED_S
 from node.errors import BadPackage, NotConfirmed, PeerUnreachable, RefusedByTarget, TimedOut
 from node.queue import CallerHours, FailedJobs, TargetTrouble
 from node.states import Kind
-from node.status import PackageProblem, Process, Snapshot
+from node.status import PackageProblem, Process, Snapshot, TlsState
+from node.tls import Lifetime
 from tests.support.rows import T0
 from tests.support.snapshots import NO_FACTS, healthy
 
@@ -50,6 +51,15 @@ def test_a_loop_that_does_not_run() -> None:
     )
     (condition,) = conditions(seen)
     assert (condition.key, condition.since) == ("loop-down sender", T0 - 100)
+
+
+def test_a_certificate_that_ends_and_files_that_cannot_be_used() -> None:
+    now = Lifetime("first", T0, is_ending=True, is_over=True, text="ended")
+    later = Lifetime("second", T0 + 9, is_ending=False, is_over=False, text="ends")
+    (condition,) = conditions(replace(healthy(), tls=TlsState((now, later))))
+    assert (condition.key, condition.since) == ("certificate-ends first", T0)
+    (condition,) = conditions(replace(healthy(), tls=TlsState(problem="why", advice="Do.")))
+    assert (condition.key, condition.advice) == ("tls-unusable", "Do.")
 
 
 def test_a_low_disk() -> None:
