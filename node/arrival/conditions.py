@@ -8,13 +8,11 @@ so no reason repeats one.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from node.arrival.findings import SeriesFindings
-from node.config import When
+from node.config import When, several
 from node.config.units import Ages, Texts
-
-_T = TypeVar("_T", bound=str)
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,6 @@ def facts_of(findings: SeriesFindings, caller: str) -> Facts:
 def mismatch(when: When, facts: Facts) -> str | None:
     """Return why a series does not match, or None if it matches."""
     return next(_mismatches(when, facts), None)
-
-
-def several(values: _T | tuple[_T, ...] | None) -> tuple[_T, ...]:
-    """Return the values of a condition that takes one or a list; no values if it is absent."""
-    if values is None:
-        return ()
-    return values if isinstance(values, tuple) else (values,)
 
 
 def _mismatches(when: When, facts: Facts) -> Iterator[str]:

@@ -15,11 +15,15 @@ from pathlib import Path
 
 from node import disk, status
 from node.commands.check_peers import about_target, about_tls, credentials_of
+from node.commands.config_warnings import package_warnings
+from node.commands.exits import FAILED, OK
 from node.commands.findings import Finding, failed, guarded
-from node.commands.options import add_config, add_json, load_config, print_json
+from node.commands.options import add_config, add_json, print_json
 from node.commands.terminal import Progress
 from node.commands.verify import describe_engine, describe_memory, reference_checks
-from node.config import Caller, Config, is_network, load_text
+from node.config import Caller, Config, LineOf, is_network, load_text, load_with_lines
+from node.config.warnings import Warned, warnings_of
+from node.conversion import spelled
 from node.errors import Misconfigured, NodeError
 from node.package import uses
 from node.private import wide_paths
@@ -42,6 +46,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     check = commands.add_parser("check", help="verify configuration, packages, targets and disk")
     add_config(check)
     add_json(check)
+    check.add_argument("--strict", action="store_true", help="fail if there is a warning, too")
     check.set_defaults(run=_check)
 
 
@@ -104,23 +109,32 @@ def _set(text: str, section: str, key: str, value: str) -> str:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    config = load_config(chosen)
+    config, line_of = load_with_lines(chosen.config)
     findings = []
     progress = Progress(quiet=chosen.json)
-    for finding in progress.each("checking", findings_of(config)):
+    for finding in progress.each("checking", findings_of(config, line_of)):
         findings.append(finding)
         if not chosen.json:
-            print(f"{finding.label:<4}  {finding.what}: {finding.message}", flush=True)
+            line = f" (line {finding.line})" if finding.line else ""
+            code = f" [{finding.code}]" if finding.code else ""
+            label = f"{finding.label:<4}  {finding.what}{line}"
+            print(f"{label}: {finding.message}{code}", flush=True)
             if finding.advice:
                 print(f"      {finding.advice}")
     if chosen.json:
         print_json([finding.__dict__ for finding in findings])
-    return 0 if all(finding.ok for finding in findings) else 1
+    warnings = sum(finding.label == "warn" for finding in findings)
+    if warnings and not chosen.json:
+        count = f"{warnings} warning{'s' if warnings > 1 else ''}"
+        print(f"{count}; `segnode check --strict` fails because of them")
+    has_failed = (chosen.strict and warnings) or not all(finding.ok for finding in findings)
+    return FAILED if has_failed else OK
 
 
-def findings_of(config: Config) -> Iterator[Finding]:
+def findings_of(config: Config, line_of: LineOf) -> Iterator[Finding]:
     """Yield each finding as soon as its check has ended."""
     yield Finding("configuration", ok=True, message="understood")
+    yield from (_warning(warned, line_of) for warned in warnings_of(config))
     yield from _callers(config)
     yield guarded("data folder", lambda: _disk(config))
     yield guarded("data folder, access", lambda: _private(config))
@@ -132,9 +146,16 @@ def findings_of(config: Config) -> Iterator[Finding]:
     credentials, now = credentials_of(config), time.time()
     yield from about_tls(credentials, now)
     yield guarded("engine", lambda: describe_engine(config))
-    yield from _packages(config)
+    yield from _packages(config, line_of)
     for name in config.targets:
         yield about_target(config, name, credentials, now)
+
+
+def _warning(warned: Warned, line_of: LineOf) -> Finding:
+    what, line = spelled(warned.path), line_of(warned.path)
+    return Finding(
+        what, ok=True, message=warned.message, advice=warned.advice, code=warned.code, line=line
+    )
 
 
 def _callers(config: Config) -> Iterator[Finding]:
@@ -219,9 +240,10 @@ def _port_advice(key: str, exc: OSError) -> str:
     return "Correct node.host: it must be an address of this machine, or 0.0.0.0 for all."
 
 
-def _packages(config: Config) -> Iterator[Finding]:
+def _packages(config: Config, line_of: LineOf) -> Iterator[Finding]:
     try:
         required = uses(config)
+        yield from (_warning(warned, line_of) for warned in package_warnings(config, required))
         for use in required:
             yield Finding(
                 f"rule {use.rule}",

@@ -15,6 +15,8 @@ class Finding:
     ok: bool
     message: str
     advice: str = ""
+    code: str = ""  # of a warning about the configuration
+    line: int | None = None  # in the configuration
 
     @property
     def label(self) -> str:

@@ -17,10 +17,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from node.commands.exits import DAMAGED, DEFECT, MISCONFIGURED, OK, node_error_of, status_of
 from node.commands.options import add_config, load_config
+from node.config import Config, LineOf, load_with_lines
+from node.config.warnings import warnings_of
+from node.conversion import spelled
 from node.errors import DatabaseDamaged, NodeError
+
+if TYPE_CHECKING:
+    from node.package import Use
 
 # each has a package with `run`
 LOOPS = ("listener", "segmenter", "sender", "housekeeping", "monitor")
@@ -55,13 +62,23 @@ def _serve(chosen: argparse.Namespace) -> int:
         _end_with_parent()
     if chosen.only:
         return _run_loop(chosen)
-    config = load_config(chosen)
+    config, line_of = load_with_lines(chosen.config)
     config.data.dir.mkdir(parents=True, exist_ok=True)  # every loop needs it: report an error once
     from node.commands.verify import open_packages  # late: a loop needs none of its libraries
 
-    open_packages(config)
+    _log_warnings(config, line_of, open_packages(config), chosen.config)
     names = [name for name in LOOPS if name != EXPENDABLE or config.is_monitored]
     return _Supervisor(chosen.config, chosen.log_level, names).run()
+
+
+def _log_warnings(config: Config, line_of: LineOf, uses: "list[Use]", file: Path) -> None:
+    """Log what is legal in the configuration and surely not meant, as `segnode check` prints it."""
+    from node.commands.config_warnings import package_warnings  # late, as above
+
+    for warned in (*warnings_of(config), *package_warnings(config, uses)):
+        where = f"{file} line {line_of(warned.path)}: {spelled(warned.path)}"
+        facts = {"code": warned.code.value, "advice": warned.advice}
+        log.warning("%s: %s", where, warned.message, extra=facts)
 
 
 def _run_loop(chosen: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Read the node's configuration from YAML into strict structs."""
 
 from node.config.monitor import AlertsConfig, PageConfig
-from node.config.read import load, load_text
+from node.config.read import LineOf, load, load_text, load_with_lines
 from node.config.structs import (
     AUTO,
     Caller,
@@ -18,6 +18,7 @@ from node.config.structs import (
     TlsConfig,
     When,
     is_network,
+    several,
 )
 from node.config.units import CertificateName
 
@@ -32,6 +33,7 @@ __all__ = [
     "IndexMode",
     "KeepConfig",
     "Limits",
+    "LineOf",
     "ModelConfig",
     "NodeConfig",
     "PageConfig",
@@ -42,4 +44,6 @@ __all__ = [
     "is_network",
     "load",
     "load_text",
+    "load_with_lines",
+    "several",
 ]

@@ -1,5 +1,6 @@
 """Read `Config` from YAML; an error names the line, the path, and what to write instead."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -7,11 +8,12 @@ import msgspec
 from node.config.monitor import resolved_page
 from node.config.structs import MEANINGS, Config, problems
 from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
-from node.conversion import NotValid, shown
+from node.conversion import KeyPath, NotValid, shown
 from node.errors import Misconfigured
 from node.yaml_strict import read
 
 LARGEST_FILE_BYTES = 1 << 20
+LineOf = Callable[[KeyPath], int]  # path of a key -> its line, from 1
 _UNITS = (Seconds, Bytes, Range, Lengths, Ages, Texts, Words, CertificateName)
 
 
@@ -21,11 +23,24 @@ def load(path: Path) -> Config:
     Raises:
         Misconfigured: the file is absent, is no YAML, or has an unknown key or an invalid value.
     """
+    return load_with_lines(path)[0]
+
+
+def load_with_lines(path: Path) -> tuple[Config, LineOf]:
+    """Read a configuration file; also return the function that gives the line of a key.
+
+    Raises:
+        Misconfigured: as `load`.
+    """
+    return _located(_text_of(path), str(path), path.parent)
+
+
+def _text_of(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_FILE_BYTES:
             message = f"{path} is larger than {LARGEST_FILE_BYTES} bytes"
             raise Misconfigured(message)
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
         message = f"{path} does not exist"
         raise Misconfigured(message, advice="Write one with `segnode init`.") from exc
@@ -35,7 +50,6 @@ def load(path: Path) -> Config:
         raise Misconfigured(
             message, advice="Correct the file or its permissions, then try again."
         ) from exc
-    return load_text(text, str(path), path.parent)
 
 
 def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Config:
@@ -44,6 +58,10 @@ def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Co
     Raises:
         Misconfigured: as `load`.
     """
+    return _located(text, name, base)[0]
+
+
+def _located(text: str, name: str, base: Path) -> tuple[Config, LineOf]:
     try:
         config, document = read(text, Config, _decode, MEANINGS, may_be_null=False)
     except NotValid as exc:
@@ -51,7 +69,7 @@ def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Co
     for path, problem in problems(config):
         error = NotValid(problem, path=path, line=document.line(path))
         raise Misconfigured(error.about(name))
-    return _resolved(config, base)
+    return _resolved(config, base), document.line
 
 
 def _decode(kind: type, value: object) -> object:

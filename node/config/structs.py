@@ -50,6 +50,7 @@ EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 Modality = Literal["MR", "CT"]
 Plane = Literal["axial", "sagittal", "coronal", "oblique"]
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound=str)
 SeveralOf = Annotated[tuple[_T, ...], Meta(min_length=1)]
 AUTO = "auto"  # size or engine: chosen by measurements on this machine
 
@@ -171,6 +172,13 @@ class When(_Strict, frozen=True, kw_only=True):
     pixel_spacing: Lengths | None = None
     slices: Range | None = None
     caller: AeTitle | SeveralOf[AeTitle] | None = None
+
+
+def several(values: _S | tuple[_S, ...] | None) -> tuple[_S, ...]:
+    """Return the values of a condition that takes one or a list; no values if it is absent."""
+    if values is None:
+        return ()
+    return values if isinstance(values, tuple) else (values,)
 
 
 class Rule(_Strict, frozen=True, kw_only=True):

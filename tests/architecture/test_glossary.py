@@ -12,6 +12,7 @@ from node.caveats import CaveatCode
 from node.commands import parser
 from node.conditions import ConditionCode
 from node.config import AUTO, Config
+from node.config.warnings import Code as WarningCode
 from node.encoding import EncodingKind
 from node.engines import ENGINES
 from node.inbox.notes import NoteKind
@@ -55,6 +56,7 @@ def codes() -> set[str]:
         ("Caveats", CaveatCode),
         ("Changes in alerts", Change),
         ("Error codes", codes() | NO_ERRORS),
+        ("Warnings of the configuration", WarningCode),
         ("Sizes", (*SIZE_NAMES, AUTO)),
         ("Engines", (*ENGINES, AUTO)),
         (

@@ -12,7 +12,16 @@ import msgspec
 import pytest
 
 from node.config import Config, load_text
-from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
+from node.config.units import (
+    Ages,
+    Bytes,
+    CertificateName,
+    Lengths,
+    Range,
+    Seconds,
+    Texts,
+    Words,
+)
 from node.conversion import NotValid
 from node.errors import Misconfigured
 from node.yaml_strict import parse
@@ -33,6 +42,7 @@ ALSO_CHECKED = {
     "rules.use", "rules.deadline", "rules.send_to", "page.host", "page.users", "page.certificate",
     "page.key", "page.user_header", "page.proxies", "alerts.webhook", "alerts.digest_at",
 }  # fmt: skip
+TLS = {"certificate": "a.pem", "key": "b.pem", "trust": "c.pem"}  # other keys need them
 NUMBER = r"\d{1,15}(\.\d+)?"
 FORMS: dict[Any, str] = {  # of values with units
     Seconds: rf"{NUMBER} (ms|s|min|h)",
@@ -57,6 +67,8 @@ def takes(kind: Any, value: object) -> bool:
     if kind in (Texts, Words):
         texts = value if isinstance(value, list) else [value]
         return bool(texts) and all(isinstance(t, str) and is_comparable(t) for t in texts)
+    if kind is CertificateName:
+        return isinstance(value, str) and re.fullmatch(r"[ -~]{1,128}", value.strip()) is not None
     if kind is Path:
         return isinstance(value, str) and value != "" and "\0" not in value
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
@@ -120,7 +132,8 @@ def document(key: str, value: str) -> str:
     entry = f"{name}: {value}"
     needed = {
         "callers": {"ae": "CT01"},
-        "targets.*": {"ae": "PACS", "host": "h"},
+        "targets.*": {"ae": "PACS", "host": "h", "tls": "true"},
+        "tls": TLS,
         "rules": {"name": "a", "use": "none"},
     }.get(section, {})
     line = ", ".join([*(f"{k}: {v}" for k, v in needed.items() if k != name), entry])
@@ -131,8 +144,11 @@ def document(key: str, value: str) -> str:
         "rules": f"rules:\n- {{{line}}}",
         "rules.when": f"rules:\n- {{name: a, use: none, when: {{{line}}}}}",
         "data.keep": f"data:\n  keep: {{{line}}}",
+        "tls": f"tls:\n  {{{line}}}",
     }
-    return places.get(section, f"{section}:\n  {entry}")
+    text = places.get(section, f"{section}:\n  {entry}")
+    tls = ", ".join(f"{k}: {v}" for k, v in TLS.items())
+    return text if key.startswith("tls") else f"{text}\ntls: {{{tls}}}"
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -1,0 +1,14 @@
+"""Find what is legal in a configuration and surely not meant. Pure: nothing is opened or asked."""
+
+from node.config.structs import Config
+from node.config.warnings import conditions, peers, rules, values
+from node.config.warnings.code import Code, Warned
+
+__all__ = ["Code", "Warned", "warnings_of"]
+
+
+def warnings_of(config: Config) -> list[Warned]:
+    """Return the warnings about a configuration, without a look at packages or the machine."""
+    return [
+        found for part in (peers, rules, conditions, values) for found in part.warnings_of(config)
+    ]

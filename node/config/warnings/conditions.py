@@ -1,0 +1,72 @@
+"""Warn about conditions of rules that match nothing, or other values than they seem to."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from node.config.structs import Config
+from node.config.units import Ages, Lengths, Range, Texts, Words, expression_in
+from node.config.warnings.code import Code, Warned
+from node.conversion import KeyPath
+
+FEWEST_SLICES = 2  # a volume needs two
+OLDEST_YEARS = 150
+EXPRESSION = re.compile(r"\||\.[*+?]|^\^|\$$|\\[bBdDsSwW.]|\[[^\]]+\]|\(\?|^/|/$")
+
+
+def warnings_of(config: Config) -> Iterator[Warned]:
+    """Yield the warnings about the conditions of all rules."""
+    for index, rule in enumerate(config.rules):
+        for key in rule.when.__struct_fields__:
+            value = getattr(rule.when, key)
+            if value is not None:
+                yield from _about(("rules", index, "when", key), value)
+
+
+def _about(path: KeyPath, value: Any) -> Iterator[Warned]:
+    listed = value.texts if isinstance(value, Texts) else value
+    if isinstance(listed, tuple):
+        # AE titles of different case are different peers
+        texts = [text.casefold() if isinstance(value, Texts) else text for text in listed]
+        for text in sorted({text for text in texts if texts.count(text) > 1}):
+            message = f"{text!r} is listed twice"
+            yield Warned(Code.LISTED_TWICE, path, message, "Remove one, or correct it.")
+    if isinstance(value, Texts):
+        yield from _about_texts(path, value)
+    if isinstance(value, Range):
+        yield from _about_range(path, value)
+
+
+def _about_texts(path: KeyPath, value: Texts) -> Iterator[Warned]:
+    for text in value.texts:
+        if expression_in(text) is not None:
+            continue
+        if EXPRESSION.search(text):
+            message = f"{text!r} looks like a regular expression and is compared as text"
+            advice = f"Write a list, like [HEAD, BRAIN], or /{text.strip('/')}/."
+            yield Warned(Code.LOOKS_LIKE_EXPRESSION, path, message, advice)
+        elif isinstance(value, Words) and re.search(r"[,;]", text):
+            parts = ", ".join(part.strip() for part in re.split(r"[,;]", text))
+            message = f"{text!r} is one text: all of its words must follow each other"
+            yield Warned(Code.LOOKS_LIKE_LIST, path, message, f"Write a list: [{parts}].")
+
+
+def _about_range(path: KeyPath, value: Range) -> Iterator[Warned]:
+    if _holds_nothing(value):
+        message = f"no series matches: the value is never {value}"
+        yield Warned(Code.NEVER_MATCHES, path, message, "Correct the limits.")
+    elif isinstance(value, Lengths) and value.low == value.high:
+        message = f"only exactly {value.low:g} mm matches, and scanners round lengths differently"
+        advice = f"Write a range, like `{0.95 * value.low:g}..{1.05 * value.low:g} mm`."
+        yield Warned(Code.EXACT_LENGTH, path, message, advice)
+
+
+def _holds_nothing(value: Range) -> bool:
+    if isinstance(value, Lengths):
+        return value.high <= 0
+    if isinstance(value, Ages):
+        return value.low > OLDEST_YEARS
+    has_whole = math.isinf(value.high) or math.isinf(value.low)
+    has_whole = has_whole or math.ceil(value.low) <= math.floor(value.high)
+    return value.high < FEWEST_SLICES or not has_whole
