@@ -1,6 +1,7 @@
 """Read the node's configuration from YAML into strict structs."""
 
 from node.config.monitor import AlertsConfig, PageConfig
+from node.config.problems import is_network
 from node.config.read import LineOf, load, load_text, load_with_lines
 from node.config.structs import (
     AUTO,
@@ -17,7 +18,6 @@ from node.config.structs import (
     Target,
     TlsConfig,
     When,
-    is_network,
     several,
 )
 from node.config.units import CertificateName

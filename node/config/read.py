@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 
 from node.config.monitor import resolved_page
-from node.config.structs import MEANINGS, Config, problems
+from node.config.problems import problems
+from node.config.structs import MEANINGS, Config
 from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
 from node.conversion import KeyPath, NotValid, shown
 from node.errors import Misconfigured

@@ -3,9 +3,6 @@
 Every process receives the configuration as a value; there is no global one.
 """
 
-import ipaddress
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -16,10 +13,8 @@ from node.config.monitor import (
     MONITOR_MEANINGS,
     AlertsConfig,
     PageConfig,
-    monitor_problems,
 )
 from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
-from node.conversion import KeyPath, shown
 from node.encoding import EncodingKind
 
 _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
@@ -55,10 +50,6 @@ SeveralOf = Annotated[tuple[_T, ...], Meta(min_length=1)]
 AUTO = "auto"  # size or engine: chosen by measurements on this machine
 
 GIB = 1 << 30
-
-_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-# a file or a server: an SQLite database in memory would differ between processes
-_DATABASE = re.compile(r"sqlite(\+\w+)?:///(?!$|:memory:).+|(?!sqlite)[a-z]\w*(\+\w+)?://.+")
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -233,92 +224,3 @@ class Config(_Strict, frozen=True, kw_only=True):
     def is_monitored(self) -> bool:
         """Whether the loop `monitor` has something to do."""
         return self.page.enabled or bool(self.alerts.webhook)
-
-
-def problems(config: Config) -> list[tuple[KeyPath, str]]:
-    """Return contradictions that the types cannot exclude, as (path of the key, sentence)."""
-    found = [*_wrong_addresses(config), *_incomplete_tls(config.tls, config), *_no_tls(config)]
-    names = [rule.name for rule in config.rules]
-    for index, rule in enumerate(config.rules):
-        at = ("rules", index)
-        if names.index(rule.name) != index:
-            found.append(((*at, "name"), f"an earlier rule has the name {shown(rule.name)} too"))
-        found += [((*at, key), problem) for key, problem in _problems_of(rule, config)]
-    for name, target in config.targets.items():
-        if target.report and target.seg != "binary":
-            problem = "report: true requires seg: binary: viewers do not show reports on label maps"
-            found.append((("targets", name, "report"), problem))
-    return [*found, *monitor_problems(config.page, config.alerts)]
-
-
-def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    places: dict[KeyPath, str] = {
-        ("node", "host"): config.node.host,
-        ("page", "host"): config.page.host,
-    }
-    places |= {("targets", name, "host"): target.host for name, target in config.targets.items()}
-    for path, host in places.items():
-        if not is_host(host):
-            yield path, f"{shown(host)} is neither an address nor a host name"
-    for index, caller in enumerate(() if config.callers == "any" else config.callers):
-        if caller.host and not (is_network(caller.host) or is_host(caller.host)):
-            problem = f"{shown(caller.host)} is no address, network (10.1.0.0/16) or host name"
-            yield ("callers", index, "host"), problem
-    if config.data.database and not _DATABASE.fullmatch(config.data.database):
-        problem = "not a database URL: write postgresql+psycopg://USER@HOST/NAME, or leave it empty"
-        yield ("data", "database"), problem
-
-
-def _incomplete_tls(tls: TlsConfig, config: Config) -> Iterator[tuple[KeyPath, str]]:
-    files = {"certificate": tls.certificate, "key": tls.key, "trust": tls.trust}
-    if tls.only or any(files.values()):
-        for key, file in files.items():
-            if file is None:
-                yield ("tls", key), "TLS requires the three files certificate, key and trust"
-    if tls.is_on and tls.port == config.node.port and not tls.only:
-        yield ("tls", "port"), "node.port is the same: TLS requires a separate port"
-
-
-def _no_tls(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Yield keys that have no effect without TLS."""
-    for name, target in config.targets.items():
-        if target.tls and not config.tls.is_on:
-            yield ("targets", name, "tls"), "tls: true requires the files of the section tls"
-        if target.certificate and not target.tls:
-            yield ("targets", name, "certificate"), "a certificate requires tls: true"
-    for index, caller in enumerate(() if config.callers == "any" else config.callers):
-        if caller.certificate and not config.tls.is_on:
-            problem = "a certificate requires the files of the section tls"
-            yield ("callers", index, "certificate"), problem
-
-
-def is_network(text: str) -> bool:
-    """Return whether `text` is an address or a network, like 10.1.0.0/16."""
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
-
-
-def is_host(text: str) -> bool:
-    """Return whether `text` is an address, or a valid host name (RFC 1123)."""
-    if is_network(text.partition("%")[0]):  # an address may name its interface
-        return "/" not in text
-    labels = text.removesuffix(".").split(".")
-    return not labels[-1].isdigit() and all(_LABEL.fullmatch(label) for label in labels)
-
-
-def _problems_of(rule: Rule, config: Config) -> list[tuple[str, str]]:
-    found = []
-    for target in rule.send_to:
-        if target not in config.targets:
-            known = ", ".join(config.targets) or "none"
-            found.append(("send_to", f"no target {shown(target)}; targets: {known}"))
-    if rule.deadline is not None and (rule.size or config.model.size) != AUTO:
-        found.append(
-            ("deadline", "deadline requires size: auto: it limits the sizes that auto may choose")
-        )
-    if rule.use != "none" and not rule.send_to:
-        found.append(("send_to", "a rule that uses a model requires at least one target"))
-    return found

@@ -5,7 +5,8 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 
-from node.config.structs import Caller, Config, Target, is_network, several
+from node.config.problems import is_network
+from node.config.structs import Caller, Config, Target, several
 from node.config.warnings.code import Code, Warned
 
 LOCAL_NAMES = ("localhost", "localhost.localdomain")
