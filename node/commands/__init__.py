@@ -23,6 +23,7 @@ MODULES = {  # command -> the module that adds it
     "serve": "serve",
     "status": "status",
     "find": "find",
+    "history": "history",
     "explain": "explain",
     "jobs": "queue",
     "try": "offline",

@@ -1,6 +1,8 @@
 """Options that several commands share, and JSON output."""
 
 import argparse
+import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,16 @@ def whole(text: str) -> int:
 def load_config(chosen: argparse.Namespace) -> Config:
     """Load the configuration that `--config` names."""
     return load(chosen.config)
+
+
+def who() -> str:
+    """Return the user of the operating system who runs this command, for the history."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run as a user without a name
+        name = str(os.getuid())
+    sudo = os.environ.get("SUDO_USER", "")
+    return f"os:{name} (sudo by {sudo})" if sudo else f"os:{name}"
 
 
 def print_json(value: Any) -> None:

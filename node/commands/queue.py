@@ -14,12 +14,14 @@ from node.commands.options import (
     add_json,
     load_config,
     print_json,
+    who,
     whole,
 )
 from node.commands.terminal import local_time, print_table, say
 from node.config import Config
 from node.states import ENDED, LIVE, Content, IllegalTransition, Kind, State
 
+REFUSED = (queue.SameWork, queue.AlreadySuperseded, queue.Archived)
 JOB = "number of a job; or a UID or accession number, if one job of the study fits"
 
 
@@ -125,14 +127,14 @@ def _jobs_show(chosen: argparse.Namespace) -> int:
 def _jobs_retry(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
     job_id = job_of(engine, config.data, chosen.job, ENDED - {State.DONE}, "retry")
-    job = _guarded(lambda: queue.requeue(engine, job_id, time.time()))
+    job = _guarded(lambda: queue.requeue(engine, job_id, time.time(), who()))
     return _print_job(chosen, job, "queued again")
 
 
 def _jobs_cancel(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
     job_id = job_of(engine, config.data, chosen.job, LIVE, "cancel")
-    job = _guarded(lambda: queue.cancel(engine, job_id, time.time()))
+    job = _guarded(lambda: queue.cancel(engine, job_id, time.time(), who()))
     text = "cancelled" if job.state is State.CANCELLED else "will be stopped by its worker"
     return _print_job(chosen, job, text)
 
@@ -143,7 +145,7 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
 
     content = Content(chosen.use) if chosen.use else None
     uid = study_of(engine, config.data, chosen.study)
-    planned = replan.replan(config, engine, uid, time.time(), content, chosen.part)
+    planned = replan.replan(config, engine, uid, time.time(), content, chosen.part, by=who())
     if chosen.json:
         print_json([{"series": series, "job": job_id} for series, job_id in planned])
     for series, job_id in [] if chosen.json else planned:
@@ -156,7 +158,7 @@ def _jobs_resend(chosen: argparse.Namespace) -> int:
 
     config, engine = _open(chosen)
     job_id = job_of(engine, config.data, chosen.job, ENDED, "resend")
-    job = _guarded(lambda: replan.resend(config, engine, job_id, time.time()))
+    job = _guarded(lambda: replan.resend(config, engine, job_id, time.time(), who()))
     makes = "; it makes the same objects again and sends them to each target"
     return _print_job(chosen, job, f"queued again{makes if job.kind is Kind.SEGMENT else ''}")
 
@@ -174,7 +176,13 @@ def _guarded(act: Any) -> queue.Job:
     """Turn the exceptions of the queue into a message for a person."""
     try:
         job: queue.Job = act()
-    except (LookupError, IllegalTransition, queue.SameWork, queue.AlreadySuperseded) as exc:
+    except (
+        LookupError,
+        IllegalTransition,
+        queue.SameWork,
+        queue.AlreadySuperseded,
+        queue.Archived,
+    ) as exc:
         raise NothingFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
     return job
 

@@ -7,21 +7,25 @@ from node.commands.exits import NothingFound
 from node.config import Config
 from node.inbox import Inbox, SeriesRecord, read_series
 from node.package import uses
-from node.queue import Job
+from node.queue import OPERATOR, Job
 from node.reader import Reader
 from node.sender import is_intact
 from node.states import Content, Kind
 
 
-def replan(
+def replan(  # noqa: PLR0913  the choice of a person has two parts
     config: Config,
     engine: sa.Engine,
     uid: str,
     now: float,
     content: Content | None = None,
     part: int | None = None,
+    *,
+    by: str = OPERATOR,
 ) -> list[tuple[str, int | None]]:
     """Apply the current rules to each series of a study; return its UID and job.
+
+    The history names `by`, the person who chose this.
 
     Raises:
         NothingFound: no image of it is in the inbox, or no series has that part.
@@ -37,7 +41,7 @@ def replan(
                 recorded = sweep.replan(folder, now, content, part)
                 if recorded is not None:
                     planned.append((record.series, recorded.job_id))
-                    _note_choice(engine, record, _in_words(content, part), now)
+                    _note_replan(engine, record, _in_words(content, part), now, by)
     if not planned and part is not None:
         message = f"no series of {uid} in the inbox has a part {part}"
         raise NothingFound(message, advice="`segnode explain UID` lists the parts.")
@@ -56,16 +60,15 @@ def _in_words(content: Content | None, part: int | None) -> str:
     return " and ".join(filter(None, (version, images)))
 
 
-def _note_choice(engine: sa.Engine, record: SeriesRecord, choice: str, now: float) -> None:
-    """Record in the history that a person chose the images of a series."""
-    if choice:
-        detail = f"by an operator, with {choice}"
-        queue.add_note(
-            engine, "replan", detail, now, study_uid=record.study, series_uid=record.series
-        )  # fmt: skip
+def _note_replan(engine: sa.Engine, record: SeriesRecord, choice: str, now: float, by: str) -> None:
+    """Record in the history that a person applied the current rules, and chose the images."""
+    detail = f"with {choice}" if choice else "with the current rules"
+    queue.add_note(
+        engine, "replan", detail, now, study_uid=record.study, series_uid=record.series, by=by
+    )  # fmt: skip
 
 
-def resend(config: Config, engine: sa.Engine, job_id: int, now: float) -> Job:
+def resend(config: Config, engine: sa.Engine, job_id: int, now: float, by: str = OPERATOR) -> Job:
     """Send a result again; where its file is missing or altered, segment again first.
 
     Returns the job that was queued: the delivery itself, or its segmentation.
@@ -78,7 +81,7 @@ def resend(config: Config, engine: sa.Engine, job_id: int, now: float) -> Job:
     if job.kind is Kind.DELIVER:
         payload = job.deliver_payload()
         if is_intact(payload, config.data.dir / payload.file):
-            return queue.resend(engine, job_id, now)
+            return queue.resend(engine, job_id, now, by)
         assert job.parent_id is not None  # a constraint of the database
         job = queue.get(engine, job.parent_id)
     source = job.segment_payload()
@@ -88,4 +91,4 @@ def resend(config: Config, engine: sa.Engine, job_id: int, now: float) -> Job:
         message = f"{absent} of the {len(source.files)} images are no longer in the inbox"
         advice = f"Send the series again, then `segnode jobs resend {job_id}`."
         raise NothingFound(message, advice=advice)
-    return queue.resend(engine, job.id, now)
+    return queue.resend(engine, job.id, now, by)

@@ -75,6 +75,7 @@ class KeepConfig(_Strict, frozen=True, kw_only=True):
     sources: Seconds = Seconds(48 * 3600)
     results: Seconds = Seconds(30 * 86400)
     failed: Seconds = Seconds(14 * 86400)
+    history: Seconds = Seconds(5 * 365 * 86400)  # rows; at least as long as the files
 
 
 class DataConfig(_Strict, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ def _sentence(note: Note) -> str:
 
 
 def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
-    """Delete images and results whose retention ended; return the number of deleted folders.
+    """Delete images, results and histories whose time is over; return the number of folders.
 
     Series in progress are never deleted. Held series are kept as long as failed ones.
     """
@@ -57,16 +57,18 @@ def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:
     ReaderDeaths(config.data.dir).keep_only({folder.key for folder in inbox.series_folders()})
     deleted += _prune_outbox(engine, config, now)
     longest = max(config.data.keep.sources, config.data.keep.results, config.data.keep.failed)
-    queue.purge_arrivals(engine, min(now - longest, oldest_kept), now)
-    queue.purge_notes(engine, now - longest)
-    _prune_studies(engine, open_identifiers(config.data), now, longest)
+    queue.archive_arrivals(engine, min(now - longest, oldest_kept), now)
+    history = max(longest, config.data.keep.history)
+    queue.purge_arrivals(engine, min(now - history, oldest_kept), now)
+    queue.purge_notes(engine, now - history)
+    _prune_studies(engine, open_identifiers(config.data), now, history)
     return deleted
 
 
-def _prune_studies(engine: sa.Engine, identifiers: Identifiers, now: float, longest: float) -> None:
+def _prune_studies(engine: sa.Engine, identifiers: Identifiers, now: float, history: float) -> None:
     """Forget studies without a history, and keep the others as `data.index` says."""
     queue.convert_studies(engine, identifiers)
-    queue.forget_studies(engine, identifiers, now - longest, now)
+    queue.forget_studies(engine, identifiers, now - history, now)
     queue.purge_forgotten(engine, now - FORGOTTEN_S)
 
 

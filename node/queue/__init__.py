@@ -11,8 +11,18 @@ from node.queue.find import (
     forgotten_at,
     resolve_uid,
 )
+from node.queue.history import history_between
 from node.queue.hold import hold_planned
-from node.queue.operate import AlreadySuperseded, NoSuchJob, SameWork, cancel, requeue, resend
+from node.queue.operate import (
+    OPERATOR,
+    AlreadySuperseded,
+    Archived,
+    NoSuchJob,
+    SameWork,
+    cancel,
+    requeue,
+    resend,
+)
 from node.queue.payloads import (
     DeliverPayload,
     DeliverResult,
@@ -60,6 +70,7 @@ from node.queue.transitions import (
 from node.queue.upkeep import (
     CLOCK_STEP,
     add_note,
+    archive_arrivals,
     heartbeat,
     purge_arrivals,
     purge_notes,
@@ -70,8 +81,10 @@ __all__ = [
     "CLOCK_STEP",
     "EARLIER_RULES",
     "NOTE",
+    "OPERATOR",
     "AlreadySuperseded",
     "AmbiguousStudy",
+    "Archived",
     "Arrival",
     "ArrivingSeries",
     "Beat",
@@ -100,6 +113,7 @@ __all__ = [
     "StudySeen",
     "TargetTrouble",
     "add_note",
+    "archive_arrivals",
     "arrivals_of",
     "arriving_series",
     "as_node_error",
@@ -125,6 +139,7 @@ __all__ = [
     "get",
     "heartbeat",
     "histories",
+    "history_between",
     "hold_planned",
     "list_jobs",
     "notes",

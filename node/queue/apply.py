@@ -16,13 +16,15 @@ NO_ERROR = {"code": "", "reason": "", "advice": ""}
 _NO_WORKER: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
 
 
-def move(
+def move(  # noqa: PLR0913  an event has this many parts
     connection: sa.Connection,
     transition: Transition,
     now: float,
     where: sa.ColumnElement[bool],
     values: dict[str, Any] | None = None,
     detail: str | Callable[[Job], str] = "",
+    *,
+    by: str = schema.NODE,
 ) -> list[Job]:
     """Apply `transition` to every job that matches `where`; return them as they are afterwards."""
     starts = sources(transition)
@@ -39,9 +41,8 @@ def move(
     )
     moved = [rows.job(row) for row in result.mappings().all()]
     for job in moved:
-        add_event(
-            connection, job, transition.value, now, detail(job) if callable(detail) else detail
-        )
+        text = detail(job) if callable(detail) else detail
+        add_event(connection, job, transition.value, now, text, by)
     if not LIVE.issuperset((*starts, end)):  # else the series is in progress as before
         update_endings(connection, (job.parent_id or job.id for job in moved))
     return moved
@@ -62,7 +63,14 @@ def error_values(error: NodeError) -> dict[str, Any]:
     return {"code": error.code, "reason": error.message, "advice": error.advice}
 
 
-def add_event(connection: sa.Connection, job: Job, what: str, now: float, detail: str = "") -> None:
+def add_event(
+    connection: sa.Connection,
+    job: Job,
+    what: str,
+    now: float,
+    detail: str = "",
+    by: str = schema.NODE,
+) -> None:
     """Add one event to the history of a job's series."""
     connection.execute(
         sa.insert(schema.events).values(
@@ -71,6 +79,7 @@ def add_event(connection: sa.Connection, job: Job, what: str, now: float, detail
             series_uid=job.series_uid,
             job_id=job.id,
             arrival_id=job.arrival_id,
+            actor=by,
             what=what,
             detail=detail,
         )

@@ -102,6 +102,7 @@ def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
     return sa.and_(
         arrivals.c.series_key == arrival.series_key,
         arrivals.c.inputs_digest == arrival.inputs_digest,
+        arrivals.c.archived_at.is_(None),
     )
 
 

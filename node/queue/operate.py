@@ -1,4 +1,7 @@
-"""Transitions that operators apply to a job, by its number."""
+"""Transitions that operators apply to a job, by its number.
+
+`by` is who did it, for the history: os:NAME for a command, web:NAME for the page.
+"""
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -7,8 +10,10 @@ from node.queue import rows
 from node.queue.apply import cancelled, error_values, fresh, move
 from node.queue.precedence import is_superseded, supersede_waiting
 from node.queue.rows import Job
-from node.schema import QUEUED, jobs
+from node.schema import QUEUED, arrivals, jobs
 from node.states import TRANSITIONS, IllegalTransition, Transition
+
+OPERATOR = "operator"  # a person whose name is unknown
 
 
 class NoSuchJob(LookupError):
@@ -35,7 +40,15 @@ class AlreadySuperseded(ValueError):
         super().__init__(f"job {job_id} is superseded by a newer result of the same series")
 
 
-def requeue(engine: Engine, job_id: int, now: float) -> Job:
+class Archived(ValueError):
+    """Only the history of the job exists; its images and results were deleted."""
+
+    def __init__(self, job_id: int) -> None:
+        """Name the job that cannot be queued again."""
+        super().__init__(f"the images and results of job {job_id} were deleted: send them again")
+
+
+def requeue(engine: Engine, job_id: int, now: float, by: str = OPERATOR) -> Job:
     """Queue a job that ended without a result again, for an operator.
 
     Raises:
@@ -43,28 +56,29 @@ def requeue(engine: Engine, job_id: int, now: float) -> Job:
         IllegalTransition: the job has not ended, or is done.
         SameWork: the same work is queued, running or done under another number.
         AlreadySuperseded: the target of a delivery has, or will receive, a newer result.
+        Archived: its images and results were deleted when their time was over.
     """
-    return _queue_again(engine, job_id, Transition.REQUEUE, now)
+    return _queue_again(engine, job_id, Transition.REQUEUE, now, by)
 
 
-def resend(engine: Engine, job_id: int, now: float) -> Job:
+def resend(engine: Engine, job_id: int, now: float, by: str = OPERATOR) -> Job:
     """Queue a job that has ended again, also one that is done, for an operator.
 
     A delivery sends its object once more. A segmentation makes the same objects once more and then
     sends them to each of its targets.
 
     Raises:
-        NoSuchJob, SameWork, AlreadySuperseded: as `requeue`.
+        NoSuchJob, SameWork, AlreadySuperseded, Archived: as `requeue`.
         IllegalTransition: the job has not ended.
     """
-    return _queue_again(engine, job_id, Transition.RESEND, now)
+    return _queue_again(engine, job_id, Transition.RESEND, now, by)
 
 
-def _queue_again(engine: Engine, job_id: int, transition: Transition, now: float) -> Job:
-    this = sa.and_(jobs.c.id == job_id, ~is_superseded())
+def _queue_again(engine: Engine, job_id: int, transition: Transition, now: float, by: str) -> Job:
+    this = sa.and_(jobs.c.id == job_id, ~is_superseded(), ~_is_archived())
     try:
         with engine.begin() as connection:
-            moved = move(connection, transition, now, this, fresh(now), "by an operator")
+            moved = move(connection, transition, now, this, fresh(now), by=by)
             if not moved:
                 return _illegal(connection, job_id, transition)
             supersede_waiting(connection, moved[0], now)
@@ -73,7 +87,7 @@ def _queue_again(engine: Engine, job_id: int, transition: Transition, now: float
         raise SameWork(job_id) from None
 
 
-def cancel(engine: Engine, job_id: int, now: float) -> Job:
+def cancel(engine: Engine, job_id: int, now: float, by: str = OPERATOR) -> Job:
     """Cancel a job, for an operator: at once if queued; if running, when its worker extends it.
 
     Raises:
@@ -82,10 +96,10 @@ def cancel(engine: Engine, job_id: int, now: float) -> Job:
     """
     this = jobs.c.id == job_id
     with engine.begin() as connection:
-        values, by = error_values(cancelled()), "by an operator"
-        moved = move(connection, Transition.CANCEL, now, sa.and_(this, QUEUED), values, by) or move(
-            connection, Transition.REQUEST_CANCEL, now, this, {"cancel_at": now}, by
-        )
+        values = error_values(cancelled())
+        moved = move(
+            connection, Transition.CANCEL, now, sa.and_(this, QUEUED), values, by=by
+        ) or move(connection, Transition.REQUEST_CANCEL, now, this, {"cancel_at": now}, by=by)
         return moved[0] if moved else _illegal(connection, job_id, Transition.CANCEL)
 
 
@@ -97,6 +111,16 @@ def _illegal(connection: sa.Connection, job_id: int, transition: Transition) -> 
     if (
         state,
         transition,
-    ) in TRANSITIONS:  # legal, so only precedence prevented it
-        raise AlreadySuperseded(job_id)
+    ) in TRANSITIONS:
+        is_archived = connection.execute(sa.select(_is_archived()).where(jobs.c.id == job_id))
+        raise Archived(job_id) if is_archived.scalar_one() else AlreadySuperseded(job_id)
     raise IllegalTransition(state, transition)
+
+
+def _is_archived() -> sa.ColumnElement[bool]:
+    """Match jobs of which only the history exists."""
+    return (
+        sa.select(arrivals.c.id)
+        .where(arrivals.c.id == jobs.c.arrival_id, arrivals.c.archived_at.is_not(None))
+        .exists()
+    )

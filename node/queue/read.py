@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from node import schema
 from node.queue import rows
 from node.queue.operate import NoSuchJob
 from node.queue.rows import Arrival, Beat, Event, Job
@@ -142,7 +143,9 @@ def notes(engine: Engine, limit: int = 100) -> list[Event]:
     """Return events that belong to no series (rejected callers and images), the newest last."""
     query = (
         sa.select(events)
-        .where(events.c.job_id.is_(None), events.c.arrival_id.is_(None))
+        .where(
+            events.c.job_id.is_(None), events.c.arrival_id.is_(None), events.c.actor == schema.NODE
+        )
         .order_by(events.c.id.desc())
         .limit(limit)
     )
@@ -176,6 +179,8 @@ def _arrivals(
     for column, value in chosen.items():
         if value is not None:
             query = query.where(arrivals.c[column] == value)
+    if chosen.get("series_key") is not None:  # of what the folder holds, not of an earlier time
+        query = query.where(arrivals.c.archived_at.is_(None))
     return [rows.arrival(row) for row in connection.execute(query).mappings()][::-1]
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node.queue.settle import LONGEST_DELAY_S
-from node.schema import QUEUED, RUNNING, arrivals, events, jobs
+from node.schema import QUEUED, RUNNING, arrivals, jobs
 from node.states import ENDED
 
 LONGEST_LEASE_S = 60.0
@@ -13,9 +13,10 @@ LONGEST_LEASE_S = 60.0
 def rebase(engine: Engine, now: float, step_s: float = 0.0, running_s: float = 0.0) -> int:
     """Correct the times that the rows hold; return how many times were changed.
 
-    Recorded times in the future count as now, and delays keep their length. After a step every
-    worker gets a full lease, because one that lives extends it soon. After a step forward, waiting
-    jobs keep the age that they had, and the retention of what ended while this process ran, too.
+    Recorded times in the future count as now, and delays keep their length; events are never
+    changed. After a step every worker gets a full lease, because one that lives extends it soon.
+    After a step forward, waiting jobs keep the age that they had, and the retention of what ended
+    while this process ran, too.
 
     Args:
         engine: the database.
@@ -39,7 +40,7 @@ def rebase(engine: Engine, now: float, step_s: float = 0.0, running_s: float = 0
             these = [ended] if column.table is jobs else []
             meanwhile = column.between(before - running_s, before)
             changes.append(_set(column, column + step_s, meanwhile, *these))
-    recorded = (jobs.c.queued_at, jobs.c.updated_at, arrivals.c.planned_at, events.c.at)
+    recorded = (jobs.c.queued_at, jobs.c.updated_at, arrivals.c.planned_at)
     changes += [_set(column, now, column > now) for column in recorded]
     with engine.begin() as connection:
         return sum(connection.execute(change).rowcount for change in changes)

@@ -111,6 +111,7 @@ class Event:
     series_uid: str
     job_id: int | None
     arrival_id: int | None
+    actor: str  # `node`, or the person: os:NAME for a command
     what: str
     detail: str
 

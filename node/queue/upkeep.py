@@ -1,14 +1,18 @@
 """Heartbeats, notes, and the removal of arrivals that ended long ago."""
 
+from typing import Any
+
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node.queue.rows import Arrival
 from node.queue.studies import remember
-from node.schema import arrivals, events, health, jobs
+from node.schema import NODE, arrivals, events, health, jobs
 from node.states import LIVE
 
 RESENT = "resent"
+RESENT_S = 86400.0  # between two events of one arrival
 CLOCK_STEP = "clock-step"
 
 
@@ -32,6 +36,7 @@ def add_note(  # noqa: PLR0913  an event has this many columns
     study_uid: str = "",
     series_uid: str = "",
     job_id: int | None = None,
+    by: str = NODE,
 ) -> None:
     """Add an event that is not a transition, such as a repaired header or a pruned series."""
     with engine.begin() as connection:
@@ -41,6 +46,7 @@ def add_note(  # noqa: PLR0913  an event has this many columns
                 study_uid=study_uid,
                 series_uid=series_uid,
                 job_id=job_id,
+                actor=by,
                 what=what,
                 detail=detail,
             )
@@ -48,22 +54,48 @@ def add_note(  # noqa: PLR0913  an event has this many columns
 
 
 def record_resent(engine: Engine, arrival: Arrival, at: float) -> None:
-    """Record in one event that the images of an arrival were resent, and what to do.
+    """Record that the images of an arrival were resent, and what to do.
 
-    A later call moves the event to `at`: a device may send the same series every minute.
+    At most one event a day: a device may send the same series every minute.
     """
-    this = sa.and_(events.c.arrival_id == arrival.id, events.c.what == RESENT)
+    known = sa.select(events.c.id).where(
+        events.c.arrival_id == arrival.id,
+        events.c.what == RESENT,
+        events.c.at.between(at - RESENT_S, at + RESENT_S),
+    )
     command = f"resend {arrival.job_id}" if arrival.job_id else f"replan {arrival.series_uid}"
     detail = f"the same images were resent; for another result run `segnode jobs {command}`"
     with engine.begin() as connection:
-        if connection.execute(sa.select(events.c.id).where(this)).first() is None:
+        if connection.execute(known).first() is None:
             values = {"study_uid": arrival.study_uid, "series_uid": arrival.series_uid}
-            change: sa.Insert | sa.Update = sa.insert(events).values(
-                arrival_id=arrival.id, what=RESENT, **values
+            event = sa.insert(events).values(
+                at=at, arrival_id=arrival.id, what=RESENT, detail=detail, **values
             )
-        else:
-            change = sa.update(events).where(this, events.c.at < at)
-        connection.execute(change.values(at=at, detail=detail))
+            connection.execute(event)
+
+
+def archive_arrivals(engine: Engine, before: float, now: float, limit: int = 500) -> int:
+    """Keep only the history of up to `limit` arrivals planned `before`, whose files are deleted.
+
+    The same images that come later are decided anew. The jobs can no longer be queued again, and
+    forget the names of their images. Return the number of arrivals.
+    """
+    of_present = _ended(before, limit).where(arrivals.c.archived_at.is_(None))
+    with engine.begin() as connection:
+        ids = [row.id for row in connection.execute(of_present)]
+        these = arrivals.c.id.in_(ids)
+        connection.execute(sa.update(arrivals).where(these).values(archived_at=now))
+        of_jobs = sa.select(jobs.c.id, jobs.c.dedup_key, jobs.c.payload)
+        for row in connection.execute(of_jobs.where(jobs.c.arrival_id.in_(ids))).all():
+            payload = msgspec.json.decode(row.payload)
+            if "files" in payload:
+                payload["files"] = []
+            changed = {
+                "dedup_key": f"{row.dedup_key}@{row.id}",  # other jobs may do the same work now
+                "payload": msgspec.json.encode(payload).decode(),
+            }
+            connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(**changed))
+    return len(ids)
 
 
 def purge_arrivals(engine: Engine, before: float, now: float, limit: int = 500) -> int:
@@ -72,22 +104,8 @@ def purge_arrivals(engine: Engine, before: float, now: float, limit: int = 500) 
     Of a series without another arrival, the UID and the time `now` remain. An arrival with a queued
     or running job is kept. Return the number of removed arrivals.
     """
-    live = [state.value for state in LIVE]
-    busy = sa.select(jobs.c.id).where(
-        (jobs.c.arrival_id == arrivals.c.id) | (jobs.c.id == arrivals.c.job_id),
-        jobs.c.state.in_(live),
-    )
-    later = arrivals.alias("later")  # may use the job of an earlier one: removed first
-    needed = sa.select(later.c.id).where(
-        later.c.job_id == arrivals.c.job_id, later.c.id > arrivals.c.id
-    )
     with engine.begin() as connection:
-        old = connection.execute(
-            sa.select(arrivals.c.id, arrivals.c.series_uid)
-            .where(arrivals.c.planned_at < before, ~busy.exists(), ~needed.exists())
-            .order_by(arrivals.c.planned_at)
-            .limit(limit)
-        ).all()
+        old = connection.execute(_ended(before, limit)).all()
         ids = [row.id for row in old]
         of_old = jobs.c.arrival_id.in_(ids)
         removed = sa.select(jobs.c.id).where(of_old)
@@ -103,6 +121,27 @@ def purge_arrivals(engine: Engine, before: float, now: float, limit: int = 500) 
         for uid in sorted(uids.difference(connection.execute(present).scalars())):
             remember(connection, uid, "", now)
     return len(ids)
+
+
+def _ended(before: float, limit: int) -> sa.Select[Any]:
+    """Select arrivals planned `before` without a queued or running job, the oldest first."""
+    live = [state.value for state in LIVE]
+    busy = sa.select(jobs.c.id).where(
+        (jobs.c.arrival_id == arrivals.c.id) | (jobs.c.id == arrivals.c.job_id),
+        jobs.c.state.in_(live),
+    )
+    later = arrivals.alias("later")  # may use the job of an earlier one: it comes first
+    needed = sa.select(later.c.id).where(
+        later.c.job_id == arrivals.c.job_id,
+        later.c.id > arrivals.c.id,
+        later.c.archived_at.is_(None) | arrivals.c.archived_at.is_not(None),
+    )
+    return (
+        sa.select(arrivals.c.id, arrivals.c.series_uid)
+        .where(arrivals.c.planned_at < before, ~busy.exists(), ~needed.exists())
+        .order_by(arrivals.c.planned_at)
+        .limit(limit)
+    )
 
 
 def purge_notes(engine: Engine, before: float, limit: int = 10_000) -> int:

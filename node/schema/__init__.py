@@ -15,6 +15,7 @@ from node.schema.opening import (
 )
 from node.schema.tables import (
     METADATA,
+    NODE,
     QUEUED,
     RUNNING,
     TAKEN,
@@ -32,6 +33,7 @@ __all__ = [
     "FILE_NAME",
     "IN_MEMORY",
     "METADATA",
+    "NODE",
     "QUEUED",
     "RUNNING",
     "TAKEN",

@@ -6,11 +6,14 @@ Leaves to `node.queue`: every row. It is the only writer of these tables.
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, Index, Integer, Text
 
 from node.states import ENDED, LIVE, ArrivalOutcome, Ending, Kind, State
+
+NODE = "node"  # the actor of an event that no person caused
 
 
 def _one_of(column: str, values: Iterable[StrEnum]) -> str:
@@ -50,11 +53,19 @@ arrivals = sa.Table(
     Column("first_at", Float, nullable=False),  # first instance received
     Column("last_at", Float, nullable=False),  # last instance received
     Column("planned_at", Float, nullable=False),
+    Column("archived_at", Float),  # since then only the history exists: images and results are gone
     CheckConstraint(_one_of("outcome", ArrivalOutcome), name="outcome"),
     CheckConstraint(_one_of("ending", Ending), name="ending"),
     CheckConstraint("outcome = 'planned' OR job_id IS NULL", name="job_if_planned"),
     CheckConstraint("outcome = 'planned' OR code <> ''", name="code_if_not"),
-    Index("ix_arrivals_once", "series_key", "inputs_digest", unique=True),
+    Index(  # the same images that come after that are decided anew
+        "ix_arrivals_once",
+        "series_key",
+        "inputs_digest",
+        unique=True,
+        sqlite_where=sa.text("archived_at IS NULL"),
+        postgresql_where=sa.text("archived_at IS NULL"),
+    ),
     Index("ix_arrivals_study", "study_uid"),
     Index("ix_arrivals_series", "series_uid"),
     Index("ix_arrivals_planned", "planned_at"),
@@ -159,12 +170,30 @@ events = sa.Table(
     Column("series_uid", Text, nullable=False),
     Column("job_id", Integer),  # no foreign keys: events outlive jobs and arrivals
     Column("arrival_id", Integer),
+    Column("actor", Text, nullable=False, default=NODE),  # who did it: the node or a person
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),  # without patient data
     Index("ix_events_study", "study_uid", "id"),
     Index("ix_events_job", "job_id", "id"),
     Index("ix_events_at", "at"),
 )
+
+_APPEND_ONLY = {  # events are removed when their time is over, and never changed
+    "sqlite": [
+        "CREATE TRIGGER events_append_only BEFORE UPDATE ON events "
+        "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END"
+    ],
+    "postgresql": [
+        "CREATE FUNCTION refuse_update() RETURNS trigger AS "
+        "'BEGIN RAISE EXCEPTION ''events are append-only''; END' LANGUAGE plpgsql",
+        "CREATE TRIGGER events_append_only BEFORE UPDATE ON events "
+        "FOR EACH ROW EXECUTE FUNCTION refuse_update()",
+    ],
+}
+for _dialect, _commands in _APPEND_ONLY.items():
+    for _command in _commands:
+        _trigger: Any = sa.DDL(_command)  # type: ignore[no-untyped-call]
+        sa.event.listen(events, "after_create", _trigger.execute_if(dialect=_dialect))
 
 arriving = sa.Table(  # series that are not decided yet
     "arriving",

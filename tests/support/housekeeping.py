@@ -21,6 +21,7 @@ QUIET = T0 + 61.0
 HOUR_S, DAY_S = 3600.0, 86400.0
 
 RULES = """
+data: {keep: {history: 30 d}}
 targets: {pacs: {ae: PACS, host: h}}
 model: {size: small}
 rules:

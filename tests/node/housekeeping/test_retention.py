@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node import queue
+from node.config.units import Seconds
 from node.housekeeping import upkeep
 from node.inbox import Note, SeriesFolder
+from node.states import Ending
 from tests.support.housekeeping import DAY_S, HOUR_S, QUIET, SETTLED, Site, other
 from tests.support.phantoms import UNSUITABLE_PHANTOMS, Phantom, Scan, make
 from tests.support.received import receive
@@ -119,9 +122,7 @@ def test_resent_images_start_a_new_retention_and_are_in_the_history(
     assert len(folders(site)) == 1
     receive(site.inbox, head.paths[:1], resent_at + HOUR_S)
     assert site.fresh().run(resent_at + 2 * HOUR_S) == 0
-    assert [at for at, _ in resends(site)] == [resent_at + HOUR_S], (
-        "one event, with the newest time"
-    )
+    assert [at for at, _ in resends(site)] == [resent_at], "one event a day"
     site.prune(resent_at + HOUR_S + 2 * DAY_S + 1)
     assert folders(site) == []
 
@@ -172,3 +173,53 @@ def test_notes_of_rejections_are_purged(site: Site) -> None:
         upkeep.record_notes(site.engine, site.inbox, T0 + day * DAY_S)
     site.prune(T0 + 31 * DAY_S)
     assert [event.at for event in queue.notes(site.engine)] == [T0 + 10 * DAY_S]
+
+
+def kept_for_years(site: Site) -> None:
+    keep = msgspec.structs.replace(site.config.data.keep, history=Seconds(5 * 365 * DAY_S))
+    data = msgspec.structs.replace(site.config.data, keep=keep)
+    site.config = msgspec.structs.replace(site.config, data=data)
+
+
+def test_the_history_outlives_images_and_results_by_years(site: Site, head: Scan) -> None:
+    kept_for_years(site)
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + 20)
+    site.prune(T0 + 40 * DAY_S)
+    site.prune(T0 + 41 * DAY_S)
+    assert folders(site) == []
+    events = queue.events_of(site.engine)
+    site.prune(T0 + 4 * 365 * DAY_S)
+    assert queue.events_of(site.engine) == events
+    assert [ending for ending, _ in site.ends()] == [Ending.DELIVERED]
+    for job in queue.list_jobs(site.engine):
+        with pytest.raises(queue.Archived):
+            queue.resend(site.engine, job.id, T0 + 42 * DAY_S)
+    assert queue.list_jobs(site.engine)[-1].segment_payload().files == ()
+    site.prune(T0 + 5 * 365 * DAY_S + 60)
+    assert queue.histories(site.engine) == []
+
+
+def test_the_same_images_are_decided_anew_after_their_files_were_deleted(
+    site: Site, head: Scan
+) -> None:
+    kept_for_years(site)
+    receive(site.inbox, head.paths, T0)
+    site.sweep.run(SETTLED)
+    site.segment(T0 + 10, "pacs")
+    site.deliver(T0 + 20)
+    for day in (40, 41):
+        site.prune(T0 + day * DAY_S)
+    again = T0 + 90 * DAY_S
+    receive(site.inbox, head.paths, again)
+    assert site.fresh().run(again + 100) == 1
+    site.segment(again + 110, "pacs")
+    site.deliver(again + 120)
+    first, second = queue.histories(site.engine)
+    assert first.arrival.series_uid == second.arrival.series_uid
+    assert (first.ending, second.ending) == (Ending.DELIVERED, Ending.DELIVERED)
+    assert first.arrival.job_id != second.arrival.job_id
+    site.prune(again + 100 * DAY_S)
+    assert len(queue.histories(site.engine)) == 2
