@@ -2,6 +2,7 @@
 
 from node.queue.arrive import EARLIER_RULES, NOTE, Recorded, record_arrival, replan_arrival
 from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
+from node.queue.doorbell import Doorbell
 from node.queue.facts import CallerHours, Facts, FailedJobs, TargetTrouble, facts
 from node.queue.find import (
     AmbiguousStudy,
@@ -92,6 +93,7 @@ __all__ = [
     "DeliverPayload",
     "DeliverResult",
     "Destination",
+    "Doorbell",
     "Event",
     "Facts",
     "FailedJobs",

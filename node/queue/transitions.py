@@ -15,7 +15,7 @@ from node.queue.apply import NO_ERROR, cancelled, error_values, fresh, insert_jo
 from node.queue.payloads import DeliverResult, SegmentResult
 from node.queue.precedence import is_superseded, supersede_waiting, superseded
 from node.queue.rows import Job, NewDelivery
-from node.schema import QUEUED, RUNNING, jobs
+from node.schema import QUEUED, RUNNING, jobs, read_transaction
 from node.states import Kind, State, Transition
 
 PRIORITIES = range(9, -1, -1)  # 9 runs first
@@ -34,6 +34,10 @@ def claim(
         lease_s: the length of the lease; `extend` it while working.
         target: for DELIVER, the target whose jobs the worker sends.
     """
+    any_due = sa.select(jobs.c.id).where(*_waiting(kind, target, now)).limit(1)
+    with read_transaction(engine) as connection:  # usually there is none: take no lock to see that
+        if connection.execute(any_due).first() is None:
+            return None
     due = sa.func.coalesce(*(_due(kind, target, priority, now) for priority in PRIORITIES))
     values = {
         "worker": worker,
@@ -164,12 +168,16 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
         ]
 
 
+def _waiting(kind: Kind, target: str, now: float) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions of jobs that are queued and due."""
+    return (QUEUED, jobs.c.kind == kind.value, jobs.c.target == target, jobs.c.not_before <= now)
+
+
 def _due(kind: Kind, target: str, priority: int, now: float) -> sa.ScalarSelect[int]:
     """Select the job of one priority that has been due longest: one step into the index."""
     query = (
         sa.select(jobs.c.id)
-        .where(QUEUED, jobs.c.kind == kind.value, jobs.c.target == target)
-        .where(jobs.c.priority == priority, jobs.c.not_before <= now)
+        .where(*_waiting(kind, target, now), jobs.c.priority == priority)
         .order_by(jobs.c.not_before, jobs.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite holds the only write lock

@@ -11,6 +11,7 @@ from node.schema.opening import (
     open_database,
     parse_url,
     read_transaction,
+    reading,
     version_of,
 )
 from node.schema.tables import (
@@ -51,6 +52,7 @@ __all__ = [
     "open_database",
     "parse_url",
     "read_transaction",
+    "reading",
     "studies",
     "study_words",
     "version_of",

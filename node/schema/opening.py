@@ -115,8 +115,13 @@ def version_of(connection: sa.Connection) -> int | None:
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[sa.Connection]:
     """Give a connection for reading only: its transaction waits for no writer and blocks none."""
-    with engine.connect().execution_options(**{_READING: True}) as connection:
+    with reading(engine) as connection:
         yield connection
+
+
+def reading(engine: Engine) -> sa.Connection:
+    """Open a connection for reading only; close it after use."""
+    return engine.connect().execution_options(**{_READING: True})
 
 
 _READING = "node_reading"

@@ -54,6 +54,7 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
     heartbeat = _Heartbeat(engine)
     level = logging.getLevelName(log.getEffectiveLevel())
     background = BackgroundMeasuring(config)
+    doorbell = queue.Doorbell(engine)
     with (
         contextlib.closing(WarmChild(config.limits, level, libraries_of(config))) as warm,
         contextlib.closing(background),
@@ -73,7 +74,7 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
                 else:
                     warm.rehearse(lambda: _rehearsals(config))
                     activity = background.step()
-                    stop.wait(POLL_S)
+                    doorbell.wait(stop, POLL_S)
             except Transient as exc:  # of the database or its disk: the job keeps its lease
                 stop.wait(faults.failed(exc))
 

@@ -81,6 +81,7 @@ class _TargetThread(threading.Thread):
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
         self._faults = FaultLog(log, self.name)
         self._report_due = -math.inf  # monotonic time of the next report on the certificate
+        self._doorbell = queue.Doorbell(engine)
         self.job: Job | None = None  # being delivered; read by `_Supervisor`
         self.must_end = 0.0  # monotonic time at which its delivery is ended
         self.is_cut = False  # the line of its delivery
@@ -117,7 +118,7 @@ class _TargetThread(threading.Thread):
         elif self._once:
             return False
         else:
-            self._stop_asked.wait(POLL_S)
+            self._doorbell.wait(self._stop_asked, POLL_S)
         return True
 
     def _report_certificate(self, now: float) -> None:
