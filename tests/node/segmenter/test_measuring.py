@@ -62,7 +62,8 @@ def test_a_measurement_has_seconds_and_memory(site: Site, engine: str) -> None:
 
 def test_wrong_labels_are_a_problem_that_names_the_dice(site: Site) -> None:
     reference = site.package.folder / "reference/small.nii.gz"
-    wrong = np.where(nifti.read_labels(reference).array == 2, 1, 0).astype(np.uint8)
+    labels = nifti.read_labels(reference).array
+    wrong = np.where(labels > 0, 3 - labels, 0).astype(np.uint8)  # both structures, exchanged
     nifti.write(Labels(wrong, phantom().grid), reference)
     altered = write_manifest(site.package.manifest, site.package.folder)
     found = measure_now(site.config, here(1), Candidate(altered, "small", "onnxruntime"))
