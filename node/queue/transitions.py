@@ -168,7 +168,9 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
         ]
 
 
-def _waiting(kind: Kind, target: str, now: float) -> tuple[sa.ColumnElement[bool], ...]:
+def _waiting(
+    kind: Kind, target: str, now: float
+) -> tuple[sa.ColumnElement[bool] | sa.TextClause, ...]:
     """Return the conditions of jobs that are queued and due."""
     return (QUEUED, jobs.c.kind == kind.value, jobs.c.target == target, jobs.c.not_before <= now)
 
