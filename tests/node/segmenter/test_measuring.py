@@ -155,7 +155,7 @@ def test_an_engine_that_is_not_verified_here_is_not_used(site: Site) -> None:
 
 
 def test_the_child_imports_the_libraries_that_rules_may_use(site: Site) -> None:
-    assert libraries_of(site.config) == ("openvino",)
+    assert libraries_of(site.config) == ("onnxruntime", "openvino")
     model = msgspec.structs.replace(site.config.model, engine="onnxruntime")
     assert libraries_of(msgspec.structs.replace(site.config, model=model)) == ("onnxruntime",)
 
