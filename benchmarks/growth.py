@@ -157,7 +157,7 @@ def _study(engine: Engine, number: int, now: float) -> None:
     )
     delivery = queue.claim(engine, Kind.DELIVER, "bench", now + 11, LEASE_S, target="pacs")
     assert delivery is not None
-    done = DeliverResult(status="Success", confirmed=True)
+    done = DeliverResult(status="Success", confirmed_by="query")
     queue.finish_delivery(engine, delivery, done, now + 12)
     queue.heartbeat(engine, "bench", 1, now)
 

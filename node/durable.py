@@ -4,7 +4,9 @@ Every write goes to a temporary file that is fsynced and then renamed; the folde
 because a new name alone can be lost. A kill before the rename leaves the old file as it was.
 """
 
+import contextlib
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,10 +94,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed process left; only for a folder with one writer."""
+def remove_leftovers(folder: Path, older_than_s: float = 0.0) -> None:
+    """Remove temporary files that a killed process left.
+
+    In a folder with several writers only old ones; a wrong clock may spare some until later.
+    """
     for path in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= older_than_s:
+                path.unlink()
 
 
 def _temporary_path(folder: Path) -> Path:

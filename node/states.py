@@ -34,6 +34,7 @@ class Transition(StrEnum):
     CLAIM = "claim"
     FINISH = "finish"
     RETRY = "retry"  # a transient error: the worker queues another attempt
+    AWAIT_REPORT = "await-report"  # sent; the target was asked to commit to keeping it
     EXPIRE = "expire"  # the lease ran out; another worker may claim the job
     EXHAUST = "exhaust"  # the lease ran out at the last allowed attempt
     MARK_UNSUITABLE = "mark-unsuitable"
@@ -52,6 +53,7 @@ TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
         (State.QUEUED, Transition.CANCEL): State.CANCELLED,
         (State.RUNNING, Transition.FINISH): State.DONE,
         (State.RUNNING, Transition.RETRY): State.QUEUED,
+        (State.RUNNING, Transition.AWAIT_REPORT): State.QUEUED,
         (State.RUNNING, Transition.EXPIRE): State.QUEUED,
         (State.RUNNING, Transition.EXHAUST): State.FAILED,
         (State.RUNNING, Transition.MARK_UNSUITABLE): State.UNSUITABLE,

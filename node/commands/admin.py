@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from node import disk, status
-from node.commands.check_peers import about_target, about_tls, credentials_of
+from node.commands.check_peers import about_reports, about_target, about_tls, credentials_of
 from node.commands.config_warnings import package_warnings
 from node.commands.exits import FAILED, OK
 from node.commands.findings import Finding, failed, guarded
@@ -149,6 +149,7 @@ def findings_of(config: Config, line_of: LineOf) -> Iterator[Finding]:
     yield from _packages(config, line_of)
     for name in config.targets:
         yield about_target(config, name, credentials, now)
+    yield from about_reports(config)
 
 
 def _warning(warned: Warned, line_of: LineOf) -> Finding:

@@ -1,4 +1,4 @@
-"""Checks of `segnode check` about TLS and about targets."""
+"""Checks of `segnode check` about TLS, targets and storage commitment."""
 
 from collections.abc import Iterator
 
@@ -59,6 +59,25 @@ def about_target(
     return Finding(what, ok=True, message=message, advice=advice)
 
 
+def about_reports(config: Config) -> Iterator[Finding]:
+    """Yield the peers that cannot deliver or receive a storage commitment report."""
+    if config.callers == "any":
+        return
+    for caller in config.callers:
+        if caller.commitment and caller.port is None:
+            message = "commitment without port: a report is lost once the caller has released"
+            advice = "Set the port at which this caller receives storage commitment reports."
+            yield Finding(f"caller {caller.ae}", ok=True, message=message, advice=advice)
+    titles = {caller.ae for caller in config.callers}
+    for name, target in config.targets.items():
+        if target.confirm == "commitment" and target.ae not in titles:
+            message = (
+                f"no caller is named {target.ae}: its reports on new associations are rejected"
+            )
+            advice = f"If it reports so, add to callers: - {{ae: {target.ae}, host: {target.host}}}"
+            yield Finding(f"target {name}, reports", ok=True, message=message, advice=advice)
+
+
 def _capabilities(config: Config, name: str, answer: Echo) -> str:
     target = config.targets[name]
     kind = BINARY_SEG_CLASS if target.seg == "binary" else LABELMAP_SEG_CLASS
@@ -73,10 +92,15 @@ def _capabilities(config: Config, name: str, answer: Echo) -> str:
             message = f"{target.ae} does not accept {what}: {reason.message}"
             cure = f"Register the SOP class there, or {advice[sop_class]}."
             raise RefusedByTarget(message, advice=f"{cure} {reason.advice}")
+    if target.confirm == "commitment" and not answer.commits:
+        message = f"{target.ae} does not accept requests for storage commitment"
+        cure = f"Register this node for them there, or set targets.{name}.confirm to find."
+        raise RefusedByTarget(message, advice=cure)
     echoed = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
     report = " and the report" if target.report else ""
     changed = {answer.changed_syntax(sop_class) for sop_class in wanted} - {""}
     again = f" written in {', '.join(sorted(changed))}" if changed else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"
     takes = f"takes {target.seg}{report}{again}"
-    return f"{target.ae}: {echoed} ({answer.seconds:.2f} s), {takes}, {queries}"
+    commits = ", commits to storage" if answer.commits else ""
+    return f"{target.ae}: {echoed} ({answer.seconds:.2f} s), {takes}, {queries}{commits}"

@@ -8,6 +8,8 @@ receives both, `node.sender` requests commitment for results and sends the repor
 from node.commitment.messages import (
     LARGEST_MESSAGE_BYTES,
     MOST_REFERENCES,
+    REQUEST_ACTION,
+    CommitmentStatus,
     FailureReason,
     Reference,
     Report,
@@ -18,6 +20,7 @@ from node.commitment.messages import (
     reason_name,
     report_dataset,
     request_dataset,
+    status_name,
 )
 from node.commitment.received import ReceivedReports
 from node.commitment.requests import MOST_PENDING, CallerRequest, CallerRequests
@@ -26,8 +29,10 @@ __all__ = [
     "LARGEST_MESSAGE_BYTES",
     "MOST_PENDING",
     "MOST_REFERENCES",
+    "REQUEST_ACTION",
     "CallerRequest",
     "CallerRequests",
+    "CommitmentStatus",
     "FailureReason",
     "ReceivedReports",
     "Reference",
@@ -39,4 +44,5 @@ __all__ = [
     "reason_name",
     "report_dataset",
     "request_dataset",
+    "status_name",
 ]

@@ -16,6 +16,9 @@ from node.dicom.uids import LONGEST_UID, is_uid
 LARGEST_MESSAGE_BYTES = 4 << 20  # 10 000 references have about 1.5 MB
 MOST_REFERENCES = 10_000  # an Enhanced CT has one; a long dynamic series has some thousands
 
+REQUEST_ACTION = 1  # PS3.4 J.3.2: the only action
+ALL_COMMITTED, SOME_FAILED = 1, 2  # PS3.4 J.3.3: the events
+
 TRANSACTION = 0x00081195
 FAILED_SEQUENCE, REFERENCED_SEQUENCE = 0x00081198, 0x00081199
 SOP_CLASS, SOP_INSTANCE, FAILURE_REASON = 0x00081150, 0x00081155, 0x00081197
@@ -30,6 +33,30 @@ class FailureReason(enum.IntEnum):
     CLASS_NOT_SUPPORTED = 0x0122
     DUPLICATE_TRANSACTION_UID = 0x0131
     RESOURCE_LIMITATION = 0x0213
+
+
+class CommitmentStatus(enum.IntEnum):
+    """Statuses with which an N-ACTION or N-EVENT-REPORT is answered (PS3.7 10.1.1 and 10.1.4)."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    NO_SUCH_INSTANCE = 0x0112
+    NO_SUCH_EVENT = 0x0113
+    INVALID_ARGUMENT = 0x0115
+    NO_SUCH_CLASS = 0x0118
+    CLASS_INSTANCE_CONFLICT = 0x0119
+    NO_SUCH_ACTION = 0x0123
+    NOT_AUTHORISED = 0x0124
+    DUPLICATE_INVOCATION = 0x0210
+    UNRECOGNISED_OPERATION = 0x0211
+    MISTYPED_ARGUMENT = 0x0212
+    RESOURCE_LIMITATION = 0x0213
+
+
+def status_name(code: int) -> str:
+    """Return the name of a status for messages, always with the number."""
+    known = code in CommitmentStatus._value2member_map_
+    return f"{CommitmentStatus(code).name if known else 'UNKNOWN'} (0x{code:04X})"
 
 
 def reason_name(code: int) -> str:
@@ -58,6 +85,11 @@ class Report(msgspec.Struct, frozen=True):
     transaction: str
     committed: tuple[Reference, ...]
     failed: tuple[tuple[Reference, int], ...]  # with the failure reason
+
+    @property
+    def event(self) -> int:
+        """The type of the event that carries this report."""
+        return SOME_FAILED if self.failed else ALL_COMMITTED
 
 
 class TooManyReferences(ValueError):

@@ -6,9 +6,19 @@ from pathlib import Path
 import msgspec
 
 from node import durable
-from node.commitment.messages import Report
+from node.commitment.messages import (
+    ALL_COMMITTED,
+    LARGEST_MESSAGE_BYTES,
+    SOME_FAILED,
+    CommitmentStatus,
+    Report,
+    TooManyReferences,
+    read_report,
+)
+from node.dicom.elements import MalformedDataSet
 
 MOST_WAITING = 1000  # files; the sender takes each within a second
+LEFTOVER_S = 3600.0  # an unfinished file of this age has no writer
 LARGEST_REPORT_BYTES = 1 << 16  # a request of ours names one instance
 
 
@@ -35,6 +45,20 @@ class ReceivedReports:
         durable.write(path, content)
         return True
 
+    def receive(self, event: int, data: memoryview, transfer_syntax: str) -> CommitmentStatus:
+        """Read and keep an N-EVENT-REPORT; return the status of the answer."""
+        if event not in (ALL_COMMITTED, SOME_FAILED):
+            return CommitmentStatus.NO_SUCH_EVENT
+        if len(data) > LARGEST_MESSAGE_BYTES:
+            return CommitmentStatus.RESOURCE_LIMITATION
+        try:
+            is_kept = self.add(read_report(data, transfer_syntax))
+        except (MalformedDataSet, TooManyReferences):
+            return CommitmentStatus.INVALID_ARGUMENT
+        except OSError:
+            return CommitmentStatus.PROCESSING_FAILURE
+        return CommitmentStatus.SUCCESS if is_kept else CommitmentStatus.RESOURCE_LIMITATION
+
     def take(self) -> list[Report]:
         """Return all reports; each is returned again until it is dropped."""
         found = []
@@ -53,7 +77,7 @@ class ReceivedReports:
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes left unfinished."""
-        durable.remove_leftovers(self._folder)
+        durable.remove_leftovers(self._folder, LEFTOVER_S)
 
     def _path(self, transaction: str) -> Path:
         return self._folder / f"{hashlib.sha256(transaction.encode()).hexdigest()[:32]}.json"

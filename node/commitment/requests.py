@@ -13,6 +13,7 @@ from node import durable
 from node.commitment.messages import Request
 
 MOST_PENDING = 100  # requests of one caller
+LEFTOVER_S = 3600.0  # an unfinished file of this age has no writer
 OPEN, DUE = ".open", ".due"
 
 
@@ -56,7 +57,7 @@ class CallerRequests:
 
     def make_all_due(self) -> None:
         """Let the sender report the requests of a previous listener; remove unfinished files."""
-        durable.remove_leftovers(self._folder)
+        durable.remove_leftovers(self._folder, LEFTOVER_S)
         for path in self._folder.glob(f"*{OPEN}"):
             durable.publish(path, path.with_suffix(DUE))
 

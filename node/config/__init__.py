@@ -5,6 +5,7 @@ from node.config.problems import is_network
 from node.config.read import LineOf, load, load_text, load_with_lines
 from node.config.structs import (
     AUTO,
+    LONGEST_REPORT_WAIT_S,
     Caller,
     CompleteConfig,
     Config,
@@ -24,6 +25,7 @@ from node.config.units import CertificateName
 
 __all__ = [
     "AUTO",
+    "LONGEST_REPORT_WAIT_S",
     "AlertsConfig",
     "Caller",
     "CertificateName",

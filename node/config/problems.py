@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from node.config.monitor import monitor_problems
-from node.config.structs import AUTO, Config, Rule, TlsConfig
+from node.config.structs import AUTO, LONGEST_REPORT_WAIT_S, Config, Rule, TlsConfig
 from node.conversion import KeyPath, shown
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -23,6 +23,8 @@ def problems(config: Config) -> list[tuple[KeyPath, str]]:
             found.append(((*at, "name"), f"an earlier rule has the name {shown(rule.name)} too"))
         found += [((*at, key), problem) for key, problem in _problems_of(rule, config)]
     for name, target in config.targets.items():
+        if target.report_within > LONGEST_REPORT_WAIT_S:
+            found.append((("targets", name, "report_within"), "write at most 7 d"))
         if target.report and target.seg != "binary":
             problem = "report: true requires seg: binary: viewers do not show reports on label maps"
             found.append((("targets", name, "report"), problem))
@@ -39,6 +41,9 @@ def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if not is_host(host):
             yield path, f"{shown(host)} is neither an address nor a host name"
     for index, caller in enumerate(() if config.callers == "any" else config.callers):
+        if caller.port is not None and not caller.commitment:
+            problem = "port is for storage commitment: set commitment: true, or remove port"
+            yield ("callers", index, "port"), problem
         if caller.host and not (is_network(caller.host) or is_host(caller.host)):
             problem = f"{shown(caller.host)} is no address, network (10.1.0.0/16) or host name"
             yield ("callers", index, "host"), problem

@@ -50,6 +50,7 @@ SeveralOf = Annotated[tuple[_T, ...], Meta(min_length=1)]
 AUTO = "auto"  # size or engine: chosen by measurements on this machine
 
 GIB = 1 << 30
+LONGEST_REPORT_WAIT_S = 7 * 86400.0
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -111,6 +112,8 @@ class Caller(_Strict, frozen=True, kw_only=True):
     ae: AeTitle
     host: Annotated[str, Meta(min_length=1)] = ""  # without the key: from anywhere
     certificate: CertificateName = CertificateName("")  # without the key: any, or no TLS
+    commitment: bool = False  # promise storage: it may delete its images, and we are no archive
+    port: Port | None = None  # at which it receives the reports about them
 
 
 class Target(_Strict, frozen=True, kw_only=True):
@@ -124,7 +127,8 @@ class Target(_Strict, frozen=True, kw_only=True):
     seg: EncodingKind = "binary"
     empty_frames: bool = False  # some viewers misplace sparse SEGs, others run out of memory
     report: bool = False  # also send the volumes as a TID 1500 report
-    confirm: Literal["find", "none"] = "find"
+    confirm: Literal["commitment", "find", "none"] = "find"
+    report_within: Seconds = Seconds(3600)  # with `confirm: commitment`; then it is queried
     give_up_after: Seconds = Seconds(72 * 3600)
 
 

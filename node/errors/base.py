@@ -134,7 +134,7 @@ class PeerBusy(Transient):
 
 
 class NotConfirmed(Transient):
-    """The peer answered success, but a query does not find the object."""
+    """The peer answered success, but no query or storage commitment confirms the object."""
 
     code = "not-confirmed"
 

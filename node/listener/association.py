@@ -1,4 +1,4 @@
-"""One association: pynetdicom's, restricted to C-ECHO and C-STORE.
+"""One association: pynetdicom's, restricted to C-ECHO, C-STORE and storage commitment.
 
 Guarantees: `on_end` is called exactly once, however the association ends, after its sockets are
 closed.
@@ -8,18 +8,22 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.service_class import VerificationServiceClass
 
 from node import inbox
-from node.dicom.uids import VERIFICATION_CLASS
+from node.dicom.uids import COMMITMENT_CLASS, VERIFICATION_CLASS
 from node.listener.answer import store_response
+from node.listener.commitment import Commitments, Pending
 from node.listener.contexts import is_storage
 from node.listener.request import MALFORMED, abort
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
 from node.listener.upper import DECODING_ERRORS, Messages, Upper
 from node.pynetdicom_adapter import Association
+from node.tls import Certificate
+
+MOST_MESSAGE_ID = 0xFFFF
 
 
 class StoreAssociation(Association):
@@ -32,6 +36,7 @@ class StoreAssociation(Association):
         new_spool: Callable[[], Spool],
         on_store: Callable[["StoreAssociation", Any, Any], tuple[StoreStatus, str]],
         on_end: Callable[["StoreAssociation"], None],
+        commitments: Commitments,
     ) -> None:
         """Create the association; it needs a socket and `start`."""
         super().__init__(ae, "acceptor")
@@ -41,7 +46,11 @@ class StoreAssociation(Association):
         self.network_timeout = ae.network_timeout
         self._on_store = on_store
         self._on_end = on_end
+        self._commitments = commitments
+        self.pending = Pending()
+        self._message_id = 0
         self.calling_ae = calling_ae  # normalised; pynetdicom's may differ
+        self.certificate: Certificate | None = None  # of the peer, with TLS
         self.violation = ""  # how the peer violated the protocol
         self.record: inbox.AssociationRecord | None = None  # set when the association is accepted
         self.tally: Counter[str] = Counter()
@@ -67,8 +76,17 @@ class StoreAssociation(Association):
             self.violation = self.violation or wire.problem
             self._on_end(self)
 
+    def on_quiet(self) -> None:
+        """Do what waited until the peer sends nothing."""
+        self._commitments.report_quiet(self)
+
+    def next_message_id(self) -> int:
+        """Return the ID of the next message that we send as a request."""
+        self._message_id = self._message_id % MOST_MESSAGE_ID + 1
+        return self._message_id
+
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        """Serve C-ECHO and C-STORE in their accepted contexts; abort on any other request.
+        """Serve C-ECHO, C-STORE and storage commitment in their accepted contexts, or abort.
 
         pynetdicom chooses the service by the SOP class of the command: it would answer a C-STORE
         that names Verification as a C-ECHO, with success.
@@ -81,6 +99,12 @@ class StoreAssociation(Association):
             self.dul.send_pdu(store_response(msg, context_id, status, comment))
         elif isinstance(msg, C_ECHO) and agreed == VERIFICATION_CLASS and msg.is_valid_request:
             VerificationServiceClass(self).SCP(msg, context)
+        elif (
+            isinstance(msg, N_ACTION | N_EVENT_REPORT)
+            and agreed == COMMITMENT_CLASS
+            and (msg.is_valid_request or msg.is_valid_response)
+        ):
+            self._commitments.serve(self, msg, context)
         else:
             name = type(msg).__name__.replace("_", "-")
             self.violation = f"a {name} without an accepted presentation context for it"

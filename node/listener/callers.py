@@ -42,10 +42,10 @@ def rejection(
         return Rejection(1, 1, 7, message, advice)
     if config.callers == "any":
         return None
+    if caller_of(config, calling.strip(), host, certificate) is not None:
+        return None
     namesakes = [caller for caller in config.callers if caller.ae == calling.strip()]
     here = [caller for caller in namesakes if _is_host(caller, host)]
-    if any(_has_certificate(caller, certificate) for caller in here):
-        return None
     if here:
         message, advice = _wrong_certificate(config, here[0], certificate)
         return Rejection(1, 1, 3, message, advice)
@@ -55,6 +55,20 @@ def rejection(
     if not calling.strip():
         advice = "Give the sender a calling AE title."
     return Rejection(1, 1, 3, message, advice)
+
+
+def caller_of(
+    config: Config, calling: str, host: str, certificate: Certificate | None
+) -> Caller | None:
+    """Return the entry of `callers` for this peer; None if there is none."""
+    for caller in () if config.callers == "any" else config.callers:
+        if (
+            caller.ae == calling
+            and _is_host(caller, host)
+            and _has_certificate(caller, certificate)
+        ):
+            return caller
+    return None
 
 
 def _has_certificate(caller: Caller, certificate: Certificate | None) -> bool:

@@ -1,5 +1,7 @@
 """Supported presentation contexts: Verification, and all storage classes in decodable syntaxes.
 
+Storage commitment is supported where the configuration says so.
+
 A class that no edition of the standard names, as vendors define them, counts as a storage class: a
 sender that is refused one of its classes often sends nothing of the study. Of several transfer
 syntaxes in one context the sender's first is accepted, because the node never transcodes. Deflated
@@ -17,7 +19,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import ServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
-from node.dicom.uids import LABELMAP_SEG_CLASS, VERIFICATION_CLASS, is_uid
+from node.dicom.uids import COMMITMENT_CLASS, LABELMAP_SEG_CLASS, VERIFICATION_CLASS, is_uid
 
 MOST_DESCRIBED = 3  # rejected contexts in a report
 
@@ -66,16 +68,23 @@ ENCAPSULATED = {
 TRANSFER_SYNTAXES = NATIVE | ENCAPSULATED
 
 
-def supported(proposed: Iterable[Any]) -> list[PresentationContext]:
+def supported(
+    proposed: Iterable[Any], *, with_commitment: bool = False
+) -> list[PresentationContext]:
     """Return the supported contexts of those proposed, with syntaxes in the order of the sender."""
+    plain = {VERIFICATION_CLASS, COMMITMENT_CLASS} if with_commitment else {VERIFICATION_CLASS}
     orders: dict[str, dict[str, None]] = {}
     for context in proposed:
         name = str(context.abstract_syntax)
-        if is_storage(name) or name == VERIFICATION_CLASS:
-            known = NATIVE if name == VERIFICATION_CLASS else TRANSFER_SYNTAXES
+        if is_storage(name) or name in plain:
+            known = NATIVE if name in plain else TRANSFER_SYNTAXES
             syntaxes = (str(syntax) for syntax in context.transfer_syntax)
             orders.setdefault(name, {}).update(dict.fromkeys(s for s in syntaxes if s in known))
-    return [build_context(name, list(order)) for name, order in orders.items() if order]
+    contexts = [build_context(name, list(order)) for name, order in orders.items() if order]
+    for context in contexts:
+        if context.abstract_syntax == COMMITMENT_CLASS:  # a target that reports is the provider
+            context.scu_role = context.scp_role = True
+    return contexts
 
 
 def described(rejected: Sequence[Any]) -> str:
@@ -88,4 +97,6 @@ def described(rejected: Sequence[Any]) -> str:
 def _why(context: Any) -> str:
     if is_storage(str(context.abstract_syntax)):
         return "none of its transfer syntaxes can be decoded"
+    if context.abstract_syntax == COMMITMENT_CLASS:
+        return "set commitment for this caller, or confirm for a target"
     return "no class for storage"

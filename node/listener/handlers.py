@@ -14,6 +14,7 @@ from node.errors import DiskLow
 from node.inbox import Inbox, Incoming, Kept, Note, NoteKind
 from node.listener.association import StoreAssociation
 from node.listener.callers import Rejection, Slots, busy, plain_host
+from node.listener.commitment import Commitments
 from node.listener.contexts import described, supported
 from node.listener.pace import Pace
 from node.listener.reports import Reports
@@ -37,6 +38,7 @@ class Reception:
     slots: Slots
     reports: Reports
     pace: Pace
+    commitments: Commitments
 
 
 def on_requested(event: Any, reception: Reception) -> None:
@@ -49,7 +51,9 @@ def on_requested(event: Any, reception: Reception) -> None:
     reception.pace.give_back(host)
     association.record = reception.inbox.open(association.calling_ae, host, time.time())
     proposed = association.requestor.primitive.presentation_context_definition_list
-    association.acceptor.supported_contexts = supported(proposed)
+    association.acceptor.supported_contexts = supported(
+        proposed, with_commitment=reception.commitments.are_served(association)
+    )
 
 
 def on_certificate(certificate: Certificate, ae: str, host: str, reception: Reception) -> None:
@@ -95,6 +99,7 @@ def on_end(association: StoreAssociation, reception: Reception) -> None:
     _report_violation(association, reception)
     if record is None:
         return
+    reception.commitments.end(association)
     reception.slots.give_back(record.host)
     _close(reception, association, released=association.is_released)
     facts = {

@@ -13,12 +13,14 @@ from typing import Any
 
 from pynetdicom import AE, evt
 
+from node.commitment import CallerRequests, ReceivedReports
 from node.config import Config
 from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.errors import Misconfigured
 from node.inbox import Inbox
 from node.listener import handlers
 from node.listener.callers import Slots, rejection
+from node.listener.commitment import Commitments
 from node.listener.handlers import Reception
 from node.listener.pace import Pace
 from node.listener.reports import Reports
@@ -56,7 +58,10 @@ def run(
     try:
         slots = Slots(config.node.max_associations, config.node.max_associations_per_host)
         reports = Reports(functools.partial(handlers.leave_note, inbox))
-        reception = Reception(config, inbox, slots, reports, Pace())
+        requests = CallerRequests(config.data.dir)
+        requests.make_all_due()
+        commitments = Commitments(config, inbox, requests, ReceivedReports(config.data.dir))
+        reception = Reception(config, inbox, slots, reports, Pace(), commitments)
         for port, secret in _ports(config, credentials):
             servers.append(_server(config, reception, port, secret))
             server = servers[-1]
@@ -119,6 +124,7 @@ def _server(
     server.rejection = functools.partial(rejection, config)
     server.on_certificate = functools.partial(handlers.on_certificate, reception=reception)
     server.new_spool = functools.partial(Spool, inbox.temporary_folder, largest, inbox.check_space)
+    server.commitments = reception.commitments
     server.on_store = functools.partial(handlers.on_store, reception=reception)
     server.on_end = functools.partial(handlers.on_end, reception=reception)
     return server

@@ -47,6 +47,7 @@ class AssociationRequest:
     pdu: bytes  # with the normalised titles
     received_titles: bytes  # called and calling AE title, as the peer wrote them
     calling: str
+    certificate: tls.Certificate | None = None  # of the peer, with TLS
 
 
 class InvalidRequest(Exception):

@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from socketserver import TCPServer
 from typing import Any
 
 from node import tls
 from node.listener.association import StoreAssociation
 from node.listener.callers import Rejection, plain_host
+from node.listener.commitment import Commitments
 from node.listener.pace import PER_SECOND, Pace
 from node.listener.reports import Reports
 from node.listener.request import (
@@ -83,6 +85,7 @@ class Server(ThreadedAssociationServer):
     new_spool: Callable[[], Spool]
     on_store: Callable[[StoreAssociation, Any, Any], tuple[StoreStatus, str]]
     on_end: Callable[[StoreAssociation], None]
+    commitments: Commitments
 
     def __init__(
         self, *args: Any, credentials: tls.Credentials | None = None, **kwargs: Any
@@ -164,9 +167,10 @@ class Server(ThreadedAssociationServer):
                 connection,
                 lambda called, calling: self.rejection(called, calling, host, certificate),
             )
-        if asked is not None and certificate is not None:
-            self.on_certificate(certificate, asked.calling, host)
-        return asked
+        if asked is None or certificate is None:
+            return asked
+        self.on_certificate(certificate, asked.calling, host)
+        return replace(asked, certificate=certificate)
 
     def _report_pace(self, host: str) -> None:
         message = f"more than {PER_SECOND:g} connections per second without an association"
@@ -196,8 +200,14 @@ class _Connection(RequestHandler):
     def _create_association(self) -> StoreAssociation:
         server = self.server
         association = StoreAssociation(
-            self.ae, self._asked.calling, server.new_spool, server.on_store, server.on_end
+            self.ae,
+            self._asked.calling,
+            server.new_spool,
+            server.on_store,
+            server.on_end,
+            server.commitments,
         )
+        association.certificate = self._asked.certificate
         association._server = server  # noqa: SLF001  as in pynetdicom's own
         association.name = (
             f"AcceptorThread@{self.client_address[0]}"  # pynetdicom counts them by name

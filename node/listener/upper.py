@@ -237,6 +237,8 @@ class Messages(DIMSEServiceProvider):
         try:
             return self.msg_queue.get(timeout=TIMER_SECONDS)
         except queue.Empty:
+            if self.message is None:
+                self.assoc.on_quiet()
             return None, None
 
     def receive_primitive(self, primitive: Any) -> None:

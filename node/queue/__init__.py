@@ -2,6 +2,7 @@
 
 from node.queue.arrive import EARLIER_RULES, NOTE, Recorded, record_arrival, replan_arrival
 from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
+from node.queue.commitment import await_report, record_report, request_commitment
 from node.queue.doorbell import Doorbell
 from node.queue.facts import CallerHours, Facts, FailedJobs, TargetTrouble, facts
 from node.queue.find import (
@@ -120,6 +121,7 @@ __all__ = [
     "arriving_series",
     "as_node_error",
     "as_plain",
+    "await_report",
     "backoff_s",
     "beats",
     "cancel",
@@ -153,9 +155,11 @@ __all__ = [
     "rebase",
     "record_arrival",
     "record_arriving",
+    "record_report",
     "record_resent",
     "record_study",
     "replan_arrival",
+    "request_commitment",
     "requeue",
     "resend",
     "resolve_uid",

@@ -13,6 +13,13 @@ from node.queue.rows import Job
 from node.states import ENDED, LIVE, Kind, State, Transition, follow, sources
 
 NO_ERROR = {"code": "", "reason": "", "advice": ""}
+# of a delivery that is sent again: a report that still comes belongs to no request
+NO_COMMITMENT: dict[str, Any] = {
+    "transaction_uid": "",
+    "report_due_at": None,
+    "commitment_report": "",
+    "result": "",
+}
 _NO_WORKER: dict[str, Any] = {"lease_until": None, "worker": None, "cancel_at": None}
 
 
@@ -50,7 +57,7 @@ def move(  # noqa: PLR0913  an event has this many parts
 
 def fresh(now: float) -> dict[str, Any]:
     """Return the columns of a job that is queued again from the start."""
-    return {"attempts": 0, "not_before": now, "queued_at": now, "result": "", **NO_ERROR}
+    return {"attempts": 0, "not_before": now, "queued_at": now, **NO_COMMITMENT, **NO_ERROR}
 
 
 def cancelled() -> Cancelled:
@@ -97,7 +104,7 @@ def insert_job(connection: sa.Connection, kind: Kind, now: float, values: dict[s
         "code": "",
         "reason": "",
         "advice": "",
-        "result": "",
+        **NO_COMMITMENT,
         "created_at": now,
         "queued_at": now,
         "updated_at": now,

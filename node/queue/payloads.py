@@ -1,6 +1,6 @@
 """Input and result of a job, as JSON: no path outside the data folder, no patient data."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, field
@@ -72,7 +72,7 @@ class DeliverResult(_Strict, frozen=True, kw_only=True):
     """The answer of the target."""
 
     status: str  # by name
-    confirmed: bool
+    confirmed_by: Literal["", "query", "commitment"] = ""
     note: str = ""
     seconds: float = 0.0
 

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from node.config import LONGEST_REPORT_WAIT_S
 from node.queue.settle import LONGEST_DELAY_S
 from node.schema import QUEUED, RUNNING, arrivals, jobs
 from node.states import ENDED
@@ -25,15 +26,22 @@ def rebase(engine: Engine, now: float, step_s: float = 0.0, running_s: float = 0
         running_s: how long this process has run.
     """
     before = now - step_s
+    waits = sa.and_(jobs.c.report_due_at.is_not(None), jobs.c.commitment_report == "", QUEUED)
+    too_late = jobs.c.not_before > now + LONGEST_DELAY_S
     changes = [
-        _set(jobs.c.not_before, now, QUEUED, jobs.c.not_before > now + LONGEST_DELAY_S),
+        _set(jobs.c.not_before, now, QUEUED, ~waits, too_late),
+        _set(jobs.c.report_due_at, now, jobs.c.report_due_at > now + LONGEST_REPORT_WAIT_S),
+        _set(jobs.c.not_before, jobs.c.report_due_at, waits),
         _set(jobs.c.lease_until, now + LONGEST_LEASE_S, RUNNING, _is_lease_wrong(now, step_s)),
     ]
     if step_s < 0:  # first: the delays that remain are then those of the present
         later = jobs.c.not_before > now
         changes.insert(0, _set(jobs.c.not_before, jobs.c.not_before + step_s, QUEUED, later))
+    live = jobs.c.finished_at.is_(None)
+    if step_s:
+        later_report = jobs.c.report_due_at + step_s
+        changes.insert(0, _set(jobs.c.report_due_at, later_report, live))
     if step_s > 0:
-        live = jobs.c.finished_at.is_(None)
         changes.append(_set(jobs.c.queued_at, jobs.c.queued_at + step_s, live))
         for column in (jobs.c.updated_at, arrivals.c.planned_at):
             ended = jobs.c.state.in_([state.value for state in ENDED])
@@ -51,7 +59,8 @@ def _set(
     value: "float | sa.ColumnElement[float]",
     *where: "sa.ColumnElement[bool] | sa.TextClause",
 ) -> sa.Update:
-    return sa.update(column.table).where(*where).values({column.name: value})
+    changed = column.is_distinct_from(value)
+    return sa.update(column.table).where(changed, *where).values({column.name: value})
 
 
 def _is_lease_wrong(now: float, step_s: float) -> sa.ColumnElement[bool]:

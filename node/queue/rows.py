@@ -5,7 +5,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from node.queue.payloads import DeliverPayload, SegmentPayload, SegmentResult, decode
+from node.queue.payloads import (
+    DeliverPayload,
+    DeliverResult,
+    SegmentPayload,
+    SegmentResult,
+    decode,
+)
 from node.states import ArrivalOutcome, Kind, State
 
 
@@ -83,6 +89,9 @@ class Job:
     reason: str
     advice: str
     result: str
+    transaction_uid: str
+    report_due_at: float | None
+    commitment_report: str = field(repr=False)
     created_at: float
     queued_at: float
     updated_at: float
@@ -99,6 +108,10 @@ class Job:
     def segment_result(self) -> SegmentResult:
         """Decode the result of a finished segmentation."""
         return decode(self.result, SegmentResult)
+
+    def deliver_result(self) -> DeliverResult:
+        """Return the answer of the target so far; Defect if another version or kind wrote it."""
+        return decode(self.result, DeliverResult)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,26 @@ from sqlalchemy import Engine
 
 from node.errors import LeaseLost, NodeError
 from node.queue import payloads, rows
-from node.queue.apply import NO_ERROR, cancelled, error_values, fresh, insert_job, move
+from node.queue.apply import (
+    NO_COMMITMENT,
+    NO_ERROR,
+    cancelled,
+    error_values,
+    fresh,
+    insert_job,
+    move,
+)
 from node.queue.payloads import DeliverResult, SegmentResult
 from node.queue.precedence import is_superseded, supersede_waiting, superseded
 from node.queue.rows import Job, NewDelivery
 from node.schema import QUEUED, RUNNING, jobs, read_transaction
 from node.states import Kind, State, Transition
 
+_CONFIRMED = {
+    "": "unconfirmed",
+    "query": "confirmed by query",
+    "commitment": "confirmed by storage commitment",
+}
 PRIORITIES = range(9, -1, -1)  # 9 runs first
 
 
@@ -63,12 +76,12 @@ def extend(engine: Engine, job: Job, now: float, lease_s: float) -> None:
     with engine.begin() as connection:
         cancel_at = connection.execute(
             sa.update(jobs)
-            .where(_held_by_worker(job))
+            .where(held_by_worker(job))
             .values(lease_until=now + lease_s)
             .returning(jobs.c.cancel_at)
         ).one_or_none()
     if cancel_at is None:
-        raise _lost(job)
+        raise lost(job)
     if cancel_at[0] is not None:
         raise cancelled()
 
@@ -96,7 +109,7 @@ def finish_delivery(engine: Engine, job: Job, result: DeliverResult, now: float)
     Raises:
         LeaseLost: as `extend`; nothing was changed.
     """
-    how = "confirmed by query" if result.confirmed else "unconfirmed"
+    how = _CONFIRMED[result.confirmed_by]
     answer = f"{job.target} answered {result.status}, {how}"
     with engine.begin() as connection:
         _finish(connection, job, result, now, f"{answer}; {result.note}" if result.note else answer)
@@ -111,16 +124,16 @@ def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, n
         LeaseLost: as `extend`; nothing was changed.
     """
     with engine.begin() as connection:
-        held = _held_by_worker(job)
-        moved = _end_unneeded(connection, now, held) or move(
+        held = held_by_worker(job)
+        moved = end_unneeded(connection, now, held) or move(
             connection,
             Transition.RETRY,
             now,
             held,
-            {"not_before": not_before, **error_values(error)},
+            {"not_before": not_before, **NO_COMMITMENT, **error_values(error)},
             f"in {not_before - now:.0f} s: {error}",
         )
-    return _one(moved, job)
+    return one(moved, job)
 
 
 def end(engine: Engine, job: Job, transition: Transition, error: NodeError, now: float) -> Job:
@@ -134,11 +147,11 @@ def end(engine: Engine, job: Job, transition: Transition, error: NodeError, now:
             connection,
             transition,
             now,
-            _held_by_worker(job),
+            held_by_worker(job),
             error_values(error),
             f"{error.code}: {error}",
         )
-    return _one(moved, job)
+    return one(moved, job)
 
 
 def fail(engine: Engine, job: Job, error: NodeError, now: float) -> Job:
@@ -162,7 +175,7 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
     values = error_values(error)
     with engine.begin() as connection:
         return [
-            *_end_unneeded(connection, now, over),
+            *end_unneeded(connection, now, over),
             *move(connection, Transition.EXHAUST, now, sa.and_(over, used_up), values),
             *move(connection, Transition.EXPIRE, now, over, {"not_before": now, **values}),
         ]
@@ -222,7 +235,8 @@ def _deliver(connection: sa.Connection, job: Job, delivery: NewDelivery, now: fl
     return insert_job(connection, Kind.DELIVER, now, values)
 
 
-def _held_by_worker(job: Job) -> sa.ColumnElement[bool]:
+def held_by_worker(job: Job) -> sa.ColumnElement[bool]:
+    """Match the job while the worker of this claim holds it."""
     return sa.and_(
         jobs.c.id == job.id,
         jobs.c.state == State.RUNNING.value,
@@ -239,12 +253,10 @@ def _finish(
     detail: str,
 ) -> None:
     values = {"result": payloads.encode(result), **NO_ERROR}
-    _one(move(connection, Transition.FINISH, now, _held_by_worker(job), values, detail), job)
+    one(move(connection, Transition.FINISH, now, held_by_worker(job), values, detail), job)
 
 
-def _end_unneeded(
-    connection: sa.Connection, now: float, where: sa.ColumnElement[bool]
-) -> list[Job]:
+def end_unneeded(connection: sa.Connection, now: float, where: sa.ColumnElement[bool]) -> list[Job]:
     """End the running jobs that an operator cancelled or a newer result supersedes; return them."""
     ended = []
     for transition, reason, error in (
@@ -257,13 +269,15 @@ def _end_unneeded(
     return ended
 
 
-def _one(moved: list[Job], job: Job) -> Job:
+def one(moved: list[Job], job: Job) -> Job:
+    """Return the job that was moved; raise LeaseLost if there is none."""
     if not moved:
-        raise _lost(job)
+        raise lost(job)
     return moved[0]
 
 
-def _lost(job: Job) -> LeaseLost:
+def lost(job: Job) -> LeaseLost:
+    """Return the error of a worker that no longer holds its job."""
     return LeaseLost(f"worker {job.worker} no longer holds job {job.id}")
 
 

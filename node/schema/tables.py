@@ -99,6 +99,9 @@ jobs = sa.Table(
     Column("reason", Text, nullable=False),
     Column("advice", Text, nullable=False),
     Column("result", Text, nullable=False),  # JSON, empty before the end
+    Column("transaction_uid", Text, nullable=False),  # of a requested storage commitment, or empty
+    Column("report_due_at", Float),  # its report is awaited until then
+    Column("commitment_report", Text, nullable=False),  # JSON, empty before it arrived
     Column("created_at", Float, nullable=False),
     Column("queued_at", Float, nullable=False),  # the retry period starts here
     Column("updated_at", Float, nullable=False),
@@ -116,6 +119,10 @@ jobs = sa.Table(
     ),
     CheckConstraint("(kind = 'deliver') = (target <> '')", name="target_if_deliver"),
     CheckConstraint("(kind = 'deliver') = (parent_id IS NOT NULL)", name="parent_if_deliver"),
+    CheckConstraint(
+        "(transaction_uid <> '') = (report_due_at IS NOT NULL)", name="due_if_requested"
+    ),
+    CheckConstraint("transaction_uid <> '' OR commitment_report = ''", name="report_if_requested"),
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
     CheckConstraint("0 <= attempts AND attempts <= claims", name="attempts"),
     sqlite_autoincrement=True,
@@ -153,6 +160,12 @@ Index(
     jobs.c.lease_until,
     sqlite_where=sa.text("state = 'running'"),
     postgresql_where=sa.text("state = 'running'"),
+)
+Index(
+    "ix_jobs_transaction",
+    jobs.c.transaction_uid,
+    sqlite_where=sa.text("transaction_uid <> ''"),
+    postgresql_where=sa.text("transaction_uid <> ''"),
 )
 Index("ix_jobs_study", jobs.c.study_uid)
 Index("ix_jobs_series", jobs.c.series_uid)

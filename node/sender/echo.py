@@ -9,6 +9,7 @@ from pynetdicom.association import Association
 from node.config import Target
 from node.dicom.uids import (
     BINARY_SEG_CLASS,
+    COMMITMENT_CLASS,
     LABELMAP_SEG_CLASS,
     REPORT_CLASS,
     VERIFICATION_CLASS,
@@ -16,6 +17,7 @@ from node.dicom.uids import (
 from node.errors import RefusedByTarget
 from node.sender import statuses
 from node.sender.peer import (
+    PLAIN,
     Context,
     Patience,
     Peer,
@@ -25,7 +27,8 @@ from node.sender.peer import (
     gone,
     refusal,
 )
-from node.sender.store import FIND, PLAIN, store_contexts
+from node.sender.query import FIND
+from node.sender.store import store_contexts
 from node.tls import Session, session_of
 
 # class -> the transfer syntax in which its objects are written
@@ -43,6 +46,7 @@ class Echo:
     seconds: float
     answers_echo: bool  # False: it accepts associations, but does not offer C-ECHO
     answers_queries: bool
+    commits: bool  # it accepts requests for storage commitment
     syntaxes: dict[str, str]  # class -> the transfer syntax that it accepts
     refusals: dict[str, RefusedByTarget]  # class -> why none is accepted
     session: Session | None  # None: without TLS
@@ -82,6 +86,7 @@ def echo(peer: Peer) -> Echo:
     """
     begun = time.monotonic()
     contexts: list[Context] = [(VERIFICATION_CLASS, PLAIN), (FIND, PLAIN)]
+    contexts.append((COMMITMENT_CLASS, PLAIN))
     for sop_class, syntax in WRITTEN.items():
         contexts += store_contexts(sop_class, syntax)
     with association(peer, contexts) as opened:
@@ -94,6 +99,7 @@ def echo(peer: Peer) -> Echo:
             seconds=round(time.monotonic() - begun, 3),
             answers_echo=answers_echo,
             answers_queries=accepts(opened, FIND),
+            commits=accepts(opened, COMMITMENT_CLASS),
             session=session,
             syntaxes={sop_class: syntax for sop_class, syntax in syntaxes.items() if syntax},
             refusals={

@@ -8,16 +8,20 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from threading import Event
 
 from sqlalchemy import Engine
 
 from node import queue, schema
+from node.commitment import ReceivedReports
 from node.config import Config
 from node.errors import Cancelled, LeaseLost, Misconfigured, Transient
 from node.fault_log import FaultLog
-from node.queue import Job, Policy
+from node.queue import DeliverResult, Job, Policy
+from node.sender.commit import Commitment, conclude, deliver_for_commitment
 from node.sender.peer import Line, Peer, peer_of
+from node.sender.reports import Repeated, commitment_threads, record_reports
 from node.sender.store import deliver
 from node.states import Kind
 from node.tls import WARN_EVERY_S, Credentials, lifetime
@@ -47,17 +51,35 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
         _TargetThread(config, engine, peer_of(config, name, credentials), stop, once=once)
         for name in config.targets
     ]
-    for thread in threads:
+    reports = ReceivedReports(config.data.dir)
+    reports.remove_leftovers()
+    record_reports(engine, reports, time.time())
+    ended = Event()
+    others = commitment_threads(config, engine, credentials, ended)
+    for thread in (*threads, *others):
         thread.start()
     supervisor = _Supervisor(config, engine, threads)
-    while not stop.is_set():
-        is_over = once and not any(thread.is_alive() for thread in supervisor.threads)
-        supervisor.run_due(time.monotonic())
-        if is_over:
-            return
-        stop.wait(POLL_S)
-    for thread in supervisor.threads:
-        thread.join()
+    try:
+        while not stop.is_set():
+            is_over = once and not any(thread.is_alive() for thread in supervisor.threads)
+            supervisor.run_due(time.monotonic())
+            _raise_errors(others)
+            if is_over:
+                return
+            stop.wait(POLL_S)
+        for thread in supervisor.threads:
+            thread.join()
+    finally:
+        ended.set()
+        for other in others:
+            other.join()
+
+
+def _raise_errors(threads: "Sequence[_TargetThread | Repeated]") -> None:
+    """Raise the error that ended one of the threads."""
+    for thread in threads:
+        if thread.error is not None:
+            raise thread.error
 
 
 class _TargetThread(threading.Thread):
@@ -76,6 +98,7 @@ class _TargetThread(threading.Thread):
         super().__init__(name=f"to-{name}", daemon=True)
         self._config, self._engine, self._target = config, engine, name
         self._peer = peer
+        self._reports = ReceivedReports(config.data.dir)
         self._policy = Policy(give_up_after_s=patience_s, longest_delay_s=300.0)
         self._stop_asked, self._once = stop, once
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -149,9 +172,7 @@ class _TargetThread(threading.Thread):
     def _deliver(self, job: Job) -> None:
         where = {"job": job.id, "study": job.study_uid, "target": job.target}
         try:
-            payload = job.deliver_payload()
-            self.must_end += payload.size_bytes / SLOWEST_BYTES_PER_S
-            result = deliver(self._peer, payload, self._config.data.dir / payload.file)
+            result = self._attempt(job)
         except Exception as exc:  # noqa: BLE001  the worker loop: a strange peer must not end it
             error = queue.as_node_error(exc)
             state = queue.settle(self._engine, job, error, time.time(), self._policy)
@@ -163,11 +184,36 @@ class _TargetThread(threading.Thread):
             )
             return
         try:
-            queue.finish_delivery(self._engine, job, result, time.time())
+            if result is None:
+                queue.await_report(self._engine, job, time.time())
+                log.info("sent, awaits the storage commitment report", extra=where)
+            else:
+                queue.finish_delivery(self._engine, job, result, time.time())
+                log.info("delivered", extra={**where, "status": result.status})
         except LeaseLost:  # another sender delivers the same object too, which is harmless
             log.warning("the lease was lost after the delivery", extra=where)
-        else:
-            log.info("delivered", extra={**where, "status": result.status})
+
+    def _attempt(self, job: Job) -> DeliverResult | None:
+        """Deliver, or conclude from a report; return None if a report is to be awaited."""
+        payload, target = job.deliver_payload(), self._peer.target
+        if job.report_due_at is not None:
+            if not job.commitment_report and time.time() < job.report_due_at:
+                return None
+            return conclude(self._peer, payload, job.deliver_result(), job.commitment_report)
+        self.must_end += payload.size_bytes / SLOWEST_BYTES_PER_S
+        file = self._config.data.dir / payload.file
+        if target.confirm != "commitment":
+            return deliver(self._peer, payload, file)
+
+        def record(transaction: str, sent: DeliverResult) -> None:
+            due_at = time.time() + target.report_within
+            queue.request_commitment(self._engine, job, transaction, sent, due_at)
+
+        def is_reported() -> bool:
+            return bool(queue.get(self._engine, job.id).commitment_report)
+
+        commitment = Commitment(self._reports, record, is_reported)
+        return deliver_for_commitment(self._peer, payload, file, commitment)
 
 
 class _Supervisor:
@@ -181,9 +227,7 @@ class _Supervisor:
 
     def run_due(self, now: float) -> None:
         """Do what is due at `now` (monotonic); raise the error that ended a thread."""
-        for thread in self.threads:
-            if thread.error is not None:
-                raise thread.error
+        _raise_errors(self.threads)
         self.threads[:] = [self._watched(thread, now) for thread in self.threads]
         if now < self._due:
             return

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
@@ -31,6 +31,7 @@ MAX_PDU_BYTES = 131072
 TLS_ALERT = 0x15  # first byte of a TLS record, RFC 8446 5.1
 CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a presentation context
 
+PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 Context = tuple[str, Sequence[str]]  # abstract syntax, transfer syntaxes
 
 
@@ -41,6 +42,7 @@ class Patience:
     connect_s: float = 10.0
     associate_s: float = 30.0
     answer_s: float = 120.0  # a PACS that writes to tape responds late
+    report_s: float = 5.0  # for a storage commitment report on the association of its request
     # some archives index an object shortly after their response
     confirm_after_s: tuple[float, ...] = (0.0, 0.5, 2.0)
 
@@ -77,7 +79,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Peer:
-    """A target with its name in the configuration, and our calling AE title."""
+    """A target with its name in the configuration, and our calling AE title.
+
+    A caller, to which reports are sent, has no name.
+    """
 
     name: str
     target: Target
@@ -87,9 +92,15 @@ class Peer:
     tls: TargetTls | None = None  # None: without TLS
 
     @property
+    def key(self) -> str:
+        """The place of this peer in the configuration, for messages."""
+        return f"targets.{self.name}" if self.name else "callers"
+
+    @property
     def place(self) -> str:
         """Name, AE title and address, for messages."""
-        return f"{self.name} ({self.target.ae} at {self.target.host}:{self.target.port})"
+        name = self.name or "caller"
+        return f"{name} ({self.target.ae} at {self.target.host}:{self.target.port})"
 
 
 def peer_of(
@@ -104,7 +115,7 @@ def peer_of(
 # rejections by the service user (PS3.8 table 9-21), by source and diagnostic
 _REJECTIONS = {
     (1, 3): "does not know our AE title {ours}: have it registered there",
-    (1, 7): "is not called {theirs}: correct targets.{name}.ae",
+    (1, 7): "is not called {theirs}: correct {key}.ae",
     (1, 2): "does not support the application context",
 }
 
@@ -131,8 +142,16 @@ class _CallingAE(AE):
 
 
 @contextmanager
-def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association]:
+def association(
+    peer: Peer,
+    contexts: Sequence[Context],
+    *,
+    handlers: Sequence[Any] = (),
+    roles: Sequence[Any] = (),
+) -> Iterator[Association]:
     """Open an association, and close it however the block ends.
+
+    `handlers` are for requests of the peer; `roles` are the role selections to negotiate.
 
     Raises:
         PeerUnreachable: no response, or no TLS connection.
@@ -146,7 +165,7 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
     ae.acse_timeout = peer.patience.associate_s
     ae.dimse_timeout = ae.network_timeout = peer.patience.answer_s
     proposed = [build_context(abstract, list(syntaxes)) for abstract, syntaxes in contexts]
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _on_open, [peer.line])]
+    all_handlers: list[Any] = [(evt.EVT_CONN_OPEN, _on_open, [peer.line]), *handlers]
     try:
         opened = ae.associate(
             peer.target.host,
@@ -154,7 +173,8 @@ def association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Association
             ae_title=peer.target.ae,
             contexts=proposed,
             max_pdu=MAX_PDU_BYTES,
-            evt_handlers=handlers,
+            evt_handlers=all_handlers,
+            ext_neg=list(roles),
         )
     except OSError as exc:  # the name of the host cannot be resolved
         raise _unreachable(peer, "the host cannot be found") from exc
@@ -243,7 +263,7 @@ def _rejected(peer: Peer, answer: Any) -> NodeError:
     if answer.result != 1:
         return PeerBusy(f"{peer.place} rejects associations for now")
     why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "rejects our association")
-    why = why.format(ours=peer.calling_ae, theirs=peer.target.ae, name=peer.name)
+    why = why.format(ours=peer.calling_ae, theirs=peer.target.ae, key=peer.key)
     what, _, advice = why.partition(": ")
     number = f"source {answer.result_source}, reason {answer.diagnostic}"
     message = f"{peer.place} {what} ({number})"

@@ -26,6 +26,7 @@ from tests.support.keys import keys_of, values_of
 GLOSSARY = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
 JOB_EVENTS = {
     "queued",
+    "commitment-report",
     "received",
     "note",
     "resent",

@@ -42,7 +42,7 @@ def test_an_object_is_delivered_and_confirmed(pacs: Orthanc, tmp_path: Path) -> 
     sender.run(post.config, once=True)
     assert states(post) == {"pacs": (State.DONE, "")}
     result = queue.as_plain(queue.get(post.engine, job.id).result)
-    assert (result["status"], result["confirmed"]) == ("SUCCESS (0x0000)", True)
+    assert (result["status"], result["confirmed_by"]) == ("SUCCESS (0x0000)", "query")
     assert held_by(pacs) == {job.deliver_payload().sop_instance_uid}
     detail = queue.events_of(post.engine, job_id=job.id)[-1].detail
     assert detail == "pacs answered SUCCESS (0x0000), confirmed by query"
@@ -72,7 +72,7 @@ def test_a_resent_object_is_stored_once(pacs: Orthanc, tmp_path: Path) -> None:
     payload = an_object(tmp_path, "pacs")
     peer = Peer("pacs", at(pacs.dicom_port, pacs.ae), "SEGNODE", PATIENT)
     results = [deliver(peer, payload, tmp_path / payload.file) for _ in range(2)]
-    assert [result.confirmed for result in results] == [True, True]
+    assert [result.confirmed_by for result in results] == ["query", "query"]
     assert held_by(pacs) == {payload.sop_instance_uid}
 
 
@@ -110,7 +110,7 @@ def test_a_pacs_that_answers_no_queries_gets_an_unconfirmed_delivery(tmp_path: P
         (job,) = [job for job in queue.list_jobs(post.engine) if job.target]
         assert job.state is State.DONE
         result = queue.as_plain(job.result)
-        assert not result["confirmed"]
+        assert not result["confirmed_by"]
         assert "queries" in result["note"]
 
 
@@ -124,7 +124,7 @@ def test_a_frozen_pacs_times_out_and_is_retried(pacs: Orthanc, tmp_path: Path) -
     with pytest.raises((PeerUnreachable, NoResponse)):
         deliver(replace(peer, patience=HASTY), payload, tmp_path / payload.file)
     process.send_signal(signal.SIGCONT)
-    assert deliver(peer, payload, tmp_path / payload.file).confirmed
+    assert deliver(peer, payload, tmp_path / payload.file).confirmed_by == "query"
 
 
 @pytest.mark.orthanc

@@ -37,12 +37,12 @@ from node.errors import (
 from node.queue import DeliverResult
 from node.sender.peer import Patience, Peer, association
 from node.sender.reencode import reencoded
-from node.sender.store import FIND, deliver
+from node.sender.store import deliver
 from node.states import State
 from tests.support.delivering import PATIENT, an_object, at, make_post, states
 from tests.support.orthanc import free_port
 from tests.support.peers import dcmtk_tool, environment, needs_dcmtk, soon
-from tests.support.targets import Scripted, scripted_target
+from tests.support.targets import FIND, Scripted, scripted_target
 
 # pynetdicom leaves the socket of a rejected association to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -61,7 +61,7 @@ def attempt(
 def test_a_stored_object_is_delivered_with_its_warning(tmp_path: Path, code: int) -> None:
     with scripted_target(store=code) as peer:
         result = attempt(peer, tmp_path)
-    assert result.confirmed
+    assert result.confirmed_by == "query"
     assert f"0x{code:04X}" in result.status
     assert ("warns" in result.note) == (code >= 0xB000)
 
@@ -98,21 +98,21 @@ def test_success_without_a_match_of_the_query_is_not_confirmed(tmp_path: Path) -
 def test_a_target_without_queries_gets_an_unconfirmed_delivery(tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
         result = attempt(peer, tmp_path)
-    assert not result.confirmed
+    assert not result.confirmed_by
     assert result.note == "the target answers no queries from us"
 
 
 def test_a_target_that_refuses_queries_gets_an_unconfirmed_delivery(tmp_path: Path) -> None:
     with scripted_target(find_status=0xC000) as peer:
         result = attempt(peer, tmp_path)
-    assert not result.confirmed
+    assert not result.confirmed_by
     assert result.note == "the target refuses queries from us"
 
 
 def test_a_target_with_confirm_none_is_not_queried(tmp_path: Path) -> None:
     with scripted_target() as peer:
         result = attempt(peer, tmp_path, confirm="none")
-        assert (result.confirmed, peer.queried) == (False, [])
+        assert (result.confirmed_by, peer.queried) == ("", [])
     assert "targets.pacs.confirm" in result.note
 
 

@@ -25,6 +25,7 @@ GOOD = {
     ("queued", "cancel"): "cancelled",
     ("running", "finish"): "done",
     ("running", "retry"): "queued",
+    ("running", "await-report"): "queued",
     ("running", "expire"): "queued",
     ("running", "exhaust"): "failed",
     ("running", "mark-unsuitable"): "unsuitable",

@@ -21,7 +21,15 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from node import listener
-from node.config import Caller, CertificateName, Config, DataConfig, NodeConfig, TlsConfig
+from node.config import (
+    Caller,
+    CertificateName,
+    Config,
+    DataConfig,
+    NodeConfig,
+    Target,
+    TlsConfig,
+)
 from node.config.units import Bytes
 from node.inbox import Inbox, InstanceFile
 from tests.support import processes
@@ -113,6 +121,7 @@ def configuration(
     callers: Any = "any",
     stop_below: int = 1,
     tls: TlsConfig | None = None,
+    targets: dict[str, Target] | None = None,
     **node: Any,
 ) -> Config:
     """Return the configuration of a listener on a free port of loopback."""
@@ -121,6 +130,7 @@ def configuration(
         data=DataConfig(dir=root, stop_accepting_below=Bytes(stop_below)),
         callers=callers,
         tls=tls or TlsConfig(),
+        targets=targets or {},
     )
 
 

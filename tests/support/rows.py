@@ -22,7 +22,7 @@ LEASE_S = 30.0
 T0 = 1_700_000_000.0  # start of the histories, Unix seconds
 
 SEGMENTED = SegmentResult(objects=("outbox/x/seg.dcm",), volumes_ml={"Liver": 1.5}, seconds={})
-SENT = DeliverResult(status="SUCCESS", confirmed=True)
+SENT = DeliverResult(status="SUCCESS", confirmed_by="query")
 
 
 def an_arrival(series: int = 1, inputs: str = "a", **changes: Any) -> NewArrival:

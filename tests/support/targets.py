@@ -13,6 +13,8 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Ver
 from node.dicom.uids import BINARY_SEG_CLASS
 from tests.support.orthanc import free_port
 
+FIND = str(StudyRootQueryRetrieveInformationModelFind)
+
 
 @dataclass
 class Scripted:

@@ -8,6 +8,7 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from node.dicom.uids import BINARY_SEG_CLASS, REPORT_CLASS
 from tests.support.commanding import Run, configure
+from tests.support.committing import committing_target
 from tests.support.targets import scripted_target
 
 
@@ -56,6 +57,34 @@ def test_a_configured_report_is_negotiated(run: Run, tmp_path: Path) -> None:
         found = checked(run, tmp_path, peer.port, report=True)
     assert found["ok"], found
     assert "takes binary and the report" in found["message"]
+
+
+def test_a_configured_commitment_is_negotiated(run: Run, tmp_path: Path) -> None:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
+        found = checked(run, tmp_path, peer.port, confirm="commitment")
+    assert not found["ok"]
+    assert "targets.pacs.confirm" in found["advice"]
+    with committing_target() as target:
+        found = checked(run, tmp_path, target.port, confirm="commitment")
+    assert found["ok"], found
+    assert "commits to storage" in found["message"]
+
+
+def test_peers_that_reports_cannot_reach_are_a_warning(run: Run, tmp_path: Path) -> None:
+    with committing_target() as target:
+        pacs = {"ae": "PEER", "host": "127.0.0.1", "port": target.port, "confirm": "commitment"}
+        callers = [{"ae": "CT01", "commitment": True}]
+        sections: dict[str, Any] = {"targets": {"pacs": pacs}, "callers": callers, "rules": []}
+        file = configure(tmp_path / "a.yaml", tmp_path, **sections)
+        status, out, _ = run("check", "--config", file)
+        assert status == 0
+        assert "warn  caller CT01: commitment without port" in out
+        assert "warn  target pacs, reports: no caller is named PEER" in out
+        assert "add to callers: - {ae: PEER, host: 127.0.0.1}" in out
+        callers[0]["port"] = 104
+        callers.append({"ae": "PEER"})
+        file = configure(tmp_path / "a.yaml", tmp_path, **sections)
+        assert "warn" not in run("check", "--config", file)[1]
 
 
 def test_the_configured_encoding_is_negotiated(run: Run, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ ALSO_CHECKED = {
     "node.host", "data.dir", "data.database", "callers.host", "targets.*.host", "model.dir",
     "rules.use", "rules.deadline", "rules.send_to", "page.host", "page.users", "page.certificate",
     "page.key", "page.user_header", "page.proxies", "alerts.webhook", "alerts.digest_at",
+    "callers.port",
 }  # fmt: skip
 TLS = {"certificate": "a.pem", "key": "b.pem", "trust": "c.pem"}  # other keys need them
 NUMBER = r"\d{1,15}(\.\d+)?"

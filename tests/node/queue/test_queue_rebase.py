@@ -5,9 +5,9 @@ import sqlalchemy as sa
 
 from node import queue
 from node.errors import NoResponse, Unsuitable
-from node.queue import Policy, rebase
+from node.queue import Job, Policy, rebase
 from node.states import Kind, State
-from tests.support.rows import LEASE_S, T0, claim, record
+from tests.support.rows import LEASE_S, SEGMENTED, SENT, T0, a_delivery, claim, record
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 STEPS = [HOUR_S, -HOUR_S, DAY_S, -DAY_S]
@@ -90,3 +90,30 @@ def test_a_delay_of_the_present_is_left_alone(engine: sa.Engine) -> None:
     queue.retry_later(engine, claim(engine), NoResponse("x"), T0 + 600, T0 + 1)
     assert rebase(engine, T0 + 2) == 0
     assert queue.claim(engine, Kind.SEGMENT, "w", T0 + 599, LEASE_S) is None
+
+
+def awaited(engine: sa.Engine) -> Job:
+    """Let a delivery await its report until an hour after T0 + 2."""
+    record(engine)
+    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 1)
+    job = queue.claim(engine, Kind.DELIVER, "w", T0 + 2, LEASE_S, "pacs")
+    assert job is not None
+    queue.request_commitment(engine, job, "2.25.1", SENT, T0 + 2 + HOUR_S)
+    return queue.await_report(engine, job, T0 + 2)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_report_is_awaited_as_long_as_before(engine: sa.Engine, step: float) -> None:
+    awaited(engine)
+    now = T0 + 3 + step
+    rebase(engine, now, step, running_s=100)
+    assert rebase(engine, now) == 0
+    due = T0 + 2 + HOUR_S + step
+    assert queue.claim(engine, Kind.DELIVER, "w", due - 1, LEASE_S, "pacs") is None
+    assert queue.claim(engine, Kind.DELIVER, "w", due, LEASE_S, "pacs") is not None
+
+
+def test_a_start_in_1970_ends_the_wait_for_a_report(engine: sa.Engine) -> None:
+    awaited(engine)
+    rebase(engine, BOOT_1970)
+    assert queue.claim(engine, Kind.DELIVER, "w", BOOT_1970, LEASE_S, "pacs") is not None
