@@ -9,11 +9,25 @@ from dataclasses import dataclass, replace
 from node.arrival.conditions import Facts, Mismatch, facts_of, mismatch
 from node.arrival.findings import SeriesFindings
 from node.config import Rule
-from node.errors import Conflicting, NodeError, NotAnImage, Unsuitable
+from node.errors import (
+    Conflicting,
+    Localizer,
+    NodeError,
+    NotAnImage,
+    ParametricMap,
+    Projection,
+    SecondaryCapture,
+    Subtraction,
+    ThickSlab,
+    Unsuitable,
+)
 from node.imaging import Grid
 from node.measured import Measurement, choose
 from node.package import Package, Use, check_input
 from node.states import ArrivalOutcome
+
+# computed images and pictures: part of most studies, and never the input of a model
+COMPUTED = (Localizer, ParametricMap, Projection, SecondaryCapture, Subtraction, ThickSlab)
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,10 @@ def plan(
         return Decision(
             ArrivalOutcome.NO_RULE, NotAnImage.code, f"{kind} objects are results, not images"
         )
+    problem = findings.problem.error if findings.problem else None
+    if isinstance(problem, COMPUTED):
+        text = f"no rule matches such images: {problem.message}"
+        return Decision(ArrivalOutcome.NO_RULE, problem.code, text, problem.advice)
     facts = facts_of(findings, caller)
     earlier: list[Mismatch] = []
     for rule in rules:

@@ -46,7 +46,7 @@ class ParametricMap(NotAnImage):
 
 
 class ThickSlab(NotAnImage):
-    """Averages over slabs that are thicker than a slice."""
+    """Averages or projections over slabs that are thicker than a slice."""
 
     code = "thick-slab"
 

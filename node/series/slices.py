@@ -20,10 +20,15 @@ from node.errors import (
 from node.series.directions import is_parallel
 from node.series.frames import SINGLE_FRAME_CLASSES
 from node.series.header import Header
-from node.series.kinds import Kind, kind_of
+from node.series.kinds import Kind, derived_as, kind_of
 from node.series.stack import SAME_PLACE_MM
 
 UNIT_TOLERANCE = 1e-2  # how far orientation vectors may be from unit length and from perpendicular
+
+# slice thickness as a multiple of the slice distance; from these on, images are slabs
+ORIGINAL_OVERLAP = 4.5  # zero-filled MR reaches 4
+DERIVED_OVERLAP = 2.4  # reconstructions of 1.5 mm at 0.7 mm reach 2.2
+THIN_MM = 2.0  # thinner slices blur less than a voxel of the models, however they overlap
 
 SLICE_CLASSES = frozenset(
     {CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, *SINGLE_FRAME_CLASSES}
@@ -89,6 +94,27 @@ def refuse_computed(headers: Sequence[Header]) -> None:
         which = ", ".join(sorted(set(words)))
         message = f"{len(words)} of {len(headers)} images are of the kind {_words(kind)} ({which})"
         raise KIND_ERRORS[kind](message, advice="Send the series that was acquired.")
+
+
+def refuse_slabs(headers: Sequence[Header], distance_mm: float) -> None:
+    """Refuse thick slices that overlap more than those of any acquisition.
+
+    Sliding projections and averages look like thin slices by their distance alone. Scanners
+    reconstruct slices of up to four times their distance; software that derives images keeps to
+    twice, except for slabs.
+    """
+    stated = [h.slice_thickness_mm for h in headers if h.slice_thickness_mm]
+    if not stated:
+        return
+    thickness_mm = float(np.median(stated))
+    limit = DERIVED_OVERLAP if derived_as(headers) else ORIGINAL_OVERLAP
+    if thickness_mm <= THIN_MM or thickness_mm < limit * distance_mm:
+        return
+    message = (
+        f"the images are slabs of {thickness_mm:.4g} mm at a distance of {distance_mm:.4g} mm, so "
+        f"each overlaps {thickness_mm / distance_mm:.3g} slices"
+    )
+    raise ThickSlab(message, advice="Send the thin slices that they were made from.")
 
 
 def refuse_coloured_slices(slices: Sequence[Header], headers: Sequence[Header]) -> None:

@@ -33,6 +33,7 @@ from node.series.slices import (
     Dropped,
     refuse_coloured_slices,
     refuse_computed,
+    refuse_slabs,
     select_slices,
 )
 from node.series.stack import stack
@@ -78,6 +79,7 @@ def survey(headers: Sequence[Header]) -> Survey:
     check_pixel_format(ordered)
     check_units(ordered)
     refuse_computed(ordered)
+    refuse_slabs(ordered, grid.spacing_mm[0])
     refuse_coloured_slices(ordered, once)
     _refuse_unplaced(ordered)  # last, because a problem of the slices themselves helps more
     reason = f"another size or direction than the other {len(chosen)}"

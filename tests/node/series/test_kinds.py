@@ -30,6 +30,18 @@ NOT_SLICES = [
     ("projection", "CT", (*DERIVED, "CURVED_MPR")),
     ("projection", "MR", (*DERIVED, "THIN MIP")),
     ("thick-slab", "CT", (*DERIVED, "AVGIP")),
+    ("projection", "CT", (*DERIVED, "MIPTHICK")),
+    ("projection", "CT", (*DERIVED, "THINMIP")),
+    ("projection", "CT", (*DERIVED, "MIP10X3")),
+    ("projection", "MR", (*DERIVED, "SSMIP")),
+    ("projection", "CT", (*DERIVED, "OTHER", "CSA 3D EDITOR")),
+    ("thick-slab", "CT", (*DERIVED, "AVERAGEIP")),
+    ("thick-slab", "CT", (*DERIVED, "MPRTHICK")),
+    ("localizer", "CT", ("ORIGINAL", "PRIMARY", "SCANOSCOPE")),
+    ("secondary-capture", "CT", (*DERIVED, "OTHER", "CT_SOM5 PROT")),
+    ("subtraction", "CT", (*DERIVED, "SURESUBTRACTION")),
+    ("parametric-map", "MR", ("DERIVED", "PRIMARY", "FF", "FF", "DERIVED")),
+    ("parametric-map", "MR", ("DERIVED", "PRIMARY", "M", "STDDEV")),
     ("parametric-map", "CT", (*DERIVED, "WATER(IODINE)")),
     ("parametric-map", "MR", (*DERIVED, "T1MAP")),
     ("localizer", "MR", ("ORIGINAL", "PRIMARY", "SURVEY")),
@@ -69,6 +81,7 @@ SLICES = [
     ("CT", (*DERIVED, "REFORMATTED"), "reformatted"),
     ("MR", ("DERIVED", "PRIMARY", "MPR", "NORM", "DIS2D"), "reformatted"),
     ("CT", (*DERIVED, "MULTI_PLANAR_RECON"), "reformatted"),
+    ("CT", (*DERIVED, "MPRTHIN"), "reformatted"),
     ("CT", (*DERIVED, "AXIAL", "VMI"), "derived"),
     ("MR", ("DERIVED", "SECONDARY", "OTHER"), "derived"),
 ]
@@ -124,3 +137,41 @@ def test_one_computed_slice_makes_the_series_unsuitable(tmp_path: Path) -> None:
     scan = make(tmp_path, Phantom(change=in_slices(image_type(*DERIVED, "ADC"), (4,))))
     with pytest.raises(errors.ParametricMap, match="1 of 12 images"):
         survey([header for path in scan.paths for header in read_headers(path)])
+
+
+@pytest.mark.parametrize(
+    ("thickness_mm", "distance_mm", "derived", "is_slab"),
+    [
+        (10, 1, False, True),  # a sliding projection without a word
+        (10, 1, True, True),
+        (10, 2, False, True),
+        (5, 1, True, True),
+        (8, 3, True, True),
+        (3, 1, True, True),
+        (1, 1, False, False),
+        (5, 2.5, False, False),
+        (2.5, 0.625, False, False),
+        (3, 1, False, False),
+        (1.5, 0.7, True, False),
+        (2, 0.5, True, False),
+        (5, 3, True, False),
+        (1, 10, False, False),  # thin slices with gaps
+        (5, 6.5, False, False),
+        (None, 1, True, False),
+    ],
+)
+def test_thick_overlapping_slabs_are_no_slices(
+    tmp_path: Path, thickness_mm: float | None, distance_mm: float, derived: bool, is_slab: bool
+) -> None:
+    values = (*DERIVED, "MPR") if derived else ("ORIGINAL", "PRIMARY", "AXIAL")
+    edit = sets(SliceThickness=thickness_mm, ImageType=list(values))
+    phantom = Phantom(spacing_mm=(distance_mm, 1.0, 1.0), change=in_slices(edit))
+    scan = make(tmp_path, phantom)
+    headers = [header for path in scan.paths for header in read_headers(path)]
+    if not is_slab:
+        assert bool(derived_as(survey(headers).headers)) == derived
+        return
+    with pytest.raises(errors.ThickSlab) as caught:
+        survey(headers)
+    assert f"{distance_mm:g} mm" in caught.value.message
+    assert caught.value.advice
