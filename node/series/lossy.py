@@ -11,9 +11,10 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from node.series.values import code, text
+from node.series.values import code, derivation_codes, text, texts
 
-LOSSY = "01"
+LOSSY = frozenset({"01", "1"})  # the second is no valid value, but its meaning is clear
+LOSSY_DERIVATION = "113040"  # CID 7203
 JPEG = "1.2.840.10008.1.2.4."  # all syntaxes of JPEG, JPEG-LS, JPEG 2000, MPEG and JPEG XL
 JPEG_XL_LOSSLESS = "1.2.840.10008.1.2.4.110"
 # every other syntax of this family may lose information, even if some images in it do not
@@ -26,10 +27,24 @@ LOSSLESS = frozenset(
 
 
 def is_lossy(dataset: Dataset) -> bool:
-    """Check the flag, the ratio and the method of lossy compression, and the transfer syntax."""
-    if code(dataset, "LossyImageCompression") == LOSSY:
+    """Check the flag, ratio and method of lossy compression, the derivation and the syntax.
+
+    One of them is enough: archives and converters often keep only some.
+    """
+    if code(dataset, "LossyImageCompression") in LOSSY:
         return True
-    if text(dataset, "LossyImageCompressionMethod"):
+    if text(dataset, "LossyImageCompressionMethod") or LOSSY_DERIVATION in derivation_codes(
+        dataset
+    ):
+        return True
+    if any(_is_above_1(ratio) for ratio in texts(dataset, "LossyImageCompressionRatio")):
         return True
     syntax = text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID")
     return syntax.startswith(JPEG) and syntax not in LOSSLESS
+
+
+def _is_above_1(ratio: str) -> bool:
+    try:
+        return float(ratio) > 1
+    except ValueError:
+        return False

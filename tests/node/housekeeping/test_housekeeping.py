@@ -20,7 +20,6 @@ from node.reader import Reader
 from node.states import Ending, Kind, State
 from tests.support.enhanced import enhance
 from tests.support.housekeeping import QUIET, RULES, SETTLED, Site, other
-from tests.support.odd_headers import image_type, in_slices
 from tests.support.phantoms import UNSUITABLE_PHANTOMS, Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
@@ -146,25 +145,6 @@ def test_every_bad_geometry_has_its_code(site: Site, tmp_path: Path, code: str) 
     receive(site.inbox, scan.paths, T0)
     assert site.sweep.run(QUIET) == 1
     assert site.ends() == [(Ending.UNSUITABLE, code)]
-
-
-@pytest.mark.parametrize(
-    ("values", "code"),
-    [
-        (["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"], "projection"),
-        (["ORIGINAL", "PRIMARY", "LOCALIZER"], "localizer"),
-        (["DERIVED", "SECONDARY", "SCREEN SAVE"], "secondary-capture"),
-    ],
-)
-def test_no_rule_matches_a_picture(
-    site: Site, tmp_path: Path, values: list[str], code: str
-) -> None:
-    scan = make(tmp_path / "picture", Phantom(change=in_slices(image_type(*values))))
-    receive(site.inbox, scan.paths, T0)
-    site.sweep.run(QUIET)
-    (history,) = queue.histories(site.engine)
-    assert (history.ending, history.arrival.code) == (Ending.NO_RULE, code)
-    assert history.arrival.advice
 
 
 def test_without_a_matching_rule_the_reason_is_recorded(site: Site, tmp_path: Path) -> None:

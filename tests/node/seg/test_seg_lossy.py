@@ -21,7 +21,7 @@ from node.caveats import CaveatCode
 from node.seg import to_bytes, verify
 from node.series import read
 from node.series.lossy import is_lossy
-from tests.support.odd_headers import in_slices, sets
+from tests.support.odd_headers import Edit, coded, in_slices, sets
 from tests.support.phantoms import Phantom
 from tests.support.segs import result
 
@@ -47,6 +47,24 @@ def test_the_flag_or_the_syntax_tells(syntax: UID, flag: str | None, expected: b
     dataset.file_meta.TransferSyntaxUID = syntax
     if flag is not None:
         dataset.LossyImageCompression = flag
+    assert is_lossy(dataset) is expected
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (sets(LossyImageCompressionRatio="10"), True),
+        (sets(LossyImageCompressionRatio=["1", "8.5"]), True),
+        (sets(LossyImageCompressionRatio="1", LossyImageCompression="00"), False),
+        (sets(LossyImageCompressionMethod="ISO_15444_1"), True),
+        (sets(LossyImageCompression="1"), True),
+        (coded("DerivationCodeSequence", "113040"), True),
+        (coded("DerivationCodeSequence", "113072"), False),
+    ],
+)
+def test_one_sign_of_lossy_compression_is_enough(edit: Edit, expected: bool) -> None:
+    dataset = Dataset()
+    edit(dataset)
     assert is_lossy(dataset) is expected
 
 

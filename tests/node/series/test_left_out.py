@@ -10,7 +10,8 @@ from node import queue
 from node.inbox import sop_key
 from node.states import Ending
 from tests.support.housekeeping import QUIET, Site, other
-from tests.support.phantoms import Scan
+from tests.support.odd_headers import image_type, in_slices
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.received import receive
 from tests.support.rows import T0
 
@@ -32,3 +33,22 @@ def test_a_screenshot_listed_first_or_last_does_not_change_the_rule(
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
     assert queue.histories(site.engine)[0].arrival.modality == "MR"
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        (["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"], "projection"),
+        (["ORIGINAL", "PRIMARY", "LOCALIZER"], "localizer"),
+        (["DERIVED", "SECONDARY", "SCREEN SAVE"], "secondary-capture"),
+    ],
+)
+def test_no_rule_matches_a_picture(
+    site: Site, tmp_path: Path, values: list[str], code: str
+) -> None:
+    scan = make(tmp_path / "picture", Phantom(change=in_slices(image_type(*values))))
+    receive(site.inbox, scan.paths, T0)
+    site.sweep.run(QUIET)
+    (history,) = queue.histories(site.engine)
+    assert (history.ending, history.arrival.code) == (Ending.NO_RULE, code)
+    assert history.arrival.advice
