@@ -5,6 +5,7 @@ work is bounded by the number of elements and by the depth of sequences. pydicom
 reads, which takes longer, and reads a data set that is cut off without an error.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 MOST_ELEMENTS = 2_000_000  # a second or two; an Enhanced CT of 5000 frames has 500 000
 MOST_NESTED = 64  # sequences within sequences
+MOST_IRREGULAR = 10_000  # elements without a known VR that are listed
+MOST_AHEAD = 16  # elements without a known VR that are read ahead
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -21,6 +24,9 @@ FLOAT_PIXEL_DATA, PIXEL_DATA = 0x7FE00008, 0x7FE00010
 SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 )  # PS3.5 7.1.2: 16 bit length; all others, known or not, have 32
+MOST_NUMBER_BYTES = 16  # of a number as text (PS3.5 6.2)
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+WHOLE_NUMBER = re.compile(rb"[+]?([0-9]{1,10})(\.0*)?")
 
 
 class MalformedDataSet(ValueError):
@@ -43,6 +49,7 @@ class Element:
     start: int  # where its value starts
     length: int  # of its value; `UNDEFINED` for some sequences and for encapsulated pixel data
     fragments: int = -1  # items of encapsulated pixel data, offset table included
+    vr: bytes = b""  # as written; empty if none is, or none that is known
 
 
 def named(tag: int) -> str:
@@ -69,6 +76,9 @@ class ElementReader:
         """Read `data`, which is encoded in `transfer_syntax`."""
         self._data = data
         self._end = len(data)
+        # (start of its head, start of its value, length) of each element without a known VR, at any
+        # depth, where VRs are to be written
+        self.irregular: list[tuple[int, int, int]] = []
         self._left = MOST_ELEMENTS
         self._is_explicit = transfer_syntax != ImplicitVRLittleEndian
         order = ">" if transfer_syntax == ExplicitVRBigEndian else "<"
@@ -102,7 +112,7 @@ class ElementReader:
                     group, element = self._tag_of(self._data, begin)
                     exc.tag = group << 16 | element
                 raise
-            yield Element(tag, start, length, fragments)
+            yield Element(tag, start, length, fragments, vr)
 
     def items(self, sequence: Element) -> Iterator[memoryview]:
         """Yield the data set of each item of a sequence at the top level.
@@ -131,23 +141,26 @@ class ElementReader:
         return bytes(self._data[element.start : element.start + min(element.length, most_bytes)])
 
     def whole_number(self, element: Element) -> int:
-        """Return the value of an element with VR US.
+        """Return the value of an element that holds one number, whatever VR its writer chose.
 
         Raises:
-            MalformedDataSet: the element has another length.
+            MalformedDataSet: it is no single whole number.
         """
-        if element.length != 2:
-            exc = MalformedDataSet("no number")
-            exc.tag, exc.at = element.tag, element.start
-            raise exc
-        return int(self._short(self._data, element.start)[0])
+        if element.vr == b"IS" and element.length <= MOST_NUMBER_BYTES:
+            text = WHOLE_NUMBER.fullmatch(self.beginning(element, MOST_NUMBER_BYTES).strip(b"\0 "))
+            if text:
+                return int(text[1])
+        elif element.length == 2:
+            return int(self._short(self._data, element.start)[0])
+        elif element.length == 4 and element.vr in (b"UL", b"SL"):
+            return int(self._long(self._data, element.start)[0])
+        exc = MalformedDataSet("no number")
+        exc.tag, exc.at = element.tag, element.start
+        raise exc
 
     def _header(self, at: int, *, is_explicit: bool) -> tuple[int, bytes, int, int]:
         """Return (tag, VR, length, start of the value); the VR is empty where none is written."""
-        self._left -= 1
-        if self._left < 0:
-            message = f"more than {MOST_ELEMENTS} elements"
-            raise MalformedDataSet(message)
+        self._count()
         if at + 8 > self._end:
             raise _cut_off()
         group, element = self._tag_of(self._data, at)
@@ -157,29 +170,64 @@ class ElementReader:
         vr = bytes(self._data[at + 4 : at + 6])
         if vr in SHORT_VRS:
             return tag, vr, self._short(self._data, at + 6)[0], at + 8
-        if not _is_vr(vr):
-            return tag, b"", self._length_without_vr(at, tag), at + 8
+        if vr not in LONG_VRS:
+            start, length = self._without_known_vr(at, tag)
+            if len(self.irregular) < MOST_IRREGULAR:
+                self.irregular.append((at, start, length))
+            return tag, b"", length, start
         if at + 12 > self._end:
             raise _cut_off()
         return tag, vr, self._long(self._data, at + 8)[0], at + 12
 
-    def _length_without_vr(self, at: int, tag: int) -> int:
-        """Return the length of an element without VR in a data set with explicit VRs.
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            message = f"more than {MOST_ELEMENTS} elements"
+            raise MalformedDataSet(message)
 
-        Some writers leave the VR blank, others encode private elements implicitly. The length is
-        known if one of the two leads to the next element, or to the end.
+    def _without_known_vr(self, at: int, tag: int) -> tuple[int, int]:
+        """Return (start, length) of the value of an element without a known VR.
+
+        Some writers leave the VR blank, others invent one or encode private elements implicitly.
+        The length is known if one of the forms leads to the next element, or to the end.
         """
-        for length in (self._long(self._data, at + 4)[0], self._short(self._data, at + 6)[0]):
-            end = at + 8 + length
-            if end == self._end:
-                return int(length)
-            if end + 8 <= self._end:
-                group, element = self._tag_of(self._data, end)
-                follows = (group << 16 | element) > tag
-                if group == 0xFFFE or (follows and _is_vr(bytes(self._data[end + 4 : end + 6]))):
-                    return int(length)
+        for start, length in self._forms(at):
+            if self._leads_on(start + length, tag):
+                return start, length
         message = "no value representation"
         raise MalformedDataSet(message)
+
+    def _forms(self, at: int) -> list[tuple[int, int]]:
+        """Return each possible (start, length) of a value, the usual form first (PS3.5 7.1.2)."""
+        forms = [
+            (at + 8, int(self._long(self._data, at + 4)[0])),  # implicit
+            (at + 8, int(self._short(self._data, at + 6)[0])),
+        ]
+        if at + 12 <= self._end and not self._short(self._data, at + 6)[0]:
+            long = (at + 12, int(self._long(self._data, at + 8)[0]))
+            forms.insert(0 if _is_vr(bytes(self._data[at + 4 : at + 6])) else 2, long)
+        return [(start, length) for start, length in forms if length <= self._end - start]
+
+    def _leads_on(self, end: int, tag: int, ahead: int = 0) -> bool:
+        """Return whether the next element starts at `end`, or the data set ends there."""
+        if end == self._end:
+            return True
+        if end + 8 > self._end:
+            return False
+        group, element = self._tag_of(self._data, end)
+        following = group << 16 | element
+        if group == 0xFFFE:
+            return True
+        if following <= tag:
+            return False
+        vr = bytes(self._data[end + 4 : end + 6])
+        if vr in SHORT_VRS or vr in LONG_VRS:
+            return True
+        self._count()
+        return ahead < MOST_AHEAD and any(
+            self._leads_on(start + length, following, ahead + 1)
+            for start, length in self._forms(end)
+        )
 
     def _is_padding(self, at: int, tag: int) -> bool:
         """Return whether only zeros follow the pixel data, after which no element is needed."""

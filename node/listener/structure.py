@@ -7,7 +7,14 @@ and has as much pixel data as its rows, columns and frames require. `node.series
 from dataclasses import dataclass
 
 from node.dicom.bounds import decoding_problem, frame_bytes, is_too_long
-from node.dicom.elements import PIXEL_DATA, Element, ElementReader, MalformedDataSet, named
+from node.dicom.elements import (
+    PIXEL_DATA,
+    WHOLE_NUMBER,
+    Element,
+    ElementReader,
+    MalformedDataSet,
+    named,
+)
 from node.dicom.uids import is_uid
 from node.errors import OversizedImage, OversizedValue
 from node.listener.contexts import ENCAPSULATED, IMAGES
@@ -80,16 +87,24 @@ class _Found:
                 raise _cannot_understand(_too_long(element))
             if element.tag not in READ:
                 continue
-            if element.tag in self.elements:
+            if element.tag in self.elements and not self._is_repeated(element):
                 advice = f"The second one starts at byte {element.start} of the data set."
                 raise _cannot_understand(f"element {named(element.tag)} twice", advice)
             if element.tag == TRANSFER_SYNTAX:
                 self._check_meta(element)
-            if element.tag in NUMBERS:
+            if element.tag in NUMBERS or (element.tag == FRAMES and _is_binary(element)):
                 self._numbers[element.tag] = self._reader.whole_number(element)
             elif element.tag not in PIXELS:
                 self._values[element.tag] = self._reader.beginning(element, MOST_VALUE_BYTES)
             self.elements[element.tag] = element
+
+    def _is_repeated(self, element: Element) -> bool:
+        """Return whether an element stands here a second time with the same short value."""
+        first = self.elements[element.tag]
+        if element.length != first.length or element.length > MOST_VALUE_BYTES:
+            return False
+        one, other = (self._reader.beginning(e, MOST_VALUE_BYTES) for e in (first, element))
+        return one == other and element.tag not in PIXELS
 
     def _check_meta(self, element: Element) -> None:
         """Refuse file meta information that contradicts the association: readers believe it."""
@@ -163,10 +178,15 @@ def _check_fragments(found: _Found, pixels: Element, frames: int) -> None:
 def _frames(found: _Found) -> int:
     text = found.text(FRAMES)
     if not text:
-        return 1
-    if not text.isdigit():
+        return max(1, found.number(FRAMES))
+    number = WHOLE_NUMBER.fullmatch(text)
+    if number is None:
         raise _cannot_understand("the number of frames is not a number")
-    return max(1, int(text))
+    return max(1, int(number[1]))
+
+
+def _is_binary(element: Element) -> bool:
+    return element.vr in (b"US", b"UL", b"SS", b"SL")
 
 
 def _too_long(element: Element) -> str:

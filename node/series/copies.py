@@ -6,6 +6,7 @@ Guarantees: files that differ, or cannot be decoded, or would decode to more tha
 file is in memory at a time. `node.housekeeping` decides what follows.
 """
 
+from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from pydicom.tag import BaseTag
 from node.dicom.bounds import MOST_VALUE_BYTES, decoding_problem, frame_bytes
 from node.errors import NotAnImage, OversizedValue
 from node.series.header import TRANSIENT_ERRNOS, read_dataset
+from node.series.source import source_of
 from node.series.values import UNREADABLE, b_value, encoded_length, is_sequence, text, whole_number
 
-UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
+UNDECODABLE = (*UNREADABLE, RuntimeError)
 
 # groups that describe the image: acquisition, geometry, pixels, PET, functional groups
 IMAGE_GROUPS = frozenset({0x0018, 0x0020, 0x0028, 0x0054, 0x5200})
@@ -52,6 +54,7 @@ def same_image(one: Path, other: Path) -> bool:
 
     Raises:
         OSError: with an errno of `header.TRANSIENT_ERRNOS`; trying again may work.
+        MemoryError: they cannot be compared within the memory of this process.
     """
     try:
         first, second = read_dataset(one), read_dataset(other)
@@ -61,7 +64,9 @@ def same_image(one: Path, other: Path) -> bool:
             return False
         if "Rows" not in first:
             return True
-        return not _is_oversized(first) and _same_pixels(one, other)
+        return not _is_oversized(first) and _same_pixels(
+            source_of(first, one), source_of(second, other)
+        )
     except (NotAnImage, OversizedValue):
         return False
     except UNDECODABLE as exc:
@@ -124,6 +129,6 @@ def _equal(one: DataElement, other: DataElement) -> bool:
     return bool(one.value == other.value or (one.is_empty and other.is_empty))
 
 
-def _same_pixels(one: Path, other: Path) -> bool:
+def _same_pixels(one: Path | BytesIO, other: Path | BytesIO) -> bool:
     frames = zip_longest(iter_pixels(one), iter_pixels(other))
     return all(a is not None and b is not None and np.array_equal(a, b) for a, b in frames)

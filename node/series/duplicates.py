@@ -8,17 +8,19 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
-from node.series.header import Header
+from node.series.header import Header, read_dataset
+from node.series.source import source_of
 from node.series.stack import SAME_PLACE_MM
 from node.series.values import UNREADABLE
 
-UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
+UNDECODABLE = (*UNREADABLE, RuntimeError)
 MOST_AT_ONE_PLACE = 4  # images that are compared; more are time points or echoes
 
 Place = tuple[int, int, int]
@@ -76,8 +78,8 @@ def _pixel_digest(header: Header) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _digest_of(path: object, frame: int, _mtime_ns: int, _size: int) -> str:
-    image = pydicom.dcmread(str(path))
+def _digest_of(path: Path, frame: int, _mtime_ns: int, _size: int) -> str:
+    image = pydicom.dcmread(source_of(read_dataset(path), path))
     decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
     stored, _ = decoder.as_array(image, index=frame - 1)
     digest = hashlib.sha256(repr((stored.shape, stored.dtype.str)).encode())

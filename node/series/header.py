@@ -8,6 +8,7 @@ understood is absent, never guessed; no name or birth date of a patient is kept.
 import errno
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from pydicom.dataset import Dataset
@@ -18,6 +19,7 @@ from node.dicom.uids import is_dotted_uid
 from node.errors import NotAnImage, OversizedValue
 from node.series.lossy import is_lossy
 from node.series.pixel_format import PixelFormat, pixel_format_of
+from node.series.source import readable_copy
 from node.series.units import Units, units_of
 from node.series.values import (
     UNREADABLE,
@@ -120,6 +122,29 @@ def read_instance(path: Path) -> tuple[Dataset, str]:
         NotAnImage: the file is no DICOM object, or is truncated.
         OSError: with an errno of `TRANSIENT_ERRNOS`; trying again may work.
     """
+    problem: Exception | None = None
+    read: tuple[Dataset, str] = (Dataset(), "")
+    try:
+        with path.open("rb") as file:
+            read = _elements(file)
+    except UNREADABLE as exc:
+        if isinstance(exc, OSError) and exc.errno in TRANSIENT_ERRNOS:
+            raise
+        problem = exc
+    copy = None if read[1] else readable_copy(path)
+    try:
+        if copy is not None:
+            return _elements(copy)
+    except UNREADABLE as exc:
+        problem = exc
+    if problem is not None:
+        message = f"a file is no readable DICOM object ({type(problem).__name__})"
+        raise NotAnImage(message, advice="Send the image again from its source.") from problem
+    return read
+
+
+def _elements(source: BinaryIO) -> tuple[Dataset, str]:
+    """Read all elements before the pixels, and the keyword of the pixel element."""
     pixels: list[str] = []
 
     def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
@@ -127,14 +152,7 @@ def read_instance(path: Path) -> tuple[Dataset, str]:
             pixels.append(PIXEL_ELEMENTS[tag])
         return tag in PIXEL_ELEMENTS
 
-    try:
-        with path.open("rb") as file:
-            return read_partial(file, at_pixels), "".join(pixels)
-    except UNREADABLE as exc:
-        if isinstance(exc, OSError) and exc.errno in TRANSIENT_ERRNOS:
-            raise
-        message = f"a file is no readable DICOM object ({type(exc).__name__})"
-        raise NotAnImage(message, advice="Send the image again from its source.") from exc
+    return read_partial(source, at_pixels), "".join(pixels)
 
 
 def read_dataset(path: Path) -> Dataset:

@@ -28,6 +28,7 @@ from node.series.header import Header, read_instance
 from node.series.kinds import derived_as
 from node.series.meaning import is_ct
 from node.series.padding import fill_padding
+from node.series.source import source_of
 from node.series.stored import Padding, Stored, overlay_bits, padding_of, stored_values
 from node.series.survey import Survey, survey
 from node.series.values import UNREADABLE
@@ -152,7 +153,9 @@ def _slices_of_file(
     """Yield the slices of one file by frame number; `dataset` holds the elements before them."""
     number, last = 1, max(headers)
     try:
-        image = pydicom.dcmread(headers[last].path, specific_tags=PIXEL_TAGS)
+        image = pydicom.dcmread(source_of(dataset, headers[last].path), specific_tags=PIXEL_TAGS)
+        if "NumberOfFrames" in image and not image.NumberOfFrames:
+            del image.NumberOfFrames  # blank: the decoder would refuse it
         decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
         # unused bits are cleared below, because padding values may need them
         for stored, _ in decoder.iter_array(image, correct_unused_bits=False):

@@ -173,6 +173,48 @@ def test_a_repeated_uid_is_rejected() -> None:
         identify(memoryview(again + dataset), EXPLICIT)
 
 
+PIXEL_BYTES, FEWER = struct.pack("<I", 2048), struct.pack("<I", 2046)
+ROWS = struct.pack("<HH2sHH", 0x0028, 0x0010, b"US", 2, 32)
+
+
+def with_rows(vr: bytes, value: bytes) -> bytes:
+    """Return a data set whose Rows have another VR."""
+    element = struct.pack("<HH2sH", 0x0028, 0x0010, vr, len(value)) + value
+    return encode(ct(1)).replace(ROWS, element, 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_rows(b"UL", struct.pack("<I", 32)),
+        with_rows(b"SL", struct.pack("<i", 32)),
+        with_rows(b"SS", struct.pack("<h", 32)),
+        with_rows(b"IS", b"32"),
+        with_rows(b"IS", b" 032"),
+        with_rows(b"IS", b"+32 "),
+        encode(ct(1)).replace(ROWS, ROWS + ROWS, 1),
+        encode(ct(1)).replace(ROWS, struct.pack("<HH2sH", 0x28, 8, b"IS", 2) + b"+1" + ROWS, 1),
+        encode(ct(1)).replace(ROWS, struct.pack("<HH2sHH", 0x28, 8, b"US", 2, 1) + ROWS, 1),
+    ],
+    ids=["UL", "SL", "SS", "IS", "IS, zero", "IS, sign", "twice", "frames, sign", "frames, US"],
+)
+def test_a_number_in_another_form_is_understood(data: bytes) -> None:
+    assert identify(memoryview(data), EXPLICIT).sop_instance == f"{SERIES}.1"
+    with pytest.raises(Unacceptable):  # its size is still checked
+        identify(
+            memoryview(data.replace(struct.pack("<H", 2048), struct.pack("<H", 2046))), EXPLICIT
+        )
+
+
+@pytest.mark.parametrize(
+    "rows", [ROWS + ROWS[:-2] + b"\1\0", with_rows(b"US", bytes(4)), with_rows(b"US", b"")]
+)
+def test_numbers_that_contradict_or_say_nothing_are_rejected(rows: bytes) -> None:
+    data = rows if len(rows) > 100 else encode(ct(1)).replace(ROWS, rows, 1)
+    with pytest.raises(Unacceptable, match=r"\(0028,0010\)"):
+        identify(memoryview(data), EXPLICIT)
+
+
 TAIL_TAG = struct.pack("<HH", 0x0010, 0x0010)  # Patient's Name, in the middle of `ct`
 META = struct.pack("<HH2sH", 0x0002, 0x0010, b"UI", 20)
 
