@@ -42,6 +42,12 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     logging.captureWarnings(capture=False)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the length of `tests/soak`, which is skipped without it."""
+    help_text = "run the soak test for so many minutes (default: 30)"
+    parser.addoption("--soak", nargs="?", const=30.0, type=float, metavar="MINUTES", help=help_text)
+
+
 def pytest_configure() -> None:
     """Let SIGTERM end the run as Ctrl-C does: fixtures stop their servers and unmount disks."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

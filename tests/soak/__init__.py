@@ -1,0 +1,1 @@
+"""A node under mixed load for a long time: `pytest tests/soak --soak [MINUTES]`."""
