@@ -15,7 +15,7 @@ from node.errors import Unsuitable
 from node.listener.structure import identify
 from node.series import read_headers, same_image
 from tests.support.peers import BIG, CT, EXPLICIT, ct, encode
-from tests.support.phantoms import Made
+from tests.support.phantoms import Scan
 
 NAME = 0x00100010
 BLANK, NULLS, UNKNOWN, INVENTED = b"  ", b"\0\0", b"??", b"XX"
@@ -92,7 +92,7 @@ def test_an_element_without_a_known_vr_is_kept_and_hides_nothing(
     assert paths[1].read_bytes() == head + ugly, "the file stays as it was received"
 
 
-def test_the_pixels_of_such_files_are_those_of_the_scan(tmp_path: Path, head: Made) -> None:
+def test_the_pixels_of_such_files_are_those_of_the_scan(tmp_path: Path, head: Scan) -> None:
     expected = series.read(head.paths)
     for path in head.paths[::2]:
         path.write_bytes(inserted(path.read_bytes(), short(BLANK), EXPLICIT))
@@ -105,7 +105,7 @@ def test_the_pixels_of_such_files_are_those_of_the_scan(tmp_path: Path, head: Ma
     ]
 
 
-def test_a_blank_number_of_frames_is_one_frame(tmp_path: Path, head: Made) -> None:
+def test_a_blank_number_of_frames_is_one_frame(tmp_path: Path, head: Scan) -> None:
     expected = series.read(head.paths)
     for path in head.paths:
         image = pydicom.dcmread(path)
