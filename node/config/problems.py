@@ -54,10 +54,11 @@ def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 def _incomplete_tls(tls: TlsConfig, config: Config) -> Iterator[tuple[KeyPath, str]]:
     files = {"certificate": tls.certificate, "key": tls.key, "trust": tls.trust}
-    if tls.only or any(files.values()):
-        for key, file in files.items():
-            if file is None:
-                yield ("tls", key), "TLS requires the three files certificate, key and trust"
+    present = [key for key, file in files.items() if file is not None] + ["only"] * tls.only
+    absent = [key for key, file in files.items() if file is None]
+    if present and absent:
+        message = f"{present[0]} requires the other keys of TLS too: write {', '.join(absent)}"
+        yield ("tls", present[0]), message
     if tls.is_on and tls.port == config.node.port and not tls.only:
         yield ("tls", "port"), "node.port is the same: TLS requires a separate port"
 

@@ -300,3 +300,6 @@ def test_check_shows_tls_of_node_and_target(run: Run, tmp_path: Path) -> None:
         found = findings()
         assert "chmod 600" in found["TLS files"]["advice"]
         assert not found["target pacs"]["ok"]
+        for loop in ("listener", "sender"):
+            file = tmp_path / "a.yaml"
+            assert run("serve", "--only", loop, "--config", file)[0] == 78, "it does not start"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from node.commands.admin import template
-from node.config import Config, load, load_text
+from node.config import CertificateName, Config, load, load_text
 from node.config.units import Ages, Bytes, Lengths, Range, Seconds, Texts, Words
 from node.errors import Misconfigured
 
@@ -70,6 +70,13 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
         ("alerts: {digest_at: '24:00'}", "hours and minutes", ""),
         ("alerts: {digest_at: '07:00'}", "requires alerts.webhook", ""),
         ("node: [", "not valid YAML", ""),
+        ("tls: {certificate: a, key: b}", "line 1: tls.certificate: certificate requires", ""),
+        ("tls: {only: true}", "tls.only: only requires", ""),
+        ("tls: {certificate: a, key: b, trust: c, port: 11112}", "tls.port: node.port", ""),
+        ("targets: {a: {ae: A, host: h, tls: true}}", "targets.a.tls: tls: true requires", ""),
+        ("targets: {a: {ae: A, host: h, certificate: A}}", "requires tls: true", ""),
+        ("callers: [{ae: A, certificate: A}]", "callers[0].certificate: a certificate", ""),
+        (f"callers: [{{ae: A, certificate: '{'a1' * 20}'}}]", "SHA-256", ""),
         ("node: !!python/object:os.system {}", "not valid YAML", ""),
     ],
 )
@@ -78,6 +85,25 @@ def test_an_error_names_line_path_and_advice(text: str, message: str, advice: st
         load_text(text)
     assert message in caught.value.message
     assert advice in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["AB" * 32, ":".join(["Ab"] * 32), f"sha256 Fingerprint={':'.join(['AB'] * 32)}",
+     f"SHA256:{'ab' * 32}"],
+)  # fmt: skip
+def test_a_fingerprint_may_be_written_as_openssl_prints_it(text: str) -> None:
+    name = CertificateName.parse(text)
+    assert name.is_fingerprint
+    assert name.is_of("ab" * 32, [])
+    assert not name.is_of("ac" * 32, ["ab" * 32])
+
+
+def test_files_of_tls_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text("tls: {certificate: a.pem, key: /b.key, trust: c/d}")
+    tls = load(tmp_path / "node.yaml").tls
+    assert (tls.certificate, tls.key) == (tmp_path / "a.pem", Path("/b.key"))
+    assert tls.trust == tmp_path / "c" / "d"
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3", "::1", "fe80::1%eth0", "pacs", "ct-01.hospital.org"])
@@ -102,6 +128,7 @@ def test_the_template_shows_the_defaults_and_is_valid() -> None:
     for section in ("complete", "limits", "page", "alerts"):
         assert getattr(shown, section) == getattr(default, section)
     assert shown.node == default.node
+    assert shown.tls == default.tls
     assert shown.data.keep == default.data.keep
     assert shown.data.stop_accepting_below == default.data.stop_accepting_below
     for key in ("size", "deadline", "memory", "engine"):
@@ -114,6 +141,7 @@ def test_the_template_has_every_key() -> None:
     structs: list[msgspec.Struct] = [
         config,
         config.node,
+        config.tls,
         config.data,
         config.data.keep,
         config.model,
