@@ -241,9 +241,9 @@ def compare(labels: Bytes, reference: Bytes) -> tuple[dict[str, float], dict[str
     scored = reference != LEFT_OUT
     overlaps, shares = {}, {}
     for number, name in enumerate(STRUCTURES, start=1):
-        found, expected = (labels == number) & scored, reference == number
-        overlaps[name] = dice(found, expected)
-        shares[name] = int(found.sum()) / max(int(expected.sum()), 1)
+        result, expected = (labels == number) & scored, reference == number
+        overlaps[name] = dice(result, expected)
+        shares[name] = int(result.sum()) / max(int(expected.sum()), 1)
     return overlaps, shares
 
 

@@ -57,12 +57,12 @@ def _measured(package: Package, threads: int) -> list[Measurement]:
     host = measured.here(threads)
     with tempfile.TemporaryDirectory(prefix="segnode-choice-") as name:
         config = Config(data=DataConfig(dir=Path(name)))
-        found = []
+        measurements = []
         for size in package.manifest.sizes:
             for engine in host.versions:
                 print(f"measuring {size}, {engine}", file=sys.stderr)
-                found.append(measure_now(config, host, Candidate(package, size, engine)))
-    return found
+                measurements.append(measure_now(config, host, Candidate(package, size, engine)))
+    return measurements
 
 
 def _row(
@@ -77,7 +77,7 @@ def _row(
         segment(volume, package, student)
         took.append(time.perf_counter() - begin)
     expected = choice.why.partition("about ")[2].partition(" s")[0]
-    accuracy = {str(size): found.dice.mean for size, found in package.manifest.metrics.items()}
+    accuracy = {str(size): one.dice.mean for size, one in package.manifest.metrics.items()}
     dice = f"{accuracy[choice.size]:.4f}" if choice.size in accuracy else ""
     seconds = f"{statistics.median(took):.2f}"
     why = choice.why.partition(":")[0]

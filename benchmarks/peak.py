@@ -45,15 +45,15 @@ def precision_of(engine: str) -> str:
 
 def _peaks(folder: Path, threads: int) -> dict[str, float]:
     matrix = np.random.default_rng(0).random((MATRIX, MATRIX), dtype=np.float32)
-    found = {"f32": 2 * MATRIX**3 / _fastest(lambda: matrix @ matrix) / 1e9}
+    peaks = {"f32": 2 * MATRIX**3 / _fastest(lambda: matrix @ matrix) / 1e9}
     path, operations = _write_network(folder / "wide.onnx")
     patch = np.zeros((1, 1, EDGE, EDGE, EDGE), np.float32)
     for engine in engines.versions():
         network = engines.open_network(engine, path, threads)
         rate = operations / _fastest(partial(network, patch)) / 1e9
         precision = precision_of(engine)
-        found[precision] = max(rate, found.get(precision, 0.0))
-    return found
+        peaks[precision] = max(rate, peaks.get(precision, 0.0))
+    return peaks
 
 
 def _fastest(run: Callable[[], object]) -> float:

@@ -78,13 +78,13 @@ def test_third_party_libraries_live_in_their_module() -> None:
 
 def commands(of: argparse.ArgumentParser, before: str = "") -> dict[str, argparse.ArgumentParser]:
     """Return every command and sub-command with its parser."""
-    found = {}
+    parsers = {}
     for action in of._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, sub in action.choices.items():
-                found[f"{before}{name}"] = sub
-                found |= commands(sub, f"{before}{name} ")
-    return found
+                parsers[f"{before}{name}"] = sub
+                parsers |= commands(sub, f"{before}{name} ")
+    return parsers
 
 
 def test_every_command_has_help_and_stands_in_the_readme() -> None:

@@ -39,8 +39,8 @@ def test_labels_of_conformed_voxels_come_back_in_place(at: int, spacing_mm: floa
     conformed = conform(Volume(source, grid(AXES[at], SIGNS[at], spacing_mm)))
     assert conformed.array.shape == CUBE
     # a third of the brightest: half a voxel beside a corner is still inside
-    found = conformed.labels_back((conformed.array > 85).astype(np.uint8))
-    assert np.array_equal(found, source > 0)
+    labels = conformed.labels_back((conformed.array > 85).astype(np.uint8))
+    assert np.array_equal(labels, source > 0)
 
 
 def test_conformed_axes_run_to_the_left_down_and_to_the_front() -> None:
@@ -61,9 +61,9 @@ def test_a_scan_larger_than_the_cube_loses_both_ends() -> None:
     line = np.arange(1, 262).reshape(-1, 1, 1)
     there = centred(line, (256, 1, 1))
     back = centred(there, line.shape)
-    kept = back > 0
-    assert int(kept.sum()) == 256
-    assert np.array_equal(back[kept], line[kept])
+    inside = back > 0
+    assert int(inside.sum()) == 256
+    assert np.array_equal(back[inside], line[inside])
 
 
 def test_the_box_of_the_head_has_a_margin_and_even_edges() -> None:

@@ -133,8 +133,8 @@ def test_a_frozen_segmenter_loses_its_job_and_one_result_is_sent(
         (delivery,) = queue.list_jobs(engine, kind=Kind.DELIVER)
         payload = delivery.deliver_payload()
         assert file_digest(config.data.dir / payload.file) == payload.sha256
-    gone = psutil.wait_procs(children, timeout=60)[1]
-    assert gone == [], "children outlive their segmenter"
+    alive = psutil.wait_procs(children, timeout=60)[1]
+    assert alive == [], "children outlive their segmenter"
 
 
 @pytest.mark.slow

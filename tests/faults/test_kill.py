@@ -143,15 +143,18 @@ def settled(node: Node) -> None:
 
 def check_history(node: Node, sender: Sender, orthanc: Orthanc) -> None:
     inbox = Inbox(node.folder / "data/inbox")
-    kept = {}
+    instances = {}
     for folder in inbox.series_folders():
         for file in inbox.instances(folder):
             dataset = pydicom.dcmread(file.path)  # whole and readable
-            kept[dataset.SOPInstanceUID] = hashlib.sha256(dataset.PixelData).hexdigest()
+            instances[dataset.SOPInstanceUID] = hashlib.sha256(dataset.PixelData).hexdigest()
     for files in sender.sent.values():
         for path in files:
             dataset = pydicom.dcmread(path)
-            assert kept.get(dataset.SOPInstanceUID) == hashlib.sha256(dataset.PixelData).hexdigest()
+            assert (
+                instances.get(dataset.SOPInstanceUID)
+                == hashlib.sha256(dataset.PixelData).hexdigest()
+            )
     histories = node.histories()
     by_series: dict[str, list[queue.SeriesHistory]] = {}
     for history in histories:

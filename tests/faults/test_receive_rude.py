@@ -222,8 +222,8 @@ def test_associations_are_limited_until_others_end(tmp_path: Path) -> None:
     with listening(tmp_path, max_associations_per_host=2) as node:
         first, second, third = (Peer(node.port) for _ in range(3))
         assert [first.associate()[:1], second.associate()[:1]] == [b"\x02", b"\x02"]
-        said = third.associate()
-        assert (said[0], tuple(said[7:10])) == (3, (2, 3, 2))
+        answer = third.associate()
+        assert (answer[0], tuple(answer[7:10])) == (3, (2, 3, 2))
         first.release()
         for peer in (first, third):
             peer.socket.close()

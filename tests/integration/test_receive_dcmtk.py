@@ -77,12 +77,12 @@ def test_each_transfer_syntax_is_kept(node: Listening, name: str, syntax: str) -
     sent = dcmtk(tool, node.port, option, path)
     assert sent.returncode == 0, sent.stdout + sent.stderr
     (file,) = node.instances()
-    kept = dcmread(file.path)
-    assert kept.file_meta.TransferSyntaxUID == syntax
+    stored = dcmread(file.path)
+    assert stored.file_meta.TransferSyntaxUID == syntax
     assert (
-        kept.pixel_array == source.pixel_array
+        stored.pixel_array == source.pixel_array
     ).all()  # DCMTK itself drops padding and group lengths
-    assert kept.SOPInstanceUID == source.SOPInstanceUID
+    assert stored.SOPInstanceUID == source.SOPInstanceUID
 
 
 def test_four_associations_at_once_lose_nothing(node: Listening, tmp_path: Path) -> None:

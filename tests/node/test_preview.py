@@ -53,8 +53,8 @@ def test_every_orientation_gives_the_same_picture(
     shape = values.shape
     grid = Grid((shape[0], shape[1], shape[2]), volume.grid.affine @ turn)
     expected = render(volume, labels, tmp_path / "a.png")
-    found = render(Volume(values, grid), Labels(numbers, grid), tmp_path / "b.png")
-    np.testing.assert_array_equal(found, expected)
+    picture = render(Volume(values, grid), Labels(numbers, grid), tmp_path / "b.png")
+    np.testing.assert_array_equal(picture, expected)
 
 
 def test_the_right_side_of_the_patient_is_on_the_left(tmp_path: Path) -> None:

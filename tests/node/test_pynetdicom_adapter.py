@@ -34,11 +34,11 @@ NAMES = [(base, name) for base, methods in OVERRIDDEN.items() for name in method
 @pytest.mark.parametrize(("base", "name"), NAMES)
 def test_an_overridden_name_exists_with_its_signature(base: type, name: str) -> None:
     parameters = OVERRIDDEN[base][name]
-    found = inspect.getattr_static(base, name)
+    member = inspect.getattr_static(base, name)
     if parameters is None:
-        assert isinstance(found, property)
+        assert isinstance(member, property)
     else:
-        assert tuple(inspect.signature(found).parameters) == ("self", *parameters)
+        assert tuple(inspect.signature(member).parameters) == ("self", *parameters)
 
 
 @pytest.mark.parametrize("base", OURS)

@@ -17,13 +17,13 @@ from tests.support.segs import CREATED, encode_again, result
 
 
 def groups(item: Dataset) -> list[Dataset]:
-    found = []
+    items = []
     for child in item.get("ContentSequence", []):
         name = child.get("ConceptNameCodeSequence", [None])[0]
         if name is not None and name.CodeValue == "125007":
-            found.append(child)
-        found += groups(child)
-    return found
+            items.append(child)
+        items += groups(child)
+    return items
 
 
 def comments(report: Dataset) -> list[str]:
@@ -47,9 +47,9 @@ def content(group: Dataset, code: str) -> Any:
 def test_every_segment_has_its_volume(tmp_path: Path, phantom: Phantom, kind: str) -> None:
     r = result(tmp_path, phantom, Encoding(kind="labelmap" if kind == "labelmap" else "binary"))
     report = r.report()
-    found = groups(report)
-    assert len(found) == len(r.package.manifest.segments)
-    for group, segment in zip(found, r.package.manifest.segments, strict=True):
+    measurements = groups(report)
+    assert len(measurements) == len(r.package.manifest.segments)
+    for group, segment in zip(measurements, r.package.manifest.segments, strict=True):
         measured = content(group, "118565006").MeasuredValueSequence[0]
         voxels = int((r.labels.array == segment.number).sum())
         assert float(measured.NumericValue) == pytest.approx(voxels * 3.0 * 1.25 * 1.5 / 1000)

@@ -34,11 +34,11 @@ def test_the_default_is_a_file_in_the_data_folder(tmp_path: Path) -> None:
 
 def test_sqlite_settings_survive_a_power_failure(engine: sa.Engine) -> None:
     with engine.begin() as connection:
-        found = [
+        settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ]
-    assert found == ["wal", 2, 1, 30_000]
+    assert settings == ["wal", 2, 1, 30_000]
 
 
 def test_a_writing_transaction_locks_before_its_first_statement(

@@ -122,5 +122,5 @@ def test_a_plan_without_a_job_is_a_contradiction() -> None:
 
 @pytest.mark.parametrize("states", list(product(State, repeat=3)))
 def test_every_planned_series_has_exactly_one_ending(states: tuple[State, ...]) -> None:
-    found = ending(ArrivalOutcome.PLANNED, states[0], states[1:])
-    assert (found is Ending.IN_PROGRESS) == bool(LIVE & set(states))
+    end = ending(ArrivalOutcome.PLANNED, states[0], states[1:])
+    assert (end is Ending.IN_PROGRESS) == bool(LIVE & set(states))

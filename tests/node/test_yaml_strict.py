@@ -106,7 +106,7 @@ def test_an_error_has_line_path_nearest_key_and_allowed_values(
 def test_what_is_written_is_read_back_in_its_order(
     content: dict[str, Any], flow: bool | None
 ) -> None:
-    found = parse(dump(content, flow=flow)).content
-    assert found == content
-    assert isinstance(found, dict)
-    assert list(found) == list(content)
+    parsed = parse(dump(content, flow=flow)).content
+    assert parsed == content
+    assert isinstance(parsed, dict)
+    assert list(parsed) == list(content)

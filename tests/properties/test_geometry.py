@@ -119,9 +119,9 @@ def test_any_order_of_headers_gives_the_same_survey(
 ) -> None:
     scan = make(tmp_path_factory.mktemp("series"), Phantom(plane="oblique"))
     headers = [header for path in scan.paths for header in read_headers(path)]
-    found = survey([headers[i] for i in order])
-    assert [h.sop_instance_uid for h in found.headers] == scan.uids
-    assert found.grid.is_close(scan.grid, 1e-6)
+    surveyed = survey([headers[i] for i in order])
+    assert [h.sop_instance_uid for h in surveyed.headers] == scan.uids
+    assert surveyed.grid.is_close(scan.grid, 1e-6)
 
 
 def jittered(dataset: Dataset, z: int) -> None:
@@ -135,7 +135,7 @@ def jittered(dataset: Dataset, z: int) -> None:
 
 
 def test_jitter_below_the_tolerances_is_placed_the_same_whatever_the_uids(tmp_path: Path) -> None:
-    found = []
+    places = []
     for seed in range(6):  # another seed is another order of the UIDs
         phantom = Phantom(shape=(12, 64, 64), change=jittered, seed=seed)
         scan = make(tmp_path / str(seed), phantom)
@@ -143,5 +143,5 @@ def test_jitter_below_the_tolerances_is_placed_the_same_whatever_the_uids(tmp_pa
         labels = Labels(scan.labels, series.survey.grid)
         seg = encode_again(series, labels, package(tmp_path))
         verify(to_bytes(seg), series, labels)
-        found.append(series.survey.grid)
-    assert all(grid.is_close(found[0], 1e-9) for grid in found)
+        places.append(series.survey.grid)
+    assert all(grid.is_close(places[0], 1e-9) for grid in places)

@@ -47,10 +47,10 @@ def damaged(data: bytes, cuts: list[tuple[str, float, bytes]]) -> bytes:
 @given(st.sampled_from(sorted(WHOLE)), Cuts)
 def test_damage_is_rejected_or_harmless(syntax: str, cuts: list[tuple[str, float, bytes]]) -> None:
     try:
-        found = identify(memoryview(damaged(WHOLE[syntax], cuts)), syntax)
+        identity = identify(memoryview(damaged(WHOLE[syntax], cuts)), syntax)
     except Unacceptable:
         return
-    assert all(is_uid(uid) for uid in (found.study, found.series, found.sop_instance))
+    assert all(is_uid(uid) for uid in (identity.study, identity.series, identity.sop_instance))
 
 
 @settings(max_examples=200, deadline=None)
@@ -81,9 +81,9 @@ def test_success_is_answered_only_for_stored_instances(
     after = node.instances()
     if status == 0:
         name = sop_key(f"{SERIES}.1")
-        kept = [file for file in after if file.path.read_bytes().endswith(data)]
-        assert any(file.sop_key == name for file in kept)
-        dcmread(kept[0].path, force=False)
+        stored = [file for file in after if file.path.read_bytes().endswith(data)]
+        assert any(file.sop_key == name for file in stored)
+        dcmread(stored[0].path, force=False)
     else:
         assert {file.path for file in after} == before
 

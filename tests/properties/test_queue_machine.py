@@ -153,16 +153,16 @@ class QueueMachine(RuleBasedStateMachine):
         return [job_id for job_id in self.done if rows[job_id] not in LIVE]
 
     def is_current(self, job: Job) -> bool:
-        found = queue.get(self.engine, job.id)
-        return found.state is State.RUNNING and found.claims == job.claims
+        current = queue.get(self.engine, job.id)
+        return current.state is State.RUNNING and current.claims == job.claims
 
     def commit(self, job: Job) -> None:
         """Finish a job; it is accepted only if this claim is still the job's latest."""
         is_current = self.is_current(job)
         try:
             if job.kind is Kind.SEGMENT:
-                wanted = [a_delivery(target) for target in TARGETS]
-                queue.finish_segment(self.engine, job, SEGMENTED, wanted, self.now)
+                new = [a_delivery(target) for target in TARGETS]
+                queue.finish_segment(self.engine, job, SEGMENTED, new, self.now)
             else:
                 queue.finish_delivery(self.engine, job, SENT, self.now)
         except LeaseLost:

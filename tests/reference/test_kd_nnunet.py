@@ -76,8 +76,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def _has_nnunet() -> bool:
-    asked = [PYTHON, "-c", "import nnunetv2"]
-    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+    command = [PYTHON, "-c", "import nnunetv2"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _run(root: Path, *words: str) -> None:

@@ -69,13 +69,13 @@ def size(
     lost: float = 0.0, trained: TrainingReport | None = None, *, has_teacher: bool = True
 ) -> SizeReport:
     """Return what was measured about a size whose teacher is better by `lost`."""
-    found = accuracy(lost)
+    measured = accuracy(lost)
     return SizeReport(
-        dice=found.dice,
-        nsd=found.nsd,
-        hd95_mm=found.hd95_mm,
+        dice=measured.dice,
+        nsd=measured.nsd,
+        hd95_mm=measured.hd95_mm,
         volume_ml={},
-        against_teacher=found.against_teacher if has_teacher else None,
+        against_teacher=measured.against_teacher if has_teacher else None,
         parameters=1000,
         macs_per_patch=1000,
         training=trained,
@@ -84,11 +84,11 @@ def size(
 
 def comparison(of: SizeName, trained: TrainingReport) -> Comparison:
     """Return a run that is not released."""
-    found = accuracy()
+    measured = accuracy()
     return Comparison(
-        dice=found.dice,
-        nsd=found.nsd,
-        hd95_mm=found.hd95_mm,
+        dice=measured.dice,
+        nsd=measured.nsd,
+        hd95_mm=measured.hd95_mm,
         volume_ml={},
         released_minus_this=value(0.0),
         size=of,

@@ -23,16 +23,16 @@ def keys_of(kind: Any, before: str = "") -> Iterator[str]:
 
 def values_of(kind: Any) -> set[str]:
     """Return every word that a `Literal` anywhere in the fields of a struct allows."""
-    found: set[str] = set()
+    values: set[str] = set()
     for part in _parts(kind):
         if isinstance(part, type) and issubclass(part, msgspec.Struct):
             for field in msgspec.structs.fields(part):
-                found |= values_of(field.type)
+                values |= values_of(field.type)
         elif get_origin(part) is dict:
-            found |= values_of(get_args(part)[1])
+            values |= values_of(get_args(part)[1])
         elif get_origin(part) is Literal:
-            found |= {value for value in get_args(part) if isinstance(value, str)}
-    return found
+            values |= {value for value in get_args(part) if isinstance(value, str)}
+    return values
 
 
 def _parts(kind: Any) -> Iterator[Any]:

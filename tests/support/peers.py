@@ -221,6 +221,6 @@ def known(ae: str, host: str = "", certificate: str = "") -> tuple[Caller, ...]:
 def soon(is_so: Callable[[], bool], seconds: float = 120.0) -> bool:
     """Wait for a condition: a marker is written shortly after the response to the peer."""
     until = time.monotonic() + seconds
-    while not (found := is_so()) and time.monotonic() < until:
+    while not (value := is_so()) and time.monotonic() < until:
         time.sleep(0.02)
-    return found
+    return value

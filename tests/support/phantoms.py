@@ -124,8 +124,8 @@ def make(folder: Path, phantom: Phantom | None = None) -> Scan:
     if p.shuffle:
         random.Random(p.seed).shuffle(order)
     paths, uids = [], []
-    kept = [z for z in range(p.shape[0]) if z not in p.drop]
-    for z in kept:
+    places = [z for z in range(p.shape[0]) if z not in p.drop]
+    for z in places:
         place = step * z if p.at_mm is None else normal * p.at_mm[z]
         dataset = _header(p, z, order.index(z) + 1)
         dataset.ImagePositionPatient = _ds(np.array(p.origin_mm) + place)
@@ -141,8 +141,8 @@ def make(folder: Path, phantom: Phantom | None = None) -> Scan:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = step, column * p.spacing_mm[1]
     affine[:3, 2], affine[:3, 3] = row * p.spacing_mm[2], p.origin_mm
-    rescaled = [stored[z] * slopes[z][0] + slopes[z][1] for z in kept]
-    return Scan(sorted(paths), labels[kept], np.array(rescaled, np.float32), affine, uids)
+    rescaled = [stored[z] * slopes[z][0] + slopes[z][1] for z in places]
+    return Scan(sorted(paths), labels[places], np.array(rescaled, np.float32), affine, uids)
 
 
 def save(dataset: Dataset, path: Path, syntax: UID = ExplicitVRLittleEndian) -> Path:

@@ -24,8 +24,8 @@ def programs() -> Path | None:
     newest = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if newest:
         return newest[-1].parent
-    found = shutil.which("initdb")
-    return None if found is None else Path(found).parent
+    path = shutil.which("initdb")
+    return None if path is None else Path(path).parent
 
 
 needs_postgresql = pytest.mark.skipif(

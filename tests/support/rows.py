@@ -83,9 +83,9 @@ def a_delivery(target: str = "pacs", **changes: Any) -> NewDelivery:
 def record(engine: sa.Engine, series: int = 1, inputs: str = "a", priority: int = 5) -> int:
     """Record an arrival with its job; return the job's number."""
     job = a_segment_job(series, inputs, priority)
-    found = queue.record_arrival(engine, an_arrival(series, inputs), job, T0)
-    assert found.job_id is not None
-    return found.job_id
+    recorded = queue.record_arrival(engine, an_arrival(series, inputs), job, T0)
+    assert recorded.job_id is not None
+    return recorded.job_id
 
 
 def claim(engine: sa.Engine, worker: str = "w", now: float = T0 + 1) -> Job:

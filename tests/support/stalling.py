@@ -105,13 +105,13 @@ def _has_last_data(body: bytes) -> bool:
 
 
 def _exactly(connection: Connection, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        piece = connection.recv(count - len(found))
+    received = b""
+    while len(received) < count:
+        piece = connection.recv(count - len(received))
         if not piece:
             raise ConnectionResetError
-        found += piece
-    return found
+        received += piece
+    return received
 
 
 def _item(kind: int, body: bytes) -> bytes:

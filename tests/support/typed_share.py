@@ -39,15 +39,15 @@ def read_floors(path: Path) -> dict[str, float]:
 
 def problems(shares: dict[str, float], floors: dict[str, float]) -> list[str]:
     """Return one message for each package below its floor."""
-    found = []
+    messages = []
     for name, share in shares.items():
         floor = floors.get(name, NEW)
         if share < floor:
-            found.append(
+            messages.append(
                 f"{name}: {share:.1f} % of the expressions are typed, the floor is "
                 f"{floor:.0f} %: give the new code types"
             )
-    return found
+    return messages
 
 
 def main(arguments: list[str]) -> int:

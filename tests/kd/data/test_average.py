@@ -49,15 +49,15 @@ def read() -> Iterator[Pair]:
 
 
 def test_rotated_scaled_and_shifted_images_are_aligned() -> None:
-    found = average(read, (1, 2, 3, 4), (2.0, 2.0, 2.0), -1000)
-    assert found.grid.spacing_mm == (2.0, 2.0, 2.0)
-    bright = found.array > 500
+    mean = average(read, (1, 2, 3, 4), (2.0, 2.0, 2.0), -1000)
+    assert mean.grid.spacing_mm == (2.0, 2.0, 2.0)
+    bright = mean.array > 500
     share = bright.sum() * 8 / (4 * 4 / 3 * np.pi * RADIUS**3)
     assert 0.85 < share < 1.15, "balls that did not meet would be lost in the median"
     at = np.argwhere(bright).mean(0)
-    middle = (found.grid.affine @ np.append(at, 1))[:3]
+    middle = (mean.grid.affine @ np.append(at, 1))[:3]
     assert np.abs(middle).max() < 1.5, "around the middle of the structures"
-    assert np.median(found.array) == 20, "the median of three people"
+    assert np.median(mean.array) == 20, "the median of three people"
 
 
 def test_alignment_never_mirrors() -> None:
@@ -65,8 +65,8 @@ def test_alignment_never_mirrors() -> None:
     labels = mirrored[0].labels
     flipped = Labels(np.ascontiguousarray(labels.array[:, :, ::-1]), labels.grid)
     pairs = [PEOPLE[0], PEOPLE[0], Pair("m", mirrored[0].image, flipped)]
-    found = average(lambda: iter(pairs), (1, 2, 3, 4), (2.0, 2.0, 2.0), -1000)
-    assert (found.array > 500).sum() * 8 > 0.5 * 4 * 4 / 3 * np.pi * RADIUS**3, "two of three agree"
+    mean = average(lambda: iter(pairs), (1, 2, 3, 4), (2.0, 2.0, 2.0), -1000)
+    assert (mean.array > 500).sum() * 8 > 0.5 * 4 * 4 / 3 * np.pi * RADIUS**3, "two of three agree"
 
 
 def test_two_structures_are_too_few_to_align(tmp_path: Path) -> None:

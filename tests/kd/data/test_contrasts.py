@@ -55,10 +55,10 @@ def test_other_images_have_a_random_contrast(folder: Path) -> None:
     only_one = (Contrast(name="bright", share=0.0, means=(0.9, 0.1)),)
     choice = changed(anatomy=GROUPED, contrasts=only_one, alike_p=1.0, alike_spread=0.0)
     anatomy = read_anatomy(synthetic_recipe(choice), folder, "head_0")
-    found = [synthesise_scan(anatomy, choice, seed)[0].array for seed in range(20)]
+    images = [synthesise_scan(anatomy, choice, seed)[0].array for seed in range(20)]
     labels = anatomy.targets[anatomy.tissue_zyx.int()].numpy()
     fluid = (anatomy.alike[anatomy.tissue_zyx.int()] == 1).numpy()
-    signs = {bool(a[labels > 0].mean() > a[fluid].mean()) for a in found}
+    signs = {bool(a[labels > 0].mean() > a[fluid].mean()) for a in images}
     assert signs == {True, False}
 
 

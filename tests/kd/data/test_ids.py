@@ -30,9 +30,9 @@ def test_ids_become_segments_and_some_voxels_are_not_scored(tmp_path: Path) -> N
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
         write(Volume(reference, GRID), tmp_path / folder / "a.nii.gz")
-    found = read_external_labels(tmp_path / "labels" / "a.nii.gz", ids)
+    labels = read_external_labels(tmp_path / "labels" / "a.nii.gz", ids)
     expected = np.array([1, 3, 3, LEFT_OUT, 0, 0] * 2, np.uint8).reshape(GRID.shape)
-    assert np.array_equal(found.array, expected)
+    assert np.array_equal(labels.array, expected)
     pair = pairs_in(tmp_path / "images", tmp_path / "labels", 4, ids)[0]
     assert np.array_equal(pair.labels.array, expected)
 

@@ -54,10 +54,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_unlabelled_classes_are_merged_into_the_background() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0])[None, :, None, None, None]
-    found = merged(logits, torch.tensor([[False, False, True]])).softmax(1)[0, :, 0, 0, 0]
+    probabilities = merged(logits, torch.tensor([[False, False, True]])).softmax(1)[0, :, 0, 0, 0]
     total = 1 + math.e + math.e**2
     expected = [(1 + math.e**2) / total, math.e / total, 0.0]
-    assert found.tolist() == pytest.approx(expected, rel=1e-6)
+    assert probabilities.tolist() == pytest.approx(expected, rel=1e-6)
     same = merged(logits, torch.tensor([[False, False, False]]))
     assert torch.equal(same.softmax(1), logits.softmax(1))
 
@@ -67,10 +67,10 @@ def test_one_case_does_not_hide_a_class_of_another(unknown: list[bool]) -> None:
     logits = torch.randn(2, 3, 2, 2, 2)
     table = torch.zeros(2, len(unknown), dtype=torch.bool)
     table[1] = torch.tensor(unknown)
-    found = merged(logits, table).softmax(1)
-    assert torch.allclose(found[0], logits[0].softmax(0))
-    assert found[1, unknown.index(True)].max() == 0
-    assert torch.allclose(found.sum(1), torch.ones(2, 2, 2, 2))
+    probabilities = merged(logits, table).softmax(1)
+    assert torch.allclose(probabilities[0], logits[0].softmax(0))
+    assert probabilities[1, unknown.index(True)].max() == 0
+    assert torch.allclose(probabilities.sum(1), torch.ones(2, 2, 2, 2))
 
 
 def test_detecting_an_unlabelled_structure_costs_nothing() -> None:
@@ -96,8 +96,8 @@ def _dark_probability(chosen: Recipe, folder: Path, run: Path) -> float:
     whole = Pair("ball_1", pair.image, read_labels(folder / "whole_ball_1.nii.gz"))
     batch = Batches([prepare(chosen, whole)], (16, 16, 16), chosen.training, CPU).at(0, None)
     with torch.no_grad():
-        found = network(batch.image_bczyx).softmax(1)
-    return float(found[:, DARK][batch.labels_bzyx == DARK].mean())
+        probabilities = network(batch.image_bczyx).softmax(1)
+    return float(probabilities[:, DARK][batch.labels_bzyx == DARK].mean())
 
 
 @pytest.mark.slow

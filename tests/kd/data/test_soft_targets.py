@@ -52,15 +52,15 @@ def _mirrored(*, is_on: bool) -> Recipe:
 
 
 def test_a_map_holds_log_probabilities_of_every_class(case: Case) -> None:
-    found = soft_map(case, [Sided()], _mirrored(is_on=False), CPU)
-    assert found.shape == (3, *case.labels.array.shape)
-    np.testing.assert_allclose(np.exp(found.astype(float)).sum(0), 1, atol=5e-3)
+    soft = soft_map(case, [Sided()], _mirrored(is_on=False), CPU)
+    assert soft.shape == (3, *case.labels.array.shape)
+    np.testing.assert_allclose(np.exp(soft.astype(float)).sum(0), 1, atol=5e-3)
 
 
 def test_sides_are_kept_unless_the_recipe_mirrors(case: Case) -> None:
-    kept = soft_map(case, [Sided()], _mirrored(is_on=False), CPU)[1].astype(float)
+    as_is = soft_map(case, [Sided()], _mirrored(is_on=False), CPU)[1].astype(float)
     mixed = soft_map(case, [Sided()], _mirrored(is_on=True), CPU)[1].astype(float)
-    assert kept[..., -1].mean() - kept[..., 0].mean() > 2
+    assert as_is[..., -1].mean() - as_is[..., 0].mean() > 2
     assert abs(mixed[..., -1].mean() - mixed[..., 0].mean()) < 0.1
 
 

@@ -23,11 +23,11 @@ from tests.support.packages import make_tiny_package
 
 def scores(subjects: int, shift: float = 0.0) -> list[Score]:
     """Return two cases of each of some subjects, of different Dice."""
-    found = []
+    cases = []
     for number in range(2 * subjects):
         one = Agreement(0.5 + 0.02 * number + shift, 0.9, 1.0, 1.0, 1.0)
-        found.append(Score(f"case {number}", (one, one), 1.0, f"subject {number // 2}"))
-    return found
+        cases.append(Score(f"case {number}", (one, one), 1.0, f"subject {number // 2}"))
+    return cases
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 
 def report(package: Package, subjects: int) -> Report:
-    found: dict[SizeName, list[Score]] = {
+    by_size: dict[SizeName, list[Score]] = {
         "teacher": scores(subjects),
         "small": scores(subjects, -0.001),
     }
-    return report_of(package.manifest, found, {})
+    return report_of(package.manifest, by_size, {})
 
 
 def test_pairs_have_their_subjects_from_the_split_file(tmp_path: Path) -> None:
@@ -91,7 +91,8 @@ def test_the_node_lists_no_interval_where_there_is_none(
         "small": Interval(mean=0.4, ci=(0.3, 0.6)),
     }
     metrics = {
-        size: Metrics(cases=3, dice=found, dice_per_segment={}) for size, found in dice.items()
+        size: Metrics(cases=3, dice=interval, dice_per_segment={})
+        for size, interval in dice.items()
     }
     write_manifest(msgspec.structs.replace(package.manifest, metrics=metrics), package.folder)
     assert main(["models", "list", "--models", str(tmp_path)]) == 0

@@ -143,12 +143,12 @@ def test_both_sides_have_one_intensity_and_groups_nearly_one(anatomy: LabelMap) 
             STILL, anatomy=means, alike_p=1.0, alike_spread=0.01, std_high=0.011
         )
         tables = _tables(anatomy, means)
-        found = []
+        gap = []
         for seed in range(8):
             image, labels = synthesise_scan(tables, chosen, seed)
             fluid = tables.tissue_zyx.numpy() == 2
-            found.append(abs(image.array[labels.array == 1].mean() - image.array[fluid].mean()))
-        gaps[name] = float(np.median(found))
+            gap.append(abs(image.array[labels.array == 1].mean() - image.array[fluid].mean()))
+        gaps[name] = float(np.median(gap))
     assert gaps["alike"] < gaps["apart"] / 3
 
 
@@ -167,9 +167,9 @@ def test_statistics_are_those_that_the_node_will_compute(anatomy: LabelMap) -> N
 
 
 def test_a_voxel_of_the_model_is_the_mean_of_the_fine_ones_in_it(anatomy: LabelMap) -> None:
-    found = synthesise(anatomy, (16, 18, 20), STILL, seeded(7))
+    batch = synthesise(anatomy, (16, 18, 20), STILL, seeded(7))
     # levels are read from the view itself: deep inside, in a corner, and in between at a surface
-    image, labels = found.image_bczyx[0, 0], found.labels_bzyx[0]
+    image, labels = batch.image_bczyx[0, 0], batch.labels_bzyx[0]
     inside = image[8, 9, 10]
     assert torch.isclose(image[8, 9, 8:12], inside, atol=0.2).all()
     air = image[0, 0, 0]
@@ -185,10 +185,10 @@ def test_a_voxel_of_the_model_is_the_mean_of_the_fine_ones_in_it(anatomy: LabelM
 def test_a_cropped_field_of_view_is_padding_without_labels(anatomy: LabelMap) -> None:
     cropped = 0
     for seed in range(6):
-        found = synthesise(anatomy, PATCH, changed(crop_p=1.0, crop_share=0.5), seeded(seed))
-        gone = (found.image_bczyx[0] == 0).all(0)
-        cropped += int(gone.any())
-        assert not found.labels_bzyx[0][gone].any()
+        batch = synthesise(anatomy, PATCH, changed(crop_p=1.0, crop_share=0.5), seeded(seed))
+        padding = (batch.image_bczyx[0] == 0).all(0)
+        cropped += int(padding.any())
+        assert not batch.labels_bzyx[0][padding].any()
     assert cropped >= 3
 
 

@@ -24,8 +24,8 @@ def measured(lost: float, subjects: int = 20) -> Report:
 def away(lost: dict[SizeName, float]) -> Report:
     """Return a report in which sizes lose so much of the teacher's Dice on another scanner."""
     sizes = {name: accuracy(loss) for name, loss in lost.items()}
-    found = external("Another scanner", sizes)
-    return msgspec.structs.replace(measured(0.0), external=(found,))
+    others = external("Another scanner", sizes)
+    return msgspec.structs.replace(measured(0.0), external=(others,))
 
 
 def test_a_good_student_passes_every_gate() -> None:

@@ -10,10 +10,10 @@ VALUES = [0.8, 0.9, 0.85, 0.95, 0.7, 0.6, 0.88, 0.81, 0.77, 0.92]
 
 
 def test_an_interval_contains_the_mean_and_repeats() -> None:
-    found = interval(VALUES)
-    assert found == interval(VALUES)
-    assert found.ci[0] < found.mean < found.ci[1]
-    assert found.mean == pytest.approx(np.mean(VALUES))
+    result = interval(VALUES)
+    assert result == interval(VALUES)
+    assert result.ci[0] < result.mean < result.ci[1]
+    assert result.mean == pytest.approx(np.mean(VALUES))
 
 
 def test_cases_of_one_subject_make_no_narrower_interval() -> None:
@@ -60,8 +60,8 @@ def test_pairing_removes_what_both_share() -> None:
 def test_the_interval_is_bias_corrected() -> None:
     """A skewed sample moves both ends towards its long tail, as a percentile interval does not."""
     skewed = [0.9] * 12 + [0.2, 0.4, 0.6]
-    found = interval(skewed)
-    assert found.mean - found.ci[0] > 1.5 * (found.ci[1] - found.mean)
+    result = interval(skewed)
+    assert result.mean - result.ci[0] > 1.5 * (result.ci[1] - result.mean)
 
 
 def test_of_ten_subjects_nine_intervals_in_ten_contain_the_true_mean() -> None:

@@ -16,27 +16,27 @@ def _cube(first: int, last: int) -> np.ndarray:
 
 
 def test_equal_masks_agree_fully() -> None:
-    found = agreement(_cube(5, 15), _cube(5, 15), GRID)
-    assert (found.dice, found.hd95_mm) == (1.0, 0.0)
-    assert found.nsd == pytest.approx(1.0)
-    assert found.found_ml == pytest.approx(1.0)
+    result = agreement(_cube(5, 15), _cube(5, 15), GRID)
+    assert (result.dice, result.hd95_mm) == (1.0, 0.0)
+    assert result.nsd == pytest.approx(1.0)
+    assert result.found_ml == pytest.approx(1.0)
 
 
 def test_a_cube_that_lacks_three_layers() -> None:
-    found = agreement(_cube(8, 15), _cube(5, 15), GRID)
-    assert found.dice == pytest.approx(2 * 700 / 1700)
-    assert found.hd95_mm == pytest.approx(3.0)
-    assert 0.6 < found.nsd < 0.9  # one face of six is away, and parts of four others
-    assert found.true_ml - found.found_ml == pytest.approx(0.3)
+    result = agreement(_cube(8, 15), _cube(5, 15), GRID)
+    assert result.dice == pytest.approx(2 * 700 / 1700)
+    assert result.hd95_mm == pytest.approx(3.0)
+    assert 0.6 < result.nsd < 0.9  # one face of six is away, and parts of four others
+    assert result.true_ml - result.found_ml == pytest.approx(0.3)
 
 
 def test_a_missed_structure_is_the_worst_that_could_be() -> None:
-    found = agreement(np.zeros(GRID.shape, bool), _cube(5, 15), GRID)
-    assert (found.dice, found.nsd) == (0.0, 0.0)
-    assert found.hd95_mm == pytest.approx(np.sqrt(3) * 20)
+    result = agreement(np.zeros(GRID.shape, bool), _cube(5, 15), GRID)
+    assert (result.dice, result.nsd) == (0.0, 0.0)
+    assert result.hd95_mm == pytest.approx(np.sqrt(3) * 20)
 
 
 def test_two_empty_masks_agree() -> None:
     nothing = np.zeros(GRID.shape, bool)
-    found = agreement(nothing, nothing, GRID)
-    assert (found.dice, found.nsd, found.hd95_mm) == (1.0, 1.0, 0.0)
+    result = agreement(nothing, nothing, GRID)
+    assert (result.dice, result.nsd, result.hd95_mm) == (1.0, 1.0, 0.0)

@@ -35,11 +35,11 @@ def test_a_run_is_scored_on_its_held_out_fold(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(_words(world, "score", "--fold", "0", "--json")) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["cases"] == 2
-    assert found["dice"]["ci"][0] <= found["dice"]["mean"] <= found["dice"]["ci"][1]
-    assert found["dice"]["mean"] == pytest.approx(sum(found["per_structure"].values()) / 2)
-    assert found["dice"]["mean"] > 0.3, "it has learned something"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["cases"] == 2
+    assert printed["dice"]["ci"][0] <= printed["dice"]["mean"] <= printed["dice"]["ci"][1]
+    assert printed["dice"]["mean"] == pytest.approx(sum(printed["per_structure"].values()) / 2)
+    assert printed["dice"]["mean"] > 0.3, "it has learned something"
     assert main(_words(world, "score", "--fold", "0")) == 0
     assert capsys.readouterr().out.startswith("2 cases: Dice 0.")
 
@@ -56,9 +56,9 @@ def test_a_fold_used_in_training_is_refused(
 def test_leaving_out_a_fold_leaves_the_others(world: Path) -> None:
     chosen, folder = recipe(), world / "balls"
     names = training_cases(chosen, folder, None)
-    kept = training_cases(chosen, folder, 0)
-    assert sorted((*kept, *held_out(chosen, folder, 0))) == sorted(names)
-    assert kept == training_cases(recipe(seed=9), folder, 0), "a seed deals no other folds"
+    trained = training_cases(chosen, folder, 0)
+    assert sorted((*trained, *held_out(chosen, folder, 0))) == sorted(names)
+    assert trained == training_cases(recipe(seed=9), folder, 0), "a seed deals no other folds"
 
 
 @pytest.mark.parametrize("fold", [-1, 2])

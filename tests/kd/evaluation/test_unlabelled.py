@@ -46,14 +46,14 @@ def test_volumes_contrasts_lesions_and_refusals_are_counted(folder: Path) -> Non
     package = make_tiny_package(folder / "models", expect=(expect,))
     report = survey(package, images, lambda _: None)
     assert report.cases == 3
-    for found in report.sizes.values():
-        assert found.refused == 1
-        assert found.volumes_ml[NAMES[0]] == pytest.approx(np.median(outer))
-        assert found.against is not None
-        assert found.against[NAMES[0]].percent is None, "no outer cube on T1"
-        assert found.against[NAMES[1]].percent == pytest.approx(0)
-        assert found.against[NAMES[1]].correlation == pytest.approx(1)
-        assert found.masked == {NOTHING: 0.5, NAMES[0]: 0.5, NAMES[1]: 0.0}
+    for one in report.sizes.values():
+        assert one.refused == 1
+        assert one.volumes_ml[NAMES[0]] == pytest.approx(np.median(outer))
+        assert one.against is not None
+        assert one.against[NAMES[0]].percent is None, "no outer cube on T1"
+        assert one.against[NAMES[1]].percent == pytest.approx(0)
+        assert one.against[NAMES[1]].correlation == pytest.approx(1)
+        assert one.masked == {NOTHING: 0.5, NAMES[0]: 0.5, NAMES[1]: 0.0}
     like_teacher = report.sizes["small"].like_teacher
     assert like_teacher is not None
     assert like_teacher.mean == 1

@@ -125,8 +125,8 @@ def test_the_distilled_student_inherits_and_its_baseline_does_not(
     inherit(expected, wide)
     records = {}
     for run, like in (("small", first_weight(expected)), ("small-baseline", random)):
-        found, records[run] = open_run(chosen, "small", root / "one" / run, CPU)
-        assert (first_weight(found) - like).abs().max() < 0.02
+        network, records[run] = open_run(chosen, "small", root / "one" / run, CPU)
+        assert (first_weight(network) - like).abs().max() < 0.02
     wide_run = records["small"].inherits
     assert wide_run is not None
     assert wide_run.run.step == 6

@@ -46,10 +46,10 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
 def flat(recipe: Recipe) -> dict[str, Any]:
     """Return the choices of a recipe that have a default, by key."""
     plain = msgspec.json.decode(msgspec.json.encode(recipe))
-    found = {key: plain[key] for key in ("folds", "fold_size", "released_teacher")}
+    values = {key: plain[key] for key in ("folds", "fold_size", "released_teacher")}
     for part in ("training", "distillation", "augment"):
-        found |= {f"{part}.{key}": value for key, value in plain[part].items()}
-    return found
+        values |= {f"{part}.{key}": value for key, value in plain[part].items()}
+    return values
 
 
 def planned(recipe: Recipe) -> Recipe:

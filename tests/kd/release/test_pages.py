@@ -11,7 +11,7 @@ from kd.release.card import card, licence
 from kd.release.pages import packaged_recipe
 from kd.release.validation_page import inheritance, release_page, teacher_sentence
 from node.package import load, models_in
-from tests.support import kd_reports as scan
+from tests.support import kd_reports as reports
 from tests.support.packages import make_tiny_package
 
 PACKAGES = models_in(Path(__file__).parents[3] / "models")
@@ -19,25 +19,27 @@ PACKAGES = models_in(Path(__file__).parents[3] / "models")
 
 @pytest.mark.parametrize("folder", PACKAGES, ids=lambda folder: folder.parent.name)
 def test_a_released_package_has_the_pages_that_its_report_gives(folder: Path) -> None:
-    manifest, found = load(folder).manifest, read_report(folder / "report.json")
+    manifest, report = load(folder).manifest, read_report(folder / "report.json")
     recipe, command = packaged_recipe(manifest), manifest.provenance.training["command"]
     advice = f"type: kd card {folder}"
     texts = {
-        "card.md": card(manifest, recipe, found),
-        "validation.md": release_page(manifest, recipe, found, command),
+        "card.md": card(manifest, recipe, report),
+        "validation.md": release_page(manifest, recipe, report, command),
         "LICENSE": licence(manifest),
     }
     for name, text in texts.items():
         assert (folder / name).read_text(encoding="utf-8") == text, advice
     assert len(texts["card.md"].splitlines()) <= 60
-    shown = texts["card.md"].index("External validation" if found.external else "held-out cases")
+    shown = texts["card.md"].index("External validation" if report.external else "held-out cases")
     assert shown < texts["card.md"].index("| size |"), (
         "the card names the data set before the table"
     )
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    written = scan.report({"teacher": scan.size(has_teacher=False), "small": scan.size(0.1)})
+    written = reports.report(
+        {"teacher": reports.size(has_teacher=False), "small": reports.size(0.1)}
+    )
     (tmp_path / "report.json").write_bytes(encode_report(written))
     assert read_report(tmp_path / "report.json") == written
 
@@ -54,20 +56,20 @@ def test_a_report_of_another_format_is_refused_by_name(tmp_path: Path, content: 
 
 
 def test_the_page_says_whether_the_teacher_was_trained_on_the_cases() -> None:
-    report = scan.report({"small": scan.size(0.0, scan.training(distilled=True))})
-    one = scan.training()
+    report = reports.report({"small": reports.size(0.0, reports.training(distilled=True))})
+    one = reports.training()
     alone = msgspec.structs.replace(report, ensemble=EnsembleReport(size="teacher", folds=(one,)))
     assert "one network of size teacher (12 steps in 2 minutes)" in teacher_sentence(alone)
     both = EnsembleReport(size="teacher", folds=(one, one))
-    found = teacher_sentence(msgspec.structs.replace(report, ensemble=both))
-    assert "an ensemble of 2 networks of size teacher" in found
+    sentence = teacher_sentence(msgspec.structs.replace(report, ensemble=both))
+    assert "an ensemble of 2 networks of size teacher" in sentence
 
 
 def test_the_page_says_which_sizes_inherit() -> None:
-    plain, heir = (scan.size(0.0, scan.training(inherits=digest)) for digest in (None, "ab"))
-    assert inheritance(scan.report({"teacher": plain, "large": plain})) == []
-    (found,) = inheritance(scan.report({"teacher": plain, "small": heir, "tiny": heir}))
-    assert "strongest channels: small, tiny." in found
+    plain, heir = (reports.size(0.0, reports.training(inherits=digest)) for digest in (None, "ab"))
+    assert inheritance(reports.report({"teacher": plain, "large": plain})) == []
+    (sentence,) = inheritance(reports.report({"teacher": plain, "small": heir, "tiny": heir}))
+    assert "strongest channels: small, tiny." in sentence
 
 
 def test_a_package_without_a_recipe_can_be_validated_on_folders_alone(tmp_path: Path) -> None:

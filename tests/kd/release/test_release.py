@@ -45,17 +45,17 @@ def text_of(world: Path, name: str = "validation.md") -> str:
 def test_the_report_covers_every_size_and_compared_run(world: Path) -> None:
     report = report_of(world)
     assert (report.task, report.version, report.cases) == ("two-balls", "0.1", 2)
-    for found in report.sizes.values():
-        for one in (found.dice, found.nsd, found.hd95_mm):
+    for size in report.sizes.values():
+        for one in (size.dice, size.nsd, size.hd95_mm):
             assert one.ci[0] <= one.mean <= one.ci[1]
             assert set(one.per_structure) == {"Bright ball", "Dark ball"}
-        assert found.export is not None
-        assert found.export.largest_difference < 1e-2
-        assert found.cost is not None
-        assert found.cost.seconds > 0
-        assert found.cost.peak_mb > 0
-        assert found.against_teacher is not None
-        assert found.against_teacher.retention.mean > 0
+        assert size.export is not None
+        assert size.export.largest_difference < 1e-2
+        assert size.cost is not None
+        assert size.cost.seconds > 0
+        assert size.cost.peak_mb > 0
+        assert size.against_teacher is not None
+        assert size.against_teacher.retention.mean > 0
     baseline = report.compared["baseline"]
     assert baseline.training.distilled is False
     assert set(baseline.volume_ml) == {"Bright ball", "Dark ball"}
@@ -75,9 +75,9 @@ def test_external_cases_are_reported_too(world: Path) -> None:
     (other,) = report.external
     assert (other.name, other.cases, other.subjects) == ("Another scanner", 3, 2)
     assert other.structures == ("Bright ball",)
-    for found in other.sizes.values():
-        assert list(found.dice.per_structure) == ["Bright ball"]
-        assert found.against_teacher is not None
+    for size in other.sizes.values():
+        assert list(size.dice.per_structure) == ["Bright ball"]
+        assert size.against_teacher is not None
     away = report.compared["baseline"].external["Another scanner"]
     gap = other.sizes["small"].dice.mean - away.dice.mean
     assert away.released_minus_this.mean == pytest.approx(gap)
@@ -88,10 +88,10 @@ def test_external_cases_are_reported_too(world: Path) -> None:
 
 
 def test_images_without_reference_labels_are_reported_too(world: Path) -> None:
-    (found,) = report_of(world).unlabelled
-    assert (found.name, found.cases) == (TWICE["name"], 3)
-    assert found.sizes["teacher"].like_teacher is None
-    like_teacher = found.sizes["small"].like_teacher
+    (images,) = report_of(world).unlabelled
+    assert (images.name, images.cases) == (TWICE["name"], 3)
+    assert images.sizes["teacher"].like_teacher is None
+    like_teacher = images.sizes["small"].like_teacher
     assert like_teacher is not None
     assert 0 <= like_teacher.mean <= 1
     assert "### The same people: 3 images of 2 subjects" in text_of(world)
@@ -168,9 +168,9 @@ def test_validate_finds_what_the_manifest_says(
 ) -> None:
     words = ["validate", str(package_of(world)), "--data", str(world / "balls"), "--json"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
-    found = json.loads(capsys.readouterr().out)["sizes"]
+    sizes = json.loads(capsys.readouterr().out)["sizes"]
     for size, metrics in load(package_of(world)).manifest.metrics.items():
-        assert found[size]["dice"]["mean"] == pytest.approx(metrics.dice.mean, abs=1e-3)
+        assert sizes[size]["dice"]["mean"] == pytest.approx(metrics.dice.mean, abs=1e-3)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"report.json", "cases.csv", "accuracy.svg", "differences.svg"} <= names
     page = (tmp_path / "out" / "validation.md").read_text(encoding="utf-8")

@@ -33,34 +33,34 @@ def history(
 
     `training` and `others` are further choices of all of them.
     """
-    found: Run | None = None
+    run: Run | None = None
     for seed, steps, terms in line:
         chosen = recipe(seed=seed, steps=steps, **(training or {}))
-        found = Run(
+        run = Run(
             cases=cases,
             choices=replace(choices_of(chosen, "small"), **others),
             distillation=terms,
             teacher=None if terms is None else TeacherSignal(digest="a teacher", cases=()),
-            start=None if found is None else Ancestor(weights=f"after {found.step}", run=found),
+            start=None if run is None else Ancestor(weights=f"after {run.step}", run=run),
             step=steps,
             seconds=2.0 * steps,
         )
-    assert found is not None
-    return found
+    assert run is not None
+    return run
 
 
 def pairs(distilled: Run, other: Run) -> tuple[BaselineComparison, ...]:
     """Return the pairs that a distilled run and another one form."""
     mine, theirs = training_report(distilled, "kd"), training_report(other, "kd")
-    found = report({"small": size(0.0, mine)})
-    found = replace(found, compared={"other": comparison("small", theirs)})
+    without = report({"small": size(0.0, mine)})
+    without = replace(without, compared={"other": comparison("small", theirs)})
 
     def scores(dice: float) -> list[Score]:
         one = Agreement(dice, 1.0, 0.0, 1.0, 1.0)
         return [Score(f"case {n}", (one,), 1.0) for n in range(3)]
 
     histories = {"small": [distilled], "other": [other]}
-    return baselines(found, {"small": scores(0.9), "other": scores(0.8)}, histories)
+    return baselines(without, {"small": scores(0.9), "other": scores(0.8)}, histories)
 
 
 def test_a_baseline_is_trained_alike_on_labels_alone() -> None:
@@ -128,12 +128,12 @@ def test_continued_runs_are_a_pair_if_all_their_ancestors_agree() -> None:
 
 
 def test_the_report_of_a_continued_run_covers_its_ancestors() -> None:
-    found = training_report(history((1, 40, LABELS), (2, 60, KL), (3, 20, LABELS)), "kd train")
-    assert (found.steps, found.seconds, found.seed) == (120, 240.0, 3)
-    assert (found.distilled, found.teacher) == (True, "a teacher")
-    assert found.terms == msgspec.to_builtins(KL)
-    assert found.start == "after 60"
-    assert [run.distilled for run in found.runs] == [False, True, False]
+    summary = training_report(history((1, 40, LABELS), (2, 60, KL), (3, 20, LABELS)), "kd train")
+    assert (summary.steps, summary.seconds, summary.seed) == (120, 240.0, 3)
+    assert (summary.distilled, summary.teacher) == (True, "a teacher")
+    assert summary.terms == msgspec.to_builtins(KL)
+    assert summary.start == "after 60"
+    assert [run.distilled for run in summary.runs] == [False, True, False]
 
 
 def made_by(chosen: Recipe, **training: Any) -> Run:
@@ -143,7 +143,7 @@ def made_by(chosen: Recipe, **training: Any) -> Run:
     return Run(cases=("a", "b"), choices=choices, step=10_000)
 
 
-def refuse(chosen: Recipe, found: Run, *, is_compared: bool = False) -> None:
+def refuse(chosen: Recipe, trained: Run, *, is_compared: bool = False) -> None:
     run = Path("run")
     order = ReleaseOrder(
         recipe=chosen,
@@ -158,7 +158,7 @@ def refuse(chosen: Recipe, found: Run, *, is_compared: bool = False) -> None:
         created="",
         command="",
     )
-    refuse_unfit_runs(order, {name: [found] for name in order.by_name}, ["c"])
+    refuse_unfit_runs(order, {name: [trained] for name in order.by_name}, ["c"])
 
 
 def other(**changes: Any) -> Recipe:
@@ -180,19 +180,19 @@ def test_a_run_on_other_synthetic_images_is_refused_even_as_a_comparison() -> No
     synthetic = other(generator={"anatomy": anatomy})
     noisier = other(generator={"anatomy": anatomy, "noise_std": 0.9})
     refuse(synthetic, made_by(synthetic))
-    for chosen, found in ((synthetic, noisier), (synthetic, recipe()), (recipe(), synthetic)):
+    for chosen, trained in ((synthetic, noisier), (synthetic, recipe()), (recipe(), synthetic)):
         for is_compared in (False, True):
             with pytest.raises(BadCheckpoint, match="another generator"):
-                refuse(chosen, made_by(found), is_compared=is_compared)
+                refuse(chosen, made_by(trained), is_compared=is_compared)
 
 
 def test_a_run_is_bound_to_its_partial_segments() -> None:
     data = RECIPE["data"]
     partial = other(data=data | {"partial": [2]})  # type: ignore[operator]
     refuse(partial, made_by(partial))
-    for chosen, found in ((recipe(), partial), (partial, recipe())):
+    for chosen, trained in ((recipe(), partial), (partial, recipe())):
         with pytest.raises(BadCheckpoint, match="another partial"):
-            refuse(chosen, made_by(found))
+            refuse(chosen, made_by(trained))
 
 
 def test_a_run_whose_teacher_was_trained_on_a_test_case_is_refused() -> None:

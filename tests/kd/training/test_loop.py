@@ -122,8 +122,8 @@ def test_runs_that_are_ahead_wait_after_a_kill(folder: Path, tmp_path: Path) -> 
         here = Slice("cpu", stop_after_steps=steps)
         train(chosen, folder, task, run, here=here, report=silent)
     tasks = {ahead: task, behind: task}
-    found = train_all(chosen, folder, tasks, here=Slice("cpu"))
-    assert [len(found[run].losses) for run in (ahead, behind)] == [3, 5]
+    outcomes = train_all(chosen, folder, tasks, here=Slice("cpu"))
+    assert [len(outcomes[run].losses) for run in (ahead, behind)] == [3, 5]
     assert same(whole, ahead)
     assert same(whole, behind)
 

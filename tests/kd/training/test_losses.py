@@ -40,8 +40,8 @@ CROSS_ENTROPY = -(math.log(0.8) + math.log(0.6) + math.log(0.7) + math.log(0.9))
 
 
 def test_soft_dice_of_a_row() -> None:
-    found = soft_dice(_logits(P1).softmax(1), _labels(TRUTH))
-    assert float(found) == pytest.approx(1 - DICE, abs=1e-5)
+    loss = soft_dice(_logits(P1).softmax(1), _labels(TRUTH))
+    assert float(loss) == pytest.approx(1 - DICE, abs=1e-5)
 
 
 def test_soft_dice_of_a_class_that_is_nowhere_is_perfect() -> None:
@@ -58,13 +58,13 @@ def test_soft_dice_is_the_mean_over_cases_and_foreground_classes() -> None:
         for k in range(1, 4):
             q = (labels[case] == k).float()
             scores.append(float(2 * (p[case, k] * q).sum() / (p[case, k].sum() + q.sum())))
-    found = soft_dice(p, labels.to(torch.uint8))
-    assert float(found) == pytest.approx(1 - sum(scores) / len(scores), abs=1e-5)
+    loss = soft_dice(p, labels.to(torch.uint8))
+    assert float(loss) == pytest.approx(1 - sum(scores) / len(scores), abs=1e-5)
 
 
 def test_dice_and_cross_entropy_of_a_row() -> None:
-    found = dice_and_cross_entropy(_logits(P1), _labels(TRUTH))
-    assert float(found) == pytest.approx(1 - DICE + CROSS_ENTROPY, abs=1e-5)
+    loss = dice_and_cross_entropy(_logits(P1), _labels(TRUTH))
+    assert float(loss) == pytest.approx(1 - DICE + CROSS_ENTROPY, abs=1e-5)
 
 
 def test_deep_supervision_weighs_two_to_one_and_ignores_the_lowest() -> None:
@@ -74,13 +74,13 @@ def test_deep_supervision_weighs_two_to_one_and_ignores_the_lowest() -> None:
     lowest = _logits([0.5])
     fine = 1 - DICE + CROSS_ENTROPY
     coarse = 1 - 2 * 0.9 / 2.1 - (math.log(0.9) + math.log(0.8)) / 2
-    found = deep_supervision([full, half, lowest], labels)
-    assert float(found) == pytest.approx((fine + coarse / 2) / 1.5, abs=1e-5)
+    loss = deep_supervision([full, half, lowest], labels)
+    assert float(loss) == pytest.approx((fine + coarse / 2) / 1.5, abs=1e-5)
 
 
 def test_a_single_resolution_is_not_ignored() -> None:
-    found = deep_supervision([_logits(P1)], _labels(TRUTH))
-    assert float(found) == pytest.approx(1 - DICE + CROSS_ENTROPY, abs=1e-5)
+    loss = deep_supervision([_logits(P1)], _labels(TRUTH))
+    assert float(loss) == pytest.approx(1 - DICE + CROSS_ENTROPY, abs=1e-5)
 
 
 def test_kl_at_temperature_one() -> None:
@@ -88,8 +88,8 @@ def test_kl_at_temperature_one() -> None:
         return t * math.log(t / p) + (1 - t) * math.log((1 - t) / (1 - p))
 
     expected = sum(one(t, p) for t, p in zip(T1, P1, strict=True)) / 4
-    found = kl(_logits(P1), _logits(T1), 1.0)
-    assert float(found) == pytest.approx(expected, abs=1e-6)
+    loss = kl(_logits(P1), _logits(T1), 1.0)
+    assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
 def test_kl_at_temperature_two_is_four_times_that_of_softened_maps() -> None:
@@ -143,9 +143,9 @@ def test_a_perfect_student_pays_for_its_labels_alone() -> None:
     batch = Batch(torch.zeros(1, 1, 1, 1, 4), _labels(TRUTH), _logits(P1))
     logits = _logits(P1)
     choice = Distillation(fade=1.0)
-    found = distilled(choice)([logits], batch, 1.0)
+    loss = distilled(choice)([logits], batch, 1.0)
     alone = float(deep_supervision([logits], batch.labels_bzyx))
-    assert float(found) == pytest.approx(alone, abs=1e-5)
+    assert float(loss) == pytest.approx(alone, abs=1e-5)
 
 
 def test_the_teacher_is_ramped_in() -> None:
@@ -177,8 +177,8 @@ def test_balanced_cross_entropy_of_a_row() -> None:
     zeros = -(math.log(0.4) + math.log(0.7) + math.log(0.9)) / 3
     for balance, share in ((1.0, 0.5), (0.5, 1 / (1 + math.sqrt(3))), (0.0, 0.25)):
         expected = dice - share * math.log(0.8) + (1 - share) * zeros
-        found = dice_and_cross_entropy(logits, labels, balance)
-        assert float(found) == pytest.approx(expected, abs=1e-4), balance
+        loss = dice_and_cross_entropy(logits, labels, balance)
+        assert float(loss) == pytest.approx(expected, abs=1e-4), balance
 
 
 def test_balance_falls_to_nothing_over_the_budget() -> None:

@@ -53,9 +53,9 @@ def test_two_small_cases_are_overfitted(folder: Path, tmp_path: Path) -> None:
     cases = read_cases(chosen, folder, ["ball_0", "ball_1"])
     batch = Batches(cases, (16, 16, 16), chosen.training, CPU).at(0, None)
     with torch.no_grad():
-        found = network(batch.image_bczyx).argmax(1)
+        labels = network(batch.image_bczyx).argmax(1)
     for number in (1, 2):
-        a, b = (found == number).numpy(), (batch.labels_bzyx == number).numpy()
+        a, b = (labels == number).numpy(), (batch.labels_bzyx == number).numpy()
         assert dice(a, b) > 0.9
 
 

@@ -16,47 +16,47 @@ def checked(run: Run, tmp_path: Path, port: int, **target: Any) -> dict[str, Any
     """Return the finding about a target."""
     pacs = {"ae": "PEER", "host": "127.0.0.1", "port": port, **target}
     file = configure(tmp_path / "a.yaml", tmp_path, targets={"pacs": pacs}, rules=[])
-    said = run("check", "--config", file, "--json")[1]
-    (finding,) = [found for found in json.loads(said) if found["what"] == "target pacs"]
+    printed = run("check", "--config", file, "--json")[1]
+    (finding,) = [one for one in json.loads(printed) if one["what"] == "target pacs"]
     return dict(finding)
 
 
 def test_a_target_that_answers_c_echo(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
-        found = checked(run, tmp_path, peer.port)
-    assert found["ok"], found
-    assert "answered C-ECHO" in found["message"]
-    assert "takes binary, answers no queries" in found["message"]
+        finding = checked(run, tmp_path, peer.port)
+    assert finding["ok"], finding
+    assert "answered C-ECHO" in finding["message"]
+    assert "takes binary, answers no queries" in finding["message"]
 
 
 def test_a_target_without_c_echo(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,), echo=None) as peer:
-        found = checked(run, tmp_path, peer.port)
-    assert found["ok"], "results reach it all the same"
-    assert "answered" not in found["message"]
-    assert "offers no C-ECHO" in found["message"]
+        finding = checked(run, tmp_path, peer.port)
+    assert finding["ok"], "results reach it all the same"
+    assert "answered" not in finding["message"]
+    assert "offers no C-ECHO" in finding["message"]
 
 
 def test_a_refused_echo_fails(run: Run, tmp_path: Path) -> None:
     with scripted_target(echo=0x0122) as peer:
-        found = checked(run, tmp_path, peer.port)
-    assert not found["ok"]
-    assert "answered C-ECHO with" in found["message"]
-    assert "0x0122" in found["message"]
-    assert found["advice"]
+        finding = checked(run, tmp_path, peer.port)
+    assert not finding["ok"]
+    assert "answered C-ECHO with" in finding["message"]
+    assert "0x0122" in finding["message"]
+    assert finding["advice"]
 
 
 def test_a_configured_report_is_negotiated(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
-        found = checked(run, tmp_path, peer.port, report=True)
-        assert not found["ok"]
-        assert "Comprehensive 3D SR" in found["message"]
-        assert "targets.pacs.report" in found["advice"]
+        finding = checked(run, tmp_path, peer.port, report=True)
+        assert not finding["ok"]
+        assert "Comprehensive 3D SR" in finding["message"]
+        assert "targets.pacs.report" in finding["advice"]
         assert checked(run, tmp_path, peer.port)["ok"], "nobody promised one"
     with scripted_target(contexts=(BINARY_SEG_CLASS, REPORT_CLASS)) as peer:
-        found = checked(run, tmp_path, peer.port, report=True)
-    assert found["ok"], found
-    assert "takes binary and the report" in found["message"]
+        finding = checked(run, tmp_path, peer.port, report=True)
+    assert finding["ok"], finding
+    assert "takes binary and the report" in finding["message"]
 
 
 def test_a_configured_commitment_is_negotiated(run: Run, tmp_path: Path) -> None:
@@ -89,19 +89,19 @@ def test_peers_that_reports_cannot_reach_are_a_warning(run: Run, tmp_path: Path)
 
 def test_the_configured_encoding_is_negotiated(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
-        found = checked(run, tmp_path, peer.port, seg="labelmap")
-    assert not found["ok"]
-    assert "labelmap" in found["message"]
-    assert "targets.pacs.seg" in found["advice"]
+        finding = checked(run, tmp_path, peer.port, seg="labelmap")
+    assert not finding["ok"]
+    assert "labelmap" in finding["message"]
+    assert "targets.pacs.seg" in finding["advice"]
 
 
 def test_a_target_with_other_transfer_syntaxes(run: Run, tmp_path: Path) -> None:
     contexts = (BINARY_SEG_CLASS, REPORT_CLASS)
     with scripted_target(contexts=contexts, syntaxes=(ImplicitVRLittleEndian,)) as peer:
-        found = checked(run, tmp_path, peer.port, report=True)
-    assert found["ok"], found
-    assert "written in Implicit VR Little Endian" in found["message"]
+        finding = checked(run, tmp_path, peer.port, report=True)
+    assert finding["ok"], finding
+    assert "written in Implicit VR Little Endian" in finding["message"]
     with scripted_target(contexts=contexts, syntaxes=(JPEGBaseline8Bit,)) as peer:
-        found = checked(run, tmp_path, peer.port)
-    assert not found["ok"]
-    assert "none of the transfer syntaxes" in found["message"]
+        finding = checked(run, tmp_path, peer.port)
+    assert not finding["ok"]
+    assert "none of the transfer syntaxes" in finding["message"]

@@ -162,9 +162,9 @@ def test_check_finds_an_altered_package_and_a_dead_target(run: Run, tmp_path: Pa
     package = make_tiny_package(tmp_path / "models")
     with (package.folder / "small.onnx").open("ab") as file:
         file.write(b"x")
-    found = failures(run, configure(tmp_path / "a.yaml", tmp_path / "models"))
-    assert found.keys() == {"packages", "target pacs"}
-    assert "small.onnx" in found["packages"]
+    problems = failures(run, configure(tmp_path / "a.yaml", tmp_path / "models"))
+    assert problems.keys() == {"packages", "target pacs"}
+    assert "small.onnx" in problems["packages"]
 
 
 def test_check_finds_a_used_port_low_disk_and_no_callers(
@@ -182,9 +182,9 @@ def test_check_finds_a_used_port_low_disk_and_no_callers(
             targets={},
             rules=[],
         )
-        found = failures(run, file)
-    assert found.keys() == {"port", "data folder", "callers"}
-    assert "stop_accepting_below" in found["data folder"]
+        problems = failures(run, file)
+    assert problems.keys() == {"port", "data folder", "callers"}
+    assert "stop_accepting_below" in problems["data folder"]
 
 
 def test_check_finds_a_folder_that_cannot_be_created(
@@ -280,12 +280,12 @@ def test_a_full_disk_under_the_output_is_reported_once(configured: Path) -> None
 
 def test_a_closed_pipe_is_not_an_error(configured: Path) -> None:
     command = [sys.executable, "-m", "node", "jobs", "list", "--config", str(configured)]
-    gone, kept = os.pipe()
-    os.close(gone)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
     done = subprocess.run(
-        command, stdout=kept, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+        command, stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=100, check=False
     )
-    os.close(kept)
+    os.close(write_end)
     assert (done.returncode, done.stderr) == (0, "")
 
 

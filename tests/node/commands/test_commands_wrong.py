@@ -17,8 +17,8 @@ from tests.support.packages import make_tiny_package
 
 def findings(run: Run, file: Path) -> dict[str, dict[str, str]]:
     """Return the failed findings of `check` by name."""
-    found = json.loads(run("check", "--config", file, "--json")[1])
-    return {one["what"]: one for one in found if not one["ok"]}
+    printed = json.loads(run("check", "--config", file, "--json")[1])
+    return {one["what"]: one for one in printed if not one["ok"]}
 
 
 @pytest.mark.parametrize("number", ["0", "1.5", str(LARGEST), "9" * 30, "seven"])
@@ -47,8 +47,8 @@ def test_a_damaged_database_is_found_before_the_node_starts(
     file = configure(tmp_path / "a.yaml", tiny_models, targets={}, rules=[])
     assert "database" not in findings(run, file), "there is none yet"
     (tmp_path / "data" / "segnode.sqlite").write_bytes(b"garbage, and plenty of it " * 100)
-    found = findings(run, file)
-    assert "damaged" in found["database"]["advice"]
+    checked = findings(run, file)
+    assert "damaged" in checked["database"]["advice"]
     for words in (["status"], ["jobs", "list"], ["jobs", "retry", "1"], ["explain", "1.2"]):
         status, printed, errors = run(*words, "--config", file)
         assert (status, printed) == (78, "")
@@ -75,9 +75,9 @@ def test_check_names_a_caller_whose_host_cannot_be_resolved(
 ) -> None:
     callers = [{"ae": "CT01", "host": "no-such-host.invalid"}, {"ae": "CT02", "host": "10.0.0.0/8"}]
     file = configure(tmp_path / "a.yaml", tiny_models, callers=callers, targets={}, rules=[])
-    found = findings(run, file)
-    assert found.keys() == {"caller CT01"}
-    assert "no-such-host.invalid" in found["caller CT01"]["message"]
+    checked = findings(run, file)
+    assert checked.keys() == {"caller CT01"}
+    assert "no-such-host.invalid" in checked["caller CT01"]["message"]
 
 
 def test_check_distinguishes_a_foreign_address_from_a_used_port(

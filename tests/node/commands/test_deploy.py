@@ -89,13 +89,13 @@ def test_the_unit_is_as_safe_as_the_guide_says() -> None:
     unit = str(DEPLOY / "segnode.service")
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"exposure level for segnode.service: ([\d.]+)", done.stdout)
-    if found is None:
+    match = re.search(r"exposure level for segnode.service: ([\d.]+)", done.stdout)
+    if match is None:
         pytest.skip("this systemd rates no file")
     guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
     promised = re.search(r"rates the unit ([\d.]+)", guide)
     assert promised is not None
-    assert float(found[1]) <= float(promised[1])
+    assert float(match[1]) <= float(promised[1])
 
 
 def test_containers_have_limits_and_bounded_logs() -> None:

@@ -33,18 +33,18 @@ def package(tiny_models: Path) -> Package:
 
 def with_auto(folder: Path, models: Path, **model: Any) -> Path:
     """Write a configuration in which measurements choose the size."""
-    wanted = {"dir": str(models), "size": "auto", "engine": "onnxruntime"} | model
-    return configure(folder / "node.yaml", models, model=wanted, limits={"threads": 1})
+    chosen = {"dir": str(models), "size": "auto", "engine": "onnxruntime"} | model
+    return configure(folder / "node.yaml", models, model=chosen, limits={"threads": 1})
 
 
 def measure(config: Config, package: Package, size: str, **changes: Any) -> None:
     """Write a measurement of this machine."""
     host = here(config.limits.threads)
-    found = msgspec.structs.replace(
+    one = msgspec.structs.replace(
         a_measurement(package, size), cpu=host.cpu, threads=host.threads,
         version=host.versions["onnxruntime"], **changes,
     )  # fmt: skip
-    measured.write(config.data, found)
+    measured.write(config.data, one)
 
 
 def planned(file: Path, folder: Path) -> tuple[queue.Job, str]:
@@ -64,13 +64,13 @@ def test_bench_measures_every_size_and_engine_and_keeps_it(
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
     status, printed, _ = run("models", "bench", "--config", file, "--json")
-    found = json.loads(printed)
+    measurements = json.loads(printed)
     assert status == 0
-    assert {(one["size"], one["engine"]) for one in found} == {
+    assert {(one["size"], one["engine"]) for one in measurements} == {
         (size, engine) for size in ("teacher", "small") for engine in versions()
     }
     config = load(file)
-    assert len(measured.known(config.data, here(1))) == len(found)
+    assert len(measured.known(config.data, here(1))) == len(measurements)
     printed = run("status", "--config", file)[1]
     assert "tiny-mr/1.0 small    onnxruntime, reference case" in printed
 
@@ -137,17 +137,17 @@ def test_check_refuses_a_size_that_exceeds_the_memory(
     file = with_auto(tmp_path, tiny_models, size="small", memory="2 GiB")
     assert "not measured yet" in findings(run, file)["rule all, memory"]["message"]
     measure(load(file), package, "small", peak_mb=3000.0)
-    found = findings(run, file)["rule all, memory"]
-    assert not found["ok"]
-    assert "MiB at size small, 2048 MiB are allowed" in found["message"]
-    assert "model.memory" in found["advice"]
+    finding = findings(run, file)["rule all, memory"]
+    assert not finding["ok"]
+    assert "MiB at size small, 2048 MiB are allowed" in finding["message"]
+    assert "model.memory" in finding["advice"]
     assert run("check", "--config", file)[0] == 1
 
 
 def test_check_lists_the_installed_engines(run: Run, tmp_path: Path, tiny_models: Path) -> None:
-    found = findings(run, with_auto(tmp_path, tiny_models, engine="auto"))["engine"]
-    assert found["ok"]
-    assert f"onnxruntime {versions()['onnxruntime']}" in found["message"]
+    finding = findings(run, with_auto(tmp_path, tiny_models, engine="auto"))["engine"]
+    assert finding["ok"]
+    assert f"onnxruntime {versions()['onnxruntime']}" in finding["message"]
 
 
 @pytest.mark.skipif("openvino" in versions(), reason="openvino is installed")

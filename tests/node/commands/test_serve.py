@@ -201,12 +201,12 @@ def test_the_pause_doubles_to_a_limit_and_a_steady_loop_restarts_at_once() -> No
 def test_a_child_with_a_closed_output_ends_without_an_error(module: str) -> None:
     """It cannot write its answers, while its other thread still reads requests."""
     bounds = ProcessLimits(memory_bytes=1 << 32, niceness=0, threads=1, log_level="INFO")
-    gone, kept = os.pipe()
-    os.close(gone)  # before it says that it is ready
+    read_end, write_end = os.pipe()
+    os.close(read_end)  # before it says that it is ready
     process = subprocess.Popen(
         [sys.executable, "-m", module, encode(bounds).decode()],
-        stdin=subprocess.PIPE, stdout=kept, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=write_end, stderr=subprocess.PIPE,
     )  # fmt: skip
-    os.close(kept)
+    os.close(write_end)
     status, printed = ended(process)
     assert (status, printed) == (0, "")

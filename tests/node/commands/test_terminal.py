@@ -115,11 +115,11 @@ def test_quantities_have_three_significant_digits(value: float, text: str) -> No
 
 def test_external_validation_comes_first() -> None:
     packages = {folder.parent.name: load(folder) for folder in RELEASED}
-    found = evidence(packages["brain-mr"], "small")
-    kinds = [one.is_external for one in found]
+    measured = evidence(packages["brain-mr"], "small")
+    kinds = [one.is_external for one in measured]
     assert kinds[0]
     assert kinds == sorted(kinds, reverse=True)
-    assert all(one.data_set for one in found)
+    assert all(one.data_set for one in measured)
     assert [one.is_external for one in evidence(packages["headneck-ct"], "small")] == [False]
 
 

@@ -61,9 +61,9 @@ def test_try_segments_a_nifti_file_and_prints_a_table(
     nifti.write(phantom(), tmp_path / "head.nii.gz")
     status, printed, steps = attempt(run, tmp_path / "head.nii.gz", tmp_path / "out", tiny_models)
     assert status == 0
-    wanted = expected_labels(phantom())
+    expected = expected_labels(phantom())
     for number, _ in enumerate(THRESHOLDS, 1):
-        assert f"{(wanted.array == number).sum() / 1000:.2f}" in printed
+        assert f"{(expected.array == number).sum() / 1000:.2f}" in printed
     assert "total" in printed
     assert "tiny-mr/1.0" in steps
     assert list((tmp_path / "out").glob("*.dcm"))

@@ -14,11 +14,11 @@ from tests.support.peers import BIG, EXPLICIT, IMPLICIT, ct, encode
 def test_the_elements_are_those_of_the_data_set(syntax: str) -> None:
     dataset = ct(1, size=8)
     reader = ElementReader(memoryview(encode(dataset, syntax)), syntax)
-    found = {element.tag: element for element in reader}
-    assert list(found) == sorted(int(element.tag) for element in dataset)
-    assert reader.whole_number(found[0x00280010]) == 8
-    assert reader.beginning(found[0x00080060], 64) == b"CT"
-    assert found[elements.PIXEL_DATA].length == 2 * 8 * 8
+    by_tag = {element.tag: element for element in reader}
+    assert list(by_tag) == sorted(int(element.tag) for element in dataset)
+    assert reader.whole_number(by_tag[0x00280010]) == 8
+    assert reader.beginning(by_tag[0x00080060], 64) == b"CT"
+    assert by_tag[elements.PIXEL_DATA].length == 2 * 8 * 8
 
 
 def test_a_number_of_another_length_is_refused() -> None:

@@ -22,8 +22,8 @@ def test_an_absent_or_invalid_zone_is_none(dataset: Dataset) -> None:
 
 
 def test_a_moment_is_converted_to_whole_seconds_of_the_declared_zone() -> None:
-    found = in_zone_of(zoned("+0530"), NOON)
-    assert found.isoformat() == "2026-03-01T17:30:00+05:30"
+    moment = in_zone_of(zoned("+0530"), NOON)
+    assert moment.isoformat() == "2026-03-01T17:30:00+05:30"
 
 
 def test_a_moment_without_zone_is_refused() -> None:

@@ -133,12 +133,12 @@ def test_a_compiled_network_is_kept_and_reused(
     package: Package, patch: np.ndarray, tmp_path: Path
 ) -> None:
     first = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
-    (kept,) = (tmp_path / "kept").iterdir()
-    written = kept.stat().st_mtime_ns
+    (compiled,) = (tmp_path / "kept").iterdir()
+    written = compiled.stat().st_mtime_ns
     package.network_file("small").write_bytes(b"")  # a second compilation would fail
     second = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
     np.testing.assert_array_equal(first(patch), second(patch))
-    assert kept.stat().st_mtime_ns == written
+    assert compiled.stat().st_mtime_ns == written
 
 
 @needs_openvino
@@ -147,13 +147,15 @@ def test_a_damaged_compiled_network_is_compiled_again(
     package: Package, patch: np.ndarray, tmp_path: Path, damage: str
 ) -> None:
     expected = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
-    (kept,) = (tmp_path / "kept").iterdir()
-    whole = kept.read_bytes()
+    (compiled,) = (tmp_path / "kept").iterdir()
+    whole = compiled.read_bytes()
     altered = whole[:32] + compiled_with_other_weights(package, tmp_path)
-    kept.write_bytes({"weights": altered, "cut": whole[: len(whole) // 2], "empty": b""}[damage])
-    found = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
-    np.testing.assert_array_equal(found, expected)
-    repaired = kept.read_bytes()
+    compiled.write_bytes(
+        {"weights": altered, "cut": whole[: len(whole) // 2], "empty": b""}[damage]
+    )
+    scores = open_student(package, "small", 1, OPENVINO, tmp_path / "kept")(patch)
+    np.testing.assert_array_equal(scores, expected)
+    repaired = compiled.read_bytes()
     assert hashlib.sha256(repaired[32:]).digest() == repaired[:32]
 
 
@@ -183,12 +185,12 @@ def test_a_compiled_network_of_an_earlier_library_is_deleted(
     package: Package, tmp_path: Path
 ) -> None:
     open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
-    (kept,) = (tmp_path / "kept").iterdir()
-    family, _, _ = kept.name.rpartition("-")
-    old = kept.with_name(f"{family}-0123456789abcdef.openvino")
-    kept.rename(old)
+    (compiled,) = (tmp_path / "kept").iterdir()
+    family, _, _ = compiled.name.rpartition("-")
+    old = compiled.with_name(f"{family}-0123456789abcdef.openvino")
+    compiled.rename(old)
     open_student(package, "small", 1, OPENVINO, tmp_path / "kept")
-    assert list((tmp_path / "kept").iterdir()) == [kept]
+    assert list((tmp_path / "kept").iterdir()) == [compiled]
 
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)

@@ -39,7 +39,7 @@ def test_images_without_a_result_are_kept_by_their_ending(
     phantom = UNSUITABLE_PHANTOMS[code] if code in UNSUITABLE_PHANTOMS else Phantom(modality="CT")
     receive(site.inbox, make(tmp_path / "x", phantom).paths, T0)
     site.sweep.run(QUIET)
-    assert [found for _, found in site.ends()] == [code]
+    assert [row for _, row in site.ends()] == [code]
     assert site.prune(QUIET + days * DAY_S - 1) == 0
     assert site.prune(QUIET + days * DAY_S + 1) == 1
 

@@ -159,18 +159,18 @@ def pieces() -> Labels:
 
 
 def test_keep_largest_takes_the_segments_together() -> None:
-    kept = regions.apply(pieces(), (KeepLargest(segments=(1, 2)),))
-    assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 2.0})
+    labels = regions.apply(pieces(), (KeepLargest(segments=(1, 2)),))
+    assert labels.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 2.0})
 
 
 def test_keep_largest_each_takes_every_segment_alone() -> None:
-    kept = regions.apply(pieces(), (KeepLargestEach(segments=(1, 2)),))
-    assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
+    labels = regions.apply(pieces(), (KeepLargestEach(segments=(1, 2)),))
+    assert labels.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
 
 
 def test_remove_small_counts_millilitres() -> None:
-    kept = regions.apply(pieces(), (RemoveSmall(segments=(2,), ml=2.5),))
-    assert kept.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
+    labels = regions.apply(pieces(), (RemoveSmall(segments=(2,), ml=2.5),))
+    assert labels.volumes_ml((1, 2)) == pytest.approx({1: 4.0, 2: 3.0})
 
 
 def test_an_empty_segment_passes_every_step() -> None:

@@ -31,9 +31,9 @@ def blurred_scores(labels: Bytes) -> list[FloatArray]:
     return list(np.moveaxis(np.log(np.maximum(coarse, 1e-4)).astype(np.float32), 1, 0))
 
 
-def dice(found: Bytes, labels: Bytes, k: int) -> float:
+def dice(result: Bytes, labels: Bytes, k: int) -> float:
     return float(
-        2 * ((found == k) & (labels == k)).sum() / ((found == k).sum() + (labels == k).sum())
+        2 * ((result == k) & (labels == k)).sum() / ((result == k).sum() + (labels == k).sum())
     )
 
 
@@ -47,24 +47,24 @@ def sharpened(image: FloatArray, labels: Bytes, choice: Sharpen) -> Bytes:
 def test_thin_structures_come_back_on_any_contrast(contrast: float) -> None:
     image, labels = scan()
     plain = assign(blurred_scores(labels), N // 2, (N, N, N))
-    found = sharpened(image * np.float32(contrast), labels, Sharpen())
+    result = sharpened(image * np.float32(contrast), labels, Sharpen())
     assert dice(plain, labels, DARK) < 0.5
-    assert dice(found, labels, DARK) > 0.95
-    assert dice(found, labels, BRIGHT) > 0.95
+    assert dice(result, labels, DARK) > 0.95
+    assert dice(result, labels, BRIGHT) > 0.95
 
 
 def test_certain_background_is_left_alone_whatever_its_intensity() -> None:
     image, labels = scan()
     image[0:2] = 1.5  # as bright as the structure, far from it
-    found = sharpened(image, labels, Sharpen())
-    assert not found[0:2].any()
+    result = sharpened(image, labels, Sharpen())
+    assert not result[0:2].any()
 
 
 def test_an_intensity_that_no_class_has_is_decided_by_the_network() -> None:
     image, labels = scan()
     image[12, 12, 6:8] = 30.0  # a lesion between two stripes
-    found = sharpened(image, labels, Sharpen())
-    assert (found[12, 12, 6:8] == BRIGHT).all()
+    result = sharpened(image, labels, Sharpen())
+    assert (result[12, 12, 6:8] == BRIGHT).all()
 
 
 def test_uneven_brightness_is_corrected() -> None:
@@ -72,10 +72,10 @@ def test_uneven_brightness_is_corrected() -> None:
     darkest = image.min()
     gain = np.linspace(0.7, 1.4, N, dtype=np.float32)[:, None, None]
     uneven = darkest + (image - darkest) * gain
-    found = sharpened(uneven, labels, Sharpen(bias_mm=6.0))
+    result = sharpened(uneven, labels, Sharpen(bias_mm=6.0))
     without = sharpened(uneven, labels, Sharpen(bias_mm=200.0))
-    assert dice(found, labels, DARK) > 0.93
-    assert dice(found, labels, DARK) > dice(without, labels, DARK) + 0.02
+    assert dice(result, labels, DARK) > 0.93
+    assert dice(result, labels, DARK) > dice(without, labels, DARK) + 0.02
 
 
 def test_a_class_that_the_network_does_not_see_gets_no_intensities() -> None:
@@ -88,10 +88,10 @@ def test_structures_of_one_intensity_are_told_apart_by_the_network() -> None:
     image, labels = scan()
     image[labels > 0] = 1.0
     plain = assign(blurred_scores(labels), N // 2, (N, N, N))
-    found = sharpened(image, labels, Sharpen())
-    both = (plain > 0) & (found > 0)
+    result = sharpened(image, labels, Sharpen())
+    both = (plain > 0) & (result > 0)
     assert both.sum() > 1000
-    assert (found[both] == plain[both]).mean() > 0.9  # the rest is where their spreads differ
+    assert (result[both] == plain[both]).mean() > 0.9  # the rest is where their spreads differ
 
 
 def test_nearest_takes_single_voxels() -> None:
@@ -114,7 +114,7 @@ def test_labels_equal_those_of_the_plain_formula(seed: int, source: tuple[int, i
     image = rng.standard_normal(source).astype(np.float32)
     rows = list(np.moveaxis(scores, 1, 0))
     model, _ = fit(rows, nearest(image, shape), (2.0, 2.0, 2.0), Sharpen())
-    found = assign_by_intensity(rows, shape[0], image, model)
+    result = assign_by_intensity(rows, shape[0], image, model)
     axes = [
         np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1)
         for n, m in zip(shape, source, strict=True)
@@ -131,7 +131,7 @@ def test_labels_equal_those_of_the_plain_formula(seed: int, source: tuple[int, i
             total += weight * scores[:, *place]
         likelihoods = [model.log_likelihood(k, image[at].reshape(1))[0] for k in range(n_classes)]
         expected[at] = (model.prior * total + np.array(likelihoods)).argmax()
-    assert (found != expected).mean() < 1e-3  # ties in the last bit
+    assert (result != expected).mean() < 1e-3  # ties in the last bit
 
 
 def test_a_class_is_found_wherever_intensities_make_up_for_its_score() -> None:

@@ -52,11 +52,11 @@ def test_a_stored_instance_is_a_dicom_file_with_the_data_set_unchanged(
     assert inbox.keep(incoming(), association) is Kept.new
     (folder,) = inbox.series_folders()
     (file,) = inbox.instances(folder)
-    found = pydicom.dcmread(file.path)
-    assert found.file_meta.SourceApplicationEntityTitle == "CT01"
-    assert found.file_meta.TransferSyntaxUID == EXPLICIT
-    assert found.file_meta.MediaStorageSOPInstanceUID == f"{SERIES}.1"
-    assert found.file_meta.ImplementationClassUID == IMPLEMENTATION_UID
+    stored = pydicom.dcmread(file.path)
+    assert stored.file_meta.SourceApplicationEntityTitle == "CT01"
+    assert stored.file_meta.TransferSyntaxUID == EXPLICIT
+    assert stored.file_meta.MediaStorageSOPInstanceUID == f"{SERIES}.1"
+    assert stored.file_meta.ImplementationClassUID == IMPLEMENTATION_UID
     assert file.path.read_bytes().endswith(encode(ct(1)))
     assert file.bytes == file.path.stat().st_size
     assert list(inbox.temporary_folder.iterdir()) == []
@@ -265,10 +265,10 @@ def test_a_note_is_returned_until_it_is_dropped(inbox: Inbox) -> None:
     (taken,) = inbox.read_notes()
     inbox.note(note, 2.0)  # while the first is being recorded
     again = inbox.read_notes()
-    assert [found.count for found in again] == [1, 1]
-    assert taken.name in {found.name for found in again}
-    for found in again:
-        inbox.drop_note(found)
+    assert [returned.count for returned in again] == [1, 1]
+    assert taken.name in {returned.name for returned in again}
+    for returned in again:
+        inbox.drop_note(returned)
     assert inbox.read_notes() == []
 
 

@@ -53,8 +53,10 @@ def three(package: Package) -> list[Any]:
 def test_the_deadline_chooses_the_size(
     data: DataConfig, package: Package, deadline_s: float, size: str
 ) -> None:
-    found = kept(data, *three(package))
-    choice = choose(use(package, deadline_s=deadline_s, memory_bytes=2048 * MIB), GRID, found)
+    measurements = kept(data, *three(package))
+    choice = choose(
+        use(package, deadline_s=deadline_s, memory_bytes=2048 * MIB), GRID, measurements
+    )
     assert choice.size == size
     assert choice.why.startswith(f"the most accurate size that fits {deadline_s:g} s and 2048 MiB")
 
@@ -68,16 +70,16 @@ def test_without_limits_the_most_accurate_size_runs(data: DataConfig, package: P
 
 
 def test_a_larger_series_gets_a_smaller_size(data: DataConfig, package: Package) -> None:
-    found = kept(data, *three(package))
+    measurements = kept(data, *three(package))
     large = Grid((40, 20, 22), GRID.affine)
-    assert choose(use(package, deadline_s=13.0), GRID, found).size == "teacher"
-    assert choose(use(package, deadline_s=13.0), large, found).size == "small"
+    assert choose(use(package, deadline_s=13.0), GRID, measurements).size == "teacher"
+    assert choose(use(package, deadline_s=13.0), large, measurements).size == "small"
 
 
 def test_memory_limits_as_time_does(data: DataConfig, package: Package) -> None:
     teacher, small, tiny = three(package)
-    found = kept(data, msgspec.structs.replace(teacher, peak_mb=3000.0), small, tiny)
-    assert choose(use(package, memory_bytes=2048 * MIB), GRID, found).size == "small"
+    measurements = kept(data, msgspec.structs.replace(teacher, peak_mb=3000.0), small, tiny)
+    assert choose(use(package, memory_bytes=2048 * MIB), GRID, measurements).size == "small"
 
 
 def test_without_a_size_that_fits_the_fastest_runs(data: DataConfig, package: Package) -> None:
@@ -94,16 +96,19 @@ def test_without_measurements_the_smallest_size_runs(package: Package) -> None:
 
 
 def test_under_backlog_the_next_smaller_size_runs(data: DataConfig, package: Package) -> None:
-    found = kept(data, *three(package))
+    measurements = kept(data, *three(package))
     fixed = use(package, "teacher", step_down_above=5)
-    assert choose(fixed, GRID, found, waiting=5).size == "teacher"
-    choice = choose(fixed, GRID, found, waiting=6)
+    assert choose(fixed, GRID, measurements, waiting=5).size == "teacher"
+    choice = choose(fixed, GRID, measurements, waiting=6)
     assert choice.size == "small"
     assert choice.why.startswith("6 queued, more than 5: small instead of teacher; ")
     by_deadline = use(package, deadline_s=4.0, step_down_above=5)
-    assert choose(by_deadline, GRID, found, waiting=6).size == "tiny"
-    assert choose(use(package, "tiny", step_down_above=5), GRID, found, waiting=6).size == "tiny"
-    assert choose(use(package, "teacher"), GRID, found, waiting=10_000).size == "teacher"
+    assert choose(by_deadline, GRID, measurements, waiting=6).size == "tiny"
+    assert (
+        choose(use(package, "tiny", step_down_above=5), GRID, measurements, waiting=6).size
+        == "tiny"
+    )
+    assert choose(use(package, "teacher"), GRID, measurements, waiting=10_000).size == "teacher"
     unmeasured = choose(fixed, GRID, [], waiting=6)
     assert (unmeasured.size, unmeasured.engine) == ("small", "onnxruntime")
 
@@ -112,7 +117,7 @@ def test_a_variant_is_chosen_by_what_is_measured(data: DataConfig, tmp_path: Pat
     package = make_tiny_package(tmp_path, sizes=("teacher", "tiny", "fast"))
     patches = workload(package, GRID).patches
     costs = {"teacher": 12.0, "fast": 3.0, "tiny": 0.6}
-    found = [
+    measurements = [
         a_measurement(package, size, patch_s=seconds / patches, voxel_s=0.0)
         for size, seconds in costs.items()
     ]
@@ -122,7 +127,7 @@ def test_a_variant_is_chosen_by_what_is_measured(data: DataConfig, tmp_path: Pat
         size: Metrics(cases=3, dice=dice, dice_per_segment={}) for size, dice in interval.items()
     }
     known = replace(package, manifest=msgspec.structs.replace(package.manifest, metrics=metrics))
-    measured = kept(data, *found)
+    measured = kept(data, *measurements)
     assert choose(use(known, deadline_s=4.0), GRID, measured).size == "fast"
     assert choose(use(known, deadline_s=1.0), GRID, measured).size == "tiny"
     under_backlog = use(known, "teacher", step_down_above=0)
@@ -142,24 +147,24 @@ def test_accuracy_is_dice_where_it_is_known(data: DataConfig, package: Package) 
 
 
 def test_the_fastest_verified_engine_runs(data: DataConfig, package: Package) -> None:
-    found = kept(
+    measurements = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
         a_measurement(package, "small", "openvino", patch_s=0.1),
     )
-    choice = choose(use(package, "small"), GRID, found)
+    choice = choose(use(package, "small"), GRID, measurements)
     assert (choice.size, choice.engine) == ("small", "openvino")
     assert "the fastest engine that reproduced the reference case here" in choice.why
 
 
 def test_an_engine_that_failed_never_runs(data: DataConfig, package: Package) -> None:
-    found = kept(
+    measurements = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
         a_measurement(package, "small", "openvino", problem="the reference case reaches Dice 0.9"),
     )
-    assert choose(use(package, "small"), GRID, found).engine == "onnxruntime"
-    only = [one for one in found if one.problem]
+    assert choose(use(package, "small"), GRID, measurements).engine == "onnxruntime"
+    only = [one for one in measurements if one.problem]
     for size in ("small", "auto"):
         choice = choose(use(package, size), GRID, only)
         assert choice.engine == "onnxruntime"
@@ -167,12 +172,12 @@ def test_an_engine_that_failed_never_runs(data: DataConfig, package: Package) ->
 
 
 def test_a_configured_engine_is_kept(data: DataConfig, package: Package) -> None:
-    found = kept(
+    measurements = kept(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
         a_measurement(package, "small", "openvino", patch_s=0.1),
     )
-    for measured in (found, []):
+    for measured in (measurements, []):
         choice = choose(use(package, "small", engine="onnxruntime"), GRID, measured)
         assert choice.engine == "onnxruntime"
         assert "as configured" in choice.why
@@ -206,9 +211,9 @@ def test_a_measurement_is_replaced_and_a_damaged_one_is_ignored(
 
 
 def test_measurements_of_another_package_are_ignored(data: DataConfig, package: Package) -> None:
-    found = kept(data, *three(package))
+    measurements = kept(data, *three(package))
     newer = replace(package, digest="0" * 64)
-    assert "nothing is measured" in choose(use(newer), GRID, found).why
+    assert "nothing is measured" in choose(use(newer), GRID, measurements).why
 
 
 @pytest.mark.parametrize("shape", [(24, 20, 22), (40, 18, 33), (5, 60, 17)])
@@ -253,5 +258,5 @@ def test_the_memory_of_the_largest_series_is_known_before_any_measurement(
         assert all(mb > 100 for mb in largest_mb(use(one), []).values())
         assert set(largest_mb(use(one), [])) == set(one.manifest.sizes)
     assert not largest_mb(use(package), [])  # its manifest has no peak_mb
-    found = kept(data, a_measurement(package, "tiny"))
-    assert list(largest_mb(use(package), found)) == ["tiny"]
+    measurements = kept(data, a_measurement(package, "tiny"))
+    assert list(largest_mb(use(package), measurements)) == ["tiny"]

@@ -45,9 +45,9 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 def test_a_written_package_loads(tmp_path: Path) -> None:
     package = make_tiny_package(tmp_path)
-    found = load(package.folder)
-    assert (found.name, found.digest) == ("tiny-mr/1.0", package.digest)
-    assert set(found.manifest.files) == {
+    loaded = load(package.folder)
+    assert (loaded.name, loaded.digest) == ("tiny-mr/1.0", package.digest)
+    assert set(loaded.manifest.files) == {
         p.relative_to(package.folder).as_posix() for p in package.folder.rglob("*.*")
     } - {"manifest.json"}
 

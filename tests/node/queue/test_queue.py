@@ -83,9 +83,9 @@ def test_another_series_is_not_superseded(engine: sa.Engine) -> None:
 def test_the_same_work_of_another_arrival_is_not_queued_again(engine: sa.Engine) -> None:
     job_id = record(engine)
     again = an_arrival(series_key="elsewhere")
-    found = queue.record_arrival(engine, again, a_segment_job(), T0 + 1)
-    assert found.is_new
-    assert found.job_id == job_id
+    recorded = queue.record_arrival(engine, again, a_segment_job(), T0 + 1)
+    assert recorded.is_new
+    assert recorded.job_id == job_id
     queue.finish_segment(engine, claim(engine), SEGMENTED, [], T0 + 2)
     assert {s.ending for s in queue.histories(engine)} == {Ending.DELIVERED}
 
@@ -134,8 +134,8 @@ def test_a_claim_takes_only_its_kind_and_its_target(engine: sa.Engine) -> None:
 
 def test_a_segmentation_and_its_deliveries_are_one_transaction(engine: sa.Engine) -> None:
     job_id = record(engine)
-    wanted = [a_delivery("pacs"), a_delivery("viewer")]
-    deliveries = queue.finish_segment(engine, claim(engine), SEGMENTED, wanted, T0 + 2)
+    new = [a_delivery("pacs"), a_delivery("viewer")]
+    deliveries = queue.finish_segment(engine, claim(engine), SEGMENTED, new, T0 + 2)
     assert [(d.target, d.parent_id, d.state) for d in deliveries] == [
         ("pacs", job_id, State.QUEUED),
         ("viewer", job_id, State.QUEUED),
@@ -146,8 +146,8 @@ def test_a_segmentation_and_its_deliveries_are_one_transaction(engine: sa.Engine
 
 def test_a_series_is_delivered_with_its_last_delivery(engine: sa.Engine) -> None:
     record(engine)
-    wanted = [a_delivery("pacs"), a_delivery("viewer")]
-    queue.finish_segment(engine, claim(engine), SEGMENTED, wanted, T0 + 2)
+    new = [a_delivery("pacs"), a_delivery("viewer")]
+    queue.finish_segment(engine, claim(engine), SEGMENTED, new, T0 + 2)
     for now, target in ((T0 + 3, "pacs"), (T0 + 4, "viewer")):
         assert queue.histories(engine)[0].ending is Ending.IN_PROGRESS
         assert queue.histories(engine)[0].ended_at is None

@@ -91,9 +91,9 @@ def test_counts_name_every_kind_and_state(engine: sa.Engine) -> None:
     record(engine, 1)
     record(engine, 2)
     claim(engine)
-    found = queue.counts(engine)
-    assert len(found) == len(Kind) * len(State)
-    assert found[Kind.SEGMENT, State.QUEUED] == found[Kind.SEGMENT, State.RUNNING] == 1
+    counts = queue.counts(engine)
+    assert len(counts) == len(Kind) * len(State)
+    assert counts[Kind.SEGMENT, State.QUEUED] == counts[Kind.SEGMENT, State.RUNNING] == 1
     assert queue.oldest_queued_at(engine, Kind.SEGMENT) == T0
     assert queue.oldest_queued_at(engine, Kind.DELIVER) is None
 

@@ -74,8 +74,8 @@ def test_resend_segments_again_if_the_file_is_missing(
     folder = receive(inbox, head.paths, T0)
     Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
     payload = an_object(config.data.dir, "pacs")
-    wanted = [queue.NewDelivery(target="pacs", payload=payload)]
-    (job,) = queue.finish_segment(engine, claim(engine, now=T0 + 101), SEGMENTED, wanted, T0 + 102)
+    new = [queue.NewDelivery(target="pacs", payload=payload)]
+    (job,) = queue.finish_segment(engine, claim(engine, now=T0 + 101), SEGMENTED, new, T0 + 102)
     deliver(engine, T0 + 103)
     options = ["--config", str(configured)]
     assert run("jobs", "resend", job.id, *options)[1] == f"job {job.id} queued again\n"

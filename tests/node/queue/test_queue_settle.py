@@ -23,9 +23,9 @@ def engine(tmp_path: Path) -> sa.Engine:
 @pytest.fixture
 def job(engine: sa.Engine) -> Job:
     queue.record_arrival(engine, an_arrival(), a_segment_job(), T0)
-    found = queue.claim(engine, Kind.SEGMENT, "w", T0, 30.0)
-    assert found is not None
-    return found
+    claimed = queue.claim(engine, Kind.SEGMENT, "w", T0, 30.0)
+    assert claimed is not None
+    return claimed
 
 
 FAIL, RETRY, UNSUITABLE = Transition.FAIL, Transition.RETRY, Transition.MARK_UNSUITABLE
@@ -114,10 +114,10 @@ def test_settling_keeps_the_reason(
     engine: sa.Engine, job: Job, error: Exception, state: State, code: str
 ) -> None:
     assert queue.settle(engine, job, error, T0 + 1, POLICY) is state
-    found = queue.get(engine, job.id)
-    assert (found.state, found.code) == (state, code)
-    assert (found.not_before > T0 + 1) == (state is State.QUEUED)
-    assert "CANARY" not in repr((found, queue.events_of(engine)))
+    settled = queue.get(engine, job.id)
+    assert (settled.state, settled.code) == (state, code)
+    assert (settled.not_before > T0 + 1) == (state is State.QUEUED)
+    assert "CANARY" not in repr((settled, queue.events_of(engine)))
 
 
 def test_settling_what_another_worker_holds_changes_nothing(engine: sa.Engine, job: Job) -> None:
@@ -132,8 +132,8 @@ def test_an_unexpected_error_keeps_its_place_but_not_its_text() -> None:
     try:
         int("CANARY^NAME")
     except ValueError as exc:
-        found = queue.as_node_error(exc)
-    assert found.code == "defect"
-    assert found.message.startswith("unexpected ValueError at test_queue_settle.py:")
+        error = queue.as_node_error(exc)
+    assert error.code == "defect"
+    assert error.message.startswith("unexpected ValueError at test_queue_settle.py:")
     known = errors.PeerBusy("x")
     assert queue.as_node_error(known) is known

@@ -33,8 +33,8 @@ def record_in_study(engine: sa.Engine, study: str) -> int:
 
 def segment(engine: sa.Engine, now: float, *targets: str) -> list[Job]:
     """Finish the next segmentation with a delivery for each target."""
-    wanted = [a_delivery(target) for target in targets]
-    return queue.finish_segment(engine, claim(engine, now=now), SEGMENTED, wanted, now)
+    new = [a_delivery(target) for target in targets]
+    return queue.finish_segment(engine, claim(engine, now=now), SEGMENTED, new, now)
 
 
 def sent_from(engine: sa.Engine, now: float, target: str = "pacs") -> Job | None:

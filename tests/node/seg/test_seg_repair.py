@@ -72,8 +72,8 @@ def test_odd_values_are_repaired_and_listed(
         r = result(tmp_path, Phantom(change=change))
     verify(to_bytes(r.seg), r.series, r.labels, r.package.manifest.segments)
     if expected != "absent":
-        found = r.seg.get(keyword)
-        assert (None if found is None else str(found)) == expected
+        written = r.seg.get(keyword)
+        assert (None if written is None else str(written)) == expected
     if repair is None:
         assert r.repairs == ()
     else:

@@ -50,13 +50,13 @@ def candidate(site: Site, engine: str = "onnxruntime") -> Candidate:
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)
 def test_a_measurement_has_seconds_and_memory(site: Site, engine: str) -> None:
-    found = measure_now(site.config, here(1), candidate(site, engine))
-    assert (found.problem, found.dice, found.engine) == ("", 1.0, engine)
-    assert 0 < found.patch_s <= found.seconds
-    assert 0 <= found.voxel_s < found.seconds
-    assert found.peak_mb > 50
-    measured.write(site.config.data, found)
-    assert measured.known(site.config.data, here(1)) == [found]
+    measurement = measure_now(site.config, here(1), candidate(site, engine))
+    assert (measurement.problem, measurement.dice, measurement.engine) == ("", 1.0, engine)
+    assert 0 < measurement.patch_s <= measurement.seconds
+    assert 0 <= measurement.voxel_s < measurement.seconds
+    assert measurement.peak_mb > 50
+    measured.write(site.config.data, measurement)
+    assert measured.known(site.config.data, here(1)) == [measurement]
     assert (site.config.data.dir / COMPILED).exists() == (engine != "onnxruntime")
 
 
@@ -66,22 +66,22 @@ def test_wrong_labels_are_a_problem_that_names_the_dice(site: Site) -> None:
     wrong = np.where(labels > 0, 3 - labels, 0).astype(np.uint8)  # both structures, exchanged
     nifti.write(Labels(wrong, phantom().grid), reference)
     altered = write_manifest(site.package.manifest, site.package.folder)
-    found = measure_now(site.config, here(1), Candidate(altered, "small", "onnxruntime"))
-    assert "Dice 0." in found.problem
-    assert "0.999" in found.problem
+    measurement = measure_now(site.config, here(1), Candidate(altered, "small", "onnxruntime"))
+    assert "Dice 0." in measurement.problem
+    assert "0.999" in measurement.problem
 
 
 def test_too_little_memory_is_a_problem(tmp_path: Path) -> None:
     site = make_site(tmp_path, patch_zyx=(96, 96, 96), ballast=600)  # a hidden layer of 2 GB
     config = site.limited(memory=Bytes(200 << 20))
-    found = measure_now(config, here(1), candidate(site))
-    assert "limits.memory" in found.problem
+    measurement = measure_now(config, here(1), candidate(site))
+    assert "limits.memory" in measurement.problem
 
 
 def test_an_altered_package_is_a_problem(site: Site) -> None:
     site.package.network_file("small").write_bytes(b"")
-    found = measure_now(site.config, here(1), candidate(site))
-    assert "small.onnx" in found.problem
+    measurement = measure_now(site.config, here(1), candidate(site))
+    assert "small.onnx" in measurement.problem
 
 
 def test_a_rule_without_a_choice_is_not_measured(site: Site) -> None:
@@ -99,8 +99,8 @@ def test_an_idle_node_makes_all_missing_measurements_once(site: Site) -> None:
     background = BackgroundMeasuring(with_auto(site.config), idle_s=0.0)
     assert background.step().startswith("measuring tiny-mr/1.0, size small")
     wait_until(lambda: background.step() == "", 100, lambda: "measuring does not end")
-    found = measured.known(site.config.data, here(1))
-    assert {(one.size, one.engine) for one in found} == {
+    measurements = measured.known(site.config.data, here(1))
+    assert {(one.size, one.engine) for one in measurements} == {
         (size, engine) for size in ("teacher", "small") for engine in versions()
     }
     restarted = BackgroundMeasuring(with_auto(site.config), idle_s=0.0)

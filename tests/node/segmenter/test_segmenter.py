@@ -178,9 +178,9 @@ def test_messages_survive_encoding(site: Site) -> None:
 def test_an_error_of_a_library_gets_a_class_and_loses_its_text(
     error: Exception, kind: type[Exception]
 ) -> None:
-    found = as_child_error(error)
-    assert type(found) is kind
-    assert "CANARY" not in str(found)
+    child_error = as_child_error(error)
+    assert type(child_error) is kind
+    assert "CANARY" not in str(child_error)
 
 
 def test_the_tiny_package_has_the_requested_sizes(tmp_path: Path) -> None:

@@ -119,9 +119,9 @@ def test_a_frame_may_be_a_copy(tmp_path: Path) -> None:
 
     scan = make(tmp_path / "classic")
     path = enhance(scan, tmp_path / "enhanced.dcm", change=change)
-    found = survey(read_headers(path))
-    assert len(found.headers) == 12
-    assert [dropped.frame for dropped in found.dropped] == [13]
+    surveyed = survey(read_headers(path))
+    assert len(surveyed.headers) == 12
+    assert [dropped.frame for dropped in surveyed.dropped] == [13]
 
 
 def test_an_unreadable_copy_is_no_copy(scan: Scan, tmp_path: Path) -> None:

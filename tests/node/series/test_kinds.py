@@ -105,8 +105,8 @@ def test_faithful_slices_run_and_derived_ones_are_marked(
 ) -> None:
     phantom = Phantom(modality=modality, change=in_slices(image_type(*values)))
     scan = make(tmp_path, phantom)
-    found = survey([header for path in scan.paths for header in read_headers(path)])
-    note = derived_as(found.headers)
+    surveyed = survey([header for path in scan.paths for header in read_headers(path)])
+    note = derived_as(surveyed.headers)
     assert bool(note) == bool(marked)
     assert marked in note
 

@@ -101,9 +101,9 @@ def test_headers_that_leave_the_meaning_open_are_unsuitable(
 
 @pytest.mark.parametrize("photometric", ["PALETTE COLOR", "RGB"])
 def test_every_second_slice_in_colour_is_unsuitable(tmp_path: Path, photometric: str) -> None:
-    found = headers(tmp_path, sets(PhotometricInterpretation=photometric), "MR", range(1, 12, 2))
+    slices = headers(tmp_path, sets(PhotometricInterpretation=photometric), "MR", range(1, 12, 2))
     with pytest.raises(errors.ColourImage, match="5 colour images"):
-        survey(found)
+        survey(slices)
 
 
 SUITABLE: list[tuple[str, Edit, Collection[int] | None]] = [

@@ -53,10 +53,10 @@ def test_a_frame_keeps_its_number_in_the_file(tmp_path: Path) -> None:
     places = [
         f.FrameContentSequence[0].InStackPositionNumber for f in frames(pydicom.dcmread(path))
     ]
-    found = survey(read_headers(path))
-    assert [h.frame for h in found.headers] == [places.index(n) + 1 for n in range(1, 13)]
-    assert {h.number_of_frames for h in found.headers} == {12}
-    assert found.dropped == ()
+    surveyed = survey(read_headers(path))
+    assert [h.frame for h in surveyed.headers] == [places.index(n) + 1 for n in range(1, 13)]
+    assert {h.number_of_frames for h in surveyed.headers} == {12}
+    assert surveyed.dropped == ()
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ def headers(scan: Scan) -> list[Header]:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_grid_is_that_of_the_phantom(tmp_path: Path, plane: str, reverse: bool) -> None:
     scan = make(tmp_path, Phantom(plane=plane, reverse=reverse, shuffle=not reverse))
-    found = survey(headers(scan))
-    assert found.grid.is_close(scan.grid, 1e-6)
-    assert [h.sop_instance_uid for h in found.headers] == scan.uids
-    assert found.dropped == ()
+    surveyed = survey(headers(scan))
+    assert surveyed.grid.is_close(scan.grid, 1e-6)
+    assert [h.sop_instance_uid for h in surveyed.headers] == scan.uids
+    assert surveyed.dropped == ()
 
 
 def test_slice_thickness_and_claimed_spacing_do_not_matter(tmp_path: Path) -> None:
@@ -134,10 +134,10 @@ def test_echoes_at_the_same_places_are_four_dimensional(tmp_path: Path) -> None:
     ],
 )
 def test_contradicting_identities_are_conflicts(tmp_path: Path, what: str, field: str) -> None:
-    found = headers(make(tmp_path))
-    found[3] = msgspec.structs.replace(found[3], **{field: "1.2.3"})
+    slices = headers(make(tmp_path))
+    slices[3] = msgspec.structs.replace(slices[3], **{field: "1.2.3"})
     with pytest.raises(errors.Conflicting, match=what):
-        survey(found)
+        survey(slices)
 
 
 def test_an_absent_issuer_is_unknown(tmp_path: Path) -> None:
@@ -152,25 +152,25 @@ def test_an_absent_issuer_is_unknown(tmp_path: Path) -> None:
 
 
 def test_a_coerced_copy_of_an_instance_counts_once(tmp_path: Path) -> None:
-    found = headers(make(tmp_path))
+    slices = headers(make(tmp_path))
     copy = msgspec.structs.replace(
-        found[0], path=Path("copy"), series_description="Other", issuer_digest="a"
+        slices[0], path=Path("copy"), series_description="Other", issuer_digest="a"
     )
-    assert len(survey([*found, copy]).dropped) == 1
+    assert len(survey([*slices, copy]).dropped) == 1
 
 
 def test_one_uid_with_two_geometries_is_a_conflict(tmp_path: Path) -> None:
-    found = headers(make(tmp_path))
-    moved = msgspec.structs.replace(found[0], position_mm=(9.0, 9.0, 9.0))
+    slices = headers(make(tmp_path))
+    moved = msgspec.structs.replace(slices[0], position_mm=(9.0, 9.0, 9.0))
     with pytest.raises(errors.Conflicting):
-        survey([*found, moved])
+        survey([*slices, moved])
 
 
 def test_the_same_instance_twice_counts_once(tmp_path: Path) -> None:
     scan = make(tmp_path)
-    found = survey([*headers(scan), *read_headers(scan.paths[0])])
-    assert found.grid.is_close(scan.grid, 1e-6)
-    assert [d.reason for d in found.dropped] == ["duplicate instance"]
+    surveyed = survey([*headers(scan), *read_headers(scan.paths[0])])
+    assert surveyed.grid.is_close(scan.grid, 1e-6)
+    assert [d.reason for d in surveyed.dropped] == ["duplicate instance"]
 
 
 def stray(scan: Scan, folder: Path, **values: object) -> Header:
@@ -201,10 +201,10 @@ def test_a_stray_object_is_left_out_and_listed(
 ) -> None:
     scan = make(tmp_path / "series")
     other = stray(scan, tmp_path / "stray", **values)
-    found = survey([other, *headers(scan)])
-    assert found.grid.is_close(scan.grid, 1e-6)
-    assert [d.sop_instance_uid for d in found.dropped] == [other.sop_instance_uid]
-    assert reason in found.dropped[0].reason
+    surveyed = survey([other, *headers(scan)])
+    assert surveyed.grid.is_close(scan.grid, 1e-6)
+    assert [d.sop_instance_uid for d in surveyed.dropped] == [other.sop_instance_uid]
+    assert reason in surveyed.dropped[0].reason
 
 
 def test_two_directions_in_one_series_are_unsuitable(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_stray_image_in_the_middle_leaves_a_missing_slice(tmp_path: Path) -> N
 
 
 def test_the_order_of_headers_does_not_matter(tmp_path: Path) -> None:
-    found = headers(make(tmp_path, Phantom(plane="oblique")))
+    slices = headers(make(tmp_path, Phantom(plane="oblique")))
     rng = np.random.default_rng(0)
-    results: list[Survey] = [survey([found[i] for i in rng.permutation(12)]) for _ in range(5)]
+    results: list[Survey] = [survey([slices[i] for i in rng.permutation(12)]) for _ in range(5)]
     assert all(result.headers == results[0].headers for result in results)

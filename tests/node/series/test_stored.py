@@ -69,9 +69,9 @@ def test_the_value_lies_below_high_bit(
     )
     samples = np.array([cells], np.int16 if form.get("representation") else np.uint16)
     for syntax in (ExplicitVRLittleEndian, RLELossless):
-        found = stored_values(samples, pixels, syntax, overlays=0)
-        assert found.values[0].tolist() == expected
-        marked = [] if found.cleared is None else np.flatnonzero(found.cleared[0]).tolist()
+        values = stored_values(samples, pixels, syntax, overlays=0)
+        assert values.values[0].tolist() == expected
+        marked = [] if values.cleared is None else np.flatnonzero(values.cleared[0]).tolist()
         assert marked == cleared
 
 
