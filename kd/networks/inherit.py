@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.errors import BadRecipe
-from kd.networks.unet import Convolution, UNet
+from kd.networks.unet import Convolution, FineStage, UNet
 
 
 def inherit(student: UNet, teacher: nn.Module) -> None:
@@ -27,7 +27,7 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
         entry = _convolutions(teacher.encoder[0])[0]
         if isinstance(teacher.stem, Convolution):
             entry = teacher.stem
-        channels = torch.arange(entry.convolution.in_channels)
+        image = channels = torch.arange(entry.convolution.in_channels)
         if isinstance(teacher.stem, Convolution):
             assert isinstance(student.stem, Convolution)  # their topologies are alike
             channels = _chain([student.stem], [teacher.stem], channels)
@@ -44,6 +44,17 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
             small, wide = _convolutions(student.decoder[i]), _convolutions(teacher.decoder[i])
             channels = _chain(small, wide, torch.cat([risen, beside]))
             _head(student.heads[i], teacher.heads[i], channels)
+        if teacher.fine is not None:
+            assert student.fine is not None  # their topologies are alike
+            _fine_stage(student.fine, teacher.fine, image, channels)
+
+
+def _fine_stage(mine: FineStage, theirs: FineStage, image: Tensor, channels: Tensor) -> None:
+    """Fill a fine stage, which reads `image` and the `channels` kept of the last stage."""
+    beside = _chain([mine.stem], [theirs.stem], image) + theirs.up.out_channels
+    risen = _transposed(mine.up, theirs.up, channels)
+    small, wide = _convolutions(mine.decoder), _convolutions(theirs.decoder)
+    _head(mine.head, theirs.head, _chain(small, wide, torch.cat([risen, beside])))
 
 
 def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
@@ -57,10 +68,12 @@ def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
         if getattr(mine, what) != getattr(theirs, what):
             message = f"inherits: true requires a teacher with the same {what}"
             raise BadRecipe(message, advice="Remove inherits from this size")
-    if mine.blocks != "plain" or any(
-        m > t for m, t in zip(mine.widths, theirs.widths, strict=True)
-    ):
-        message = f"a network of widths {mine.widths} cannot inherit from widths {theirs.widths}"
+    if (mine.fine_width > 0) != (theirs.fine_width > 0):
+        message = "inherits: true requires a teacher with a fine stage too, or neither with one"
+        raise BadRecipe(message, advice="Give both sizes a fine_width, or remove inherits")
+    small, wide = (*mine.widths, mine.fine_width), (*theirs.widths, theirs.fine_width)
+    if mine.blocks != "plain" or any(m > t for m, t in zip(small, wide, strict=True)):
+        message = f"a network of widths {small} cannot inherit from widths {wide}"
         raise BadRecipe(message, advice="Remove inherits, or give this size a smaller base")
 
 

@@ -92,11 +92,14 @@ class UNet(nn.Module):
         if t.stem_stride == 2:
             # the finest head returns to full resolution by learned upsampling
             self.heads[-1] = nn.ConvTranspose3d(t.widths[0], n_classes, 2, 2)
+        self.fine = FineStage(n_channels, t, n_classes) if t.fine_width else None
         self.apply(he_normal)
+        if self.fine is not None:
+            nn.init.zeros_(self.fine.head.weight)
 
     def forward(self, x_bczyx: Tensor) -> Tensor:
         """Return the logits [B, K, Z, Y, X] at full resolution."""
-        return self.heads[-1](self._decode(x_bczyx)[-1])
+        return self.finest(x_bczyx)
 
     def deep(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> list[Tensor]:
         """Return the logits of every decoder stage, full resolution first.
@@ -105,11 +108,22 @@ class UNet(nn.Module):
         """
         features = self._decode(x_bczyx)
         coarse = [h(f) for h, f in zip(self.heads[:-1], features[:-1], strict=True)]
-        return [self._head(features[-1], at_zyx), *coarse[::-1]]
+        return [self._finest(x_bczyx, features[-1], at_zyx), *coarse[::-1]]
 
     def finest(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> Tensor:
         """Return the first of what `deep` returns."""
-        return self._head(self._decode(x_bczyx)[-1], at_zyx)
+        return self._finest(x_bczyx, self._decode(x_bczyx)[-1], at_zyx)
+
+    def _finest(self, image_bczyx: Tensor, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
+        """Return the logits of the last features, plus the correction of the fine stage."""
+        logits = self._head(x_bczyx, at_zyx)
+        if self.fine is None:
+            return logits
+        fine = self.fine(image_bczyx, x_bczyx)
+        if at_zyx is not None:
+            z, y, x = at_zyx
+            fine = fine[:, :, z::2, y::2, x::2]
+        return logits + self.fine.head(fine)
 
     def _head(self, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
         head = self.heads[-1]
@@ -133,6 +147,30 @@ class UNet(nn.Module):
             x = convolve(torch.cat([up(x), skips.pop()], dim=1))
             features.append(x)
         return features
+
+
+class FineStage(nn.Module):
+    """A last decoder stage at full resolution, beside the head above a stem of stride 2.
+
+    Its skip connection is one convolution of the image itself. Its head corrects the logits of the
+    finest head; it starts at zero, so that a trained network can get a fine stage.
+    """
+
+    def __init__(self, n_channels: int, t: Topology, n_classes: int) -> None:
+        """Read the image, and the features of the decoder stage below."""
+        super().__init__()
+        width, kernel, one = t.fine_width, t.kernels_zyx[0], (1, 1, 1)
+        self.stem = Convolution(n_channels, width, kernel, one, norm=t.norm)
+        self.up = nn.ConvTranspose3d(t.widths[0], width, 2, 2)
+        self.decoder = nn.Sequential(
+            Convolution(2 * width, width, kernel, one, norm=t.norm),
+            Convolution(width, width, kernel, one, norm=t.norm),
+        )
+        self.head = nn.Conv3d(width, n_classes, 1)
+
+    def forward(self, image_bczyx: Tensor, x_bczyx: Tensor) -> Tensor:
+        """Return features at full resolution, which `head` turns into corrections."""
+        return self.decoder(torch.cat([self.up(x_bczyx), self.stem(image_bczyx)], dim=1))
 
 
 class Ensemble(nn.Module):

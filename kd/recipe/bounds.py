@@ -9,6 +9,7 @@ from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 Channels = Annotated[int, Meta(ge=1, le=320)]  # nnU-Net's limit for 3D
+FineWidth = Annotated[int, Meta(ge=0, le=320)]
 LabelId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 SegmentNumber = Annotated[int, Meta(ge=1, le=255)]  # labels are stored as bytes
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]

@@ -14,6 +14,7 @@ from kd.recipe.bounds import (
     Channels,
     Count,
     Degrees,
+    FineWidth,
     LabelId,
     PartialShare,
     Positive,
@@ -93,14 +94,19 @@ class Topology(Strict, frozen=True, kw_only=True):
     norm: Literal["instance", "batch"] = "instance"
     blocks: Literal["plain", "residual"] = "plain"
     stem_stride: Literal[1, 2] = 1  # 2: all stages work at half resolution
+    # channels of a last decoder stage at full resolution, above a stem of stride 2; 0: none
+    fine_width: FineWidth = 0
 
     def __post_init__(self) -> None:
-        """Refuse lists of different lengths."""
+        """Refuse lists of different lengths, and a fine stage above full resolution."""
         n = len(self.widths)
         lengths = {n, len(self.strides_zyx), len(self.kernels_zyx), len(self.convolutions)}
         if len(lengths) > 1 or len(self.decoder_convolutions) != n - 1 or n < 2:
             message = "a topology has one width, stride, kernel and count for each of its stages"
             raise BadRecipe(message)
+        if self.fine_width and self.stem_stride == 1:
+            message = f"fine_width: {self.fine_width} has no effect without stem_stride: 2"
+            raise BadRecipe(message, advice="Remove fine_width, or give the size stem_stride: 2")
 
     @property
     def divisor_zyx(self) -> Triple:
@@ -145,6 +151,8 @@ class Net(Strict, frozen=True, kw_only=True):
     inherits: bool = False
     norm: Literal["instance", "batch"] = "instance"
     stem_stride: Literal[1, 2] = 1  # 2: faster, works at half resolution
+    # channels of a last decoder stage at full resolution, above a stem of stride 2; 0: none
+    fine_width: FineWidth = 0
     convolutions: Count = 2
     optimiser: Kind | None = None  # instead of training.optimiser
     rate: Positive | None = None  # instead of training.rate: narrow networks tolerate a higher one

@@ -161,6 +161,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
             norm=net.norm,
             stem_stride=net.stem_stride,
         )
+        topology = msgspec.structs.replace(topology, fine_width=net.fine_width)
         for patch in (self.grid.patch_zyx, self.training_patch_zyx):
             if any(edge % d for edge, d in zip(patch, topology.divisor_zyx, strict=True)):
                 message = f"patch {patch} is no multiple of {topology.divisor_zyx}"

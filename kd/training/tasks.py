@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 
 from kd.data.batches import Batches, DistillationBatches, Source, SyntheticBatches
@@ -15,8 +16,8 @@ from kd.networks.inherit import inherit
 from kd.networks.unet import UNet
 from kd.recipe.read import Recipe
 from kd.records import Ancestor, Choices, Run, TeacherSignal
+from kd.training.checkpoints import read_checkpoint
 from kd.training.runs import fold_run, open_run
-from kd.training.trainer import averaged_network
 
 SOFT = "soft"  # folder of the soft targets, beside the runs of the teacher's folds
 CPU = torch.device("cpu")
@@ -132,14 +133,18 @@ def initialise(
 
 
 def _continued(recipe: Recipe, size: str, start: Path, network: UNet) -> Ancestor:
-    _, run = averaged_network(network, start, CPU)
-    network.train()
+    """Load the averaged weights of a run; a fine stage that it lacks corrects nothing at first."""
+    saved = read_checkpoint(start, CPU)
+    run = saved.run
     if not run.is_finished:
         message = f"run {start.name} stopped at step {run.step}, before its budget was spent"
         raise BadCheckpoint(message, advice="Run the command that began it again: it resumes")
-    if run.choices is None or run.choices.topology != recipe.topology(size):
+    topology = recipe.topology(size)
+    plain = msgspec.structs.replace(topology, fine_width=0)
+    if run.choices is None or run.choices.topology not in (topology, plain):
         message = f"run {start.name} is of another network"
         raise BadCheckpoint(message)
+    network.load_state_dict(network.state_dict() | saved.averaged)
     return Ancestor(weights=weights_digest(network).hex(), run=run)
 
 

@@ -25,9 +25,10 @@ STRIDES = ((1, 1, 1), (2, 2, 2), (2, 2, 2))
 CPU = torch.device("cpu")
 
 
-def network(base: int, seed: int, **choices: Any) -> UNet:
+def network(base: int, seed: int, *, fine_width: int = 0, **choices: Any) -> UNet:
+    topology = replace(uniform(base, STRIDES, **choices), fine_width=fine_width)
     with seeded(seed):
-        return UNet(uniform(base, STRIDES, **choices), 3).eval()
+        return UNet(topology, 3).eval()
 
 
 def first_weight(network: nn.Module) -> Tensor:
@@ -53,15 +54,17 @@ def silence(wide: UNet, share: int) -> None:
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-@pytest.mark.parametrize("stem_stride", [1, 2])
+@pytest.mark.parametrize(("stem_stride", "fine"), [(1, 0), (2, 0), (2, 8)])
 @pytest.mark.parametrize("share", [1, 2, 4])
 def test_what_is_left_of_a_teacher_gives_its_answer(
-    norm: str, stem_stride: int, share: int
+    norm: str, stem_stride: int, fine: int, share: int
 ) -> None:
-    wide = network(8, 1, norm=norm, stem_stride=stem_stride)
+    wide = network(8, 1, norm=norm, stem_stride=stem_stride, fine_width=fine)
+    if wide.fine is not None:
+        nn.init.normal_(wide.fine.head.weight)  # a trained fine stage corrects something
     with seeded(2):
         silence(wide, share)
-    narrow = network(8 // share, 3, norm=norm, stem_stride=stem_stride)
+    narrow = network(8 // share, 3, norm=norm, stem_stride=stem_stride, fine_width=fine // share)
     x = torch.randn(1, 1, 16, 16, 16)
     with torch.no_grad():
         assert not torch.allclose(narrow(x), wide(x), atol=0.01)
@@ -90,6 +93,12 @@ def test_a_network_of_another_build_inherits_nothing(choices: dict[str, Any], na
     base = choices.pop("base")
     with pytest.raises(BadRecipe, match=named):
         inherit(network(base, 1, **choices), network(8, 2))
+
+
+def test_a_fine_stage_is_inherited_from_a_teacher_that_has_one() -> None:
+    narrow = network(4, 1, stem_stride=2, fine_width=4)
+    with pytest.raises(BadRecipe, match="fine"):
+        inherit(narrow, network(8, 2, stem_stride=2))
 
 
 def test_an_ensemble_has_no_channels_to_inherit() -> None:

@@ -22,6 +22,23 @@ def test_every_head_has_its_own_resolution(norm: str, stem_stride: int) -> None:
     assert tuple(outputs[1].shape) == (2, 3, 4 // stem_stride, 8 // stem_stride, 8 // stem_stride)
 
 
+def test_a_fine_stage_corrects_nothing_at_first() -> None:
+    plain = uniform(4, STRIDES, norm="batch", stem_stride=2)
+    network = UNet(msgspec.structs.replace(plain, fine_width=3), 3).eval()
+    without = UNet(plain, 3).eval()
+    without.load_state_dict({k: v for k, v in network.state_dict().items() if "fine" not in k})
+    image = torch.randn(1, 1, 8, 16, 16)
+    torch.testing.assert_close(network(image), without(image))
+    assert network.fine is not None
+    torch.nn.init.ones_(network.fine.head.weight)
+    assert not torch.allclose(network(image), without(image), atol=0.1)
+
+
+def test_a_fine_stage_needs_a_stem_of_stride_two() -> None:
+    with pytest.raises(BadRecipe, match="fine_width"):
+        msgspec.structs.replace(uniform(4, STRIDES), fine_width=3).__post_init__()
+
+
 def test_parameters_and_macs_of_a_tiny_network() -> None:
     topology = uniform(2, ((1, 1, 1), (2, 2, 2)), convolutions=1)
     network = UNet(topology, 2)

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
 from kd.commands import main
 from kd.errors import BadCheckpoint
 from kd.networks import checkpoint
+from kd.recipe.choices import Net
 from kd.records import encode_run
 from kd.training.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, write_checkpoint
 from kd.training.steps import train, training_cases
@@ -100,6 +102,28 @@ def test_a_failed_save_leaves_the_last_checkpoint_intact(
     monkeypatch.undo()
     assert checkpoint.load(path, CPU) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+def test_a_training_may_add_a_fine_stage(folder: Path, tmp_path: Path) -> None:
+    coarse, fine = (
+        msgspec.structs.replace(
+            recipe(steps=steps),
+            strides_zyx=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+            sizes={"small": Net(base=4, norm="batch", stem_stride=2, fine_width=width)},
+        )
+        for steps, width in ((2, 0), (1, 4))
+    )
+    names = training_cases(coarse, folder, None)
+    here = Slice("cpu")
+    first = TrainingTask("small", names)
+    train(coarse, folder, first, tmp_path / "first", here=here, report=silent)
+    task = TrainingTask("small", names, start=tmp_path / "first")
+    train(fine, folder, task, tmp_path / "fine", here=here, report=silent)
+    saved = read_checkpoint(tmp_path / "fine", CPU)
+    assert "fine.head.weight" in saved.averaged
+    task = TrainingTask("small", names, start=tmp_path / "fine")
+    with pytest.raises(BadCheckpoint, match="another network"):  # not the reverse
+        train(coarse, folder, task, tmp_path / "x", here=here, report=silent)
 
 
 def test_a_training_may_continue_another(folder: Path, tmp_path: Path) -> None:

@@ -30,18 +30,21 @@ CPU = torch.device("cpu")
 EIGHT = [(z, y, x) for z in (0, 1) for y in (0, 1) for x in (0, 1)]
 
 
-def some_network(stem_stride: int) -> UNet:
+def some_network(stem_stride: int, fine_width: int) -> UNet:
     torch.manual_seed(3)
     topology = uniform(4, ((1, 1, 1), (2, 2, 2)), stem_stride=stem_stride)  # type: ignore[arg-type]
-    return UNet(topology, 3).eval()
+    network = UNet(msgspec.structs.replace(topology, fine_width=fine_width), 3).eval()
+    if network.fine is not None:
+        torch.nn.init.normal_(network.fine.head.weight)  # as after training
+    return network
 
 
-@pytest.mark.parametrize("stem_stride", [1, 2])
+@pytest.mark.parametrize(("stem_stride", "fine_width"), [(1, 0), (2, 0), (2, 3)])
 @pytest.mark.parametrize("at", EIGHT)
 def test_thin_scores_are_those_of_the_whole_at_their_places(
-    stem_stride: int, at: tuple[int, int, int]
+    stem_stride: int, fine_width: int, at: tuple[int, int, int]
 ) -> None:
-    network = some_network(stem_stride)
+    network = some_network(stem_stride, fine_width)
     image = torch.randn(2, 1, 8, 12, 16, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         whole, thin = network.deep(image), network.deep(image, at)
@@ -91,7 +94,7 @@ def test_a_teacher_is_evaluated_at_the_thinned_voxels_alone(tmp_path: Path) -> N
     chosen = synthetic_recipe(is_thin=True)
     anatomy = read_anatomy(chosen, tmp_path, "head_0")
     synthetic = SyntheticBatches([anatomy], (16, 16, 16), chosen.training, changed(), CPU)
-    network = some_network(2)
+    network = some_network(2, 0)
 
     class Other(torch.nn.Module):
         """A teacher that is not a UNet: it returns all logits."""
