@@ -1,25 +1,41 @@
-"""`segnode explain`: the history of a study."""
+"""`segnode explain`: the history of a study, or what would happen with a folder."""
 
 import argparse
+import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from node import queue, status
 from node.caveats import NOTHING_DETECTED
-from node.commands.exits import NothingFound
+from node.commands.exits import OK, UNSUITABLE, NothingFound
 from node.commands.identify import nothing_known, study_of
 from node.commands.options import add_config, add_json, load_config, print_json
-from node.commands.terminal import local_time, print_table, rounded, say
+from node.commands.terminal import Progress, local_time, print_table, rounded, say
 from node.config import Config
+from node.errors import Misconfigured
+from node.states import ArrivalOutcome
 
+UID_OR_NUMBER = re.compile(r"[0-9.]+")
 INBOX_FOLDERS = ("tmp", "series", "notes")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Add `explain` to the command line."""
     explain = commands.add_parser(
-        "explain", help="print the history of a study: images, decisions, attempts, ending"
+        "explain",
+        help="print the history of a study: images, decisions, attempts, ending; or what would "
+        "happen with a folder of images",
+        epilog="exit status for a folder: 0 a series would be segmented; 65 none would be; "
+        "1 there is no DICOM instance",
     )
-    explain.add_argument("study", help="Study or Series Instance UID, or accession number")
+    explain.add_argument(
+        "study",
+        metavar="STUDY|FOLDER",
+        help="Study or Series Instance UID, or accession number; or a folder (with a slash, like "
+        "./images), of which nothing is received",
+    )
+    explain.add_argument("--caller", default="", help="for a folder: the AE title that would send")
     add_config(explain)
     add_json(explain)
     explain.set_defaults(run=_explain)
@@ -27,6 +43,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 
 def _explain(chosen: argparse.Namespace) -> int:
     config = load_config(chosen)
+    if _is_folder(chosen.study):
+        return _explain_folder(chosen, config)
     engine = status.open_read_only(config.data)
     uid = study_of(engine, config.data, chosen.study)
     found = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
@@ -56,6 +74,28 @@ def _explain(chosen: argparse.Namespace) -> int:
         [(local_time(e.at), e.what, e.job_id or "-", e.detail) for e in events],
     )
     return 0
+
+
+def _is_folder(study: str) -> bool:
+    """Return whether a person means a folder: a UID or an accession number has no slash."""
+    is_named_so = not UID_OR_NUMBER.fullmatch(study) and Path(study).is_dir()
+    return os.sep in study or study in (".", "..") or is_named_so
+
+
+def _explain_folder(chosen: argparse.Namespace, config: Config) -> int:
+    from node.commands.explain_folder import explain_folder, print_explained  # it reads images
+
+    folder = Path(chosen.study)
+    if not folder.exists():
+        message = f"{folder} does not exist"
+        raise Misconfigured(message, advice="Name a folder of DICOM files, or a UID.")
+    progress = Progress(quiet=chosen.json)
+    explained, unread = explain_folder(config, folder, chosen.caller, progress)
+    if chosen.json:
+        print_json({"series": explained, "not_read": unread})
+    else:
+        print_explained(explained, unread)
+    return OK if any(one.outcome == ArrivalOutcome.PLANNED for one in explained) else UNSUITABLE
 
 
 def _is_received(config: Config, uid: str) -> bool:

@@ -33,7 +33,7 @@ class StudyPatients:
             if other.key == folder.key or self._study(other) != study:
                 continue
             patient = self._patient(other)
-            if patient is not None and any(_differ(patient, one) for one in patients):
+            if patient is not None and any(differ(patient, one) for one in patients):
                 others.append(other)
         return others
 
@@ -68,7 +68,12 @@ class StudyPatients:
 def two_patients(folders: Sequence[SeriesFolder]) -> ConflictingPatients:
     """Return the problem of a study with series of other patients in `folders`."""
     records = [read_series(folder.path) for folder in folders]
-    named = ", ".join(sorted(record.series for record in records if record is not None))
+    return other_patients_in([record.series for record in records if record is not None])
+
+
+def other_patients_in(series_uids: Sequence[str]) -> ConflictingPatients:
+    """Return the problem of a study with other patients in the series `series_uids`."""
+    named = ", ".join(sorted(series_uids))
     message = f"the study holds images of different patients: another one in series {named}"
     return ConflictingPatients(
         message,
@@ -77,6 +82,6 @@ def two_patients(folders: Sequence[SeriesFolder]) -> ConflictingPatients:
     )
 
 
-def _differ(one: Patient, other: Patient) -> bool:
+def differ(one: Patient, other: Patient) -> bool:
     """Compare what is known of two patients: an absent identifier contradicts no other."""
     return any(a and b and a != b for a, b in zip(one, other, strict=True))

@@ -11,12 +11,15 @@ import resource
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from node import logs, pipes
 from node.arrival import findings_of, problem_of
+from node.arrival.findings import MOST_TEXT
+from node.dicom.uids import is_dotted_uid
 from node.errors import Unsuitable
 from node.process import ProcessLimits, failed, limit_process
 from node.queue import as_node_error
@@ -26,14 +29,20 @@ from node.reader.messages import (
     Compared,
     CompareRequest,
     DiskFailed,
+    FileIdentity,
+    Identified,
+    IdentifyRequest,
     Message,
     Request,
     SeriesReading,
     SurveyRequest,
 )
 from node.series import Header, parts_of, read_headers, same_image
+from node.series.header import read_dataset
+from node.series.values import text
 
 MOST_HEADERS = 30_000  # remembered between requests, about 2 KB each
+UID_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 log = logging.getLogger("node.reader")
 
 
@@ -60,6 +69,8 @@ def _answer(request: Request, headers: "HeaderCache") -> Message:
     try:
         if isinstance(request, CompareRequest):
             return Compared(same_image(Path(request.one), Path(request.other)))
+        if isinstance(request, IdentifyRequest):
+            return Identified(tuple(_identify(request, headers)))
         return _survey(request, headers)
     except MemoryError:
         raise
@@ -68,6 +79,33 @@ def _answer(request: Request, headers: "HeaderCache") -> Message:
     except Exception as exc:
         log.exception("unexpected error")
         return failed(as_node_error(exc))
+
+
+def _identify(request: IdentifyRequest, cache: "HeaderCache") -> Iterator[FileIdentity]:
+    for name in request.files:
+        try:
+            headers = cache.read(Path(request.folder, name))
+        except OSError as exc:
+            yield FileIdentity(problem=exc.strerror or "the file cannot be read")
+            continue
+        if isinstance(headers, Unsuitable):
+            problem = headers.message[:MOST_TEXT]
+            yield FileIdentity(*_uids(Path(request.folder, name)), problem)
+        else:
+            one = headers[0]
+            yield FileIdentity(one.study_uid, one.series_uid, one.sop_instance_uid)
+    cache.trim()
+
+
+def _uids(path: Path) -> tuple[str, str, str]:
+    """Return the UIDs of a file with a problem; empty where they are absent too."""
+    try:
+        dataset = read_dataset(path)
+        study, series, instance = (text(dataset, keyword) for keyword in UID_KEYWORDS)
+    except (Unsuitable, OSError):
+        return "", "", ""
+    are_valid = all(is_dotted_uid(uid) for uid in (study, series, instance))
+    return (study, series, instance) if are_valid else ("", "", "")
 
 
 def _survey(request: SurveyRequest, cache: "HeaderCache") -> SeriesReading:

@@ -27,6 +27,29 @@ class CompareRequest(msgspec.Struct, frozen=True, tag="compare", kw_only=True):
     cpu_s: float
 
 
+class IdentifyRequest(msgspec.Struct, frozen=True, tag="identify", kw_only=True):
+    """Files of which the series are to be found."""
+
+    folder: str
+    files: tuple[str, ...]
+    cpu_s: float
+
+
+class FileIdentity(msgspec.Struct, frozen=True):
+    """The UIDs of one file, or why it is no readable DICOM instance."""
+
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_instance_uid: str = ""
+    problem: str = ""
+
+
+class Identified(msgspec.Struct, frozen=True, tag="identified"):
+    """The identity of each file, in the order of the request."""
+
+    files: tuple[FileIdentity, ...]
+
+
 class SeriesReading(msgspec.Struct, frozen=True, tag="surveyed"):
     """The findings of the readable files, and the problem of the first unreadable one."""
 
@@ -47,8 +70,8 @@ class DiskFailed(msgspec.Struct, frozen=True, tag="disk-failed"):
     errno: int
 
 
-Message = Ready | SeriesReading | Compared | DiskFailed | Failed
-Request = SurveyRequest | CompareRequest
+Message = Ready | SeriesReading | Compared | Identified | DiskFailed | Failed
+Request = SurveyRequest | CompareRequest | IdentifyRequest
 
 read_message = msgspec.json.Decoder(Message).decode
 read_request = msgspec.json.Decoder(Request).decode

@@ -31,6 +31,9 @@ from node.reader.messages import (
     Compared,
     CompareRequest,
     DiskFailed,
+    FileIdentity,
+    Identified,
+    IdentifyRequest,
     Message,
     Request,
     SeriesReading,
@@ -111,6 +114,17 @@ class Reader:
         answer = self._ask(CompareRequest(one=str(one), other=str(other), cpu_s=cpu_s))
         assert isinstance(answer, Compared), answer
         return answer.is_same
+
+    def identify(self, folder: Path, files: Sequence[str]) -> tuple[FileIdentity, ...]:
+        """Return the UIDs of each file below `folder`, or why it is no DICOM instance.
+
+        Raises:
+            ReaderKilled, OSError: as `survey`.
+        """
+        cpu_s = self._limits.cpu_s + self._limits.cpu_s_per_file * len(files)
+        answer = self._ask(IdentifyRequest(folder=str(folder), files=tuple(files), cpu_s=cpu_s))
+        assert isinstance(answer, Identified), answer
+        return answer.files
 
     @property
     def pid(self) -> int:
