@@ -11,6 +11,7 @@ import pytest
 import kd.commands
 import node.commands
 from node.commands.validation import evidence
+from node.config import When
 from node.imaging.nifti import read_labels
 from node.package import load
 
@@ -88,3 +89,10 @@ def test_prose_is_wrapped_at_100_columns(page: Path) -> None:
     blocks = r"^```.*?^```|^<!-- [^\n]*begin -->.*?^<!-- [^\n]*end -->"
     prose = re.sub(blocks, "", text, flags=re.DOTALL | re.MULTILINE).splitlines()
     assert not [line for line in prose if len(line) > 100 and not line.startswith(("|", "!["))]
+
+
+def test_every_condition_of_rules_has_a_row() -> None:
+    page = (ROOT / "docs/reference/rules.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)
+    assert rows == list(dict.fromkeys(rows))
+    assert set(rows) == set(When.__struct_fields__)
