@@ -24,6 +24,8 @@ MODULES = {  # command -> the module that adds it
     "status": "status",
     "find": "find",
     "history": "history",
+    "backup": "backup",
+    "restore": "backup",
     "explain": "explain",
     "jobs": "queue",
     "try": "offline",
