@@ -6,6 +6,7 @@ detected or not, because 0 ml is a result; it is UNVERIFIED, because no person h
 
 import copy
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import highdicom as hd
@@ -18,13 +19,13 @@ from node.dicom.uids import UUID_ROOT, derive_uid
 from node.imaging import Labels
 from node.package import Code, Package, Segment
 from node.series import Series
+from node.volumes import pairs_of, rounded, sums_of
 
 UTF_8 = "ISO_IR 192"
 MILLILITRE = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
 # SNOMED CT codes of Anatomical Structure, in CID 7150 and in older files; a type of this category
 # is a finding site
 ANATOMY = frozenset({"91723000", "123037004"})
-DIGITS_ML = 6  # a nanolitre; a decimal string has no room for more digits
 
 PROCEDURES = {  # CID 100
     "MR": hd.sr.CodedConcept("113091000", "SCT", "Magnetic resonance imaging"),
@@ -81,7 +82,9 @@ def encode_report(
         content=_content(result, seg_dataset, device_uid)[0],
         series_instance_uid=series_uid,
         series_number=int(seg_dataset.SeriesNumber) + 1,
-        sop_instance_uid=derive_uid(uid_root, "report", seg_dataset.SOPInstanceUID),
+        sop_instance_uid=derive_uid(
+            uid_root, "report", seg_dataset.SOPInstanceUID, result.engine, result.why
+        ),
         instance_number=1,
         manufacturer=seg_dataset.Manufacturer,
         is_complete=True,
@@ -89,7 +92,7 @@ def encode_report(
         manufacturer_model_name=seg_dataset.ManufacturerModelName,
         software_versions=tuple(seg_dataset.SoftwareVersions),
         device_serial_number=seg_dataset.DeviceSerialNumber,
-        series_description=seg_dataset.SeriesDescription.replace("AI SEG", "AI volumes", 1)[:64],
+        series_description=seg_dataset.SeriesDescription.replace("AI SEG", "AI volumes", 1),
         series_date=when.date(),
         series_time=when.time(),
         content_date=when.date(),
@@ -106,14 +109,42 @@ def encode_report(
 
 def _content(result: ReportedResult, seg: Dataset, device_uid: str) -> hd.sr.MeasurementReport:
     report = _measurements(result, seg, device_uid)
-    for caveat in result.caveats:
+    caveats = [caveat.text for caveat in result.caveats]
+    for text in (*caveats, *_comparisons(result), *_model(result)):
         comment = hd.sr.TextContentItem(
             name=codes.DCM.Comment,
-            value=caveat.text,
+            value=text,
             relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
         )
         report[0].ContentSequence.append(comment)
     return report
+
+
+def _comparisons(result: ReportedResult) -> Iterator[str]:
+    """Yield both sides of each paired structure, and the usual sums, in words."""
+    manifest = result.package.manifest
+    volumes_ml = result.labels.volumes_ml(manifest.numbers)
+    for pair in pairs_of({s.label: volumes_ml[s.number] for s in manifest.segments}):
+        sides = f"left {rounded(pair.left_ml)} ml, right {rounded(pair.right_ml)} ml"
+        both = f"sum {rounded(pair.sum_ml)} ml, left - right {pair.difference}"
+        yield f"{pair.structure}: {sides}, {both}"
+    for name, sum_ml in sums_of(manifest.segments, manifest.expect, volumes_ml).items():
+        yield f"{name}, sum: {rounded(sum_ml)} ml"
+
+
+def _model(result: ReportedResult) -> Iterator[str]:
+    """Yield what made the result and why, how accurate that was measured, and its purpose."""
+    engine = f", engine {result.engine}" if result.engine else ""
+    why = f" ({result.why})" if result.why else ""
+    yield f"Segmented by {result.package.name}, size {result.size}{engine}{why}"
+    found = result.package.manifest.metrics
+    metrics = next((one for size, one in found.items() if size == result.size), None)
+    if metrics is None:
+        yield "Accuracy of this size: not measured yet"
+    else:
+        dice = metrics.dice.words(".2f")
+        yield f"Measured accuracy: Dice {dice} on {metrics.cases} held-out cases"
+    yield "For research use only, not for diagnosis"
 
 
 def _measurements(result: ReportedResult, seg: Dataset, device_uid: str) -> hd.sr.MeasurementReport:
@@ -172,7 +203,7 @@ def _group(
         measurements=[
             hd.sr.Measurement(
                 name=codes.SCT.Volume,
-                value=round(volume_ml, DIGITS_ML),
+                value=float(rounded(volume_ml)),
                 unit=MILLILITRE,
                 method=codes.DCM.SumOfSegmentedVoxelMethodForVolume,
             )

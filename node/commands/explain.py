@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from node import queue, status
+from node import queue, status, volumes
 from node.caveats import NOTHING_DETECTED
 from node.commands.exits import OK, UNSUITABLE, NothingFound
 from node.commands.identify import nothing_known, study_of
 from node.commands.options import add_config, add_json, load_config, print_json
-from node.commands.terminal import Progress, local_time, print_table, rounded, say
+from node.commands.terminal import Progress, local_time, print_table, say
 from node.config import Config
 from node.errors import Misconfigured
 from node.states import ArrivalOutcome
@@ -127,8 +127,9 @@ def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> 
         say(f"  {advice}")
     if history.segment is not None and history.segment.result:
         result = queue.as_plain(history.segment.result)
-        for label, volume in result.get("volumes_ml", {}).items():
-            say(f"  {label}: {rounded(volume)} ml")
+        say()
+        print_table(*volumes.table(result.get("volumes_ml", {}), result.get("sums_ml", {})))
+        say()
         for caveat in result.get("caveats", ()):
             say(f"  caveat: {caveat['text']}")
     say()

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node import engines, preview
+from node import engines, preview, volumes
 from node.commands.options import add_config, add_json, print_json
 from node.commands.packages import models_folder, packages_in
-from node.commands.terminal import Progress, print_table, rounded
+from node.commands.terminal import Progress, print_table
 from node.config import Config
 from node.engines import ENGINES, ONNXRUNTIME
 from node.errors import Misconfigured, NodeError, NotAnImage, Unsuitable
@@ -108,6 +108,7 @@ def _try(chosen: argparse.Namespace) -> int:
         "preview": str(picture),
         "labels": str(labels),
         "volumes_ml": done.volumes_ml,
+        "sums_ml": done.sums_ml,
         "seconds": done.seconds,
         "caveats": done.caveats,
     }
@@ -119,7 +120,7 @@ def _try(chosen: argparse.Namespace) -> int:
 
 
 def _print_result(result: dict[str, Any]) -> None:
-    print_table(("structure", "ml"), [(k, rounded(v)) for k, v in result["volumes_ml"].items()])
+    print_table(*volumes.table(result["volumes_ml"], result["sums_ml"]))
     print()
     seconds = result["seconds"]
     rows = [(k, f"{v:.2f}") for k, v in seconds.items()]

@@ -4,7 +4,6 @@ A table that is too wide for the terminal is fitted to it: UIDs are shortened an
 Piped output is plain text, one line per row, and nothing in it is shortened.
 """
 
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -162,14 +161,6 @@ class Progress:
 def local_time(at: float) -> str:
     """Return a time (seconds since 1970) in the zone of this machine."""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def rounded(value: float) -> str:
-    """Return a quantity with three significant digits and no exponent; exact values are in JSON."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}"
 
 
 def ago(seconds: float | None) -> str:

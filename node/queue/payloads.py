@@ -62,6 +62,7 @@ class SegmentResult(_Strict, frozen=True, kw_only=True):
 
     objects: tuple[str, ...]  # files relative to the data folder
     volumes_ml: dict[str, float]  # by segment label
+    sums_ml: dict[str, float] = field(default_factory=dict)  # of several segments, by their name
     seconds: dict[str, float]  # by stage
     caveats: tuple[Caveat, ...] = ()  # what a reader of the result must know
     peak_mb: float = 0.0

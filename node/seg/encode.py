@@ -24,13 +24,18 @@ from node.dicom.uids import derive_uid
 from node.encoding import Encoding
 from node.imaging import Labels
 from node.package import Code, Package, Segment
-from node.seg.identity import SEG_SERIES_NUMBER, SegIdentity
+from node.seg.identity import SegIdentity
+from node.seg.names import (
+    LONGEST_TEXT,
+    content_label,
+    segment_description,
+    series_description,
+    series_number,
+)
 from node.seg.repair import UTF_8
 from node.seg.source import refer, slim_copies
 from node.series import Series
 
-LONGEST_TEXT = 64  # of a Long String, PS3.5 section 6.2
-CONTENT_LABEL = "AI SEG"  # a Code String: 16 characters, no lower case
 HIGHDICOM_VENDOR = "Highdicom open-source contributors"
 
 
@@ -94,7 +99,7 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         segmentation_type="LABELMAP" if is_labelmap else "BINARY",
         segment_descriptions=_descriptions(package, size, identity, series_uid),
         series_instance_uid=series_uid,
-        series_number=SEG_SERIES_NUMBER,
+        series_number=series_number(first, encoding.kind),
         sop_instance_uid=uid,
         instance_number=1,
         manufacturer=identity.manufacturer,
@@ -105,10 +110,10 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         # RLE: 31 MB become 0.7, and every reader of LABELMAP has it; BINARY with RLE is risky
         transfer_syntax_uid=RLELossless if is_labelmap else ExplicitVRLittleEndian,
         omit_empty_frames=encoding.omit_empty_frames,
-        content_label=CONTENT_LABEL,
+        content_label=content_label(package, first),
         content_description=_description(package, size, labels),
         contributing_equipment=[_equipment(package, size, identity, when)],
-        series_description=series_description("SEG", package, size),
+        series_description=series_description(package, size, first),
         series_date=when.date(),
         series_time=when.time(),
         content_date=when.date(),
@@ -118,14 +123,6 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
     refer(seg, series)
     _settle(seg, images[0], when, derive_uid(identity.uid_root, "dimensions", uid))
     return seg
-
-
-def series_description(kind: str, package: Package, size: str) -> str:
-    """Return the series description, in characters that every character set has."""
-    manifest = package.manifest
-    tail = f" {manifest.version} {size} - not for diagnosis"
-    room = LONGEST_TEXT - len(tail) - len(f"AI {kind} ")
-    return f"AI {kind} {manifest.task[:room]}{tail}"
 
 
 def _check_labels(series: Series, labels: Labels, package: Package) -> None:
@@ -172,6 +169,7 @@ def _descriptions(
             algorithm,
             tracking_id=f"{package.name} segment {segment.number}"[-LONGEST_TEXT:],
             tracking_uid=derive_uid(identity.uid_root, "tracking", series_uid, str(segment.number)),
+            text=segment_description(segment, package, size),
         )
         for segment in manifest.segments
     ]
@@ -182,6 +180,7 @@ def _segment(
     algorithm: hd.AlgorithmIdentificationSequence,
     tracking_id: str,
     tracking_uid: str,
+    text: str,
 ) -> hd.seg.SegmentDescription:
     description = hd.seg.SegmentDescription(
         segment_number=segment.number,
@@ -194,6 +193,7 @@ def _segment(
         tracking_id=tracking_id,
         display_color=CIELabColor.from_rgb(*segment.colour_rgb),
     )
+    description.SegmentDescription = text
     if segment.modifier is not None:
         # PS3.3 table C.8.20-4: the modifier lies inside the item of the type that it modifies
         kind = description.SegmentedPropertyTypeCodeSequence[0]

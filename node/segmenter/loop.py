@@ -202,6 +202,7 @@ def _results(
     result = SegmentResult(
         objects=tuple(f"{outbox}/{written.name}" for written in done.objects),
         volumes_ml=done.volumes_ml,
+        sums_ml=done.sums_ml,
         seconds={stage: round(seconds, 4) for stage, seconds in done.seconds.items()},
         caveats=done.caveats,
         peak_mb=done.peak_mb,

@@ -73,6 +73,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
 
     objects: tuple[OutboxObject, ...]
     volumes_ml: dict[str, float]
+    sums_ml: dict[str, float] = msgspec.field(default_factory=dict)
     seconds: dict[str, float]
     caveats: tuple[Caveat, ...] = ()
     peak_mb: float

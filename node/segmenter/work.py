@@ -25,6 +25,7 @@ from node.seg import Encoding
 from node.segmenter.messages import Done, OutboxObject, SegmentRequest
 from node.series import Series
 from node.student import Student
+from node.volumes import sums_of
 
 Progress = Callable[[str, float], None]  # stage, share of it that is done
 
@@ -62,8 +63,8 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         source.volume, chosen, student, lambda share: progress("segment", share)
     )
     clock.seconds |= result.seconds
-    volumes = result.labels.volumes_ml(chosen.manifest.numbers)
-    check_result(chosen.manifest.expect, volumes)
+    volumes_ml = result.labels.volumes_ml(chosen.manifest.numbers)
+    check_result(chosen.manifest.expect, volumes_ml)
     outbox = Path(request.outbox)
     durable.make_folder(outbox)
     written: list[OutboxObject] = []
@@ -81,7 +82,8 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         written += _objects(request, reported, encoding, clock)
     done = Done(
         objects=tuple(written),
-        volumes_ml={s.label: volumes[s.number] for s in chosen.manifest.segments},
+        volumes_ml={s.label: volumes_ml[s.number] for s in chosen.manifest.segments},
+        sums_ml=sums_of(chosen.manifest.segments, chosen.manifest.expect, volumes_ml),
         seconds=clock.seconds,
         caveats=caveats,
         peak_mb=0.0,

@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from node import durable
+from node.caveats import NOTHING_DETECTED
 from node.seg import Encoding, to_bytes
 from node.series import read
 from tests.support.enhanced import enhance
@@ -163,3 +164,16 @@ def test_dcmqi_reads_the_report(tmp_path: Path) -> None:
         check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     assert out.read_text().count('"TrackingIdentifier"') == 2
+
+
+def test_dsrdump_reads_the_report(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    path = tmp_path / "sr.dcm"
+    durable.write(path, to_bytes(r.report(caveats=(NOTHING_DETECTED,), engine="onnxruntime")))
+    done = subprocess.run(
+        [tool("dsrdump"), "+Pl", path], check=True, capture_output=True, text=True, timeout=300
+    )
+    assert not [line for line in done.stderr.splitlines() if line.startswith("E:")]
+    assert done.stdout.count("Volume") >= 2
+    for text in (NOTHING_DETECTED.text, "engine onnxruntime", "Hippocampus, sum", "research use"):
+        assert text in done.stdout

@@ -4,15 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
 from node.caveats import NOTHING_DETECTED, Caveat, CaveatCode
 from node.imaging import Labels
+from node.package import Package
+from node.package.manifest import Interval, Metrics
 from node.report import ReportedResult, encode_report
 from node.seg import Encoding, to_bytes
-from tests.support.phantoms import Phantom
+from node.volumes import rounded
+from tests.support.phantoms import Phantom, package
 from tests.support.segs import CREATED, encode_again, result
 
 
@@ -52,7 +56,9 @@ def test_every_segment_has_its_volume(tmp_path: Path, phantom: Phantom, kind: st
     for group, segment in zip(measurements, r.package.manifest.segments, strict=True):
         measured = content(group, "118565006").MeasuredValueSequence[0]
         voxels = int((r.labels.array == segment.number).sum())
-        assert float(measured.NumericValue) == pytest.approx(voxels * 3.0 * 1.25 * 1.5 / 1000)
+        assert float(measured.NumericValue) == pytest.approx(
+            voxels * 3.0 * 1.25 * 1.5 / 1000, rel=5e-3
+        )
         assert measured.MeasurementUnitsCodeSequence[0].CodeValue == "mL"
         reference = content(group, "121191").ReferencedSOPSequence[0]
         assert reference.ReferencedSOPInstanceUID == r.seg.SOPInstanceUID
@@ -69,7 +75,10 @@ def test_it_belongs_to_the_study_and_is_unverified(tmp_path: Path) -> None:
     assert (report.VerificationFlag, report.CompletionFlag) == ("UNVERIFIED", "COMPLETE")
     assert report.SeriesInstanceUID != r.seg.SeriesInstanceUID
     assert report.SeriesNumber == r.seg.SeriesNumber + 1
-    assert report.SeriesDescription == "AI volumes phantom-mr 0.1 small - not for diagnosis"
+    assert (
+        report.SeriesDescription
+        == "AI volumes phantom-mr 0.1 small of 3 T1 axia - not for diagnosis"
+    )
     assert report.SpecificCharacterSet == "ISO_IR 192"
 
 
@@ -87,7 +96,40 @@ def test_an_empty_result_has_volumes_of_zero(tmp_path: Path) -> None:
 def test_caveats_are_comments(tmp_path: Path) -> None:
     caveats = (NOTHING_DETECTED, Caveat(CaveatCode.REPAIRED, "Header repaired: StudyID"))
     report = result(tmp_path).report(caveats=caveats)
-    assert comments(report) == [caveat.text for caveat in caveats]
+    assert comments(report)[:2] == [caveat.text for caveat in caveats]
+
+
+def test_it_states_model_accuracy_and_purpose(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    metrics = Metrics(cases=12, dice=Interval(mean=0.876, ci=(0.86, 0.89)), dice_per_segment={})
+    manifest = msgspec.structs.replace(r.package.manifest, metrics={"small": metrics})
+    measured = Package(manifest, r.package.folder, r.package.digest)
+    for model, accuracy in (
+        (measured, "Dice 0.88 (0.86 to 0.89) on 12"),
+        (r.package, "not meas"),
+    ):
+        report = r.report(package=model, engine="openvino", why="fits the deadline")
+        made, measured_as, purpose = comments(report)[-3:]
+        assert "phantom-mr/0.1, size small, engine openvino (fits the deadline)" in made
+        assert accuracy in measured_as
+        assert "not for diagnosis" in purpose
+
+
+def test_sides_and_sums_are_compared(tmp_path: Path) -> None:
+    first, second = package(tmp_path).manifest.segments
+    sides = [
+        msgspec.structs.replace(first, label="Left hippocampus"),
+        msgspec.structs.replace(second, label="Right hippocampus"),
+    ]
+    r = result(tmp_path / "sides")
+    volumes = r.labels.volumes_ml((1, 2))
+    text = comments(r.report(package=package(tmp_path, sides)))[0]
+    assert text.startswith(
+        f"Hippocampus: left {rounded(volumes[1])} ml, right {rounded(volumes[2])}"
+    )
+    assert f"sum {rounded(volumes[1] + volumes[2])} ml" in text
+    (parts, *_) = comments(r.report())
+    assert parts == f"Hippocampus, sum: {rounded(volumes[1] + volumes[2])} ml"
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from node.commands.terminal import Progress, print_table, rounded
+from node.commands.terminal import Progress, print_table
 from node.commands.validation import evidence
 from node.package import load, models_in
+from node.volumes import rounded
 from tests.support.commanding import Run
 
 UID = "1.2.826.0.1.3680043.8.498.12345678901234567890123456789012345678"

@@ -50,12 +50,13 @@ def test_it_belongs_to_the_study_of_its_source(tmp_path: Path) -> None:
 
 def test_its_description_algorithm_and_equipment(tmp_path: Path) -> None:
     seg = result(tmp_path, Phantom(tags={"TimezoneOffsetFromUTC": "+0000"})).seg
-    assert seg.SeriesDescription == "AI SEG phantom-mr 0.1 small - not for diagnosis"
+    assert seg.SeriesDescription == "AI SEG phantom-mr 0.1 small of 3 T1 axia - not for diagnosis"
     assert seg.SeriesDescription.isascii()
     assert seg.SegmentationType == "BINARY"
     assert seg.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
     assert seg.SpecificCharacterSet == "ISO_IR 192"
-    assert (seg.SeriesNumber, seg.InstanceNumber) == (9001, 1)
+    assert (seg.SeriesNumber, seg.InstanceNumber) == (90031, 1)
+    assert seg.ContentLabel == "PHANTOM_MR 3"
     assert (str(seg.SeriesDate), str(seg.SeriesTime)) == ("20260102", "030405")
     assert seg.TimezoneOffsetFromUTC == "+0000"
     assert list(seg.SoftwareVersions) == ["segnode 0.1.0", "phantom-mr/0.1 small"]
@@ -216,7 +217,7 @@ def test_a_long_name_still_fits_its_description(tmp_path: Path) -> None:
     r = result(tmp_path)
     manifest = msgspec.structs.replace(r.package.manifest, task="a" * 200)
     seg = encode_again(r.series, r.labels, Package(manifest, tmp_path, "ab" * 32))
-    assert len(seg.SeriesDescription) == 64
+    assert len(seg.SeriesDescription) == 60, "the one of the report has four characters more"
     assert seg.SeriesDescription.endswith("not for diagnosis")
     assert len(seg.ContentDescription) <= 64
     verify(to_bytes(seg), r.series, r.labels)
