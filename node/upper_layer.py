@@ -65,7 +65,7 @@ class LimitedSocket(AssociationSocket):
             address = primitive.address_info.as_tuple
             evt.trigger(self.assoc, evt.EVT_CONN_OPEN, {"address": address})
             primitive.result = "Evt2"
-        except (OSError, NodeError) as exc:
+        except (OSError, ValueError, NodeError) as exc:
             self.error = exc
             self._shutdown_socket()
             self.socket = None

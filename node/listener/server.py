@@ -154,9 +154,12 @@ class Server(ThreadedAssociationServer):
         with self.room.holding(connection):
             if not begins_tls(connection):
                 return connection
-        return self.credentials.server.wrap_socket(
-            connection, server_side=True, do_handshake_on_connect=False
-        )
+        try:
+            return self.credentials.server.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError:  # the peer has reset it
+            return connection
 
     def _request_of(self, connection: socket.socket, host: str) -> AssociationRequest | None:
         if self.credentials is not None and not isinstance(connection, ssl.SSLSocket):

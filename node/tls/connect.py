@@ -28,10 +28,9 @@ class Session:
 
 def session_of(connection: socket.socket | None) -> Session | None:
     """Return the facts about a connection; None if it has no TLS."""
-    if not isinstance(connection, ssl.SSLSocket):
+    cipher = connection.cipher() if isinstance(connection, ssl.SSLSocket) else None
+    if not isinstance(connection, ssl.SSLSocket) or cipher is None:
         return None
-    cipher = connection.cipher()
-    assert cipher
     version = (connection.version() or "").replace("TLSv", "TLS ")
     return Session(version, cipher[0], of_peer(connection))
 
@@ -64,7 +63,8 @@ class TargetTls:
         """
         bound = self._target.certificate
         context = self._credentials.client(checks_host=not bound)
-        host = self._target.host.partition("%")[0]  # without the zone of an address
+        # as a certificate names it: without the zone of an address, without the last dot of a name
+        host = self._target.host.partition("%")[0].removesuffix(".")
         secured = context.wrap_socket(
             connection, server_hostname=host, do_handshake_on_connect=False
         )

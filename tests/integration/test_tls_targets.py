@@ -4,74 +4,32 @@ import json
 import socket
 import ssl
 import subprocess
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from node import queue, sender
-from node.config import CertificateName, Config
+from node import queue, sender, upper_layer
+from node.config import Config
 from node.errors import (
-    CertificateExpired,
     CertificateRefused,
-    NodeError,
-    NoTls,
     PeerUnreachable,
-    TlsFailed,
-    TlsRequired,
-    UnknownAuthority,
-    WrongCertificate,
 )
-from node.sender import Echo, echo, peer_of
 from node.states import State
-from node.tls import Credentials
 from tests.support import processes
 from tests.support.certificates import HOST, Party, days, pair
 from tests.support.commanding import Run, configure
-from tests.support.delivering import PATIENT, Post, at, make_post, states
+from tests.support.delivering import at, make_post, states
 from tests.support.orthanc import Orthanc, free_port, needs_orthanc, started
 from tests.support.peers import dcmtk_tool, environment, listening, needs_dcmtk, soon, write_slices
-from tests.support.stalling import stalling_target
+from tests.support.targets import scripted_target
+from tests.support.tls_peers import echoed, refusal, target, with_tls
 
 # pynetdicom leaves the socket of a rejected association to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-def sending(node: Party, port: int, ae: str = "SEGNODE", **target: Any) -> Config:
-    """Return the configuration of a node that sends to one target."""
-    target = {"tls": True, **target}
-    return Config(tls=node.config(), targets={"pacs": at(port, ae, **target)})
-
-
-def with_tls(post: Post, node: Party) -> Post:
-    """Return the sender with the certificate of `node`."""
-    return replace(post, config=msgspec.structs.replace(post.config, tls=node.config()))
-
-
-def echoed(config: Config) -> Echo:
-    credentials = Credentials(config.tls) if config.tls.is_on else None
-    return echo(peer_of(config, "pacs", credentials, PATIENT))
-
-
-def refusal(config: Config) -> NodeError:
-    with pytest.raises(NodeError) as caught:
-        echoed(config)
-    assert "pacs (" in caught.value.message
-    assert caught.value.advice
-    return caught.value
-
-
-@contextmanager
-def target(folder: Path, peer: Party, **choices: Any) -> Iterator[int]:
-    """Run a listener of this node as the target of another one; yield its port with TLS."""
-    tls = peer.config(**choices)
-    with listening(folder / "target", tls=tls):
-        yield tls.port
 
 
 @contextmanager
@@ -162,13 +120,6 @@ def test_a_target_that_expects_tls_is_named(tmp_path: Path) -> None:
     assert "targets.pacs.tls" in found.advice
 
 
-def test_a_tls_alert_to_dicom_without_tls_is_named() -> None:
-    alert = b"\x15\x03\x03\x00\x02\x02\x46"  # protocol_version
-    with stalling_target(lambda _: None, lambda connection: connection.sendall(alert)) as port:
-        found = refusal(Config(targets={"pacs": at(port)}))
-    assert type(found) is TlsRequired
-
-
 def _answers(port: int) -> bool:
     try:
         socket.create_connection((HOST, port), 1).close()
@@ -177,81 +128,23 @@ def _answers(port: int) -> bool:
     return True
 
 
-def test_a_target_with_tls_is_described(tmp_path: Path) -> None:
-    node, peer = pair(tmp_path, "PACS")
-    with target(tmp_path, peer) as port:
-        session = echoed(sending(node, port)).session
-    assert session is not None
-    assert str(session) == "TLS 1.3, TLS_AES_256_GCM_SHA384"
-
-
-@pytest.mark.parametrize(
-    ("trouble", "kind"),
-    [
-        ("unknown", UnknownAuthority),
-        ("expired", CertificateExpired),
-        ("early", CertificateExpired),
-        ("other host", WrongCertificate),
-        ("refused", CertificateRefused),
-        ("no tls", NoTls),
-    ],
-)
-def test_each_failure_has_its_code(tmp_path: Path, trouble: str, kind: type[NodeError]) -> None:
-    node, peer = pair(tmp_path, "PACS")
-    if trouble == "unknown":
-        node.trusts(node)
-    elif trouble == "expired":
-        peer.renew(days(-1))
-    elif trouble == "early":
-        peer.renew(days(20), days(10))
-    elif trouble == "other host":
-        peer.renew(names=("pacs.hospital",))
-    elif trouble == "refused":
-        peer.trusts(peer)
-    tls = peer.config()
-    with listening(tmp_path / "target", tls=tls) as running:
-        port = running.port if trouble == "no tls" else tls.port
-        assert type(refusal(sending(node, port))) is kind
-
-
-@pytest.mark.parametrize("bound", ["pacs", "pacs.hospital", "fingerprint"])
-def test_a_certificate_is_bound_to_a_target(tmp_path: Path, bound: str) -> None:
-    node, peer = pair(tmp_path, "PACS")
-    peer.renew(names=("pacs.hospital",))
-    if bound == "fingerprint":
-        bound = Credentials(peer.config()).fingerprint
-    with target(tmp_path, peer) as port:
-        named = CertificateName.parse(bound)
-        assert echoed(sending(node, port, certificate=named)).answers_echo
-        found = refusal(sending(node, port, certificate=CertificateName("PACS2")))
-        assert type(found) is WrongCertificate
-        assert found.advice.endswith(Credentials(peer.config()).fingerprint)
-        node.renew()
-        peer.renew(names=("other",))
-        if named.is_fingerprint:
-            assert type(refusal(sending(node, port, certificate=named))) is WrongCertificate
-
-
-def test_nothing_in_common_has_its_code(tmp_path: Path) -> None:
-    node, peer = pair(tmp_path, "PACS")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_session_tickets_are_no_pdus(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    node, peer = pair(tmp_path / "tls", "PEER")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(peer.trust))
     context.load_cert_chain(peer.certificate, peer.key)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE-ECDSA-AES256-SHA384")  # CBC
-    server = socket.create_server((HOST, 0))
-
-    def serve() -> None:
-        connection = server.accept()[0]
-        try:
-            context.wrap_socket(connection, server_side=True)
-        except OSError:
-            connection.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert type(refusal(sending(node, server.getsockname()[1]))) is TlsFailed
-    thread.join()
-    server.close()
+    context.minimum_version = context.maximum_version = version
+    context.num_tickets = 4  # sent before the target has anything to say
+    with scripted_target(tls=context) as target:
+        post = with_tls(make_post(tmp_path, pacs=at(target.port, tls=True)), node)
+        post.add("pacs")
+        begun = time.monotonic()
+        sender.run(post.config, once=True)
+        assert states(post) == {"pacs": (State.DONE, "")}
+        assert time.monotonic() - begun < upper_layer.PDU_SECONDS
+        session = echoed(post.config).session
+    assert session is not None
+    assert session.version == version.name.replace("TLSv1_", "TLS 1.")
 
 
 def test_a_target_whose_certificate_ends_soon_leaves_a_note(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A scripted target on loopback: an SCP whose responses to C-STORE and C-FIND are chosen."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ def scripted_target(
     echo: int | None = 0x0000,
     contexts: tuple[str, ...] = (BINARY_SEG_CLASS, StudyRootQueryRetrieveInformationModelFind),
     syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian,),
+    tls: ssl.SSLContext | None = None,
     **settings: Any,
 ) -> Iterator[Scripted]:
     """Run the target.
@@ -45,6 +47,7 @@ def scripted_target(
         echo: the status of each C-ECHO; None: it does not offer C-ECHO.
         contexts: what it accepts beside C-ECHO.
         syntaxes: the transfer syntaxes of what it accepts beside queries and C-ECHO.
+        tls: with it the target has TLS, as pynetdicom does it.
         settings: attributes of pynetdicom's AE, such as `require_calling_aet`.
     """
     ae = AE(ae_title="PEER")
@@ -71,7 +74,9 @@ def scripted_target(
 
     handlers: list[Any] = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_FIND, on_find)]
     handlers.append((evt.EVT_C_ECHO, lambda _: echo))
-    server = ae.start_server(("127.0.0.1", seen.port), block=False, evt_handlers=handlers)
+    server = ae.start_server(
+        ("127.0.0.1", seen.port), block=False, evt_handlers=handlers, ssl_context=tls
+    )
     try:
         yield seen
     finally:
