@@ -1,5 +1,6 @@
 """Storage commitment for callers: they get their report on the same or on a new association."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,10 @@ from node.commitment import (
     Report,
     Request,
 )
-from node.config import Caller, Config, DataConfig
+from node.config import Caller, CertificateName, Config, DataConfig
 from node.sender import reports
+from node.tls import Credentials
+from tests.support.certificates import HOST, pair
 from tests.support.committing import AskingCaller
 from tests.support.orthanc import Orthanc, needs_orthanc, started
 from tests.support.peers import CT, SERIES, Listening, dcmtk, listening, soon, write_slices
@@ -160,6 +163,33 @@ def test_a_report_that_nobody_takes_is_given_up_with_a_note(
     assert (caller.refusals, caller.anew) == ([], [])
     assert requests.due() == []
     assert [note.what for note in queue.notes(engine)] == [reports.UNREPORTED]
+
+
+@pytest.mark.parametrize(("name", "is_sent"), [("CT01", True), ("CT02", False)])
+def test_a_caller_with_a_certificate_gets_its_report_with_tls(
+    tmp_path: Path, name: str, is_sent: bool
+) -> None:
+    caller = AskingCaller()
+    node, peer = pair(tmp_path / "tls", "CT01")
+    entry = Caller(
+        ae=caller.ae, commitment=True, port=caller.port, certificate=CertificateName.parse(name)
+    )
+    config = Config(data=DataConfig(dir=tmp_path), tls=node.config(), callers=(entry,))
+    requests = CallerRequests(tmp_path)
+    asked = CallerRequest(
+        request=Request("2.25.1", (ABSENT,)), calling_ae=caller.ae, host=HOST, received=1.0
+    )
+    requests.add(asked)
+    requests.make_due(asked)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(peer.certificate, peer.key)
+    server.load_verify_locations(peer.trust)
+    server.verify_mode = ssl.CERT_REQUIRED
+    engine = schema.open_configured(config.data)
+    with caller.listening(server):
+        reports.CallerReports(config, engine, Credentials(config.tls)).run_due(100.0)
+    assert ([one.transaction for one in caller.anew] == ["2.25.1"]) is is_sent
+    assert [one.attempts for one in requests.due()] == ([] if is_sent else [1])
 
 
 def test_a_report_without_a_port_is_given_up_with_a_note(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 from node import queue, schema
 from node.errors import Cancelled, Defect, LeaseLost, PeerBusy, Unsuitable
 from node.queue import AlreadySuperseded, Job, Policy, SameWork
+from node.queue.commitment import REPORTED
 from node.states import TRANSITIONS, Ending, IllegalTransition, Kind, State, Transition
 from tests.support.rows import SEGMENTED, SENT, T0, a_delivery, a_segment_job, an_arrival
 
@@ -79,6 +80,36 @@ class QueueMachine(RuleBasedStateMachine):
     def go_wrong(self, data: st.DataObject, error: Exception) -> None:
         job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
         queue.settle(self.engine, job, error, self.now, POLICY)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def await_report(self, data: st.DataObject) -> None:
+        """The worker of a delivery requests storage commitment, or waits for its report again."""
+        worker = data.draw(st.sampled_from(sorted(self.held)))
+        job = self.held[worker]
+        if job.kind is Kind.SEGMENT:
+            return
+        del self.held[worker]
+        is_current = self.is_current(job)
+        try:
+            if not job.transaction_uid:
+                uid, due_at = f"2.25.{job.id}{job.claims:03}", self.now + 300.0
+                queue.request_commitment(self.engine, job, uid, SENT, due_at)
+            queue.await_report(self.engine, job, self.now)
+        except LeaseLost:
+            assert not is_current
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def report(self, data: st.DataObject) -> None:
+        """A report comes, perhaps late or once more, and makes its delivery due."""
+        job = queue.get(self.engine, data.draw(st.sampled_from(sorted(self.known))))
+        uid = job.transaction_uid
+        found = queue.record_report(self.engine, uid, {"transaction": uid}, "kept", self.now)
+        is_awaited = uid != "" and job.state.value in LIVE and not job.commitment_report
+        assert (found is not None) == is_awaited
+        if found is not None and found.state is State.QUEUED:
+            assert found.not_before == self.now
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -192,7 +223,7 @@ class QueueMachine(RuleBasedStateMachine):
     def every_transition_is_legal_and_has_an_event(self) -> None:
         state: dict[int, State] = {}
         for event in self.rows(schema.events):
-            if event["job_id"] is None:
+            if event["job_id"] is None or event["what"] == REPORTED:
                 continue
             if event["what"] == "queued":
                 assert event["job_id"] not in state

@@ -1,5 +1,6 @@
 """Peers of storage commitment: a target that answers as a test says, and a caller that asks."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -141,11 +142,12 @@ class AskingCaller:
     refusals: list[int] = field(default_factory=list)  # statuses for the next reports
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self, tls: ssl.SSLContext | None = None) -> Iterator[None]:
         ae = AE(ae_title=self.ae)
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, self._on_report, [self.anew])]
-        server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        address = ("127.0.0.1", self.port)
+        server = ae.start_server(address, block=False, evt_handlers=handlers, ssl_context=tls)
         try:
             yield
         finally:
