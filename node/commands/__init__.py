@@ -22,6 +22,7 @@ MODULES = {  # command -> the module that adds it
     "check": "admin",
     "serve": "serve",
     "status": "status",
+    "user": "user",
     "find": "find",
     "history": "history",
     "backup": "backup",

@@ -37,12 +37,6 @@ class NoAccess(NodeError):
     code = "no-access"
 
 
-class NothingFound(NodeError):
-    """The requested study or job is not known."""
-
-    code = "nothing-found"
-
-
 def node_error_of(error: OSError) -> NodeError:
     """Return an error of the operating system as a message with an advice.
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from node import queue, status, volumes
 from node.caveats import NOTHING_DETECTED
-from node.commands.exits import OK, UNSUITABLE, NothingFound
+from node.commands.exits import OK, UNSUITABLE
 from node.commands.identify import nothing_known, study_of
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import Progress, local_time, print_table, say
 from node.config import Config
-from node.errors import Misconfigured
+from node.errors import Misconfigured, NothingFound
 from node.states import ArrivalOutcome
 
 UID_OR_NUMBER = re.compile(r"[0-9.]+")

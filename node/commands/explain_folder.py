@@ -13,10 +13,9 @@ from pathlib import Path
 
 from node import measured
 from node.arrival import Decision, SeriesFindings, decision_for, facts_of, plan
-from node.commands.exits import NothingFound
 from node.commands.terminal import Progress, Report, say
 from node.config import Config
-from node.errors import Conflicting, NodeError, ReaderKilled
+from node.errors import Conflicting, NodeError, NothingFound, ReaderKilled
 from node.housekeeping.study import differ, other_patients_in
 from node.measured import Measurement
 from node.package import Use, uses

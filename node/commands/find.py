@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from node import queue, status
-from node.commands.exits import NothingFound
 from node.commands.identify import nothing_known
 from node.commands.options import add_config, add_json, load_config, print_json, whole
 from node.commands.terminal import local_time, print_table, say
+from node.errors import NothingFound
 from node.identifiers import open_identifiers
 from node.queue import FoundStudy, StudySearch
 from node.states import Ending

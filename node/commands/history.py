@@ -10,11 +10,11 @@ from itertools import islice
 import msgspec
 
 from node import queue, status
-from node.commands.exits import NothingFound
 from node.commands.find import midnight
 from node.commands.identify import study_of
 from node.commands.options import add_config, load_config, whole
 from node.commands.terminal import local_time, print_table, printable, say
+from node.errors import NothingFound
 
 HEAD = ("at", "actor", "event", "study", "series", "job", "detail")
 FORMULA = ("=", "+", "-", "@")  # how a spreadsheet recognises one

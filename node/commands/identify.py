@@ -7,10 +7,10 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from node import queue
-from node.commands.exits import NothingFound
 from node.commands.options import LARGEST
 from node.commands.terminal import local_time
 from node.config import DataConfig
+from node.errors import NothingFound
 from node.identifiers import MOST_CHARACTERS, open_identifiers
 from node.states import State
 

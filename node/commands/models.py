@@ -7,9 +7,9 @@ from node.commands import bench
 from node.commands.options import add_config, add_json, print_json
 from node.commands.packages import models_folder, package_folders, packages_in
 from node.commands.terminal import Progress, print_table
-from node.commands.validation import Measured, evidence
 from node.errors import NodeError
 from node.package import SIZE_NAMES, installed
+from node.package.validation import Measured, evidence
 from node.pipeline import reference_dice
 
 

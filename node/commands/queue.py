@@ -7,7 +7,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from node import queue, schema, status
-from node.commands.exits import NothingFound
 from node.commands.identify import job_of, job_or_study, jobs_of, nothing_known, study_of
 from node.commands.options import (
     add_config,
@@ -19,6 +18,7 @@ from node.commands.options import (
 )
 from node.commands.terminal import local_time, print_table, say
 from node.config import Config
+from node.errors import NothingFound
 from node.states import ENDED, LIVE, Content, IllegalTransition, Kind, State
 
 REFUSED = (queue.SameWork, queue.AlreadySuperseded, queue.Archived)
@@ -141,7 +141,7 @@ def _jobs_cancel(chosen: argparse.Namespace) -> int:
 
 def _jobs_replan(chosen: argparse.Namespace) -> int:
     config, engine = _open(chosen)
-    from node.commands import replan
+    from node import replan
 
     content = Content(chosen.use) if chosen.use else None
     uid = study_of(engine, config.data, chosen.study)
@@ -154,7 +154,7 @@ def _jobs_replan(chosen: argparse.Namespace) -> int:
 
 
 def _jobs_resend(chosen: argparse.Namespace) -> int:
-    from node.commands import replan
+    from node import replan
 
     config, engine = _open(chosen)
     job_id = job_of(engine, config.data, chosen.job, ENDED, "resend")

@@ -55,6 +55,12 @@ class BadPackage(Misconfigured):
     code = "bad-package"
 
 
+class NothingFound(NodeError):
+    """The requested study or job is not known."""
+
+    code = "nothing-found"
+
+
 class Superseded(NodeError):
     """A newer job or result of the same series replaces this one."""
 

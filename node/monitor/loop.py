@@ -1,4 +1,4 @@
-"""Run the alerts and a heartbeat, each in its own thread, until the process ends."""
+"""Run the page, the alerts and a heartbeat, each in its own thread, until the process ends."""
 
 import datetime
 import logging
@@ -16,6 +16,7 @@ from node.errors import NodeError
 from node.fault_log import FaultLog
 from node.monitor.alerts import Alert, Reported, Watch, restored
 from node.monitor.webhook import post
+from node.web import serve_page
 
 PROCESS = "monitor"
 BEAT_S = 10.0
@@ -33,6 +34,10 @@ def run(config: Config, stop: threading.Event | None = None) -> None:
         alerts = Alerts(config, live)
         threads.append(
             threading.Thread(target=alerts.run, args=(stop,), name="alerts", daemon=True)
+        )
+    if config.page.enabled:
+        threads.append(
+            threading.Thread(target=serve_page, args=(config, live, stop), name="page", daemon=True)
         )
     for thread in threads:
         thread.start()

@@ -25,6 +25,7 @@ from node.queue.operate import (
     requeue,
     resend,
 )
+from node.queue.page import arrival_ids, get_arrival, jobs_before
 from node.queue.payloads import (
     DeliverPayload,
     DeliverResult,
@@ -117,6 +118,7 @@ __all__ = [
     "TargetTrouble",
     "add_note",
     "archive_arrivals",
+    "arrival_ids",
     "arrivals_of",
     "arriving_series",
     "as_node_error",
@@ -141,10 +143,12 @@ __all__ = [
     "forget_studies",
     "forgotten_at",
     "get",
+    "get_arrival",
     "heartbeat",
     "histories",
     "history_between",
     "hold_planned",
+    "jobs_before",
     "list_jobs",
     "notes",
     "oldest_queued_at",

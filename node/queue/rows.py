@@ -124,7 +124,7 @@ class Event:
     series_uid: str
     job_id: int | None
     arrival_id: int | None
-    actor: str  # `node`, or the person: os:NAME for a command
+    actor: str  # `node`, or the person: os:NAME for a command, page:NAME for the page
     what: str
     detail: str
 

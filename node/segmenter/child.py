@@ -23,13 +23,12 @@ from node.process import (
 )
 from node.segmenter import messages
 from node.segmenter.messages import (
-    Message,
     RehearsalRequest,
     SegmentRequest,
     Stage,
 )
 from node.segmenter.rehearse import rehearse
-from node.segmenter.work import segment_series
+from node.segmenter.work import segment_series, write_preview
 
 REPORT_EVERY_S = 0.5
 log = logging.getLogger("node.segmenter.child")
@@ -50,20 +49,25 @@ def main() -> None:
         if isinstance(request, RehearsalRequest):
             pipes.send(output, rehearse(request, limits.threads))
         else:
-            pipes.send(output, _answer(request, limits, output))
+            _answer(request, limits, output)
 
 
-def _answer(request: SegmentRequest, limits: ProcessLimits, output: BinaryIO) -> Message:
-    """Segment one series; return an error as a message."""
+def _answer(request: SegmentRequest, limits: ProcessLimits, output: BinaryIO) -> None:
+    """Segment one series and send the result, then make its picture; send an error as a message."""
     progress = _Progress(output)
     reset_peak()
     try:
-        done = segment_series(request, limits.threads, progress).done
-        return msgspec.structs.replace(done, peak_mb=peak_mb())
+        result = segment_series(request, limits.threads, progress)
     except Exception as exc:
         if not isinstance(exc, NodeError):
             log.exception("unexpected error", extra={"job": request.job})
-        return failed(as_child_error(exc))
+        pipes.send(output, failed(as_child_error(exc)))
+        return
+    pipes.send(output, msgspec.structs.replace(result.done, peak_mb=peak_mb()))
+    try:  # after the result, so that its delivery does not wait
+        write_preview(request, result)
+    except Exception:  # a picture is not worth a job
+        log.exception("no picture of this result", extra={"job": request.job})
 
 
 class _Progress:

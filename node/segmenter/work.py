@@ -20,6 +20,7 @@ from node.imaging import Labels
 from node.package import Package, check_input, check_result
 from node.package.folder import file_digest
 from node.pipeline import Stopwatch
+from node.preview import preview
 from node.report import ReportedResult
 from node.seg import Encoding
 from node.segmenter.messages import Done, OutboxObject, SegmentRequest
@@ -27,6 +28,7 @@ from node.series import Series
 from node.student import Student
 from node.volumes import sums_of
 
+PREVIEW = "preview.png"  # in the folder of a result
 Progress = Callable[[str, float], None]  # stage, share of it that is done
 
 
@@ -90,6 +92,15 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         engine=request.engine,
     )
     return SegmentedSeries(done, source, result.labels, chosen)
+
+
+def write_preview(request: SegmentRequest, result: SegmentedSeries) -> None:
+    """Write the picture of a result beside its objects, for the page."""
+    path = Path(request.outbox, PREVIEW)
+    part = path.with_suffix(f".{request.job}.part")
+    segments = result.package.manifest.segments
+    preview(result.source.volume, result.labels, segments, part, result.done.caveats)
+    part.replace(path)
 
 
 class _ReportingStopwatch(Stopwatch):

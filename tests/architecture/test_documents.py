@@ -10,10 +10,10 @@ import pytest
 
 import kd.commands
 import node.commands
-from node.commands.validation import evidence
 from node.config import When
 from node.imaging.nifti import read_labels
 from node.package import load
+from node.package.validation import evidence
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

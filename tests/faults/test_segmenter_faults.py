@@ -230,7 +230,7 @@ def test_a_child_ends_with_its_segmenter_and_another_finishes_the_job(slow_site:
         connection.exec_driver_sql("UPDATE jobs SET not_before = 0")
     segmenter.run(slow_site.config, once=True)
     assert end_of(slow_site, job_id) == (State.DONE, "")
-    names = [path.name for path in (slow_site.config.data.dir / "outbox").glob("*/*")]
+    names = [path.name for path in (slow_site.config.data.dir / "outbox").glob("*/*.dcm")]
     assert names == ["seg-binary.dcm"]
 
 

@@ -123,7 +123,7 @@ def _first_task(packages: list[Package]) -> str:
 def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
     """Write the configurations of the node and of the listener that stands for the PACS."""
     out.mkdir(parents=True)
-    node_port, peer_port = _free_ports(2)
+    node_port, peer_port, page_port = _free_ports(3)
     offered: list[str] = list(package.manifest.sizes)
     students = [size for size in offered if size != "teacher"]
     size = chosen.size or (students or offered)[0]
@@ -136,6 +136,7 @@ def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
             "pacs": {"ae": PEER_AE, "host": "127.0.0.1", "port": peer_port, "confirm": "none"}
         },
         "model": {"dir": str(chosen.models.resolve()), "size": size},
+        "page": {"port": page_port},
         # the demo does not wait a minute after an interrupted association
         "complete": {"quiet": "5 s"},
         "rules": [
@@ -152,6 +153,7 @@ def _configure(chosen: argparse.Namespace, package: Package, out: Path) -> Path:
         "node": {"ae_title": PEER_AE, "host": "127.0.0.1", "port": peer_port},
         "data": {"dir": str(out / "pacs"), "stop_accepting_below": "100 MiB"},
         "callers": "any",
+        "page": {"enabled": False},
     }
     (out / "pacs.yaml").write_text(yaml_strict.dump(peer), encoding="utf-8")
     return out / "node.yaml"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from node.commands.terminal import Progress, print_table
-from node.commands.validation import evidence
 from node.package import load, models_in
+from node.package.validation import evidence
 from node.volumes import rounded
 from tests.support.commanding import Run
 

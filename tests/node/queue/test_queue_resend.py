@@ -6,13 +6,13 @@ import pytest
 import sqlalchemy as sa
 
 from node import queue, schema
-from node.commands.exits import NothingFound
-from node.commands.replan import resend
 from node.config import load
+from node.errors import NothingFound
 from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.package import uses
 from node.queue import AlreadySuperseded, Job
+from node.replan import resend
 from node.states import Ending, IllegalTransition, Kind, State
 from tests.support.commanding import Run
 from tests.support.delivering import an_object

@@ -25,7 +25,7 @@ from node.seg import Encoding
 from node.segmenter import messages
 from node.segmenter.loop import request_of
 from node.segmenter.messages import Done, SegmentRequest, Stage
-from node.segmenter.work import file_name, segment_series
+from node.segmenter.work import PREVIEW, file_name, segment_series, write_preview
 from tests.support.packages import NAMES, make_tiny_package
 from tests.support.phantoms import Phantom, make
 from tests.support.segmenting import ONE_MM, PACS, VIEWER, Site, make_site
@@ -186,3 +186,12 @@ def test_an_error_of_a_library_gets_a_class_and_loses_its_text(
 def test_the_tiny_package_has_the_requested_sizes(tmp_path: Path) -> None:
     package = make_tiny_package(tmp_path, sizes=("large", "tiny"), version="2.0", ballast=4)
     assert (package.name, list(package.manifest.sizes)) == ("tiny-mr/2.0", ["large", "tiny"])
+
+
+def test_a_picture_lies_beside_the_objects(site: Site) -> None:
+    _, job_id = site.add_series()
+    request = request_for(site, job_id)
+    write_preview(request, segment_series(request, 1, no_progress))
+    (picture,) = Path(request.outbox).glob("*.png")
+    assert picture.name == PREVIEW
+    assert picture.read_bytes()[:4] == b"\x89PNG"

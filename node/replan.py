@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from node import housekeeping, queue
-from node.commands.exits import NothingFound
 from node.config import Config
+from node.errors import NothingFound
 from node.inbox import Inbox, SeriesRecord, read_series
 from node.package import uses
 from node.queue import OPERATOR, Job

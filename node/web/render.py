@@ -1,0 +1,102 @@
+"""Render a template: everything is escaped, times have a zone, control characters are replaced."""
+
+import datetime
+import hashlib
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from node.conditions import Condition, ConditionCode, duration
+
+HERE = Path(__file__).parent
+STYLE = HERE / "static" / "page.css"
+_PLACES = {
+    ConditionCode.TARGET_REFUSES: "/targets/{}",
+    ConditionCode.TARGET_SILENT: "/targets/{}",
+    ConditionCode.TARGET_DELAYS: "/targets/{}",
+    ConditionCode.SERIES_HELD: "/studies?ending=held",
+    ConditionCode.JOBS_FAILED: "/jobs?state=failed",
+    ConditionCode.QUEUE_OLD: "/jobs?state=queued&kind=segment",
+    ConditionCode.PACKAGE_BAD: "/packages",
+    ConditionCode.SOURCE_QUIET: "/studies?caller={}",
+}
+
+
+@cache
+def style_version() -> str:
+    """Return a short digest of the style sheet, so that browsers load a new one after an update."""
+    return hashlib.sha256(STYLE.read_bytes()).hexdigest()[:12]
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(HERE / "templates")
+    made = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_printable,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {"when": when, "ago": ago, "rounded": rounded, "count": _count}
+    made.filters |= {"marked": marked, "place": place_of}
+    return made
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """Return a page."""
+    shared = {
+        "visitor": getattr(request.state, "visitor", ""),
+        "token": getattr(request.state, "token", ""),
+        "style_version": style_version(),
+        "now": time.time(),
+    }
+    text = _environment().get_template(template).render(**shared, **values)
+    return HTMLResponse(text, status)
+
+
+def when(at: float | None) -> str:
+    """Return Unix seconds as local time with its zone."""
+    if at is None:
+        return "not recorded"
+    return datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def ago(at: float | None, now: float) -> str:
+    """Return how long ago a time was."""
+    return "never" if at is None else f"{duration(now - at)} ago"
+
+
+def rounded(value: float) -> str:
+    """Return a quantity with three significant digits, without an exponent."""
+    text = f"{value:.3g}"
+    return f"{value:.0f}" if "e" in text else text
+
+
+def marked(text: str) -> Markup:
+    """Return a text with its `commands` marked as code; everything else is escaped."""
+    parts = str(escape(_printable(text))).split("`")
+    if len(parts) % 2 == 0:  # an odd backtick of a peer
+        return Markup("`").join(Markup(part) for part in parts)  # noqa: S704  escaped above
+    code = (f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
+    return Markup("".join(code))  # noqa: S704  escaped above
+
+
+def place_of(condition: Condition) -> str:
+    """Return the address of the rows that a condition is about; empty if there is none."""
+    return _PLACES.get(condition.code, "").format(quote(condition.subject))
+
+
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _printable(value: Any) -> Any:
+    """Replace control characters in texts: they come from peers."""
+    if type(value) is not str:  # markup is ours
+        return value
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in value)
