@@ -27,6 +27,7 @@ MODULES = {  # command -> the module that adds it
     "history": "history",
     "backup": "backup",
     "restore": "backup",
+    "doctor": "doctor",
     "explain": "explain",
     "jobs": "queue",
     "try": "offline",

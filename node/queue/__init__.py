@@ -46,6 +46,7 @@ from node.queue.read import (
     notes,
     oldest_queued_at,
     queued_deliveries,
+    row_counts,
     targets_with_queued_deliveries,
     undelivered_files,
 )
@@ -168,6 +169,7 @@ __all__ = [
     "resend",
     "resolve_uid",
     "retry_later",
+    "row_counts",
     "settle",
     "targets_with_queued_deliveries",
     "undelivered_files",

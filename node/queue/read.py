@@ -212,3 +212,14 @@ def undelivered_files(engine: Engine) -> set[str]:
     live = [state.value for state in LIVE]
     query = sa.select(jobs).where(jobs.c.kind == Kind.DELIVER.value, jobs.c.state.in_(live))
     return {job.deliver_payload().file for job in _jobs(engine, query)}
+
+
+def row_counts(engine: Engine) -> dict[str, int]:
+    """Return the number of rows of each table."""
+    with read_transaction(engine) as connection:
+        return {
+            table.name: connection.execute(
+                sa.select(sa.func.count()).select_from(table)
+            ).scalar_one()
+            for table in schema.METADATA.sorted_tables
+        }

@@ -218,7 +218,7 @@ def large(tmp_path: Path) -> sa.Engine:
         "'head', 'CT', n, n",
         "study_words": "'word' || (n % 500), '1.' || n",
         "arrivals": "n + 1, '1.' || n, '1.' || n || '.1', 'k', n, 1, 'MR', 'CT', 'unsuitable', "
-        "'unsuitable', 'x', '', '', '', '', '', NULL, n, n, n",
+        "'unsuitable', 'x', '', '', '', '', '', NULL, n, n, n, NULL",
     }
     with engine.begin() as connection:
         for table, values in selected.items():

@@ -1,0 +1,107 @@
+"""`segnode doctor`: what a report needs, and nothing of a patient."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+import yaml
+
+from node import queue, schema
+from node.commands.doctor import without_secrets, without_uids
+from node.config import load
+from node.housekeeping import Sweep
+from node.inbox import Inbox
+from node.package import uses
+from tests.support.commanding import Run
+from tests.support.phantoms import CANARY, Phantom, make
+from tests.support.reading import shared_reader
+from tests.support.received import receive
+from tests.support.rows import T0
+
+SECRETS = ("hunter2", "hooks.example")
+PLANTED = (CANARY, "CANARY-7", "ACC7", "Phantom study", "1931-02-03", *SECRETS)
+
+
+@pytest.fixture
+def sick(configured: Path, tmp_path: Path) -> Path:
+    """Return the configuration of a node whose database and log hold values of a patient."""
+    content = yaml.safe_load(configured.read_text())
+    content["data"]["index"] = "plain"
+    content["alerts"] = {"webhook": "https://hooks.example/hunter2"}
+    configured.write_text(yaml.safe_dump(content))
+    config = load(configured)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    scan = make(tmp_path / "head", Phantom(shuffle=False))
+    receive(inbox, scan.paths, T0)
+    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
+    study = queue.histories(engine)[0].arrival.study_uid
+    engine.dispose()
+    lines = [
+        json.dumps({"at": "x", "level": "info", "message": f"planned {study}", "study": study}),
+        json.dumps({"at": "x", "message": "stored", "patient": CANARY, "dose": "1931-02-03"}),
+        f"Traceback: {CANARY} CANARY-7",
+        json.dumps([CANARY]),
+        "{broken",
+    ]
+    (tmp_path / "node.log").write_text("\n".join(lines))
+    return configured
+
+
+def bundle(run: Run, file: Path, out: Path, *options: str) -> tuple[str, dict[str, Any]]:
+    status, printed, errors = run("doctor", out, *options, "--config", file)
+    assert status == 0, errors
+    assert str(out) in printed
+    text = out.read_text()
+    return text, json.loads(text)
+
+
+def test_the_file_holds_what_a_report_needs_and_no_patient(
+    run: Run, sick: Path, tmp_path: Path
+) -> None:
+    log = str(tmp_path / "node.log")
+    text, found = bundle(run, sick, tmp_path / "doctor.json", "--log", log)
+    assert [value for value in PLANTED if value.lower() in text.lower()] == []
+    study = str(pydicom.dcmread(next((tmp_path / "head").iterdir())).StudyInstanceUID)
+    assert study not in text
+    assert found["config"]["data"]["index"] == "plain"
+    assert found["config"]["alerts"]["webhook"] == "(removed)"
+    assert found["versions"]["pydicom"]
+    assert found["state"]["rows"]["studies"] == 1
+    assert found["state"]["jobs"]["segment"]["queued"] == 1
+    assert [one["code"] for one in found["state"]["conditions"]]
+    assert {"configuration", "database"} <= {one["what"] for one in found["check"]}
+    first, second, last = found["log"]
+    assert first["message"].startswith("planned uid-")
+    assert first["message"].endswith(first["study"]), "equal UIDs stay equal"
+    assert set(second) == {"at", "message"}
+    assert last["message"].startswith("3 lines")
+    status, _, errors = run("doctor", tmp_path / "doctor.json", "--config", sick)
+    assert status == 78
+    assert "exists" in errors
+
+
+def test_a_node_that_cannot_start_is_reported_too(run: Run, sick: Path, tmp_path: Path) -> None:
+    (load(sick).data.dir / schema.FILE_NAME).write_bytes(b"no database" * 1000)
+    _, found = bundle(run, sick, tmp_path / "a.json", "--no-check")
+    assert found["state"]["code"] in ("database-damaged", "misconfigured")
+    sick.write_text("nodes: {}")
+    _, found = bundle(run, sick, tmp_path / "b.json")
+    assert found["config"]["code"] == "misconfigured"
+
+
+def test_uids_are_replaced_and_addresses_stay() -> None:
+    text = without_uids("10.1.2.3 3.11.2 1.2.840.10008.1.1 and 1.2.840.10008.1.1")
+    assert text.startswith("10.1.2.3 3.11.2 uid-")
+    assert "840" not in text
+    assert len(set(text.split()[2::2])) == 1
+
+
+def test_secrets_are_removed_at_any_depth() -> None:
+    config = {"a": {"password": "x", "port": 1}, "list": [{"api_token": "y"}], "database": ""}
+    assert without_secrets(config) == {
+        "a": {"password": "(removed)", "port": 1},
+        "list": [{"api_token": "(removed)"}],
+        "database": "",
+    }
