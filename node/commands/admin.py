@@ -134,7 +134,8 @@ def _check(chosen: argparse.Namespace) -> int:
 def findings_of(config: Config, line_of: LineOf) -> Iterator[Finding]:
     """Yield each finding as soon as its check has ended."""
     yield Finding("configuration", ok=True, message="understood")
-    yield from (_warning(warned, line_of) for warned in warnings_of(config))
+    warned = sorted(warnings_of(config), key=lambda one: line_of(one.path))
+    yield from (_warning(one, line_of) for one in warned)
     yield from _callers(config)
     yield guarded("data folder", lambda: _disk(config))
     yield guarded("data folder, access", lambda: _private(config))

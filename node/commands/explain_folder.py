@@ -256,7 +256,7 @@ def print_explained(explained: Sequence[Explained], unread: Sequence[Unread]) ->
 
 def _print_series(one: Explained) -> None:
     say(f"series {one.series_uid} of study {one.study_uid}")
-    say(f"  {one.files} files")
+    say(f"  {one.files} {'image' if one.files == 1 else 'images'}")
     for left_out in one.left_out:
         say(f"  left out: {left_out.file} ({left_out.reason})")
     for key, value in one.compared.items():
@@ -270,7 +270,7 @@ def _print_series(one: Explained) -> None:
 
 def _print_outcome(one: Explained) -> None:
     if one.outcome == ArrivalOutcome.PLANNED:
-        say(f"  would be segmented: {one.package}, size {one.size}, {one.engine}; {one.why}")
+        say(f"  would be segmented: {one.package}, size {one.size}; {one.why}")
         say(f"  would be sent to {', '.join(one.send_to)}")
         return
     say(f"  would end as {one.outcome} ({one.code}): {one.reason}")

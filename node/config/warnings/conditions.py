@@ -11,7 +11,10 @@ from node.config.warnings.code import Code, Warned
 from node.conversion import KeyPath
 
 FEWEST_SLICES = 2  # a volume needs two
+MOST_SLICES = 10_000  # the reader takes no more frames of one image
+WIDEST_MM = 100.0  # no scanner has such pixels or slices
 OLDEST_YEARS = 150
+ANY_TEXT = (".", ".*", ".+")  # expressions for any text, on purpose
 EXPRESSION = re.compile(r"\||\.[*+?]|^\^|\$$|\\[bBdDsSwW.]|\[[^\]]+\]|\(\?|^/|/$")
 
 
@@ -40,9 +43,13 @@ def _about(path: KeyPath, value: Any) -> Iterator[Warned]:
 
 def _about_texts(path: KeyPath, value: Texts) -> Iterator[Warned]:
     for text in value.texts:
-        if expression_in(text) is not None:
-            continue
-        if EXPRESSION.search(text):
+        expression = expression_in(text)
+        if expression is not None:
+            if expression not in ANY_TEXT and re.search(expression, ""):
+                message = f"{text} matches every value, because it matches an empty text too"
+                advice = "Remove the empty alternative, or write /./ for any value."
+                yield Warned(Code.MATCHES_ALL, path, message, advice)
+        elif EXPRESSION.search(text):
             message = f"{text!r} looks like a regular expression and is compared as text"
             advice = f"Write a list, like [HEAD, BRAIN], or /{text.strip('/')}/."
             yield Warned(Code.LOOKS_LIKE_EXPRESSION, path, message, advice)
@@ -64,9 +71,9 @@ def _about_range(path: KeyPath, value: Range) -> Iterator[Warned]:
 
 def _holds_nothing(value: Range) -> bool:
     if isinstance(value, Lengths):
-        return value.high <= 0
+        return value.high <= 0 or value.low > WIDEST_MM
     if isinstance(value, Ages):
         return value.low > OLDEST_YEARS
     has_whole = math.isinf(value.high) or math.isinf(value.low)
     has_whole = has_whole or math.ceil(value.low) <= math.floor(value.high)
-    return value.high < FEWEST_SLICES or not has_whole
+    return value.high < FEWEST_SLICES or value.low > MOST_SLICES or not has_whole

@@ -15,6 +15,7 @@ LOCAL_NAMES = ("localhost", "localhost.localdomain")
 def warnings_of(config: Config) -> Iterator[Warned]:
     """Yield the warnings about callers and targets."""
     if config.callers != "any" and config.callers:
+        yield from _odd_callers(config, config.callers)
         yield from _repeated_callers(config.callers)
         yield from _unknown_callers(config, [caller.ae for caller in config.callers])
         yield from _unmatched_callers(config, config.callers)
@@ -27,6 +28,18 @@ def warnings_of(config: Config) -> Iterator[Warned]:
             message = f"no rule with a model sends to target {name}"
             advice = f"Add {name} to `send_to` of a rule, or remove the target."
             yield Warned(Code.UNUSED_TARGET, ("targets", name), message, advice)
+
+
+def _odd_callers(config: Config, callers: tuple[Caller, ...]) -> Iterator[Warned]:
+    for index, caller in enumerate(callers):
+        if caller.ae == config.node.ae_title:
+            message = f"caller {caller.ae} has the AE title of this node"
+            advice = "Write the AE title from which the peer sends."
+            yield Warned(Code.OWN_CALLER, ("callers", index, "ae"), message, advice)
+        if _is_unspecified(caller.host):
+            message = f"no peer calls from {caller.host}"
+            advice = "Write its address, or remove the host to allow any."
+            yield Warned(Code.NEVER_MATCHES, ("callers", index, "host"), message, advice)
 
 
 def _repeated_callers(callers: tuple[Caller, ...]) -> Iterator[Warned]:
@@ -81,7 +94,8 @@ def _local_only(config: Config, callers: tuple[Caller, ...]) -> Iterator[Warned]
 def _own_targets(config: Config) -> Iterator[Warned]:
     for name, target in config.targets.items():
         ours = config.tls.port if target.tls else config.node.port
-        if target.port == ours and _is_own(target.host, config.node.host):
+        is_own = _is_unspecified(target.host) or _is_own(target.host, config.node.host)
+        if target.port == ours and is_own:
             message = f"target {name} is this node itself ({target.host}:{target.port})"
             path, advice = "host", "Write host and port of the archive."
         elif target.ae == config.node.ae_title:
@@ -113,6 +127,11 @@ def _is_loopback(host: str) -> bool:
     if host.lower() in LOCAL_NAMES:
         return True
     return "/" not in host and is_network(host) and ipaddress.ip_address(host).is_loopback
+
+
+def _is_unspecified(host: str) -> bool:
+    """Return whether `host` is 0.0.0.0 or ::, which is an address for listening only."""
+    return "/" not in host and is_network(host) and ipaddress.ip_address(host).is_unspecified
 
 
 def _is_own(host: str, listening: str) -> bool:

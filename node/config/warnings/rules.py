@@ -13,9 +13,9 @@ import msgspec
 from node.config.structs import Config, Plane, Rule, When, several
 from node.config.units import Range, Texts, expression_in
 from node.config.warnings.code import Code, Warned
+from node.config.warnings.conditions import ANY_TEXT
 
 MOST_CASES = 1000  # of one rule; a rule with more is compared as a whole
-ANY_TEXT = (".", ".*", ".+")  # expressions that match every text
 INEFFECTIVE = ("size", "memory", "step_down_above", "send_to")  # of a rule without a model
 
 

@@ -46,7 +46,7 @@ def _times(config: Config) -> Iterator[Warned]:
     if complete.quiet > LONGEST_QUIET_S:
         message = f"a series with a gap waits {complete.quiet / HOUR_S:.3g} h before it is planned"
         yield Warned(Code.LONG_TIME, ("complete", "quiet"), message, "Write some minutes at most.")
-    if complete.settle > complete.quiet:
+    if complete.settle > complete.quiet >= SHORTEST_QUIET_S:
         message = "settle is longer than quiet: complete series wait longer than incomplete ones"
         advice = "Write a shorter time than `quiet`."
         yield Warned(Code.LONG_TIME, ("complete", "settle"), message, advice)
