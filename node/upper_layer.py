@@ -2,8 +2,8 @@
 
 Guarantees: a peer that stalls within a PDU, or announces one that is too large, ends its
 association; it never holds a thread for longer than the deadline. pynetdicom would wait for ever,
-and read 4 GiB. The same holds with TLS, where pynetdicom would also take a session ticket for the
-beginning of a PDU.
+and read 4 GiB. The same holds with TLS, where pynetdicom would also wait for a PDU when a message
+without data arrives, such as a session ticket.
 """
 
 import contextlib

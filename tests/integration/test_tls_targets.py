@@ -129,7 +129,7 @@ def _answers(port: int) -> bool:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_session_tickets_are_no_pdus(tmp_path: Path, version: ssl.TLSVersion) -> None:
+def test_a_target_that_sends_session_tickets(tmp_path: Path, version: ssl.TLSVersion) -> None:
     node, peer = pair(tmp_path / "tls", "PEER")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(peer.trust))
     context.load_cert_chain(peer.certificate, peer.key)
