@@ -52,18 +52,18 @@ def caveats_of(
         left_out: for each image that was left out, the reason.
         repairs: repairs of the header that the result inherits.
     """
-    found = [*source]
+    caveats = [*source]
     if not labels.array.any():
-        found.append(NOTHING_DETECTED)
+        caveats.append(NOTHING_DETECTED)
     at_edge = labels.at_edge()
     if cut := [segment.label for segment in segments if segment.number in at_edge]:
         volumes = "volume" if len(cut) == 1 else "volumes"
         text = f"Cut by the field of view, {volumes} may be incomplete: {', '.join(cut)}"
-        found.append(Caveat(CaveatCode.CUT, text))
+        caveats.append(Caveat(CaveatCode.CUT, text))
     if reasons := Counter(left_out):
         listed = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
-        found.append(Caveat(CaveatCode.LEFT_OUT, f"Images left out: {listed}"))
+        caveats.append(Caveat(CaveatCode.LEFT_OUT, f"Images left out: {listed}"))
     if repairs:
-        found.append(Caveat(CaveatCode.REPAIRED, f"Header repaired: {'; '.join(repairs)}"))
+        caveats.append(Caveat(CaveatCode.REPAIRED, f"Header repaired: {'; '.join(repairs)}"))
     order = list(CaveatCode)
-    return tuple(sorted(found, key=lambda caveat: order.index(caveat.code)))
+    return tuple(sorted(caveats, key=lambda caveat: order.index(caveat.code)))

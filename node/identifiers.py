@@ -1,7 +1,7 @@
 """Keep identifiers of patients and studies as `data.index` says: as text, as keyed hashes, or not.
 
 Promises: with `hashed` and `none`, no text of a header enters the database; an exact search finds
-what an earlier mode kept. Whoever has the key can test guesses, so the key is as private as images.
+what an earlier mode kept. Anyone with the key can test guesses, so it is as private as images.
 Leaves to `node.queue`: the rows.
 """
 
@@ -52,9 +52,9 @@ class Identifiers:
 
     def kept_words(self, *texts: str) -> tuple[str, ...]:
         """Return the distinct words of descriptions as the database keeps them."""
-        found = (word for text in texts for word in words(text))
-        kept = dict.fromkeys(self.kept(word) for word in found)
-        return tuple(word for word in kept if word)[:MOST_WORDS]
+        all_words = (word for text in texts for word in words(text))
+        distinct = dict.fromkeys(self.kept(word) for word in all_words)
+        return tuple(word for word in distinct if word)[:MOST_WORDS]
 
 
 def words(text: str) -> tuple[str, ...]:

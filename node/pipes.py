@@ -30,7 +30,7 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 class Child:
-    """The parent's side: one child process in a group of processes of its own."""
+    """The parent's side: one child process in a separate process group."""
 
     def __init__(
         self, module: str, settings: msgspec.Struct, environment: Mapping[str, str] | None = None

@@ -49,6 +49,6 @@ def is_wide(path: Path) -> bool:
     The group of a path of another owner is not considered, because a volume of Kubernetes belongs
     to root and is shared by its group.
     """
-    found = path.stat()
-    is_ours = os.geteuid() in (0, found.st_uid)
-    return bool(found.st_mode & (GROUP_AND_OTHERS if is_ours else OTHERS))
+    status = path.stat()
+    is_ours = os.geteuid() in (0, status.st_uid)
+    return bool(status.st_mode & (GROUP_AND_OTHERS if is_ours else OTHERS))

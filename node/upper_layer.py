@@ -49,7 +49,7 @@ class LimitedSocket(AssociationSocket):
         self.problem = ""  # how the peer violated the limits
 
     def connect(self, primitive: Any) -> None:
-        """Open the connection, with TLS where it is wanted; as in pynetdicom's own.
+        """Open the connection, with TLS where it is configured; as in pynetdicom's own.
 
         pynetdicom would discard the reason of a failure.
         """

@@ -1,6 +1,6 @@
 """Data sets on disk: nnU-Net's raw layout, the Medical Segmentation Decathlon's, or two folders.
 
-Promises: a dataset.json that is broken, or that asks for more than one label per voxel or one
+Promises: a dataset.json that is broken, or that requires more than one label per voxel or one
 channel per case, is refused by name. Leaves to `kd.planning.plan`: what the images are like.
 """
 

@@ -69,7 +69,7 @@ class Accuracy(_Record, frozen=True, kw_only=True):
 
 
 class Cost(_Record, frozen=True, kw_only=True):
-    """What one size costs on this machine, on the reference case, in a process of its own."""
+    """What one size costs on this machine, on the reference case, in a separate process."""
 
     seconds: float  # of one segmentation with the model loaded; median of several
     threads: int

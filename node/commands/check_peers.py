@@ -20,14 +20,14 @@ def credentials_of(config: Config) -> Credentials | NodeError | None:
         return exc
 
 
-def about_tls(found: Credentials | NodeError | None, now: float) -> Iterator[Finding]:
+def about_tls(credentials: Credentials | NodeError | None, now: float) -> Iterator[Finding]:
     """Yield whether the files of `tls` can be used, and when their certificates end."""
-    if isinstance(found, NodeError):
-        yield failed("TLS files", found)
-    elif found is not None:
-        for one in found.lifetimes(now):
+    if isinstance(credentials, NodeError):
+        yield failed("TLS files", credentials)
+    elif credentials is not None:
+        for one in credentials.lifetimes(now):
             is_ours = one.what == "certificate of this node"
-            which = f", SHA-256 {found.fingerprint}" if is_ours else ""
+            which = f", SHA-256 {credentials.fingerprint}" if is_ours else ""
             yield Finding(
                 f"TLS, {one.what}",
                 ok=not one.is_over,
@@ -37,16 +37,16 @@ def about_tls(found: Credentials | NodeError | None, now: float) -> Iterator[Fin
 
 
 def about_target(
-    config: Config, name: str, found: Credentials | NodeError | None, now: float
+    config: Config, name: str, credentials: Credentials | NodeError | None, now: float
 ) -> Finding:
     """Return what a target accepts, or the error that a delivery would meet later."""
     what = f"target {name}"
-    if isinstance(found, NodeError):
+    if isinstance(credentials, NodeError):
         if config.targets[name].tls:
-            return failed(what, found)
-        found = None
+            return failed(what, credentials)
+        credentials = None
     try:
-        answer = echo(peer_of(config, name, found))
+        answer = echo(peer_of(config, name, credentials))
         message = _capabilities(config, name, answer)
     except (NodeError, OSError) as exc:
         return failed(what, exc)
@@ -81,12 +81,12 @@ def about_reports(config: Config) -> Iterator[Finding]:
 def _capabilities(config: Config, name: str, answer: Echo) -> str:
     target = config.targets[name]
     kind = BINARY_SEG_CLASS if target.seg == "binary" else LABELMAP_SEG_CLASS
-    wanted = {str(kind): f"a {target.seg} segmentation"}
+    classes = {str(kind): f"a {target.seg} segmentation"}
     advice = {str(kind): f"change targets.{name}.seg"}
     if target.report:
-        wanted[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
+        classes[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
         advice[str(REPORT_CLASS)] = f"set targets.{name}.report to false"
-    for sop_class, what in wanted.items():
+    for sop_class, what in classes.items():
         if sop_class in answer.refusals:
             reason = answer.refusals[sop_class]
             message = f"{target.ae} does not accept {what}: {reason.message}"
@@ -98,7 +98,7 @@ def _capabilities(config: Config, name: str, answer: Echo) -> str:
         raise RefusedByTarget(message, advice=cure)
     echoed = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
     report = " and the report" if target.report else ""
-    changed = {answer.changed_syntax(sop_class) for sop_class in wanted} - {""}
+    changed = {answer.changed_syntax(sop_class) for sop_class in classes} - {""}
     again = f" written in {', '.join(sorted(changed))}" if changed else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"
     takes = f"takes {target.seg}{report}{again}"

@@ -92,10 +92,10 @@ def _find(chosen: argparse.Namespace) -> int:
     engine = status.open_read_only(config.data)
     identifiers = open_identifiers(config.data, create=False)
     search = search_of(chosen)
-    found = queue.find_studies(engine, search, identifiers, limit=chosen.limit)
-    if not found and search == StudySearch(text=search.text) and search.text:
+    studies = queue.find_studies(engine, search, identifiers, limit=chosen.limit)
+    if not studies and search == StudySearch(text=search.text) and search.text:
         raise nothing_known(engine, config.data, search.text)
-    if not found:
+    if not studies:
         advice = "Leave out a criterion."
         if config.data.index == "none":
             advice += " data.index is none: accession number, patient ID and others are not kept."
@@ -104,26 +104,26 @@ def _find(chosen: argparse.Namespace) -> int:
         message = "no study meets the criteria"
         raise NothingFound(message, advice=advice)
     if chosen.json:
-        print_json(found)
+        print_json(studies)
         return 0
-    _print(found)
-    if len(found) == chosen.limit:
+    _print(studies)
+    if len(studies) == chosen.limit:
         say(f"The newest {chosen.limit} are listed; --limit lists more.")
     return 0
 
 
-def _print(found: Sequence[FoundStudy]) -> None:
+def _print(studies: Sequence[FoundStudy]) -> None:
     """Print one row for each study; columns without any value are left out."""
     columns = {
-        "received": [local_time(study.last_at) for study in found],
-        "study date": [study.study_date for study in found],
-        "accession": [study.accession for study in found],
-        "patient": [study.patient_id for study in found],
-        "description": [study.description for study in found],
-        "modality": [" ".join(study.modalities) for study in found],
-        "caller": [study.caller_ae for study in found],
-        "series": [series_in_words(study) for study in found],
-        "study": [study.study_uid for study in found],
+        "received": [local_time(study.last_at) for study in studies],
+        "study date": [study.study_date for study in studies],
+        "accession": [study.accession for study in studies],
+        "patient": [study.patient_id for study in studies],
+        "description": [study.description for study in studies],
+        "modality": [" ".join(study.modalities) for study in studies],
+        "caller": [study.caller_ae for study in studies],
+        "series": [series_in_words(study) for study in studies],
+        "study": [study.study_uid for study in studies],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     print_table(list(shown), list(zip(*shown.values(), strict=True)))

@@ -54,19 +54,19 @@ def job_of(
         NothingFound: there is no such job, or the text fits several.
     """
     uid = study_of(engine, data, text)
-    found = jobs_of(engine, uid)
+    jobs = jobs_of(engine, uid)
     is_number = text.isdecimal() and 1 <= int(text[:20]) < LARGEST
-    if is_number and (not found or _exists(engine, int(text))):
-        if found:
+    if is_number and (not jobs or _exists(engine, int(text))):
+        if jobs:
             message = f"{text} is the number of a job, and the accession number of a study"
             raise NothingFound(message, advice=f"Give the UID of the study, {uid}, or see `find`.")
         return int(text)
-    if not found:
+    if not jobs:
         raise nothing_known(engine, data, text)
-    fitting = [job for job in found if job.state in states]
+    fitting = [job for job in jobs if job.state in states]
     if len(fitting) == 1:
         return fitting[0].id
-    listed = ", ".join(_described(job) for job in (fitting or found)[:MOST_LISTED])
+    listed = ", ".join(_described(job) for job in (fitting or jobs)[:MOST_LISTED])
     message = f"{len(fitting) or 'no'} jobs of this study fit `jobs {action}`: {listed}"
     raise NothingFound(message, advice=f"Give the number of one: `segnode jobs {action} N`.")
 

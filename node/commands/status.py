@@ -39,70 +39,72 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 def _status(chosen: argparse.Namespace) -> int:
     config = load_config(chosen)
     engine = status.open_read_only(config.data)
-    seen = status.snapshot(config, engine, time.time())
-    found = conditions(seen)
+    snapshot = status.snapshot(config, engine, time.time())
+    current = conditions(snapshot)
     waiting = queue.arriving_series(engine)
     if chosen.json:
         print_json(
             {
-                "conditions": found,
-                "not_running": seen.not_running,
-                "snapshot": seen,
+                "conditions": current,
+                "not_running": snapshot.not_running,
+                "snapshot": snapshot,
                 "arriving": waiting,
             }
         )
     else:
-        _print_conditions(found)
-        _print_processes(seen)
-        _print_models(seen)
-        _print_work(seen, waiting)
-    if seen.not_running:
+        _print_conditions(current)
+        _print_processes(snapshot)
+        _print_models(snapshot)
+        _print_work(snapshot, waiting)
+    if snapshot.not_running:
         return NOT_RUNNING
-    return FAILED if found and not chosen.loops else OK
+    return FAILED if current and not chosen.loops else OK
 
 
-def _print_conditions(found: Sequence[Condition]) -> None:
-    for condition in found:
+def _print_conditions(current: Sequence[Condition]) -> None:
+    for condition in current:
         since = "" if condition.since is None else f" (since {local_time(condition.since)})"
         say(f"{condition.key}{since}")
         say(f"  {condition.text}")
         if condition.advice:
             say(f"  {condition.advice}")
-    if not found:
+    if not current:
         say("Nothing needs attention.")
     say()
 
 
-def _print_processes(seen: status.Snapshot) -> None:
-    say(f"{seen.ae_title}  {seen.free_gib:.1f} GiB free", end="")
-    say("" if seen.accepting else "  LOW: images are rejected with a transient status")
-    for process in seen.processes:
+def _print_processes(snapshot: status.Snapshot) -> None:
+    say(f"{snapshot.ae_title}  {snapshot.free_gib:.1f} GiB free", end="")
+    say("" if snapshot.accepting else "  LOW: images are rejected with a transient status")
+    for process in snapshot.processes:
         last = f", last seen {ago(process.last_seen_s)} ago" if process.last_seen_s else ""
         say(f"  {process.name:<12}  {'running' if process.alive else f'NOT RUNNING{last}'}")
     say()
 
 
-def _print_models(seen: status.Snapshot) -> None:
+def _print_models(snapshot: status.Snapshot) -> None:
     fastest = "auto (fastest engine that reproduces the reference case)"
-    chosen = fastest if seen.engine == AUTO else f"{seen.engine} (configured)"
-    rest = "" if seen.models else " Not benchmarked yet: run `segnode models bench`."
+    chosen = fastest if snapshot.engine == AUTO else f"{snapshot.engine} (configured)"
+    rest = "" if snapshot.models else " Not benchmarked yet: run `segnode models bench`."
     say(f"Engine: {chosen}.{rest}")
-    for model in seen.models:
+    for model in snapshot.models:
         cost = f"{model.engine}, reference case {model.seconds:.2f} s, {model.peak_mb:.0f} MiB"
         say(f"  {model.package} {model.size:<8} {model.problem or cost}")
     say()
 
 
-def _print_work(seen: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> None:
+def _print_work(snapshot: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> None:
     states = [state.value for state in State]
-    print_table(("jobs", *states), [(k, *(row[s] for s in states)) for k, row in seen.jobs.items()])
+    print_table(
+        ("jobs", *states), [(k, *(row[s] for s in states)) for k, row in snapshot.jobs.items()]
+    )
     say()
     head = ("target", "AE", "address", "queued", "since", "last problem")
     print_table(
         head,
         [
             (t.name, t.ae, t.address, t.waiting, ago(t.oldest_s), t.last_problem)
-            for t in seen.targets
+            for t in snapshot.targets
         ],
     )
     say()
@@ -114,10 +116,10 @@ def _print_work(seen: status.Snapshot, waiting: list[queue.ArrivingSeries]) -> N
             s.ending.value,
             reason_for(s),
         )
-        for s in seen.series
+        for s in snapshot.series
     ]
     rows += [("arriving", w.series_uid, "", f"{w.instances} images", w.why) for w in waiting]
     print_table(("received", "series", "model", "ending", "reason"), rows)
-    for note in seen.notes:
+    for note in snapshot.notes:
         say()
         say(f"{local_time(note.at)} {note.what}: {note.detail}")

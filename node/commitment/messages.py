@@ -103,11 +103,11 @@ def read_request(data: memoryview, transfer_syntax: str) -> Request:
         MalformedDataSet: it is none, or names no instance.
         TooManyReferences: it names too many.
     """
-    found = _elements(data, transfer_syntax)
-    references = tuple(item.reference() for item in _items(found, REFERENCED_SEQUENCE))
+    elements = _elements(data, transfer_syntax)
+    references = tuple(item.reference() for item in _items(elements, REFERENCED_SEQUENCE))
     if not references:
         raise MalformedDataSet("no referenced instance")
-    return Request(_transaction(found), references)
+    return Request(_transaction(elements), references)
 
 
 def read_report(data: memoryview, transfer_syntax: str) -> Report:
@@ -116,11 +116,11 @@ def read_report(data: memoryview, transfer_syntax: str) -> Report:
     Raises:
         MalformedDataSet, TooManyReferences: as `read_request`.
     """
-    found = _elements(data, transfer_syntax)
+    elements = _elements(data, transfer_syntax)
     return Report(
-        _transaction(found),
-        tuple(item.reference() for item in _items(found, REFERENCED_SEQUENCE)),
-        tuple((item.reference(), item.reason()) for item in _items(found, FAILED_SEQUENCE)),
+        _transaction(elements),
+        tuple(item.reference() for item in _items(elements, REFERENCED_SEQUENCE)),
+        tuple((item.reference(), item.reason()) for item in _items(elements, FAILED_SEQUENCE)),
     )
 
 
@@ -182,17 +182,17 @@ def _elements(data: memoryview, transfer_syntax: str) -> _Elements:
     return _Elements(reader, {element.tag: element for element in reader}, transfer_syntax)
 
 
-def _transaction(found: _Elements) -> str:
-    return found.uid(TRANSACTION)
+def _transaction(elements: _Elements) -> str:
+    return elements.uid(TRANSACTION)
 
 
-def _items(found: _Elements, tag: int) -> Iterator[_Elements]:
-    sequence = found.by_tag.get(tag)
+def _items(elements: _Elements, tag: int) -> Iterator[_Elements]:
+    sequence = elements.by_tag.get(tag)
     items: Sequence[memoryview] | Iterator[memoryview] = (
-        () if sequence is None else found.reader.items(sequence)
+        () if sequence is None else elements.reader.items(sequence)
     )
     for number, item in enumerate(items):
         if number >= MOST_REFERENCES:
             message = f"more than {MOST_REFERENCES} referenced instances"
             raise TooManyReferences(message)
-        yield _elements(item, found.transfer_syntax)
+        yield _elements(item, elements.transfer_syntax)

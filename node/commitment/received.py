@@ -61,15 +61,15 @@ class ReceivedReports:
 
     def take(self) -> list[Report]:
         """Return all reports; each is returned again until it is dropped."""
-        found = []
+        reports = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                found.append(msgspec.json.decode(path.read_bytes(), type=Report))
+                reports.append(msgspec.json.decode(path.read_bytes(), type=Report))
             except FileNotFoundError:
                 continue
             except msgspec.MsgspecError:  # of another version
                 path.unlink(missing_ok=True)
-        return found
+        return reports
 
     def drop(self, report: Report) -> None:
         """Delete a report that was recorded in the database."""

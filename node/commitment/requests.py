@@ -63,15 +63,15 @@ class CallerRequests:
 
     def due(self) -> list[CallerRequest]:
         """Return the requests whose association has ended, the oldest first."""
-        found = []
+        requests = []
         for path in self._folder.glob(f"*{DUE}"):
             try:
-                found.append(msgspec.json.decode(path.read_bytes(), type=CallerRequest))
+                requests.append(msgspec.json.decode(path.read_bytes(), type=CallerRequest))
             except FileNotFoundError:  # made again by its caller, on a new association
                 continue
             except msgspec.MsgspecError:  # of another version
                 path.unlink(missing_ok=True)
-        return sorted(found, key=lambda pending: pending.received)
+        return sorted(requests, key=lambda pending: pending.received)
 
     def put_off(self, pending: CallerRequest) -> None:
         """Record another attempt of a due request."""

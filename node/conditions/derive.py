@@ -22,53 +22,53 @@ LONGER_THAN_USUAL = 1.5  # times its longest pause so far
 LEAST_QUIET_S = 4 * 3600.0
 
 
-def conditions(seen: Snapshot) -> tuple[Condition, ...]:
+def conditions(snapshot: Snapshot) -> tuple[Condition, ...]:
     """Return the conditions of a snapshot, the most urgent first."""
-    refusing = list(targets.refusing(seen))
+    refusing = list(targets.refusing(snapshot))
     refused = {condition.subject for condition in refusing}
     return (
-        *_loops_down(seen),
-        *_disk_low(seen),
-        *_packages_bad(seen),
-        *encryption.unusable(seen),
-        *encryption.ending(seen),
+        *_loops_down(snapshot),
+        *_disk_low(snapshot),
+        *_packages_bad(snapshot),
+        *encryption.unusable(snapshot),
+        *encryption.ending(snapshot),
         *refusing,
-        *targets.silent(seen),
-        *targets.delaying(seen),
-        *_jobs_failed(seen, refused),
-        *_series_held(seen),
-        *_queue_old(seen),
-        *_sources_quiet(seen),
-        *_clock_stepped(seen),
+        *targets.silent(snapshot),
+        *targets.delaying(snapshot),
+        *_jobs_failed(snapshot, refused),
+        *_series_held(snapshot),
+        *_queue_old(snapshot),
+        *_sources_quiet(snapshot),
+        *_clock_stepped(snapshot),
     )
 
 
-def _loops_down(seen: Snapshot) -> Iterator[Condition]:
-    for process in seen.processes:
+def _loops_down(snapshot: Snapshot) -> Iterator[Condition]:
+    for process in snapshot.processes:
         if not process.alive:
             ago = process.last_seen_s
             yield Condition(
                 code=ConditionCode.LOOP_DOWN,
                 subject=process.name,
-                since=None if ago is None else seen.at - ago,
+                since=None if ago is None else snapshot.at - ago,
                 text=f"The {process.name} does not run.",
                 advice="`segnode serve` starts it; its log has the reason why it ended.",
             )
 
 
-def _disk_low(seen: Snapshot) -> Iterator[Condition]:
-    if not seen.accepting:
+def _disk_low(snapshot: Snapshot) -> Iterator[Condition]:
+    if not snapshot.accepting:
         yield Condition(
             code=ConditionCode.DISK_LOW,
             subject="",
             since=None,
-            text=f"The disk is low: {seen.shortage}. Senders are asked to try again later.",
+            text=f"The disk is low: {snapshot.shortage}. Senders are asked to try again later.",
             advice="Free some space in data.dir, or shorten data.keep.",
         )
 
 
-def _packages_bad(seen: Snapshot) -> Iterator[Condition]:
-    for one in seen.package_problems:
+def _packages_bad(snapshot: Snapshot) -> Iterator[Condition]:
+    for one in snapshot.package_problems:
         yield Condition(
             code=ConditionCode.PACKAGE_BAD,
             subject=one.package,
@@ -77,7 +77,7 @@ def _packages_bad(seen: Snapshot) -> Iterator[Condition]:
             advice="Install the package again, or name another one in the rule; `segnode check` "
             "verifies it.",
         )
-    for failed in seen.facts.failed:
+    for failed in snapshot.facts.failed:
         if failed.code == BadPackage.code:
             yield Condition(
                 code=ConditionCode.PACKAGE_BAD,
@@ -88,9 +88,9 @@ def _packages_bad(seen: Snapshot) -> Iterator[Condition]:
             )
 
 
-def _jobs_failed(seen: Snapshot, refusing: set[str]) -> Iterator[Condition]:
+def _jobs_failed(snapshot: Snapshot, refusing: set[str]) -> Iterator[Condition]:
     """Report failed jobs that no other condition reports."""
-    failed = [one for one in seen.facts.failed if not _is_reported(one, refusing)]
+    failed = [one for one in snapshot.facts.failed if not _is_reported(one, refusing)]
     if not failed:
         return
     newest = max(failed, key=lambda one: one.newest)
@@ -117,38 +117,38 @@ def _is_reported(one: FailedJobs, refusing: set[str]) -> bool:
     )
 
 
-def _series_held(seen: Snapshot) -> Iterator[Condition]:
-    if seen.facts.held:
+def _series_held(snapshot: Snapshot) -> Iterator[Condition]:
+    if snapshot.facts.held:
         yield Condition(
             code=ConditionCode.SERIES_HELD,
             subject="",
-            since=seen.facts.held_since,
-            text=f"{number(seen.facts.held, 'series')} held: the images contradict each other, or "
-            "they cannot be read.",
+            since=snapshot.facts.held_since,
+            text=f"{number(snapshot.facts.held, 'series')} held: the images contradict each other, "
+            "or they cannot be read.",
             advice="`segnode status` lists the series that ended as held; `segnode explain` has "
             "the reason. Then use `segnode jobs replan`.",
         )
 
 
-def _queue_old(seen: Snapshot) -> Iterator[Condition]:
-    since = seen.facts.segment_queued_since
-    if since is not None and seen.at - since > QUEUE_OLD_S:
-        waiting = seen.jobs.get(Kind.SEGMENT.value, {}).get("queued", 0)
+def _queue_old(snapshot: Snapshot) -> Iterator[Condition]:
+    since = snapshot.facts.segment_queued_since
+    if since is not None and snapshot.at - since > QUEUE_OLD_S:
+        waiting = snapshot.jobs.get(Kind.SEGMENT.value, {}).get("queued", 0)
         yield Condition(
             code=ConditionCode.QUEUE_OLD,
             subject="",
             since=since,
             text=f"The oldest of {number(waiting, 'queued segmentation')} has waited for "
-            f"{duration(seen.at - since)}.",
+            f"{duration(snapshot.at - since)}.",
             advice="Does the segmenter run? Choose a smaller size or step_down_above in the rules.",
         )
 
 
-def _sources_quiet(seen: Snapshot) -> Iterator[Condition]:
-    for caller in seen.facts.callers:
-        longest_s = usual_pause_s(caller, seen.at)
+def _sources_quiet(snapshot: Snapshot) -> Iterator[Condition]:
+    for caller in snapshot.facts.callers:
+        longest_s = usual_pause_s(caller, snapshot.at)
         last = caller.hours[-1][1]
-        silent_s = seen.at - last
+        silent_s = snapshot.at - last
         if longest_s is not None and silent_s > max(LEAST_QUIET_S, LONGER_THAN_USUAL * longest_s):
             yield Condition(
                 code=ConditionCode.SOURCE_QUIET,
@@ -171,13 +171,13 @@ def usual_pause_s(caller: CallerHours, now: float) -> float | None:
     return max(later[0] - earlier[1] for earlier, later in pairwise(hours))
 
 
-def _clock_stepped(seen: Snapshot) -> Iterator[Condition]:
-    if seen.facts.clock_step_at is not None:
+def _clock_stepped(snapshot: Snapshot) -> Iterator[Condition]:
+    if snapshot.facts.clock_step_at is not None:
         yield Condition(
             code=ConditionCode.CLOCK_STEPPED,
             subject="",
-            since=seen.facts.clock_step_at,
-            text=f"The clock of this machine moved {seen.facts.clock_step}.",
+            since=snapshot.facts.clock_step_at,
+            text=f"The clock of this machine moved {snapshot.facts.clock_step}.",
             advice="Keep the clock with NTP: times in results and histories are those of this "
             "clock.",
         )

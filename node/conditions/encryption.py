@@ -6,22 +6,22 @@ from node.conditions.condition import Condition, ConditionCode, sentence
 from node.status import Snapshot
 
 
-def unusable(seen: Snapshot) -> Iterator[Condition]:
+def unusable(snapshot: Snapshot) -> Iterator[Condition]:
     """Yield that the files of `tls` cannot be used."""
-    if seen.tls.problem:
+    if snapshot.tls.problem:
         yield Condition(
             code=ConditionCode.TLS_UNUSABLE,
             subject="",
             since=None,
-            text=f"{sentence(seen.tls.problem)} The running node goes on with the files before; it "
-            "would not start again.",
-            advice=seen.tls.advice,
+            text=f"{sentence(snapshot.tls.problem)} The running node goes on with the files "
+            "before; it would not start again.",
+            advice=snapshot.tls.advice,
         )
 
 
-def ending(seen: Snapshot) -> Iterator[Condition]:
+def ending(snapshot: Snapshot) -> Iterator[Condition]:
     """Yield the certificates that end within `tls.warn_before`, or have ended."""
-    for one in seen.tls.lifetimes:
+    for one in snapshot.tls.lifetimes:
         if one.is_ending:
             yield Condition(
                 code=ConditionCode.CERTIFICATE_ENDS,

@@ -15,9 +15,9 @@ SILENT = frozenset(
 )
 
 
-def refusing(seen: Snapshot) -> Iterator[Condition]:
+def refusing(snapshot: Snapshot) -> Iterator[Condition]:
     """Yield the targets that accepted nothing since they refused an object."""
-    for one in _of(seen, frozenset({RefusedByTarget.code}), is_over=True):
+    for one in _of(snapshot, frozenset({RefusedByTarget.code}), is_over=True):
         yield Condition(
             code=ConditionCode.TARGET_REFUSES,
             subject=one.target,
@@ -28,29 +28,29 @@ def refusing(seen: Snapshot) -> Iterator[Condition]:
         )
 
 
-def silent(seen: Snapshot) -> Iterator[Condition]:
+def silent(snapshot: Snapshot) -> Iterator[Condition]:
     """Yield the targets that do not answer."""
-    for target in _names(seen):
-        waiting = [one for one in _late(seen, target) if one.code in SILENT]
-        gone = [one for one in _of(seen, SILENT, is_over=True) if one.target == target]
-        if not waiting and not gone:
+    for target in _names(snapshot):
+        waiting = [one for one in _late(snapshot, target) if one.code in SILENT]
+        ended = [one for one in _of(snapshot, SILENT, is_over=True) if one.target == target]
+        if not waiting and not ended:
             continue
-        newest = (waiting or gone)[0]
+        newest = (waiting or ended)[0]
         counts = [f"{number(_count(waiting), 'object')} waiting"] if waiting else []
-        counts += [f"{number(_count(gone), 'object')} failed"] if gone else []
+        counts += [f"{number(_count(ended), 'object')} failed"] if ended else []
         yield Condition(
             code=ConditionCode.TARGET_SILENT,
             subject=target,
-            since=min(one.since for one in (*waiting, *gone)),
+            since=min(one.since for one in (*waiting, *ended)),
             text=f"{target} does not answer ({', '.join(counts)}): {sentence(newest.reason)}",
             advice=newest.advice or "Is the target running, and may this machine reach that port?",
         )
 
 
-def delaying(seen: Snapshot) -> Iterator[Condition]:
+def delaying(snapshot: Snapshot) -> Iterator[Condition]:
     """Yield the targets that answer and do not take results yet."""
-    for target in _names(seen):
-        waiting = [one for one in _late(seen, target) if one.code not in SILENT]
+    for target in _names(snapshot):
+        waiting = [one for one in _late(snapshot, target) if one.code not in SILENT]
         if waiting:
             yield Condition(
                 code=ConditionCode.TARGET_DELAYS,
@@ -62,23 +62,23 @@ def delaying(seen: Snapshot) -> Iterator[Condition]:
             )
 
 
-def _of(seen: Snapshot, codes: frozenset[str], *, is_over: bool) -> Iterator[TargetTrouble]:
-    for one in seen.facts.troubles:
+def _of(snapshot: Snapshot, codes: frozenset[str], *, is_over: bool) -> Iterator[TargetTrouble]:
+    for one in snapshot.facts.troubles:
         if one.code in codes and one.is_over is is_over:
             yield one
 
 
-def _late(seen: Snapshot, target: str) -> list[TargetTrouble]:
+def _late(snapshot: Snapshot, target: str) -> list[TargetTrouble]:
     """Return the errors for which deliveries to a target wait too long."""
     return [
         one
-        for one in seen.facts.troubles
-        if one.target == target and not one.is_over and seen.at - one.since > DELAYED_S
+        for one in snapshot.facts.troubles
+        if one.target == target and not one.is_over and snapshot.at - one.since > DELAYED_S
     ]
 
 
-def _names(seen: Snapshot) -> list[str]:
-    return [target.name for target in seen.targets]
+def _names(snapshot: Snapshot) -> list[str]:
+    return [target.name for target in snapshot.targets]
 
 
 def _count(troubles: Sequence[TargetTrouble]) -> int:

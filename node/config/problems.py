@@ -15,20 +15,20 @@ _DATABASE = re.compile(r"sqlite(\+\w+)?:///(?!$|:memory:).+|(?!sqlite)[a-z]\w*(\
 
 def problems(config: Config) -> list[tuple[KeyPath, str]]:
     """Return contradictions that the types cannot exclude, as (path of the key, sentence)."""
-    found = [*_wrong_addresses(config), *_incomplete_tls(config.tls, config), *_no_tls(config)]
+    messages = [*_wrong_addresses(config), *_incomplete_tls(config.tls, config), *_no_tls(config)]
     names = [rule.name for rule in config.rules]
     for index, rule in enumerate(config.rules):
         at = ("rules", index)
         if names.index(rule.name) != index:
-            found.append(((*at, "name"), f"an earlier rule has the name {shown(rule.name)} too"))
-        found += [((*at, key), problem) for key, problem in _problems_of(rule, config)]
+            messages.append(((*at, "name"), f"an earlier rule has the name {shown(rule.name)} too"))
+        messages += [((*at, key), problem) for key, problem in _problems_of(rule, config)]
     for name, target in config.targets.items():
         if target.report_within > LONGEST_REPORT_WAIT_S:
-            found.append((("targets", name, "report_within"), "write at most 7 d"))
+            messages.append((("targets", name, "report_within"), "write at most 7 d"))
         if target.report and target.seg != "binary":
             problem = "report: true requires seg: binary: viewers do not show reports on label maps"
-            found.append((("targets", name, "report"), problem))
-    return [*found, *monitor_problems(config.page, config.alerts)]
+            messages.append((("targets", name, "report"), problem))
+    return [*messages, *monitor_problems(config.page, config.alerts)]
 
 
 def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -94,15 +94,15 @@ def is_host(text: str) -> bool:
 
 
 def _problems_of(rule: Rule, config: Config) -> list[tuple[str, str]]:
-    found = []
+    messages = []
     for target in rule.send_to:
         if target not in config.targets:
             known = ", ".join(config.targets) or "none"
-            found.append(("send_to", f"no target {shown(target)}; targets: {known}"))
+            messages.append(("send_to", f"no target {shown(target)}; targets: {known}"))
     if rule.deadline is not None and (rule.size or config.model.size) != AUTO:
-        found.append(
+        messages.append(
             ("deadline", "deadline requires size: auto: it limits the sizes that auto may choose")
         )
     if rule.use != "none" and not rule.send_to:
-        found.append(("send_to", "a rule that uses a model requires at least one target"))
-    return found
+        messages.append(("send_to", "a rule that uses a model requires at least one target"))
+    return messages

@@ -227,7 +227,7 @@ class CertificateName(str):
         return re.fullmatch(r"[0-9a-f]{64}", self) is not None
 
     def is_of(self, fingerprint: str, names: Collection[str]) -> bool:
-        """Return whether a certificate with this fingerprint and these names is meant."""
+        """Return whether a certificate with this fingerprint and these names matches."""
         if self.is_fingerprint:
             return self == fingerprint
         return not self or self.casefold() in {name.casefold() for name in names}

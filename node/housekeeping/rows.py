@@ -58,18 +58,18 @@ def facts(snapshot: SeriesSnapshot, decision: Decision) -> list[tuple[str, str]]
 
 def study_index(snapshot: SeriesSnapshot, identifiers: Identifiers) -> queue.StudyIndex:
     """Return what a search for the study of a series compares, in the form of `data.index`."""
-    found = snapshot.findings
-    if found is None or identifiers.mode == "none":
+    findings = snapshot.findings
+    if findings is None or identifiers.mode == "none":
         return queue.StudyIndex()
     is_text = identifiers.mode == "plain"
     return queue.StudyIndex(
         kept_as=identifiers.mode,
-        accession=identifiers.kept(found.study.accession_number),
-        patient_id=identifiers.kept(found.study.patient_id),
-        study_date=_iso_date(found.study.study_date),
-        description=found.study_description[:MOST_CHARACTERS] if is_text else "",
+        accession=identifiers.kept(findings.study.accession_number),
+        patient_id=identifiers.kept(findings.study.patient_id),
+        study_date=_iso_date(findings.study.study_date),
+        description=findings.study_description[:MOST_CHARACTERS] if is_text else "",
         words=identifiers.kept_words(
-            found.study_description, found.series_description, found.protocol_name
+            findings.study_description, findings.series_description, findings.protocol_name
         ),
     )
 

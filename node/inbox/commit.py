@@ -12,11 +12,11 @@ from node.inbox.store import Inbox
 
 def report_on(request: Request, inbox: Inbox) -> Report:
     """Return the report: committed is what the inbox keeps at this moment, with the same class."""
-    found = _kept(inbox, {reference.sop_instance for reference in request.references})
+    kept = _kept(inbox, {reference.sop_instance for reference in request.references})
     committed: list[Reference] = []
     failed: list[tuple[Reference, int]] = []
     for reference in request.references:
-        reason = _failure(reference, found.get(reference.sop_instance))
+        reason = _failure(reference, kept.get(reference.sop_instance))
         if reason is None:
             committed.append(reference)
         else:
@@ -29,15 +29,15 @@ def _kept(inbox: Inbox, sop_instances: Collection[str]) -> dict[str, Path]:
 
     The series that changed last are searched first, so that what just arrived is found soon.
     """
-    wanted = {sop_key(uid): uid for uid in sop_instances}
-    found: dict[str, Path] = {}
+    by_key = {sop_key(uid): uid for uid in sop_instances}
+    paths: dict[str, Path] = {}
     for series in sorted(inbox.series_folders(), key=lambda series: -series.mtime_ns):
-        if len(found) == len(wanted):
+        if len(paths) == len(by_key):
             break
         for sop, path in kept_files(series.path):
-            if sop in wanted:
-                found[wanted[sop]] = path
-    return found
+            if sop in by_key:
+                paths[by_key[sop]] = path
+    return paths
 
 
 def _failure(reference: Reference, path: Path | None) -> FailureReason | None:

@@ -67,18 +67,20 @@ class Watch:
             local: the same moment in local time, for the digest.
         """
         now = view.at
-        found = {condition.key: _item(condition) for condition in view.conditions}
-        differ = found.keys() ^ self.reported.conditions.keys()
+        current = {condition.key: _item(condition) for condition in view.conditions}
+        differ = current.keys() ^ self.reported.conditions.keys()
         self._changed_at = {key: min(self._changed_at.get(key, now), now) for key in differ}
         settled = [key for key, at in self._changed_at.items() if now - at >= SETTLE_S]
-        alerts = [self._alert(Change.RAISED, now, [found[key]]) for key in found if key in settled]
+        alerts = [
+            self._alert(Change.RAISED, now, [current[key]]) for key in current if key in settled
+        ]
         alerts += [
             self._alert(Change.CLEARED, now, [item])
             for key, item in self.reported.conditions.items()
             if key in settled
         ]
         if self._is_digest_due(local):
-            alerts.append(self._alert(Change.DIGEST, now, found.values()))
+            alerts.append(self._alert(Change.DIGEST, now, current.values()))
         return alerts
 
     def sent(self, alert: Alert, local: datetime.datetime) -> None:

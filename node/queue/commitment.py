@@ -78,7 +78,7 @@ def record_report(
         "not_before": sa.case((is_queued, now), else_=jobs.c.not_before),
     }
     with engine.begin() as connection:
-        found = connection.execute(
+        result = connection.execute(
             sa.update(jobs)
             .where(jobs.c.transaction_uid == transaction_uid, jobs.c.transaction_uid != "")
             .where(jobs.c.state.in_([state.value for state in LIVE]))
@@ -86,7 +86,7 @@ def record_report(
             .values(**values)
             .returning(*jobs.c)
         )
-        row = found.mappings().one_or_none()
+        row = result.mappings().one_or_none()
         if row is None:
             return None
         job = rows.job(row)

@@ -18,9 +18,9 @@ def update_endings(connection: sa.Connection, segment_ids: Iterable[int]) -> Non
     """Set the ending of every arrival that has one of these segmentations as its job."""
     for segment_id in sorted(set(segment_ids)):
         this = (jobs.c.id == segment_id) | (jobs.c.parent_id == segment_id)
-        found = connection.execute(sa.select(jobs.c.kind, jobs.c.state).where(this)).all()
-        (segment,) = (State(state) for kind, state in found if kind == Kind.SEGMENT.value)
-        deliveries = [State(state) for kind, state in found if kind == Kind.DELIVER.value]
+        ended = connection.execute(sa.select(jobs.c.kind, jobs.c.state).where(this)).all()
+        (segment,) = (State(state) for kind, state in ended if kind == Kind.SEGMENT.value)
+        deliveries = [State(state) for kind, state in ended if kind == Kind.DELIVER.value]
         reached = ending(ArrivalOutcome.PLANNED, segment, deliveries)
         connection.execute(
             sa.update(arrivals)

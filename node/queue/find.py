@@ -168,17 +168,17 @@ def _with_word(word: str, identifiers: Identifiers) -> sa.CompoundSelect[Any]:
 
 
 def _of_series(search: StudySearch) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
+    terms: list[sa.ColumnElement[bool]] = []
     if search.caller:
         sent = sa.select(arrivals.c.study_uid).where(arrivals.c.caller_ae == search.caller)
-        found.append(studies.c.study_uid.in_(sent))
+        terms.append(studies.c.study_uid.in_(sent))
     if search.ending is not None:
         ended = sa.select(arrivals.c.study_uid).where(arrivals.c.ending == search.ending.value)
-        found.append(studies.c.study_uid.in_(ended))
+        terms.append(studies.c.study_uid.in_(ended))
     if search.target:
         sent_to = sa.select(jobs.c.study_uid).where(jobs.c.target == search.target)
-        found.append(studies.c.study_uid.in_(sent_to))
-    return found
+        terms.append(studies.c.study_uid.in_(sent_to))
+    return terms
 
 
 def _of_time(search: StudySearch) -> list[sa.ColumnElement[bool]]:

@@ -38,7 +38,7 @@ class StudySeen:
 def add_study(connection: sa.Connection, seen: StudySeen, index: StudyIndex) -> None:
     """Add a study, or what is new about it; a later value replaces an earlier one."""
     this = studies.c.study_uid == seen.study_uid
-    found = connection.execute(sa.select(studies).where(this)).mappings().one_or_none()
+    row = connection.execute(sa.select(studies).where(this)).mappings().one_or_none()
     values = {
         "kept_as": index.kept_as,
         "accession": index.accession,
@@ -49,16 +49,16 @@ def add_study(connection: sa.Connection, seen: StudySeen, index: StudyIndex) -> 
         "first_at": seen.first_at,
         "last_at": seen.last_at,
     }
-    if found is None:
+    if row is None:
         connection.execute(sa.insert(studies).values(study_uid=seen.study_uid, **values))
     else:
         new = {key: value for key, value in values.items() if value} | {
-            "first_at": min(found["first_at"], seen.first_at),
-            "last_at": max(found["last_at"], seen.last_at),
+            "first_at": min(row["first_at"], seen.first_at),
+            "last_at": max(row["last_at"], seen.last_at),
         }
         if index.kept_as == "none":  # such as images that cannot be read
-            new["kept_as"] = found["kept_as"]
-        if any(found[key] != value for key, value in new.items()):
+            new["kept_as"] = row["kept_as"]
+        if any(row[key] != value for key, value in new.items()):
             connection.execute(sa.update(studies).where(this).values(**new))
     _add_words(connection, seen.study_uid, index.words)
 
@@ -78,10 +78,10 @@ def convert_studies(engine: Engine, identifiers: Identifiers) -> int:
     changed = 0
     while stricter:
         with engine.begin() as connection:
-            found = connection.execute(
+            result = connection.execute(
                 sa.select(studies).where(studies.c.kept_as.in_(stricter)).limit(BATCH)
             ).mappings()
-            rows = found.all()
+            rows = result.all()
             for row in rows:
                 _convert(connection, row, identifiers)
         changed += len(rows)
@@ -132,14 +132,14 @@ def _convert(connection: sa.Connection, row: sa.RowMapping, identifiers: Identif
     values = {"kept_as": identifiers.mode, "description": ""}
     if identifiers.mode == "none":
         values |= {"accession": "", "patient_id": "", "study_date": ""}
-        kept: set[str] = set()
+        distinct: set[str] = set()
     else:
         values |= {key: identifiers.kept(row[key]) for key in ("accession", "patient_id")}
         of_study = sa.select(study_words.c.word).where(study_words.c.study_uid == this)
-        kept = {identifiers.kept(word) for word in connection.execute(of_study).scalars()}
+        distinct = {identifiers.kept(word) for word in connection.execute(of_study).scalars()}
     connection.execute(sa.update(studies).where(studies.c.study_uid == this).values(**values))
     connection.execute(sa.delete(study_words).where(study_words.c.study_uid == this))
-    _add_words(connection, this, sorted(kept))
+    _add_words(connection, this, sorted(distinct))
 
 
 def _add_words(connection: sa.Connection, study_uid: str, words: Iterable[str]) -> None:

@@ -59,7 +59,7 @@ def inherited(source: Dataset) -> tuple[Dataset, tuple[str, ...]]:
         repaired = _repaired(element)
         if repaired is not None:
             if str(repaired.value or "") != str(element.value or ""):
-                repairs.append(f"{name} was written in an outdated form, and was rewritten")
+                repairs.append(f"{name} was written in an old form, and was rewritten")
             result.add(repaired)
         elif name not in TYPE_2:
             repairs.append(f"{name} had a value that DICOM does not allow, and was left out")

@@ -1,4 +1,4 @@
-"""TLS for connections in both directions, as a profile of PS3.15 asks for it.
+"""TLS for connections in both directions, as a profile of PS3.15 requires it.
 
 Guarantees: TLS 1.2 or later; both sides present a certificate that an authority of `tls.trust`
 vouches for; a handshake ends within its deadline; changed files are used from the next connection

@@ -76,11 +76,11 @@ def read_certificates(pem: str) -> tuple[Certificate, ...]:
     Raises:
         ValueError: a block is damaged.
     """
-    found = []
+    certificates = []
     for block in _BLOCK.findall(pem):
         der = ssl.PEM_cert_to_DER_cert(block)
-        found.append(Certificate(_fingerprint(der), _end_of(der)))
-    return tuple(found)
+        certificates.append(Certificate(_fingerprint(der), _end_of(der)))
+    return tuple(certificates)
 
 
 def of_peer(connection: ssl.SSLSocket) -> Certificate:
@@ -119,13 +119,13 @@ def _end_of(der: bytes) -> float:
 
 def _children(der: bytes, limit: int = 3) -> list[tuple[int, bytes]]:
     """Return the first elements of a DER sequence's content, as tag and content."""
-    found: list[tuple[int, bytes]] = []
+    children: list[tuple[int, bytes]] = []
     at = 0
-    while at < len(der) and len(found) < limit:
+    while at < len(der) and len(children) < limit:
         tag, length, at = der[at], der[at + 1], at + 2
         if length & 0x80:  # the length of the length
             size = length & 0x7F
             length, at = int.from_bytes(der[at : at + size], "big"), at + size
-        found.append((tag, der[at : at + length]))
+        children.append((tag, der[at : at + length]))
         at += length
-    return found
+    return children

@@ -120,14 +120,14 @@ class Credentials:
 
 
 def _stamp(config: TlsConfig) -> _Stamp:
-    found = []
+    stamps = []
     for path in (config.certificate, config.key, config.trust):
         try:
             status = path.stat() if path else None
         except OSError:
             status = None
-        found.append((status.st_mtime_ns, status.st_ino, status.st_size) if status else (0, 0, 0))
-    return tuple(found)
+        stamps.append((status.st_mtime_ns, status.st_ino, status.st_size) if status else (0, 0, 0))
+    return tuple(stamps)
 
 
 def _load(config: TlsConfig) -> _Loaded:
@@ -171,14 +171,14 @@ def _context(protocol: int, config: TlsConfig) -> ssl.SSLContext:
 
 def _certificates(key: str, path: Path) -> tuple[Certificate, ...]:
     try:
-        found = read_certificates(_text(key, path))
+        certificates = read_certificates(_text(key, path))
     except ValueError:
-        found = ()
-    if not found:
+        certificates = ()
+    if not certificates:
         message = f"{key}: {path} holds no readable certificate"
         advice = "It must be PEM, and begin with -----BEGIN CERTIFICATE-----."
         raise UnusableCertificate(message, advice=advice)
-    return found
+    return certificates
 
 
 def _check_key(path: Path) -> None:

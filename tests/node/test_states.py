@@ -18,7 +18,7 @@ from node.states import (
     sources,
 )
 
-# Written out once more on purpose: whoever changes the table changes it twice
+# Written out once more on purpose: a change of the table must be made twice
 GOOD = {
     ("queued", "claim"): "running",
     ("queued", "supersede"): "superseded",

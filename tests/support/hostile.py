@@ -1,4 +1,4 @@
-"""Images that harm whoever reads them, although each of their values is short."""
+"""Images that harm their reader, although each of their values is short."""
 
 import struct
 from pathlib import Path

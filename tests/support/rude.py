@@ -12,7 +12,7 @@ from tests.support.peers import CT, EXPLICIT
 
 
 class Peer:
-    """A DICOM peer that sends what the test asks for."""
+    """A DICOM peer that sends what the test specifies."""
 
     def __init__(
         self, port: int, calling: str | bytes = "RUDE", called: str | bytes = "SEGNODE"

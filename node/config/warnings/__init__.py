@@ -10,5 +10,7 @@ __all__ = ["Code", "Warned", "warnings_of"]
 def warnings_of(config: Config) -> list[Warned]:
     """Return the warnings about a configuration, without a look at packages or the machine."""
     return [
-        found for part in (peers, rules, conditions, values) for found in part.warnings_of(config)
+        warning
+        for part in (peers, rules, conditions, values)
+        for warning in part.warnings_of(config)
     ]

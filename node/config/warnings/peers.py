@@ -64,9 +64,9 @@ def _unknown_callers(config: Config, known: list[str]) -> Iterator[Warned]:
         for ae in several(rule.when.caller):
             if ae not in known:
                 near = difflib.get_close_matches(ae.upper(), known, n=1)
-                meant = f"Did you mean {near[0]}? " if near else ""
+                proposal = f"Did you mean {near[0]}? " if near else ""
                 message = f"{ae} is not among the callers, so that rule {rule.name} gets none of it"
-                advice = f"{meant}Callers: {', '.join(known)}."
+                advice = f"{proposal}Callers: {', '.join(known)}."
                 path = ("rules", index, "when", "caller")
                 yield Warned(Code.UNKNOWN_CALLER, path, message, advice)
 

@@ -50,14 +50,14 @@ def _unreachable(index: int, rule: Rule, before: Sequence[Rule]) -> Warned:
 def covering(when: When, earlier: Sequence[Rule]) -> list[Rule]:
     """Return the earlier rules that together match every series of `when`; none if they do not."""
     cases = list(islice(_cases(when), MOST_CASES + 1))
-    found: list[Rule] = []
+    rules_before: list[Rule] = []
     for case in cases if len(cases) <= MOST_CASES else [when]:
         covers = next((rule for rule in earlier if _implies(case, rule.when)), None)
         if covers is None:
             return []
-        if covers not in found:
-            found.append(covers)
-    return sorted(found, key=list(earlier).index)
+        if covers not in rules_before:
+            rules_before.append(covers)
+    return sorted(rules_before, key=list(earlier).index)
 
 
 def _cases(when: When) -> Iterator[When]:

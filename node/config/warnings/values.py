@@ -83,13 +83,13 @@ def _sizes(config: Config) -> Iterator[Warned]:
 
 
 def _deadlines(config: Config) -> Iterator[Warned]:
-    found: dict[KeyPath, float] = {}
+    deadlines: dict[KeyPath, float] = {}
     for index, rule in enumerate(config.rules):
         if rule.use != "none" and (rule.size or config.model.size) == AUTO:
             own: KeyPath = ("rules", index, "deadline")
             path = ("model", "deadline") if rule.deadline is None else own
-            found[path] = config.model.deadline if rule.deadline is None else rule.deadline
-    for path, deadline in found.items():
+            deadlines[path] = config.model.deadline if rule.deadline is None else rule.deadline
+    for path, deadline in deadlines.items():
         if deadline < SHORTEST_DEADLINE_S:
             message = f"no size meets {deadline:g} s, so that the fastest always runs"
             advice = "Write seconds, like `10 s`, or name a size."
