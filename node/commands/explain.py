@@ -14,6 +14,7 @@ from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import Progress, local_time, print_table, say
 from node.config import Config
 from node.errors import Misconfigured, NothingFound
+from node.event_words import in_words
 from node.states import ArrivalOutcome
 
 UID_OR_NUMBER = re.compile(r"[0-9.]+")
@@ -70,8 +71,8 @@ def _explain(chosen: argparse.Namespace) -> int:
         say(f" from {series.caller_ae or 'unknown'}; {series.why}{until}")
         say()
     print_table(
-        ("at", "event", "job", "detail"),
-        [(local_time(e.at), e.what, e.job_id or "-", e.detail) for e in events],
+        ("at", "what", "by", "job", "detail"),
+        [(local_time(e.at), in_words(e.what), e.actor, e.job_id or "-", e.detail) for e in events],
     )
     return 0
 
@@ -122,9 +123,11 @@ def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> 
         _print_rule(history, earlier)
     say(f"  ended as {history.ending.value}", end="")
     say(f": {reason_for(history)}" if reason_for(history) else "")
-    advice = arrival.advice or next((j.advice for j in history.deliveries if j.advice), "")
+    segment = history.segment
+    advice = arrival.advice or (segment.advice if segment is not None else "")
     if advice:
         say(f"  {advice}")
+    _print_deliveries(history.deliveries)
     if history.segment is not None and history.segment.result:
         result = queue.as_plain(history.segment.result)
         say()
@@ -133,6 +136,15 @@ def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> 
         for caveat in result.get("caveats", ()):
             say(f"  caveat: {caveat['text']}")
     say()
+
+
+def _print_deliveries(deliveries: Sequence[queue.Job]) -> None:
+    """Print each delivery with its target, state, reason and advice."""
+    for job in deliveries:
+        reason = f": {job.reason}" if job.reason else ""
+        say(f"  job {job.id} to {job.target}: {job.state.value}{reason}")
+        if job.advice:
+            say(f"    {job.advice}")
 
 
 def _print_rule(history: queue.SeriesHistory, earlier: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from node.commands.options import (
 from node.commands.terminal import local_time, print_table, say
 from node.config import Config
 from node.errors import NothingFound
+from node.event_words import in_words
 from node.states import ENDED, LIVE, Content, IllegalTransition, Kind, State
 
 REFUSED = (queue.SameWork, queue.AlreadySuperseded, queue.Archived)
@@ -120,7 +121,10 @@ def _jobs_show(chosen: argparse.Namespace) -> int:
         if value not in (None, "", {}):
             shown = local_time(value) if key.endswith("_at") else value
             say(f"{key:<12} {shown}")
-    print_table(("at", "event", "detail"), [(local_time(e.at), e.what, e.detail) for e in events])
+    print_table(
+        ("at", "what", "by", "detail"),
+        [(local_time(e.at), in_words(e.what), e.actor, e.detail) for e in events],
+    )
     return 0
 
 

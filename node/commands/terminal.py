@@ -159,8 +159,8 @@ class Progress:
 
 
 def local_time(at: float) -> str:
-    """Return a time (seconds since 1970) in the zone of this machine."""
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time (seconds since 1970) in the zone of this machine, with its name."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def ago(seconds: float | None) -> str:

@@ -15,6 +15,7 @@ from node.config import AUTO, Config
 from node.config.warnings import Code as WarningCode
 from node.encoding import EncodingKind
 from node.engines import ENGINES
+from node.event_words import EVENT_WORDS
 from node.inbox.notes import NoteKind
 from node.monitor.alerts import Change
 from node.package import SIZE_NAMES
@@ -36,6 +37,11 @@ JOB_EVENTS = {
 }  # beside transitions and decisions
 NO_ERRORS = {"no-rule", "rule-says-none"}  # codes of a decision that no error causes
 SIZES_AND_ENGINES = {*SIZE_NAMES, *ENGINES, AUTO}
+
+
+def test_every_event_has_words() -> None:
+    events = {*Transition, *ArrivalOutcome, *JOB_EVENTS, *get_args(NoteKind)}
+    assert set(EVENT_WORDS) == {str(event) for event in events}
 
 
 def codes() -> set[str]:
