@@ -27,7 +27,8 @@ UNIT_TOLERANCE = 1e-2  # how far orientation vectors may be from unit length and
 
 # slice thickness as a multiple of the slice distance; from these on, images are slabs
 ORIGINAL_OVERLAP = 4.5  # zero-filled MR reaches 4
-DERIVED_OVERLAP = 2.4  # reconstructions of 1.5 mm at 0.7 mm reach 2.2
+STRICT_OVERLAP = 2.4  # of derived or thick slices; reconstructions of 1.5 mm at 0.7 mm reach 2.2
+THICK_MM = 6.0  # thicker slices are acquired with half of their thickness as distance at least
 THIN_MM = 2.0  # thinner slices blur less than a voxel of the models, however they overlap
 
 SLICE_CLASSES = frozenset(
@@ -100,14 +101,15 @@ def refuse_slabs(headers: Sequence[Header], distance_mm: float) -> None:
     """Refuse thick slices that overlap more than those of any acquisition.
 
     Sliding projections and averages look like thin slices by their distance alone. Scanners
-    reconstruct slices of up to four times their distance; software that derives images keeps to
-    twice, except for slabs.
+    make thin slices of up to four times their distance. Thick slices, and software that derives
+    images, keep to twice, except for slabs.
     """
     stated = [h.slice_thickness_mm for h in headers if h.slice_thickness_mm]
     if not stated:
         return
     thickness_mm = float(np.median(stated))
-    limit = DERIVED_OVERLAP if derived_as(headers) else ORIGINAL_OVERLAP
+    is_strict = derived_as(headers) or thickness_mm >= THICK_MM
+    limit = STRICT_OVERLAP if is_strict else ORIGINAL_OVERLAP
     if thickness_mm <= THIN_MM or thickness_mm < limit * distance_mm:
         return
     message = (

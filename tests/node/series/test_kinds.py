@@ -145,6 +145,8 @@ def test_one_computed_slice_makes_the_series_unsuitable(tmp_path: Path) -> None:
         (10, 1, False, True),  # a sliding projection without a word
         (10, 1, True, True),
         (10, 2, False, True),
+        (10, 3, False, True),
+        (10, 5, False, False),
         (5, 1, True, True),
         (8, 3, True, True),
         (3, 1, True, True),
