@@ -42,7 +42,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_printable,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"when": when, "ago": ago, "rounded": rounded, "count": _count}
+    made.filters |= {"when": when, "ago": ago, "count": _count}
     made.filters |= {"marked": marked, "place": place_of}
     return made
 
@@ -69,12 +69,6 @@ def when(at: float | None) -> str:
 def ago(at: float | None, now: float) -> str:
     """Return how long ago a time was."""
     return "never" if at is None else f"{duration(now - at)} ago"
-
-
-def rounded(value: float) -> str:
-    """Return a quantity with three significant digits, without an exponent."""
-    text = f"{value:.3g}"
-    return f"{value:.0f}" if "e" in text else text
 
 
 def marked(text: str) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from node import queue, status
+from node import queue, status, volumes
 from node.conditions import LiveView
 from node.config import Config
 from node.identifiers import open_identifiers
@@ -141,6 +141,7 @@ def study(request: Request) -> Response:
     return render(
         request, "study.html", this=this, series=series,
         named=named[0] if named else None, plain=queue.as_plain,
+        volumes=volumes.table,
         events=queue.events_of(engine, study_uid=this.study_uid, limit=MOST_EVENTS),
         arriving=[
             one for one in queue.arriving_series(engine) if one.study_uid == this.study_uid

@@ -50,7 +50,13 @@ def test_texts_of_peers_are_escaped(client: TestClient) -> None:
 
 def test_a_study_shows_volumes_caveats_and_its_history(client: TestClient) -> None:
     text = client.get("/studies/3").text
-    for expected in ("5.96", "Left hippocampus", "All source images are derived", "A2026-003"):
+    for expected in (
+        "5.96",
+        "Hippocampus",
+        "-0.243 (4%)",
+        "All source images are derived",
+        "A2026-003",
+    ):
         assert expected in text
     assert "/studies/3/preview.png" in text
     picture = client.get("/studies/3/preview.png")
