@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from node.config.structs import Config
 from node.config.units import Ages, Lengths, Range, Texts, Words, expression_in
@@ -22,19 +21,20 @@ def warnings_of(config: Config) -> Iterator[Warned]:
     """Yield the warnings about the conditions of all rules."""
     for index, rule in enumerate(config.rules):
         for key in rule.when.__struct_fields__:
-            value = getattr(rule.when, key)
+            value: object = getattr(rule.when, key)
             if value is not None:
                 yield from _about(("rules", index, "when", key), value)
 
 
-def _about(path: KeyPath, value: Any) -> Iterator[Warned]:
-    listed = value.texts if isinstance(value, Texts) else value
-    if isinstance(listed, tuple):
-        # AE titles of different case are different peers
-        texts = [text.casefold() if isinstance(value, Texts) else text for text in listed]
-        for text in sorted({text for text in texts if texts.count(text) > 1}):
-            message = f"{text!r} is listed twice"
-            yield Warned(Code.LISTED_TWICE, path, message, "Remove one, or correct it.")
+def _about(path: KeyPath, value: object) -> Iterator[Warned]:
+    listed: tuple[str, ...] = ()
+    if isinstance(value, Texts):
+        listed = tuple(text.casefold() for text in value.texts)
+    elif isinstance(value, tuple):  # AE titles of different case are different peers
+        listed = tuple(str(one) for one in value)
+    for text in sorted({text for text in listed if listed.count(text) > 1}):
+        message = f"{text!r} is listed twice"
+        yield Warned(Code.LISTED_TWICE, path, message, "Remove one, or correct it.")
     if isinstance(value, Texts):
         yield from _about_texts(path, value)
     if isinstance(value, Range):

@@ -10,7 +10,7 @@ from typing import get_args
 
 import msgspec
 
-from node.config.structs import Config, Plane, Rule, When, several
+from node.config.structs import Config, Plane, Rule, When
 from node.config.units import Range, Texts, expression_in
 from node.config.warnings.code import Code, Warned
 from node.config.warnings.conditions import ANY_TEXT
@@ -64,7 +64,7 @@ def _cases(when: When) -> Iterator[When]:
     """Yield `when` with one value for each condition that lists several."""
     choices: dict[str, list[object]] = {}
     for key in when.__struct_fields__:
-        value = getattr(when, key)
+        value: object = getattr(when, key)
         if isinstance(value, Texts):
             choices[key] = [type(value)((text,)) for text in value.texts]
         elif isinstance(value, tuple):
@@ -77,8 +77,8 @@ def _cases(when: When) -> Iterator[When]:
 def _implies(case: When, earlier: When) -> bool:
     """Return whether every series that matches `case` matches `earlier` too."""
     for key in earlier.__struct_fields__:
-        wide = getattr(earlier, key)
-        narrow = [getattr(case, key)]
+        wide: object = getattr(earlier, key)
+        narrow: list[object] = [getattr(case, key)]
         if key == "description":  # matches the series description or the protocol name
             narrow += [case.series_description, case.protocol_name]
         if wide is not None and not any(_is_inside(one, wide) for one in narrow):
@@ -93,9 +93,11 @@ def _is_inside(narrow: object, wide: object) -> bool:
         return wide.low <= narrow.low and narrow.high <= wide.high
     if isinstance(wide, Texts) and isinstance(narrow, Texts):
         return all(any(_text_implies(t, w, wide) for w in wide.texts) for t in narrow.texts)
-    assert isinstance(narrow, str | tuple)
-    assert isinstance(wide, str | tuple)
-    return set(several(narrow)) <= set(several(wide))
+    return set(_values(narrow)) <= set(_values(wide))
+
+
+def _values(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
 
 
 def _text_implies(narrow: str, wide: str, kind: Texts) -> bool:

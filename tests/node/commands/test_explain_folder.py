@@ -12,7 +12,10 @@ import pytest
 from pydicom.uid import generate_uid
 
 from node import queue
+from node.commands.explain_folder import _identities
+from node.reader import Reader, ReaderLimits
 from tests.support.commanding import Run, configure
+from tests.support.hostile import with_many_items
 from tests.support.housekeeping import QUIET, Site, other
 from tests.support.phantoms import UNSUITABLE_PHANTOMS, Phantom, Scan, make
 from tests.support.received import receive
@@ -169,3 +172,12 @@ def test_a_folder_that_is_named_like_a_uid_needs_a_slash(
     monkeypatch.chdir(tmp_path)
     assert run("explain", "1.2.3", "--config", configured)[0] == 1
     assert run("explain", "./1.2.3", "--config", configured)[0] == 0
+
+
+def test_a_file_that_kills_the_reader_is_named(tmp_path: Path) -> None:
+    scan = make(tmp_path, Phantom(shape=(3, 20, 16)))
+    with_many_items(scan.paths[1])
+    with Reader(ReaderLimits(cpu_s=3.0), log_level="CRITICAL") as reader:
+        found = list(_identities(reader, tmp_path, [path.name for path in scan.paths]))
+    assert [bool(one.series_uid) for one in found] == [True, False, True]
+    assert "the process that reads the images" in found[1].problem
