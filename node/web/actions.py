@@ -5,9 +5,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from node import queue, replan
+from node import queue
 from node.config import Config
 from node.states import Transition
+
+
+def _resend(config: Config, engine: Engine, job_id: int, now: float, by: str) -> queue.Job:
+    from node import replan  # noqa: PLC0415  late: its libraries would delay the page
+
+    return replan.resend(config, engine, job_id, now, by)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ ACTIONS = {
         Action(
             "resend", "Send again", "the result is sent to its target once more. If its file is "
             "gone, the series is segmented again first.",
-            (Transition.RESEND,), replan.resend,
+            (Transition.RESEND,), _resend,
         ),
         Action(
             "cancel", "Cancel", "the job ends without a result. A running job stops within "

@@ -6,7 +6,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from node import queue, replan
+from node import queue
 from node.states import Content, IllegalTransition
 from node.web.access import NOBODY
 from node.web.actions import ACTIONS, Action
@@ -56,6 +56,8 @@ def study_replan(request: Request) -> Response:
     chosen = request.state.form.get("use", "")
     if chosen not in ("", *Content):
         raise Refused(400, "There is no such version.", "Choose one of those on the page.")
+    from node import replan  # noqa: PLC0415  late: its libraries would delay the page
+
     replan.replan(
         config_of(request), live_of(request).engine(), this.study_uid, time.time(),
         Content(chosen) if chosen else None, by=_by(request),

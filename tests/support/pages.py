@@ -71,7 +71,8 @@ def fill(config: Config, now: float, peer_text: str = HOSTILE) -> sa.Engine:
         error = PeerUnreachable("PACS at 10.1.2.3:104: no answer", advice="Is it running?")
         queue.settle(engine, job, error, at, POLICY)
     _undecided(engine, now)
-    note = f"an unknown caller {peer_text} was rejected"
+    caller = HOSTILE if peer_text == HOSTILE else "CT02"
+    note = f"the caller {caller} is unknown: add it under callers"
     queue.add_note(engine, "rejected-association", note, now - 500)
     return engine
 
@@ -183,14 +184,10 @@ def main(out: Path) -> None:
         config = page_config(Path(folder))
         fill(config, time.time(), "without contrast")
         with served(config) as url, chromium() as browser:
-            for name, path, width in (
-                ("page-overview", "/", 1100),
-                ("page-study", "/studies/2", 1100),
-                ("page-phone", "/", 390),
-            ):
-                tab = open_page(browser, width)
+            for name, path in (("page-overview", "/"), ("page-study", "/studies/2")):
+                tab = open_page(browser, 1100)
                 tab.goto(url + path)
-                tab.screenshot(path=out / f"{name}.png", full_page=name != "page-phone")
+                tab.screenshot(path=out / f"{name}.png", full_page=True)
 
 
 if __name__ == "__main__":
