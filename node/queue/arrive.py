@@ -54,7 +54,7 @@ def record_arrival(
         if known is not None:
             return Recorded(known.id, known.job_id, is_new=False)
         _add_study(connection, arrival, index)
-        arrival_id = connection.execute(
+        arrival_id: int = connection.execute(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()
         _add_decision(connection, arrival_id, arrival, job, now)
@@ -78,7 +78,7 @@ def replan_arrival(
     arrival that has a job, or is not recorded, is left to `record_arrival`.
     """
     with engine.begin() as connection:
-        arrival_id = connection.execute(
+        arrival_id: int | None = connection.execute(
             sa.update(arrivals)
             .where(_same(arrival), arrivals.c.outcome != ArrivalOutcome.PLANNED.value)
             .values(**_values(arrival), planned_at=now)

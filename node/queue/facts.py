@@ -115,10 +115,11 @@ def _by_code(
         .group_by(jobs.c.code)
         .order_by(jobs.c.code)
     ).all()
-    texts = _texts(connection, [newest for *_, newest in groups])
+    ids: list[int] = [newest for *_, newest in groups]
+    texts = _texts(connection, ids)
     return [
         {"code": code, "count": count, "since": oldest, **texts[newest]}
-        for code, count, oldest, newest in groups
+        for (code, count, oldest, _), newest in zip(groups, ids, strict=True)
     ]
 
 
@@ -145,7 +146,14 @@ def _failed(connection: Connection, after: float) -> Iterable[FailedJobs]:
         .group_by(jobs.c.kind, jobs.c.target, jobs.c.code)
         .order_by(jobs.c.kind, jobs.c.target, jobs.c.code)
     ).all()
-    texts = _texts(connection, [newest for *_, newest in groups])
+    ids: list[int] = [newest for *_, newest in groups]
+    texts = _texts(connection, ids)
+    kind: str
+    target: str
+    code: str
+    count: int
+    since: float
+    newest: int
     for kind, target, code, count, since, newest in groups:
         yield FailedJobs(
             kind=Kind(kind), target=target, code=code, count=count, since=since, newest=newest,
@@ -155,10 +163,13 @@ def _failed(connection: Connection, after: float) -> Iterable[FailedJobs]:
 
 def _texts(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, str]]:
     query = sa.select(jobs.c.id, jobs.c.reason, jobs.c.advice).where(jobs.c.id.in_(ids))
-    return {
-        number: {"reason": reason, "advice": advice}
-        for number, reason, advice in connection.execute(query)
-    }
+    number: int
+    reason: str
+    advice: str
+    texts: dict[int, dict[str, str]] = {}
+    for number, reason, advice in connection.execute(query):
+        texts[number] = {"reason": reason, "advice": advice}
+    return texts
 
 
 def _held(connection: Connection, after: float) -> tuple[int, float | None]:
@@ -171,8 +182,10 @@ def _held(connection: Connection, after: float) -> tuple[int, float | None]:
         arrivals.c.outcome == ArrivalOutcome.HELD.value,
         ~replaced.exists(),
     )
+    count: int
+    since: float | None
     count, since = connection.execute(query).one()
-    return int(count), since
+    return count, since
 
 
 def _oldest_segment(connection: Connection) -> float | None:
@@ -199,6 +212,10 @@ def _callers(connection: Connection, after: float, now: float) -> Iterable[Calle
     )
     hours_of: dict[str, list[tuple[float, float]]] = {}
     series: dict[str, int] = {}
+    caller: str
+    first: float
+    last: float
+    count: int
     for caller, first, last, count in rows:
         hours_of.setdefault(caller, []).append((first, last))
         series[caller] = series.get(caller, 0) + count

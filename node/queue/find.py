@@ -4,7 +4,7 @@ Promises: every criterion uses an index, so 100,000 studies answer at once; a ro
 under an earlier `data.index` is found too. Nothing here writes or waits.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -196,12 +196,16 @@ def _of_time(search: StudySearch) -> list[sa.ColumnElement[bool]]:
 
 def _with_series(connection: sa.Connection, rows: Any) -> list[FoundStudy]:
     """Add the series of each study."""
-    uids = [row["study_uid"] for row in rows]
+    uids: list[str] = [row["study_uid"] for row in rows]
     endings: dict[str, dict[Ending, int]] = {uid: {} for uid in uids}
     modalities: dict[str, set[str]] = {uid: set() for uid in uids}
     coming = dict.fromkeys(uids, 0)
     groups = (arrivals.c.study_uid, arrivals.c.ending, arrivals.c.modality)
     decided = sa.select(*groups, sa.func.count()).where(groups[0].in_(uids)).group_by(*groups)
+    uid: str
+    ending: str
+    modality: str
+    count: int
     for uid, ending, modality, count in connection.execute(decided):
         endings[uid][Ending(ending)] = endings[uid].get(Ending(ending), 0) + count
         modalities[uid] |= {modality} - {""}
@@ -210,24 +214,19 @@ def _with_series(connection: sa.Connection, rows: Any) -> list[FoundStudy]:
     ).scalars():
         coming[uid] += 1
     return [
-        _found(row, endings[row["study_uid"]], modalities[row["study_uid"]], coming) for row in rows
+        replace(
+            _without_series(row),
+            modalities=tuple(sorted(modalities[uid])),
+            endings=endings[uid],
+            arriving=coming[uid],
+        )
+        for uid, row in zip(uids, rows, strict=True)
     ]
 
 
-def _found(
-    row: sa.RowMapping, endings: dict[Ending, int], modalities: set[str], coming: dict[str, int]
-) -> FoundStudy:
-    is_text = row["kept_as"] == "plain"
-    return FoundStudy(
-        study_uid=row["study_uid"],
-        accession=row["accession"] if is_text else "",
-        patient_id=row["patient_id"] if is_text else "",
-        study_date=row["study_date"],
-        description=row["description"],
-        caller_ae=row["caller_ae"],
-        first_at=row["first_at"],
-        last_at=row["last_at"],
-        modalities=tuple(sorted(modalities)),
-        endings=endings,
-        arriving=coming[row["study_uid"]],
-    )
+def _without_series(row: sa.RowMapping) -> FoundStudy:
+    names = ("study_uid", "study_date", "description", "caller_ae", "first_at", "last_at")
+    values: dict[str, Any] = {name: row[name] for name in names}
+    for name in ("accession", "patient_id"):
+        values[name] = row[name] if row["kept_as"] == "plain" else ""
+    return FoundStudy(**values)

@@ -106,10 +106,13 @@ def forget_studies(
             .order_by(studies.c.last_at)
             .limit(limit)
         ).all()
+        uid: str
+        accession: str
+        kept_as: str
         for uid, accession, kept_as in rows:
             is_text = kept_as == "plain"
             remember(connection, uid, identifiers.hashed(accession) if is_text else accession, now)
-        uids = [row.study_uid for row in rows]
+        uids: list[str] = [row.study_uid for row in rows]
         for table in (studies, study_words):
             connection.execute(sa.delete(table).where(table.c.study_uid.in_(uids)))
     return len(rows)
@@ -128,7 +131,7 @@ def purge_forgotten(engine: Engine, before: float) -> int:
 
 
 def _convert(connection: sa.Connection, row: sa.RowMapping, identifiers: Identifiers) -> None:
-    this = row["study_uid"]
+    this: str = row["study_uid"]
     values = {"kept_as": identifiers.mode, "description": ""}
     if identifiers.mode == "none":
         values |= {"accession": "", "patient_id": "", "study_date": ""}

@@ -82,12 +82,12 @@ def archive_arrivals(engine: Engine, before: float, now: float, limit: int = 500
     """
     of_present = _ended(before, limit).where(arrivals.c.archived_at.is_(None))
     with engine.begin() as connection:
-        ids = [row.id for row in connection.execute(of_present)]
+        ids: list[int] = [row.id for row in connection.execute(of_present)]
         these = arrivals.c.id.in_(ids)
         connection.execute(sa.update(arrivals).where(these).values(archived_at=now))
         of_jobs = sa.select(jobs.c.id, jobs.c.dedup_key, jobs.c.payload)
         for row in connection.execute(of_jobs.where(jobs.c.arrival_id.in_(ids))).all():
-            payload = msgspec.json.decode(row.payload)
+            payload = msgspec.json.decode(row.payload, type=dict[str, object])
             if "files" in payload:
                 payload["files"] = []
             changed = {
@@ -106,7 +106,7 @@ def purge_arrivals(engine: Engine, before: float, now: float, limit: int = 500) 
     """
     with engine.begin() as connection:
         old = connection.execute(_ended(before, limit)).all()
-        ids = [row.id for row in old]
+        ids: list[int] = [row.id for row in old]
         of_old = jobs.c.arrival_id.in_(ids)
         removed = sa.select(jobs.c.id).where(of_old)
         for statement in (
@@ -116,7 +116,7 @@ def purge_arrivals(engine: Engine, before: float, now: float, limit: int = 500) 
             sa.delete(arrivals).where(arrivals.c.id.in_(ids)),
         ):
             connection.execute(statement)
-        uids = {row.series_uid for row in old}
+        uids: set[str] = {row.series_uid for row in old}
         present = sa.select(arrivals.c.series_uid).where(arrivals.c.series_uid.in_(uids))
         for uid in sorted(uids.difference(connection.execute(present).scalars())):
             remember(connection, uid, "", now)
