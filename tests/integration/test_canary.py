@@ -113,7 +113,14 @@ def test_no_value_of_a_patient_stays_in_logs_commands_or_database(tmp_path: Path
 
 def printed(node: Node, studies: list[str]) -> str:
     """Return the output of every reading command, run in one process: imports take time."""
-    commands = [["status"], ["status", "--json"], ["jobs", "list"], ["jobs", "list", "--json"]]
+    commands = [
+        ["status", "--loops"],
+        ["status", "--loops", "--json"],
+        ["jobs", "list"],
+        ["jobs", "list", "--json"],
+    ]
+    commands += [["find"], ["find", "--json"], ["history"], ["history", "--csv"]]
+    commands += [["history", "--json"]]
     commands += [["jobs", "show", "1"], ["jobs", "show", "2", "--json"]]
     for study in studies:
         commands += [["explain", study], ["explain", study, "--json"]]
