@@ -1,11 +1,17 @@
 """Compare how fast this node, Orthanc and DCMTK's storescp receive CT slices.
 
     python benchmarks/flood.py [--slices 200] [--associations 1 4] [--rounds 3] [--write]
+                               [--before FOLDER]
 
 `storescu` sends series of 512 x 512 slices, one series per association. Each run starts a receiver
 with an empty folder on the same disk; receivers take turns. All of them, and the sender, run with
 TCP_NODELAY=1: Debian's DCMTK and Orthanc would wait 40 ms for each answer. This node and Orthanc
 have synchronised the image to disk before they answer; storescp has only passed it to the kernel.
+
+`--before` names a checkout of an earlier commit, which takes turns with this one:
+
+    git worktree add ../before COMMIT
+    python benchmarks/flood.py --before ../before --rounds 5
 """
 
 import argparse
@@ -22,6 +28,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +51,12 @@ def main() -> None:
     parser.add_argument("--associations", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="folder on the disk to measure")
+    parser.add_argument("--before", type=Path, help="checkout of an earlier commit to compare with")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     receivers = {"segnode": segnode, "Orthanc": orthanc, "storescp": storescp}
+    if chosen.before:
+        receivers["segnode before"] = partial(of_checkout, chosen.before.resolve())
     for tool in ("Orthanc", "storescp", "storescu"):
         if shutil.which(tool) is None and not Path("/usr/sbin", tool).exists():
             raise SystemExit(f"{tool} is not installed: see tests/support/system-packages.sh")
@@ -75,6 +85,11 @@ def segnode(folder: Path, port: int) -> list[str]:
     (folder / "node.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     words = ["serve", "--config", str(folder / "node.yaml"), "--only", "listener"]
     return [sys.executable, "-m", "node", *words]
+
+
+def of_checkout(checkout: Path, folder: Path, port: int) -> list[str]:
+    """Return the command of the listener in another checkout."""
+    return ["env", f"PYTHONPATH={checkout}", *segnode(folder, port)]
 
 
 def orthanc(folder: Path, port: int) -> list[str]:

@@ -53,7 +53,7 @@ def run(
 
     threads = [
         every(SWEEP_S, "sweep", lambda at: sweep.run(at.wall, at.steady)),
-        every(LEASES_S, "leases", lambda at: upkeep.expire_leases(engine, config, at.wall)),
+        every(LEASES_S, "leases", upkeep.Leases(engine, config).expire),
         every(NOTES_S, "notes", lambda at: upkeep.record_notes(engine, inbox, at.wall)),
         every(PRUNE_S, "prune", lambda at: upkeep.prune(engine, config, inbox, at.wall)),
         every(BEAT_S, "beat", lambda at: upkeep.write_heartbeat(engine, at.wall)),

@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from node import queue
+from node.clock import Moment
 from node.config import Config
 from node.identifiers import Identifiers, open_identifiers
 from node.inbox import Inbox, Note, SeriesFolder, inputs_digest
@@ -15,7 +16,29 @@ from node.reader import ReaderDeaths
 from node.states import Ending
 
 FORGOTTEN_S = 5 * 365 * 86400.0  # for so long, UIDs of removed histories are remembered
+OUTAGE_S = 15.0  # leases are examined every 5 s
+RETURN_S = 90.0  # a worker tries again every 30 s, and may wait for a lock as long
 log = logging.getLogger("node.housekeeping")
+
+
+class Leases:
+    """Ends leases, except where the workers could not extend them."""
+
+    def __init__(self, engine: sa.Engine, config: Config) -> None:
+        """Start: after a restart, leases end as they were written."""
+        self._engine, self._config = engine, config
+        self._worked_at: float | None = None  # steady time
+
+    def expire(self, at: Moment) -> None:
+        """Requeue the jobs whose worker no longer extends its lease.
+
+        If this process could not reach the database for a while, neither could the workers: first
+        they get time to come back.
+        """
+        if self._worked_at is not None and at.steady - self._worked_at > OUTAGE_S:
+            queue.renew_leases(self._engine, at.wall + RETURN_S)
+        expire_leases(self._engine, self._config, at.wall)
+        self._worked_at = at.steady
 
 
 def expire_leases(engine: sa.Engine, config: Config, now: float) -> None:

@@ -19,8 +19,8 @@ from node.errors import (
     Unsuitable,
 )
 from node.queue.rows import Job
-from node.queue.transitions import end, retry_later
-from node.states import State, Transition
+from node.queue.transitions import end, retry_later, return_attempt
+from node.states import Kind, State, Transition
 
 LONGEST_DELAY_S = 720.0  # the longest delay of a `Policy`, with the jitter
 JITTER_SHARE = 0.2  # of the delay, up or down: jobs that failed together do not return together
@@ -56,21 +56,33 @@ class NextTransition(NamedTuple):
 def settle(engine: Engine, job: Job, error: Exception, now: float, policy: Policy) -> State | None:
     """End the job with `error` or queue it again; return its state.
 
-    Return None and change nothing where this worker no longer holds the job: the worker that holds
-    it now decides.
+    Return None where this worker no longer holds the job: the worker that holds it now decides. An
+    attempt of a segmentation that a transient error ended does not count: attempts are the deaths
+    of the process that segments.
     """
     known = as_node_error(error)
     transition, delay_s = decide(job, known, now, policy)
     try:
         match transition:
             case Transition.EXPIRE:
-                return None
+                pass
             case Transition.RETRY:
-                return retry_later(engine, job, known, now + delay_s, now).state
+                later = retry_later(
+                    engine, job, known, now + delay_s, now, is_counted=not _is_free(job, known)
+                )
+                return later.state
             case _:
                 return end(engine, job, transition, known, now).state
     except LeaseLost:
-        return None
+        pass
+    if _is_free(job, known):
+        return_attempt(engine, job)
+    return None
+
+
+def _is_free(job: Job, error: NodeError) -> bool:
+    """Return whether an attempt that ended with `error` does not count."""
+    return job.kind is Kind.SEGMENT and isinstance(error, Transient)
 
 
 def decide(job: Job, error: NodeError, now: float, policy: Policy) -> NextTransition:
@@ -90,10 +102,13 @@ def decide(job: Job, error: NodeError, now: float, policy: Policy) -> NextTransi
 def backoff_s(job: Job, policy: Policy) -> float:
     """Return the delay before the next attempt, in seconds.
 
-    It doubles with each attempt up to the policy's longest delay. The jitter is derived from the
-    job and the attempt, so that it is reproducible.
+    It doubles with each attempt up to the policy's longest delay. A segmentation does not count
+    them: it waits as long again as it has waited. The jitter is derived from the job and the
+    attempt, so that it is reproducible.
     """
     doubled = policy.first_delay_s * 2.0 ** min(max(job.attempts, 1) - 1, 30)
+    if job.kind is Kind.SEGMENT:
+        doubled = max(doubled, job.not_before - job.queued_at)
     seed = hashlib.sha256(f"{job.dedup_key}/{job.attempts}".encode()).digest()
     share = 1.0 + JITTER_SHARE * (seed[0] / 127.5 - 1.0)
     return min(doubled, policy.longest_delay_s) * share

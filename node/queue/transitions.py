@@ -115,10 +115,19 @@ def finish_delivery(engine: Engine, job: Job, result: DeliverResult, now: float)
         _finish(connection, job, result, now, f"{answer}; {result.note}" if result.note else answer)
 
 
-def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, now: float) -> Job:
+def retry_later(
+    engine: Engine,
+    job: Job,
+    error: NodeError,
+    not_before: float,
+    now: float,
+    *,
+    is_counted: bool = True,
+) -> Job:
     """Queue another attempt of the job, due at `not_before`.
 
-    A job that an operator cancelled meanwhile, or that a newer result supersedes, ends instead.
+    Without `is_counted`, the attempt that ended does not count. A job that an operator cancelled
+    meanwhile, or that a newer result supersedes, ends instead.
 
     Raises:
         LeaseLost: as `extend`; nothing was changed.
@@ -130,7 +139,12 @@ def retry_later(engine: Engine, job: Job, error: NodeError, not_before: float, n
             Transition.RETRY,
             now,
             held,
-            {"not_before": not_before, **NO_COMMITMENT, **error_values(error)},
+            {
+                "not_before": not_before,
+                "attempts": jobs.c.attempts - (0 if is_counted else 1),
+                **NO_COMMITMENT,
+                **error_values(error),
+            },
             f"in {not_before - now:.0f} s: {error}",
         )
     return one(moved, job)
@@ -179,6 +193,25 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
             *move(connection, Transition.EXHAUST, now, sa.and_(over, used_up), values),
             *move(connection, Transition.EXPIRE, now, over, {"not_before": now, **values}),
         ]
+
+
+def renew_leases(engine: Engine, until: float) -> None:
+    """Let no lease end before `until`: the workers could not extend them."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(jobs).where(RUNNING, jobs.c.lease_until < until).values(lease_until=until)
+        )
+
+
+def return_attempt(engine: Engine, job: Job) -> None:
+    """Uncount an attempt whose lease ran out although its worker was alive all the time."""
+    same = sa.and_(jobs.c.id == job.id, jobs.c.queued_at == job.queued_at, jobs.c.attempts > 0)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(jobs)
+            .where(same, jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value]))
+            .values(attempts=jobs.c.attempts - 1)
+        )
 
 
 def _waiting(

@@ -60,22 +60,24 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
         contextlib.closing(background),
     ):
         activity, faults = "", FaultLog(log, PROCESS)
+        settlement = _Settlement(config, engine)
         while not stop.is_set():
             try:
+                settlement.finish()
                 warm.ready()
                 heartbeat.beat(activity or "idle")
                 job = queue.claim(engine, Kind.SEGMENT, heartbeat.worker, time.time(), LEASE_S)
                 faults.worked()
                 if job is not None:
                     background.interrupt()
-                    _process_job(config, engine, warm, job, heartbeat)
+                    _process_job(config, engine, warm, job, heartbeat, settlement)
                 elif once:
                     return
                 else:
                     warm.rehearse(lambda: _rehearsals(config))
                     activity = background.step()
                     doorbell.wait(stop, POLL_S)
-            except Transient as exc:  # of the database or its disk: the job keeps its lease
+            except Transient as exc:  # of the database or its disk: `settlement` knows the job
                 stop.wait(faults.failed(exc))
 
 
@@ -87,8 +89,40 @@ def _rehearsals(config: Config) -> list[RehearsalRequest]:
         return []
 
 
+class _Settlement:
+    """Settles a job that ended with an error, later if the database fails at that moment."""
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        self._engine, self._policy = engine, policy_of(config)
+        self._left: tuple[Job, NodeError] | None = None
+
+    def settle(self, job: Job, error: NodeError) -> None:
+        """End or delay a job by its error."""
+        self._left = (job, error)
+        self.finish()
+
+    def finish(self) -> None:
+        """Settle the job that is left, if there is one.
+
+        Raises:
+            Transient: the database fails; call it again.
+        """
+        if self._left is None:
+            return
+        job, error = self._left
+        state = queue.settle(self._engine, job, error, time.time(), self._policy)
+        self._left = None
+        where = {"job": job.id, "series": job.series_uid, "study": job.study_uid}
+        log.warning("%s: %s", state or "left", error, extra={**where, "code": error.code})
+
+
 def _process_job(
-    config: Config, engine: Engine, warm: WarmChild, job: Job, heartbeat: "_Heartbeat"
+    config: Config,
+    engine: Engine,
+    warm: WarmChild,
+    job: Job,
+    heartbeat: "_Heartbeat",
+    settlement: _Settlement,
 ) -> None:
     """Process one job; a NodeError ends or delays it, other errors end this process."""
     where = {"job": job.id, "series": job.series_uid, "study": job.study_uid}
@@ -102,8 +136,7 @@ def _process_job(
     except DatabaseDamaged:
         raise  # nothing can be recorded: the node ends
     except NodeError as error:
-        state = queue.settle(engine, job, error, time.time(), policy_of(config))
-        log.warning("%s: %s", state or "left", error, extra={**where, "code": error.code})
+        settlement.settle(job, error)
     else:
         log.info("segmented", extra={**where, "seconds": round(sum(done.seconds.values()), 2)})
 

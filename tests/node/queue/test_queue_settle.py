@@ -137,3 +137,37 @@ def test_an_unexpected_error_keeps_its_place_but_not_its_text() -> None:
     assert error.message.startswith("unexpected ValueError at test_queue_settle.py:")
     known = errors.PeerBusy("x")
     assert queue.as_node_error(known) is known
+
+
+def test_transient_errors_of_a_segmentation_use_up_no_attempt(engine: sa.Engine, job: Job) -> None:
+    now, delays = T0, []
+    for _ in range(6):
+        assert queue.settle(engine, job, errors.DiskLow("full"), now, POLICY) is State.QUEUED
+        left = queue.get(engine, job.id)
+        assert left.attempts == 0
+        delays.append(left.not_before - now)
+        now = left.not_before
+        again = queue.claim(engine, Kind.SEGMENT, "w", now, 30.0)
+        assert again is not None
+        job = again
+    assert delays[-1] > 4 * delays[0]
+    assert queue.settle(engine, job, errors.ChildKilled("signal 9"), now, POLICY) is State.QUEUED
+    assert queue.get(engine, job.id).attempts == 1
+
+
+def test_a_worker_that_comes_back_after_its_lease_returns_the_attempt(
+    engine: sa.Engine, job: Job
+) -> None:
+    queue.expire_leases(engine, T0 + 40, 3)
+    assert queue.get(engine, job.id).attempts == 1
+    assert queue.settle(engine, job, errors.DatabaseBusy("x"), T0 + 41, POLICY) is None
+    assert queue.get(engine, job.id).attempts == 0
+    assert queue.settle(engine, job, errors.ChildKilled("x"), T0 + 42, POLICY) is None
+    assert queue.get(engine, job.id).attempts == 0, "a death is counted by the lease that ran out"
+
+
+def test_renewed_leases_do_not_expire(engine: sa.Engine, job: Job) -> None:
+    queue.renew_leases(engine, T0 + 130)
+    assert queue.expire_leases(engine, T0 + 100, 1) == []
+    queue.extend(engine, job, T0 + 100, 30.0)
+    assert [one.state for one in queue.expire_leases(engine, T0 + 131, 1)] == [State.FAILED]
