@@ -69,9 +69,7 @@ from node.queue.transitions import (
     fail,
     finish_delivery,
     finish_segment,
-    renew_leases,
     retry_later,
-    return_attempt,
 )
 from node.queue.upkeep import (
     CLOCK_STEP,
@@ -81,6 +79,8 @@ from node.queue.upkeep import (
     purge_arrivals,
     purge_notes,
     record_resent,
+    renew_leases,
+    return_attempt,
 )
 
 __all__ = [

@@ -19,7 +19,8 @@ from node.errors import (
     Unsuitable,
 )
 from node.queue.rows import Job
-from node.queue.transitions import end, retry_later, return_attempt
+from node.queue.transitions import end, retry_later
+from node.queue.upkeep import return_attempt
 from node.states import Kind, State, Transition
 
 LONGEST_DELAY_S = 720.0  # the longest delay of a `Policy`, with the jitter

@@ -195,25 +195,6 @@ def expire_leases(engine: Engine, now: float, max_attempts: int) -> list[Job]:
         ]
 
 
-def renew_leases(engine: Engine, until: float) -> None:
-    """Let no lease end before `until`: the workers could not extend them."""
-    with engine.begin() as connection:
-        connection.execute(
-            sa.update(jobs).where(RUNNING, jobs.c.lease_until < until).values(lease_until=until)
-        )
-
-
-def return_attempt(engine: Engine, job: Job) -> None:
-    """Uncount an attempt whose lease ran out although its worker was alive all the time."""
-    same = sa.and_(jobs.c.id == job.id, jobs.c.queued_at == job.queued_at, jobs.c.attempts > 0)
-    with engine.begin() as connection:
-        connection.execute(
-            sa.update(jobs)
-            .where(same, jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value]))
-            .values(attempts=jobs.c.attempts - 1)
-        )
-
-
 def _waiting(
     kind: Kind, target: str, now: float
 ) -> tuple[sa.ColumnElement[bool] | sa.TextClause, ...]:

@@ -1,4 +1,4 @@
-"""Heartbeats, notes, and the removal of arrivals that ended long ago."""
+"""Heartbeats, leases, notes, and the removal of arrivals that ended long ago."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from node.queue.rows import Arrival
+from node.queue.rows import Arrival, Job
 from node.queue.studies import remember
 from node.schema import NODE, arrivals, events, health, jobs
-from node.states import LIVE
+from node.states import LIVE, State
 
 RESENT = "resent"
 RESENT_S = 86400.0  # between two events of one arrival
@@ -25,6 +25,27 @@ def heartbeat(engine: Engine, process: str, pid: int, now: float, detail: str = 
         )
         if not known.rowcount:
             connection.execute(sa.insert(health).values(process=process, **values))
+
+
+def renew_leases(engine: Engine, until: float) -> None:
+    """Let no lease end before `until`: the workers could not extend them."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.state == State.RUNNING.value, jobs.c.lease_until < until)
+            .values(lease_until=until)
+        )
+
+
+def return_attempt(engine: Engine, job: Job) -> None:
+    """Uncount an attempt whose lease ran out although its worker was alive all the time."""
+    same = sa.and_(jobs.c.id == job.id, jobs.c.queued_at == job.queued_at, jobs.c.attempts > 0)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(jobs)
+            .where(same, jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value]))
+            .values(attempts=jobs.c.attempts - 1)
+        )
 
 
 def add_note(  # noqa: PLR0913  an event has this many columns
