@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from node.conditions import Condition, ConditionCode, duration
+from node.event_words import in_words
 
 HERE = Path(__file__).parent
 STYLE = HERE / "static" / "page.css"
@@ -42,7 +43,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_printable,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"when": when, "ago": ago, "count": _count}
+    made.filters |= {"when": when, "ago": ago, "count": _count, "in_words": in_words}
     made.filters |= {"marked": marked, "place": place_of}
     return made
 

@@ -98,7 +98,7 @@ def test_a_person_retries_a_job_without_javascript(
     page.click("button")
     assert page.url.endswith(f"/jobs/{job}")
     assert queue.get(rows, job).state is State.QUEUED
-    assert "requeue" in page.inner_text("main")
+    assert "queued again" in page.inner_text("main")
 
 
 def test_an_accession_number_is_found(browser: Browser, url: str) -> None:
