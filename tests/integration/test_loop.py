@@ -102,6 +102,12 @@ def test_late_images_make_a_new_job(tmp_path: Path, orthanc: Orthanc, node: Node
         assert len(orthanc.series("SEG")) == 2
 
 
+def arriving(node: Node) -> list[int]:
+    """Return the number of images of each series that still arrives."""
+    waiting = node.json("status", ends=ANY_HEALTH)["arriving"]
+    return [series["instances"] for series in waiting]
+
+
 def test_a_series_with_a_missing_slice_waits_and_ends_as_unsuitable(
     tmp_path: Path, orthanc: Orthanc, node: Node
 ) -> None:
@@ -110,8 +116,7 @@ def test_a_series_with_a_missing_slice_waits_and_ends_as_unsuitable(
     with started(orthanc):
         with node_started(node):
             assert storescu(node.port, files[:9] + files[10:]) == 0
-            waiting = node.json("status", ends=ANY_HEALTH)["arriving"]
-            assert [w["instances"] for w in waiting] == [len(files) - 1]
+            wait_until(lambda: arriving(node) == [len(files) - 1])
         node.changes["complete"] = {"settle": "200 ms", "quiet": "1 s"}
         with node_started(node):
             (history,) = node.wait_for_endings(1)
