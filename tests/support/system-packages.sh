@@ -2,7 +2,7 @@
 # Install the real peers of the tests with root on Debian; otherwise print what is missing.
 # pytest lists the tests that it skips for it.
 set -u
-wanted="orthanc dcmtk postgresql"
+wanted="orthanc dcmtk postgresql chromium"
 missing=""
 # a head CT that may be installed but not be committed (GPL-2): unpacked beside the virtual environment
 cranium=.venv/cranium
@@ -26,9 +26,12 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing the test peers:$missing"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update >/dev/null 2>&1
-    if apt-get -qq install -y --no-install-recommends $missing >/dev/null 2>&1; then
-        exit 0
-    fi
+    absent=""
+    for name in $missing; do # one that cannot be had is no reason to go without the others
+        apt-get -qq install -y --no-install-recommends "$name" >/dev/null 2>&1 || absent="$absent $name"
+    done
+    [ -z "$absent" ] && exit 0
+    missing=$absent
 fi
 echo "not installed:$missing. Tests that need them will be skipped;" \
     "to run them: sudo apt-get install --no-install-recommends$missing"
