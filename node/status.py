@@ -177,12 +177,13 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
     jobs: dict[str, dict[str, int]] = {}
     for (kind, state), count in queue.counts(engine).items():
         jobs.setdefault(kind.value, {})[state.value] = count
+    facts = queue.facts(engine, config.targets, now, config.data.keep.failed)
     return Snapshot(
         at=now,
         ae_title=config.node.ae_title,
         processes=_processes(config, engine, now),
         jobs=jobs,
-        targets=tuple(_target(config, engine, name, now) for name in config.targets),
+        targets=tuple(_target(config, engine, name, facts, now) for name in config.targets),
         free_gib=space.free_bytes / 2**30,
         accepting=not shortage,
         shortage=shortage,
@@ -190,7 +191,7 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
         models=models,
         series=tuple(queue.histories(engine, limit=series)),
         notes=tuple(queue.notes(engine, limit=NOTES_SHOWN)),
-        facts=queue.facts(engine, config.targets, now, config.data.keep.failed),
+        facts=facts,
         package_problems=tuple(_package_problems(config, models)),
         tls=_tls(config, now),
     )
@@ -286,9 +287,12 @@ def listens(inbox: Path) -> bool:
     return False
 
 
-def _target(config: Config, engine: sa.Engine, name: str, now: float) -> TargetState:
+def _target(
+    config: Config, engine: sa.Engine, name: str, facts: queue.Facts, now: float
+) -> TargetState:
     target = config.targets[name]
     waiting = queue.queued_deliveries(engine, name)
+    troubles = sorted((t for t in facts.troubles if t.target == name), key=lambda t: t.since)
     oldest = queue.oldest_queued_at(engine, Kind.DELIVER, name)
     return TargetState(
         name=name,
@@ -296,5 +300,5 @@ def _target(config: Config, engine: sa.Engine, name: str, now: float) -> TargetS
         address=f"{target.host}:{target.port}",
         waiting=len(waiting),
         oldest_s=None if oldest is None else max(0.0, now - oldest),
-        last_problem=next((job.reason for job in waiting if job.reason), ""),
+        last_problem=troubles[-1].reason if troubles else "",
     )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from node import queue, schema, status
 from node.config import Config, DataConfig, Target
 from node.config.units import Bytes
-from node.errors import DatabaseBusy, PeerUnreachable
+from node.errors import DatabaseBusy, PeerUnreachable, RefusedByTarget
 from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.queue import Policy
@@ -102,6 +102,17 @@ def test_an_unreachable_target_shows_its_queue_and_the_reason(config: Config) ->
     assert target.waiting == 1
     assert target.oldest_s == pytest.approx(98.0)
     assert target.last_problem == "10.0.0.9:104 does not answer"
+
+
+def test_a_target_that_refused_all_shows_the_reason_although_nothing_waits(config: Config) -> None:
+    engine = schema.open_configured(config.data)
+    record(engine)
+    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
+    job = queue.claim(engine, Kind.DELIVER, "s", T0 + 3, 30.0, "pacs")
+    assert job is not None
+    queue.settle(engine, job, RefusedByTarget("it has no room"), T0 + 4, Policy(give_up_after_s=1))
+    (target,) = status.snapshot(config, engine, T0 + 100).targets
+    assert (target.waiting, target.last_problem) == (0, "it has no room")
 
 
 def test_the_newest_series_come_last(config: Config) -> None:
