@@ -24,6 +24,8 @@ from node.imaging.sharpen import corrected, fit
 from node.package import Manifest, Package
 from node.student import Student
 
+ROUNDING_VOXELS = 10  # of one segment of the reference case
+
 Progress = Callable[[float], None]  # share of the rows done, 0 to 1
 
 
@@ -115,6 +117,10 @@ def least_dice(package: Package, size: str, labels: Labels) -> float:
 def reference_scores(package: Package, size: str, labels: Labels) -> list[float]:
     """Compare labels of the reference case with those that `size` must give: Dice by segment.
 
+    A segment that differs in at most `ROUNDING_VOXELS` counts as equal: where two classes are
+    equally probable the last bits decide, and those depend on the processor. One such voxel of a
+    small structure would be a Dice below 0.999.
+
     Raises:
         BadPackage: the reference labels lack a segment, so they cannot verify it.
     """
@@ -129,7 +135,12 @@ def reference_scores(package: Package, size: str, labels: Labels) -> list[float]
         )
         advice = "Release it with a reference image in which every size detects every segment."
         raise BadPackage(message, advice=advice)
-    return [dice(labels.array == n, expected.array == n) for n in package.manifest.numbers]
+    scores = []
+    for n in package.manifest.numbers:
+        ours, theirs = labels.array == n, expected.array == n
+        is_rounding = np.count_nonzero(ours ^ theirs) <= ROUNDING_VOXELS
+        scores.append(1.0 if is_rounding else dice(ours, theirs))
+    return scores
 
 
 def absent_segments(labels: Labels, manifest: Manifest) -> list[str]:

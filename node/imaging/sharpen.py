@@ -142,10 +142,15 @@ def _posterior(model: IntensityModel | None, scores: Weights, x: FloatArray) -> 
 
 def _estimate(weights: Weights, x: FloatArray, choice: Sharpen) -> IntensityModel:
     """Fit weighted Gaussians; background, and classes with too few voxels, get a constant."""
-    totals = weights.sum(1, dtype=float)
-    safe = np.maximum(totals, 1e-9)
-    mean = (weights @ x) / safe
-    variance = np.maximum(weights @ (x * x) / safe - mean**2, LEAST_VARIANCE)
+    powers = np.stack([np.ones_like(x), x, x * x], 1).astype(float)
+    # in float64: the variance is a small difference of large sums
+    sums = np.zeros((len(weights), 3))
+    for first in range(0, len(x), AT_ONCE):
+        at = slice(first, first + AT_ONCE)
+        sums += weights[:, at].astype(float) @ powers[at]
+    totals = sums[:, 0]
+    mean, square = sums[:, 1:].T / np.maximum(totals, 1e-9)
+    variance = np.maximum(square - mean**2, LEAST_VARIANCE)
     a = -(mean**2) / (2 * variance) - np.log(variance) / 2
     coefficients = np.stack([a, mean / variance, -1 / (2 * variance)], 1)
     unknown = totals < FEWEST_VOXELS

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from node.errors import BadPackage
-from node.imaging import Grid, Volume, nifti
+from node.imaging import Grid, Labels, Volume, nifti
 from node.package import Package
-from node.pipeline import dice, open_student, reference_dice, segment
+from node.pipeline import ROUNDING_VOXELS, dice, open_student, reference_dice, segment
 from tests.support.packages import expected_labels, make_tiny_package, phantom
 
 
@@ -69,6 +69,17 @@ def test_every_stage_is_timed(package: Package) -> None:
 
 def test_the_reference_case_is_reproduced(package: Package) -> None:
     assert reference_dice(package, "small") == 1.0
+
+
+def test_a_few_voxels_are_rounding_and_more_are_not(package: Package) -> None:
+    file = package.folder / "reference/small.nii.gz"
+    labels = nifti.read_labels(file)
+    places = np.flatnonzero(labels.array == 2)
+    for count, is_equal in ((ROUNDING_VOXELS, True), (ROUNDING_VOXELS + 1, False)):
+        changed = labels.array.copy()
+        changed.reshape(-1)[places[:count]] = 0
+        nifti.write(Labels(changed, labels.grid), file)
+        assert (reference_dice(package, "small") == 1.0) is is_equal
 
 
 def test_reference_labels_without_a_segment_verify_nothing(package: Package) -> None:

@@ -262,10 +262,11 @@ def test_every_engine_gets_the_number_of_threads_and_never_0(
 ) -> None:
     """0 is the number of the host's cores to the libraries."""
     monkeypatch.setattr(cpu, "threads", lambda _: 3)
+    is_onnxruntime = engine == ONNXRUNTIME
     module = importlib.import_module(
-        "node.engines" if engine == ONNXRUNTIME else "node.engines.open_vino"
+        f"node.engines.{'onnx_runtime' if is_onnxruntime else 'open_vino'}"
     )
-    name = "OnnxRuntime" if engine == ONNXRUNTIME else "OpenVino"
+    name = "OnnxRuntime" if is_onnxruntime else "OpenVino"
     opened: list[int] = []
     real = getattr(module, name)
 
