@@ -120,12 +120,18 @@ def test_settling_keeps_the_reason(
     assert "CANARY" not in repr((settled, queue.events_of(engine)))
 
 
-def test_settling_what_another_worker_holds_changes_nothing(engine: sa.Engine, job: Job) -> None:
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(errors.LeaseLost("x"), 1), (errors.PeerBusy("x"), 1), (errors.Defect("x"), 2)],
+)
+def test_settling_what_another_worker_holds_uncounts_an_attempt_at_most(
+    engine: sa.Engine, job: Job, error: errors.NodeError, attempts: int
+) -> None:
     queue.expire_leases(engine, T0 + 40, 3)
     other = queue.claim(engine, Kind.SEGMENT, "other", T0 + 41, 30.0)
-    for error in (errors.LeaseLost("x"), errors.Defect("x"), errors.PeerBusy("x")):
-        assert queue.settle(engine, job, error, T0 + 42, POLICY) is None
-    assert queue.get(engine, job.id) == other
+    assert other is not None
+    assert queue.settle(engine, job, error, T0 + 42, POLICY) is None
+    assert queue.get(engine, job.id) == replace(other, attempts=attempts)
 
 
 def test_an_unexpected_error_keeps_its_place_but_not_its_text() -> None:
