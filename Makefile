@@ -74,6 +74,7 @@ unit: $(STAMPS)/test ## the tests of quick in one process, which prints a traceb
 	@PYTHONFAULTHANDLER=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" $(UNIT); status=$$?; $(took); exit $$status
 
 bench: setup ## measure everything in docs/reference/performance.md on this machine: half an hour, alone
+	@$(BIN)/python benchmarks/latency.py --write
 	@$(BIN)/python benchmarks/pipeline.py brain-mr --threads 1 2 --rounds 2 --nnunet-patches 1 --write
 	@$(BIN)/python benchmarks/pipeline.py headneck-ct --threads 2 --rounds 2 --nnunet-patches 1 --write
 	@$(BIN)/python benchmarks/pipeline.py headneck-ct --shape 300 512 512 --sizes small --threads 2 --rounds 2 --nnunet none --write
