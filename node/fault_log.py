@@ -1,10 +1,12 @@
-"""Log a fault of a loop once, and lengthen the pauses between its attempts."""
+"""Log a fault of a loop once, lengthen the pauses between its attempts, and call it in a thread."""
 
 import errno
 import logging
 import os
+import threading
+from collections.abc import Callable
 
-from node.errors import DiskFault, DiskLow, NodeError
+from node.errors import DiskFault, DiskLow, Misconfigured, NodeError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -51,3 +53,36 @@ class FaultLog:
                 "%s works again", self._name, extra={"stage": self._name, "code": self._state}
             )
             self._state = ""
+
+
+class PeriodicThread(threading.Thread):
+    """Calls a function again and again, with growing pauses while it fails."""
+
+    def __init__(
+        self,
+        name: str,
+        pause_s: float,
+        function: Callable[[], object],
+        ended: threading.Event,
+        log: logging.Logger,
+    ) -> None:
+        """Prepare the thread; it ends when `ended` is set."""
+        super().__init__(name=name, daemon=True)
+        self._pause_s, self._function, self._ended = pause_s, function, ended
+        self._faults = FaultLog(log, name)
+        self.error: Misconfigured | None = None  # it ended this thread; the main thread raises it
+
+    def run(self) -> None:
+        """Call the function; `Misconfigured` ends the thread: another try cannot help."""
+        pause_s = self._pause_s
+        while not self._ended.wait(pause_s):
+            try:
+                self._function()
+            except Misconfigured as exc:  # such as a damaged database
+                self.error = exc
+                return
+            except Exception as exc:  # noqa: BLE001  the loop: the function is called again
+                pause_s = max(self._pause_s, self._faults.failed(exc))
+            else:
+                self._faults.worked()
+                pause_s = self._pause_s

@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from node import queue, schema
 from node.clock import Clock, Moment, Step
 from node.config import Config
-from node.errors import Misconfigured
-from node.fault_log import FaultLog
+from node.fault_log import PeriodicThread
 from node.housekeeping import upkeep
 from node.housekeeping.sweep import Sweep
 from node.inbox import Inbox
@@ -48,8 +47,8 @@ def run(
     _log_rebased(queue.rebase(engine, clock.now().wall))
     ended = threading.Event()
 
-    def every(seconds: float, name: str, function: Callable[[Moment], object]) -> _Periodic:
-        return _Periodic(name, seconds, function, clock, ended)
+    def every(seconds: float, name: str, function: Callable[[Moment], object]) -> PeriodicThread:
+        return PeriodicThread(name, seconds, lambda: function(clock.now()), ended, log)
 
     threads = [
         every(SWEEP_S, "sweep", lambda at: sweep.run(at.wall, at.steady)),
@@ -66,45 +65,13 @@ def run(
         try:
             while not stop.wait(POLL_S):
                 for thread in threads:
-                    if thread.fatal is not None:
-                        raise thread.fatal
+                    if thread.error is not None:
+                        raise thread.error
         finally:
             ended.set()
             reader.interrupt()  # else the sweep would first finish the series that it reads
             for thread in threads:
                 thread.join()
-
-
-class _Periodic(threading.Thread):
-    """Calls one function until `ended` is set."""
-
-    def __init__(
-        self,
-        name: str,
-        seconds: float,
-        function: Callable[[Moment], object],
-        clock: Clock,
-        ended: threading.Event,
-    ) -> None:
-        super().__init__(name=name, daemon=True)
-        self._seconds, self._function = seconds, function
-        self._clock, self._ended = clock, ended
-        self._faults = FaultLog(log, name)
-        self.fatal: Misconfigured | None = None  # raised by the main thread
-
-    def run(self) -> None:
-        pause_s = self._seconds
-        while not self._ended.wait(pause_s):
-            try:
-                self._function(self._clock.now())
-            except Misconfigured as exc:  # such as a damaged database: another try cannot help
-                self.fatal = exc
-                return
-            except Exception as exc:  # noqa: BLE001  the loop: each function is called again
-                pause_s = max(self._seconds, self._faults.failed(exc))
-            else:
-                self._faults.worked()
-                pause_s = self._seconds
 
 
 def _record_step(engine: sa.Engine, step: Step) -> None:

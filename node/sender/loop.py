@@ -17,11 +17,11 @@ from node import queue, schema
 from node.commitment import ReceivedReports
 from node.config import Config
 from node.errors import Cancelled, LeaseLost, Misconfigured, Transient
-from node.fault_log import FaultLog
+from node.fault_log import FaultLog, PeriodicThread
 from node.queue import DeliverResult, Job, Policy
 from node.sender.commit import Commitment, conclude, deliver_for_commitment
 from node.sender.peer import Line, Peer, peer_of
-from node.sender.reports import Repeated, commitment_threads, record_reports
+from node.sender.reports import commitment_threads, record_reports
 from node.sender.store import deliver
 from node.states import Kind
 from node.tls import WARN_EVERY_S, Credentials, lifetime
@@ -75,7 +75,7 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
             other.join()
 
 
-def _raise_errors(threads: "Sequence[_TargetThread | Repeated]") -> None:
+def _raise_errors(threads: Sequence["_TargetThread | PeriodicThread"]) -> None:
     """Raise the error that ended one of the threads."""
     for thread in threads:
         if thread.error is not None:

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 import msgspec
 from pynetdicom import build_role
@@ -22,8 +21,8 @@ from node.commitment import (
 )
 from node.config import Caller, Config, Target
 from node.dicom.uids import COMMITMENT_CLASS, COMMITMENT_INSTANCE
-from node.errors import Misconfigured, NodeError, RefusedByTarget
-from node.fault_log import FaultLog
+from node.errors import NodeError, RefusedByTarget
+from node.fault_log import PeriodicThread
 from node.inbox import Inbox, report_on
 from node.sender.peer import PLAIN, Patience, Peer, association, gone
 from node.tls import Credentials, TargetTls
@@ -33,34 +32,6 @@ PATIENCE = Patience(answer_s=30.0)
 MOST_ATTEMPTS = 100  # with these pauses a day
 UNREPORTED = "unreported-commitment"
 log = logging.getLogger("node.sender")
-
-
-class Repeated(threading.Thread):
-    """Calls a function until `ended` is set, with growing pauses while it fails."""
-
-    def __init__(
-        self, name: str, pause_s: float, function: Callable[[], object], ended: threading.Event
-    ) -> None:
-        """Prepare the thread; `start` begins."""
-        super().__init__(name=name, daemon=True)
-        self._pause_s, self._function, self._ended = pause_s, function, ended
-        self._faults = FaultLog(log, name)
-        self.error: Exception | None = None  # the error that ended this thread
-
-    def run(self) -> None:
-        """Call the function; `Misconfigured` ends the thread, as with a damaged database."""
-        pause_s = self._pause_s
-        while not self._ended.wait(pause_s):
-            try:
-                self._function()
-            except Misconfigured as exc:
-                self.error = exc
-                return
-            except Exception as exc:  # noqa: BLE001  the loop: the function is called again
-                pause_s = max(self._pause_s, self._faults.failed(exc))
-            else:
-                self._faults.worked()
-                pause_s = self._pause_s
 
 
 def record_reports(engine: Engine, reports: ReceivedReports, now: float) -> None:
@@ -166,11 +137,13 @@ class CallerReports:
 
 def commitment_threads(
     config: Config, engine: Engine, credentials: Credentials | None, ended: threading.Event
-) -> list[Repeated]:
+) -> list[PeriodicThread]:
     """Return the threads that record received reports, and send those of callers."""
     reports = ReceivedReports(config.data.dir)
     owed = CallerReports(config, engine, credentials)
     return [
-        Repeated("reports", 0.5, lambda: record_reports(engine, reports, time.time()), ended),
-        Repeated("caller-reports", 1.0, lambda: owed.run_due(time.time()), ended),
+        PeriodicThread(
+            "reports", 0.5, lambda: record_reports(engine, reports, time.time()), ended, log
+        ),
+        PeriodicThread("caller-reports", 1.0, lambda: owed.run_due(time.time()), ended, log),
     ]
