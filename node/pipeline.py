@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from node.engines import ONNXRUNTIME
 from node.errors import BadPackage
@@ -137,7 +138,8 @@ def reference_scores(package: Package, size: str, labels: Labels) -> list[float]
         raise BadPackage(message, advice=advice)
     scores = []
     for n in package.manifest.numbers:
-        ours, theirs = labels.array == n, expected.array == n
+        ours: NDArray[np.bool_] = labels.array == n
+        theirs: NDArray[np.bool_] = expected.array == n
         is_rounding = np.count_nonzero(ours ^ theirs) <= ROUNDING_VOXELS
         scores.append(1.0 if is_rounding else dice(ours, theirs))
     return scores
@@ -181,10 +183,10 @@ def open_student(
     return student
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Return the Dice overlap of two boolean arrays; 1.0 if both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2.0 * int((a & b).sum()) / total if total else 1.0
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return 2.0 * np.count_nonzero(a & b) / total if total else 1.0
 
 
 def _timed(student: Student, clock: Stopwatch) -> Callable[[np.ndarray], np.ndarray]:
