@@ -7,6 +7,7 @@ divided by the product of the strides up to i. Leaves the weights to `kd.trainin
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
+from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -93,9 +94,25 @@ class UNet(nn.Module):
             # the finest head returns to full resolution by learned upsampling
             self.heads[-1] = nn.ConvTranspose3d(t.widths[0], n_classes, 2, 2)
         self.fine = FineStage(n_channels, t, n_classes) if t.fine_width else None
+        self.is_fine_stage_only = False
         self.apply(he_normal)
         if self.fine is not None:
             nn.init.zeros_(self.fine.head.weight)
+
+    def train_fine_stage_only(self) -> None:
+        """Leave all weights and running statistics below the fine stage as they are."""
+        assert self.fine is not None  # kd.training.trainer refuses recipes without one
+        self.is_fine_stage_only = True
+        self.requires_grad_(requires_grad=False)
+        self.fine.requires_grad_(requires_grad=True)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        """Switch between training and evaluation; frozen layers stay in evaluation."""
+        super().train(mode)
+        if self.is_fine_stage_only:
+            for frozen in (self.stem, self.encoder, self.ups, self.decoder, self.heads):
+                frozen.eval()
+        return self
 
     def forward(self, x_bczyx: Tensor) -> Tensor:
         """Return the logits [B, K, Z, Y, X] at full resolution."""
@@ -105,7 +122,10 @@ class UNet(nn.Module):
         """Return the logits of every decoder stage, full resolution first.
 
         With `at_zyx` the finest are those of every second voxel along each axis, from there on.
+        Where only the fine stage is trained, there are no others: nothing learns from them.
         """
+        if self.is_fine_stage_only:
+            return [self.finest(x_bczyx, at_zyx)]
         features = self._decode(x_bczyx)
         coarse = [h(f) for h, f in zip(self.heads[:-1], features[:-1], strict=True)]
         return [self._finest(x_bczyx, features[-1], at_zyx), *coarse[::-1]]

@@ -175,6 +175,8 @@ class Training(Strict, frozen=True, kw_only=True):
     minutes: Positive | None = None
     foreground_share: Share = 0.33  # of patches centred on a structure, in cases beyond the patch
     balance: Share = 0.0  # initial class balance of the cross-entropy (kd.training.losses)
+    # train only the fine stages (fine_width); all other weights stay those of the run of --start
+    fine_stage_only: bool = False
     is_thin: bool = False  # compute the loss at one voxel of eight: cheap with many classes
     patch_zyx: Edges | None = None  # instead of grid.patch_zyx: smaller patches, more steps
     checkpoint_every_s: Amount = 60.0

@@ -19,10 +19,10 @@ class Optimiser:
     """One or two of torch's optimisers that share a rate."""
 
     def __init__(self, network: nn.Module, kind: Kind, rate: float, weight_decay: float) -> None:
-        """Take all parameters of `network`, which must not be moved afterwards."""
+        """Take all parameters of `network` that are trained, which must not be moved afterwards."""
         convolutions = _convolutions(network) if kind == "muon" else []
         taken = {id(weight) for weight in convolutions}
-        rest = [weight for weight in network.parameters() if id(weight) not in taken]
+        rest = [w for w in network.parameters() if w.requires_grad and id(w) not in taken]
         self._matrices = [(weight, _matrix(weight)) for weight in convolutions]
         self._parts: list[Optimizer] = [AdamW(rest, rate, weight_decay=weight_decay)]
         if convolutions:
@@ -89,7 +89,9 @@ def _convolutions(network: nn.Module) -> list[Tensor]:
     return [
         layer.weight
         for name, layer in network.named_modules()
-        if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d) and not name.startswith("heads.")
+        if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d)
+        and layer.weight.requires_grad
+        and not name.startswith("heads.")
     ]
 
 

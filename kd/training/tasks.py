@@ -11,7 +11,7 @@ import torch
 from kd.data.batches import Batches, DistillationBatches, Source, SyntheticBatches
 from kd.data.cases import read_anatomy, read_cases
 from kd.data.soft_targets import maps_digest, read_maps, training_cases_of, weights_digest
-from kd.errors import BadCheckpoint, BadTeacher
+from kd.errors import BadCheckpoint, BadRecipe, BadTeacher
 from kd.networks.inherit import inherit
 from kd.networks.unet import UNet
 from kd.recipe.read import Recipe
@@ -121,8 +121,12 @@ def initialise(
 
     Raises:
         BadCheckpoint: the run has no checkpoint, is not finished, or is of another network.
-        BadRecipe: the network cannot inherit from the run's.
+        BadRecipe: the network cannot inherit from the run's, or only the fine stage of a network
+            without weights is to be trained.
     """
+    if recipe.training.fine_stage_only and task.start is None:
+        message = "training.fine_stage_only: true needs a trained network to start from"
+        raise BadRecipe(message, advice="Give --start, or remove the key from the recipe")
     if task.start is not None:
         return _continued(recipe, task.size, task.start, network), None
     if task.ancestor is None:

@@ -87,7 +87,8 @@ class Trainer:
         """Prepare step 0 of `run`.
 
         Raises:
-            BadRecipe: the budget is neither steps nor minutes, or both.
+            BadRecipe: the budget is neither steps nor minutes, or both; only the fine stage is to
+                be trained, and there is none.
         """
         assert run.choices is not None  # an imported network is not trained
         choice = run.choices.training
@@ -96,6 +97,11 @@ class Trainer:
             raise BadRecipe(message)
         self.choice, self.augment, self.device = choice, run.choices.augment, device
         self._run = run
+        if choice.fine_stage_only:
+            if network.fine is None:
+                message = f"training.fine_stage_only: true, but size {run.choices.size} has none"
+                raise BadRecipe(message, advice="Give the size a fine_width")
+            network.train_fine_stage_only()
         self.layout = _layout(network)
         self.network = network.to(device)
         network.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stub

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kd.commands import main
-from kd.errors import BadCheckpoint
+from kd.errors import BadCheckpoint, BadRecipe
 from kd.networks import checkpoint
 from kd.recipe.choices import Net
 from kd.records import encode_run
@@ -124,6 +124,39 @@ def test_a_training_may_add_a_fine_stage(folder: Path, tmp_path: Path) -> None:
     task = TrainingTask("small", names, start=tmp_path / "fine")
     with pytest.raises(BadCheckpoint, match="another network"):  # not the reverse
         train(coarse, folder, task, tmp_path / "x", here=here, report=silent)
+
+
+def test_only_the_fine_stage_may_be_trained(folder: Path, tmp_path: Path) -> None:
+    chosen = msgspec.structs.replace(
+        recipe(steps=2),
+        strides_zyx=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        sizes={"small": Net(base=4, norm="batch", stem_stride=2, fine_width=4)},
+    )
+    names, here = training_cases(chosen, folder, None), Slice("cpu")
+    task = TrainingTask("small", names)
+    train(chosen, folder, task, tmp_path / "whole", here=here, report=silent)
+    choice = msgspec.structs.replace(chosen.training, optimiser="muon", fine_stage_only=True)
+    part = msgspec.structs.replace(chosen, training=choice)
+    with pytest.raises(BadRecipe, match="needs a trained network"):
+        train(part, folder, task, tmp_path / "x", here=here, report=silent)
+    task = TrainingTask("small", names, start=tmp_path / "whole")
+    train(part, folder, task, tmp_path / "part", here=here, report=silent)
+    before, after = (read_checkpoint(tmp_path / run, CPU).averaged for run in ("whole", "part"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("fine.") for name in changed)
+    convolutions = {f"fine.{part}.weight" for part in ("stem.0", "up", "decoder.1.0", "head")}
+    assert convolutions <= changed
+
+
+def test_a_size_without_a_fine_stage_cannot_train_it_alone(folder: Path, tmp_path: Path) -> None:
+    train_small(folder, tmp_path / "first")
+    plain = recipe(steps=1)
+    choice = msgspec.structs.replace(plain.training, fine_stage_only=True)
+    chosen = msgspec.structs.replace(plain, training=choice)
+    task = TrainingTask("small", training_cases(chosen, folder, None), start=tmp_path / "first")
+    with pytest.raises(BadRecipe, match="size small has none"):
+        train(chosen, folder, task, tmp_path / "x", here=Slice("cpu"), report=silent)
 
 
 def test_a_training_may_continue_another(folder: Path, tmp_path: Path) -> None:
