@@ -43,8 +43,8 @@ def main() -> None:
     volume = nifti.read_volume(package.folder / package.manifest.reference.image)
     if chosen.shape is not None:
         volume = resampled(volume, tuple(chosen.shape))
-    known = _measured(package, chosen.threads)
-    rows = [_row(package, volume, known, deadline) for deadline in chosen.deadlines]
+    measurements = _measured(package, chosen.threads)
+    rows = [_row(package, volume, measurements, deadline) for deadline in chosen.deadlines]
     shape = " × ".join(str(n) for n in volume.grid.shape)
     runs = f"{package.name}, a case of {shape} voxels: medians of {RUNS} runs"
     text = "\n".join([page.origin(runs), "", page.table(HEAD, rows)])
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _measured(package: Package, threads: int) -> list[Measurement]:
-    host = measured.here(threads)
+    host = measured.this_host(threads)
     with tempfile.TemporaryDirectory(prefix="segnode-choice-") as name:
         config = Config(data=DataConfig(dir=Path(name)))
         measurements = []
@@ -66,10 +66,10 @@ def _measured(package: Package, threads: int) -> list[Measurement]:
 
 
 def _row(
-    package: Package, volume: Volume, known: list[Measurement], deadline: float
+    package: Package, volume: Volume, measurements: list[Measurement], deadline: float
 ) -> tuple[str, ...]:
     use = Use(rule="benchmark", package=package, size=AUTO, deadline_s=deadline)
-    choice = choose(use, volume.grid, known)
+    choice = choose(use, volume.grid, measurements)
     student = open_student(package, choice.size, 0, choice.engine)
     took = []
     for _ in range(RUNS):

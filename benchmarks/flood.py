@@ -65,10 +65,10 @@ def main() -> None:
         sent = [_slices(Path(name, f"sent-{n}"), chosen.slices, n) for n in range(_most(chosen))]
         for at in range(chosen.rounds):
             for count in chosen.associations:
-                for what, command in receivers.items():
-                    print(f"round {at + 1}: {what}, {count} associations", file=sys.stderr)
+                for receiver, command in receivers.items():
+                    print(f"round {at + 1}: {receiver}, {count} associations", file=sys.stderr)
                     seconds = _flood(command, Path(name, "received"), sent[:count])
-                    rates[what, count].append(count * chosen.slices / seconds)
+                    rates[receiver, count].append(count * chosen.slices / seconds)
     text = _report(rates, chosen)
     print(text)
     if chosen.write:
@@ -182,16 +182,16 @@ def _report(rates: dict[tuple[str, int], list[float]], chosen: argparse.Namespac
         ),
     )
     rows = []
-    for what in dict.fromkeys(name for name, _ in rates):
+    for receiver in dict.fromkeys(name for name, _ in rates):
         cells = []
         for count in chosen.associations:
-            one = rates[what, count]
+            one = rates[receiver, count]
             ratio = statistics.median(one) / statistics.median(rates["Orthanc", count])
             cells.append(
                 f"{statistics.median(one):.0f} ({min(one):.0f} to {max(one):.0f}), "
                 f"{ratio:.2f} of Orthanc's"
             )
-        rows.append((what, *cells))
+        rows.append((receiver, *cells))
     begin = page.origin(f"{runs}: medians of {chosen.rounds} alternated runs")
     return f"{begin}\n\n{page.table(head, rows)}"
 

@@ -247,14 +247,14 @@ def _report(runs: dict[tuple[str, str], list[Run]], rounds: int) -> str:
     head = ("input, size", "last slice to confirmed, seconds", *(HEADS[name] for name in STEPS))
     rows, stages = [], []
     for (name, size), measured in runs.items():
-        what = f"{name} {' × '.join(map(str, INPUTS[name].shape))}, {size}"
+        run_name = f"{name} {' × '.join(map(str, INPUTS[name].shape))}, {size}"
         cells = [_cell([run.steps[step] for run in measured]) for step in STEPS]
-        rows.append((what, _cell([run.total for run in measured], is_wide=True), *cells))
+        rows.append((run_name, _cell([run.total for run in measured], is_wide=True), *cells))
         parts = ", ".join(
             f"{stage} {statistics.median(run.stages[stage] for run in measured):.2f}"
             for stage in measured[0].stages
         )
-        stages.append(f"* {what}: {parts}")
+        stages.append(f"* {run_name}: {parts}")
     origin = page.origin(f"Medians of {rounds} series each, after one to warm up")
     title = "Stages of the segmentation (start to SEG), median seconds:"
     return f"{origin}\n\n{page.table(head, rows)}\n\n{title}\n\n" + "\n".join(stages)

@@ -52,22 +52,22 @@ def main() -> None:
     parameters: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="segnode-stem-") as name:
         patch = np.random.default_rng(0).normal(size=recipe.grid.patch_zyx).astype(np.float32)
-        for what, net in nets.items():
-            print(what, file=sys.stderr)
+        for network, net in nets.items():
+            print(network, file=sys.stderr)
             path = Path(name, f"{len(parameters)}.onnx")
-            parameters[what] = _export(recipe, net, path)
+            parameters[network] = _export(recipe, net, path)
             for engine in ENGINES:
                 student = Student(path, chosen.threads, engine)  # not all at once: gigabytes
                 student(patch)
-                taken[what, engine] = [_seconds(student, patch) for _ in range(chosen.runs)]
+                taken[network, engine] = [_seconds(student, patch) for _ in range(chosen.runs)]
     head = ("network", "parameters", *(f"{engine}, s a patch" for engine in ENGINES))
     rows = [
         (
-            what,
+            network,
             f"{count:,}",
-            *(f"{statistics.median(taken[what, e]):.3f}" for e in ENGINES),
+            *(f"{statistics.median(taken[network, e]):.3f}" for e in ENGINES),
         )
-        for what, count in parameters.items()
+        for network, count in parameters.items()
     ]
     size = " × ".join(str(edge) for edge in recipe.grid.patch_zyx)
     runs = f"{chosen.task}, a patch of {size}, {chosen.threads} threads, random weights"

@@ -35,15 +35,17 @@ def refuse_network_file_system(file: Path) -> None:
         raise Misconfigured(message, advice=advice)
 
 
-def translate_errors(engine: sa.Engine, what: str) -> None:
-    """Let `engine` raise a `NodeError` for each fault of `what`, the database, or of its disk."""
+def translate_errors(engine: sa.Engine, database: str) -> None:
+    """Let `engine` raise a `NodeError` for each fault of `database` or of its disk."""
 
     @sa.event.listens_for(engine, "handle_error")
     def _(context: sa.engine.ExceptionContext) -> NodeError | None:
-        return node_error(context.original_exception, what)
+        return node_error(context.original_exception, database)
 
 
-def node_error(error: BaseException, what: str, *, is_opening: bool = False) -> NodeError | None:
+def node_error(
+    error: BaseException, database: str, *, is_opening: bool = False
+) -> NodeError | None:
     """Return the node's error for one of a driver; None if it is no fault of database or disk.
 
     `is_opening`: a file that cannot be opened may have a wrong path or wrong rights.
@@ -56,17 +58,17 @@ def node_error(error: BaseException, what: str, *, is_opening: bool = False) -> 
             "Stop the node and restore a backup. Without one, move the database away: the node "
             'plans again what it still keeps (runbook, "A damaged database").'
         )
-        return DatabaseDamaged(f"{what} is damaged ({code})", advice=advice)
+        return DatabaseDamaged(f"{database} is damaged ({code})", advice=advice)
     if code.startswith(FULL):
         advice = "Free some space; the work goes on automatically."
-        return DiskLow(f"the disk of {what} is full", advice=advice)
+        return DiskLow(f"the disk of {database} is full", advice=advice)
     if code.startswith(FAILING_AT_OPENING if is_opening else FAILING):
         advice = "See the kernel log; check the disk, and this user's rights in data.dir."
-        return DiskFault(f"{what} cannot be read or written ({code})", advice=advice)
+        return DiskFault(f"{database} cannot be read or written ({code})", advice=advice)
     is_silent = not code and type(error).__name__ in ("OperationalError", "InterfaceError")
     if code.startswith(BUSY) or is_silent:
         advice = "It is retried. If this persists: does a program lock it, or is its server down?"
-        return DatabaseBusy(f"{what} is busy ({code or 'no answer'})", advice=advice)
+        return DatabaseBusy(f"{database} is busy ({code or 'no answer'})", advice=advice)
     return None
 
 

@@ -31,7 +31,7 @@ class Identifiers:
     mode: IndexMode
     key: bytes = field(repr=False)  # empty: nothing was ever hashed here
 
-    def kept(self, text: str) -> str:
+    def stored_form(self, text: str) -> str:
         """Return an identifier as the database keeps it now; empty if nothing is kept."""
         text = _normal(text)
         if not text or self.mode == "none":
@@ -53,14 +53,14 @@ class Identifiers:
     def kept_words(self, *texts: str) -> tuple[str, ...]:
         """Return the distinct words of descriptions as the database keeps them."""
         all_words = (word for text in texts for word in words(text))
-        distinct = dict.fromkeys(self.kept(word) for word in all_words)
+        distinct = dict.fromkeys(self.stored_form(word) for word in all_words)
         return tuple(word for word in distinct if word)[:MOST_WORDS]
 
 
 def words(text: str) -> tuple[str, ...]:
     """Return the words of a description, folded so that a search ignores case."""
-    found = re.findall(r"\w+", text.casefold())
-    return tuple(word[:MOST_CHARACTERS] for word in found if len(word) >= SHORTEST_WORD)
+    matches = re.findall(r"\w+", text.casefold())
+    return tuple(word[:MOST_CHARACTERS] for word in matches if len(word) >= SHORTEST_WORD)
 
 
 def open_identifiers(data: DataConfig, *, create: bool = True) -> Identifiers:

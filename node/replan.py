@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from node import housekeeping, queue
 from node.config import Config
-from node.errors import NothingFound
+from node.errors import NotFound
 from node.inbox import Inbox, SeriesRecord, read_series
 from node.package import uses
 from node.queue import OPERATOR, Job
@@ -28,7 +28,7 @@ def replan(  # noqa: PLR0913  the choice of a person has two parts
     The history names `by`, the person who chose this.
 
     Raises:
-        NothingFound: no image of it is in the inbox, or no series has that part.
+        NotFound: no image of it is in the inbox, or no series has that part.
         ReaderKilled: images of it killed the process that reads them.
     """
     inbox = Inbox(config.data.dir / "inbox")
@@ -44,12 +44,10 @@ def replan(  # noqa: PLR0913  the choice of a person has two parts
                     _note_replan(engine, record, _in_words(content, part), now, by)
     if not planned and part is not None:
         message = f"no series of {uid} in the inbox has a part {part}"
-        raise NothingFound(message, advice="`segnode explain UID` lists the parts.")
+        raise NotFound(message, advice="`segnode explain UID` lists the parts.")
     if not planned:
         message = f"no image of {uid} is in the inbox"
-        raise NothingFound(
-            message, advice="Send the study again; data.keep sets how long it is kept."
-        )
+        raise NotFound(message, advice="Send the study again; data.keep sets how long it is kept.")
     return planned
 
 
@@ -74,7 +72,7 @@ def resend(config: Config, engine: sa.Engine, job_id: int, now: float, by: str =
     Returns the job that was queued: the delivery itself, or its segmentation.
 
     Raises:
-        NothingFound: the file is missing, and so are images that it was made from.
+        NotFound: the file is missing, and so are images that it was made from.
         LookupError, ValueError: as `queue.resend`.
     """
     job = queue.get(engine, job_id)
@@ -90,5 +88,5 @@ def resend(config: Config, engine: sa.Engine, job_id: int, now: float, by: str =
     if absent:  # else the job would fail, and with it a history that ended as delivered
         message = f"{absent} of the {len(source.files)} images are no longer in the inbox"
         advice = f"Send the series again, then `segnode jobs resend {job_id}`."
-        raise NothingFound(message, advice=advice)
+        raise NotFound(message, advice=advice)
     return queue.resend(engine, job.id, now, by)

@@ -137,8 +137,8 @@ def _model(result: ReportedResult) -> Iterator[str]:
     engine = f", engine {result.engine}" if result.engine else ""
     why = f" ({result.why})" if result.why else ""
     yield f"Segmented by {result.package.name}, size {result.size}{engine}{why}"
-    found = result.package.manifest.metrics
-    metrics = next((one for size, one in found.items() if size == result.size), None)
+    by_size = result.package.manifest.metrics
+    metrics = next((one for size, one in by_size.items() if size == result.size), None)
     if metrics is None:
         yield "Accuracy of this size: not measured yet"
     else:

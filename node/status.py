@@ -125,7 +125,7 @@ def open_read_only(data: DataConfig) -> sa.Engine:
     url = (
         schema.parse_url(data.database) if data.database else sa.URL.create("sqlite", database=path)
     )
-    what = f"the database {url.render_as_string(hide_password=True)}"
+    database = f"the database {url.render_as_string(hide_password=True)}"
     try:
         if url.get_backend_name() != "sqlite":
             engine = sa.create_engine(url)
@@ -134,17 +134,17 @@ def open_read_only(data: DataConfig) -> sa.Engine:
         else:
             return schema.open_database(NOWHERE)
         with engine.connect() as connection:
-            found = schema.version_of(connection)
+            version = schema.version_of(connection)
     except (*schema.UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
-        known = node_error(exc, what, is_opening=True)
+        known = node_error(exc, database, is_opening=True)
         if known is not None:
             raise known from exc
-        message = f"{what} cannot be read"
+        message = f"{database} cannot be read"
         raise Misconfigured(message, advice=repair_advice(exc)) from exc
-    if found is None:
+    if version is None:
         return schema.open_database(NOWHERE)
-    schema.check_version(found)
-    translate_errors(engine, what)
+    schema.check_version(version)
+    translate_errors(engine, database)
     return engine
 
 
@@ -228,25 +228,25 @@ def _package_problems(config: Config, models: Sequence[ModelState]) -> Iterator[
 
 def _models(config: Config) -> Iterator[ModelState]:
     """Yield the measurements of the installed packages, without reading their networks."""
-    host = measured.here(config.limits.threads)
+    host = measured.this_host(config.limits.threads)
     digests = {file_digest(folder / MANIFEST) for folder in models_in(config.model.dir)}
     allowed = host.versions if config.model.engine == AUTO else (config.model.engine,)
     by_size: dict[tuple[str, str], list[Measurement]] = {}
-    for one in measured.known(config.data, host):
+    for one in measured.read(config.data, host):
         if one.digest in digests and one.engine in allowed:
             by_size.setdefault((one.package, one.size), []).append(one)
-    for (package, size), found in sorted(by_size.items()):
-        best = measured.fastest(found)
+    for (package, size), measurements in sorted(by_size.items()):
+        best = measured.fastest(measurements)
         if best is None:
-            yield ModelState(package, size, "", 0.0, 0.0, found[0].problem)
+            yield ModelState(package, size, "", 0.0, 0.0, measurements[0].problem)
         else:
             yield ModelState(package, size, best.engine, best.seconds, best.peak_mb, "")
 
 
 def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, ...]:
-    found = queue.beats(engine)
-    beats = {beat.process: now - beat.at for beat in found}
-    pids = {beat.process: beat.pid for beat in found}
+    heartbeats = queue.beats(engine)
+    beats = {beat.process: now - beat.at for beat in heartbeats}
+    pids = {beat.process: beat.pid for beat in heartbeats}
     listener = Process("listener", alive=listens(config.data.dir / "inbox"), last_seen_s=None)
     others = []
     monitor = ("monitor",) if config.is_monitored else ()

@@ -108,11 +108,11 @@ class LimitedSocket(AssociationSocket):
             self.problem = f"a PDU of {nr_bytes} bytes was announced"
             raise OSError(self.problem)
         buffer = bytearray(nr_bytes)
-        got = len(self._unread[:nr_bytes])
-        buffer[:got], self._unread = self._unread[:got], self._unread[got:]
+        received = len(self._unread[:nr_bytes])
+        buffer[:received], self._unread = self._unread[:received], self._unread[received:]
         try:
             with memoryview(buffer) as view:
-                got += self._fill(view[got:])
+                received += self._fill(view[received:])
         except OSError as exc:
             self._is_over = True
             self.error = exc
@@ -121,23 +121,23 @@ class LimitedSocket(AssociationSocket):
                 self.problem = f"a PDU was not complete after {PDU_SECONDS:g} s"
             raise
         if self.first_byte is None:
-            self.is_unanswered = got == 0
-            self.first_byte = buffer[0] if got else None
-        del buffer[got:]
+            self.is_unanswered = received == 0
+            self.first_byte = buffer[0] if received else None
+        del buffer[received:]
         return buffer
 
     def _fill(self, view: memoryview) -> int:
         assert self.socket is not None
         deadline = time.monotonic() + PDU_SECONDS
-        got = 0
-        while got < len(view):
+        received = 0
+        while received < len(view):
             with self._turn:
                 self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-                count = self.socket.recv_into(view[got:])
+                count = self.socket.recv_into(view[received:])
             if count == 0:
                 break
-            got += count
-        return got
+            received += count
+        return received
 
     def send(self, bytestream: bytes) -> None:
         """Send all bytes; a peer that does not read them in time counts as gone."""

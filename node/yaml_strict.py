@@ -170,12 +170,12 @@ def _repeated(tree: Node | None) -> Iterator[tuple[Node, Node]]:
 
 def _nodes(tree: Node | None) -> Iterator[Node]:
     """Yield each node once, however often aliases name it."""
-    waiting, seen = [] if tree is None else [tree], set()
+    waiting, visited = [] if tree is None else [tree], set()
     while waiting:
         node = waiting.pop()
-        if id(node) in seen:
+        if id(node) in visited:
             continue
-        seen.add(id(node))
+        visited.add(id(node))
         yield node
         if isinstance(node, SequenceNode):
             waiting += node.value

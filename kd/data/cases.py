@@ -156,12 +156,12 @@ def read_files(
     Raises:
         BadCase: as in `read_pair`.
     """
-    for what, path in (("image", image_path), ("label", label_path)):
+    for role, path in (("image", image_path), ("label", label_path)):
         if not path.is_file():
-            message = f"case {name}: its {what} file {path.name} is missing"
+            message = f"case {name}: its {role} file {path.name} is missing"
             raise BadCase(message)
         if path.stat().st_size == 0:
-            message = f"case {name}: its {what} file {path.name} is empty"
+            message = f"case {name}: its {role} file {path.name} is empty"
             raise BadCase(message)
     try:
         image = read_volume(image_path)

@@ -35,10 +35,10 @@ def _non_inferior(gates: Gates, report: Report, size: SizeName) -> list[str]:
     gaps: Differences | None = None if accuracy is None else accuracy.against_teacher
     lows = (None, None) if gaps is None else (gaps.dice.ci[0], gaps.nsd.ci[0])
     high = None if gaps is None else gaps.hd95_mm.ci[1]
-    what = "lower bound of the Dice difference"
-    problems = _at_least(size, what, lows[0], -gates.margin_dice)
-    what = "lower bound of the surface Dice difference"
-    problems += _at_least(size, what, lows[1], -gates.margin_nsd)
+    bound = "lower bound of the Dice difference"
+    problems = _at_least(size, bound, lows[0], -gates.margin_dice)
+    bound = "lower bound of the surface Dice difference"
+    problems += _at_least(size, bound, lows[1], -gates.margin_nsd)
     return problems + _at_most_mm(size, high, gates.margin_hd95_mm)
 
 
@@ -61,14 +61,14 @@ def _retention(sizes: Mapping[SizeName, Accuracy], size: SizeName) -> float | No
     return accuracy.against_teacher.retention.mean
 
 
-def _at_least(size: SizeName, what: str, value: float | None, least: float) -> list[str]:
+def _at_least(size: SizeName, bound: str, value: float | None, least: float) -> list[str]:
     if value is None:
-        return [f"{size}: {what} was not measured"]
-    return [] if value >= least else [f"{size}: {what} is {value:.4f}, less than {least:g}"]
+        return [f"{size}: {bound} was not measured"]
+    return [] if value >= least else [f"{size}: {bound} is {value:.4f}, less than {least:g}"]
 
 
 def _at_most_mm(size: SizeName, value: float | None, most: float) -> list[str]:
-    what = "upper bound of the HD95 difference"
+    bound = "upper bound of the HD95 difference"
     if value is None:
-        return [f"{size}: {what} was not measured"]
-    return [] if value <= most else [f"{size}: {what} is {value:.3f} mm, more than {most:g} mm"]
+        return [f"{size}: {bound} was not measured"]
+    return [] if value <= most else [f"{size}: {bound} is {value:.3f} mm, more than {most:g} mm"]

@@ -64,9 +64,9 @@ def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
     mine, theirs = student.topology, teacher.topology
     alike = ("strides_zyx", "kernels_zyx", "convolutions", "decoder_convolutions", "blocks",
              "stem_stride")  # fmt: skip
-    for what in alike:
-        if getattr(mine, what) != getattr(theirs, what):
-            message = f"inherits: true requires a teacher with the same {what}"
+    for attribute in alike:
+        if getattr(mine, attribute) != getattr(theirs, attribute):
+            message = f"inherits: true requires a teacher with the same {attribute}"
             raise BadRecipe(message, advice="Remove inherits from this size")
     if (mine.fine_width > 0) != (theirs.fine_width > 0):
         message = "inherits: true requires a teacher with a fine stage too, or neither with one"

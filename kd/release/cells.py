@@ -36,15 +36,15 @@ def millilitres(value: float) -> str:
     return f"{value:+#.3g}".rstrip(".")
 
 
-def count(number: int, what: str) -> str:
+def count(number: int, noun: str) -> str:
     """Return a number with its noun."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def cases_of(cases: Cases, what: str = "case", whose: str = "subject") -> str:
+def cases_of(cases: Cases, noun: str = "case", subject_noun: str = "subject") -> str:
     """Return the number of cases, and of subjects where these are fewer."""
-    of = f" of {count(cases.subjects, whose)}" if cases.subjects < cases.cases else ""
-    return count(cases.cases, what) + of
+    of = f" of {count(cases.subjects, subject_noun)}" if cases.subjects < cases.cases else ""
+    return count(cases.cases, noun) + of
 
 
 def has_intervals(cases: Cases) -> bool:

@@ -184,10 +184,10 @@ class Trainer:
         self.step += 1
         return value
 
-    def _refuse_infinite(self, what: str, value: float) -> None:
+    def _refuse_infinite(self, quantity: str, value: float) -> None:
         """Stop before a step that would spoil the weights."""
         if not math.isfinite(value):
-            message = f"the {what} is {value} at step {self.step}"
+            message = f"the {quantity} is {value} at step {self.step}"
             advice = (
                 "The last checkpoint is intact, but a lower rate is another training: new --run"
             )

@@ -79,16 +79,16 @@ def _mismatches(when: When, facts: Facts) -> Iterator[str]:
     yield from _outside(when, facts)
 
 
-def _another(what: str, value: str, expected: Sequence[str]) -> Iterator[str]:
+def _another(attribute: str, value: str, expected: Sequence[str]) -> Iterator[str]:
     if expected and value not in expected:
-        yield f"{what} {value or 'absent'}, not {' or '.join(expected)}"
+        yield f"{attribute} {value or 'absent'}, not {' or '.join(expected)}"
 
 
-def _unlike(what: str, values: Sequence[str], expected: Texts | None) -> Iterator[str]:
+def _unlike(attribute: str, values: Sequence[str], expected: Texts | None) -> Iterator[str]:
     if expected is not None and not values:
-        yield f"{what} is absent"
+        yield f"{attribute} is absent"
     elif expected is not None and not expected.matches(values):
-        yield f"{what} does not match {expected}"
+        yield f"{attribute} does not match {expected}"
 
 
 def _another_age(value: float | None, expected: Ages | None) -> Iterator[str]:
@@ -101,10 +101,10 @@ def _another_age(value: float | None, expected: Ages | None) -> Iterator[str]:
 
 
 def _outside(when: When, facts: Facts) -> Iterator[str]:
-    for what, limit, value in (
+    for quantity, limit, value in (
         ("slice spacing", when.slice_spacing, facts.slice_spacing_mm),
         ("pixel spacing", when.pixel_spacing, facts.pixel_spacing_mm),
         ("number of slices", when.slices, facts.slices),
     ):
         if limit is not None and value is not None and value not in limit:
-            yield f"{what} is {value:.4g}, not {limit}"
+            yield f"{quantity} is {value:.4g}, not {limit}"

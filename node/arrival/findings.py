@@ -86,8 +86,8 @@ class SeriesFindings(msgspec.Struct, frozen=True, kw_only=True):
 
 def findings_of(headers: Sequence[Header]) -> SeriesFindings:
     """Survey `headers`, all instances of one series in any order; the pixels may be compared."""
-    found, problem = _try_survey(headers)
-    first = _leading_header(headers, found)
+    surveyed, problem = _try_survey(headers)
+    first = _leading_header(headers, surveyed)
     expected = {header.expected_instances for header in headers}
     sources = {header.source_ae for header in headers} - {""}
     patients = sorted({(header.patient_digest, header.issuer_digest) for header in headers})
@@ -114,9 +114,9 @@ def findings_of(headers: Sequence[Header]) -> SeriesFindings:
         source_ae=sources.pop()[:MOST_TEXT] if len(sources) == 1 else "",
         patients=tuple(patients[:MOST_PATIENTS]),
         study=_study(headers),
-        shape=found.grid.shape if found else None,
-        derived=derived_as(found.headers) if found else "",
-        affine=tuple(float(number) for number in found.grid.affine.flat) if found else (),
+        shape=surveyed.grid.shape if surveyed else None,
+        derived=derived_as(surveyed.headers) if surveyed else "",
+        affine=tuple(float(number) for number in surveyed.grid.affine.flat) if surveyed else (),
         problem=problem_of(problem) if problem else None,
     )
 
@@ -133,12 +133,12 @@ def _try_survey(headers: Sequence[Header]) -> tuple[Survey | None, Unsuitable | 
         return None, exc
 
 
-def _leading_header(headers: Sequence[Header], found: Survey | None) -> Header:
+def _leading_header(headers: Sequence[Header], surveyed: Survey | None) -> Header:
     """Return the header that represents the series: of a slice, never of an image left out.
 
     If no instance is a slice, any header is returned.
     """
-    slices = found.headers if found else (header for header in headers if is_slice(header))
+    slices = surveyed.headers if surveyed else (header for header in headers if is_slice(header))
     return next(iter(slices), headers[0])
 
 

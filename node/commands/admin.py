@@ -154,9 +154,9 @@ def findings_of(config: Config, line_of: LineOf) -> Iterator[Finding]:
 
 
 def _warning(warned: Warned, line_of: LineOf) -> Finding:
-    what, line = spelled(warned.path), line_of(warned.path)
+    key_path, line = spelled(warned.path), line_of(warned.path)
     return Finding(
-        what, ok=True, message=warned.message, advice=warned.advice, code=warned.code, line=line
+        key_path, ok=True, message=warned.message, advice=warned.advice, code=warned.code, line=line
     )
 
 

@@ -74,9 +74,9 @@ def _restore(chosen: argparse.Namespace) -> int:
         if is_new:
             chosen.config.unlink()
         raise
-    kept = "restored" if is_new else "kept; the one of the backup was not used"
+    outcome = "restored" if is_new else "kept; the one of the backup was not used"
     say(f"{config.data.dir}: {len(manifest.digests) - 1} files restored, every digest verified")
-    say(f"{chosen.config}: {kept}")
+    say(f"{chosen.config}: {outcome}")
     return 0
 
 

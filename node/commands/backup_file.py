@@ -86,11 +86,11 @@ def _copy_database(database: Path, copy: Path) -> None:
             contextlib.closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
-            found = target.execute("PRAGMA integrity_check").fetchone()[0]
+            integrity = target.execute("PRAGMA integrity_check").fetchone()[0]
     except sqlite3.Error as exc:
         known = node_error(exc, f"the database {database}")
         raise known or _damaged(database) from exc
-    if found != "ok":
+    if integrity != "ok":
         raise _damaged(database)
 
 

@@ -39,7 +39,7 @@ def _bench(chosen: argparse.Namespace) -> int:
     progress = Progress(quiet=chosen.json)
     measurements = []
     with _configured(chosen) as config:
-        host = measured.here(config.limits.threads)
+        host = measured.this_host(config.limits.threads)
         progress.say(f"{host.cpu}, {host.threads} threads, {len(host.versions)} engines")
         for package in packages_in(models_folder(chosen)):
             for candidate in _candidates(package, chosen.size, list(host.versions)):

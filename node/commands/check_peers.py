@@ -26,10 +26,10 @@ def about_tls(credentials: Credentials | NodeError | None, now: float) -> Iterat
         yield failed("TLS files", credentials)
     elif credentials is not None:
         for one in credentials.lifetimes(now):
-            is_ours = one.what == "certificate of this node"
+            is_ours = one.name == "certificate of this node"
             which = f", SHA-256 {credentials.fingerprint}" if is_ours else ""
             yield Finding(
-                f"TLS, {one.what}",
+                f"TLS, {one.name}",
                 ok=not one.is_over,
                 message=f"{one.text}{which}",
                 advice="Renew it; a new file is used without a restart." if one.is_ending else "",
@@ -40,23 +40,23 @@ def about_target(
     config: Config, name: str, credentials: Credentials | NodeError | None, now: float
 ) -> Finding:
     """Return what a target accepts, or the error that a delivery would meet later."""
-    what = f"target {name}"
+    subject = f"target {name}"
     if isinstance(credentials, NodeError):
         if config.targets[name].tls:
-            return failed(what, credentials)
+            return failed(subject, credentials)
         credentials = None
     try:
         answer = echo(peer_of(config, name, credentials))
         message = _capabilities(config, name, answer)
     except (NodeError, OSError) as exc:
-        return failed(what, exc)
+        return failed(subject, exc)
     if answer.session is None:
-        return Finding(what, ok=True, message=message)
+        return Finding(subject, ok=True, message=message)
     certificate = answer.session.certificate
     ends = lifetime("certificate", certificate, now, config.tls.warn_before)
     advice = "Let the administrator of the target renew its certificate." if ends.is_ending else ""
     message = f"{message}; {answer.session}, its certificate {ends.text}"
-    return Finding(what, ok=True, message=message, advice=advice)
+    return Finding(subject, ok=True, message=message, advice=advice)
 
 
 def about_reports(config: Config) -> Iterator[Finding]:
@@ -86,10 +86,10 @@ def _capabilities(config: Config, name: str, answer: Echo) -> str:
     if target.report:
         classes[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
         advice[str(REPORT_CLASS)] = f"set targets.{name}.report to false"
-    for sop_class, what in classes.items():
+    for sop_class, content in classes.items():
         if sop_class in answer.refusals:
             reason = answer.refusals[sop_class]
-            message = f"{target.ae} does not accept {what}: {reason.message}"
+            message = f"{target.ae} does not accept {content}: {reason.message}"
             cure = f"Register the SOP class there, or {advice[sop_class]}."
             raise RefusedByTarget(message, advice=f"{cure} {reason.advice}")
     if target.confirm == "commitment" and not answer.commits:

@@ -15,13 +15,13 @@ from node.package.manifest import Input
 
 def package_warnings(config: Config, uses: Sequence[Use]) -> Iterator[Warned]:
     """Yield the warnings about rules that contradict their package or what was measured here."""
-    known = measured.known(config.data, measured.here(config.limits.threads))
+    measurements = measured.read(config.data, measured.this_host(config.limits.threads))
     by_rule = {use.rule: use for use in uses}
     for index, rule in enumerate(config.rules):
         use = by_rule.get(rule.name)
         if use is not None:
             yield from _contradictions(("rules", index, "when"), rule, use)
-            yield from _deadline(index, rule, use, known)
+            yield from _deadline(index, rule, use, measurements)
             yield from _no_smaller_size(index, use)
 
 
@@ -47,8 +47,12 @@ def _limits(accepted: Input) -> Iterator[tuple[str, float, float]]:
         yield key, accepted.spacing_mm.low, accepted.spacing_mm.high
 
 
-def _deadline(index: int, rule: Rule, use: Use, known: Sequence[Measurement]) -> Iterator[Warned]:
-    own = [one.seconds for one in known if one.digest == use.package.digest and not one.problem]
+def _deadline(
+    index: int, rule: Rule, use: Use, measurements: Sequence[Measurement]
+) -> Iterator[Warned]:
+    own = [
+        one.seconds for one in measurements if one.digest == use.package.digest and not one.problem
+    ]
     if use.size == AUTO and own and use.deadline_s < min(own):
         has_own = rule.deadline is not None
         path: KeyPath = ("rules", index, "deadline") if has_own else ("model", "deadline")

@@ -75,15 +75,15 @@ def _doctor(chosen: argparse.Namespace) -> int:
 
 def versions() -> dict[str, str]:
     """Return the versions of segnode, Python, the machine and the installed libraries."""
-    found = {"segnode": __version__, "schema": str(schema.VERSION), "python": sys.version}
-    found |= {"machine": platform.platform(), "processor": platform.machine()}
+    installed = {"segnode": __version__, "schema": str(schema.VERSION), "python": sys.version}
+    installed |= {"machine": platform.platform(), "processor": platform.machine()}
     for line in importlib.metadata.requires("segnode") or ():
         name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # of an extra that is not installed
             continue
-    return found
+    return installed
 
 
 def without_secrets(value: Any, name: str = "") -> Any:
@@ -104,19 +104,23 @@ def without_uids(text: str) -> str:
 
 def log_lines(lines: "deque[bytes]") -> list[dict[str, Any]]:
     """Return the lines of a log with the keys that segnode writes; others are only counted."""
-    kept: list[dict[str, Any]] = []
+    own_lines: list[dict[str, Any]] = []
     other = 0
     for line in lines:
         try:
-            found = json.loads(line)
+            record = json.loads(line)
         except ValueError:  # such as a line of another program, which may quote anything
             other += 1
             continue
-        if isinstance(found, dict) and "message" in found:
-            kept.append({key: found[key] for key in LOG_KEYS & found.keys()})
+        if isinstance(record, dict) and "message" in record:
+            own_lines.append({key: record[key] for key in LOG_KEYS & record.keys()})
         else:
             other += 1
-    return [*kept, {"message": f"{other} lines of another form were left out"}] if other else kept
+    return (
+        [*own_lines, {"message": f"{other} lines of another form were left out"}]
+        if other
+        else own_lines
+    )
 
 
 def _section(make: Callable[[], Any]) -> Any:
@@ -136,17 +140,17 @@ def _state(config: Config) -> dict[str, Any]:
     from node.conditions import conditions
 
     engine = status.open_read_only(config.data)
-    seen = status.snapshot(config, engine, time.time(), series=1)
+    snapshot = status.snapshot(config, engine, time.time(), series=1)
     return {
-        "conditions": conditions(seen),
-        "processes": seen.processes,
-        "jobs": seen.jobs,
+        "conditions": conditions(snapshot),
+        "processes": snapshot.processes,
+        "jobs": snapshot.jobs,
         "rows": queue.row_counts(engine),
-        "targets": seen.targets,
-        "free_gib": round(seen.free_gib, 2),
-        "engine": seen.engine,
-        "models": seen.models,
-        "package_problems": seen.package_problems,
+        "targets": snapshot.targets,
+        "free_gib": round(snapshot.free_gib, 2),
+        "engine": snapshot.engine,
+        "models": snapshot.models,
+        "package_problems": snapshot.package_problems,
     }
 
 

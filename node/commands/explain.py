@@ -13,7 +13,7 @@ from node.commands.identify import nothing_known, study_of
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import Progress, local_time, print_table, say
 from node.config import Config
-from node.errors import Misconfigured, NothingFound
+from node.errors import Misconfigured, NotFound
 from node.event_words import in_words
 from node.states import ArrivalOutcome
 
@@ -48,20 +48,20 @@ def _explain(chosen: argparse.Namespace) -> int:
         return _explain_folder(chosen, config)
     engine = status.open_read_only(config.data)
     uid = study_of(engine, config.data, chosen.study)
-    found = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
+    histories = queue.histories(engine, study_uid=uid) or queue.histories(engine, series_uid=uid)
     waiting = [w for w in queue.arriving_series(engine) if uid in (w.study_uid, w.series_uid)]
-    studies = {s.arrival.study_uid for s in found} | {w.study_uid for w in waiting} or {uid}
+    studies = {s.arrival.study_uid for s in histories} | {w.study_uid for w in waiting} or {uid}
     events = [event for study in studies for event in queue.events_of(engine, study_uid=study)]
-    if not found and not waiting and not events:
+    if not histories and not waiting and not events:
         if _is_received(config, uid):
             message = f"images of {uid} arrived, and housekeeping has not read them yet"
-            raise NothingFound(message, advice="`segnode status` shows whether it runs.")
+            raise NotFound(message, advice="`segnode status` shows whether it runs.")
         raise nothing_known(engine, config.data, uid)
     if chosen.json:
-        print_json({"series": found, "arriving": waiting, "events": events})
+        print_json({"series": histories, "arriving": waiting, "events": events})
         return 0
     earlier = [event for event in events if event.what == queue.EARLIER_RULES]
-    for history in found:
+    for history in histories:
         print_history(history, [e.detail for e in earlier if e.arrival_id == history.arrival.id])
     for series in waiting:
         at = local_time(series.until) if series.until else ""

@@ -15,7 +15,7 @@ from node import measured
 from node.arrival import Decision, SeriesFindings, decision_for, facts_of, plan
 from node.commands.terminal import Progress, Report, say
 from node.config import Config
-from node.errors import Conflicting, NodeError, NothingFound, ReaderKilled
+from node.errors import Conflicting, NodeError, NotFound, ReaderKilled
 from node.housekeeping.study import differ, other_patients_in
 from node.measured import Measurement
 from node.package import Use, uses
@@ -74,7 +74,7 @@ def explain_folder(
     """Return what would happen with each series below `folder`, and the other files.
 
     Raises:
-        NothingFound: there is no DICOM instance.
+        NotFound: there is no DICOM instance.
         Misconfigured: a package of the rules is absent or altered.
     """
     with progress.running("verifying the packages"):
@@ -82,23 +82,25 @@ def explain_folder(
     paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     base = folder.parent if folder.is_file() else folder
     with Reader(log_level="CRITICAL") as reader, progress.stages() as report:
-        found, unread = _series_below(config, reader, base, paths, report)
-        if not found:
+        all_series, unread = _series_below(config, reader, base, paths, report)
+        if not all_series:
             named = "; ".join(f"{one.file}: {one.reason}" for one in unread[:MOST_NAMED])
             message = f"no DICOM instance in {folder}" + (f" ({named})" if named else "")
-            raise NothingFound(message, advice="Name the folder that holds the images.")
-        for at, series in enumerate(found, 1):
+            raise NotFound(message, advice="Name the folder that holds the images.")
+        for at, series in enumerate(all_series, 1):
             _survey(config, reader, base, series)
-            report(f"surveying {len(found)} series", at / len(found))
-    known = measured.known(config.data, measured.here(config.limits.threads))
-    return [_explained(config, series, found, used, known, caller) for series in found], unread
+            report(f"surveying {len(all_series)} series", at / len(all_series))
+    measurements = measured.read(config.data, measured.this_host(config.limits.threads))
+    return [
+        _explained(config, series, all_series, used, measurements, caller) for series in all_series
+    ], unread
 
 
 def _series_below(
     config: Config, reader: Reader, base: Path, paths: Sequence[Path], report: Report
 ) -> tuple[list[FolderSeries], list[Unread]]:
     """Group the files by series."""
-    found: dict[tuple[str, str], FolderSeries] = {}
+    by_uids: dict[tuple[str, str], FolderSeries] = {}
     unread, small = [], []
     for path in paths:
         name = str(path.relative_to(base))
@@ -113,10 +115,10 @@ def _series_below(
                 unread.append(Unread(name, one.problem))
                 continue
             key = (one.study_uid, one.series_uid)
-            series = found.setdefault(key, FolderSeries(*key))
+            series = by_uids.setdefault(key, FolderSeries(*key))
             series.files[one.sop_instance_uid].append(name)
         report(f"reading {len(small)} files", (at + len(names)) / len(small))
-    return list(found.values()), unread
+    return list(by_uids.values()), unread
 
 
 def _identities(reader: Reader, base: Path, names: Sequence[str]) -> Iterator[FileIdentity]:
@@ -137,15 +139,15 @@ def _survey(config: Config, reader: Reader, base: Path, series: FolderSeries) ->
     files = []
     try:
         for names in series.files.values():
-            kept = names[-1] if config.complete.copies == "last" else names[0]
+            chosen = names[-1] if config.complete.copies == "last" else names[0]
             for other in names:
-                if other != kept and not _same(reader, base / kept, base / other):
+                if other != chosen and not _same(reader, base / chosen, base / other):
                     advice = "Send the right one alone, or choose by `segnode jobs replan`."
-                    message = f"{TWO_CONTENTS}{kept} and {other}"
+                    message = f"{TWO_CONTENTS}{chosen} and {other}"
                     series.problem = Conflicting(message, advice=advice)
-                elif other != kept:
-                    series.left_out.append(Unread(other, f"the same image as {kept}"))
-            files.append(kept)
+                elif other != chosen:
+                    series.left_out.append(Unread(other, f"the same image as {chosen}"))
+            files.append(chosen)
         series.reading = reader.survey(base, files)
     except ReaderKilled as exc:
         series.problem = exc
@@ -158,14 +160,14 @@ def _same(reader: Reader, one: Path, other: Path) -> bool:
 def _explained(
     config: Config,
     series: FolderSeries,
-    found: Sequence[FolderSeries],
+    all_series: Sequence[FolderSeries],
     used: Mapping[str, Use],
-    known: Sequence[Measurement],
+    measurements: Sequence[Measurement],
     caller: str,
 ) -> Explained:
     findings = series.reading.findings
     caller = caller or (findings.source_ae if findings else "")
-    decision = _decision(config, series, found, used, known, caller)
+    decision = _decision(config, series, all_series, used, measurements, caller)
     package = decision.package
     return Explained(
         study_uid=series.study_uid,
@@ -189,9 +191,9 @@ def _explained(
 def _decision(
     config: Config,
     series: FolderSeries,
-    found: Sequence[FolderSeries],
+    all_series: Sequence[FolderSeries],
     used: Mapping[str, Use],
-    known: Sequence[Measurement],
+    measurements: Sequence[Measurement],
     caller: str,
 ) -> Decision:
     """Decide as housekeeping does: unreadable images, then patients, then the rules."""
@@ -203,10 +205,10 @@ def _decision(
     if problem is not None:
         return decision_for(problem)
     assert findings is not None  # else an unreadable file is the problem
-    others = [one.series_uid for one in found if _is_of_another_patient(series, one)]
+    others = [one.series_uid for one in all_series if _is_of_another_patient(series, one)]
     if others:
         return decision_for(other_patients_in(others))
-    return plan(findings, caller, config.rules, used, known)
+    return plan(findings, caller, config.rules, used, measurements)
 
 
 def _is_of_another_patient(series: FolderSeries, other: FolderSeries) -> bool:

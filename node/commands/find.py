@@ -8,9 +8,9 @@ from node import queue, status
 from node.commands.identify import nothing_known
 from node.commands.options import add_config, add_json, load_config, print_json, whole
 from node.commands.terminal import local_time, print_table, say
-from node.errors import NothingFound
+from node.errors import NotFound
 from node.identifiers import open_identifiers
-from node.queue import FoundStudy, StudySearch
+from node.queue import StudyMatch, StudySearch
 from node.states import Ending
 
 Days = tuple[date | None, date | None]  # inclusive; None: open
@@ -102,7 +102,7 @@ def _find(chosen: argparse.Namespace) -> int:
         elif config.data.index == "hashed":
             advice += " Give identifiers and words in full: data.index is hashed."
         message = "no study meets the criteria"
-        raise NothingFound(message, advice=advice)
+        raise NotFound(message, advice=advice)
     if chosen.json:
         print_json(studies)
         return 0
@@ -112,7 +112,7 @@ def _find(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _print(studies: Sequence[FoundStudy]) -> None:
+def _print(studies: Sequence[StudyMatch]) -> None:
     """Print one row for each study; columns without any value are left out."""
     columns = {
         "received": [local_time(study.last_at) for study in studies],
@@ -129,7 +129,7 @@ def _print(studies: Sequence[FoundStudy]) -> None:
     print_table(list(shown), list(zip(*shown.values(), strict=True)))
 
 
-def series_in_words(study: FoundStudy) -> str:
+def series_in_words(study: StudyMatch) -> str:
     """Return the number of series by ending, like `1 delivered, 2 no-rule`."""
     parts = [f"{count} {ending.value}" for ending, count in sorted(study.endings.items())]
     if study.arriving:

@@ -26,15 +26,15 @@ class Finding:
         return "warn" if self.advice else "ok"
 
 
-def guarded(what: str, check: Callable[[], str]) -> Finding:
+def guarded(subject: str, check: Callable[[], str]) -> Finding:
     """Return the finding of a check that raises what is wrong, or returns what is right."""
     try:
-        return Finding(what, ok=True, message=check())
+        return Finding(subject, ok=True, message=check())
     except (NodeError, OSError) as exc:
-        return failed(what, exc)
+        return failed(subject, exc)
 
 
-def failed(what: str, error: NodeError | OSError) -> Finding:
+def failed(subject: str, error: NodeError | OSError) -> Finding:
     """Return the finding of an error."""
     known = error if isinstance(error, NodeError) else node_error_of(error)
-    return Finding(what, ok=False, message=known.message, advice=known.advice)
+    return Finding(subject, ok=False, message=known.message, advice=known.advice)

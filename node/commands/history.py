@@ -14,7 +14,7 @@ from node.commands.find import midnight
 from node.commands.identify import study_of
 from node.commands.options import add_config, load_config, whole
 from node.commands.terminal import local_time, print_table, printable, say
-from node.errors import NothingFound
+from node.errors import NotFound
 
 HEAD = ("at", "actor", "event", "study", "series", "job", "detail")
 FORMULA = ("=", "+", "-", "@")  # how a spreadsheet recognises one
@@ -66,7 +66,7 @@ def _history(chosen: argparse.Namespace) -> int:
         shown = list(islice(events, chosen.limit))
         if not shown:
             message = "nothing happened in this period"
-            raise NothingFound(message, advice="`data.keep.history` sets how long events are kept.")
+            raise NotFound(message, advice="`data.keep.history` sets how long events are kept.")
         rows = [(local_time(e.at), *_cells(e)) for e in shown]
         print_table(HEAD, rows)
         if next(events, None) is not None:

@@ -10,7 +10,7 @@ from node import queue
 from node.commands.options import LARGEST
 from node.commands.terminal import local_time
 from node.config import DataConfig
-from node.errors import NothingFound
+from node.errors import NotFound
 from node.identifiers import MOST_CHARACTERS, open_identifiers
 from node.states import State
 
@@ -30,13 +30,13 @@ def study_of(engine: sa.Engine, data: DataConfig, text: str) -> str:
     """Return the Study Instance UID for an accession number; other texts are returned as they are.
 
     Raises:
-        NothingFound: several studies have this accession number.
+        NotFound: several studies have this accession number.
     """
     try:
         return queue.resolve_uid(engine, text, open_identifiers(data, create=False))
     except queue.AmbiguousStudy as exc:
         listed = ", ".join(exc.uids[:MOST_LISTED])
-        raise NothingFound(str(exc), advice=f"Give the UID of one: {listed}.") from exc
+        raise NotFound(str(exc), advice=f"Give the UID of one: {listed}.") from exc
 
 
 def jobs_of(engine: sa.Engine, uid: str, limit: int = 1000) -> list[queue.Job]:
@@ -51,7 +51,7 @@ def job_of(
     """Return the number of a job, or of the only job of a study that is in one of `states`.
 
     Raises:
-        NothingFound: there is no such job, or the text fits several.
+        NotFound: there is no such job, or the text fits several.
     """
     uid = study_of(engine, data, text)
     jobs = jobs_of(engine, uid)
@@ -59,7 +59,7 @@ def job_of(
     if is_number and (not jobs or _exists(engine, int(text))):
         if jobs:
             message = f"{text} is the number of a job, and the accession number of a study"
-            raise NothingFound(message, advice=f"Give the UID of the study, {uid}, or see `find`.")
+            raise NotFound(message, advice=f"Give the UID of the study, {uid}, or see `find`.")
         return int(text)
     if not jobs:
         raise nothing_known(engine, data, text)
@@ -68,28 +68,28 @@ def job_of(
         return fitting[0].id
     listed = ", ".join(_described(job) for job in (fitting or jobs)[:MOST_LISTED])
     message = f"{len(fitting) or 'no'} jobs of this study fit `jobs {action}`: {listed}"
-    raise NothingFound(message, advice=f"Give the number of one: `segnode jobs {action} N`.")
+    raise NotFound(message, advice=f"Give the number of one: `segnode jobs {action} N`.")
 
 
-def nothing_known(engine: sa.Engine, data: DataConfig, text: str) -> NothingFound:
+def nothing_known(engine: sa.Engine, data: DataConfig, text: str) -> NotFound:
     """Return why nothing is known of a text: no identifier, forgotten, or never received."""
     if problem(text):
         message = f"{text!r} is neither a UID nor an accession number: {problem(text)}"
-        return NothingFound(message, advice="`segnode find` searches by other criteria.")
+        return NotFound(message, advice="`segnode find` searches by other criteria.")
     at = queue.forgotten_at(engine, text, open_identifiers(data, create=False))
     if at is not None:
         message = f"the history of {text} was forgotten on {local_time(at)}"
-        return NothingFound(
+        return NotFound(
             message, advice="`data.keep` sets how long it is kept. Send the study again."
         )
     if _is_uid(text):
         message = f"{text} was never received: no image of it was accepted"
-        return NothingFound(message, advice="`segnode status` lists rejected callers.")
+        return NotFound(message, advice="`segnode status` lists rejected callers.")
     if data.index == "none":
         message = f"no study is found by {text!r}: accession numbers are not kept"
-        return NothingFound(message, advice="Search by UID, or set data.index for later studies.")
+        return NotFound(message, advice="Search by UID, or set data.index for later studies.")
     message = f"no study with the accession number {text!r} was received"
-    return NothingFound(message, advice="`segnode find` searches by patient ID, date and others.")
+    return NotFound(message, advice="`segnode find` searches by patient ID, date and others.")
 
 
 def problem(text: str) -> str:

@@ -18,7 +18,7 @@ from node.commands.options import (
 )
 from node.commands.terminal import local_time, print_table, say
 from node.config import Config
-from node.errors import NothingFound
+from node.errors import NotFound
 from node.event_words import in_words
 from node.states import ENDED, LIVE, Content, IllegalTransition, Kind, State
 
@@ -187,7 +187,7 @@ def _guarded(act: Any) -> queue.Job:
         queue.AlreadySuperseded,
         queue.Archived,
     ) as exc:
-        raise NothingFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
+        raise NotFound(str(exc), advice="`segnode jobs list` shows the jobs.") from exc
     return job
 
 

@@ -47,12 +47,12 @@ def reference_checks(config: Config, required: list[Use]) -> Iterator[tuple[Use,
     Raises:
         BadPackage: this machine does not reproduce the reference labels.
     """
-    seen = set()
+    checked = set()
     for use in required:
         size = smallest(use.package.manifest) if use.size == AUTO else use.size
-        if (use.package.digest, size) in seen:
+        if (use.package.digest, size) in checked:
             continue
-        seen.add((use.package.digest, size))
+        checked.add((use.package.digest, size))
         engine = ONNXRUNTIME if use.engine == AUTO else use.engine
         dice = reference_dice(use.package, size, config.limits.threads, engine)
         least = use.package.manifest.reference.least_dice
@@ -71,8 +71,8 @@ def describe_memory(config: Config, use: Use) -> str:
     Raises:
         Misconfigured: every size of the rule needs more than is allowed.
     """
-    known = measured.known(config.data, measured.here(config.limits.threads))
-    needs = largest_mb(use, known)
+    measurements = measured.read(config.data, measured.this_host(config.limits.threads))
+    needs = largest_mb(use, measurements)
     if not needs:
         return "memory is not measured yet: run `segnode models bench`"
     size = min(needs, key=lambda name: needs[name])

@@ -25,8 +25,8 @@ def ending(snapshot: Snapshot) -> Iterator[Condition]:
         if one.is_ending:
             yield Condition(
                 code=ConditionCode.CERTIFICATE_ENDS,
-                subject=one.what,
+                subject=one.name,
                 since=one.ends_at if one.is_over else None,
-                text=f"The {one.what} {one.text}.",
+                text=f"The {one.name} {one.text}.",
                 advice="Renew it; a new file is used without a restart.",
             )

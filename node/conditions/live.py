@@ -53,11 +53,11 @@ class LiveView:
 
     def _look(self, now: float) -> View:
         try:
-            seen = status.snapshot(self._config, self._opened(), now)
+            snapshot = status.snapshot(self._config, self._opened(), now)
         except (NodeError, OSError) as exc:
             error = disk_error(exc) if isinstance(exc, OSError) else exc
             return View(at=now, snapshot=None, conditions=(unreadable(error),))
-        return View(at=now, snapshot=seen, conditions=conditions(seen))
+        return View(at=now, snapshot=snapshot, conditions=conditions(snapshot))
 
     def _opened(self) -> sa.Engine:
         if self._engine is None:

@@ -238,10 +238,10 @@ def _misfit(path: KeyPath, content: object, kind: Any) -> NotValid:
     return NotValid(problem, path=path, advice=" ".join(advice))
 
 
-def _advice(given: object, what: str, known: list[str]) -> str:
+def _advice(given: object, heading: str, known: list[str]) -> str:
     """Propose the nearest known key or value, and list all of them."""
     if not known:
         return ""
     near = difflib.get_close_matches(str(given), known, n=1, cutoff=NEAR)
     proposal = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{proposal}{what}: {', '.join(known)}."
+    return f"{proposal}{heading}: {', '.join(known)}."

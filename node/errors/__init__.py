@@ -35,7 +35,7 @@ from node.errors.base import (
     NodeError,
     NoResponse,
     NotConfirmed,
-    NothingFound,
+    NotFound,
     NoTls,
     OutOfMemory,
     PeerBusy,
@@ -126,7 +126,7 @@ __all__ = [
     "NodeError",
     "NotAnImage",
     "NotConfirmed",
-    "NothingFound",
+    "NotFound",
     "OutOfMemory",
     "OutsideModelRange",
     "OversizedImage",
@@ -157,22 +157,22 @@ __all__ = [
     "WrongCertificate",
     "WrongModality",
     "WrongUnits",
-    "known",
+    "by_code",
     "rebuild",
 ]
 
 
-def known() -> dict[str, type[NodeError]]:
+def by_code() -> dict[str, type[NodeError]]:
     """Map every code to its class, for the documentation and for errors from a child process."""
-    by_code: dict[str, type[NodeError]] = {}
+    classes: dict[str, type[NodeError]] = {}
     pending: list[type[NodeError]] = [NodeError]
     while pending:
         kind = pending.pop()
-        by_code[kind.code] = kind
+        classes[kind.code] = kind
         pending.extend(kind.__subclasses__())
-    return by_code
+    return classes
 
 
 def rebuild(code: str, message: str, advice: str = "") -> NodeError:
     """Build the error from its parts; an unknown code becomes a `Defect`."""
-    return known().get(code, Defect)(message, advice=advice)
+    return by_code().get(code, Defect)(message, advice=advice)

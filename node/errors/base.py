@@ -55,7 +55,7 @@ class BadPackage(Misconfigured):
     code = "bad-package"
 
 
-class NothingFound(NodeError):
+class NotFound(NodeError):
     """The requested study or job is not known."""
 
     code = "nothing-found"

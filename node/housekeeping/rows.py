@@ -64,8 +64,8 @@ def study_index(snapshot: SeriesSnapshot, identifiers: Identifiers) -> queue.Stu
     is_text = identifiers.mode == "plain"
     return queue.StudyIndex(
         kept_as=identifiers.mode,
-        accession=identifiers.kept(findings.study.accession_number),
-        patient_id=identifiers.kept(findings.study.patient_id),
+        accession=identifiers.stored_form(findings.study.accession_number),
+        patient_id=identifiers.stored_form(findings.study.patient_id),
         study_date=_iso_date(findings.study.study_date),
         description=findings.study_description[:MOST_CHARACTERS] if is_text else "",
         words=identifiers.kept_words(

@@ -56,7 +56,7 @@ class Sweep:
         self._engine = engine
         self._inbox = inbox
         self._uses = {use.rule: use for use in uses}
-        self._host = measured.here(config.limits.threads)
+        self._host = measured.this_host(config.limits.threads)
         self._settled = Settled()
         self._changes = LastChanges()
         self._steady = 0.0  # at the begin of the current call
@@ -248,9 +248,9 @@ class Sweep:
         return self._study.other_patients(snapshot.folder, patients)
 
     def _known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> queue.Arrival | None:
-        known = queue.arrivals_of(self._engine, series_key=folder.key)
-        digest = inputs_digest(files) if known else ""
-        return next((arrival for arrival in known if arrival.inputs_digest == digest), None)
+        arrivals = queue.arrivals_of(self._engine, series_key=folder.key)
+        digest = inputs_digest(files) if arrivals else ""
+        return next((arrival for arrival in arrivals if arrival.inputs_digest == digest), None)
 
     def _is_recorded(self, folder: SeriesFolder) -> bool:
         """Return whether earlier images of the series got a decision, whose job may name them."""
@@ -269,10 +269,15 @@ class Sweep:
         if others:
             return decision_for(two_patients(others))
         assert snapshot.findings is not None  # else an unreadable file is the problem
-        known = measured.known(self._config.data, self._host)
+        measurements = measured.read(self._config.data, self._host)
         waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
         return plan(
-            snapshot.findings, snapshot.caller, self._config.rules, self._uses, known, waiting
+            snapshot.findings,
+            snapshot.caller,
+            self._config.rules,
+            self._uses,
+            measurements,
+            waiting,
         )
 
     def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:

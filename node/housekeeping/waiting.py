@@ -48,13 +48,13 @@ class WaitingSeries:
         """Record the study of a new series, so that a search finds it before the decision."""
         if snapshot.folder.key in self._indexed or snapshot.findings is None:
             return
-        seen = queue.StudySeen(
+        received = queue.ReceivedStudy(
             study_uid=record.study,
             caller_ae=snapshot.caller,
             first_at=min(record.first_seen, snapshot.taken_at),
             last_at=snapshot.taken_at,
         )
-        queue.record_study(self._engine, seen, study_index(snapshot, self._identifiers))
+        queue.record_study(self._engine, received, study_index(snapshot, self._identifiers))
         self._indexed.add(snapshot.folder.key)
 
     def add_unread(self, folder: SeriesFolder, why: str) -> None:

@@ -17,19 +17,19 @@ from node.inbox.folder import (
 from node.inbox.keys import content_key, series_key, sop_key
 from node.inbox.markers import AssociationRecord, Marker, closed_after, read_markers
 from node.inbox.notes import Note, NoteKind
-from node.inbox.store import Inbox, Incoming, Kept
+from node.inbox.store import Inbox, Incoming, StoreOutcome
 
 __all__ = [
     "AssociationRecord",
     "Inbox",
     "Incoming",
     "InstanceFile",
-    "Kept",
     "Marker",
     "Note",
     "NoteKind",
     "SeriesFolder",
     "SeriesRecord",
+    "StoreOutcome",
     "closed_after",
     "content_key",
     "inputs_digest",

@@ -12,11 +12,13 @@ from node.inbox.store import Inbox
 
 def report_on(request: Request, inbox: Inbox) -> Report:
     """Return the report: committed is what the inbox keeps at this moment, with the same class."""
-    kept = _kept(inbox, {reference.sop_instance for reference in request.references})
+    stored_paths = _stored_paths(
+        inbox, {reference.sop_instance for reference in request.references}
+    )
     committed: list[Reference] = []
     failed: list[tuple[Reference, int]] = []
     for reference in request.references:
-        reason = _failure(reference, kept.get(reference.sop_instance))
+        reason = _failure(reference, stored_paths.get(reference.sop_instance))
         if reason is None:
             committed.append(reference)
         else:
@@ -24,7 +26,7 @@ def report_on(request: Request, inbox: Inbox) -> Report:
     return Report(request.transaction, tuple(committed), tuple(failed))
 
 
-def _kept(inbox: Inbox, sop_instances: Collection[str]) -> dict[str, Path]:
+def _stored_paths(inbox: Inbox, sop_instances: Collection[str]) -> dict[str, Path]:
     """Return a kept file of each of these instances; an instance that is not kept is absent.
 
     The series that changed last are searched first, so that what just arrived is found soon.

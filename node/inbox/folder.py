@@ -49,9 +49,9 @@ def instances(folder: Path) -> list[InstanceFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if keys := split_name(entry.name):
-                seen = entry.stat()
-                times = (seen.st_mtime_ns, seen.st_mtime_ns)
-                by_name[entry.name] = InstanceFile(Path(entry.path), *keys, seen.st_size, *times)
+                stat = entry.stat()
+                times = (stat.st_mtime_ns, stat.st_mtime_ns)
+                by_name[entry.name] = InstanceFile(Path(entry.path), *keys, stat.st_size, *times)
             elif name := resent_instance(entry.name):
                 resent[name] = entry.stat().st_mtime_ns
     for name in resent.keys() & by_name.keys():

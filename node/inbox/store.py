@@ -30,7 +30,7 @@ from node.inbox.notes import Note, Notes
 MOST_READY_FOLDERS = 100_000  # remembered as prepared; then the memory is freed
 
 
-class Kept(enum.Enum):
+class StoreOutcome(enum.Enum):
     """How an instance was stored."""
 
     new = "new"
@@ -119,7 +119,7 @@ class Inbox:
         """Record the begin of an association; `keep` leaves a marker in each series it adds to."""
         return AssociationRecord(calling_ae, host, now)
 
-    def keep(self, instance: Incoming, association: AssociationRecord) -> Kept:
+    def keep(self, instance: Incoming, association: AssociationRecord) -> StoreOutcome:
         """Write one received instance durably.
 
         Raises:
@@ -262,7 +262,7 @@ class Inbox:
         association: AssociationRecord,
         folder: Path,
         keys: tuple[str, str],
-    ) -> Kept:
+    ) -> StoreOutcome:
         path = folder / instance_name(*keys)
         known = _known(association, folder).setdefault(keys[0], set())
         others = any(  # checked on disk: the folder may have been pruned since the scan
@@ -273,8 +273,8 @@ class Inbox:
                 others
             ):  # an operator may choose the content received last; the instance has its first time
                 durable.write(path.with_suffix(RESENT), b"", self.temporary_folder)
-            return Kept.identical
-        outcome = Kept.conflicting if others else Kept.new
+            return StoreOutcome.identical
+        outcome = StoreOutcome.conflicting if others else StoreOutcome.new
         head = file_head(
             instance.sop_class,
             instance.sop_instance,
@@ -285,7 +285,7 @@ class Inbox:
             try:
                 path.hardlink_to(written)  # never replaces: an existing name has the same content
             except FileExistsError:
-                outcome = Kept.identical
+                outcome = StoreOutcome.identical
         known.add(keys[1])
         return outcome
 

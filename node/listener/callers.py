@@ -139,11 +139,11 @@ def plain_host(address: str) -> str:
     """Return an address as a person writes it: without zone, IPv4 instead of IPv4-mapped IPv6."""
     address = address.partition("%")[0]
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
 
 
 def _is_host(caller: Caller, host: str) -> bool:
@@ -155,10 +155,10 @@ def _is_host(caller: Caller, host: str) -> bool:
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(caller.host, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(caller.host, None, type=socket.SOCK_STREAM)
     except OSError:  # an unknown name matches no address
         return False
-    return host in {plain_host(str(entry[4][0])) for entry in found}
+    return host in {plain_host(str(entry[4][0])) for entry in addresses}
 
 
 def _yaml(text: str) -> str:

@@ -101,14 +101,17 @@ class Commitments:
         """Send the reports that are due, on the thread of an association without other work."""
         waiting = association.pending.waiting
         while waiting and waiting[0][0] <= time.monotonic() and association.is_established:
-            _, context, asked = waiting.popleft()
-            self._report(association, context, asked)
+            _, context, caller_request = waiting.popleft()
+            self._report(association, context, caller_request)
 
     def end(self, association: Any) -> None:
         """Leave what was not reported to the sender process."""
         pending = association.pending
-        for asked in [*(asked for *_, asked in pending.waiting), *pending.sent.values()]:
-            self.requests.make_due(asked)
+        for caller_request in [
+            *(caller_request for *_, caller_request in pending.waiting),
+            *pending.sent.values(),
+        ]:
+            self.requests.make_due(caller_request)
 
     def _may_request(self, association: Any) -> bool:
         host = plain_host(association.host)
@@ -142,21 +145,25 @@ class Commitments:
         with spool.view() as view:
             request = read_request(view, str(context.transfer_syntax[0]))
         self.inbox.check_space(2 * spool.received_bytes)
-        asked = CallerRequest(
+        caller_request = CallerRequest(
             request=request,
             calling_ae=association.calling_ae,
             host=plain_host(association.host),
             received=time.time(),
         )
-        if not self.requests.add(asked):
+        if not self.requests.add(caller_request):
             return CommitmentStatus.RESOURCE_LIMITATION
-        association.pending.waiting.append((time.monotonic() + QUIET_S, context, asked))
-        facts = {"ae": asked.calling_ae, "host": asked.host, "count": len(request.references)}
+        association.pending.waiting.append((time.monotonic() + QUIET_S, context, caller_request))
+        facts = {
+            "ae": caller_request.calling_ae,
+            "host": caller_request.host,
+            "count": len(request.references),
+        }
         log.info("storage commitment requested", extra=facts)
         return CommitmentStatus.SUCCESS
 
-    def _report(self, association: Any, context: Any, asked: CallerRequest) -> None:
-        report = report_on(asked.request, self.inbox)
+    def _report(self, association: Any, context: Any, caller_request: CallerRequest) -> None:
+        report = report_on(caller_request.request, self.inbox)
         syntax = UID(context.transfer_syntax[0])
         information = encode(report_dataset(report), syntax.is_implicit_VR, syntax.is_little_endian)
         message = N_EVENT_REPORT()
@@ -165,15 +172,15 @@ class Commitments:
         message.AffectedSOPInstanceUID = COMMITMENT_INSTANCE
         message.EventTypeID = report.event
         message.EventInformation = BytesIO(information or b"")
-        association.pending.sent[message.MessageID] = asked
+        association.pending.sent[message.MessageID] = caller_request
         association.dimse.send_msg(message, context.context_id)
 
     def _take_answer(self, association: Any, message: Any) -> None:
-        asked = association.pending.sent.get(message.MessageIDBeingRespondedTo)
-        if asked is not None and message.Status == CommitmentStatus.SUCCESS:
+        caller_request = association.pending.sent.get(message.MessageIDBeingRespondedTo)
+        if caller_request is not None and message.Status == CommitmentStatus.SUCCESS:
             del association.pending.sent[message.MessageIDBeingRespondedTo]
-            self.requests.drop(asked)
-            facts = {"ae": asked.calling_ae, "host": asked.host}
+            self.requests.drop(caller_request)
+            facts = {"ae": caller_request.calling_ae, "host": caller_request.host}
             log.info("storage commitment reported", extra=facts)
 
 

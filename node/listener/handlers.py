@@ -11,7 +11,7 @@ from typing import Any
 from node.config import Config
 from node.dicom.uids import is_uid
 from node.errors import DiskLow
-from node.inbox import Inbox, Incoming, Kept, Note, NoteKind
+from node.inbox import Inbox, Incoming, Note, NoteKind, StoreOutcome
 from node.listener.association import StoreAssociation
 from node.listener.callers import Rejection, Slots, busy, plain_host
 from node.listener.commitment import Commitments
@@ -106,7 +106,7 @@ def on_end(association: StoreAssociation, reception: Reception) -> None:
         "ae": record.calling_ae,
         "host": record.host,
         "association": record.id,
-        "count": sum(association.tally[kept.value] for kept in Kept),
+        "count": sum(association.tally[outcome.value] for outcome in StoreOutcome),
         "bytes": association.tally["bytes"],
         "seconds": round(time.time() - record.opened, 3),
         "status": "released" if association.is_released else "aborted",
@@ -155,10 +155,10 @@ def _store(association: StoreAssociation, request: Any, context: Any, reception:
             data=data,
             received=time.time(),
         )
-        kept = reception.inbox.keep(instance, association.record)
-    association.tally[kept.value] += 1
+        outcome = reception.inbox.keep(instance, association.record)
+    association.tally[outcome.value] += 1
     association.tally["bytes"] += spool.received_bytes
-    if kept is Kept.conflicting:
+    if outcome is StoreOutcome.conflicting:
         _conflict(association, reception, identity)
 
 

@@ -77,9 +77,9 @@ class Reports:
             for host, known in list(self._hosts.items()):
                 if not everything and now - known.begun < known.window_s:
                     continue
-                found = _counts(host, known)
-                notes += found
-                if found:
+                host_notes = _counts(host, known)
+                notes += host_notes
+                if host_notes:
                     window_s = min(2 * known.window_s, LONGEST_WINDOW_SECONDS)
                     counts = dict.fromkeys(known.counts, 0)
                     self._hosts[host] = _Host(now, window_s, counts, is_full=known.is_full)

@@ -208,19 +208,19 @@ def _first_byte(connection: socket.socket, receive: Callable[[], bytes]) -> int 
 
 
 def _read(connection: socket.socket, count: int, deadline: float) -> bytes:
-    found = bytearray(count)
-    got = 0
-    with memoryview(found) as view:
-        while got < count:
+    buffer = bytearray(count)
+    received = 0
+    with memoryview(buffer) as view:
+        while received < count:
             connection.settimeout(max(0.001, deadline - time.monotonic()))
             try:
-                more = connection.recv_into(view[got:])
+                more = connection.recv_into(view[received:])
             except OSError:
                 more = 0
             if more == 0:
                 raise InvalidRequest("the association request is cut off or too slow")
-            got += more
-    return bytes(found)
+            received += more
+    return bytes(buffer)
 
 
 def _known_items(items: bytes) -> tuple[bytes, int]:

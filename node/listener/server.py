@@ -118,9 +118,9 @@ class Server(ThreadedAssociationServer):
         try:
             if self._waited(host):
                 connection = self._secured(request)
-                asked = self._request_of(connection, host)
-                if asked is not None:
-                    _Connection(connection, client_address, self, asked)
+                association_request = self._request_of(connection, host)
+                if association_request is not None:
+                    _Connection(connection, client_address, self, association_request)
                     return
         except InvalidRequest as exc:
             self.reports.add("invalid-request", exc.reason, exc.ae, host, exc.advice)
@@ -166,14 +166,14 @@ class Server(ThreadedAssociationServer):
             return None  # the peer has closed it
         with self.room.holding(connection):
             certificate = accept_tls(connection) if isinstance(connection, ssl.SSLSocket) else None
-            asked = read_request(
+            association_request = read_request(
                 connection,
                 lambda called, calling: self.rejection(called, calling, host, certificate),
             )
-        if asked is None or certificate is None:
-            return asked
-        self.on_certificate(certificate, asked.calling, host)
-        return replace(asked, certificate=certificate)
+        if association_request is None or certificate is None:
+            return association_request
+        self.on_certificate(certificate, association_request.calling, host)
+        return replace(association_request, certificate=certificate)
 
     def _report_pace(self, host: str) -> None:
         message = f"more than {PER_SECOND:g} connections per second without an association"
@@ -194,28 +194,32 @@ class _Connection(RequestHandler):
     """One connection whose request was read, and whose caller is known."""
 
     def __init__(
-        self, request: Any, client_address: Any, server: Server, asked: AssociationRequest
+        self,
+        request: Any,
+        client_address: Any,
+        server: Server,
+        association_request: AssociationRequest,
     ) -> None:
         """Start the association."""
-        self._asked = asked
+        self._association_request = association_request
         super().__init__(request, client_address, server)
 
     def _create_association(self) -> StoreAssociation:
         server = self.server
         association = StoreAssociation(
             self.ae,
-            self._asked.calling,
+            self._association_request.calling,
             server.new_spool,
             server.on_store,
             server.on_end,
             server.commitments,
         )
-        association.certificate = self._asked.certificate
+        association.certificate = self._association_request.certificate
         association._server = server  # noqa: SLF001  as in pynetdicom's own
         association.name = (
             f"AcceptorThread@{self.client_address[0]}"  # pynetdicom counts them by name
         )
-        association.set_socket(Wire(association, self.request, self._asked))
+        association.set_socket(Wire(association, self.request, self._association_request))
         association.acceptor.maximum_length = self.ae.maximum_pdu_size
         association.acceptor.ae_title = server.ae_title
         association.acceptor.address_info = self.local

@@ -55,22 +55,22 @@ def identify(data: memoryview, transfer_syntax: str) -> InstanceIdentity:
     Raises:
         Unacceptable: it is cut off, is no data set, or lacks identifying UIDs or pixel data.
     """
-    found = _Found(data, transfer_syntax)
+    data_set = _DataSet(data, transfer_syntax)
     try:
-        found.read()
-        identity = InstanceIdentity(*(found.uid(tag) for tag in IDENTIFIERS))
-        if identity.sop_class in IMAGES and found.elements.keys().isdisjoint(PIXELS):
+        data_set.read()
+        identity = InstanceIdentity(*(data_set.uid(tag) for tag in IDENTIFIERS))
+        if identity.sop_class in IMAGES and data_set.elements.keys().isdisjoint(PIXELS):
             raise _cannot_understand("an image without pixel data")
-        _check_pixels(found, is_encapsulated=transfer_syntax in ENCAPSULATED)
+        _check_pixels(data_set, is_encapsulated=transfer_syntax in ENCAPSULATED)
     except MalformedDataSet as exc:
         advice = f"The element starts at byte {exc.at} of the data set."
-        raise found.named(_cannot_understand(str(exc), advice)) from exc
+        raise data_set.named(_cannot_understand(str(exc), advice)) from exc
     except Unacceptable as exc:
-        raise found.named(exc) from None
+        raise data_set.named(exc) from None
     return identity
 
 
-class _Found:
+class _DataSet:
     """The elements of a data set that decide whether it is accepted."""
 
     def __init__(self, data: memoryview, transfer_syntax: str) -> None:
@@ -144,10 +144,10 @@ class _Found:
             return ""
 
 
-def _check_pixels(found: _Found, *, is_encapsulated: bool) -> None:
+def _check_pixels(data_set: _DataSet, *, is_encapsulated: bool) -> None:
     """Check that an image has all its pixels: cut between two elements, it looks complete."""
-    pixels = [found.elements[tag] for tag in PIXELS if tag in found.elements]
-    rows, columns, bits = (found.number(tag) for tag in (ROWS, COLUMNS, BITS_ALLOCATED))
+    pixels = [data_set.elements[tag] for tag in PIXELS if tag in data_set.elements]
+    rows, columns, bits = (data_set.number(tag) for tag in (ROWS, COLUMNS, BITS_ALLOCATED))
     is_image = bool(rows and columns and bits)
     if not pixels:
         if is_image:
@@ -155,30 +155,30 @@ def _check_pixels(found: _Found, *, is_encapsulated: bool) -> None:
         return
     if (pixels[0].fragments >= 0) != is_encapsulated:
         raise _cannot_understand("the pixel data is not encoded in the transfer syntax")
-    frames = _frames(found)
+    frames = _frames(data_set)
     if is_encapsulated:
-        _check_fragments(found, pixels[0], frames)
+        _check_fragments(data_set, pixels[0], frames)
     elif is_image:
-        total_bits = rows * columns * bits * frames * (found.number(SAMPLES) or 1)
-        stored, sampled = SUBSAMPLED.get(found.text(PHOTOMETRIC), (1, 1))
+        total_bits = rows * columns * bits * frames * (data_set.number(SAMPLES) or 1)
+        stored, sampled = SUBSAMPLED.get(data_set.text(PHOTOMETRIC), (1, 1))
         if pixels[0].length * 8 * sampled < total_bits * stored:
             raise _cannot_understand("less pixel data than rows, columns and frames require")
 
 
-def _check_fragments(found: _Found, pixels: Element, frames: int) -> None:
+def _check_fragments(data_set: _DataSet, pixels: Element, frames: int) -> None:
     if pixels.fragments - 1 < frames:  # the first item is the offset table
         raise _cannot_understand("fewer fragments of pixel data than frames")
-    numbers = (found.number(tag) for tag in (ROWS, COLUMNS, SAMPLES, BITS_ALLOCATED))
+    numbers = (data_set.number(tag) for tag in (ROWS, COLUMNS, SAMPLES, BITS_ALLOCATED))
     # of one frame: whole slides have any number of small ones, and are never decoded here
     problem = decoding_problem(frame_bytes(*numbers), 1)
     if problem:
         raise _cannot_understand(f"{OversizedImage.code}: {problem}")
 
 
-def _frames(found: _Found) -> int:
-    text = found.text(FRAMES)
+def _frames(data_set: _DataSet) -> int:
+    text = data_set.text(FRAMES)
     if not text:
-        return max(1, found.number(FRAMES))
+        return max(1, data_set.number(FRAMES))
     number = WHOLE_NUMBER.fullmatch(text)
     if number is None:
         raise _cannot_understand("the number of frames is not a number")

@@ -95,13 +95,13 @@ class Wire(LimitedSocket):
             return False
         patience_ms = TIMER_SECONDS * 1000 if self.event_queue.empty() else 0
         try:
-            found = [number for number, _ in self._poll.poll(patience_ms)]
-            if self._bell in found:
+            readable = [number for number, _ in self._poll.poll(patience_ms)]
+            if self._bell in readable:
                 self._woken.recv(4096)
         except OSError:
             self.event_queue.put("Evt17")
             return False
-        return any(number != self._bell for number in found) and self._has_data()
+        return any(number != self._bell for number in readable) and self._has_data()
 
     @property
     def _has_rest_of_a_record(self) -> bool:

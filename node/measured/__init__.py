@@ -7,7 +7,7 @@ Leaves to `node.footprint`: the measurement. Leaves to `node.arrival`: when to c
 
 from node.measured.choose import Choice, choose, fastest, largest_mb
 from node.measured.cost import Cost, Workload, estimate, workload
-from node.measured.store import Host, Measurement, here, known, write
+from node.measured.store import Host, Measurement, read, this_host, write
 
 __all__ = [
     "Choice",
@@ -18,9 +18,9 @@ __all__ = [
     "choose",
     "estimate",
     "fastest",
-    "here",
-    "known",
     "largest_mb",
+    "read",
+    "this_host",
     "workload",
     "write",
 ]

@@ -46,12 +46,12 @@ class Host:
     versions: dict[str, str]  # engine -> version of its library
 
 
-def here(threads: int) -> Host:
+def this_host(threads: int) -> Host:
     """Return this machine with `threads` computing threads (0: one per available CPU)."""
     return Host(cpu.name(), cpu.threads(threads), engines.versions())
 
 
-def known(data: DataConfig, host: Host) -> list[Measurement]:
+def read(data: DataConfig, host: Host) -> list[Measurement]:
     """Return the measurements that are valid for `host`, in no particular order."""
     measurements = []
     for path in sorted((data.dir / FOLDER).glob("*.json")):

@@ -74,7 +74,9 @@ def check_result(expected: tuple[Expected, ...], volumes_ml: Mapping[int, float]
             raise ImplausibleResult(message, advice=IMPLAUSIBLE)
 
 
-def _inside(what: str, value: float, limits: Range, unit: str) -> None:
+def _inside(quantity: str, value: float, limits: Range, unit: str) -> None:
     if not limits.low <= value <= limits.high:
-        message = f"{what} of {value:.4g}{unit} is outside {limits.low:g} to {limits.high:g}{unit}"
+        message = (
+            f"{quantity} of {value:.4g}{unit} is outside {limits.low:g} to {limits.high:g}{unit}"
+        )
         raise OutsideModelRange(message, advice=ADVICE)

@@ -7,7 +7,7 @@ from node.queue.doorbell import Doorbell
 from node.queue.facts import CallerHours, Facts, FailedJobs, TargetTrouble, facts
 from node.queue.find import (
     AmbiguousStudy,
-    FoundStudy,
+    StudyMatch,
     StudySearch,
     find_studies,
     forgotten_at,
@@ -54,8 +54,8 @@ from node.queue.rebase import rebase
 from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
 from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
 from node.queue.studies import (
+    ReceivedStudy,
     StudyIndex,
-    StudySeen,
     convert_studies,
     forget_studies,
     purge_forgotten,
@@ -102,7 +102,6 @@ __all__ = [
     "Event",
     "Facts",
     "FailedJobs",
-    "FoundStudy",
     "Job",
     "NewArrival",
     "NewDelivery",
@@ -110,14 +109,15 @@ __all__ = [
     "NextTransition",
     "NoSuchJob",
     "Policy",
+    "ReceivedStudy",
     "Recorded",
     "SameWork",
     "SegmentPayload",
     "SegmentResult",
     "SeriesHistory",
     "StudyIndex",
+    "StudyMatch",
     "StudySearch",
-    "StudySeen",
     "TargetTrouble",
     "add_note",
     "archive_arrivals",

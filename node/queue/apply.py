@@ -73,7 +73,7 @@ def error_values(error: NodeError) -> dict[str, Any]:
 def add_event(
     connection: sa.Connection,
     job: Job,
-    what: str,
+    event: str,
     now: float,
     detail: str = "",
     by: str = schema.NODE,
@@ -87,7 +87,7 @@ def add_event(
             job_id=job.id,
             arrival_id=job.arrival_id,
             actor=by,
-            what=what,
+            what=event,
             detail=detail,
         )
     )

@@ -13,7 +13,7 @@ from node.queue import payloads
 from node.queue.apply import error_values, insert_job, move
 from node.queue.endings import first_ending, update_endings
 from node.queue.rows import NewArrival, NewSegmentJob
-from node.queue.studies import StudyIndex, StudySeen, add_study
+from node.queue.studies import ReceivedStudy, StudyIndex, add_study
 from node.schema import arrivals, events, jobs
 from node.states import ArrivalOutcome, Kind, State, Transition
 
@@ -121,13 +121,13 @@ def _values(arrival: NewArrival) -> dict[str, Any]:
 
 
 def _add_study(connection: sa.Connection, arrival: NewArrival, index: StudyIndex) -> None:
-    seen = StudySeen(
+    received = ReceivedStudy(
         study_uid=arrival.study_uid,
         caller_ae=arrival.caller_ae,
         first_at=arrival.first_at,
         last_at=arrival.last_at,
     )
-    add_study(connection, seen, index)
+    add_study(connection, received, index)
 
 
 def _add_decision(
@@ -151,9 +151,9 @@ def _add_decision(
 def _add_facts(
     connection: sa.Connection, arrival_id: int, arrival: NewArrival, facts: Facts, now: float
 ) -> None:
-    for what, detail in facts:
-        at = now if what == EARLIER_RULES else arrival.last_at
-        _add_event(connection, arrival_id, arrival, at, (what, detail))
+    for event, detail in facts:
+        at = now if event == EARLIER_RULES else arrival.last_at
+        _add_event(connection, arrival_id, arrival, at, (event, detail))
 
 
 def _add_event(
@@ -163,14 +163,14 @@ def _add_event(
     at: float,
     line: tuple[str, str],
 ) -> None:
-    what, detail = line
+    event, detail = line
     connection.execute(
         sa.insert(events).values(
             at=at,
             study_uid=arrival.study_uid,
             series_uid=arrival.series_uid,
             arrival_id=arrival_id,
-            what=what,
+            what=event,
             detail=detail,
         )
     )

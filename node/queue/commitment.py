@@ -61,7 +61,7 @@ def await_report(engine: Engine, job: Job, now: float) -> Job:
 
 
 def record_report(
-    engine: Engine, transaction_uid: str, report: object, what: str, now: float
+    engine: Engine, transaction_uid: str, report: object, summary: str, now: float
 ) -> Job | None:
     """Record the report of a commitment, and make its delivery due; None if nothing awaits it.
 
@@ -69,7 +69,7 @@ def record_report(
         engine: the database.
         transaction_uid: of the request.
         report: the report, which the sender reads again from `Job.commitment_report`.
-        what: the report in words, for the history.
+        summary: the report in words, for the history.
         now: Unix seconds.
     """
     is_queued = jobs.c.state == State.QUEUED.value
@@ -90,7 +90,7 @@ def record_report(
         if row is None:
             return None
         job = rows.job(row)
-        add_event(connection, job, REPORTED, now, what)
+        add_event(connection, job, REPORTED, now, summary)
     return job
 
 

@@ -43,7 +43,7 @@ class StudySearch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundStudy:
+class StudyMatch:
     """One study of a search; accession, patient ID and description are empty unless kept as text.
 
     `first_at` and `last_at`: when its first and last image were received, in Unix seconds.
@@ -77,8 +77,8 @@ def find_studies(
     identifiers: Identifiers,
     *,
     limit: int = 30,
-    before: FoundStudy | None = None,
-) -> list[FoundStudy]:
+    before: StudyMatch | None = None,
+) -> list[StudyMatch]:
     """Return up to `limit` studies, the one received last first.
 
     `before` continues a search: only studies that come after this one in the list are returned.
@@ -194,7 +194,7 @@ def _of_time(search: StudySearch) -> list[sa.ColumnElement[bool]]:
     return limits
 
 
-def _with_series(connection: sa.Connection, rows: Any) -> list[FoundStudy]:
+def _with_series(connection: sa.Connection, rows: Any) -> list[StudyMatch]:
     """Add the series of each study."""
     uids: list[str] = [row["study_uid"] for row in rows]
     endings: dict[str, dict[Ending, int]] = {uid: {} for uid in uids}
@@ -224,9 +224,9 @@ def _with_series(connection: sa.Connection, rows: Any) -> list[FoundStudy]:
     ]
 
 
-def _without_series(row: sa.RowMapping) -> FoundStudy:
+def _without_series(row: sa.RowMapping) -> StudyMatch:
     names = ("study_uid", "study_date", "description", "caller_ae", "first_at", "last_at")
     values: dict[str, Any] = {name: row[name] for name in names}
     for name in ("accession", "patient_id"):
         values[name] = row[name] if row["kept_as"] == "plain" else ""
-    return FoundStudy(**values)
+    return StudyMatch(**values)

@@ -19,11 +19,11 @@ def get_arrival(engine: Engine, arrival_id: int) -> Arrival:
     """
     query = sa.select(arrivals).where(arrivals.c.id == arrival_id)
     with read_transaction(engine) as connection:
-        found = connection.execute(query).mappings().one_or_none()
-    if found is None:
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None:
         message = f"there is no arrival {arrival_id}"
         raise LookupError(message)
-    return rows.arrival(found)
+    return rows.arrival(row)
 
 
 def arrival_ids(engine: Engine, study_uids: Sequence[str]) -> dict[str, int]:

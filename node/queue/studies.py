@@ -26,7 +26,7 @@ class StudyIndex:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudySeen:
+class ReceivedStudy:
     """Images of a study that arrived: who sent them, and when."""
 
     study_uid: str
@@ -35,9 +35,9 @@ class StudySeen:
     last_at: float
 
 
-def add_study(connection: sa.Connection, seen: StudySeen, index: StudyIndex) -> None:
+def add_study(connection: sa.Connection, study: ReceivedStudy, index: StudyIndex) -> None:
     """Add a study, or what is new about it; a later value replaces an earlier one."""
-    this = studies.c.study_uid == seen.study_uid
+    this = studies.c.study_uid == study.study_uid
     row = connection.execute(sa.select(studies).where(this)).mappings().one_or_none()
     values = {
         "kept_as": index.kept_as,
@@ -45,28 +45,28 @@ def add_study(connection: sa.Connection, seen: StudySeen, index: StudyIndex) -> 
         "patient_id": index.patient_id,
         "study_date": index.study_date,
         "description": index.description,
-        "caller_ae": seen.caller_ae,
-        "first_at": seen.first_at,
-        "last_at": seen.last_at,
+        "caller_ae": study.caller_ae,
+        "first_at": study.first_at,
+        "last_at": study.last_at,
     }
     if row is None:
-        connection.execute(sa.insert(studies).values(study_uid=seen.study_uid, **values))
+        connection.execute(sa.insert(studies).values(study_uid=study.study_uid, **values))
     else:
         new = {key: value for key, value in values.items() if value} | {
-            "first_at": min(row["first_at"], seen.first_at),
-            "last_at": max(row["last_at"], seen.last_at),
+            "first_at": min(row["first_at"], study.first_at),
+            "last_at": max(row["last_at"], study.last_at),
         }
         if index.kept_as == "none":  # such as images that cannot be read
             new["kept_as"] = row["kept_as"]
         if any(row[key] != value for key, value in new.items()):
             connection.execute(sa.update(studies).where(this).values(**new))
-    _add_words(connection, seen.study_uid, index.words)
+    _add_words(connection, study.study_uid, index.words)
 
 
-def record_study(engine: Engine, seen: StudySeen, index: StudyIndex) -> None:
+def record_study(engine: Engine, study: ReceivedStudy, index: StudyIndex) -> None:
     """Add the study of a series that is still arriving."""
     with engine.begin() as connection:
-        add_study(connection, seen, index)
+        add_study(connection, study, index)
 
 
 def convert_studies(engine: Engine, identifiers: Identifiers) -> int:
@@ -137,9 +137,11 @@ def _convert(connection: sa.Connection, row: sa.RowMapping, identifiers: Identif
         values |= {"accession": "", "patient_id": "", "study_date": ""}
         distinct: set[str] = set()
     else:
-        values |= {key: identifiers.kept(row[key]) for key in ("accession", "patient_id")}
+        values |= {key: identifiers.stored_form(row[key]) for key in ("accession", "patient_id")}
         of_study = sa.select(study_words.c.word).where(study_words.c.study_uid == this)
-        distinct = {identifiers.kept(word) for word in connection.execute(of_study).scalars()}
+        distinct = {
+            identifiers.stored_form(word) for word in connection.execute(of_study).scalars()
+        }
     connection.execute(sa.update(studies).where(studies.c.study_uid == this).values(**values))
     connection.execute(sa.delete(study_words).where(study_words.c.study_uid == this))
     _add_words(connection, this, sorted(distinct))

@@ -50,7 +50,7 @@ def return_attempt(engine: Engine, job: Job) -> None:
 
 def add_note(  # noqa: PLR0913  an event has this many columns
     engine: Engine,
-    what: str,
+    event: str,
     detail: str,
     now: float,
     *,
@@ -68,7 +68,7 @@ def add_note(  # noqa: PLR0913  an event has this many columns
                 series_uid=series_uid,
                 job_id=job_id,
                 actor=by,
-                what=what,
+                what=event,
                 detail=detail,
             )
         )

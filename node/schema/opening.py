@@ -49,18 +49,18 @@ def open_database(place: str | Path) -> Engine:
     """
     is_url = "://" in str(place)
     url = parse_url(str(place)) if is_url else sa.URL.create("sqlite", database=str(place))
-    what = f"the database {url.render_as_string(hide_password=True)}"
+    database = f"the database {url.render_as_string(hide_password=True)}"
     try:
         engine = _sqlite(url) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
         with engine.begin() as connection:
             create_or_check(connection)
     except (*UNUSABLE, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
-        known = node_error(exc, what, is_opening=True)
+        known = node_error(exc, database, is_opening=True)
         if known is not None:
             raise known from exc
-        message = f"{what} cannot be opened"
+        message = f"{database} cannot be opened"
         raise Misconfigured(message, advice=repair_advice(exc)) from exc
-    translate_errors(engine, what)
+    translate_errors(engine, database)
     return engine
 
 

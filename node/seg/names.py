@@ -25,10 +25,10 @@ def series_description(package: Package, size: str, source: Header) -> str:
     manifest = package.manifest
     tail = f" {manifest.version} {size}"
     longest = LONGEST_TEXT - REPORT_ROOM - len(WARNING)
-    made = f"{BEGIN}{manifest.task[: longest - len(BEGIN) - len(tail)]}{tail}"
+    model = f"{BEGIN}{manifest.task[: longest - len(BEGIN) - len(tail)]}{tail}"
     number = "" if source.series_number is None else f" {source.series_number}"
     of = f" of{number} {_plain(source.series_description)}".rstrip() if number else ""
-    return made + of[: longest - len(made)].rstrip() + WARNING
+    return model + of[: longest - len(model)].rstrip() + WARNING
 
 
 def content_label(package: Package, source: Header) -> str:
@@ -41,8 +41,8 @@ def content_label(package: Package, source: Header) -> str:
 
 def segment_description(segment: Segment, package: Package, size: str) -> str:
     """Return what a segment is, what made it, and how accurate that was."""
-    found = package.manifest.metrics
-    metrics = next((one for name, one in found.items() if name == size), None)
+    by_size = package.manifest.metrics
+    metrics = next((one for name, one in by_size.items() if name == size), None)
     accuracy = ""
     if metrics is not None and segment.label in metrics.dice_per_segment:
         dice = metrics.dice_per_segment[segment.label]
@@ -52,5 +52,5 @@ def segment_description(segment: Segment, package: Package, size: str) -> str:
 
 def _plain(text: str) -> str:
     """Keep characters that every character set has, and that are no separator."""
-    kept = "".join(char for char in text if " " <= char <= "~" and char != "\\")
-    return " ".join(kept.split())
+    plain = "".join(char for char in text if " " <= char <= "~" and char != "\\")
+    return " ".join(plain.split())

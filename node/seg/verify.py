@@ -211,7 +211,7 @@ def _expected_code(code: Code | None) -> tuple[str, str] | None:
     return None if code is None else (code.value, code.scheme)
 
 
-def _same(what: str, actual: object, expected: object) -> None:
+def _same(attribute: str, actual: object, expected: object) -> None:
     if actual != expected:
-        message = f"SEG check failed: {what} is {actual!r}, expected {expected!r}"
+        message = f"SEG check failed: {attribute} is {actual!r}, expected {expected!r}"
         raise VerificationFailed(message)

@@ -200,11 +200,11 @@ def engine_of(config: Config, payload: SegmentPayload) -> str:
         return config.model.engine
     if payload.engine == ONNXRUNTIME:
         return ONNXRUNTIME
-    known = measured.known(config.data, measured.here(config.limits.threads))
+    measurements = measured.read(config.data, measured.this_host(config.limits.threads))
     is_verified = any(
         (one.digest, one.size, one.engine) == (payload.package_digest, payload.size, payload.engine)
         and not one.problem
-        for one in known
+        for one in measurements
     )
     return payload.engine if is_verified else ONNXRUNTIME
 

@@ -141,7 +141,7 @@ def candidates(all_uses: Sequence[Use], host: Host) -> Iterator[Candidate]:
 
     A rule with one size and one engine has no choice and needs no measurement.
     """
-    seen = set()
+    yielded = set()
     for use in all_uses:
         engines = [name for name in host.versions if use.engine in (AUTO, name)]
         sizes = offered(use.package)[::-1] if use.size == AUTO else [use.size]
@@ -150,8 +150,8 @@ def candidates(all_uses: Sequence[Use], host: Host) -> Iterator[Candidate]:
         for size in sizes:
             for engine in engines:
                 key = (use.package.digest, size, engine)
-                if key not in seen:
-                    seen.add(key)
+                if key not in yielded:
+                    yielded.add(key)
                     yield Candidate(use.package, size, engine)
 
 
@@ -161,7 +161,7 @@ class BackgroundMeasuring:
     def __init__(self, config: Config, idle_s: float = IDLE_S) -> None:
         """Start nothing; the list of missing measurements is made after `idle_s` without a job."""
         self._config, self._idle_s = config, idle_s
-        self._host = measured.here(config.limits.threads)
+        self._host = measured.this_host(config.limits.threads)
         self._missing: list[Candidate] | None = None
         self._running: MeasuringProcess | None = None
         self._idle_since = time.monotonic()
@@ -208,8 +208,8 @@ class BackgroundMeasuring:
         return True
 
     def _list_missing(self) -> list[Candidate]:
-        known = measured.known(self._config.data, self._host)
-        done = {(one.digest, one.size, one.engine) for one in known}
+        measurements = measured.read(self._config.data, self._host)
+        done = {(one.digest, one.size, one.engine) for one in measurements}
         try:
             needed = list(candidates(uses(self._config), self._host))
         except NodeError as error:  # the planner reports the same error at ERROR level

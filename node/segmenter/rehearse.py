@@ -33,15 +33,15 @@ def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterato
     Raises:
         NodeError: a package is missing or altered.
     """
-    known = measured.known(config.data, measured.here(config.limits.threads))
-    seen: set[tuple[str, str, str]] = set()
+    measurements = measured.read(config.data, measured.this_host(config.limits.threads))
+    yielded: set[tuple[str, str, str]] = set()
     for use in uses(config):
         reference = use.package.folder / use.package.manifest.reference.image
-        choice = choose(use, nifti.read_volume(reference).grid, known)
+        choice = choose(use, nifti.read_volume(reference).grid, measurements)
         key = (use.package.digest, choice.size, choice.engine)
-        if key in seen or len(seen) == MOST:
+        if key in yielded or len(yielded) == MOST:
             continue
-        seen.add(key)
+        yielded.add(key)
         yield RehearsalRequest(
             package=str(use.package.folder),
             digest=use.package.digest,

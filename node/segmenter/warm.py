@@ -227,8 +227,8 @@ def _watch(
         tick(stage)
 
 
-def _over_limit(kind: type[NodeError], what: str, stage: Stage) -> NodeError:
+def _over_limit(kind: type[NodeError], problem: str, stage: Stage) -> NodeError:
     where = f"{stage.name}, {stage.share:.0%}" if stage.share else stage.name
     limit = "limits.memory" if kind is OutOfMemory else "limits.time"
     advice = f"Raise {limit}, or choose a smaller size of the model."
-    return kind(f"the model {what} (stage {where})", advice=advice)
+    return kind(f"the model {problem} (stage {where})", advice=advice)

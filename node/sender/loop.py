@@ -150,10 +150,10 @@ class _TargetThread(threading.Thread):
         if tls is None or tls.certificate is None or now < self._report_due:
             return
         before_s = self._config.tls.warn_before
-        found = lifetime("certificate", tls.certificate, time.time(), before_s)
-        if found.is_ending:
+        validity = lifetime("certificate", tls.certificate, time.time(), before_s)
+        if validity.is_ending:
             self._report_due = now + WARN_EVERY_S
-            message = f"the certificate of target {self._target} {found.text}"
+            message = f"the certificate of target {self._target} {validity.text}"
             advice = "Let its administrator renew it."
             facts = {"target": self._target, "code": CERTIFICATE_ENDS, "advice": advice}
             log.warning(message, extra=facts)

@@ -209,9 +209,9 @@ def accepted_syntax(opened: Association, abstract: str) -> str:
 
 def refusal(peer: Peer, opened: Association, abstract: str) -> RefusedByTarget:
     """Return the error of a class that was refused, or of which every transfer syntax was."""
-    found = [cx for cx in opened.rejected_contexts if cx.abstract_syntax == abstract]
+    refused = [cx for cx in opened.rejected_contexts if cx.abstract_syntax == abstract]
     name = UID(abstract).name
-    if any(context.result == SYNTAXES_REFUSED for context in found):
+    if any(context.result == SYNTAXES_REFUSED for context in refused):
         offered = [
             UID(syntax).name
             for context in opened.requestor.requested_contexts
@@ -264,9 +264,9 @@ def _rejected(peer: Peer, answer: Any) -> NodeError:
         return PeerBusy(f"{peer.place} rejects associations for now")
     why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "rejects our association")
     why = why.format(ours=peer.calling_ae, theirs=peer.target.ae, key=peer.key)
-    what, _, advice = why.partition(": ")
+    problem, _, advice = why.partition(": ")
     number = f"source {answer.result_source}, reason {answer.diagnostic}"
-    message = f"{peer.place} {what} ({number})"
+    message = f"{peer.place} {problem} ({number})"
     return RefusedByTarget(message, advice=f"{advice[:1].upper()}{advice[1:]}." if advice else "")
 
 

@@ -93,8 +93,8 @@ class CallerReports:
     def _caller(self, pending: CallerRequest) -> Caller | None:
         """Return the caller as it is configured now."""
         callers = () if self._config.callers == "any" else self._config.callers
-        found = (one for one in callers if one.ae == pending.calling_ae and one.commitment)
-        return next(found, None)
+        matching = (one for one in callers if one.ae == pending.calling_ae and one.commitment)
+        return next(matching, None)
 
     def _peer(self, pending: CallerRequest, caller: Caller) -> Peer:
         """Return the caller as the peer of a report; one with a certificate is reached with TLS."""
@@ -128,11 +128,11 @@ class CallerReports:
                 raise RefusedByTarget(message, advice="See the log of that caller.")
 
     def _give_up(self, pending: CallerRequest, why: str, now: float) -> None:
-        what = f"the storage commitment report to {pending.calling_ae} was given up: {why}"
+        message = f"the storage commitment report to {pending.calling_ae} was given up: {why}"
         advice = "Set commitment and port of that caller; it may request the commitment again."
-        queue.add_note(self._engine, UNREPORTED, f"{what}. {advice}", now)
+        queue.add_note(self._engine, UNREPORTED, f"{message}. {advice}", now)
         self._requests.drop(pending)
-        log.error(what, extra={"ae": pending.calling_ae, "host": pending.host, "advice": advice})
+        log.error(message, extra={"ae": pending.calling_ae, "host": pending.host, "advice": advice})
 
 
 def commitment_threads(

@@ -53,7 +53,7 @@ _ADVICE = {
 }
 
 
-def known(code: int) -> StoreStatus | None:
+def status_of(code: int) -> StoreStatus | None:
     """Return the status, or the one that stands for its range, or None."""
     if code in StoreStatus._value2member_map_:
         return StoreStatus(code)
@@ -62,13 +62,13 @@ def known(code: int) -> StoreStatus | None:
 
 def name(code: int) -> str:
     """Return the name for messages, always with the number."""
-    status = known(code)
+    status = status_of(code)
     return f"{'UNKNOWN' if status is None else status.name} (0x{code:04X})"
 
 
 def meaning(code: int) -> Meaning:
     """Return the meaning of `code`; an unknown code is a refusal."""
-    status = known(code)
+    status = status_of(code)
     if status in _STORED:
         return Meaning.STORED
     if code == 0x0001 or code >> 12 == 0xB:  # PS3.7 C.1.1: warnings
@@ -81,7 +81,7 @@ def error(target: str, code: int) -> NodeError:
     message = f"{target} answered {name(code)}"
     if meaning(code) is Meaning.BUSY:
         return PeerBusy(message)
-    status = known(code)
+    status = status_of(code)
     advice = "" if status is None else _ADVICE.get(status, "")
     return RefusedByTarget(
         message, advice=advice or "See the log of the target, then retry the job."

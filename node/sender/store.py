@@ -105,11 +105,11 @@ def is_intact(payload: DeliverPayload, file: Path) -> bool:
 def _syntax(file: Path, payload: DeliverPayload) -> str:
     """Return the transfer syntax of a file, after checking that it is the verified one."""
     if not is_intact(payload, file):
-        what = (
+        problem = (
             "was altered after it was verified" if file.is_file() else "is no longer in the outbox"
         )
         advice = "`segnode jobs resend N` creates the same object again and sends it."
-        raise Defect(f"{payload.file} {what}", advice=advice)
+        raise Defect(f"{payload.file} {problem}", advice=advice)
     meta, _ = split_dataset(file)
     return str(meta.TransferSyntaxUID)
 

@@ -96,9 +96,9 @@ def derived_as(headers: Sequence[Header]) -> str:
     if not derived:
         return ""
     is_reformat = any(_REFORMAT.search(_words(v)) for h in derived for v in h.image_type)
-    what = "reformatted" if is_reformat else "derived"
+    kind = "reformatted" if is_reformat else "derived"
     count = "all" if len(derived) == len(headers) else f"{len(derived)} of {len(headers)}"
-    return f"{count} source images are {what}, not original"
+    return f"{count} source images are {kind}, not original"
 
 
 def _is_derived(header: Header) -> bool:

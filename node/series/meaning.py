@@ -124,8 +124,8 @@ def check_units(headers: Sequence[Header]) -> None:
     are_ct = any(is_ct(header) for header in headers)
     unusable = [h for h in headers if not _is_usable(h, is_required=are_ct)]
     if unusable:
-        what = "images have no usable Rescale Slope and Rescale Intercept"
-        message = f"{_count(unusable, headers)} {what}{named(unusable)}"
+        problem = "images have no usable Rescale Slope and Rescale Intercept"
+        message = f"{_count(unusable, headers)} {problem}{named(unusable)}"
         if are_ct:
             message += ", so their values in Hounsfield units are unknown"
         raise UnusableRescale(message, advice=ORIGINALS)
@@ -162,18 +162,18 @@ def _check_one_unit(headers: Sequence[Header], *, are_ct: bool) -> None:
     present = dict(_IN_ALL_OR_NONE)
     if not are_ct:
         present["Rescale Type"] = lambda header: bool(header.units.rescale_type)
-    for what, is_present in present.items():
+    for attribute, is_present in present.items():
         without = [header for header in headers if not is_present(header)]
         if 0 < len(without) < len(headers):
-            message = f"{_count(without, headers)} images have no {what}{named(without)}"
+            message = f"{_count(without, headers)} images have no {attribute}{named(without)}"
             raise MixedUnits(f"{message}, and the others have one", advice=ORIGINALS)
-    for what, values in (
+    for attribute, values in (
         ("Rescale Types", {header.units.rescale_type for header in headers} - {""}),
         ("units of the Real World Value Mapping", {h.units.real_world for h in headers}),
         ("Units", {header.units.unit for header in headers}),
     ):
         if len(values) > 1:
-            message = f"the images have {len(values)} different {what}"
+            message = f"the images have {len(values)} different {attribute}"
             raise MixedUnits(message, advice="Send each kind of image as its own series.")
 
 

@@ -26,10 +26,10 @@ UNKNOWN_IS_NO_OTHER = frozenset({ISSUERS, FRAMES})
 def several(headers: Sequence[Header]) -> dict[str, int]:
     """Return the identifiers of which the headers have several, each with the number of values."""
     counts = {}
-    for what, value_of in IDENTIFIERS.items():
+    for identifier, value_of in IDENTIFIERS.items():
         values = {value_of(header) for header in headers}
-        counts[what] = len(values - {""} if what in UNKNOWN_IS_NO_OTHER else values)
-    return {what: count for what, count in counts.items() if count > 1}
+        counts[identifier] = len(values - {""} if identifier in UNKNOWN_IS_NO_OTHER else values)
+    return {identifier: count for identifier, count in counts.items() if count > 1}
 
 
 def parts_of(headers: Sequence[Header]) -> list[list[Header]]:
@@ -39,7 +39,7 @@ def parts_of(headers: Sequence[Header]) -> list[list[Header]]:
     from 1, does not depend on the order of arrival.
     """
     slices = [header for header in headers if is_slice(header)]
-    separating = [IDENTIFIERS[what] for what in several(slices)]
+    separating = [IDENTIFIERS[identifier] for identifier in several(slices)]
     groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     for header in slices:
         groups[tuple(value_of(header) for value_of in separating)].append(header)

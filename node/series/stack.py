@@ -123,8 +123,8 @@ def _names(headers: Sequence[Header]) -> str:
     numbers = [h.instance_number if h.frame is None else h.frame for h in headers]
     if None in numbers or len(set(numbers)) < len(numbers):
         return "images " + " and ".join(header.sop_instance_uid for header in headers)
-    what = "images" if headers[0].frame is None else "frames"
-    return f"{what} " + " and ".join(str(number) for number in numbers)
+    noun = "images" if headers[0].frame is None else "frames"
+    return f"{noun} " + " and ".join(str(number) for number in numbers)
 
 
 def _refuse_tilt(offsets: FloatArray, normal: FloatArray) -> None:

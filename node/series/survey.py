@@ -97,18 +97,18 @@ def _duplicate(image: Header, first: Header) -> Dropped:
 
 def _refuse_conflicts(headers: Sequence[Header]) -> None:
     """Refuse instances of several patients, studies or series, whether they are slices or not."""
-    for what, count in several(headers).items():
-        if what != FRAMES:
-            message = f"the instances belong to {count} different {what}{_listed(headers)}"
+    for identifier, count in several(headers).items():
+        if identifier != FRAMES:
+            message = f"the instances belong to {count} different {identifier}{_listed(headers)}"
             raise Conflicting(message, advice=PARTS_ADVICE)
 
 
 def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Dropped]]:
     """Keep each instance and frame once; copies must describe the same image."""
-    seen: dict[tuple[str, int | None], Header] = {}
+    unique: dict[tuple[str, int | None], Header] = {}
     dropped = []
     for header in sorted(headers, key=lambda h: (h.sop_instance_uid, h.frame or 0, str(h.path))):
-        first = seen.setdefault((header.sop_instance_uid, header.frame), header)
+        first = unique.setdefault((header.sop_instance_uid, header.frame), header)
         if first is header:
             continue
         if _image_of(header) != _image_of(first):
@@ -116,7 +116,7 @@ def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Drop
             raise Conflicting(message, advice=VERSIONS_ADVICE)
         if header.frame in (None, 1):  # listed once per instance, not once per frame
             dropped.append(Dropped(header.sop_instance_uid, "duplicate instance"))
-    return list(seen.values()), dropped
+    return list(unique.values()), dropped
 
 
 def _image_of(header: Header) -> Header:

@@ -37,20 +37,20 @@ class Certificate:
 class Lifetime:
     """When a certificate ends, as a fact and in words."""
 
-    what: str
+    name: str
     ends_at: float  # Unix seconds
     is_ending: bool  # within `tls.warn_before`, or already over
     is_over: bool
     text: str
 
 
-def lifetime(what: str, certificate: Certificate, now: float, warn_before: float) -> Lifetime:
+def lifetime(name: str, certificate: Certificate, now: float, warn_before: float) -> Lifetime:
     """Describe the end of a certificate at `now`, in Unix seconds."""
     left_s = certificate.ends_at - now
     day = time.strftime("%Y-%m-%d", time.gmtime(certificate.ends_at))
     days = f"{left_s / _DAY_S:.0f} days" if left_s >= 2 * _DAY_S else f"{left_s / 3600:.0f} hours"
     text = f"ended on {day}" if left_s <= 0 else f"ends on {day}, in {days}"
-    return Lifetime(what, certificate.ends_at, left_s < warn_before, left_s <= 0, text)
+    return Lifetime(name, certificate.ends_at, left_s < warn_before, left_s <= 0, text)
 
 
 def lifetimes(
@@ -64,8 +64,8 @@ def lifetimes(
     running = [one for one in trusted if one.ends_at > now] or list(trusted)
     groups = (("certificate of this node", own), ("first of the trusted certificates", running))
     first, second = (
-        lifetime(what, min(group, key=lambda one: one.ends_at), now, warn_before)
-        for what, group in groups
+        lifetime(name, min(group, key=lambda one: one.ends_at), now, warn_before)
+        for name, group in groups
     )
     return first, second
 

@@ -94,7 +94,7 @@ class Credentials:
             if one.is_ending:
                 level = logging.ERROR if one.is_over else logging.WARNING
                 facts = {"code": "certificate-ends", "advice": "Renew it; no restart is needed."}
-                log.log(level, "TLS: the %s %s", one.what, one.text, extra=facts)
+                log.log(level, "TLS: the %s %s", one.name, one.text, extra=facts)
 
     def _current(self) -> _Loaded:
         """Return the content of the files; if they changed and cannot be used, the content before.

@@ -128,10 +128,10 @@ class _Failures:
 def cookie_of(headers: Headers) -> str:
     """Return the cookie of the page's forms; empty if the browser sent none that is usable."""
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return ""
-    value = found.value if found is not None else ""
+    value = cookie.value if cookie is not None else ""
     is_ours = len(value) == 2 * TOKEN_BYTES and all(c in "0123456789abcdef" for c in value)
     return value if is_ours else ""
 

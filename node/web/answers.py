@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from node.errors import NodeError, NothingFound
+from node.errors import NodeError, NotFound
 from node.web.refusals import Refused
 from node.web.render import render
 
@@ -35,7 +35,7 @@ def _words_of(error: Exception) -> Refused:
         return error
     if isinstance(error, HTTPException):  # of the framework, such as an unknown path
         return Refused(error.status_code, *_OF_STATUS.get(error.status_code, (error.detail, "")))
-    if isinstance(error, NothingFound):
+    if isinstance(error, NotFound):
         return Refused(409, f"Nothing was changed: {error.message}.", error.advice)
     if isinstance(error, NodeError):  # such as a database that cannot be read
         return Refused(503, f"{error.message}.", error.advice)

@@ -40,9 +40,9 @@ class _Collected(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; without a snapshot only those that need none."""
         yield _gauge("segnode_info", "The version that runs.", "version", {node.__version__: 1.0})
-        seen = self._view.snapshot
+        snapshot = self._view.snapshot
         readable = Gauge("segnode_database_readable", "Whether the database can be read.")
-        readable.add_metric([], float(seen is not None))
+        readable.add_metric([], float(snapshot is not None))
         yield readable
         conditions = Gauge(
             "segnode_condition", "A condition that needs a person.", labels=["code", "subject"]
@@ -50,56 +50,56 @@ class _Collected(Collector):
         for one in self._view.conditions:
             conditions.add_metric([one.code.value, one.subject], 1.0)
         yield conditions
-        if seen is not None:
-            yield from _of_node(seen)
-            yield from _of_targets(seen)
-            yield from _of_sources(seen)
-            yield from _of_sizes(seen)
+        if snapshot is not None:
+            yield from _of_node(snapshot)
+            yield from _of_targets(snapshot)
+            yield from _of_sources(snapshot)
+            yield from _of_sizes(snapshot)
 
 
-def _of_node(seen: Snapshot) -> Iterator[Metric]:
-    running = {process.name: float(process.alive) for process in seen.processes}
+def _of_node(snapshot: Snapshot) -> Iterator[Metric]:
+    running = {process.name: float(process.alive) for process in snapshot.processes}
     yield _gauge("segnode_loop_running", "Whether a loop of the node runs.", "loop", running)
     jobs = Gauge("segnode_jobs", "Jobs in the database.", labels=["kind", "state"])
-    for kind, states in seen.jobs.items():
+    for kind, states in snapshot.jobs.items():
         for state, count in states.items():
             jobs.add_metric([kind, state], count)
     yield jobs
-    since = seen.facts.segment_queued_since
+    since = snapshot.facts.segment_queued_since
     oldest = Gauge("segnode_queue_oldest_seconds", "Age of the oldest queued segmentation.")
-    oldest.add_metric([], 0.0 if since is None else max(0.0, seen.at - since))
+    oldest.add_metric([], 0.0 if since is None else max(0.0, snapshot.at - since))
     yield oldest
     free = Gauge("segnode_disk_free_bytes", "Free space of the data folder.")
-    free.add_metric([], seen.free_gib * (1 << 30))
+    free.add_metric([], snapshot.free_gib * (1 << 30))
     yield free
     accepting = Gauge("segnode_accepting", "Whether space allows to accept images.")
-    accepting.add_metric([], float(seen.accepting))
+    accepting.add_metric([], float(snapshot.accepting))
     yield accepting
     held = Gauge("segnode_series_held", "Series that wait for a person.")
-    held.add_metric([], seen.facts.held)
+    held.add_metric([], snapshot.facts.held)
     yield held
 
 
-def _of_targets(seen: Snapshot) -> Iterator[Metric]:
-    waiting = {one.name: float(one.waiting) for one in seen.targets}
+def _of_targets(snapshot: Snapshot) -> Iterator[Metric]:
+    waiting = {one.name: float(one.waiting) for one in snapshot.targets}
     text = "Objects that wait for a target, at most 1000."
     yield _gauge("segnode_target_waiting", text, "target", waiting)
-    oldest = {one.name: one.oldest_s or 0.0 for one in seen.targets}
+    oldest = {one.name: one.oldest_s or 0.0 for one in snapshot.targets}
     text = "Age of the oldest object that waits for a target."
     yield _gauge("segnode_target_oldest_seconds", text, "target", oldest)
 
 
-def _of_sources(seen: Snapshot) -> Iterator[Metric]:
-    last = {one.caller: one.hours[-1][1] for one in seen.facts.callers}
+def _of_sources(snapshot: Snapshot) -> Iterator[Metric]:
+    last = {one.caller: one.hours[-1][1] for one in snapshot.facts.callers}
     text = "When a source sent its last series, in Unix seconds."
     yield _gauge("segnode_source_last_timestamp_seconds", text, "source", last)
 
 
-def _of_sizes(seen: Snapshot) -> Iterator[Metric]:
+def _of_sizes(snapshot: Snapshot) -> Iterator[Metric]:
     labels = ["package", "size", "engine"]
     seconds = Gauge("segnode_size_seconds", "Time of the reference case here.", labels=labels)
     peak = Gauge("segnode_size_memory_bytes", "Memory of the reference case here.", labels=labels)
-    for one in seen.models:
+    for one in snapshot.models:
         if not one.problem:
             seconds.add_metric([one.package, one.size, one.engine], one.seconds)
             peak.add_metric([one.package, one.size, one.engine], one.peak_mb * MIB)

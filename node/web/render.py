@@ -39,13 +39,13 @@ def style_version() -> str:
 @cache
 def _environment() -> Environment:
     loader = FileSystemLoader(HERE / "templates")
-    made = Environment(
+    environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_printable,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"when": when, "ago": ago, "count": _count, "in_words": in_words}
-    made.filters |= {"marked": marked, "place": place_of}
-    return made
+    environment.filters |= {"when": when, "ago": ago, "count": _count, "in_words": in_words}
+    environment.filters |= {"marked": marked, "place": place_of}
+    return environment
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:

@@ -106,8 +106,8 @@ class Passwords:
         """Return whether a user has this password; an unknown user takes as long."""
         with self._lock:
             self._refresh()
-            seen = hmac.digest(self._key, f"{name}\0{password}".encode(), "sha256")
-            if seen in self._known:
+            digest = hmac.digest(self._key, f"{name}\0{password}".encode(), "sha256")
+            if digest in self._known:
                 return True
             expected = self._users.get(name, _ABSENT)
             _, salt, _ = expected.split(":")
@@ -115,7 +115,7 @@ class Passwords:
                 hashed(password[:MOST_PASSWORD], base64.b64decode(salt)), expected
             )
             if is_same:
-                self._known.add(seen)
+                self._known.add(digest)
             return is_same
 
     def _refresh(self) -> None:

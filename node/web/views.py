@@ -12,7 +12,7 @@ from node import queue, status, volumes
 from node.conditions import LiveView
 from node.config import Config
 from node.identifiers import open_identifiers
-from node.queue import FoundStudy, StudySearch
+from node.queue import StudyMatch, StudySearch
 from node.states import TRANSITIONS, Ending, Kind, State
 from node.web.actions import ACTIONS
 from node.web.packages import shown_packages
@@ -91,7 +91,7 @@ def search(request: Request) -> Response:
     for name in ("study_from", "study_to"):
         if typed[name] and not _is_date(typed[name]):
             raise Refused(400, "A date is wrong.", "Write it as YYYY-MM-DD, like 2026-11-30.")
-    shown: dict[str, Any] = {"found": [], "ids": {}, "next": None}
+    shown: dict[str, Any] = {"studies": [], "ids": {}, "next": None}
     if any(typed.values()):
         shown = _studies(request, _criteria(typed), form.get("after", ""))
     return render(
@@ -114,18 +114,18 @@ def _studies(request: Request, search: StudySearch, after: str) -> dict[str, Any
     """Return one screen of studies, their numbers, and where the next screen begins."""
     engine = live_of(request).engine()
     identifiers = open_identifiers(config_of(request).data, create=False)
-    before: FoundStudy | None = None
+    before: StudyMatch | None = None
     if after:
         uid = queue.get_arrival(engine, number(after)).study_uid
         before = next(iter(queue.find_studies(
             engine, StudySearch(text=uid), identifiers, limit=1
         )), None)  # fmt: skip
-    found = queue.find_studies(engine, search, identifiers, limit=ROWS + 1, before=before)
-    ids = queue.arrival_ids(engine, [one.study_uid for one in found])
-    last = next((one for one in reversed(found[:ROWS]) if one.study_uid in ids), None)
-    has_more = len(found) > ROWS and last is not None
+    studies = queue.find_studies(engine, search, identifiers, limit=ROWS + 1, before=before)
+    ids = queue.arrival_ids(engine, [one.study_uid for one in studies])
+    last = next((one for one in reversed(studies[:ROWS]) if one.study_uid in ids), None)
+    has_more = len(studies) > ROWS and last is not None
     return {
-        "found": found[:ROWS],
+        "studies": studies[:ROWS],
         "ids": ids,
         "next": ids[last.study_uid] if has_more and last is not None else None,
     }
@@ -154,8 +154,8 @@ def preview(request: Request) -> Response:
     """Return the picture of one result."""
     engine = live_of(request).engine()
     this = arrival_of(request)
-    found = queue.histories(engine, series_key=this.series_key)
-    history = next((one for one in found if one.arrival.id == this.id), None)
+    histories = queue.histories(engine, series_key=this.series_key)
+    history = next((one for one in histories if one.arrival.id == this.id), None)
     file = _preview_file(request, history) if history is not None else None
     if file is None:
         raise Refused(404, "There is no picture of this result.", "It was deleted, or never made.")
@@ -178,7 +178,7 @@ def jobs(request: Request) -> Response:
     """List jobs, the newest first."""
     query = request.query_params
     filters = {name: query.get(name, "").strip()[:64] for name in ("state", "kind", "target")}
-    found = queue.jobs_before(
+    listed = queue.jobs_before(
         live_of(request).engine(),
         number(query["after"]) if query.get("after") else None,
         state=_choice(State, filters["state"], "state"),
@@ -187,9 +187,9 @@ def jobs(request: Request) -> Response:
         limit=ROWS + 1,
     )
     return render(
-        request, "jobs.html", found=found[:ROWS], filters=filters, states=list(State),
+        request, "jobs.html", jobs=listed[:ROWS], filters=filters, states=list(State),
         kinds=list(Kind), targets=list(config_of(request).targets),
-        next=found[ROWS - 1].id if len(found) > ROWS else None,
+        next=listed[ROWS - 1].id if len(listed) > ROWS else None,
     )  # fmt: skip
 
 
@@ -216,9 +216,9 @@ def target(request: Request) -> Response:
     shown = next((one for one in states if one.name == name), None)
     if shown is None:
         raise Refused(404, "There is no such target.", "The overview lists the targets.")
-    found = queue.jobs_before(live_of(request).engine(), None, target=name, limit=ROWS)
+    listed = queue.jobs_before(live_of(request).engine(), None, target=name, limit=ROWS)
     conditions = [one for one in view.conditions if one.subject == name]
-    return render(request, "target.html", target=shown, found=found, conditions=conditions)
+    return render(request, "target.html", target=shown, jobs=listed, conditions=conditions)
 
 
 def packages(request: Request) -> Response:

@@ -47,7 +47,7 @@ def test_every_event_has_words() -> None:
 def codes() -> set[str]:
     """Return the codes of all errors of the node."""
     parser()  # loads the commands, which define errors too
-    known = errors.known().items()
+    known = errors.by_code().items()
     return {code for code, kind in known if kind.__module__.startswith("node.")}
 
 

@@ -102,7 +102,7 @@ def test_every_error_code_stands_in_the_runbook() -> None:
     runbook = (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8")
     runbook = runbook.partition("## Every code")[2].partition("\n## ")[0]
     written = set(re.findall(r"^\| `([a-z-]+)` \|", runbook, re.MULTILINE))
-    known = {c for c, kind in errors.known().items() if kind.__module__.startswith("node.")}
+    known = {c for c, kind in errors.by_code().items() if kind.__module__.startswith("node.")}
     assert written == known
 
 

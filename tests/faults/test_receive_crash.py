@@ -30,7 +30,7 @@ from tests.support.peers import (
 from tests.support.rude import Peer
 
 
-def kept(root: Path) -> dict[str, Path]:
+def stored_files(root: Path) -> dict[str, Path]:
     inbox = Inbox(root / "inbox")
     return {
         file.sop_key: file.path
@@ -68,14 +68,14 @@ def test_after_a_kill_every_acknowledged_instance_is_complete(tmp_path: Path) ->
         sender = subprocess.Popen(
             command, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        while len(kept(root)) < 10:
+        while len(stored_files(root)) < 10:
             time.sleep(0.01)
         time.sleep(random.Random().uniform(0, 0.1))
         process.kill()
         output = sender.communicate(timeout=300)[0]
     acknowledged = output.count("Received Store Response (Success)")
     assert 1 <= acknowledged < count
-    stored = kept(root)
+    stored = stored_files(root)
     for number in range(1, acknowledged + 1):
         dataset = dcmread(stored[sop_key(f"{SERIES}.{number}")])
         assert dataset.PixelData == ct(number, size=128).PixelData
@@ -112,7 +112,7 @@ def test_kills_at_random_lose_no_acknowledged_instance(tmp_path: Path) -> None:
             os.kill(process.pid, signal.SIGKILL)
             for sender in senders:
                 sender.join(60)
-    stored = kept(tmp_path)
+    stored = stored_files(tmp_path)
     assert len(acknowledged) > 10
     for uid in acknowledged:
         series, _, number = uid.rpartition(".")
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_written_is_not_acknowledged(tmp_path: Path) -> No
         assert peer.store(large, f"{SERIES}.1") == StoreStatus.OUT_OF_RESOURCES
         assert peer.store(encode(ct(2)), f"{SERIES}.2") == StoreStatus.SUCCESS
         assert peer.store(large, f"{SERIES}.1") == StoreStatus.OUT_OF_RESOURCES
-        assert list(kept(tmp_path)) == [sop_key(f"{SERIES}.2")]
+        assert list(stored_files(tmp_path)) == [sop_key(f"{SERIES}.2")]
         assert list(Inbox(tmp_path / "inbox").temporary_folder.iterdir()) == []
         peer.release()
 
@@ -153,7 +153,7 @@ def test_a_full_disk_stops_acknowledgements_and_loses_no_instance(tiny_disk: Pat
             for number in range(1, 20)
         ]
         peer.release()
-        stored = kept(tiny_disk)
+        stored = stored_files(tiny_disk)
     assert set(answers) == {StoreStatus.SUCCESS, StoreStatus.OUT_OF_RESOURCES}
     for number, answer in enumerate(answers, 1):
         path = stored.get(sop_key(f"{SERIES}.{number}"))

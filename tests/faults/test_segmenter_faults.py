@@ -54,10 +54,10 @@ def is_ours(process: psutil.Process) -> bool:
         return False
 
 
-def wait_for(what: Callable[[], Any], seconds: float = LONG_S) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = LONG_S) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        answer = what()
+        answer = condition()
         if answer:
             return answer
         time.sleep(0.02)

@@ -29,17 +29,17 @@ from tests.support.committing import AskingCaller
 from tests.support.orthanc import Orthanc, needs_orthanc, started
 from tests.support.peers import CT, SERIES, Listening, dcmtk, listening, soon, write_slices
 
-KEPT = (Reference(str(CT), f"{SERIES}.1"), Reference(str(CT), f"{SERIES}.2"))
+STORED = (Reference(str(CT), f"{SERIES}.1"), Reference(str(CT), f"{SERIES}.2"))
 ABSENT = Reference(str(CT), "1.2.3.4")
-CONFLICTING = KEPT[1]._replace(sop_class=str(MRImageStorage))
+CONFLICTING = STORED[1]._replace(sop_class=str(MRImageStorage))
 
 
 def permitted(*callers: AskingCaller, port: bool = True) -> tuple[Caller, ...]:
-    found = [
+    entries = [
         Caller(ae=one.ae, host="127.0.0.1", commitment=True, port=one.port if port else None)
         for one in callers
     ]
-    return (*found, Caller(ae="STORESCU"))
+    return (*entries, Caller(ae="STORESCU"))
 
 
 @contextmanager
@@ -78,15 +78,15 @@ def test_orthanc_gets_its_report(tmp_path: Path) -> None:
         sending(tmp_path, callers),
         started(orthanc, node_port=node.port),
     ):
-        body = {"DicomInstances": [[*one] for one in (*KEPT, ABSENT)]}
+        body = {"DicomInstances": [[*one] for one in (*STORED, ABSENT)]}
         path = orthanc.post("/modalities/node/storage-commitment", body)["Path"]
         assert soon(lambda: orthanc.get(path)["Status"] != "Pending")
-        found = orthanc.get(path)
-    assert found["Status"] == "Failure"
-    assert sorted(one["SOPInstanceUID"] for one in found["Success"]) == [
-        one.sop_instance for one in KEPT
+        report = orthanc.get(path)
+    assert report["Status"] == "Failure"
+    assert sorted(one["SOPInstanceUID"] for one in report["Success"]) == [
+        one.sop_instance for one in STORED
     ]
-    (failure,) = found["Failures"]
+    (failure,) = report["Failures"]
     assert failure["SOPInstanceUID"] == ABSENT.sop_instance
     assert failure["FailureReason"] == FailureReason.NO_SUCH_OBJECT_INSTANCE
     assert waiting(tmp_path) == []
@@ -98,14 +98,14 @@ def test_a_caller_that_keeps_its_association_open_gets_the_report_there(tmp_path
         listening_with_images(tmp_path, permitted(caller, port=False)) as node,
         caller.associated(node.port) as opened,
     ):
-        assert caller.ask(opened, "2.25.1", (*KEPT, ABSENT)) == 0x0000
+        assert caller.ask(opened, "2.25.1", (*STORED, ABSENT)) == 0x0000
         assert caller.ask(opened, "2.25.2", (CONFLICTING,)) == 0x0000
         assert soon(lambda: len(caller.here) == 2)
         assert soon(lambda: waiting(tmp_path) == [])
         assert opened.is_established
     conflict = ((CONFLICTING, FailureReason.CLASS_INSTANCE_CONFLICT),)
     assert caller.here == [
-        Report("2.25.1", KEPT, ((ABSENT, FailureReason.NO_SUCH_OBJECT_INSTANCE),)),
+        Report("2.25.1", STORED, ((ABSENT, FailureReason.NO_SUCH_OBJECT_INSTANCE),)),
         Report("2.25.2", (), conflict),
     ]
 
@@ -120,7 +120,7 @@ def test_a_caller_that_releases_at_once_gets_the_report_on_a_new_association(
         listening_with_images(tmp_path, callers) as node,
         caller.associated(node.port) as opened,
     ):
-        assert caller.ask(opened, "2.25.1", KEPT) == 0x0000
+        assert caller.ask(opened, "2.25.1", STORED) == 0x0000
     assert [path.suffix for path in waiting(tmp_path)] == [".due"]
     with listening(tmp_path / "data", callers=callers), sending(tmp_path, callers) as config:
         requests = CallerRequests(config.data.dir)
@@ -128,12 +128,12 @@ def test_a_caller_that_releases_at_once_gets_the_report_on_a_new_association(
         with caller.listening():
             assert soon(lambda: caller.anew != [])
             assert soon(lambda: waiting(tmp_path) == [])
-    assert (caller.here, caller.anew) == ([], [Report("2.25.1", KEPT, ())])
+    assert (caller.here, caller.anew) == ([], [Report("2.25.1", STORED, ())])
 
 
 def test_a_listener_that_was_killed_leaves_its_requests_to_the_next(tmp_path: Path) -> None:
     folder = CallerRequests(tmp_path / "data")
-    request = Request("2.25.1", KEPT)
+    request = Request("2.25.1", STORED)
     folder.add(CallerRequest(request=request, calling_ae="CT01", host="127.0.0.1", received=1.0))
     assert folder.due() == []
     with listening(tmp_path / "data"):
@@ -148,11 +148,11 @@ def test_a_report_that_nobody_takes_is_given_up_with_a_note(
     config = Config(data=DataConfig(dir=tmp_path), callers=permitted(caller))
     engine = schema.open_configured(config.data)
     requests = CallerRequests(tmp_path)
-    asked = CallerRequest(
-        request=Request("2.25.1", KEPT), calling_ae=caller.ae, host="127.0.0.1", received=1.0
+    request = CallerRequest(
+        request=Request("2.25.1", STORED), calling_ae=caller.ae, host="127.0.0.1", received=1.0
     )
-    requests.add(asked)
-    requests.make_due(asked)
+    requests.add(request)
+    requests.make_due(request)
     owed = reports.CallerReports(config, engine)
     owed.run_due(100.0)
     owed.run_due(101.0)  # too early for the next attempt
@@ -176,11 +176,11 @@ def test_a_caller_with_a_certificate_gets_its_report_with_tls(
     )
     config = Config(data=DataConfig(dir=tmp_path), tls=node.config(), callers=(entry,))
     requests = CallerRequests(tmp_path)
-    asked = CallerRequest(
+    request = CallerRequest(
         request=Request("2.25.1", (ABSENT,)), calling_ae=caller.ae, host=HOST, received=1.0
     )
-    requests.add(asked)
-    requests.make_due(asked)
+    requests.add(request)
+    requests.make_due(request)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(peer.certificate, peer.key)
     server.load_verify_locations(peer.trust)
@@ -197,7 +197,7 @@ def test_a_report_without_a_port_is_given_up_with_a_note(tmp_path: Path) -> None
     callers = permitted(caller, port=False)
     with listening_with_images(tmp_path, callers) as node, sending(tmp_path, callers) as config:
         with caller.associated(node.port) as opened:
-            caller.ask(opened, "2.25.1", KEPT)
+            caller.ask(opened, "2.25.1", STORED)
         assert soon(lambda: waiting(tmp_path) == [])
         engine = schema.open_configured(config.data)
         (note,) = queue.notes(engine)

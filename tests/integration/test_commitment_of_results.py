@@ -164,8 +164,8 @@ def test_a_sender_killed_after_the_request_still_takes_the_report(tmp_path: Path
         with sending(post):
             assert soon(lambda: is_awaited(post)), job_of(post)
             payload = claimed.deliver_payload()
-            kept = Reference(payload.sop_class_uid, payload.sop_instance_uid)
-            ReceivedReports(post.config.data.dir).add(Report("2.25.99", (kept,), ()))
+            committed = Reference(payload.sop_class_uid, payload.sop_instance_uid)
+            ReceivedReports(post.config.data.dir).add(Report("2.25.99", (committed,), ()))
             assert soon(lambda: ended(post)), job_of(post)
     assert job_of(post).deliver_result().confirmed_by == "commitment"
     assert target.stored == []

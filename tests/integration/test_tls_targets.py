@@ -115,9 +115,9 @@ def test_a_target_that_expects_tls_is_named(tmp_path: Path) -> None:
     _, peer = pair(tmp_path / "tls", "DCMTK")
     with storescp(tmp_path, peer) as port:
         assert soon(lambda: _answers(port))
-        found = refusal(Config(targets={"pacs": at(port, "DCMTK")}))
-    assert type(found) is PeerUnreachable, "DCMTK closes the connection"
-    assert "targets.pacs.tls" in found.advice
+        error = refusal(Config(targets={"pacs": at(port, "DCMTK")}))
+    assert type(error) is PeerUnreachable, "DCMTK closes the connection"
+    assert "targets.pacs.tls" in error.advice
 
 
 def _answers(port: int) -> bool:
@@ -170,29 +170,29 @@ def test_check_shows_tls_of_node_and_target(run: Run, tmp_path: Path) -> None:
             printed = run("check", "--config", file, "--json")[1]
             return {one["what"]: one for one in json.loads(printed)}
 
-        found = findings()
-        assert found["port with TLS"]["ok"]
-        assert found["TLS, certificate of this node"]["ok"]
-        shown = found["target pacs"]["message"]
+        checks = findings()
+        assert checks["port with TLS"]["ok"]
+        assert checks["TLS, certificate of this node"]["ok"]
+        shown = checks["target pacs"]["message"]
         assert "TLS 1.3, TLS_AES_256_GCM_SHA384, its certificate ends on" in shown
-        assert not found["target pacs"]["advice"]
+        assert not checks["target pacs"]["advice"]
         node.renew(days(20))
         peer.renew(days(20))
-        found = findings()
-        for what in ("TLS, certificate of this node", "target pacs"):
-            assert found[what]["ok"], "a warning"
-            assert found[what]["advice"]
+        checks = findings()
+        for subject in ("TLS, certificate of this node", "target pacs"):
+            assert checks[subject]["ok"], "a warning"
+            assert checks[subject]["advice"]
         conditions = json.loads(run("status", "--config", tmp_path / "a.yaml", "--json")[1])
         assert "certificate-ends" in [one["code"] for one in conditions["conditions"]]
         node.renew(days(-1))
-        found = findings()
-        assert not found["TLS, certificate of this node"]["ok"]
-        assert not found["target pacs"]["ok"]
+        checks = findings()
+        assert not checks["TLS, certificate of this node"]["ok"]
+        assert not checks["target pacs"]["ok"]
         node.renew()
         node.key.chmod(0o644)
-        found = findings()
-        assert "chmod 600" in found["TLS files"]["advice"]
-        assert not found["target pacs"]["ok"]
+        checks = findings()
+        assert "chmod 600" in checks["TLS files"]["advice"]
+        assert not checks["target pacs"]["ok"]
         for loop in ("listener", "sender"):
             file = tmp_path / "a.yaml"
             assert run("serve", "--only", loop, "--config", file)[0] == 78, "it does not start"

@@ -113,10 +113,10 @@ def explained(run: Run, site: Site, scan: Scan, segmented: SegmentedSeries) -> s
 def is_shown(picture: Path, text: str) -> bool:
     """Compare each line of a legend with the same text in the same font."""
     with Image.open(picture) as opened:
-        found = np.asarray(opened)
-    line = Image.new("RGB", (found.shape[1], LINE_PX), BACKGROUND)
+        pixels = np.asarray(opened)
+    line = Image.new("RGB", (pixels.shape[1], LINE_PX), BACKGROUND)
     font = ImageFont.load_default(14)
     ImageDraw.Draw(line).text((MARGIN_PX, LINE_PX // 2), text, INK, font, anchor="lm")
     expected = np.asarray(line)
-    starts = range(PANEL_PX, len(found) - LINE_PX + 1)
-    return any(np.array_equal(found[at : at + LINE_PX], expected) for at in starts)
+    starts = range(PANEL_PX, len(pixels) - LINE_PX + 1)
+    return any(np.array_equal(pixels[at : at + LINE_PX], expected) for at in starts)

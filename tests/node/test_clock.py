@@ -55,11 +55,11 @@ def test_a_slow_drift_is_no_step() -> None:
 
 
 def test_a_step_that_could_not_be_handled_is_reported_again() -> None:
-    hands, seen = Hands(), list[Step]()
+    hands, steps = Hands(), list[Step]()
 
     def fail_once(step: Step) -> None:
-        seen.append(step)
-        if len(seen) == 1:
+        steps.append(step)
+        if len(steps) == 1:
             raise ConnectionError
 
     clock = Clock(fail_once, lambda: hands.wall, lambda: hands.steady)
@@ -68,4 +68,4 @@ def test_a_step_that_could_not_be_handled_is_reported_again() -> None:
         clock.now()
     clock.now()
     clock.now()
-    assert [step.seconds for step in seen] == [-3600, -3600]
+    assert [step.seconds for step in steps] == [-3600, -3600]

@@ -14,10 +14,10 @@ def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
     assert open_identifiers(data, create=False).hashed("ACC") == ""
     assert not (tmp_path / "data").exists(), "a reading command creates nothing"
     first, second = open_identifiers(data), open_identifiers(data)
-    assert first.kept("ACC") == second.kept("ACC") != ""
+    assert first.stored_form("ACC") == second.stored_form("ACC") != ""
     other = DataConfig(dir=tmp_path / "other", index="hashed")
-    assert open_identifiers(other).kept("ACC") != first.kept("ACC")
-    assert "ACC" not in first.kept("ACC")
+    assert open_identifiers(other).stored_form("ACC") != first.stored_form("ACC")
+    assert "ACC" not in first.stored_form("ACC")
     assert repr(first).count("key") == 0
 
 
@@ -35,7 +35,7 @@ def test_a_damaged_key_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_identifiers_are_compared_without_padding_and_words_without_case(tmp_path: Path) -> None:
     hashed = open_identifiers(DataConfig(dir=tmp_path))
-    assert hashed.kept(" A1 ") == hashed.kept("A1") != hashed.kept("a1")
+    assert hashed.stored_form(" A1 ") == hashed.stored_form("A1") != hashed.stored_form("a1")
     assert hashed.kept_words("MR Schädel, T1") == hashed.kept_words("t1 SCHÄDEL mr")[::-1]
-    assert hashed.kept("  ") == ""
-    assert hashed.forms("A1") == ("A1", hashed.kept("A1"))
+    assert hashed.stored_form("  ") == ""
+    assert hashed.forms("A1") == ("A1", hashed.stored_form("A1"))

@@ -109,8 +109,8 @@ def test_it_states_model_accuracy_and_purpose(tmp_path: Path) -> None:
         (r.package, "not meas"),
     ):
         report = r.report(package=model, engine="openvino", why="fits the deadline")
-        made, measured_as, purpose = comments(report)[-3:]
-        assert "phantom-mr/0.1, size small, engine openvino (fits the deadline)" in made
+        model_text, measured_as, purpose = comments(report)[-3:]
+        assert "phantom-mr/0.1, size small, engine openvino (fits the deadline)" in model_text
         assert accuracy in measured_as
         assert "not for diagnosis" in purpose
 

@@ -31,16 +31,16 @@ def config(tmp_path: Path) -> Config:
 
 
 def alive(config: Config, now: float = T0) -> dict[str, bool]:
-    seen = status.snapshot(config, schema.open_configured(config.data), now)
-    return {process.name: process.alive for process in seen.processes}
+    snapshot = status.snapshot(config, schema.open_configured(config.data), now)
+    return {process.name: process.alive for process in snapshot.processes}
 
 
 def test_a_node_that_never_ran_has_an_empty_status(config: Config) -> None:
-    seen = status.snapshot(config, schema.open_configured(config.data), T0)
-    assert not any(process.alive for process in seen.processes)
-    assert seen.jobs["segment"] == dict.fromkeys(seen.jobs["segment"], 0)
-    assert (seen.series, seen.notes) == ((), ())
-    (target,) = seen.targets
+    snapshot = status.snapshot(config, schema.open_configured(config.data), T0)
+    assert not any(process.alive for process in snapshot.processes)
+    assert snapshot.jobs["segment"] == dict.fromkeys(snapshot.jobs["segment"], 0)
+    assert (snapshot.series, snapshot.notes) == ((), ())
+    (target,) = snapshot.targets
     assert (target.address, target.waiting, target.oldest_s) == ("10.0.0.9:104", 0, None)
 
 
@@ -51,10 +51,12 @@ def test_the_status_reads_a_database_on_a_server(engine: sa.Engine, tmp_path: Pa
     config = Config(data=DataConfig(dir=tmp_path / "data", database=place))
     queue.heartbeat(engine, "sender", 1, T0)
     looking = status.open_read_only(config.data)
-    found = {process.name: process for process in status.snapshot(config, looking, T0).processes}
+    processes = {
+        process.name: process for process in status.snapshot(config, looking, T0).processes
+    }
     looking.dispose()
-    assert found["sender"].alive, "its beat must do: it may run on another machine"
-    assert not found["segmenter"].alive
+    assert processes["sender"].alive, "its beat must do: it may run on another machine"
+    assert not processes["segmenter"].alive
     assert not (tmp_path / "data").exists()
 
 
@@ -119,14 +121,14 @@ def test_the_newest_series_come_last(config: Config) -> None:
     engine = schema.open_configured(config.data)
     for number in range(5):
         record(engine, series=number)
-    seen = status.snapshot(config, engine, T0, series=3)
-    assert [history.arrival.series_uid for history in seen.series] == [
+    snapshot = status.snapshot(config, engine, T0, series=3)
+    assert [history.arrival.series_uid for history in snapshot.series] == [
         "1.2.3.2",
         "1.2.3.3",
         "1.2.3.4",
     ]
-    assert {history.ending for history in seen.series} == {Ending.IN_PROGRESS}
-    assert seen.jobs["segment"]["queued"] == 5
+    assert {history.ending for history in snapshot.series} == {Ending.IN_PROGRESS}
+    assert snapshot.jobs["segment"]["queued"] == 5
 
 
 def test_low_space_is_reported(config: Config) -> None:

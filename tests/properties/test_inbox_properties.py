@@ -30,16 +30,16 @@ Cuts = st.lists(
 
 
 def damaged(data: bytes, cuts: list[tuple[str, float, bytes]]) -> bytes:
-    for how, where, what in cuts:
-        at = int(where * len(data))
-        if how == "flip":
-            data = data[:at] + what + data[at + len(what) :]
-        elif how == "cut":
+    for action, position, content in cuts:
+        at = int(position * len(data))
+        if action == "flip":
+            data = data[:at] + content + data[at + len(content) :]
+        elif action == "cut":
             data = data[:at]
-        elif how == "insert":
-            data = data[:at] + what + data[at:]
+        elif action == "insert":
+            data = data[:at] + content + data[at:]
         else:
-            data = data[:at] + data[at : at + 20 * len(what)] + data[at:]
+            data = data[:at] + data[at : at + 20 * len(content)] + data[at:]
     return data
 
 

@@ -37,7 +37,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.held: dict[str, Job] = {}  # the claim that each worker believes to hold
         self.zombies: list[Job] = []  # claims of workers that crashed or were too slow
         self.done: list[int] = []  # each time a finish was accepted
-        self.made: set[int] = set()  # segmentations that were ever done
+        self.segmented: set[int] = set()  # segmentations that were ever done
         self.known: set[int] = set()
 
     @initialize()
@@ -105,11 +105,11 @@ class QueueMachine(RuleBasedStateMachine):
         """A report comes, perhaps late or once more, and makes its delivery due."""
         job = queue.get(self.engine, data.draw(st.sampled_from(sorted(self.known))))
         uid = job.transaction_uid
-        found = queue.record_report(self.engine, uid, {"transaction": uid}, "kept", self.now)
+        updated = queue.record_report(self.engine, uid, {"transaction": uid}, "kept", self.now)
         is_awaited = uid != "" and job.state.value in LIVE and not job.commitment_report
-        assert (found is not None) == is_awaited
-        if found is not None and found.state is State.QUEUED:
-            assert found.not_before == self.now
+        assert (updated is not None) == is_awaited
+        if updated is not None and updated.state is State.QUEUED:
+            assert updated.not_before == self.now
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -201,7 +201,7 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert is_current
             if job.kind is Kind.SEGMENT:
-                self.made.add(job.id)
+                self.segmented.add(job.id)
                 # its earlier deliveries are queued again, and newer ones may supersede them
                 of_job = {j["id"] for j in self.rows(schema.jobs) if j["parent_id"] == job.id}
                 self.done = [job_id for job_id in self.done if job_id not in of_job]
@@ -215,7 +215,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.known = ids
         assert sorted(self.done) == sorted(j["id"] for j in jobs if j["state"] == "done")
         segments = [j for j in jobs if j["kind"] == "segment"]
-        assert len(jobs) - len(segments) == len(TARGETS) * len(self.made)
+        assert len(jobs) - len(segments) == len(TARGETS) * len(self.segmented)
         running = [(j["study_uid"], j["series_uid"]) for j in segments if j["state"] == "running"]
         assert len(running) == len(set(running))
 
@@ -249,8 +249,8 @@ class QueueMachine(RuleBasedStateMachine):
         live = {j["arrival_id"] for j in self.rows(schema.jobs) if j["state"] in LIVE}
         for history in queue.histories(self.engine):
             assert (history.ending is Ending.IN_PROGRESS) == (history.arrival.id in live)
-        kept = {arrival["id"]: arrival["ending"] for arrival in self.rows(schema.arrivals)}
-        assert kept == {h.arrival.id: h.ending for h in queue.histories(self.engine)}
+        recorded = {arrival["id"]: arrival["ending"] for arrival in self.rows(schema.arrivals)}
+        assert recorded == {h.arrival.id: h.ending for h in queue.histories(self.engine)}
 
     def rows(self, table: sa.Table) -> list[Any]:
         with schema.read_transaction(self.engine) as connection:

@@ -147,11 +147,11 @@ UNSUITABLE: dict[str, tuple[slice, type[NodeError], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", UNSUITABLE)
+@pytest.mark.parametrize("part_name", UNSUITABLE)
 def test_a_part_of_a_head_is_unsuitable(
-    tmp_path: Path, package: Package, size: str, head: Volume, what: str
+    tmp_path: Path, package: Package, size: str, head: Volume, part_name: str
 ) -> None:
-    slices, kind, message = UNSUITABLE[what]
+    slices, kind, message = UNSUITABLE[part_name]
     files = written(part(head, slices), tmp_path / "series")
     with pytest.raises(kind, match=message):
         measured_anatomy(files, package, size, tmp_path / "out")

@@ -122,12 +122,14 @@ def check_files(samples: Samples, load_on_it: Load) -> None:
     """Check that files stay for their retention, and that the log has one line per event."""
     seconds = samples.at[-1]
     longest_s = KEEP_S + 2 * PRUNE_S  # a folder whose retention just began waits for the next time
-    kept = max(
+    kept_bytes = max(
         sum(size for at, size in load_on_it.sent_bytes if 0 <= end - at <= longest_s)
         for end, _ in load_on_it.sent_bytes
     )
-    results = 2 * kept  # a segmentation of a small phantom is larger than its images
-    assert max(samples.data_mib) - max(samples.database_mib) <= (kept + results) / (1 << 20) + 64
+    results = 2 * kept_bytes  # a segmentation of a small phantom is larger than its images
+    assert (
+        max(samples.data_mib) - max(samples.database_mib) <= (kept_bytes + results) / (1 << 20) + 64
+    )
     series = len(load_on_it.sent_bytes)
     assert max(samples.database_mib) * 1024 <= DATABASE_KIB_PER_SERIES * series + 8192
     assert samples.log_kib[-1] <= LOG_KIB_PER_S * seconds + 256

@@ -101,15 +101,15 @@ def committing_target(
         ae.add_supported_context(StorageCommitmentPushModel, ExplicitVRLittleEndian)
     if finds is not None:
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-    seen = CommittingTarget()
+    target = CommittingTarget()
 
     def on_store(event: Any) -> int:
-        seen.stored.append(str(event.request.AffectedSOPInstanceUID))
+        target.stored.append(str(event.request.AffectedSOPInstanceUID))
         return 0x0000
 
     def on_action(event: Any) -> tuple[int, None]:
         request = request_of(event.action_information)
-        seen.requests.append(request)
+        target.requests.append(request)
         content = answer(request)
         if content is not None and not status:
             threading.Timer(0.2, report, (event.assoc, content)).start()
@@ -117,16 +117,16 @@ def committing_target(
 
     def on_find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
         requested = str(event.identifier.SOPInstanceUID)
-        if finds and requested in seen.stored:
+        if finds and requested in target.stored:
             match = Dataset()
             match.QueryRetrieveLevel, match.SOPInstanceUID = "IMAGE", requested
             yield 0xFF00, match
 
     handlers: list[Any] = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_FIND, on_find)]
     handlers.append((evt.EVT_N_ACTION, on_action))
-    server = ae.start_server(("127.0.0.1", seen.port), block=False, evt_handlers=handlers)
+    server = ae.start_server(("127.0.0.1", target.port), block=False, evt_handlers=handlers)
     try:
-        yield seen
+        yield target
     finally:
         server.shutdown()
 

@@ -97,9 +97,9 @@ def table(samples: Samples) -> str:
     return "\n".join(rows)
 
 
-def _row(what: str, values: list[float]) -> str:
+def _row(name: str, values: list[float]) -> str:
     early, late = quarters(values)
-    return f"| {what} | {early:.1f} | {late:.1f} | {max(values):.1f} |"
+    return f"| {name} | {early:.1f} | {late:.1f} | {max(values):.1f} |"
 
 
 def _size(path: Path) -> int:

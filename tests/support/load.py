@@ -137,8 +137,8 @@ class Load:
         self.clock.set(-3600.0 if self.counts["set_the_clock"] % 2 else 0.0)
 
     def _series(self) -> list[Path]:
-        made = compose(phantom(), self.folder / str(generate_uid()), Labelling(), NOON)
-        return list(made.files)
+        composed = compose(phantom(), self.folder / str(generate_uid()), Labelling(), NOON)
+        return list(composed.files)
 
     def _send(self, files: list[Path]) -> None:
         size = sum(path.stat().st_size for path in files)

@@ -53,8 +53,8 @@ def a_measurement(
     return msgspec.structs.replace(measurement, **changes)
 
 
-def kept(data: DataConfig, *measurements: Measurement) -> list[Measurement]:
+def written(data: DataConfig, *measurements: Measurement) -> list[Measurement]:
     """Write measurements and read them again."""
     for one in measurements:
         measured.write(data, one)
-    return measured.known(data, HOST)
+    return measured.read(data, HOST)

@@ -56,18 +56,18 @@ def scripted_target(
         ae.add_supported_context(uid, [ExplicitVRLittleEndian] if uid in plain else list(syntaxes))
     for name, value in settings.items():
         setattr(ae, name, value)
-    seen = Scripted()
+    target = Scripted()
 
     def on_store(event: Any) -> int:
-        seen.stored.append(str(event.request.AffectedSOPInstanceUID))
+        target.stored.append(str(event.request.AffectedSOPInstanceUID))
         return store(event) if callable(store) else store
 
     def on_find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
         requested = str(event.identifier.SOPInstanceUID)
-        seen.queried.append(requested)
+        target.queried.append(requested)
         if find_status:
             yield find_status, None
-        elif finds and requested in seen.stored:
+        elif finds and requested in target.stored:
             match = Dataset()
             match.QueryRetrieveLevel, match.SOPInstanceUID = "IMAGE", requested
             yield 0xFF00, match
@@ -75,9 +75,9 @@ def scripted_target(
     handlers: list[Any] = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_FIND, on_find)]
     handlers.append((evt.EVT_C_ECHO, lambda _: echo))
     server = ae.start_server(
-        ("127.0.0.1", seen.port), block=False, evt_handlers=handlers, ssl_context=tls
+        ("127.0.0.1", target.port), block=False, evt_handlers=handlers, ssl_context=tls
     )
     try:
-        yield seen
+        yield target
     finally:
         server.shutdown()

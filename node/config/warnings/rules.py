@@ -41,8 +41,8 @@ def warnings_of(config: Config) -> Iterator[Warned]:
 
 def _unreachable(index: int, rule: Rule, before: Sequence[Rule]) -> Warned:
     names = ", ".join(one.name for one in before)
-    what = f"rule {names} matches" if len(before) == 1 else f"the rules {names} match"
-    message = f"no series reaches rule {rule.name}: {what} all of its series before"
+    earlier = f"rule {names} matches" if len(before) == 1 else f"the rules {names} match"
+    message = f"no series reaches rule {rule.name}: {earlier} all of its series before"
     advice = f"Move rule {rule.name} up, or narrow the rules before it."
     return Warned(Code.UNREACHABLE_RULE, ("rules", index), message, advice)
 

@@ -32,9 +32,11 @@ def test_a_text_condition_compares_its_attribute_alone(key: str, attribute: str)
     assert reason(condition, **{attribute: "A Sample text"}) is None
     assert reason(condition, **{attribute: ""}) == f"{name} is absent"
     others = dict.fromkeys(TEXTS.values(), "sample")
-    found = reason(condition, **others | {attribute: "Doe^Jane", "series_description": ""})
+    mismatch = reason(condition, **others | {attribute: "Doe^Jane", "series_description": ""})
     if key != "series_description":
-        assert found == f"{name} does not match 'nothing' or 'sample'", "the value is not repeated"
+        assert mismatch == f"{name} does not match 'nothing' or 'sample'", (
+            "the value is not repeated"
+        )
 
 
 @pytest.mark.parametrize(

@@ -80,22 +80,22 @@ HEAD = {"modality": "MR", "body_part": "HEAD", "series_description": "T1", "prot
 
 
 def test_the_first_rule_that_matches_wins(headers: tuple[Header, ...], models: Path) -> None:
-    found = decide(changed(headers, **HEAD), models)
-    assert found.outcome is ArrivalOutcome.PLANNED
-    assert (found.rule, found.size, found.priority, found.send_to) == (
+    decision = decide(changed(headers, **HEAD), models)
+    assert decision.outcome is ArrivalOutcome.PLANNED
+    assert (decision.rule, decision.size, decision.priority, decision.send_to) == (
         "heads",
         "teacher",
         7,
         ("pacs",),
     )
-    assert found.package is not None
-    assert found.grid is not None
+    assert decision.package is not None
+    assert decision.grid is not None
 
 
 def test_a_rule_may_say_that_nothing_is_done(headers: tuple[Header, ...], models: Path) -> None:
-    found = decide(changed(headers, **HEAD | {"series_description": "Scout 3pl"}), models)
-    assert (found.outcome, found.rule) == (ArrivalOutcome.NO_RULE, "never")
-    assert "never" in found.reason
+    decision = decide(changed(headers, **HEAD | {"series_description": "Scout 3pl"}), models)
+    assert (decision.outcome, decision.rule) == (ArrivalOutcome.NO_RULE, "never")
+    assert "never" in decision.reason
 
 
 @pytest.mark.parametrize("use", ["none", "tiny-mr, send_to: [pacs, pacs]"])
@@ -103,18 +103,18 @@ def test_the_reasons_of_earlier_rules_are_kept(
     headers: tuple[Header, ...], models: Path, use: str
 ) -> None:
     rules = RULES + f"- {{name: rest, use: {use}}}\n"
-    found = decide(changed(headers, **HEAD | {"body_part": "KNEE"}), models, rules)
-    assert (found.rule, found.send_to) == ("rest", () if use == "none" else ("pacs",))
-    assert [one.rule for one in found.earlier] == ["never", "heads"]
-    assert "body part" in found.earlier[1].reason
+    decision = decide(changed(headers, **HEAD | {"body_part": "KNEE"}), models, rules)
+    assert (decision.rule, decision.send_to) == ("rest", () if use == "none" else ("pacs",))
+    assert [one.rule for one in decision.earlier] == ["never", "heads"]
+    assert "body part" in decision.earlier[1].reason
 
 
 def test_no_match_says_why_for_every_rule(headers: tuple[Header, ...], models: Path) -> None:
-    found = decide(changed(headers, **HEAD | {"body_part": "KNEE"}), models)
-    assert found.outcome is ArrivalOutcome.NO_RULE
-    assert "never: description does not match" in found.reason
-    assert "heads: body part does not match" in found.reason
-    assert found.advice
+    decision = decide(changed(headers, **HEAD | {"body_part": "KNEE"}), models)
+    assert decision.outcome is ArrivalOutcome.NO_RULE
+    assert "never: description does not match" in decision.reason
+    assert "heads: body part does not match" in decision.reason
+    assert decision.advice
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_each_condition_can_exclude(
     headers: tuple[Header, ...], models: Path, condition: str, reason: str
 ) -> None:
     rules = f"rules: [{{name: a, use: none, when: {{{condition}}}}}]"
-    found = decide(changed(headers, **HEAD), models, rules)
-    assert found.code == "no-rule"
-    assert reason in found.reason
+    decision = decide(changed(headers, **HEAD), models, rules)
+    assert decision.code == "no-rule"
+    assert reason in decision.reason
 
 
 @pytest.mark.parametrize("modality", ["SEG", "SR", "PR", "RTSTRUCT"])
@@ -142,18 +142,18 @@ def test_results_are_never_segmented(
     headers: tuple[Header, ...], models: Path, modality: str
 ) -> None:
     rules = RULES.replace('modality: MR, body_part: [head, brain], slices: ">= 4"', "")
-    found = decide(changed(headers[:1], modality=modality), models, rules)
-    assert found.outcome is ArrivalOutcome.NO_RULE
-    assert "results" in found.reason
+    decision = decide(changed(headers[:1], modality=modality), models, rules)
+    assert decision.outcome is ArrivalOutcome.NO_RULE
+    assert "results" in decision.reason
 
 
 def test_broken_geometry_is_named_and_not_hidden_behind_no_rule(
     headers: tuple[Header, ...], models: Path
 ) -> None:
     broken = changed(headers, **HEAD)
-    found = decide((*broken[:3], *broken[4:]), models)
-    assert (found.outcome, found.code) == (ArrivalOutcome.UNSUITABLE, "missing-slice")
-    assert found.rule == "heads"
+    decision = decide((*broken[:3], *broken[4:]), models)
+    assert (decision.outcome, decision.code) == (ArrivalOutcome.UNSUITABLE, "missing-slice")
+    assert decision.rule == "heads"
 
 
 def test_outside_the_models_range_is_refused_with_the_numbers(
@@ -162,8 +162,8 @@ def test_outside_the_models_range_is_refused_with_the_numbers(
     rules = RULES.replace("modality: MR, body", "body")
     hounsfield = Units(has_slope=True, has_intercept=True, slope=1.0, intercept=0.0)
     ct = HEAD | {"modality": "CT", "units": hounsfield}
-    found = decide(changed(headers, **ct), models, rules)
-    assert (found.outcome, found.code) == (ArrivalOutcome.UNSUITABLE, "wrong-modality")
+    decision = decide(changed(headers, **ct), models, rules)
+    assert (decision.outcome, decision.code) == (ArrivalOutcome.UNSUITABLE, "wrong-modality")
 
 
 @pytest.mark.parametrize("originals_only", [True, False])
@@ -183,8 +183,8 @@ def test_a_package_may_take_original_images_only(
 
 def test_two_patients_in_one_series_are_held(headers: tuple[Header, ...], models: Path) -> None:
     mixed = changed(headers, **HEAD)
-    found = decide((*changed(mixed[:1], patient_digest="other"), *mixed[1:]), models)
-    assert (found.outcome, found.code) == (ArrivalOutcome.HELD, "conflicting-instances")
+    decision = decide((*changed(mixed[:1], patient_digest="other"), *mixed[1:]), models)
+    assert (decision.outcome, decision.code) == (ArrivalOutcome.HELD, "conflicting-instances")
 
 
 AXIAL = (

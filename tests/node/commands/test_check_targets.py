@@ -61,13 +61,13 @@ def test_a_configured_report_is_negotiated(run: Run, tmp_path: Path) -> None:
 
 def test_a_configured_commitment_is_negotiated(run: Run, tmp_path: Path) -> None:
     with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
-        found = checked(run, tmp_path, peer.port, confirm="commitment")
-    assert not found["ok"]
-    assert "targets.pacs.confirm" in found["advice"]
+        finding = checked(run, tmp_path, peer.port, confirm="commitment")
+    assert not finding["ok"]
+    assert "targets.pacs.confirm" in finding["advice"]
     with committing_target() as target:
-        found = checked(run, tmp_path, target.port, confirm="commitment")
-    assert found["ok"], found
-    assert "commits to storage" in found["message"]
+        finding = checked(run, tmp_path, target.port, confirm="commitment")
+    assert finding["ok"], finding
+    assert "commits to storage" in finding["message"]
 
 
 def test_peers_that_reports_cannot_reach_are_a_warning(run: Run, tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def test_a_warning_has_code_path_and_line(
 ) -> None:
     file = configure(tmp_path / "a.yaml", tiny_models, **changes)
     _, printed, _ = run("check", "--config", file, "--json")
-    ((found, what, line),) = warnings(printed)
-    assert (found, what) == (code, path)
+    ((printed_code, printed_path, line),) = warnings(printed)
+    assert (printed_code, printed_path) == (code, path)
     key = path.rpartition(".")[2]
     assert f"{key}:" in file.read_text(encoding="utf-8").splitlines()[line - 1]
 
@@ -63,7 +63,7 @@ def test_a_deadline_is_compared_with_what_was_measured_here(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     file = configure(tmp_path / "a.yaml", tiny_models, **rule(size="auto", deadline="2 s"))
-    data, host = load(file).data, measured.here(0)
+    data, host = load(file).data, measured.this_host(0)
     digest = load_package(tiny_models / "tiny-mr/1.0").digest
     one = Measurement(
         digest=digest, package="tiny-mr/1.0", size="small", engine=ONNXRUNTIME,
@@ -71,6 +71,6 @@ def test_a_deadline_is_compared_with_what_was_measured_here(
     )  # fmt: skip
     measured.write(data, one)
     _, printed, _ = run("check", "--config", file, "--json")
-    assert [(code, what) for code, what, _ in warnings(printed)] == [
+    assert [(code, key_path) for code, key_path, _ in warnings(printed)] == [
         ("impossible-deadline", "rules[0].deadline")
     ]

@@ -61,18 +61,18 @@ def test_the_file_holds_what_a_report_needs_and_no_patient(
     run: Run, sick: Path, tmp_path: Path
 ) -> None:
     log = str(tmp_path / "node.log")
-    text, found = bundle(run, sick, tmp_path / "doctor.json", "--log", log)
+    text, report = bundle(run, sick, tmp_path / "doctor.json", "--log", log)
     assert [value for value in PLANTED if value.lower() in text.lower()] == []
     study = str(pydicom.dcmread(next((tmp_path / "head").iterdir())).StudyInstanceUID)
     assert study not in text
-    assert found["config"]["data"]["index"] == "plain"
-    assert found["config"]["alerts"]["webhook"] == "(removed)"
-    assert found["versions"]["pydicom"]
-    assert found["state"]["rows"]["studies"] == 1
-    assert found["state"]["jobs"]["segment"]["queued"] == 1
-    assert [one["code"] for one in found["state"]["conditions"]]
-    assert {"configuration", "database"} <= {one["what"] for one in found["check"]}
-    first, second, last = found["log"]
+    assert report["config"]["data"]["index"] == "plain"
+    assert report["config"]["alerts"]["webhook"] == "(removed)"
+    assert report["versions"]["pydicom"]
+    assert report["state"]["rows"]["studies"] == 1
+    assert report["state"]["jobs"]["segment"]["queued"] == 1
+    assert [one["code"] for one in report["state"]["conditions"]]
+    assert {"configuration", "database"} <= {one["what"] for one in report["check"]}
+    first, second, last = report["log"]
     assert first["message"].startswith("planned uid-")
     assert first["message"].endswith(first["study"]), "equal UIDs stay equal"
     assert set(second) == {"at", "message"}
@@ -84,11 +84,11 @@ def test_the_file_holds_what_a_report_needs_and_no_patient(
 
 def test_a_node_that_cannot_start_is_reported_too(run: Run, sick: Path, tmp_path: Path) -> None:
     (load(sick).data.dir / schema.FILE_NAME).write_bytes(b"no database" * 1000)
-    _, found = bundle(run, sick, tmp_path / "a.json", "--no-check")
-    assert found["state"]["code"] in ("database-damaged", "misconfigured")
+    _, report = bundle(run, sick, tmp_path / "a.json", "--no-check")
+    assert report["state"]["code"] in ("database-damaged", "misconfigured")
     sick.write_text("nodes: {}")
-    _, found = bundle(run, sick, tmp_path / "b.json")
-    assert found["config"]["code"] == "misconfigured"
+    _, report = bundle(run, sick, tmp_path / "b.json")
+    assert report["config"]["code"] == "misconfigured"
 
 
 def test_uids_are_replaced_and_addresses_stay() -> None:

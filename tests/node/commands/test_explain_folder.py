@@ -52,8 +52,8 @@ def copy_as_another_series(paths: Sequence[Path], folder: Path, **changes: str) 
 
 
 def test_each_rule_says_whether_it_matches(explain: Explain, head: Scan, tmp_path: Path) -> None:
-    status, found = explain(head.paths[0].parent)
-    (series,) = found["series"]
+    status, answer = explain(head.paths[0].parent)
+    (series,) = answer["series"]
     assert status == 0
     assert [(rule["rule"], rule["matches"]) for rule in series["rules"]] == [
         ("lung", False),
@@ -68,13 +68,13 @@ def test_each_rule_says_whether_it_matches(explain: Explain, head: Scan, tmp_pat
     )
     assert series["send_to"] == ["pacs"]
     assert series["compared"]["slices"] == len(head.paths)
-    assert found["not_read"] == []
+    assert answer["not_read"] == []
     assert not (tmp_path / "data").exists(), "nothing is received or recorded"
 
 
 def test_the_sender_may_be_named(explain: Explain, head: Scan) -> None:
-    status, found = explain(head.paths[0].parent, "--caller", "MR09")
-    assert (status, found["series"][0]["code"]) == (65, "rule-says-none")
+    status, answer = explain(head.paths[0].parent, "--caller", "MR09")
+    assert (status, answer["series"][0]["code"]) == (65, "rule-says-none")
 
 
 def test_several_series_and_other_files_are_named(
@@ -89,15 +89,15 @@ def test_several_series_and_other_files_are_named(
     os.mkfifo(folder / "pipe")
     locked = folder / "locked.dcm"
     locked.symlink_to(folder / "nowhere")
-    status, found = explain(folder)
+    status, answer = explain(folder)
     assert status == 0
-    outcomes = {one["files"]: (one["outcome"], one["code"]) for one in found["series"]}
+    outcomes = {one["files"]: (one["outcome"], one["code"]) for one in answer["series"]}
     assert outcomes == {
         len(head.paths): ("planned", ""),
         len(head.paths) - 1: ("unsuitable", "missing-slice"),
     }
-    assert {one["file"] for one in found["not_read"]} == {"README.txt", "empty", "cut.dcm"}
-    assert all(one["reason"] for one in found["not_read"])
+    assert {one["file"] for one in answer["not_read"]} == {"README.txt", "empty", "cut.dcm"}
+    assert all(one["reason"] for one in answer["not_read"])
 
 
 def test_two_contents_of_one_image_would_be_held(
@@ -106,19 +106,19 @@ def test_two_contents_of_one_image_would_be_held(
     folder = tmp_path / "images"
     shutil.copytree(head.paths[0].parent, folder)
     shutil.copy(head.paths[0], folder / "copy.dcm")
-    status, found = explain(folder)
+    status, answer = explain(folder)
     assert status == 0
-    assert len(found["series"][0]["left_out"]) == 1
+    assert len(answer["series"][0]["left_out"]) == 1
     changed = pydicom.dcmread(head.paths[1])
     changed.PixelData = bytes(len(changed.PixelData))
     changed.save_as(folder / "changed.dcm")
-    status, found = explain(folder)
+    status, answer = explain(folder)
     assert status == 65
-    assert (found["series"][0]["outcome"], found["series"][0]["code"]) == (
+    assert (answer["series"][0]["outcome"], answer["series"][0]["code"]) == (
         "held",
         "conflicting-instances",
     )
-    assert "changed.dcm" in found["series"][0]["reason"]
+    assert "changed.dcm" in answer["series"][0]["reason"]
 
 
 def test_two_patients_in_one_study_would_be_held(
@@ -127,8 +127,8 @@ def test_two_patients_in_one_study_would_be_held(
     folder = tmp_path / "images"
     shutil.copytree(head.paths[0].parent, folder)
     copy_as_another_series(head.paths, folder / "two", PatientID="ANOTHER")
-    _, found = explain(folder)
-    assert [one["code"] for one in found["series"]] == ["conflicting-patients"] * 2
+    _, answer = explain(folder)
+    assert [one["code"] for one in answer["series"]] == ["conflicting-patients"] * 2
 
 
 def test_the_folder_is_explained_in_words(
@@ -147,8 +147,8 @@ def test_a_folder_without_images_is_named(
 ) -> None:
     (tmp_path / "empty").mkdir()
     file = configure(tmp_path / "a.yaml", tiny_models, rules=RULES)
-    found, _, errors = run("explain", f"{tmp_path / name}/", "--config", file)
-    assert found == status
+    exit_status, _, errors = run("explain", f"{tmp_path / name}/", "--config", file)
+    assert exit_status == status
     assert str(tmp_path / name) in errors
 
 
@@ -160,9 +160,9 @@ def test_the_node_decides_in_the_same_way(
     receive(site.inbox, scan.paths, T0)
     site.sweep.run(QUIET)
     (history,) = queue.histories(site.engine)
-    _, found = explain(tmp_path / "images")
-    assert found["series"][0]["code"] == history.arrival.code == code
-    assert found["series"][0]["reason"] == history.arrival.reason
+    _, answer = explain(tmp_path / "images")
+    assert answer["series"][0]["code"] == history.arrival.code == code
+    assert answer["series"][0]["reason"] == history.arrival.reason
 
 
 def test_a_folder_that_is_named_like_a_uid_needs_a_slash(
@@ -178,6 +178,6 @@ def test_a_file_that_kills_the_reader_is_named(tmp_path: Path) -> None:
     scan = make(tmp_path, Phantom(shape=(3, 20, 16)))
     with_many_items(scan.paths[1])
     with Reader(ReaderLimits(cpu_s=3.0), log_level="CRITICAL") as reader:
-        found = list(_identities(reader, tmp_path, [path.name for path in scan.paths]))
-    assert [bool(one.series_uid) for one in found] == [True, False, True]
-    assert "the process that reads the images" in found[1].problem
+        identities = list(_identities(reader, tmp_path, [path.name for path in scan.paths]))
+    assert [bool(one.series_uid) for one in identities] == [True, False, True]
+    assert "the process that reads the images" in identities[1].problem

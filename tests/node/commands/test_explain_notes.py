@@ -42,8 +42,8 @@ def test_the_reasons_of_earlier_rules_are_explained(run: Run, configured: Path) 
 def test_each_target_has_its_state_reason_and_advice(run: Run, configured: Path) -> None:
     engine = schema.open_configured(load(configured).data)
     record(engine)
-    made = [a_delivery("pacs"), a_delivery("viewer")]
-    queue.finish_segment(engine, claim(engine), SEGMENTED, made, T0 + 2)
+    deliveries = [a_delivery("pacs"), a_delivery("viewer")]
+    queue.finish_segment(engine, claim(engine), SEGMENTED, deliveries, T0 + 2)
     job = queue.claim(engine, Kind.DELIVER, "s", T0 + 3, 30.0, "viewer")
     assert job is not None
     error = RefusedByTarget("the target refuses it", advice="Register our AE title there.")

@@ -47,7 +47,7 @@ def uid_of(tmp_path: Path) -> str:
     return str(pydicom.dcmread(next((tmp_path / "head").iterdir())).StudyInstanceUID)
 
 
-def found(run: Run, file: Path, *words: str) -> list[dict[str, Any]]:
+def studies_of(run: Run, file: Path, *words: str) -> list[dict[str, Any]]:
     status, printed, _ = run("find", *words, "--config", file, "--json")
     assert status == (0 if printed else 1)
     studies: list[dict[str, Any]] = json.loads(printed or "[]")
@@ -68,7 +68,7 @@ def test_a_study_is_found_by_what_a_person_knows(run: Run, stored: Path, tmp_pat
         ["--received", day],
         ["--received", f"{day}..", "--study-date", "2024-03-01..2024-03-31"],
     ):
-        assert [study["study_uid"] for study in found(run, stored, *words)] == [uid], words
+        assert [study["study_uid"] for study in studies_of(run, stored, *words)] == [uid], words
     for words in (
         ["ACC8"],
         ["--accession", "CANARY-7"],
@@ -77,7 +77,7 @@ def test_a_study_is_found_by_what_a_person_knows(run: Run, stored: Path, tmp_pat
         ["--received", f"..{day[:4]}-01-01"],
         ["--study-date", "2024-03-06"],
     ):
-        assert found(run, stored, *words) == [], words
+        assert studies_of(run, stored, *words) == [], words
 
 
 def test_the_table_has_text_only_where_the_database_has_it(run: Run, stored: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_accession_number_that_fits_several_is_refused_with_the_choice(
     data = load(stored).data
     engine, identifiers = schema.open_configured(data), open_identifiers(data)
     for number, accession in ((8, "1"), (9, "ACC7")):
-        index = queue.StudyIndex(kept_as=data.index, accession=identifiers.kept(accession))
+        index = queue.StudyIndex(kept_as=data.index, accession=identifiers.stored_form(accession))
         arrival = an_arrival(number, study_uid=f"1.2.{number}")
         queue.record_arrival(engine, arrival, a_segment_job(number), T0, index=index)
     options = ["--config", stored]

@@ -12,7 +12,7 @@ from node.config import Config, load
 from node.engines import versions
 from node.housekeeping import Sweep
 from node.inbox import Inbox
-from node.measured import here
+from node.measured import this_host
 from node.package import Package, uses
 from node.package import load as load_package
 from node.segmenter import run as run_segmenter
@@ -39,7 +39,7 @@ def with_auto(folder: Path, models: Path, **model: Any) -> Path:
 
 def measure(config: Config, package: Package, size: str, **changes: Any) -> None:
     """Write a measurement of this machine."""
-    host = here(config.limits.threads)
+    host = this_host(config.limits.threads)
     one = msgspec.structs.replace(
         a_measurement(package, size), cpu=host.cpu, threads=host.threads,
         version=host.versions["onnxruntime"], **changes,
@@ -70,7 +70,7 @@ def test_bench_measures_every_size_and_engine_and_keeps_it(
         (size, engine) for size in ("teacher", "small") for engine in versions()
     }
     config = load(file)
-    assert len(measured.known(config.data, here(1))) == len(measurements)
+    assert len(measured.read(config.data, this_host(1))) == len(measurements)
     printed = run("status", "--config", file)[1]
     assert "tiny-mr/1.0 small    onnxruntime, reference case" in printed
 

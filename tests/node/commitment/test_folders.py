@@ -17,7 +17,7 @@ ONE = Reference("1.2.3", "1.2.3.4")
 T0 = 1_000_000.0
 
 
-def asked(number: int, ae: str = "CT01", received: float = T0) -> CallerRequest:
+def caller_request(number: int, ae: str = "CT01", received: float = T0) -> CallerRequest:
     request = Request(f"2.25.{number}", (ONE,))
     return CallerRequest(request=request, calling_ae=ae, host="10.1.2.3", received=received)
 
@@ -44,7 +44,7 @@ def test_waiting_reports_are_limited(tmp_path: Path) -> None:
 
 def test_a_request_is_due_when_its_association_ends(tmp_path: Path) -> None:
     folder = CallerRequests(tmp_path)
-    later, first = asked(1, received=T0 + 1), asked(2)
+    later, first = caller_request(1, received=T0 + 1), caller_request(2)
     assert folder.add(later)
     assert folder.add(first)
     assert folder.due() == []
@@ -58,17 +58,17 @@ def test_a_request_is_due_when_its_association_ends(tmp_path: Path) -> None:
 
 def test_a_dropped_request_does_not_become_due(tmp_path: Path) -> None:
     folder = CallerRequests(tmp_path)
-    folder.add(asked(1))
-    folder.drop(asked(1))
-    folder.make_due(asked(1))
+    folder.add(caller_request(1))
+    folder.drop(caller_request(1))
+    folder.make_due(caller_request(1))
     assert folder.due() == []
 
 
 def test_pending_requests_of_a_caller_are_limited(tmp_path: Path) -> None:
     folder = CallerRequests(tmp_path)
-    assert all(folder.add(asked(number)) for number in range(MOST_PENDING))
-    assert not folder.add(asked(MOST_PENDING))
-    assert folder.add(asked(0)), "the same request again"
-    assert folder.add(asked(0, ae="CT02"))
+    assert all(folder.add(caller_request(number)) for number in range(MOST_PENDING))
+    assert not folder.add(caller_request(MOST_PENDING))
+    assert folder.add(caller_request(0)), "the same request again"
+    assert folder.add(caller_request(0, ae="CT02"))
     folder.make_all_due()
-    assert not folder.add(asked(MOST_PENDING))
+    assert not folder.add(caller_request(MOST_PENDING))

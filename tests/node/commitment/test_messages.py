@@ -54,8 +54,8 @@ def test_an_empty_sequence_is_left_out() -> None:
 def test_a_failure_without_a_reason_is_a_processing_failure() -> None:
     dataset = report_dataset(REPORT)
     del dataset.FailedSOPSequence[0].FailureReason
-    found = read_report(memoryview(encode(dataset)), ExplicitVRLittleEndian)
-    assert found.failed == ((B, FailureReason.PROCESSING_FAILURE),)
+    report = read_report(memoryview(encode(dataset)), ExplicitVRLittleEndian)
+    assert report.failed == ((B, FailureReason.PROCESSING_FAILURE),)
 
 
 @pytest.mark.parametrize("keyword", ["TransactionUID", "ReferencedSOPSequence"])

@@ -36,8 +36,8 @@ def failed(kind: Kind, code: str, newest: int = 7) -> FailedJobs:
     )  # fmt: skip
 
 
-def keys(seen: Snapshot) -> list[str]:
-    return [condition.key for condition in conditions(seen)]
+def keys(snapshot: Snapshot) -> list[str]:
+    return [condition.key for condition in conditions(snapshot)]
 
 
 def test_a_healthy_node_has_no_condition() -> None:
@@ -45,11 +45,11 @@ def test_a_healthy_node_has_no_condition() -> None:
 
 
 def test_a_loop_that_does_not_run() -> None:
-    seen = replace(
+    snapshot = replace(
         healthy(),
         processes=(Process("sender", alive=False, last_seen_s=100.0), Process("x", True, 1.0)),
     )
-    (condition,) = conditions(seen)
+    (condition,) = conditions(snapshot)
     assert (condition.key, condition.since) == ("loop-down sender", T0 - 100)
 
 
@@ -63,21 +63,23 @@ def test_a_certificate_that_ends_and_files_that_cannot_be_used() -> None:
 
 
 def test_a_low_disk() -> None:
-    seen = replace(healthy(), accepting=False, shortage="3 MiB are free, 10 MiB are required")
-    (condition,) = conditions(seen)
+    snapshot = replace(healthy(), accepting=False, shortage="3 MiB are free, 10 MiB are required")
+    (condition,) = conditions(snapshot)
     assert condition.code is ConditionCode.DISK_LOW
     assert "3 MiB" in condition.text
 
 
 def test_a_package_that_is_not_installed() -> None:
-    seen = replace(healthy(), package_problems=(PackageProblem("liver-ct", "it is missing"),))
-    assert keys(seen) == ["package-bad liver-ct"]
+    snapshot = replace(healthy(), package_problems=(PackageProblem("liver-ct", "it is missing"),))
+    assert keys(snapshot) == ["package-bad liver-ct"]
 
 
 def test_a_target_that_refuses_every_result_is_named_once() -> None:
     refusals = failed(Kind.DELIVER, RefusedByTarget.code)
-    seen = with_facts(troubles=(trouble(RefusedByTarget.code, is_over=True),), failed=(refusals,))
-    (condition,) = conditions(seen)
+    snapshot = with_facts(
+        troubles=(trouble(RefusedByTarget.code, is_over=True),), failed=(refusals,)
+    )
+    (condition,) = conditions(snapshot)
     assert (condition.key, condition.since) == ("target-refuses pacs", T0 - 600)
     assert condition.advice.startswith("Do.")
 
@@ -88,8 +90,8 @@ def test_a_refusal_before_a_success_is_a_failed_job() -> None:
 
 @pytest.mark.parametrize("is_over", [False, True])
 def test_a_target_that_does_not_answer(is_over: bool) -> None:
-    seen = with_facts(troubles=(trouble(PeerUnreachable.code, is_over=is_over),))
-    assert keys(seen) == ["target-silent pacs"]
+    snapshot = with_facts(troubles=(trouble(PeerUnreachable.code, is_over=is_over),))
+    assert keys(snapshot) == ["target-silent pacs"]
 
 
 def test_a_short_silence_of_a_target_is_no_condition() -> None:
@@ -98,15 +100,15 @@ def test_a_short_silence_of_a_target_is_no_condition() -> None:
 
 
 def test_a_target_that_confirms_nothing() -> None:
-    seen = with_facts(troubles=(trouble(NotConfirmed.code, is_over=False),))
-    assert keys(seen) == ["target-delays pacs"]
+    snapshot = with_facts(troubles=(trouble(NotConfirmed.code, is_over=False),))
+    assert keys(snapshot) == ["target-delays pacs"]
 
 
 def test_failed_jobs_name_the_newest() -> None:
-    seen = with_facts(
+    snapshot = with_facts(
         failed=(failed(Kind.SEGMENT, TimedOut.code, 9), failed(Kind.DELIVER, "defect", 8))
     )
-    (condition,) = conditions(seen)
+    (condition,) = conditions(snapshot)
     assert condition.code is ConditionCode.JOBS_FAILED
     assert "job 9" in condition.text
     assert "jobs retry 9" in condition.advice

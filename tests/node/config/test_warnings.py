@@ -20,16 +20,16 @@ def config_of(
     return "\n".join([callers, targets, f"rules:\n- {USED}{rules}", more])
 
 
-def found(text: str) -> list[tuple[Code, str]]:
+def coded_paths(text: str) -> list[tuple[Code, str]]:
     return [(one.code, spelled(one.path)) for one in warnings_of(load_text(text))]
 
 
 def test_a_usual_configuration_has_no_warning() -> None:
-    assert found(config_of(rules="\n- {name: rest, use: none}")) == []
+    assert coded_paths(config_of(rules="\n- {name: rest, use: none}")) == []
 
 
 def test_the_shipped_configuration_has_no_warning() -> None:
-    assert found(template()) == []
+    assert coded_paths(template()) == []
 
 
 def test_the_example_is_the_shipped_configuration() -> None:
@@ -72,7 +72,7 @@ def test_a_rule_behind_one_that_covers_it_is_unreachable(
 ) -> None:
     rules = f"\n- {{name: a, when: {first}, use: none}}\n- {{name: b, when: {second}, use: none}}"
     warned = (Code.UNREACHABLE_RULE, "rules[2]")
-    assert (warned in found(config_of(rules=rules))) is is_unreachable
+    assert (warned in coded_paths(config_of(rules=rules))) is is_unreachable
 
 
 def test_several_rules_together_make_a_rule_unreachable() -> None:
@@ -125,7 +125,7 @@ def test_several_rules_together_make_a_rule_unreachable() -> None:
     ],
 )  # fmt: skip
 def test_a_rule_has_a_warning(rule: str, code: Code, path: str) -> None:
-    assert found(config_of(rules=f"\n- {{name: a, {rule}}}")) == [(code, path)]
+    assert coded_paths(config_of(rules=f"\n- {{name: a, {rule}}}")) == [(code, path)]
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ def test_a_rule_has_a_warning(rule: str, code: Code, path: str) -> None:
     ],
 )
 def test_a_caller_has_a_warning(callers: str, expected: list[tuple[Code, str]]) -> None:
-    assert found(config_of(callers=f"callers: {callers}")) == expected
+    assert coded_paths(config_of(callers=f"callers: {callers}")) == expected
 
 
 def test_a_caller_without_any_rule_has_a_warning() -> None:
     rules = "rules: [{name: a, when: {caller: CT01}, use: x, send_to: [pacs]}]"
     text = f"{CALLERS}\n{TARGETS}\n{rules}"
-    assert found(text) == [(Code.UNMATCHED_CALLER, "callers[1]")]
+    assert coded_paths(text) == [(Code.UNMATCHED_CALLER, "callers[1]")]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_target_that_is_this_node_has_a_warning(
     text = config_of(
         callers="callers: any", targets=f"targets: {{{targets}}}", more=f"node: {node}"
     )
-    assert found(text) == [(code, f"targets.pacs.{key}") for code, key in expected]
+    assert coded_paths(text) == [(code, f"targets.pacs.{key}") for code, key in expected]
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_a_target_under_two_names_has_a_warning(second: str, code: Code | None) 
     targets = f"targets: {{pacs: {{ae: PACS, host: 10.0.0.9}}, two: {second}}}"
     rules = "\n- {name: b, when: {modality: CT}, use: x, send_to: [two]}"
     expected = [(code, "targets.two")] if code else []
-    assert found(config_of(rules=rules, targets=targets)) == expected
-    assert (Code.UNUSED_TARGET, "targets.two") in found(config_of(targets=targets))
+    assert coded_paths(config_of(rules=rules, targets=targets)) == expected
+    assert (Code.UNUSED_TARGET, "targets.two") in coded_paths(config_of(targets=targets))
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_a_target_under_two_names_has_a_warning(second: str, code: Code | None) 
     ],
 )
 def test_a_value_that_defeats_its_purpose_has_a_warning(more: str, code: Code, path: str) -> None:
-    assert found(config_of(more=more)) == [(code, path)]
+    assert coded_paths(config_of(more=more)) == [(code, path)]
 
 
 def test_a_configuration_without_a_model_has_a_warning() -> None:
-    assert found("") == [(Code.NO_MODEL, "rules")]
-    assert (Code.NO_MODEL, "rules") in found("rules: [{name: a, use: none}]")
+    assert coded_paths("") == [(Code.NO_MODEL, "rules")]
+    assert (Code.NO_MODEL, "rules") in coded_paths("rules: [{name: a, use: none}]")

@@ -64,8 +64,8 @@ def test_a_heartbeat_in_the_future_is_not_alive(
     site: Site, ahead: float, *, is_alive: bool
 ) -> None:
     queue.heartbeat(site.engine, "sender", os.getpid(), T0 + ahead)
-    seen = status.snapshot(site.config, site.engine, T0)
-    assert ("sender" not in seen.not_running) is is_alive
+    snapshot = status.snapshot(site.config, site.engine, T0)
+    assert ("sender" not in snapshot.not_running) is is_alive
 
 
 STEPS_NOW = [HOUR_S, -HOUR_S, DAY_S, -DAY_S, 10.0 - time.time()]

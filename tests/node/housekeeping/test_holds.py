@@ -53,9 +53,9 @@ def of_two_issuers(folder: Path) -> Sequence[Path]:
 
 def first_of_two_patients(folder: Path) -> Sequence[Path]:
     """Return a series; the one of another patient in its study is in the folder `second`."""
-    made = make(folder / "series", Phantom())
-    second_series(made, folder / "second", PatientID="OTHER")
-    return made.paths
+    scan = make(folder / "series", Phantom())
+    second_series(scan, folder / "second", PatientID="OTHER")
+    return scan.paths
 
 
 def with_two_versions(folder: Path) -> Sequence[Path]:
@@ -98,8 +98,8 @@ BY_OTHER_TESTS = {Defect.code}  # test_housekeeping: a person replans after a de
 
 
 def test_every_hold_code_has_a_row() -> None:
-    conflicts = {kind.code for kind in errors.known().values() if issubclass(kind, Conflicting)}
-    for kind in errors.known().values():
+    conflicts = {kind.code for kind in errors.by_code().values() if issubclass(kind, Conflicting)}
+    for kind in errors.by_code().values():
         held = decision_for(kind("m")).outcome is ArrivalOutcome.HELD
         assert held == (kind.code in conflicts)
     codes = conflicts | {ReaderKilled.code, Defect.code}  # `Sweep` holds these itself
@@ -139,8 +139,8 @@ def test_the_first_command_of_the_advice_resolves_the_hold(
 @pytest.mark.parametrize("part", [1, 2])
 def test_a_part_is_segmented_from_its_images_alone(site: Site, tmp_path: Path, part: int) -> None:
     changed = in_slices(sets(FrameOfReferenceUID="1.2.3", PatientID="OTHER"), range(7, 12))
-    made = make(tmp_path / "series", Phantom(change=changed))
-    folder = receive(site.inbox, made.paths, T0)
+    scan = make(tmp_path / "series", Phantom(change=changed))
+    folder = receive(site.inbox, scan.paths, T0)
     site.sweep.run(QUIET)
     (held,) = queue.histories(site.engine)
     assert "part 1 has 7 images" in held.arrival.reason
@@ -151,7 +151,7 @@ def test_a_part_is_segmented_from_its_images_alone(site: Site, tmp_path: Path, p
     assert recorded.job_id is not None
     payload = queue.get(site.engine, recorded.job_id).segment_payload()
     read_again = read([folder.path / name for name in payload.files])
-    of_part = made.uids[:7] if part == 1 else made.uids[7:]
+    of_part = scan.uids[:7] if part == 1 else scan.uids[7:]
     assert [header.sop_instance_uid for header in read_again.survey.headers] == of_part
     assert site.fresh().run(QUIET + 100) == 0, "the choice of a person stays"
 

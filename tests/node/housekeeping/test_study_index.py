@@ -10,7 +10,7 @@ from node import queue, schema
 from node.housekeeping import Sweep
 from node.identifiers import open_identifiers
 from node.package import uses
-from node.queue import FoundStudy, StudySearch
+from node.queue import StudyMatch, StudySearch
 from tests.support.housekeeping import DAY_S, QUIET, SETTLED, Site
 from tests.support.phantoms import CANARY, Phantom, Scan, make
 from tests.support.reading import shared_reader
@@ -24,7 +24,7 @@ def with_index(site: Site, mode: str) -> Sweep:
     return Sweep(site.config, site.engine, site.inbox, uses(site.config), shared_reader())
 
 
-def find(site: Site, text: str = "", description: str = "") -> list[FoundStudy]:
+def find(site: Site, text: str = "", description: str = "") -> list[StudyMatch]:
     search = StudySearch(text=text, description=description)
     return queue.find_studies(site.engine, search, open_identifiers(site.config.data))
 

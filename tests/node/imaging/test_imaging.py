@@ -91,15 +91,15 @@ def test_stitching_equals_the_weighted_mean_over_whole_volume() -> None:
 
 @pytest.mark.parametrize("shape", [(8, 6, 10), (5, 6, 9)])
 def test_scores_of_a_single_patch_are_unchanged(shape: tuple[int, int, int]) -> None:
-    patch, seen = (8, 6, 10), list[np.ndarray]()
+    patch, windows = (8, 6, 10), list[np.ndarray]()
 
     def network(window: np.ndarray) -> np.ndarray:
-        seen.append(window)
+        windows.append(window)
         return np.stack([window, -2 * window])
 
     array = RNG.normal(size=shape).astype(np.float32)
     rows = np.stack(list(score_rows(array, patch, 0.5, network)), axis=1)
-    assert [window.shape for window in seen] == [patch]
+    assert [window.shape for window in windows] == [patch]
     np.testing.assert_array_equal(rows, np.stack([array, -2 * array]))
 
 

@@ -27,11 +27,11 @@ def sender(inbox: Inbox) -> AssociationRecord:
 
 
 def test_kept_instances_are_committed_and_others_are_not(inbox: Inbox) -> None:
-    kept = (keep(inbox, 1), keep(inbox, 22), keep(inbox, 3, series=f"{SERIES}.7"))
+    stored = (keep(inbox, 1), keep(inbox, 22), keep(inbox, 3, series=f"{SERIES}.7"))
     absent = Reference(CT, "1.2.3")
-    report = report_on(Request("2.25.1", (*kept, absent)), inbox)
+    report = report_on(Request("2.25.1", (*stored, absent)), inbox)
     failed = ((absent, FailureReason.NO_SUCH_OBJECT_INSTANCE),)
-    assert report == Report("2.25.1", kept, failed)
+    assert report == Report("2.25.1", stored, failed)
 
 
 def test_another_class_is_a_conflict(inbox: Inbox) -> None:
@@ -41,23 +41,23 @@ def test_another_class_is_a_conflict(inbox: Inbox) -> None:
 
 
 def test_an_instance_with_two_contents_is_committed(inbox: Inbox) -> None:
-    kept = keep(inbox, 1)
+    stored = keep(inbox, 1)
     keep(inbox, 1, value=5)
-    assert report_on(Request("2.25.1", (kept,)), inbox).committed == (kept,)
+    assert report_on(Request("2.25.1", (stored,)), inbox).committed == (stored,)
 
 
 def test_an_instance_set_aside_as_a_duplicate_is_committed(inbox: Inbox) -> None:
-    kept, like = keep(inbox, 1), keep(inbox, 2)
+    stored, like = keep(inbox, 1), keep(inbox, 2)
     (folder,) = inbox.series_folders()
     files = {file.path.name.partition(".")[0]: file for file in inbox.instances(folder)}
     aside, other = (files[key] for key in files)
     inbox.set_aside(aside, other)
-    assert report_on(Request("2.25.1", (kept, like)), inbox).committed == (kept, like)
+    assert report_on(Request("2.25.1", (stored, like)), inbox).committed == (stored, like)
 
 
 def test_a_pruned_series_is_not_committed(inbox: Inbox) -> None:
-    kept = keep(inbox, 1)
+    stored = keep(inbox, 1)
     (folder,) = inbox.series_folders()
     assert inbox.prune(folder)
-    report = report_on(Request("2.25.1", (kept,)), inbox)
-    assert report.failed == ((kept, FailureReason.NO_SUCH_OBJECT_INSTANCE),)
+    report = report_on(Request("2.25.1", (stored,)), inbox)
+    assert report.failed == ((stored, FailureReason.NO_SUCH_OBJECT_INSTANCE),)

@@ -12,8 +12,8 @@ from node.inbox import (
     AssociationRecord,
     Inbox,
     Incoming,
-    Kept,
     Note,
+    StoreOutcome,
     inputs_digest,
     instances,
     read_markers,
@@ -49,7 +49,7 @@ def association(inbox: Inbox) -> AssociationRecord:
 def test_a_stored_instance_is_a_dicom_file_with_the_data_set_unchanged(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
-    assert inbox.keep(incoming(), association) is Kept.new
+    assert inbox.keep(incoming(), association) is StoreOutcome.new
     (folder,) = inbox.series_folders()
     (file,) = inbox.instances(folder)
     stored = pydicom.dcmread(file.path)
@@ -67,7 +67,7 @@ def test_the_same_bytes_resent_write_nothing(inbox: Inbox, association: Associat
     (folder,) = inbox.series_folders()
     (before,) = inbox.instances(folder)
     written = before.path.stat()
-    assert inbox.keep(incoming(), inbox.open("PACS", "10.1.2.4", 100.0)) is Kept.identical
+    assert inbox.keep(incoming(), inbox.open("PACS", "10.1.2.4", 100.0)) is StoreOutcome.identical
     assert before.path.stat() == written
 
 
@@ -75,9 +75,9 @@ def test_other_content_with_the_same_uid_is_stored_beside_the_first(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     inbox.keep(incoming(), association)
-    assert inbox.keep(incoming(value=7), association) is Kept.conflicting
-    assert inbox.keep(incoming(value=7), association) is Kept.identical
-    assert inbox.keep(incoming(value=8), inbox.open("B", "h", 1.0)) is Kept.conflicting
+    assert inbox.keep(incoming(value=7), association) is StoreOutcome.conflicting
+    assert inbox.keep(incoming(value=7), association) is StoreOutcome.identical
+    assert inbox.keep(incoming(value=8), inbox.open("B", "h", 1.0)) is StoreOutcome.conflicting
     (folder,) = inbox.series_folders()
     files = inbox.instances(folder)
     assert len(files) == 3
@@ -230,21 +230,21 @@ def test_a_series_that_changed_since_the_scan_is_not_pruned(
     inbox: Inbox, association: AssociationRecord
 ) -> None:
     inbox.keep(incoming(1), association)
-    (seen,) = inbox.series_folders()
+    (folder,) = inbox.series_folders()
     inbox.keep(incoming(2), association)
-    assert not inbox.prune(seen)
-    (seen,) = inbox.series_folders()
-    assert len(inbox.instances(seen)) == 2
-    assert inbox.prune(seen)
+    assert not inbox.prune(folder)
+    (folder,) = inbox.series_folders()
+    assert len(inbox.instances(folder)) == 2
+    assert inbox.prune(folder)
     assert inbox.series_folders() == []
-    assert inbox.prune(seen)
+    assert inbox.prune(folder)
 
 
 def test_a_pruned_series_can_be_resent(inbox: Inbox, association: AssociationRecord) -> None:
     inbox.keep(incoming(1), association)
-    (seen,) = inbox.series_folders()
-    assert Inbox(inbox.root).prune(seen)
-    assert inbox.keep(incoming(1), inbox.open("CT01", "h", 5.0)) is Kept.new
+    (scanned,) = inbox.series_folders()
+    assert Inbox(inbox.root).prune(scanned)
+    assert inbox.keep(incoming(1), inbox.open("CT01", "h", 5.0)) is StoreOutcome.new
     (folder,) = inbox.series_folders()
     assert read_series(folder.path) is not None
     assert len(instances(folder.path)) == 1

@@ -79,10 +79,10 @@ def test_every_fragmentation_arrives_complete_and_so_does_the_next_image(
                 cut(peer, data)
                 assert peer.status() == 0
             peer.release()
-        kept = sorted(file.path.read_bytes() for file in listener.instances())
-    assert len(kept) == 2
+        files = sorted(file.path.read_bytes() for file in listener.instances())
+    assert len(files) == 2
     for data in images:
-        assert sum(file.endswith(data) for file in kept) == 1
+        assert sum(file.endswith(data) for file in files) == 1
 
 
 def of_another_context(peer: Peer, data: bytes) -> None:
@@ -145,7 +145,7 @@ def test_broken_fragments_store_nothing_wrong_and_the_listener_goes_on(
             assert peer.store(encode(ct(2, size=48)), f"{SERIES}.2") == 0
             peer.release()
         assert soon(lambda: len(listener.instances()) >= 1)
-        kept = [file.path.read_bytes() for file in listener.instances()]
-    assert any(file.endswith(encode(ct(2, size=48))) for file in kept)
+        files = [file.path.read_bytes() for file in listener.instances()]
+    assert any(file.endswith(encode(ct(2, size=48))) for file in files)
     # a whole data set is one, whatever it came under; a part of one never is
-    assert all(file.endswith((data, encode(ct(2, size=48)))) for file in kept)
+    assert all(file.endswith((data, encode(ct(2, size=48)))) for file in files)

@@ -22,9 +22,9 @@ J2K = JPEG2000Lossless
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
 def test_a_complete_data_set_is_identified(syntax: str) -> None:
-    found = identify(memoryview(encode(ct(1), syntax)), syntax)
-    assert (found.sop_class, found.sop_instance) == (CT, f"{SERIES}.1")
-    assert (found.study, found.series) == (STUDY, SERIES)
+    identity = identify(memoryview(encode(ct(1), syntax)), syntax)
+    assert (identity.sop_class, identity.sop_instance) == (CT, f"{SERIES}.1")
+    assert (identity.study, identity.series) == (STUDY, SERIES)
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
@@ -64,8 +64,8 @@ def test_real_files_pass(name: str) -> None:
     raw = Path(path).read_bytes()
     data = raw[144 + meta.FileMetaInformationGroupLength :]
     whole = dcmread(path)
-    found = identify(memoryview(data), str(meta.TransferSyntaxUID))
-    assert found.sop_instance == whole.SOPInstanceUID
+    identity = identify(memoryview(data), str(meta.TransferSyntaxUID))
+    assert identity.sop_instance == whole.SOPInstanceUID
 
 
 def without(*keywords: str) -> Dataset:

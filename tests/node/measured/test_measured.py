@@ -11,12 +11,12 @@ import pytest
 from node.config import DataConfig
 from node.imaging import Grid, Volume
 from node.imaging.volume import FloatArray
-from node.measured import Host, choose, estimate, known, largest_mb, workload
+from node.measured import Host, choose, estimate, largest_mb, read, workload
 from node.measured.cost import largest_grid
 from node.package import Package, Use, check_input, load, models_in
 from node.package.manifest import Interval, Metrics, SizeName
 from node.pipeline import open_student, segment
-from tests.support.measuring import HOST, a_measurement, kept
+from tests.support.measuring import HOST, a_measurement, written
 from tests.support.packages import make_tiny_package, phantom
 
 GRID = phantom().grid
@@ -53,7 +53,7 @@ def three(package: Package) -> list[Any]:
 def test_the_deadline_chooses_the_size(
     data: DataConfig, package: Package, deadline_s: float, size: str
 ) -> None:
-    measurements = kept(data, *three(package))
+    measurements = written(data, *three(package))
     choice = choose(
         use(package, deadline_s=deadline_s, memory_bytes=2048 * MIB), GRID, measurements
     )
@@ -62,15 +62,15 @@ def test_the_deadline_chooses_the_size(
 
 
 def test_without_limits_the_most_accurate_size_runs(data: DataConfig, package: Package) -> None:
-    choice = choose(use(package), GRID, kept(data, *three(package)))
+    choice = choose(use(package), GRID, written(data, *three(package)))
     assert choice.size == "teacher"
     assert choice.why.startswith("the most accurate size there is: about ")
-    timely = choose(use(package, deadline_s=1e6), GRID, kept(data, *three(package)))
+    timely = choose(use(package, deadline_s=1e6), GRID, written(data, *three(package)))
     assert timely.why.startswith("the most accurate size that fits 1e+06 s: about ")
 
 
 def test_a_larger_series_gets_a_smaller_size(data: DataConfig, package: Package) -> None:
-    measurements = kept(data, *three(package))
+    measurements = written(data, *three(package))
     large = Grid((40, 20, 22), GRID.affine)
     assert choose(use(package, deadline_s=13.0), GRID, measurements).size == "teacher"
     assert choose(use(package, deadline_s=13.0), large, measurements).size == "small"
@@ -78,12 +78,12 @@ def test_a_larger_series_gets_a_smaller_size(data: DataConfig, package: Package)
 
 def test_memory_limits_as_time_does(data: DataConfig, package: Package) -> None:
     teacher, small, tiny = three(package)
-    measurements = kept(data, msgspec.structs.replace(teacher, peak_mb=3000.0), small, tiny)
+    measurements = written(data, msgspec.structs.replace(teacher, peak_mb=3000.0), small, tiny)
     assert choose(use(package, memory_bytes=2048 * MIB), GRID, measurements).size == "small"
 
 
 def test_without_a_size_that_fits_the_fastest_runs(data: DataConfig, package: Package) -> None:
-    choice = choose(use(package, deadline_s=0.5), GRID, kept(data, *three(package)))
+    choice = choose(use(package, deadline_s=0.5), GRID, written(data, *three(package)))
     assert choice.size == "tiny"
     assert "no size fits 0.5 s" in choice.why
     assert "about 0.6 s" in choice.why
@@ -96,7 +96,7 @@ def test_without_measurements_the_smallest_size_runs(package: Package) -> None:
 
 
 def test_under_backlog_the_next_smaller_size_runs(data: DataConfig, package: Package) -> None:
-    measurements = kept(data, *three(package))
+    measurements = written(data, *three(package))
     fixed = use(package, "teacher", step_down_above=5)
     assert choose(fixed, GRID, measurements, waiting=5).size == "teacher"
     choice = choose(fixed, GRID, measurements, waiting=6)
@@ -127,7 +127,7 @@ def test_a_variant_is_chosen_by_what_is_measured(data: DataConfig, tmp_path: Pat
         size: Metrics(cases=3, dice=dice, dice_per_segment={}) for size, dice in interval.items()
     }
     known = replace(package, manifest=msgspec.structs.replace(package.manifest, metrics=metrics))
-    measured = kept(data, *measurements)
+    measured = written(data, *measurements)
     assert choose(use(known, deadline_s=4.0), GRID, measured).size == "fast"
     assert choose(use(known, deadline_s=1.0), GRID, measured).size == "tiny"
     under_backlog = use(known, "teacher", step_down_above=0)
@@ -142,12 +142,12 @@ def test_accuracy_is_dice_where_it_is_known(data: DataConfig, package: Package) 
     better = replace(
         package, manifest=msgspec.structs.replace(package.manifest, metrics=known_dice)
     )
-    choice = choose(use(better, deadline_s=30.0), GRID, kept(data, *three(better)))
+    choice = choose(use(better, deadline_s=30.0), GRID, written(data, *three(better)))
     assert choice.size == "small"
 
 
 def test_the_fastest_verified_engine_runs(data: DataConfig, package: Package) -> None:
-    measurements = kept(
+    measurements = written(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
         a_measurement(package, "small", "openvino", patch_s=0.1),
@@ -158,7 +158,7 @@ def test_the_fastest_verified_engine_runs(data: DataConfig, package: Package) ->
 
 
 def test_an_engine_that_failed_never_runs(data: DataConfig, package: Package) -> None:
-    measurements = kept(
+    measurements = written(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
         a_measurement(package, "small", "openvino", problem="the reference case reaches Dice 0.9"),
@@ -172,7 +172,7 @@ def test_an_engine_that_failed_never_runs(data: DataConfig, package: Package) ->
 
 
 def test_a_configured_engine_is_kept(data: DataConfig, package: Package) -> None:
-    measurements = kept(
+    measurements = written(
         data,
         a_measurement(package, "small", "onnxruntime", patch_s=0.2),
         a_measurement(package, "small", "openvino", patch_s=0.1),
@@ -194,24 +194,24 @@ def test_a_configured_engine_is_kept(data: DataConfig, package: Package) -> None
 def test_measurements_of_another_machine_are_ignored(
     data: DataConfig, package: Package, other: Host
 ) -> None:
-    assert len(kept(data, *three(package))) == 3
-    assert not known(data, other)
+    assert len(written(data, *three(package))) == 3
+    assert not read(data, other)
 
 
 def test_a_measurement_is_replaced_and_a_damaged_one_is_ignored(
     data: DataConfig, package: Package
 ) -> None:
-    assert not known(data, HOST)
+    assert not read(data, HOST)
     first = a_measurement(package, "small")
     later = a_measurement(package, "small", seconds=2.0, at=first.at + 1)
-    assert kept(data, first, later) == [later]
+    assert written(data, first, later) == [later]
     (file,) = (data.dir / "measured").iterdir()
     file.write_bytes(file.read_bytes()[:40])
-    assert not known(data, HOST)
+    assert not read(data, HOST)
 
 
 def test_measurements_of_another_package_are_ignored(data: DataConfig, package: Package) -> None:
-    measurements = kept(data, *three(package))
+    measurements = written(data, *three(package))
     newer = replace(package, digest="0" * 64)
     assert "nothing is measured" in choose(use(newer), GRID, measurements).why
 
@@ -258,5 +258,5 @@ def test_the_memory_of_the_largest_series_is_known_before_any_measurement(
         assert all(mb > 100 for mb in largest_mb(use(one), []).values())
         assert set(largest_mb(use(one), [])) == set(one.manifest.sizes)
     assert not largest_mb(use(package), [])  # its manifest has no peak_mb
-    measurements = kept(data, a_measurement(package, "tiny"))
+    measurements = written(data, a_measurement(package, "tiny"))
     assert list(largest_mb(use(package), measurements)) == ["tiny"]

@@ -35,8 +35,8 @@ def silent(subject: str = "pacs", text: str = "It does not answer.") -> Conditio
     )
 
 
-def view(at: float, *found: Condition) -> View:
-    return View(at=at, snapshot=None, conditions=found)
+def view(at: float, *active: Condition) -> View:
+    return View(at=at, snapshot=None, conditions=active)
 
 
 def kinds(alerts: list[Alert]) -> list[str]:
@@ -59,8 +59,8 @@ def test_a_condition_is_reported_when_it_stays_and_when_it_ends() -> None:
 def test_a_condition_that_comes_and_goes_is_not_reported() -> None:
     watch = Watch("SEGNODE", "", Reported())
     for at in range(0, 1000, 30):
-        found = [silent()] if at % 60 else []
-        assert watch.due(view(T0 + at, *found), MORNING) == []
+        active = [silent()] if at % 60 else []
+        assert watch.due(view(T0 + at, *active), MORNING) == []
 
 
 def test_what_was_reported_survives_a_restart() -> None:

@@ -50,6 +50,6 @@ def test_no_job_is_claimed_twice_by_several_processes(tmp_path: Path) -> None:
         events = connection.execute(
             sa.select(schema.events.c.what, sa.func.count()).group_by(schema.events.c.what)
         )
-        assert {what: count for what, count in events} == {  # noqa: C416
+        assert {event: count for event, count in events} == {  # noqa: C416
             "received": JOBS, "planned": JOBS, "queued": 2 * JOBS, "claim": JOBS, "finish": JOBS,
         }  # fmt: skip

@@ -31,11 +31,11 @@ def test_a_delivery_is_due_when_its_report_arrives(engine: sa.Engine) -> None:
     assert (job.state, job.not_before, job.attempts) == (State.QUEUED, DUE, 0)
     assert claimed(engine, DUE - 1) is None
     assert queue.record_report(engine, "2.25.1", REPORT, "kept", T0 + 9) is not None
-    found = claimed(engine, T0 + 9)
-    assert found is not None
-    assert (found.id, found.deliver_result()) == (job.id, SENT)
-    assert found.commitment_report
-    queue.finish_delivery(engine, found, SENT, T0 + 10)
+    due = claimed(engine, T0 + 9)
+    assert due is not None
+    assert (due.id, due.deliver_result()) == (job.id, SENT)
+    assert due.commitment_report
+    queue.finish_delivery(engine, due, SENT, T0 + 10)
     names = event_names(engine, job.id)
     assert names[-4:] == ["await-report", "commitment-report", "claim", "finish"]
 
@@ -48,9 +48,9 @@ def test_a_report_that_is_faster_than_the_wait_is_kept(engine: sa.Engine) -> Non
 
 def test_an_overdue_report_makes_the_delivery_due(engine: sa.Engine) -> None:
     queue.await_report(engine, requested(engine), T0 + 3)
-    found = claimed(engine, DUE)
-    assert found is not None
-    assert found.commitment_report == ""
+    overdue = claimed(engine, DUE)
+    assert overdue is not None
+    assert overdue.commitment_report == ""
 
 
 @pytest.mark.parametrize("transaction", ["2.25.2", ""])
@@ -68,16 +68,20 @@ def test_a_second_report_is_ignored(engine: sa.Engine) -> None:
 def test_another_attempt_forgets_the_transaction(engine: sa.Engine) -> None:
     job = requested(engine)
     queue.settle(engine, job, NotConfirmed("x"), T0 + 3, Policy(give_up_after_s=600))
-    found = queue.get(engine, job.id)
-    assert (found.state, found.transaction_uid, found.report_due_at) == (State.QUEUED, "", None)
+    waiting = queue.get(engine, job.id)
+    assert (waiting.state, waiting.transaction_uid, waiting.report_due_at) == (
+        State.QUEUED,
+        "",
+        None,
+    )
     assert queue.record_report(engine, "2.25.1", REPORT, "kept", T0 + 9) is None
 
 
 def test_a_resent_delivery_forgets_the_transaction(engine: sa.Engine) -> None:
     job = requested(engine)
     queue.finish_delivery(engine, job, SENT, T0 + 3)
-    found = queue.resend(engine, job.id, T0 + 4)
-    assert (found.transaction_uid, found.result) == ("", "")
+    resent = queue.resend(engine, job.id, T0 + 4)
+    assert (resent.transaction_uid, resent.result) == ("", "")
 
 
 def test_a_worker_that_lost_its_lease_cannot_wait(engine: sa.Engine) -> None:
@@ -87,17 +91,17 @@ def test_a_worker_that_lost_its_lease_cannot_wait(engine: sa.Engine) -> None:
         queue.await_report(engine, job, T0 + 60)
     with pytest.raises(LeaseLost):
         queue.request_commitment(engine, job, "2.25.2", SENT, DUE)
-    found = claimed(engine, T0 + 60)
-    assert found is not None
-    assert found.transaction_uid == "2.25.1", "the next worker waits for the same report"
+    reclaimed = claimed(engine, T0 + 60)
+    assert reclaimed is not None
+    assert reclaimed.transaction_uid == "2.25.1", "the next worker waits for the same report"
 
 
 def test_a_newer_result_ends_the_wait(engine: sa.Engine) -> None:
     job = queue.await_report(engine, requested(engine), T0 + 3)
     record(engine, inputs="b")
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 5)
-    found = queue.get(engine, job.id)
-    assert (found.state, found.code) == (State.SUPERSEDED, Superseded.code)
+    ended = queue.get(engine, job.id)
+    assert (ended.state, ended.code) == (State.SUPERSEDED, Superseded.code)
     assert queue.record_report(engine, "2.25.1", REPORT, "kept", T0 + 9) is None
 
 

@@ -26,8 +26,8 @@ def index(identifiers: Identifiers, number: int) -> StudyIndex:
     text = f"Head T1 number{number}"
     return StudyIndex(
         kept_as=identifiers.mode,
-        accession=identifiers.kept(f"ACC{number}"),
-        patient_id=identifiers.kept(f"PAT{number % 2}"),
+        accession=identifiers.stored_form(f"ACC{number}"),
+        patient_id=identifiers.stored_form(f"PAT{number % 2}"),
         study_date=f"2024-03-0{number}",
         description=text if identifiers.mode == "plain" else "",
         words=identifiers.kept_words(text),
@@ -50,7 +50,9 @@ def add(engine: sa.Engine, number: int, identifiers: Identifiers, **changes: Any
     return queue.record_arrival(engine, arrival, job, at, index=index(identifiers, number)).job_id
 
 
-def found(engine: sa.Engine, identifiers: Identifiers = PLAIN, **criteria: Any) -> list[int]:
+def study_numbers(
+    engine: sa.Engine, identifiers: Identifiers = PLAIN, **criteria: Any
+) -> list[int]:
     search = StudySearch(**criteria)
     studies = queue.find_studies(engine, search, identifiers)
     return [int(study.study_uid.rpartition(".")[2]) for study in studies]
@@ -84,7 +86,7 @@ def test_a_search_finds_what_meets_all_criteria(
 ) -> None:
     for number in (1, 2, 3):
         add(engine, number, identifiers)
-    assert found(engine, identifiers, **criteria) == expected
+    assert study_numbers(engine, identifiers, **criteria) == expected
 
 
 def test_a_search_finds_endings_and_targets(engine: sa.Engine) -> None:
@@ -96,12 +98,12 @@ def test_a_search_finds_endings_and_targets(engine: sa.Engine) -> None:
     deliveries = [a_delivery("pacs", study_uid="1.2.1")]
     queue.finish_segment(engine, claim(engine, now=now), SEGMENTED, deliveries, now)
     queue.fail(engine, claim(engine, now=now), Defect("x"), now)
-    assert found(engine, ending=Ending.IN_PROGRESS) == [3, 1]
-    assert found(engine, ending=Ending.FAILED) == [2]
-    assert found(engine, ending=Ending.UNSUITABLE) == [4]
-    assert found(engine, ending=Ending.DELIVERED) == []
-    assert found(engine, target="pacs") == [1]
-    assert found(engine, target="viewer") == []
+    assert study_numbers(engine, ending=Ending.IN_PROGRESS) == [3, 1]
+    assert study_numbers(engine, ending=Ending.FAILED) == [2]
+    assert study_numbers(engine, ending=Ending.UNSUITABLE) == [4]
+    assert study_numbers(engine, ending=Ending.DELIVERED) == []
+    assert study_numbers(engine, target="pacs") == [1]
+    assert study_numbers(engine, target="viewer") == []
 
 
 def test_a_study_names_its_series_by_ending(engine: sa.Engine) -> None:
@@ -118,8 +120,8 @@ def test_a_study_names_its_series_by_ending(engine: sa.Engine) -> None:
 
 
 def test_an_arriving_study_is_found(engine: sa.Engine) -> None:
-    seen = queue.StudySeen(study_uid="1.2.5", caller_ae="MR", first_at=T0, last_at=T0)
-    queue.record_study(engine, seen, index(PLAIN, 5))
+    received = queue.ReceivedStudy(study_uid="1.2.5", caller_ae="MR", first_at=T0, last_at=T0)
+    queue.record_study(engine, received, index(PLAIN, 5))
     coming = queue.ArrivingSeries(
         series_key="k", study_uid="1.2.5", series_uid="1.2.5.1", instances=3, caller_ae="MR",
         why="waiting for quiet", until=None,
@@ -143,20 +145,20 @@ def test_a_long_list_is_continued_after_its_last_study(engine: sa.Engine) -> Non
 def test_a_stricter_index_removes_text_and_still_finds(engine: sa.Engine) -> None:
     add(engine, 1, PLAIN)
     assert queue.convert_studies(engine, PLAIN) == 0
-    assert found(engine, HASHED, text="ACC1") == [1], "before the conversion too"
+    assert study_numbers(engine, HASHED, text="ACC1") == [1], "before the conversion too"
     assert queue.convert_studies(engine, HASHED) == 1
     assert queue.convert_studies(engine, HASHED) == 0
     for identifiers in (HASHED, PLAIN):  # plain again: the row stays hashed
         assert queue.convert_studies(engine, identifiers) == 0
-        assert found(engine, identifiers, accession="ACC1", description="number1") == [1]
+        assert study_numbers(engine, identifiers, accession="ACC1", description="number1") == [1]
     (study,) = queue.find_studies(engine, StudySearch(), PLAIN)
     assert (study.accession, study.patient_id, study.description) == ("", "", "")
     assert study.study_date == "2024-03-01"
     assert not re.search("ACC1|PAT1|number1", text_of(engine))
     assert queue.convert_studies(engine, NONE) == 1
-    assert found(engine, NONE, text="1.2.1") == [1]
-    assert found(engine, NONE, study_from="2000-01-01") == []
-    assert HASHED.kept("ACC1") not in text_of(engine)
+    assert study_numbers(engine, NONE, text="1.2.1") == [1]
+    assert study_numbers(engine, NONE, study_from="2000-01-01") == []
+    assert HASHED.stored_form("ACC1") not in text_of(engine)
 
 
 def text_of(engine: sa.Engine) -> str:
@@ -200,7 +202,7 @@ def test_a_forgotten_study_leaves_its_date(engine: sa.Engine, identifiers: Ident
         assert queue.forgotten_at(engine, text, identifiers) == later
     assert queue.forgotten_at(engine, "1.2.2", identifiers) is None
     assert "ACC1" not in text_of(engine)
-    assert found(engine, identifiers) == []
+    assert study_numbers(engine, identifiers) == []
     assert queue.purge_forgotten(engine, later + 1) == 2
     assert queue.forgotten_at(engine, "1.2.1", identifiers) is None
 

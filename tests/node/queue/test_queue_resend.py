@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from node import queue, schema
 from node.config import load
-from node.errors import NothingFound
+from node.errors import NotFound
 from node.housekeeping import Sweep
 from node.inbox import Inbox
 from node.package import uses
@@ -83,7 +83,7 @@ def test_resend_segments_again_if_the_file_is_missing(
     (config.data.dir / payload.file).unlink()
     for file in inbox.instances(folder):
         file.path.rename(file.path.with_suffix(".gone"))
-    with pytest.raises(NothingFound, match="12 of the 12 images"):
+    with pytest.raises(NotFound, match="12 of the 12 images"):
         resend(config, engine, job.id, T0 + 105)
     assert queue.histories(engine)[0].ending is Ending.DELIVERED, "nothing was changed"
     for path in folder.path.glob("*.gone"):

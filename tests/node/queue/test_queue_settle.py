@@ -63,7 +63,7 @@ def test_the_class_of_an_error_decides(
     assert queue.decide(job, kind("x"), T0, POLICY).transition is transition
 
 
-@pytest.mark.parametrize("kind", errors.known().values(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", errors.by_code().values(), ids=lambda kind: kind.__name__)
 def test_every_known_error_has_a_transition(job: Job, kind: type[NodeError]) -> None:
     transition = queue.decide(job, kind("x"), T0, POLICY).transition
     by_class = {

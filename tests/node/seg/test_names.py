@@ -52,13 +52,13 @@ def test_descriptions_are_valid_texts(tmp_path: Path, text: str) -> None:
     model = package(tmp_path)
     longest = msgspec.structs.replace(model.manifest, task="a-very-long-name-of-a-task-" * 3)
     for one in (model, Package(longest, tmp_path, model.digest)):
-        made = series_description(one, "teacher", source(series_description=text))
-        assert len(made) <= 60
-        assert made.isascii()
-        assert made.isprintable()
-        assert "\\" not in made
-        assert made.startswith("AI SEG ")
-        assert made.endswith(" - not for diagnosis")
+        description = series_description(one, "teacher", source(series_description=text))
+        assert len(description) <= 60
+        assert description.isascii()
+        assert description.isprintable()
+        assert "\\" not in description
+        assert description.startswith("AI SEG ")
+        assert description.endswith(" - not for diagnosis")
         label = content_label(one, source())
         assert len(label) <= 16
         assert set(label) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _")

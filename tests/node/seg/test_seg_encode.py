@@ -178,8 +178,8 @@ def test_without_a_zone_of_the_source_times_are_local_and_no_zone_is_claimed(
     report = r.report()
     for dataset in (r.seg, report):
         assert "TimezoneOffsetFromUTC" not in dataset, "it would date the study too"
-        for what in ("Series", "Content", "InstanceCreation"):
-            written = (str(dataset[f"{what}Date"].value), str(dataset[f"{what}Time"].value))
+        for prefix in ("Series", "Content", "InstanceCreation"):
+            written = (str(dataset[f"{prefix}Date"].value), str(dataset[f"{prefix}Time"].value))
             assert written == ("20260102", "083405")
         for item in dataset.ContributingEquipmentSequence[1:]:  # the first is the scanner
             assert str(item.ContributionDateTime) == "20260102083405+0530", "an instant"

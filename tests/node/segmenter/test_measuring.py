@@ -14,7 +14,7 @@ from node.config import Config, Rule
 from node.config.units import Bytes
 from node.engines import versions
 from node.imaging import Labels, nifti
-from node.measured import here
+from node.measured import this_host
 from node.package import Use, write_manifest
 from node.segmenter import Candidate, candidates, measure_now
 from node.segmenter.loop import engine_of, libraries_of
@@ -50,13 +50,13 @@ def candidate(site: Site, engine: str = "onnxruntime") -> Candidate:
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)
 def test_a_measurement_has_seconds_and_memory(site: Site, engine: str) -> None:
-    measurement = measure_now(site.config, here(1), candidate(site, engine))
+    measurement = measure_now(site.config, this_host(1), candidate(site, engine))
     assert (measurement.problem, measurement.dice, measurement.engine) == ("", 1.0, engine)
     assert 0 < measurement.patch_s <= measurement.seconds
     assert 0 <= measurement.voxel_s < measurement.seconds
     assert measurement.peak_mb > 50
     measured.write(site.config.data, measurement)
-    assert measured.known(site.config.data, here(1)) == [measurement]
+    assert measured.read(site.config.data, this_host(1)) == [measurement]
     assert (site.config.data.dir / COMPILED).exists() == (engine != "onnxruntime")
 
 
@@ -66,7 +66,7 @@ def test_wrong_labels_are_a_problem_that_names_the_dice(site: Site) -> None:
     wrong = np.where(labels > 0, 3 - labels, 0).astype(np.uint8)  # both structures, exchanged
     nifti.write(Labels(wrong, phantom().grid), reference)
     altered = write_manifest(site.package.manifest, site.package.folder)
-    measurement = measure_now(site.config, here(1), Candidate(altered, "small", "onnxruntime"))
+    measurement = measure_now(site.config, this_host(1), Candidate(altered, "small", "onnxruntime"))
     assert "Dice 0." in measurement.problem
     assert "0.999" in measurement.problem
 
@@ -74,23 +74,23 @@ def test_wrong_labels_are_a_problem_that_names_the_dice(site: Site) -> None:
 def test_too_little_memory_is_a_problem(tmp_path: Path) -> None:
     site = make_site(tmp_path, patch_zyx=(96, 96, 96), ballast=600)  # a hidden layer of 2 GB
     config = site.limited(memory=Bytes(200 << 20))
-    measurement = measure_now(config, here(1), candidate(site))
+    measurement = measure_now(config, this_host(1), candidate(site))
     assert "limits.memory" in measurement.problem
 
 
 def test_an_altered_package_is_a_problem(site: Site) -> None:
     site.package.network_file("small").write_bytes(b"")
-    measurement = measure_now(site.config, here(1), candidate(site))
+    measurement = measure_now(site.config, this_host(1), candidate(site))
     assert "small.onnx" in measurement.problem
 
 
 def test_a_rule_without_a_choice_is_not_measured(site: Site) -> None:
     fixed = Use("a", site.package, "small", engine="onnxruntime")
     auto = Use("b", site.package, "auto", engine="onnxruntime")
-    assert not list(candidates([fixed], here(1)))
-    needed = [(one.size, one.engine) for one in candidates([fixed, auto, auto], here(1))]
+    assert not list(candidates([fixed], this_host(1)))
+    needed = [(one.size, one.engine) for one in candidates([fixed, auto, auto], this_host(1))]
     assert needed == [("small", "onnxruntime"), ("teacher", "onnxruntime")]
-    engines = [one.engine for one in candidates([Use("c", site.package, "small")], here(1))]
+    engines = [one.engine for one in candidates([Use("c", site.package, "small")], this_host(1))]
     assert engines == (list(versions()) if len(versions()) > 1 else [])
 
 
@@ -99,7 +99,7 @@ def test_an_idle_node_makes_all_missing_measurements_once(site: Site) -> None:
     background = BackgroundMeasuring(with_auto(site.config), idle_s=0.0)
     assert background.step().startswith("measuring tiny-mr/1.0, size small")
     wait_until(lambda: background.step() == "", 100, lambda: "measuring does not end")
-    measurements = measured.known(site.config.data, here(1))
+    measurements = measured.read(site.config.data, this_host(1))
     assert {(one.size, one.engine) for one in measurements} == {
         (size, engine) for size in ("teacher", "small") for engine in versions()
     }
@@ -115,7 +115,7 @@ def test_a_job_interrupts_a_measurement(site: Site) -> None:
     background.interrupt()
     assert not process.is_running()
     assert time.monotonic() - begin < 1
-    assert not measured.known(site.config.data, here(1))
+    assert not measured.read(site.config.data, this_host(1))
     background.step()
     assert len(measuring_processes()) == 1
     background.close()
@@ -133,7 +133,7 @@ def test_a_broken_package_is_not_measured(site: Site) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES_HERE)
 def test_a_job_runs_with_its_planned_engine_and_records_it(site: Site, engine: str) -> None:
-    host = here(site.config.limits.threads)
+    host = this_host(site.config.limits.threads)
     verified = a_measurement(site.package, "small", "onnxruntime")
     verified = msgspec.structs.replace(
         verified, engine=engine, version=host.versions[engine], cpu=host.cpu, threads=host.threads
@@ -167,7 +167,7 @@ def test_the_segmenter_measures_while_it_is_idle_and_still_takes_jobs(site: Site
     thread = Thread(target=segmenter.run, args=(config, stop))
     thread.start()
     try:
-        wait_until(lambda: bool(measured.known(config.data, here(1))), 100, lambda: "nothing")
+        wait_until(lambda: bool(measured.read(config.data, this_host(1))), 100, lambda: "nothing")
         _, job_id = site.add_series()
         wait_until(
             lambda: queue.get(site.engine, job_id).state is State.DONE, 100, lambda: "not done"

@@ -72,9 +72,9 @@ def test_a_certificate_is_bound_to_a_target(tmp_path: Path, bound: str) -> None:
     with target(tmp_path, peer) as port:
         named = CertificateName.parse(bound)
         assert echoed(sending(node, port, certificate=named)).answers_echo
-        found = refusal(sending(node, port, certificate=CertificateName("PACS2")))
-        assert type(found) is WrongCertificate
-        assert found.advice.endswith(Credentials(peer.config()).fingerprint)
+        error = refusal(sending(node, port, certificate=CertificateName("PACS2")))
+        assert type(error) is WrongCertificate
+        assert error.advice.endswith(Credentials(peer.config()).fingerprint)
         node.renew()
         peer.renew(names=("other",))
         if named.is_fingerprint:
@@ -106,5 +106,5 @@ def test_nothing_in_common_has_its_code(tmp_path: Path) -> None:
 def test_a_tls_alert_to_dicom_without_tls_is_named() -> None:
     alert = b"\x15\x03\x03\x00\x02\x02\x46"  # protocol_version
     with stalling_target(lambda _: None, lambda connection: connection.sendall(alert)) as port:
-        found = refusal(Config(targets={"pacs": at(port)}))
-    assert type(found) is TlsRequired
+        error = refusal(Config(targets={"pacs": at(port)}))
+    assert type(error) is TlsRequired

@@ -53,7 +53,7 @@ def forwarded(
     return folder / path.name
 
 
-def kept(site: Site, folder: SeriesFolder) -> set[str]:
+def stored_names(site: Site, folder: SeriesFolder) -> set[str]:
     return {file.path.name for file in site.inbox.instances(folder)}
 
 
@@ -156,11 +156,11 @@ def test_the_last_copy_never_replaces_an_image_that_a_job_names(
     site.sweep = site.fresh()
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
-    first = kept(site, folder)
+    first = stored_names(site, folder)
     coerced = [forwarded(path, tmp_path / "f", AccessionNumber="RIS-1") for path in head.paths]
     receive(site.inbox, coerced, T0 + 5, ae="ARCHIVE")
     sweep(site, folder, QUIET)
-    assert kept(site, folder) == first
+    assert stored_names(site, folder) == first
 
 
 def test_one_changed_pixel_of_a_compressed_image_makes_another_image(
@@ -197,14 +197,14 @@ def test_a_series_that_is_forwarded_in_another_encoding_stays_planned(
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
     site.sweep.run(SETTLED)
-    first = kept(site, folder)
+    first = stored_names(site, folder)
     again = [forwarded(path, tmp_path / "f", syntax) for path in head.paths]
     receive(site.inbox, again, T0 + 5, ae="ARCHIVE")
     sweep(site, folder, QUIET)
     (history,) = queue.histories(site.engine)
     assert history.segment is not None
     assert history.segment.state is State.QUEUED
-    assert kept(site, folder) == first, "the job names these files"
+    assert stored_names(site, folder) == first, "the job names these files"
     assert len(list(folder.path.glob("*.duplicate"))) == len(head.paths), "the copies are kept"
     assert site.fresh().run(QUIET + 9) == 0
     site.segment(QUIET + 10, "pacs")
@@ -219,7 +219,7 @@ def test_a_series_received_in_two_encodings_at_once_is_planned_from_the_first_fi
     site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths[:7], T0, ends="open")
-    first = kept(site, folder)
+    first = stored_names(site, folder)
     receive(site.inbox, [forwarded(path, tmp_path / "f") for path in head.paths], T0 + 1)
     sweep(site, folder, QUIET + 20)
     (history,) = queue.histories(site.engine)
@@ -250,7 +250,7 @@ def test_a_forwarded_image_received_after_a_wrong_one_is_the_last(
     site: Site, head: Scan, tmp_path: Path
 ) -> None:
     folder = receive(site.inbox, head.paths, T0)
-    right = kept(site, folder)
+    right = stored_names(site, folder)
     wrong = other(head.paths[3], tmp_path / "w", PatientID="SOMEBODY-ELSE")
     receive(site.inbox, [wrong], T0 + 1)
     receive(site.inbox, [forwarded(head.paths[3], tmp_path / "f")], T0 + 2)
@@ -268,7 +268,7 @@ def test_a_long_series_is_compared_in_parts(site: Site, head: Scan, tmp_path: Pa
     copies = Copies(site.inbox, shared_reader(), most_bytes=0)
     for done in range(1, len(head.paths) + 1):
         assert copies.set_aside(site.inbox.instances(folder))
-        assert len(kept(site, folder)) == 2 * len(head.paths) - done
+        assert len(stored_names(site, folder)) == 2 * len(head.paths) - done
     assert not copies.set_aside(site.inbox.instances(folder))
 
 

@@ -133,7 +133,7 @@ def test_echoes_at_the_same_places_are_four_dimensional(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "field"),
+    ("identifier", "field"),
     [
         ("patients", "patient_digest"),
         ("studies", "study_uid"),
@@ -141,10 +141,12 @@ def test_echoes_at_the_same_places_are_four_dimensional(tmp_path: Path) -> None:
         ("frames of reference", "frame_of_reference_uid"),
     ],
 )
-def test_contradicting_identities_are_conflicts(tmp_path: Path, what: str, field: str) -> None:
+def test_contradicting_identities_are_conflicts(
+    tmp_path: Path, identifier: str, field: str
+) -> None:
     slices = headers(make(tmp_path))
     slices[3] = msgspec.structs.replace(slices[3], **{field: "1.2.3"})
-    with pytest.raises(errors.Conflicting, match=what):
+    with pytest.raises(errors.Conflicting, match=identifier):
         survey(slices)
 
 

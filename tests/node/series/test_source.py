@@ -86,8 +86,8 @@ def test_an_element_without_a_known_vr_is_kept_and_hides_nothing(
     paths = tmp_path / "plain.dcm", tmp_path / "ugly.dcm"
     for path, data in zip(paths, (plain, ugly), strict=True):
         path.write_bytes(head + data)
-    (expected,), (found,) = (read_headers(path) for path in paths)
-    assert msgspec.structs.replace(found, path=expected.path) == expected
+    (expected,), (read_header,) = (read_headers(path) for path in paths)
+    assert msgspec.structs.replace(read_header, path=expected.path) == expected
     assert same_image(*paths)
     assert paths[1].read_bytes() == head + ugly, "the file stays as it was received"
 
@@ -98,9 +98,9 @@ def test_the_pixels_of_such_files_are_those_of_the_scan(tmp_path: Path, head: Sc
         path.write_bytes(inserted(path.read_bytes(), short(BLANK), EXPLICIT))
         with pytest.raises(Exception):  # noqa: B017, PT011  pydicom's own, by version
             pydicom.dcmread(path).pixel_array  # noqa: B018
-    found = series.read(head.paths)
-    np.testing.assert_array_equal(found.volume.array, expected.volume.array)
-    assert [dataset.PatientID for dataset in found.datasets] == [
+    read_series = series.read(head.paths)
+    np.testing.assert_array_equal(read_series.volume.array, expected.volume.array)
+    assert [dataset.PatientID for dataset in read_series.datasets] == [
         dataset.PatientID for dataset in expected.datasets
     ]
 

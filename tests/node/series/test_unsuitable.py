@@ -12,7 +12,7 @@ import pytest
 from node import housekeeping, queue, schema
 from node.arrival.planning import COMPUTED
 from node.config import load
-from node.errors import known as known_errors
+from node.errors import by_code
 from node.inbox import Inbox
 from tests.support.commanding import Run, configure
 from tests.support.odd_headers import Edit, in_slices, sets
@@ -202,7 +202,7 @@ def test_an_unsuitable_series_is_explained_with_code_reason_and_advice(
     assert (status, errors) == (0, "")
     (history,) = json.loads(output)["series"]
     arrival = history["arrival"]
-    is_picture = issubclass(known_errors()[expected.code], COMPUTED)
+    is_picture = issubclass(by_code()[expected.code], COMPUTED)
     ending = "no-rule" if is_picture else "unsuitable"
     assert (history["ending"], arrival["code"]) == (ending, expected.code)
     assert expected.reason in arrival["reason"]

@@ -37,9 +37,9 @@ def test_the_key_of_another_certificate_is_refused(node: Party, tmp_path: Path) 
 @pytest.mark.parametrize("mode", [0o640, 0o604])
 def test_a_key_that_others_may_read_is_refused(node: Party, mode: int) -> None:
     node.key.chmod(mode)
-    found = refusal(node.config())
-    assert type(found) is ExposedKey
-    assert f"chmod 600 {node.key}" in found.advice
+    error = refusal(node.config())
+    assert type(error) is ExposedKey
+    assert f"chmod 600 {node.key}" in error.advice
 
 
 def test_a_key_with_a_password_is_refused(node: Party) -> None:
@@ -47,9 +47,9 @@ def test_a_key_with_a_password_is_refused(node: Party) -> None:
     command = ["openssl", "pkcs8", "-topk8", "-in", str(node.key), "-out", str(locked)]
     subprocess.run([*command, "-passout", "pass:secret"], check=True, capture_output=True)
     locked.rename(node.key)
-    found = refusal(node.config())
-    assert type(found) is UnusableCertificate
-    assert "password" in found.message
+    error = refusal(node.config())
+    assert type(error) is UnusableCertificate
+    assert "password" in error.message
 
 
 @pytest.mark.parametrize("file", ["certificate", "key", "trust"])
@@ -63,10 +63,10 @@ def test_an_absent_or_damaged_file_is_named(node: Party, file: str, content: byt
     if content is not None:
         path.touch(mode=0o600)
         path.write_bytes(content)
-    found = refusal(node.config())
-    assert type(found) is UnusableCertificate
-    assert str(path) in found.message
-    assert f"tls.{file}" in found.message
+    error = refusal(node.config())
+    assert type(error) is UnusableCertificate
+    assert str(path) in error.message
+    assert f"tls.{file}" in error.message
 
 
 def test_the_end_is_read_as_openssl_reads_it(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_the_end_is_read_as_openssl_reads_it(tmp_path: Path) -> None:
         command = ["openssl", "x509", "-noout", "-enddate", "-fingerprint", "-sha256", "-in"]
         printed = subprocess.run([*command, path], capture_output=True, text=True, check=True)
         ends, fingerprint = printed.stdout.splitlines()
-        found = read_certificates(path.read_text())[0]
-        assert found.ends_at == ssl.cert_time_to_seconds(ends.removeprefix("notAfter="))
-        assert CertificateName.parse(fingerprint) == found.fingerprint
+        certificate = read_certificates(path.read_text())[0]
+        assert certificate.ends_at == ssl.cert_time_to_seconds(ends.removeprefix("notAfter="))
+        assert CertificateName.parse(fingerprint) == certificate.fingerprint
 
 
 @pytest.mark.parametrize(

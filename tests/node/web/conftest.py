@@ -49,9 +49,9 @@ def client_of(config: Config) -> TestClient:
 
 def token_of(text: str) -> str:
     """Return the token of the form on a page."""
-    found = re.search(r'name="token" value="([0-9a-f]+)"', text)
-    assert found is not None
-    return found[1]
+    token = re.search(r'name="token" value="([0-9a-f]+)"', text)
+    assert token is not None
+    return token[1]
 
 
 def send(client: TestClient, path: str, **fields: str) -> "tuple[int, str]":

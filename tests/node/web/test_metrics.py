@@ -36,13 +36,13 @@ def test_metrics_have_help_and_base_units(client: TestClient) -> None:
 
 
 def test_metrics_count_what_the_page_shows(client: TestClient) -> None:
-    found = families(client.get("/metrics").text)
-    conditions = {(one["code"], one["subject"]) for one, _ in found["segnode_condition"]}
+    metrics = families(client.get("/metrics").text)
+    conditions = {(one["code"], one["subject"]) for one, _ in metrics["segnode_condition"]}
     assert {("target-refuses", "archive"), ("target-silent", "pacs")} <= conditions
-    jobs = {(one["kind"], one["state"]): value for one, value in found["segnode_jobs"]}
+    jobs = {(one["kind"], one["state"]): value for one, value in metrics["segnode_jobs"]}
     assert (jobs["segment", "done"], jobs["deliver", "failed"]) == (6.0, 2.0)
-    assert found["segnode_series_held"] == [({}, 1.0)]
-    assert found["segnode_disk_free_bytes"][0][1] > 0
+    assert metrics["segnode_series_held"] == [({}, 1.0)]
+    assert metrics["segnode_disk_free_bytes"][0][1] > 0
 
 
 def test_metrics_hold_no_uid(client: TestClient, rows: sa.Engine) -> None:

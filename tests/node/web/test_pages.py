@@ -98,13 +98,13 @@ def test_a_long_list_goes_on(config: Config, rows: sa.Engine) -> None:
                 advice="", rule="", package="", size="", first_at=1.0, last_at=1.0,
                 planned_at=1.0, ending="no-rule",
             ))  # fmt: skip
-    client, seen, path = client_of(config), [], "/studies?caller=A"
+    client, listed, path = client_of(config), [], "/studies?caller=A"
     while path:
         text = client.get(path).text
-        seen += [uid for uid in (f"1.9.{n:03}" for n in range(120)) if f">{uid}<" in text]
+        listed += [uid for uid in (f"1.9.{n:03}" for n in range(120)) if f">{uid}<" in text]
         path = html.unescape(text.partition('<p><a href="')[2].partition('"')[0])
         path = path if path.startswith("/studies?") else ""
-    assert seen == [f"1.9.{number:03}" for number in range(120)]
+    assert listed == [f"1.9.{number:03}" for number in range(120)]
 
 
 @pytest.mark.parametrize(
