@@ -100,7 +100,7 @@ def write_maps(
                     say(f"{written} soft targets written, of at most {len(cases)}")
     except OSError as exc:
         message = f"the soft targets in {folder.name} could not be saved: {exc.strerror}"
-        raise BadTeacher(message, advice="Make room; the same command resumes") from exc
+        raise BadTeacher(message, advice="Free some space; the same command resumes") from exc
     return written
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GAP = "  "
 UID = re.compile(r"[0-9.]{20,}\Z")
-UID_END = 14  # characters of a shortened UID: its end tells series of one study apart
+UID_END = 14  # characters of a shortened UID: its end distinguishes series of one study
 LONGEST_WORD = 24  # characters; longer words are split
 
 _T = TypeVar("_T")

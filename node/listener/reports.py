@@ -2,7 +2,7 @@
 
 Guarantees: a host causes at most `MOST_DISTINCT` + 1 notes at once, and as many counts at the end
 of each window, whatever it sends; the windows of a host that goes on become longer. At most
-`MOST_HOSTS` hosts are told apart.
+`MOST_HOSTS` hosts are distinguished.
 """
 
 import logging

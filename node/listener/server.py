@@ -73,7 +73,7 @@ class WaitingRoom:
 
 
 class Server(ThreadedAssociationServer):
-    """Accepts connections, and starts associations for those that speak DICOM."""
+    """Accepts connections, and starts associations for those that use DICOM."""
 
     daemon_threads = True
     request_queue_size = 128

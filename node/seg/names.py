@@ -1,4 +1,4 @@
-"""Numbers and descriptions by which a reader tells results apart: of the source and the task."""
+"""Numbers and descriptions by which a reader distinguishes results: of the source and the task."""
 
 from node.package import Package, Segment
 from node.series import Header
@@ -9,7 +9,7 @@ BEGIN = "AI SEG "
 REPORT_ROOM = 4  # characters by which the description of the report is longer: AI volumes
 WARNING = " - not for diagnosis"
 FIRST_NUMBER = 90_000  # above the series numbers that scanners use
-HIGHEST_SOURCE = 9_999  # series numbers above this are not told apart
+HIGHEST_SOURCE = 9_999  # series numbers above this are not distinguished
 NUMBERS = 10  # series numbers per source series: the SEG, its report, and those of other encodings
 
 

@@ -99,9 +99,9 @@ def test_libraries_cannot_write_dataset_values(lines: Any) -> None:
 def test_the_level_is_chosen_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     logs.start("sender", "warning")
     logging.getLogger("node.sender").info("unheard")
-    logging.getLogger("node.sender").warning("heard")
+    logging.getLogger("node.sender").warning("a message")
     assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == [
-        "heard"
+        "a message"
     ]
 
 

@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class Party:
-    """One peer: an authority of its own or a shared one, and the files of its certificate."""
+    """One peer: a separate or a shared authority, and the files of its certificate."""
 
     folder: Path
     name: str

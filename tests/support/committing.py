@@ -133,7 +133,7 @@ def committing_target(
 
 @dataclass
 class AskingCaller:
-    """A modality: it asks the node to commit, and listens for reports on a port of its own."""
+    """A modality: it asks the node to commit, and listens for reports on a separate port."""
 
     ae: str = "CT01"
     port: int = field(default_factory=free_port)

@@ -110,7 +110,7 @@ class Load:
         self._send(files)
 
     def call_as_strangers(self) -> None:
-        """Ask for associations with AE titles that nobody allowed."""
+        """Request associations with AE titles that are not allowed."""
         for number in range(8):
             with Peer(self.node.port, f"{STRANGER}{self.counts['call_as_strangers']}{number}") as p:
                 p.associate()

@@ -33,7 +33,7 @@ class Sided(nn.Module):
         return torch.cat([torch.zeros_like(ramp), ramp, torch.full_like(ramp, -9)], 1)
 
 
-class Sure(nn.Module):
+class Confident(nn.Module):
     """Says class 2 everywhere."""
 
     def forward(self, x_bczyx: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def test_sides_are_kept_unless_the_recipe_mirrors(case: Case) -> None:
 
 
 def test_several_teachers_are_averaged_in_probability(case: Case) -> None:
-    both = soft_map(case, [Sided(), Sure()], _mirrored(is_on=False), CPU)
+    both = soft_map(case, [Sided(), Confident()], _mirrored(is_on=False), CPU)
     alone = soft_map(case, [Sided()], _mirrored(is_on=False), CPU)
     expected = np.exp(alone[1].astype(float)) / 2
     np.testing.assert_allclose(np.exp(both[1].astype(float)), expected, atol=5e-3)

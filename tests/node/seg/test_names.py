@@ -1,4 +1,4 @@
-"""Results of one study are told apart by number, description and label."""
+"""Results of one study are distinguished by number, description and label."""
 
 from pathlib import Path
 from typing import Any

@@ -189,7 +189,7 @@ def test_without_a_zone_of_the_source_times_are_local_and_no_zone_is_claimed(
 @pytest.mark.usefixtures("in_kolkata")
 def test_uids_do_not_depend_on_the_zone(tmp_path: Path) -> None:
     r = result(tmp_path)
-    # a context of its own: the fixture's undo would come first, and leave Kolkata to later tests
+    # a separate context: the fixture's undo would come first, and leave Kolkata to later tests
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "America/New_York")
         time.tzset()
