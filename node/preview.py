@@ -5,7 +5,7 @@ at the edges; no patient data except the image. The picture is not for diagnosis
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from node.caveats import Caveat
+from node.colours import Colour, display_colours
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient, turn_of
 from node.package import Segment
@@ -72,7 +73,7 @@ def preview(
     segmented = turn_of(volume.grid).apply(labels.array)
     centre = _centre(segmented)
     low, high = np.percentile(_sample(turned.array), WINDOW_PERCENT)
-    colours = {segment.number: segment.colour_rgb for segment in segments}
+    colours = display_colours(segments)
     width = len(PLANES) * (PANEL_PX + 2 * MARGIN_PX)
     lines = _lines(len(segments)) + len(notes)
     height = PANEL_PX + 2 * MARGIN_PX + (lines + 1) * LINE_PX + MARGIN_PX
@@ -88,7 +89,7 @@ def preview(
             colours,
         )
         _place(sheet, panel, number * (PANEL_PX + 2 * MARGIN_PX), plane)
-    _legend(sheet, segments, labels, notes)
+    _legend(sheet, segments, colours, labels, notes)
     sheet.save(path, "PNG", optimize=True)
 
 
@@ -119,7 +120,7 @@ def _panel(
     segmented: Pixels,
     spacing_mm: Sequence[float],
     longest_mm: float,
-    colours: dict[int, tuple[int, int, int]],
+    colours: Mapping[int, Colour],
 ) -> Image.Image:
     """Render one plane with outlines, at the same scale for all planes."""
     scale = PANEL_PX / longest_mm
@@ -163,7 +164,11 @@ def _place(sheet: Image.Image, panel: Image.Image, left: int, plane: _Plane) -> 
 
 
 def _legend(
-    sheet: Image.Image, segments: Sequence[Segment], labels: Labels, notes: Sequence[str]
+    sheet: Image.Image,
+    segments: Sequence[Segment],
+    colours: Mapping[int, Colour],
+    labels: Labels,
+    notes: Sequence[str],
 ) -> None:
     draw, font = ImageDraw.Draw(sheet), _font(16)
     volumes_ml = labels.volumes_ml(tuple(segment.number for segment in segments))
@@ -172,7 +177,7 @@ def _legend(
     for place, segment in enumerate(segments):
         column, line = divmod(place, lines)
         x, y = MARGIN_PX + column * (PANEL_PX + 2 * MARGIN_PX), top + line * LINE_PX
-        draw.rectangle((x, y + 5, x + 16, y + 21), segment.colour_rgb)
+        draw.rectangle((x, y + 5, x + 16, y + 21), colours[segment.number])
         volume = volumes_ml[segment.number]
         amount = f"{volume:.2f} ml" if volume else "not detected"
         draw.text((x + 26, y + 13), f"{segment.label}: {amount}", INK, font, anchor="lm")

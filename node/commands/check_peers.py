@@ -9,6 +9,8 @@ from node.errors import NodeError, RefusedByTarget
 from node.sender import Echo, echo, peer_of
 from node.tls import Credentials, lifetime
 
+SEG_CLASSES = {"binary": BINARY_SEG_CLASS, "labelmap": LABELMAP_SEG_CLASS}
+
 
 def credentials_of(config: Config) -> Credentials | NodeError | None:
     """Read the files of `tls`; return the error if they cannot be used, None without TLS."""
@@ -80,9 +82,9 @@ def about_reports(config: Config) -> Iterator[Finding]:
 
 def _capabilities(config: Config, name: str, answer: Echo) -> str:
     target = config.targets[name]
-    kind = BINARY_SEG_CLASS if target.seg == "binary" else LABELMAP_SEG_CLASS
-    classes = {str(kind): f"a {target.seg} segmentation"}
-    advice = {str(kind): f"change targets.{name}.seg"}
+    kinds = ("binary", "labelmap") if target.seg == "auto" else (target.seg,)
+    classes = {str(SEG_CLASSES[kind]): f"a {kind} segmentation" for kind in kinds}
+    advice = dict.fromkeys(classes, f"change targets.{name}.seg")
     if target.report:
         classes[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
         advice[str(REPORT_CLASS)] = f"set targets.{name}.report to false"
@@ -101,6 +103,6 @@ def _capabilities(config: Config, name: str, answer: Echo) -> str:
     changed = {answer.changed_syntax(sop_class) for sop_class in classes} - {""}
     again = f" written in {', '.join(sorted(changed))}" if changed else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"
-    takes = f"takes {target.seg}{report}{again}"
+    takes = f"takes {' and '.join(kinds)}{report}{again}"
     commits = ", commits to storage" if answer.commits else ""
     return f"{target.ae}: {echoed} ({answer.seconds:.2f} s), {takes}, {queries}{commits}"

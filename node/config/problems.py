@@ -26,7 +26,7 @@ def problems(config: Config) -> list[tuple[KeyPath, str]]:
         if target.report_within > LONGEST_REPORT_WAIT_S:
             messages.append((("targets", name, "report_within"), "write at most 7 d"))
         if target.report and target.seg != "binary":
-            problem = "report: true requires seg: binary: viewers do not show reports on label maps"
+            problem = "report: true requires seg: binary: readers refuse a report on a label map"
             messages.append((("targets", name, "report"), problem))
     return [*messages, *monitor_problems(config.page, config.alerts)]
 

@@ -15,7 +15,7 @@ from node.config.monitor import (
     PageConfig,
 )
 from node.config.units import Ages, Bytes, CertificateName, Lengths, Range, Seconds, Texts, Words
-from node.encoding import EncodingKind
+from node.encoding import EncodingChoice
 
 _AE = r"^(?! )[ -\[\]-~]{1,16}(?<! )$"  # PS3.5 6.2: VR AE
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
@@ -124,8 +124,10 @@ class Target(_Strict, frozen=True, kw_only=True):
     port: Port = 104
     tls: bool = False
     certificate: CertificateName = CertificateName("")  # without the key: one that names `host`
-    seg: EncodingKind = "binary"
-    empty_frames: bool = False  # some viewers misplace sparse SEGs, others run out of memory
+    seg: EncodingChoice = "binary"
+    empty_frames: bool = (
+        False  # of BINARY: some viewers misplace sparse SEGs, others run out of memory
+    )
     report: bool = False  # also send the volumes as a TID 1500 report
     confirm: Literal["commitment", "find", "none"] = "find"
     report_within: Seconds = Seconds(3600)  # with `confirm: commitment`; then it is queried

@@ -8,7 +8,7 @@ import msgspec
 from node import queue
 from node.arrival import Decision, in_words
 from node.config import Config
-from node.encoding import Encoding
+from node.encoding import chosen_encoding
 from node.housekeeping.snapshot import SeriesSnapshot, shortfall
 from node.identifiers import MOST_CHARACTERS, Identifiers
 from node.inbox import read_series
@@ -88,7 +88,9 @@ def _job(
     snapshot: SeriesSnapshot, decision: Decision, config: Config, now: float
 ) -> queue.NewSegmentJob:
     assert decision.package is not None  # a planned series has one
-    targets = tuple(_destination(config, name) for name in decision.send_to)
+    assert decision.grid is not None  # without sound geometry it is unsuitable
+    shape = decision.grid.shape
+    targets = tuple(_destination(config, name, shape) for name in decision.send_to)
     payload = queue.SegmentPayload(
         series_key=snapshot.folder.key,
         files=tuple(file.path.name for file in snapshot.files),
@@ -114,7 +116,7 @@ def _job(
     return queue.NewSegmentJob(dedup_key=dedup_key, payload=payload, priority=decision.priority)
 
 
-def _destination(config: Config, name: str) -> queue.Destination:
+def _destination(config: Config, name: str, shape: tuple[int, int, int]) -> queue.Destination:
     target = config.targets[name]
-    encoding = Encoding(kind=target.seg, omit_empty_frames=not target.empty_frames)
+    encoding = chosen_encoding(target.seg, shape, empty_frames=target.empty_frames)
     return queue.Destination(name=name, encoding=encoding, report=target.report)

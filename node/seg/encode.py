@@ -19,6 +19,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from node.caveats import NOTHING_DETECTED
+from node.colours import Colour, display_colours
 from node.dicom.time_zones import declared_zone, in_zone_of
 from node.dicom.uids import derive_uid
 from node.encoding import Encoding
@@ -121,6 +122,8 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         specific_character_set=UTF_8,
     )
     refer(seg, series)
+    if is_labelmap:
+        _order_for_readers_by_index(seg)
     _settle(seg, images[0], when, derive_uid(identity.uid_root, "dimensions", uid))
     return seg
 
@@ -152,10 +155,30 @@ def _description(package: Package, size: str, labels: Labels) -> str:
     return f"{name[: LONGEST_TEXT - 26]}; AI, not for diagnosis"
 
 
+def _order_for_readers_by_index(seg: Dataset) -> None:
+    """Describe segment n of a label map in the n-th item, and refer to the images as frames do.
+
+    Highdicom describes the background first: viewers that go by index would give each segment the
+    colour of its predecessor.
+    """
+    seg.SegmentSequence = sorted(seg.SegmentSequence, key=lambda item: item.SegmentNumber == 0)
+    sources = (
+        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        for group in seg.PerFrameFunctionalGroupsSequence
+    )
+    place = {uid: at for at, uid in reversed(list(enumerate(sources)))}
+    series = seg.ReferencedSeriesSequence[0]
+    series.ReferencedInstanceSequence = sorted(
+        series.ReferencedInstanceSequence,
+        key=lambda image: place.get(image.ReferencedSOPInstanceUID, len(place)),
+    )
+
+
 def _descriptions(
     package: Package, size: str, identity: SegIdentity, series_uid: str
 ) -> list[hd.seg.SegmentDescription]:
     manifest = package.manifest
+    colours = display_colours(manifest.segments)
     algorithm = hd.AlgorithmIdentificationSequence(
         name=f"{manifest.task} {size}"[:LONGEST_TEXT],
         family=codes.DCM.ArtificialIntelligence,
@@ -170,6 +193,7 @@ def _descriptions(
             tracking_id=f"{package.name} segment {segment.number}"[-LONGEST_TEXT:],
             tracking_uid=derive_uid(identity.uid_root, "tracking", series_uid, str(segment.number)),
             text=segment_description(segment, package, size),
+            colour=colours[segment.number],
         )
         for segment in manifest.segments
     ]
@@ -181,6 +205,7 @@ def _segment(
     tracking_id: str,
     tracking_uid: str,
     text: str,
+    colour: Colour,
 ) -> hd.seg.SegmentDescription:
     description = hd.seg.SegmentDescription(
         segment_number=segment.number,
@@ -191,7 +216,7 @@ def _segment(
         algorithm_identification=algorithm,
         tracking_uid=tracking_uid,
         tracking_id=tracking_id,
-        display_color=CIELabColor.from_rgb(*segment.colour_rgb),
+        display_color=CIELabColor.from_rgb(*colour),
     )
     description.SegmentDescription = text
     if segment.modifier is not None:

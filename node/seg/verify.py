@@ -115,7 +115,9 @@ def _check_references(dataset: Dataset, series: Series) -> None:
 
 
 def _check_segments(dataset: Dataset, labels: Labels, segments: Sequence[Segment] | None) -> None:
-    described = [item for item in dataset.SegmentSequence if int(item.SegmentNumber) != 0]
+    described = list(dataset.SegmentSequence)
+    if described and int(described[-1].SegmentNumber) == 0:
+        del described[-1]  # the background of a label map; before the others, it would shift them
     numbers = [int(item.SegmentNumber) for item in described]
     _same("segment numbers", numbers, list(range(1, len(numbers) + 1)))
     if int(labels.array.max(initial=0)) > len(numbers):

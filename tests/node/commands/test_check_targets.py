@@ -6,7 +6,7 @@ from typing import Any
 
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
 
-from node.dicom.uids import BINARY_SEG_CLASS, REPORT_CLASS
+from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS, REPORT_CLASS
 from tests.support.commanding import Run, configure
 from tests.support.committing import committing_target
 from tests.support.targets import scripted_target
@@ -94,6 +94,17 @@ def test_the_configured_encoding_is_negotiated(run: Run, tmp_path: Path) -> None
     assert not finding["ok"]
     assert "labelmap" in finding["message"]
     assert "targets.pacs.seg" in finding["advice"]
+
+
+def test_auto_negotiates_both_encodings(run: Run, tmp_path: Path) -> None:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
+        finding = checked(run, tmp_path, peer.port, seg="auto")
+    assert not finding["ok"]
+    assert "does not accept a labelmap segmentation" in finding["message"]
+    with scripted_target(contexts=(BINARY_SEG_CLASS, LABELMAP_SEG_CLASS)) as peer:
+        finding = checked(run, tmp_path, peer.port, seg="auto")
+    assert finding["ok"], finding
+    assert "takes binary and labelmap" in finding["message"]
 
 
 def test_a_target_with_other_transfer_syntaxes(run: Run, tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ TARGETS = "targets:\n  pacs: {ae: PACS, host: h}\n"
             "line 6: targets.b.port",
             "",
         ),
+        ("targets:\n  a:\n    ae: A\n    host: h\n    seg: none", "line 5: targets.a.seg", ""),
+        (
+            "targets:\n  a:\n    ae: A\n    host: h\n    seg: auto\n    report: true",
+            "line 6: targets.a.report: report: true requires seg: binary",
+            "",
+        ),
         ("node: {ae_title: 'a\\b'}", "an AE title has 1 to 16 plain characters", ""),
         ("node: {uid_root: '1.02'}", "write digits and dots", ""),
         (f"node: {{institution: {'x' * 65}}}", "at most 64 characters", ""),

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 from highdicom.color import CIELabColor
 
 from node import durable
+from node.colours import display_colours
+from node.errors import VerificationFailed
 from node.imaging import Grid, Labels
 from node.package import Package
 from node.seg import Encoding, encode, repairs_of, to_bytes, verify
-from tests.support.phantoms import PLANES, Phantom
+from tests.support.phantoms import PLANES, Phantom, package
 from tests.support.segs import CREATED, IDENTITY, encode_again, result
 
 ENCODINGS = [
@@ -233,3 +236,38 @@ def test_writing_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
     assert path.read_bytes() == to_bytes(r.seg)
     assert list(path.parent.iterdir()) == [path]
     verify(path, r.series, r.labels)
+
+
+@pytest.mark.parametrize("segments", [1, 2])
+def test_a_label_map_is_right_for_readers_that_go_by_index(tmp_path: Path, segments: int) -> None:
+    encoding = Encoding(kind="labelmap", omit_empty_frames=False)
+    r = result(tmp_path, Phantom(segments=segments), encoding)
+    numbers = [int(item.SegmentNumber) for item in r.seg.SegmentSequence]
+    assert numbers == [*range(1, segments + 1), 0], "the background does not shift the others"
+    voxels = pydicom.dcmread(io.BytesIO(to_bytes(r.seg))).pixel_array
+    images = r.seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    slices = [r.scan.uids.index(image.ReferencedSOPInstanceUID) for image in images]
+    assert slices in ([*range(12)], [*reversed(range(12))]), "frames follow the normal"
+    np.testing.assert_array_equal(voxels, r.scan.labels[slices])  # frame n shows image n
+
+
+def test_a_background_before_the_segments_fails(tmp_path: Path) -> None:
+    r = result(tmp_path, encoding=Encoding(kind="labelmap"))
+    r.seg.SegmentSequence = [r.seg.SegmentSequence[-1], *r.seg.SegmentSequence[:-1]]
+    with pytest.raises(VerificationFailed, match="segment numbers"):
+        verify(to_bytes(r.seg), r.series, r.labels, r.package.manifest.segments)
+
+
+def test_each_side_has_a_colour(tmp_path: Path) -> None:
+    first, second = package(tmp_path).manifest.segments
+    sides = [
+        msgspec.structs.replace(first, label="Left hippocampus", colour_rgb=(220, 216, 20)),
+        msgspec.structs.replace(second, label="Right hippocampus", colour_rgb=(220, 216, 20)),
+    ]
+    r = result(tmp_path)
+    seg = encode_again(r.series, r.labels, package(tmp_path, sides))
+    stored = [tuple(item.RecommendedDisplayCIELabValue) for item in seg.SegmentSequence]
+    colours = [CIELabColor.from_dicom_value(value).to_rgb() for value in stored]
+    expected = list(display_colours(sides).values())
+    assert expected[0] == (220, 216, 20) != expected[1]
+    assert np.abs(np.array(colours) - expected).max() <= 1
