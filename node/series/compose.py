@@ -1,6 +1,7 @@
 """Write a volume as a classic DICOM series, for the demo, the self-test and NIfTI input.
 
-Guarantee: reading the series gives the values of the volume (to 12 bits) at the same places.
+Guarantee: reading the series gives the values of the volume at the same places: whole numbers
+exactly, others to 12 bits.
 The objects are marked as derived and secondary, so that nobody mistakes them for a scan.
 """
 
@@ -14,7 +15,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 
 from node.imaging import Volume
 
-LARGEST_VALUE = 4095  # twelve bits, as most scanners store
+BITS, MOST_BITS = 12, 16  # as most scanners store; for whole numbers that need more
+LOW_HU = -1024.0  # of CT; a header that allows no value near that of air would be unbelievable
 _SOP_CLASS = {"MR": MRImageStorage, "CT": CTImageStorage}
 
 
@@ -53,7 +55,7 @@ def compose(volume: Volume, folder: Path, labelling: Labelling, now: datetime) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     shared = _shared(volume, labelling, now)
-    slope, intercept, stored = _stored(volume)
+    slope, intercept, stored, bits = _stored(volume, labelling.modality)
     files = []
     for index in range(volume.grid.shape[0]):
         dataset = Dataset()
@@ -63,6 +65,7 @@ def compose(volume: Volume, folder: Path, labelling: Labelling, now: datetime) -
         place = volume.grid.affine @ [index, 0, 0, 1]
         dataset.ImagePositionPatient = [_decimal(v) for v in place[:3]]
         dataset.RescaleSlope, dataset.RescaleIntercept = _decimal(slope), _decimal(intercept)
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
         dataset.PixelData = stored[index].tobytes()
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -71,17 +74,22 @@ def compose(volume: Volume, folder: Path, labelling: Labelling, now: datetime) -
     return Composed(tuple(files), shared.StudyInstanceUID, shared.SeriesInstanceUID)
 
 
-def _stored(volume: Volume) -> tuple[float, float, np.ndarray]:
-    """Return slope, intercept and 12-bit values; whole numbers in range get a slope of 1."""
+def _stored(volume: Volume, modality: str) -> tuple[float, float, np.ndarray, int]:
+    """Return slope, intercept, stored values and their bits; whole numbers get a slope of 1."""
     array = np.asarray(volume.array, np.float64)
     low, high = float(array.min()), float(array.max())
-    if high - low <= LARGEST_VALUE and np.array_equal(array, np.rint(array)):
-        offset = 0.0 if low >= 0 and high <= LARGEST_VALUE else low
-        return 1.0, offset, (array - offset).astype("<u2")
-    slope = float(_decimal((high - low) / LARGEST_VALUE or 1.0))
-    intercept = float(_decimal(low))
+    offset = min(low, LOW_HU) if modality == "CT" else min(low, 0.0)
+    is_whole = np.array_equal(array, np.rint(array))
+    for bits in (BITS, MOST_BITS):
+        if is_whole and high - offset < 1 << bits:
+            return 1.0, offset, (array - offset).astype("<u2"), bits
+    if modality != "CT":
+        offset = low
+    largest = (1 << BITS) - 1
+    slope = float(_decimal((high - offset) / largest or 1.0))
+    intercept = float(_decimal(offset))
     scaled = np.rint((array - intercept) / slope)
-    return slope, intercept, np.clip(scaled, 0, LARGEST_VALUE).astype("<u2")
+    return slope, intercept, np.clip(scaled, 0, largest).astype("<u2"), BITS
 
 
 def _shared(volume: Volume, labelling: Labelling, now: datetime) -> Dataset:
@@ -119,8 +127,7 @@ def _shared(volume: Volume, labelling: Labelling, now: datetime) -> Dataset:
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows, dataset.Columns = grid.shape[1], grid.shape[2]
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelRepresentation = 0
+    dataset.BitsAllocated, dataset.PixelRepresentation = 16, 0
     return dataset
 
 

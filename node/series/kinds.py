@@ -5,13 +5,16 @@ into one value with other words, such as "CT_SOM5 MIP". Derivation codes (DICOM 
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 
 from node.dicom.uids import SECONDARY_CAPTURE_CLASS
+from node.series import image_words
 from node.series.header import Header
 
 DERIVED = "DERIVED"
+HU = "HU"
 
 
 class Kind(StrEnum):
@@ -25,32 +28,6 @@ class Kind(StrEnum):
     THICK_SLAB = "thick-slab"
 
 
-# words and phrases of Image Type values; a space stands for any separator
-WORDS: dict[Kind, str] = {
-    Kind.SECONDARY_CAPTURE: "SCREEN SAVE|SCREEN ?SHOT|SCREENSAVE|SCREEN CAPTURE|CAPTURED?|DOSE INFO"
-    "|DOSE REPORT|VXTL STATE|PATIENT PROTOCOL|CT SOM\\d+ PROT|CSA RESULT|SNAPSHOT|HARD ?COPY",
-    Kind.LOCALIZER: "LOCALI[SZ]ERS?|SCOUT|SCANO(GRAM|SCOPE)?|TOPOGRAM|SURVIEW|SURVEY"
-    "|CT SOM\\d+ TOP",
-    # MIP of Siemens and Philips, MNIP of Siemens, MAX IP of Canon, COLLAPSE and PJN of GE
-    Kind.PROJECTION: "[A-Z]*MIP[A-Z0-9]*|MAX ?IP\\d*|MI?N ?IP\\d*|(MAX|MIN)(IMUM)?( INTENSITY)?"
-    "|PROJECTIONS?|3D PROJ|PROJ|PJN|COLLAPSED?|RAY ?SUM|SUM IP|DRR"
-    "|VRT|VR|SSD|VOL ?REND?(ER|ERED|ERING)?|VOLUME REND(ER|ERED|ERING)"
-    "|CSA 3D EDITOR|SURFACE REND(ER|ERED|ERING)|REND(ER|ERED|ERING)|CPR|CURVED( MPR)?|CMPR"
-    "|MPVR|STRAIGHTENED|PANO(RAMIC)?|VIRTUAL ENDOSCOPY|FLY ?THROUGH",
-    Kind.SUBTRACTION: "SUB|[A-Z]*SUBTRACT(ED|ION)?|DSA|DIFFERENCE",
-    Kind.PARAMETRIC_MAP: "[A-Z0-9 ]*MAPS?|E?ADC|FA|TENSOR|DIFFUSION (ANISO|ATTNTD)"
-    "|(R|REL|CORR)?(CBF|CBV|MTT|TTP)|TMAX|TTD|BLOOD (FLOW|VOLUME)|KTRANS|IAUG?C|PERMEABILITY"
-    "|WASH ?(IN|OUT)|IODINE|IOD|MAT (SPECIFIC|FRACTIONAL|VALUE BASED)|MATERIAL( DENSITY)?"
-    "|EFF ATOMIC NUM|Z ?EFF(ECTIVE)?|ELECTRON DENSITY|RHO ?Z?|URIC ACID|(FAT|WATER) FRACTION|PDFF"
-    "|R2 ?STAR|VELOCITY|^PHASE$|STIFFNESS|ELASTOGRAPHY|FMRI|ACTIVATION|Z ?SCORE|FUSED|FUSION"
-    "|QUANTITY|STD ?DEV(IATION)?|DIVISION|PBV|TIME TO PEAK|MEAN TRANSIT TIME|COL ?FA|^R[12]$|VNCA"
-    "|XENON|VENTILATION",
-    Kind.THICK_SLAB: "AVERAGED?( ?IP)?|AVG|AVE|A?V(G|E)? ?IP|AIP|MEAN( ?IP)?|[A-Z]*THICK|SLAB",
-}
-DERIVED_WORDS: dict[Kind, str] = {  # of derived images only: originals may be named so too
-    Kind.PARAMETRIC_MAP: "PERFUSION|^FF$",
-}
-REFORMAT = "C?MPR(THIN)?|REFORMAT(TED)?|RESAMPLED|RESLICED?|MULTI ?PLANAR( RECON)?"
 DERIVATIONS: dict[str, Kind] = {  # CID 7203
     "113041": Kind.PARAMETRIC_MAP, "113044": Kind.PARAMETRIC_MAP, "113046": Kind.PARAMETRIC_MAP,
     "113048": Kind.PROJECTION, "113049": Kind.THICK_SLAB, "113050": Kind.PARAMETRIC_MAP,
@@ -59,16 +36,36 @@ DERIVATIONS: dict[str, Kind] = {  # CID 7203
     "113078": Kind.PROJECTION, "113079": Kind.PROJECTION, "129104": Kind.PARAMETRIC_MAP,
     "129105": Kind.PARAMETRIC_MAP, "129106": Kind.PARAMETRIC_MAP,
 }  # fmt: skip
-MR_PHASE = "P"  # value 3 of Image Type of an MR phase image, as Siemens writes it
+# of MR: a value of Image Type, or the complex component, of images without magnitudes
+COMPONENTS = {"P": "PHASE", "V": "VELOCITY", "I": "IMAGINARY", "R": "REAL"}
+REAL = "REAL"
+# units (UCUM) of MR signal, and of values that state none; any other unit is that of a quantity
+ARBITRARY = re.compile(
+    r"1|\{.*\}|\[arb'U\]|no[ _]?units|unknown|US|HU|arbitrary|normali[sz]ed", re.IGNORECASE
+)
 
 
 def _pattern(words: str) -> re.Pattern[str]:
     return re.compile(f"(?<![A-Z0-9])({words})(?![A-Z0-9])")
 
 
-_KINDS = [(kind, _pattern(words)) for kind, words in WORDS.items()]
-_DERIVED_KINDS = [(kind, _pattern(words)) for kind, words in DERIVED_WORDS.items()]
-_REFORMAT = _pattern(REFORMAT)
+_KINDS = (
+    (Kind.SECONDARY_CAPTURE, _pattern(image_words.SECONDARY_CAPTURE)),
+    (Kind.LOCALIZER, _pattern(image_words.LOCALIZER)),
+    (Kind.PROJECTION, _pattern(image_words.PROJECTION)),
+    (Kind.SUBTRACTION, _pattern(image_words.SUBTRACTION)),
+    (Kind.PARAMETRIC_MAP, _pattern(image_words.PARAMETRIC_MAP)),
+    (Kind.THICK_SLAB, _pattern(image_words.THICK_SLAB)),
+)
+_DERIVED_KINDS = (
+    (Kind.PROJECTION, _pattern(image_words.DERIVED_PROJECTION)),
+    (Kind.PARAMETRIC_MAP, _pattern(image_words.DERIVED_PARAMETRIC_MAP)),
+)
+_REFORMAT = _pattern(image_words.REFORMAT)
+_VIRTUAL = _pattern(image_words.VIRTUAL)
+_BASIS = _pattern(image_words.BASIS)
+_QUANTITY = re.compile(image_words.QUANTITY)
+_WEIGHTED = re.compile(f"{image_words.WEIGHTED}|{image_words.REFORMAT}")
 
 
 def kind_of(header: Header) -> tuple[Kind | None, str]:
@@ -77,38 +74,79 @@ def kind_of(header: Header) -> tuple[Kind | None, str]:
     if f"{header.sop_class_uid}.".startswith(f"{SECONDARY_CAPTURE_CLASS}."):
         return Kind.SECONDARY_CAPTURE, "SOP class"
     values = [_words(value) for value in header.image_type]
-    patterns = [*_KINDS, *(_DERIVED_KINDS if DERIVED in header.image_type else ())]
-    for kind, pattern in patterns:
+    if header.modality == "CT":
+        values = [_VIRTUAL.sub(" ", value).strip() for value in values]
+    for kind, pattern in (*_KINDS, *(_DERIVED_KINDS if DERIVED in values else ())):
         for value in values:
             if match := pattern.search(value):
                 return kind, match[0]
     for derivation in header.derivations:
         if derivation in DERIVATIONS:
             return DERIVATIONS[derivation], f"derivation {derivation}"
-    if header.modality == "MR" and _is_phase(header):
-        return Kind.PARAMETRIC_MAP, "PHASE"
-    return None, ""
+    word = _unit_word(header) if header.modality == "CT" else _mr_map(header, values)
+    return (Kind.PARAMETRIC_MAP, word) if word else (None, "")
 
 
 def derived_as(headers: Sequence[Header]) -> str:
     """Return how the images were derived, in words; empty if all are original."""
-    derived = [header for header in headers if _is_derived(header)]
-    if not derived:
-        return ""
-    is_reformat = any(_REFORMAT.search(_words(v)) for h in derived for v in h.image_type)
-    kind = "reformatted" if is_reformat else "derived"
-    count = "all" if len(derived) == len(headers) else f"{len(derived)} of {len(headers)}"
-    return f"{count} source images are {kind}, not original"
-
-
-def _is_derived(header: Header) -> bool:
-    return DERIVED in header.image_type[:1] or any(
-        _REFORMAT.search(_words(value)) for value in header.image_type
+    ways = Counter(filter(None, map(_derived_as, headers)))
+    number = len(headers)
+    counted = (
+        f"{'all' if count == number else f'{count} of {number}'} source images are {way}"
+        for way, count in sorted(ways.items(), key=lambda one: (-one[1], one[0]))
     )
+    return "; ".join(counted)
 
 
-def _is_phase(header: Header) -> bool:
-    return header.complex_component == "PHASE" or MR_PHASE in header.image_type[2:3]
+def _derived_as(header: Header) -> str:
+    values = [_words(value) for value in header.image_type]
+    if any(_REFORMAT.search(value) for value in values):
+        return "reformatted, not original"
+    if header.modality == "CT" and any(_VIRTUAL.search(value) for value in values):
+        return "derived from several X-ray energies, not original"
+    if header.modality == "MR" and _component(header) == REAL:
+        return "the real part of the signal, not its magnitude"
+    return "derived, not original" if DERIVED in header.image_type[:1] else ""
+
+
+def _unit_word(header: Header) -> str:
+    """Return the word for a material or virtual image in Image Type if its unit is not known as HU.
+
+    An absent Rescale Type means HU, unless the image shows one material.
+    """
+    for value in map(_words, header.image_type):
+        match = _BASIS.search(_VIRTUAL.sub(" ", value))
+        if match and header.units.rescale_type != HU:
+            return match[0]
+        match = _VIRTUAL.search(value)
+        if match and header.units.rescale_type not in ("", HU):
+            return match[0]
+    return ""
+
+
+def _mr_map(header: Header, values: Sequence[str]) -> str:
+    """Return the word for a quantity or a component of the signal other than its magnitude."""
+    if header.modality != "MR":
+        return ""
+    component = _component(header)
+    if component and component != REAL:
+        return component
+    for units in (header.units.real_world, header.units.rescale_type.split()):
+        if units and not any(ARBITRARY.fullmatch(unit) for unit in units):
+            return f"values in {' and '.join(sorted(set(units)))}"
+    described = values[2:]  # value 1 and 2 say original or derived, primary or secondary
+    if DERIVED in values and not any(_WEIGHTED.fullmatch(value) for value in described):
+        return next((value for value in described if _QUANTITY.fullmatch(value)), "")
+    return ""
+
+
+def _component(header: Header) -> str:
+    """Return the complex component; empty for magnitudes, and if it is unknown."""
+    if header.complex_component in COMPONENTS.values():
+        return header.complex_component
+    if header.complex_component:
+        return ""
+    return next((COMPONENTS[v] for v in header.image_type[2:] if v in COMPONENTS), "")
 
 
 def _words(value: str) -> str:

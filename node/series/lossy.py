@@ -1,5 +1,7 @@
 """Whether an image was compressed with loss, now or at any time before (PS3.3 C.7.6.1.1.5)."""
 
+import re
+
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     HTJ2KLossless,
@@ -11,9 +13,10 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from node.series.values import code, derivation_codes, text, texts
+from node.series.values import code, codes, derivation_codes, text, texts
 
 LOSSY = frozenset({"01", "1"})  # the second is no valid value, but its meaning is clear
+LOSSY_WORD = re.compile(r"(?<![A-Z])(LOSSY|IRREVERSIBLE)(?![A-Z])")  # such as "JP2K LOSSY 6:1"
 LOSSY_DERIVATION = "113040"  # CID 7203
 JPEG = "1.2.840.10008.1.2.4."  # all syntaxes of JPEG, JPEG-LS, JPEG 2000, MPEG and JPEG XL
 JPEG_XL_LOSSLESS = "1.2.840.10008.1.2.4.110"
@@ -27,7 +30,7 @@ LOSSLESS = frozenset(
 
 
 def is_lossy(dataset: Dataset) -> bool:
-    """Check the flag, ratio and method of lossy compression, the derivation and the syntax.
+    """Check flag, ratio and method of lossy compression, derivation, Image Type and syntax.
 
     One of them is enough: archives and converters often keep only some.
     """
@@ -36,6 +39,8 @@ def is_lossy(dataset: Dataset) -> bool:
     if text(dataset, "LossyImageCompressionMethod") or LOSSY_DERIVATION in derivation_codes(
         dataset
     ):
+        return True
+    if any(LOSSY_WORD.search(value) for value in codes(dataset, "ImageType")):
         return True
     if any(_is_above_1(ratio) for ratio in texts(dataset, "LossyImageCompressionRatio")):
         return True

@@ -27,6 +27,7 @@ CT_CLASSES = frozenset(
 )
 HU = "HU"
 HU_CODES = frozenset({"[hnsf'U]", "HU"})  # UCUM, and as some write it
+AIR_HU = -1000.0
 BITS = (8, 16, 32)  # that are decoded
 MOST_NAMED = 8  # images that a message names
 
@@ -152,10 +153,24 @@ def _check_hounsfield(headers: Sequence[Header]) -> None:
             problems.setdefault("there is a Modality LUT", []).append(header)
         elif not units.rescale_type and units.real_world and not HU_CODES & {*units.real_world}:
             problems.setdefault("Real World Value Mapping is not in HU", []).append(header)
+        elif _lowest(header) >= 0:
+            problem = f"no pixel can be below {_lowest(header):g}, while air has {AIR_HU:g}"
+            problems.setdefault(problem, []).append(header)
     if problems:
         parts = [f"{problem} in {_of(affected, headers)}" for problem, affected in problems.items()]
         message = f"the values of the CT are not Hounsfield units: {'; '.join(parts)}"
         raise WrongUnits(message, advice="Send a reconstruction in Hounsfield units.")
+
+
+def _lowest(header: Header) -> float:
+    """Return the lowest value that a pixel can have: a tool may write 1 and 0 as a lost rescale."""
+    units, bits = header.units, header.pixels.bits_stored
+    assert units.slope is not None
+    assert units.intercept is not None
+    assert bits is not None
+    is_signed = header.pixels.representation == 1
+    ends = (-(1 << bits - 1), (1 << bits - 1) - 1) if is_signed else (0, (1 << bits) - 1)
+    return min(end * units.slope + units.intercept for end in ends)
 
 
 def _check_one_unit(headers: Sequence[Header], *, are_ct: bool) -> None:

@@ -26,8 +26,15 @@ UNREADABLE = (
     BytesLengthException, InvalidDicomError, OSError, EOFError, struct.error,
 )  # fmt: skip
 
-# standard, Siemens and GE: PS3.3 C.8.13.5.9; the private ones are documented by the vendors
-B_VALUE_TAGS = (Tag(0x0018, 0x9087), Tag(0x0019, 0x100C), Tag(0x0043, 0x1039))
+SIEMENS, GE = "SIEMENS MR HEADER", "GEMS_PARM_01"  # private creators; the vendors document them
+# with their private creators; the first is of the standard (PS3.3 C.8.13.5.9)
+B_VALUE_TAGS = {
+    Tag(0x0018, 0x9087): "",
+    Tag(0x0019, 0x100C): SIEMENS,
+    Tag(0x0043, 0x1039): GE,
+}
+GE_COMPONENT_TAG = Tag(0x0043, 0x102F)
+GE_COMPONENTS = {0: "MAGNITUDE", 1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
 GE_B_VALUE_OFFSET = 1e9  # GE adds this to b-values of some software versions
 LARGEST_B_VALUE = 1e5  # s/mm²; a larger number in a private element has another meaning
 
@@ -94,18 +101,45 @@ def age_years(value: str) -> float | None:
 
 def b_value(dataset: Dataset) -> float | None:
     """Return the diffusion b-value in s/mm², from the standard element or that of a vendor."""
-    for tag in B_VALUE_TAGS:
-        check_length(dataset, tag)
-        try:
-            value = dataset[tag].value if tag in dataset else None
-            first = value if isinstance(value, str | int | float) else value[0] if value else None
-            b = float(first) if first is not None else math.nan
-        except UNREADABLE:
+    for tag, creator in B_VALUE_TAGS.items():
+        b = _first_number(dataset, tag) if _is_of(dataset, tag, creator) else None
+        if b is None:
             continue
         b %= GE_B_VALUE_OFFSET
         if 0 <= b <= LARGEST_B_VALUE:
             return b
     return None
+
+
+def complex_component(dataset: Dataset) -> str:
+    """Return the complex component, from the standard element or that of GE; empty if unknown."""
+    stated = text(dataset, "ComplexImageComponent").upper()
+    if stated or not _is_of(dataset, GE_COMPONENT_TAG, GE):
+        return stated
+    number = _first_number(dataset, GE_COMPONENT_TAG)
+    return GE_COMPONENTS.get(int(number), "") if number is not None else ""
+
+
+def _is_of(dataset: Dataset, tag: BaseTag, creator: str) -> bool:
+    """Check the private creator of an element; one that an anonymiser removed is unknown."""
+    reserved = dataset.get((tag.group, tag.element >> 8)) if creator else None
+    value = reserved.value if reserved is not None else None
+    stated = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return stated.strip(" \0").upper() in ("", creator)
+
+
+def _first_number(dataset: Dataset, tag: BaseTag) -> float | None:
+    """Return the first number of an element, whatever its VR; of Implicit VR it may be unknown."""
+    check_length(dataset, tag)
+    try:
+        value = dataset[tag].value if tag in dataset else None
+        if isinstance(value, bytes):
+            value = value.decode("ascii").split("\\")[0]
+        first = value if isinstance(value, str | int | float) else value[0] if value else None
+        number = float(first) if first is not None else math.nan
+    except UNREADABLE:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def items(dataset: Dataset, keyword: str) -> Sequence:

@@ -246,7 +246,7 @@ def _header(p: Phantom, z: int, number: int) -> Dataset:
     dataset.Rows, dataset.Columns = p.shape[1:]
     dataset.PixelSpacing = _ds(np.array(p.spacing_mm[1:]))
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelRepresentation = 0
+    dataset.PixelRepresentation = 0 if p.modality == "MR" else 1  # HU of CT may be negative
     for keyword, value in p.tags.items():
         setattr(dataset, keyword, DicomSequence(value) if isinstance(value, list) else value)
     return dataset

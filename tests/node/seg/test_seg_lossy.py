@@ -21,7 +21,7 @@ from node.caveats import CaveatCode
 from node.seg import to_bytes, verify
 from node.series import read
 from node.series.lossy import is_lossy
-from tests.support.odd_headers import Edit, coded, in_slices, sets
+from tests.support.odd_headers import Edit, coded, image_type, in_slices, sets
 from tests.support.phantoms import Phantom
 from tests.support.segs import result
 
@@ -58,6 +58,8 @@ def test_the_flag_or_the_syntax_tells(syntax: UID, flag: str | None, expected: b
         (sets(LossyImageCompressionRatio="1", LossyImageCompression="00"), False),
         (sets(LossyImageCompressionMethod="ISO_15444_1"), True),
         (sets(LossyImageCompression="1"), True),
+        (image_type("DERIVED", "PRIMARY", "AXIAL", "JP2K LOSSY 6:1"), True),
+        (image_type("DERIVED", "PRIMARY", "AXIAL", "JP2K LOSSLESS"), False),
         (coded("DerivationCodeSequence", "113040"), True),
         (coded("DerivationCodeSequence", "113072"), False),
     ],

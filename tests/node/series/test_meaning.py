@@ -46,6 +46,14 @@ UNSUITABLE: list[tuple[str, str, Edit, Collection[int] | None, tuple[str, ...]]]
         None,
         ("Real World Value Mapping",),
     ),
+    (
+        "wrong-units",
+        "CT",
+        sets(PixelRepresentation=0),
+        SOME,
+        ("no pixel can be below 0", "2 of 12", "instance number 3, 6"),
+    ),
+    ("wrong-units", "CT", sets(PixelRepresentation=0, RescaleIntercept="24"), None, ("below 24",)),
     ("mixed-units", "CT", real_world("[hnsf'U]"), SOME, ("Real World Value Mapping", "10 of 12")),
     ("mixed-units", "MR", MR_RESCALE, SOME, ("Rescale Slope", "10 of 12")),
     ("mixed-units", "MR", sets(RescaleIntercept="5"), SOME, ("Rescale Intercept",)),
@@ -53,6 +61,8 @@ UNSUITABLE: list[tuple[str, str, Edit, Collection[int] | None, tuple[str, ...]]]
     ("mixed-units", "MR", modality_lut, SOME, ("Modality LUT",)),
     ("mixed-units", "MR", real_world("ms"), SOME, ("Real World Value Mapping",)),
     ("mixed-units", "MR", sets(Units="CNTS"), SOME, ("Units",)),
+    ("parametric-map", "MR", real_world("ms"), None, ("values in ms", "12 of 12")),
+    ("parametric-map", "MR", sets(RescaleType="mrad"), None, ("values in MRAD",)),
     ("missing-attribute", "MR", sets(SamplesPerPixel=None), None, ("SamplesPerPixel", "12 of 12")),
     ("missing-attribute", "MR", sets(PhotometricInterpretation=None), SOME, ("2 of 12",)),
     ("missing-attribute", "CT", sets(BitsAllocated=None), None, ("BitsAllocated",)),
@@ -117,7 +127,8 @@ SUITABLE: list[tuple[str, Edit, Collection[int] | None]] = [
     ("MR", MR_RESCALE, None),
     ("MR", sets(RescaleSlope="2"), None),
     ("MR", modality_lut, None),
-    ("MR", real_world("ms"), None),
+    ("MR", real_world("1"), None),
+    ("MR", sets(RescaleType="normalized"), None),
 ]
 
 

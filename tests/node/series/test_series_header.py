@@ -171,6 +171,29 @@ def test_a_b_value_comes_from_the_standard_or_a_vendor() -> None:
     assert [header_of(d, Path("x")).b_value for d in (standard, siemens, ge)] == [700, 1000, 800]
 
 
+def test_a_private_element_of_another_creator_is_no_b_value() -> None:
+    other, siemens = _minimal(), _minimal()
+    other.add_new(0x00190010, "LO", "GEMS_ACQU_01")
+    other.add_new(0x0019100C, "IS", "7")
+    siemens.add_new(0x00190010, "LO", "SIEMENS MR HEADER")
+    siemens.add_new(0x0019100C, "UN", b"1000")  # Implicit VR of an unknown element
+    assert header_of(other, Path("x")).b_value is None
+    assert header_of(siemens, Path("x")).b_value == 1000
+
+
+@pytest.mark.parametrize(
+    ("number", "component"),
+    [(0, "MAGNITUDE"), (1, "PHASE"), (2, "REAL"), (3, "IMAGINARY"), (9, "")],
+)
+def test_ge_states_the_complex_component_in_a_private_element(number: int, component: str) -> None:
+    dataset = _minimal()
+    dataset.add_new(0x00430010, "LO", "GEMS_PARM_01")
+    dataset.add_new(0x0043102F, "SS", number)
+    assert header_of(dataset, Path("x")).complex_component == component
+    dataset.ComplexImageComponent = "MIXED"
+    assert header_of(dataset, Path("x")).complex_component == "MIXED"
+
+
 def test_reading_an_odd_value_gives_no_warning(tmp_path: Path) -> None:
     scan = make(tmp_path)
     dataset = pydicom.dcmread(scan.paths[0])

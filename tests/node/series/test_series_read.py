@@ -86,12 +86,13 @@ def test_padding_outside_the_stored_bits_is_padding(
         values[:16] = 60536  # of 16 bits; the lower 12 of them alone would be 3192, or -904
         dataset.PixelData = values.tobytes()
         dataset.PixelRepresentation = representation
+        dataset.RescaleIntercept = "-1000"  # an unsigned CT without it would have no air
         vr, padding = ("SS", -5000) if representation else ("US", 60536)
         dataset.add_new(0x00280120, vr, padding)
 
     scan = make(tmp_path, Phantom(modality=modality, change=change))
     array = read(scan.paths).volume.array
-    np.testing.assert_array_equal(array[:, 1:], scan.values[:, 1:])
+    np.testing.assert_array_equal(array[:, 1:], scan.values[:, 1:] - 1000)
     assert (array[:, 0] == array[:, 1:].min()).all()
 
 
