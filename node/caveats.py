@@ -11,6 +11,7 @@ import msgspec
 
 from node.imaging import Labels
 from node.package import Segment
+from node.package.manifest import Input
 
 
 class CaveatCode(StrEnum):
@@ -18,6 +19,7 @@ class CaveatCode(StrEnum):
 
     NOTHING_DETECTED = "nothing-detected"
     CUT = "cut"  # by the field of view
+    AGE = "age"  # a child, and the package states no range of ages
     DERIVED = "derived"  # the source images are not original
     LOSSY = "lossy"  # the source images were compressed with loss
     BITS = "bits"  # bits outside Bits Stored were cleared
@@ -34,6 +36,21 @@ class Caveat(msgspec.Struct, frozen=True):
 
 
 NOTHING_DETECTED = Caveat(CaveatCode.NOTHING_DETECTED, "Nothing detected")
+ADULT_YEARS = 18
+CHILD = Caveat(
+    CaveatCode.AGE, "Patient under 18 years: the package does not state that it is for children"
+)
+
+
+def age_caveats(accepted: Input, age_years: float | None) -> tuple[Caveat, ...]:
+    """Return the caveat about a child, unless the package states a range of ages.
+
+    Args:
+        accepted: the limits of the package; `check_input` refuses ages outside them.
+        age_years: of the patient; None or 0 if unknown, because anonymisers write 0.
+    """
+    is_child = age_years is not None and 0 < age_years < ADULT_YEARS
+    return (CHILD,) if is_child and accepted.age_years is None else ()
 
 
 def caveats_of(

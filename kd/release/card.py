@@ -133,11 +133,13 @@ def _limits(recipe: Recipe, report: Report) -> list[str]:
 
 def _accepted(manifest: Manifest) -> str:
     accepted, grid = manifest.input, manifest.grid
+    ages = accepted.age_years
+    patients = f" Patients of {_range(ages)} years." if ages else ""
     return (
         f"{accepted.modality} series with voxels of {_range(accepted.spacing_mm)} mm, a field of "
         f"view of {_range(accepted.field_of_view_mm)} mm along every axis and at least "
-        f"{accepted.slices.low:g} slices. The node refuses other series and states the reason. "
-        f"The network works at {_times(grid.spacing_mm_zyx)} mm."
+        f"{accepted.slices.low:g} slices. The node refuses other series and states the reason."
+        f"{patients} The network works at {_times(grid.spacing_mm_zyx)} mm."
     )
 
 

@@ -70,6 +70,7 @@ class Input(_Strict, frozen=True, kw_only=True):
     field_of_view_mm: Range  # of every axis
     slices: Range
     originals_only: bool = False  # refuse derived images, such as reformats
+    age_years: Range | None = None  # of the patient; None: not stated
 
 
 class Expected(_Strict, frozen=True, kw_only=True):
@@ -198,6 +199,7 @@ def problems(manifest: Manifest) -> list[str]:
     messages += _scale_problems(manifest)
     accepted = manifest.input
     ranges = [accepted.spacing_mm, accepted.field_of_view_mm, accepted.slices]
+    ranges += [accepted.age_years] if accepted.age_years else []
     for limits in ranges + [expected.ml for expected in manifest.expect]:
         if limits.low > limits.high:
             messages.append(f"a range is reversed: {limits.low} to {limits.high}")

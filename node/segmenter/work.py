@@ -14,7 +14,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from node import durable, package, pipeline, report, seg, series
-from node.caveats import caveats_of
+from node.caveats import age_caveats, caveats_of
 from node.errors import BadPackage, Defect
 from node.imaging import Labels
 from node.package import Package, check_input, check_result
@@ -58,9 +58,10 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         )
     with clock.stage("read"):
         source = series.read(_files(request))
-        modality = source.survey.headers[0].modality
+        first, accepted = source.survey.headers[0], chosen.manifest.input
         derived = series.derived_as(source.survey.headers)
-        check_input(chosen.manifest.input, source.volume.grid, modality, derived)
+        age_years = first.patient_age_years
+        check_input(accepted, source.volume.grid, first.modality, derived, age_years)
     result = pipeline.segment(
         source.volume, chosen, student, lambda share: progress("segment", share)
     )
@@ -71,7 +72,7 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
     durable.make_folder(outbox)
     written: list[OutboxObject] = []
     caveats = caveats_of(
-        source.caveats,
+        (*source.caveats, *age_caveats(accepted, age_years)),
         result.labels,
         chosen.manifest.segments,
         left_out=[dropped.reason for dropped in source.survey.dropped],

@@ -22,12 +22,14 @@ from node.series.pixel_format import PixelFormat, pixel_format_of
 from node.series.source import readable_copy
 from node.series.units import Units, units_of
 from node.series.values import (
+    DAYS_PER_YEAR,
     UNREADABLE,
     age_years,
     b_value,
     code,
     codes,
     complex_component,
+    day_of,
     derivation_codes,
     items,
     number,
@@ -41,6 +43,9 @@ TRANSIENT_ERRNOS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ESTALE,
     errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
 )  # fmt: skip
+
+STUDY_DAYS = ("StudyDate", "AcquisitionDate", "SeriesDate")
+OLDEST_YEARS = 120  # an older patient has a birth date that stands for an unknown one
 
 MOST_STUDY_TEXT = 64  # characters: SH and LO have no more (PS3.5 6.2)
 
@@ -197,7 +202,7 @@ def header_of(dataset: Dataset, path: Path, pixel_element: str = "PixelData") ->
         contrast_agent=_contrast_agent(dataset),
         station_name=text(dataset, "StationName"),
         body_part=text(dataset, "BodyPartExamined"),
-        patient_age_years=age_years(text(dataset, "PatientAge")),
+        patient_age_years=_age_years(dataset),
         series_number=whole_number(dataset, "SeriesNumber"),
         instance_number=whole_number(dataset, "InstanceNumber"),
         number_of_frames=whole_number(dataset, "NumberOfFrames") or 1,
@@ -214,6 +219,20 @@ def header_of(dataset: Dataset, path: Path, pixel_element: str = "PixelData") ->
         patient_digest=_digest(text(dataset, "PatientID")),
         issuer_digest=_digest(text(dataset, "IssuerOfPatientID")),
     )
+
+
+def _age_years(dataset: Dataset) -> float | None:
+    """Return Patient's Age; if absent or 0, the age at the study by the birth date, if known."""
+    stated = age_years(text(dataset, "PatientAge"))
+    if stated:
+        return stated
+    days = (text(dataset, keyword) for keyword in STUDY_DAYS)
+    at = next((day for day in map(day_of, days) if day is not None), None)
+    born = day_of(text(dataset, "PatientBirthDate"))
+    if born is None or at is None:
+        return stated
+    computed = (at - born).days / DAYS_PER_YEAR
+    return computed if 0 < computed <= OLDEST_YEARS else stated
 
 
 def _study_text(dataset: Dataset, keyword: str) -> str:

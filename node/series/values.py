@@ -4,6 +4,7 @@ Guarantees: a value that cannot be understood is absent, never guessed; a value 
 raises `OversizedValue` before it is converted. No function raises anything else.
 """
 
+import datetime
 import math
 import re
 import struct
@@ -39,7 +40,9 @@ GE_B_VALUE_OFFSET = 1e9  # GE adds this to b-values of some software versions
 LARGEST_B_VALUE = 1e5  # s/mm²; a larger number in a private element has another meaning
 
 AGE = re.compile(r"(\d{1,3})([DWMY])")  # an Age String (PS3.5 6.2); some devices omit zeros
-DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
+DAYS_PER_YEAR = 365.25
+DAYS = {"D": 1.0, "W": 7.0, "M": DAYS_PER_YEAR / 12, "Y": DAYS_PER_YEAR}
+DAY = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")  # a Date; ACR-NEMA wrote points (PS3.5 6.2)
 CODE = re.compile("[A-Z0-9 _]{1,16}")  # a Code String (PS3.5 6.2)
 
 Vector = tuple[float, ...]
@@ -96,7 +99,16 @@ def whole_number(dataset: Dataset, keyword: str) -> int | None:
 def age_years(value: str) -> float | None:
     """Return an Age String such as 045Y in years, else None."""
     match = AGE.fullmatch(value.strip().upper())
-    return int(match[1]) * DAYS[match[2]] / DAYS["Y"] if match else None
+    return int(match[1]) * DAYS[match[2]] / DAYS_PER_YEAR if match else None
+
+
+def day_of(value: str) -> datetime.date | None:
+    """Return a Date such as 20240229, else None."""
+    match = DAY.fullmatch(value.strip())
+    try:
+        return datetime.date(*map(int, match.groups())) if match else None
+    except ValueError:  # such as 20240230
+        return None
 
 
 def b_value(dataset: Dataset) -> float | None:

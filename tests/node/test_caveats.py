@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from node import queue
-from node.caveats import CaveatCode
+from node.caveats import CaveatCode, age_caveats
+from node.package.manifest import Range
 from node.preview import BACKGROUND, INK, LINE_PX, MARGIN_PX, PANEL_PX, preview
 from node.segmenter import SegmentedSeries, segment_series
 from node.segmenter.loop import request_of
@@ -21,6 +22,7 @@ from node.states import Kind
 from tests.node.test_report import comments
 from tests.support.commanding import Run, configure
 from tests.support.odd_headers import in_slices, sets
+from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Phantom, Scan
 from tests.support.rows import SEGMENTED, T0
 from tests.support.segmenting import ONE_MM, PACS, Site, make_site
@@ -48,6 +50,7 @@ Files = Callable[[Scan], list[Path]]
 CASES: dict[CaveatCode, tuple[Phantom, Files, str]] = {  # with words of the text
     CaveatCode.NOTHING_DETECTED: (replace(ONE_MM, change=no_pixels), unchanged, "Nothing"),
     CaveatCode.CUT: (replace(ONE_MM, drop=tuple(range(6, 12))), unchanged, "field of view"),
+    CaveatCode.AGE: (replace(ONE_MM, tags={"PatientAge": "017Y"}), unchanged, "under 18"),
     CaveatCode.DERIVED: (
         replace(ONE_MM, change=in_slices(sets(ImageType=["DERIVED", "SECONDARY", "MPR"]))),
         unchanged,
@@ -120,3 +123,13 @@ def is_shown(picture: Path, text: str) -> bool:
     expected = np.asarray(line)
     starts = range(PANEL_PX, len(pixels) - LINE_PX + 1)
     return any(np.array_equal(pixels[at : at + LINE_PX], expected) for at in starts)
+
+
+def test_a_package_with_a_range_of_ages_gives_no_caveat(tmp_path: Path) -> None:
+    accepted = make_tiny_package(tmp_path).manifest.input
+    assert [one.code for one in age_caveats(accepted, 6.0)] == [CaveatCode.AGE]
+    assert age_caveats(accepted, 18.0) == ()
+    assert age_caveats(accepted, None) == ()
+    assert age_caveats(accepted, 0.0) == (), "anonymisers write 0 for an unknown age"
+    for_all = msgspec.structs.replace(accepted, age_years=Range(low=0, high=120))
+    assert age_caveats(for_all, 6.0) == ()

@@ -163,6 +163,30 @@ def test_an_absent_file_is_not_an_image(tmp_path: Path) -> None:
         read_headers(tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    ("values", "years"),
+    [
+        ({"PatientBirthDate": "20180601", "StudyDate": "20240601"}, 6.0),
+        ({"PatientBirthDate": "2018.06.01", "StudyDate": "", "AcquisitionDate": "20240601"}, 6.0),
+        ({"PatientAge": "", "PatientBirthDate": "19640601", "StudyDate": "20240601"}, 60.0),
+        ({"PatientAge": "000Y", "PatientBirthDate": "20140601", "StudyDate": "20240601"}, 10.0),
+        ({"PatientAge": "030Y", "PatientBirthDate": "20180601", "StudyDate": "20240601"}, 30.0),
+        ({"PatientAge": "000Y", "PatientBirthDate": "20240601", "StudyDate": "20240601"}, 0.0),
+        ({"PatientBirthDate": "18000101", "StudyDate": "20240601"}, None),  # stands for unknown
+        ({"PatientBirthDate": "20250101", "StudyDate": "20240601"}, None),
+        ({"PatientBirthDate": "20180230", "StudyDate": "20240601"}, None),
+        ({"PatientBirthDate": "2018", "StudyDate": "20240601"}, None),
+        ({"PatientBirthDate": "20180601"}, None),
+    ],
+)
+def test_the_birth_date_tells_the_age_if_the_age_is_absent_or_0(
+    values: dict[str, str], years: float | None
+) -> None:
+    with pydicom.config.disable_value_validation():
+        age = header_of(_minimal(**values), Path("x")).patient_age_years
+    assert age == (years if years is None else pytest.approx(years, abs=0.01))
+
+
 def test_a_b_value_comes_from_the_standard_or_a_vendor() -> None:
     standard, siemens, ge = _minimal(), _minimal(), _minimal()
     standard.DiffusionBValue = 700.0
