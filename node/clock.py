@@ -5,6 +5,7 @@ wall clock is noticed by the first reading after it.
 Leaves to the callers: the recorded times, which are Unix seconds of the wall clock.
 """
 
+import datetime
 import logging
 import threading
 import time
@@ -13,6 +14,11 @@ from typing import NamedTuple
 
 STEP_S = 5.0  # NTP slews smaller differences; a slow start of a thread looks alike
 log = logging.getLogger("node.clock")
+
+
+def local_time(at: float) -> str:
+    """Return a time (Unix seconds) in the zone of this machine, with its name."""
+    return datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 class Moment(NamedTuple):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node import queue, status, volumes
-from node.caveats import NOTHING_DETECTED
 from node.commands.exits import OK, UNSUITABLE
 from node.commands.identify import nothing_known, study_of
 from node.commands.options import add_config, add_json, load_config, print_json
@@ -122,7 +121,7 @@ def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> 
     if arrival.rule:
         _print_rule(history, earlier)
     say(f"  ended as {history.ending.value}", end="")
-    say(f": {reason_for(history)}" if reason_for(history) else "")
+    say(f": {history.reason}" if history.reason else "")
     segment = history.segment
     advice = arrival.advice or (segment.advice if segment is not None else "")
     if advice:
@@ -167,21 +166,3 @@ def _print_choice(history: queue.SeriesHistory) -> None:
         say(f"  chosen: {why}")
     if ran:
         say(f"  computed by {ran}")
-
-
-def reason_for(history: queue.SeriesHistory) -> str:
-    """Return the reason for the ending or the delay; empty if there is no problem.
-
-    An empty result is no problem, but it is stated here too: its ending is that of any other.
-    """
-    if history.arrival.reason:
-        return history.arrival.reason
-    jobs = [job for job in (history.segment, *history.deliveries) if job is not None]
-    reason = next((job.reason for job in reversed(jobs) if job.reason), "")
-    return reason or _nothing_detected(history)
-
-
-def _nothing_detected(history: queue.SeriesHistory) -> str:
-    result = queue.as_plain(history.segment.result) if history.segment is not None else {}
-    codes = [caveat["code"] for caveat in result.get("caveats", ())]
-    return NOTHING_DETECTED.text.lower() if NOTHING_DETECTED.code in codes else ""

@@ -1,27 +1,24 @@
 """Turn what a person typed, a UID, an accession number or a job number, into a study or a job."""
 
 import argparse
-import re
 from collections.abc import Collection
 
 import sqlalchemy as sa
 
 from node import queue
 from node.commands.options import LARGEST
-from node.commands.terminal import local_time
 from node.config import DataConfig
 from node.errors import NotFound
-from node.identifiers import MOST_CHARACTERS, open_identifiers
+from node.identifiers import open_identifiers
 from node.states import State
 
 MOST_LISTED = 10
-UID = re.compile(r"[0-9]+(\.[0-9]+)+")  # `node.dicom` knows more, and takes a second to import
 
 
 def job_or_study(text: str) -> str:
     """Parse an argument of a command: a job number, a UID or an accession number."""
-    if problem(text):
-        message = f"{text!r} is no job number, UID or accession number: {problem(text)}"
+    if problem := queue.identifier_problem(text):
+        message = f"{text!r} is no job number, UID or accession number: {problem}"
         raise argparse.ArgumentTypeError(message)
     return text
 
@@ -73,40 +70,7 @@ def job_of(
 
 def nothing_known(engine: sa.Engine, data: DataConfig, text: str) -> NotFound:
     """Return why nothing is known of a text: no identifier, forgotten, or never received."""
-    if problem(text):
-        message = f"{text!r} is neither a UID nor an accession number: {problem(text)}"
-        return NotFound(message, advice="`segnode find` searches by other criteria.")
-    at = queue.forgotten_at(engine, text, open_identifiers(data, create=False))
-    if at is not None:
-        message = f"the history of {text} was forgotten on {local_time(at)}"
-        return NotFound(
-            message, advice="`data.keep` sets how long it is kept. Send the study again."
-        )
-    if _is_uid(text):
-        message = f"{text} was never received: no image of it was accepted"
-        return NotFound(message, advice="`segnode status` lists rejected callers.")
-    if data.index == "none":
-        message = f"no study is found by {text!r}: accession numbers are not kept"
-        return NotFound(message, advice="Search by UID, or set data.index for later studies.")
-    message = f"no study with the accession number {text!r} was received"
-    return NotFound(message, advice="`segnode find` searches by patient ID, date and others.")
-
-
-def problem(text: str) -> str:
-    """Return why a text can be neither a UID nor an accession number; empty if it can be one."""
-    if not text.strip():
-        return "it is empty"
-    if len(text) > MOST_CHARACTERS:
-        return f"it has more than {MOST_CHARACTERS} characters"
-    if not text.isprintable() or "\\" in text:
-        return "it has a backslash or a control character"
-    if re.fullmatch(r"[0-9.]*\.[0-9.]*", text) and not UID.fullmatch(text):
-        return "its numbers and dots are no valid UID"
-    return ""
-
-
-def _is_uid(text: str) -> bool:
-    return UID.fullmatch(text) is not None
+    return queue.nothing_known(engine, text, open_identifiers(data, create=False))
 
 
 def _exists(engine: sa.Engine, number: int) -> bool:

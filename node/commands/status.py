@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from node import queue, status
 from node.commands.exits import FAILED, NOT_RUNNING, OK
-from node.commands.explain import reason_for
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import ago, local_time, print_table, say
 from node.conditions import Condition, conditions
@@ -114,7 +113,7 @@ def _print_work(snapshot: status.Snapshot, waiting: list[queue.ArrivingSeries]) 
             s.arrival.series_uid,
             f"{s.arrival.package} {s.arrival.size}".strip(),
             s.ending.value,
-            reason_for(s),
+            s.reason,
         )
         for s in snapshot.series
     ]

@@ -8,12 +8,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from node import clock
 
 if TYPE_CHECKING:
     from rich import progress  # imported where bars are shown: it takes a tenth of a second
@@ -160,7 +161,7 @@ class Progress:
 
 def local_time(at: float) -> str:
     """Return a time (seconds since 1970) in the zone of this machine, with its name."""
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return clock.local_time(at)
 
 
 def ago(seconds: float | None) -> str:

@@ -62,7 +62,7 @@ def record_notes(engine: sa.Engine, inbox: Inbox, now: float) -> None:
 
 def _sentence(note: Note) -> str:
     times = f" ({note.count} times)" if note.count > 1 else ""
-    return " ".join(part for part in (note.message + times, note.advice) if part)
+    return f"{note.message}{times}" + (f". {note.advice}" if note.advice else "")
 
 
 def prune(engine: sa.Engine, config: Config, inbox: Inbox, now: float) -> int:

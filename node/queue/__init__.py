@@ -12,6 +12,7 @@ from node.queue.find import (
     find_studies,
     forgotten_at,
     resolve_uid,
+    studies_of,
 )
 from node.queue.history import history_between
 from node.queue.hold import hold_planned
@@ -71,6 +72,7 @@ from node.queue.transitions import (
     finish_segment,
     retry_later,
 )
+from node.queue.unknown import identifier_problem, nothing_known
 from node.queue.upkeep import (
     CLOCK_STEP,
     add_note,
@@ -151,9 +153,11 @@ __all__ = [
     "histories",
     "history_between",
     "hold_planned",
+    "identifier_problem",
     "jobs_before",
     "list_jobs",
     "notes",
+    "nothing_known",
     "oldest_queued_at",
     "purge_arrivals",
     "purge_forgotten",
@@ -175,6 +179,7 @@ __all__ = [
     "return_attempt",
     "row_counts",
     "settle",
+    "studies_of",
     "targets_with_queued_deliveries",
     "undelivered_files",
 ]

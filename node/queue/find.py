@@ -4,6 +4,7 @@ Promises: every criterion uses an index, so 100,000 studies answer at once; a ro
 under an earlier `data.index` is found too. Nothing here writes or waits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,6 +93,14 @@ def find_studies(
         return _with_series(connection, rows)
 
 
+def studies_of(engine: Engine, uids: Sequence[str]) -> dict[str, StudyMatch]:
+    """Return the studies with these UIDs, by UID; an unknown one is absent."""
+    query = sa.select(studies).where(studies.c.study_uid.in_(uids))
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query).mappings().all()
+        return {study.study_uid: study for study in _with_series(connection, rows)}
+
+
 def studies_query(search: StudySearch, identifiers: Identifiers) -> sa.Select[Any]:
     """Return the query of a search, without a limit."""
     query = sa.select(studies).order_by(studies.c.last_at.desc(), studies.c.study_uid.desc())
@@ -168,16 +177,16 @@ def _with_word(word: str, identifiers: Identifiers) -> sa.CompoundSelect[Any]:
 
 
 def _of_series(search: StudySearch) -> list[sa.ColumnElement[bool]]:
+    """Return the criteria of series; each is a probe of an index per study, the newest first."""
     terms: list[sa.ColumnElement[bool]] = []
+    of_arrival = sa.select(arrivals.c.id).where(arrivals.c.study_uid == studies.c.study_uid)
     if search.caller:
-        sent = sa.select(arrivals.c.study_uid).where(arrivals.c.caller_ae == search.caller)
-        terms.append(studies.c.study_uid.in_(sent))
+        terms.append(of_arrival.where(arrivals.c.caller_ae == search.caller).exists())
     if search.ending is not None:
-        ended = sa.select(arrivals.c.study_uid).where(arrivals.c.ending == search.ending.value)
-        terms.append(studies.c.study_uid.in_(ended))
+        terms.append(of_arrival.where(arrivals.c.ending == search.ending.value).exists())
     if search.target:
-        sent_to = sa.select(jobs.c.study_uid).where(jobs.c.target == search.target)
-        terms.append(studies.c.study_uid.in_(sent_to))
+        of_job = sa.select(jobs.c.id).where(jobs.c.study_uid == studies.c.study_uid)
+        terms.append(of_job.where(jobs.c.target == search.target).exists())
     return terms
 
 

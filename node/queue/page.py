@@ -1,6 +1,7 @@
 """Queries of the page: rows by number, and lists in screens of a bounded size."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -47,14 +48,26 @@ def jobs_before(
     limit: int,
 ) -> list[Job]:
     """Return jobs with a smaller number than `before`, the newest first."""
-    query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(jobs.c.id < before)
-    if state is not None:
-        query = query.where(jobs.c.state == state.value)
-    if kind is not None:
-        query = query.where(jobs.c.kind == kind.value)
-    if target:
-        query = query.where(jobs.c.target == target)
+    newest = job_numbers(before, state, kind, target).limit(limit)
+    query = sa.select(jobs).where(jobs.c.id.in_(newest)).order_by(jobs.c.id.desc())
     with read_transaction(engine) as connection:
         return [rows.job(row) for row in connection.execute(query).mappings()]
+
+
+def job_numbers(
+    before: int | None, state: State | None, kind: Kind | None, target: str
+) -> sa.CompoundSelect[Any]:
+    """Select the numbers of jobs, the newest first, from indexes that hold all columns.
+
+    A query for whole rows would read every large row that matches, only to sort it.
+    """
+    chosen = [jobs.c.id < before] if before is not None else []
+    of_state = sa.select(jobs.c.id).where(*chosen)
+    if state is not None or kind is not None:
+        states = State if state is None else [state]
+        kinds = Kind if kind is None else [kind]
+        of_state = of_state.where(jobs.c.state.in_([one.value for one in states]))
+        of_state = of_state.where(jobs.c.kind.in_([one.value for one in kinds]))
+    of_target = sa.select(jobs.c.id).where(*chosen, jobs.c.target == target)
+    both = sa.intersect(of_state, of_target) if target else sa.union_all(of_state)
+    return both.order_by(sa.desc("id"))

@@ -7,8 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from node import schema
+from node.caveats import NOTHING_DETECTED
 from node.queue import rows
 from node.queue.operate import NoSuchJob
+from node.queue.payloads import as_plain
 from node.queue.rows import Arrival, Beat, Event, Job
 from node.schema import QUEUED, arrivals, events, health, jobs, read_transaction
 from node.states import LIVE, Ending, Kind, State, ending
@@ -30,6 +32,23 @@ class SeriesHistory:
             return None
         steps = [job.updated_at for job in (self.segment, *self.deliveries) if job is not None]
         return max([self.arrival.planned_at, *steps])
+
+    @property
+    def reason(self) -> str:
+        """The reason for the ending or the delay; empty if there is no problem.
+
+        An empty result is no problem, but it is stated here too: its ending is that of any other.
+        """
+        if self.arrival.reason:
+            return self.arrival.reason
+        of_jobs = [job.reason for job in (self.segment, *self.deliveries) if job is not None]
+        reason = next((reason for reason in reversed(of_jobs) if reason), "")
+        return reason or self._nothing_detected()
+
+    def _nothing_detected(self) -> str:
+        result = as_plain(self.segment.result) if self.segment is not None else {}
+        codes = [caveat["code"] for caveat in result.get("caveats", ())]
+        return NOTHING_DETECTED.text.lower() if NOTHING_DETECTED.code in codes else ""
 
 
 def get(engine: Engine, job_id: int) -> Job:

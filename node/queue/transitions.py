@@ -296,8 +296,9 @@ def lost(job: Job) -> LeaseLost:
 
 
 def _summary(result: SegmentResult) -> str:
-    """Return volumes and caveats for the event."""
-    parts = [", ".join(f"{label} {ml:.2f} ml" for label, ml in result.volumes_ml.items())]
+    """Return the number of segments and the caveats for the event; the job has the volumes."""
+    count = len(result.volumes_ml)
+    parts = [f"{count} segment{'' if count == 1 else 's'}"]
     parts += [caveat.text for caveat in result.caveats]
     return "; ".join(parts)
 

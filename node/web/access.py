@@ -94,7 +94,9 @@ class Access:
             text = "This form did not come from this page, so nothing was changed."
             raise Refused(403, text, "Open the page yourself, then try again.")
         cookie = cookie_of(headers)
-        if not cookie or not hmac.compare_digest(self.token(visitor, cookie), token):
+        if not cookie or not hmac.compare_digest(
+            self.token(visitor, cookie).encode(), token.encode()
+        ):
             text = "This form is outdated, so nothing was changed."
             raise Refused(403, text, "Open the page again, and allow its cookie.")
 

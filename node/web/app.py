@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from node.conditions import LiveView
 from node.config import Config
 from node.errors import NodeError
-from node.web import confirm, views
+from node.web import confirm, search, views
 from node.web.access import Access
 from node.web.answers import answer_to
 from node.web.guard import Guard
@@ -24,8 +24,8 @@ ROUTES = [
     Route("/readyz", views.readiness),
     Route("/page.css", views.style),
     Route("/metrics", metrics),
-    Route("/studies", views.studies),
-    Route("/search", views.search, methods=BOTH),
+    Route("/studies", search.studies),
+    Route("/search", search.search, methods=BOTH),
     Route("/studies/{id}", views.study),
     Route("/studies/{id}/preview.png", views.preview),
     Route("/studies/{id}/replan", confirm.study_replan, methods=BOTH),

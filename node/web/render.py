@@ -1,6 +1,5 @@
 """Render a template: everything is escaped, times have a zone, control characters are replaced."""
 
-import datetime
 import hashlib
 import time
 from functools import cache
@@ -13,8 +12,10 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from node.clock import local_time
 from node.conditions import Condition, ConditionCode, duration
 from node.event_words import in_words
+from node.queue import Job, as_plain
 
 HERE = Path(__file__).parent
 STYLE = HERE / "static" / "page.css"
@@ -27,6 +28,15 @@ _PLACES = {
     ConditionCode.QUEUE_OLD: "/jobs?state=queued&kind=segment",
     ConditionCode.PACKAGE_BAD: "/packages",
     ConditionCode.SOURCE_QUIET: "/studies?caller={}",
+}
+
+_OBJECTS = {  # PS3.4 B.5; `node.dicom` knows them too, and takes a second to import
+    "1.2.840.10008.5.1.4.1.1.66.4": "the SEG",
+    "1.2.840.10008.5.1.4.1.1.66.7": "the label map SEG",
+    "1.2.840.10008.5.1.4.1.1.88.34": "the report",
+    "1.2.840.10008.5.1.4.1.1.481.3": "the RTSTRUCT",
+    "1.2.840.10008.5.1.4.1.1.7": "the picture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "the picture",
 }
 
 
@@ -44,7 +54,8 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"when": when, "ago": ago, "count": _count, "in_words": in_words}
-    environment.filters |= {"marked": marked, "place": place_of}
+    environment.filters |= {"marked": marked, "place": place_of, "lasting": duration}
+    environment.filters |= {"sentence": _sentence, "object_name": object_name}
     return environment
 
 
@@ -55,6 +66,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "token": getattr(request.state, "token", ""),
         "style_version": style_version(),
         "now": time.time(),
+        "here": request.url.path,
     }
     text = _environment().get_template(template).render(**shared, **values)
     return HTMLResponse(text, status)
@@ -64,7 +76,7 @@ def when(at: float | None) -> str:
     """Return Unix seconds as local time with its zone."""
     if at is None:
         return "not recorded"
-    return datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return local_time(at)
 
 
 def ago(at: float | None, now: float) -> str:
@@ -84,6 +96,15 @@ def marked(text: str) -> Markup:
 def place_of(condition: Condition) -> str:
     """Return the address of the rows that a condition is about; empty if there is none."""
     return _PLACES.get(condition.code, "").format(quote(condition.subject))
+
+
+def object_name(job: Job) -> str:
+    """Return what a delivery sends, by its SOP class."""
+    return _OBJECTS.get(as_plain(job.payload).get("sop_class_uid", ""), "an object")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
@@ -12,7 +12,7 @@ from node import queue, status, volumes
 from node.conditions import LiveView
 from node.config import Config
 from node.identifiers import open_identifiers
-from node.queue import StudyMatch, StudySearch
+from node.queue import StudySearch
 from node.states import TRANSITIONS, Ending, Kind, State
 from node.web.actions import ACTIONS
 from node.web.packages import shown_packages
@@ -39,13 +39,16 @@ def live_of(request: Request) -> LiveView:
 
 
 def overview(request: Request) -> Response:
-    """Show what needs attention, then loops, queue, targets, sources, disk and newest series."""
+    """Show what needs attention, then targets, newest series, queue, sources, loops and disk."""
     view = live_of(request).at(time.time())
-    ids = {}
+    ids, named = {}, {}
     if view.snapshot is not None:
         uids = [one.arrival.study_uid for one in view.snapshot.series]
         ids = queue.arrival_ids(live_of(request).engine(), uids)
-    return render(request, "overview.html", view=view, seen=view.snapshot, ids=ids, State=State)
+        named = queue.studies_of(live_of(request).engine(), uids)
+    return render(
+        request, "overview.html", view=view, seen=view.snapshot, ids=ids, studies=named, State=State
+    )
 
 
 async def health(_: Request) -> Response:
@@ -65,70 +68,6 @@ def style(_: Request) -> Response:
     return FileResponse(
         STYLE, media_type="text/css", headers={"Cache-Control": "max-age=31536000, immutable"}
     )
-
-
-def studies(request: Request) -> Response:
-    """List the studies that were received last, with filters that hold no patient data."""
-    query = request.query_params
-    filters = {name: query.get(name, "").strip()[:64] for name in ("ending", "caller", "target")}
-    search = StudySearch(
-        ending=_choice(Ending, filters["ending"], "ending"),
-        caller=filters["caller"],
-        target=filters["target"],
-    )
-    shown = _studies(request, search, query.get("after", ""))
-    return render(
-        request, "studies.html", filters=filters, endings=list(Ending),
-        targets=list(config_of(request).targets), **shown,
-    )  # fmt: skip
-
-
-def search(request: Request) -> Response:
-    """Show the form of a search, and what it found: by POST, so that no URL holds patient data."""
-    names = ("text", "description", "caller", "study_from", "study_to")
-    form: Mapping[str, str] = request.state.form
-    typed = {name: form.get(name, "").strip()[:200] for name in names}
-    for name in ("study_from", "study_to"):
-        if typed[name] and not _is_date(typed[name]):
-            raise Refused(400, "A date is wrong.", "Write it as YYYY-MM-DD, like 2026-11-30.")
-    shown: dict[str, Any] = {"studies": [], "ids": {}, "next": None}
-    if any(typed.values()):
-        shown = _studies(request, _criteria(typed), form.get("after", ""))
-    return render(
-        request, "search.html", typed=typed, is_searched=any(typed.values()),
-        index=config_of(request).data.index, **shown,
-    )  # fmt: skip
-
-
-def _criteria(typed: Mapping[str, str]) -> StudySearch:
-    return StudySearch(
-        text=typed["text"],
-        description=typed["description"],
-        caller=typed["caller"],
-        study_from=typed["study_from"],
-        study_to=typed["study_to"],
-    )
-
-
-def _studies(request: Request, search: StudySearch, after: str) -> dict[str, Any]:
-    """Return one screen of studies, their numbers, and where the next screen begins."""
-    engine = live_of(request).engine()
-    identifiers = open_identifiers(config_of(request).data, create=False)
-    before: StudyMatch | None = None
-    if after:
-        uid = queue.get_arrival(engine, number(after)).study_uid
-        before = next(iter(queue.find_studies(
-            engine, StudySearch(text=uid), identifiers, limit=1
-        )), None)  # fmt: skip
-    studies = queue.find_studies(engine, search, identifiers, limit=ROWS + 1, before=before)
-    ids = queue.arrival_ids(engine, [one.study_uid for one in studies])
-    last = next((one for one in reversed(studies[:ROWS]) if one.study_uid in ids), None)
-    has_more = len(studies) > ROWS and last is not None
-    return {
-        "studies": studies[:ROWS],
-        "ids": ids,
-        "next": ids[last.study_uid] if has_more and last is not None else None,
-    }
 
 
 def study(request: Request) -> Response:
@@ -177,12 +116,12 @@ def _preview_file(request: Request, history: queue.SeriesHistory) -> Path | None
 def jobs(request: Request) -> Response:
     """List jobs, the newest first."""
     query = request.query_params
-    filters = {name: query.get(name, "").strip()[:64] for name in ("state", "kind", "target")}
+    filters = filters_of(query, "state", "kind", "target")
     listed = queue.jobs_before(
         live_of(request).engine(),
         number(query["after"]) if query.get("after") else None,
-        state=_choice(State, filters["state"], "state"),
-        kind=_choice(Kind, filters["kind"], "kind"),
+        state=choice_of(State, filters["state"], "state"),
+        kind=choice_of(Kind, filters["kind"], "kind"),
         target=filters["target"],
         limit=ROWS + 1,
     )
@@ -266,7 +205,18 @@ def arrival_of(request: Request) -> queue.Arrival:
         raise Refused(404, "There is no such study.", "It was deleted, or never came.") from exc
 
 
-def _choice(kind: type[_E], text: str, name: str) -> _E | None:
+def filters_of(query: Mapping[str, str], *names: str) -> dict[str, str]:
+    """Return the filters of a list by name; control characters are left out."""
+    texts = {name: query.get(name, "").strip()[:64] for name in names}
+    return {name: "".join(filter(str.isprintable, text)) for name, text in texts.items()}
+
+
+def choice_of(kind: type[_E], text: str, name: str) -> _E | None:
+    """Return the value that a filter names, or None if it is empty.
+
+    Raises:
+        Refused: there is no such value; `name` says of what.
+    """
     if not text:
         return None
     try:
@@ -274,11 +224,3 @@ def _choice(kind: type[_E], text: str, name: str) -> _E | None:
     except ValueError as exc:
         listed = ", ".join(one.value for one in kind)
         raise Refused(400, f"There is no such {name}.", f"Choose one of: {listed}.") from exc
-
-
-def _is_date(text: str) -> bool:
-    try:
-        time.strptime(text, "%Y-%m-%d")
-    except ValueError:
-        return False
-    return len(text) == 10

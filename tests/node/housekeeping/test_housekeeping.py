@@ -266,7 +266,7 @@ def test_notes_are_recorded_and_then_deleted(site: Site) -> None:
     upkeep.record_notes(site.engine, site.inbox, T0 + 6)
     (event,) = queue.notes(site.engine)
     assert event.what == "rejected-association"
-    assert event.detail == "UNKNOWN may not send (3 times) Add it."
+    assert event.detail == "UNKNOWN may not send (3 times). Add it."
     assert event.at == T0
     assert site.inbox.read_notes() == []
 

@@ -1,7 +1,6 @@
 """The search for studies, on each kind of database."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from node.errors import Defect
 from node.identifiers import Identifiers
 from node.queue import StudyIndex, StudySearch
 from node.queue.find import studies_query
-from node.states import ArrivalOutcome, Ending
+from node.queue.page import job_numbers
+from node.states import ArrivalOutcome, Ending, Kind, State
 from tests.support.rows import SEGMENTED, T0, a_delivery, a_segment_job, an_arrival, claim
 
 PLAIN = Identifiers("plain", b"k" * 32)
@@ -207,10 +207,10 @@ def test_a_forgotten_study_leaves_its_date(engine: sa.Engine, identifiers: Ident
     assert queue.forgotten_at(engine, "1.2.1", identifiers) is None
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> sa.Engine:
-    """Return a database with many studies, of one series each."""
-    engine = schema.open_database(tmp_path / "large.sqlite")
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> sa.Engine:
+    """Return a database with many studies, of one series and one job each; tests only read it."""
+    engine = schema.open_database(tmp_path_factory.mktemp("large") / "large.sqlite")
     numbers = (
         "WITH RECURSIVE numbers(n) AS "
         f"(SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {MANY - 1})"
@@ -222,6 +222,10 @@ def large(tmp_path: Path) -> sa.Engine:
         "arrivals": "n + 1, '1.' || n, '1.' || n || '.1', 'k', n, 1, 'MR', 'CT', 'unsuitable', "
         "'unsuitable', 'x', '', '', '', '', '', NULL, n, n, n, NULL",
     }
+    selected["jobs"] = (
+        "n + 1, 'segment', 'done', 'd' || n, '1.' || n, '1.' || n || '.1', n + 1, NULL, '', '{}', "
+        "5, 1, 1, n, NULL, NULL, NULL, '', '', '', '{}', '', NULL, '', n, n, n, n"
+    )
     with engine.begin() as connection:
         for table, values in selected.items():
             connection.exec_driver_sql(
@@ -254,7 +258,38 @@ def test_every_criterion_uses_an_index_among_many_studies(large: sa.Engine) -> N
     assert len(queue.find_studies(large, StudySearch(description="word7"), PLAIN)) == 30
 
 
-def plan_of(engine: sa.Engine, query: sa.Select[Any]) -> list[str]:
+@pytest.mark.parametrize("before", [None, 50_000])
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        (None, None, ""), (State.DONE, None, ""), (None, Kind.SEGMENT, ""),
+        (State.FAILED, Kind.DELIVER, "pacs"), (None, None, "pacs"), (State.DONE, None, "pacs"),
+    ],
+)  # fmt: skip
+def test_a_list_of_jobs_reads_only_the_rows_that_it_shows(
+    large: sa.Engine, criteria: tuple[State | None, Kind | None, str], before: int | None
+) -> None:
+    numbers = job_numbers(before, *criteria).limit(50)
+    for step in plan_of(large, numbers):
+        if "jobs" in step:
+            assert re.search("USING (COVERING INDEX|INTEGER PRIMARY KEY)", step), step
+    state, kind, target = criteria
+    shown = queue.jobs_before(large, before, state=state, kind=kind, target=target, limit=50)
+    last = before or MANY + 1
+    matches = not target and kind is not Kind.DELIVER
+    assert [job.id for job in shown] == [last - one for one in range(1, 51) if matches]
+
+
+def test_the_next_studies_are_found_by_key(large: sa.Engine) -> None:
+    search = StudySearch(ending=Ending.UNSUITABLE)
+    first = queue.find_studies(large, search, PLAIN, limit=3)
+    following = queue.find_studies(large, search, PLAIN, limit=3, before=first[-1])
+    assert [one.study_uid for one in (*first, *following)] == [
+        f"1.{MANY - one}" for one in range(1, 7)
+    ]
+
+
+def plan_of(engine: sa.Engine, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> list[str]:
     compiled = query.compile(engine, compile_kwargs={"literal_binds": True})
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()

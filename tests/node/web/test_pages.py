@@ -11,6 +11,7 @@ from node import queue, schema
 from node.conditions import ConditionCode
 from node.config import Config
 from node.inbox import Inbox
+from node.states import State
 from node.web.guard import MOST_BODY_BYTES
 from tests.node.web.conftest import ORIGIN, client_of, send
 from tests.support.pages import HOSTILE
@@ -41,6 +42,13 @@ def test_the_overview_begins_with_the_conditions(client: TestClient) -> None:
     assert places == sorted(places)
     assert max(places) < text.index("Queue")
     assert "does not know our AE title" in text
+
+
+@pytest.mark.parametrize("caller", ["%00", "%ed%a0%80", "%ff", "a" * 999, "%E2%80%AEx", "';--"])
+def test_an_odd_filter_matches_nothing(client: TestClient, caller: str) -> None:
+    answer = client.get(f"/studies?caller={caller}")
+    assert answer.status_code == 200
+    assert "Internal error" not in answer.text
 
 
 def test_texts_of_peers_are_escaped(client: TestClient) -> None:
@@ -102,7 +110,7 @@ def test_a_long_list_goes_on(config: Config, rows: sa.Engine) -> None:
     while path:
         text = client.get(path).text
         listed += [uid for uid in (f"1.9.{n:03}" for n in range(120)) if f">{uid}<" in text]
-        path = html.unescape(text.partition('<p><a href="')[2].partition('"')[0])
+        path = html.unescape(text.partition('<p><a class="button" href="')[2].partition('"')[0])
         path = path if path.startswith("/studies?") else ""
     assert listed == [f"1.9.{number:03}" for number in range(120)]
 
@@ -114,7 +122,8 @@ def test_a_long_list_goes_on(config: Config, rows: sa.Engine) -> None:
         ("/jobs/1/explode", 404), ("/targets/none", 404), ("/jobs?state=happy", 400),
         ("/studies?ending=x", 400), ("/studies?after=x", 404), ("/jobs?after=-1", 404),
         ("/studies/1/preview.png/../../x", 404), ("/" + "a" * 3000, 414), ("/jobs/%00", 404),
-        ("/jobs/١", 404),
+        ("/jobs/١", 404), ("/studies?after=1.5", 404), ("/jobs?kind=dance", 400),
+        ("/targets/%ff%00", 404), ("/studies/1/replan/x", 404), ("/jobs/0x1", 404),
     ],
 )  # fmt: skip
 def test_a_wrong_address_is_answered_in_words(client: TestClient, path: str, status: int) -> None:
@@ -139,10 +148,67 @@ def test_a_form_that_is_too_large_or_no_form_is_refused(client: TestClient) -> N
     assert client.post("/search", content=b"a=&" * 99, headers=kind).status_code == 400
 
 
-def test_wrong_dates_are_refused_in_words(client: TestClient) -> None:
-    status, text = send(client, "/search", study_from="30.11.2026")
+@pytest.mark.parametrize("typed", ["30.11.2026", "2026-W48-1", "20261130", "2026-02-30", "x" * 99])
+def test_wrong_dates_are_refused_in_words(client: TestClient, typed: str) -> None:
+    status, text = send(client, "/search", study_from=typed)
     assert status == 400
     assert "YYYY-MM-DD" in text
+
+
+def test_a_period_that_ends_before_it_begins_is_refused(client: TestClient) -> None:
+    status, text = send(client, "/search", study_from="2026-11-30", study_to="2026-11-29")
+    assert (status, "after the last" in text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ({"text": "1.2.3.4.99"}, "was never received"),
+        ({"text": "1.2.826.0.1.500"}, "was forgotten on 2001-09-0"),
+        ({"text": "1..2"}, "are no valid UID"),
+        ({"text": "A\\B"}, "a backslash"),
+        ({"text": "A2026-999"}, "No study with the accession number or patient ID"),
+        ({"text": "A2026-004", "caller": "CT99"}, "No study meets all criteria"),
+        ({"description": "kidney"}, "No study meets all criteria"),
+    ],
+)
+def test_a_search_says_why_nothing_is_known(
+    client: TestClient, rows: sa.Engine, typed: dict[str, str], expected: str
+) -> None:
+    with rows.begin() as connection:
+        connection.execute(
+            sa.insert(schema.forgotten).values(uid="1.2.826.0.1.500", accession="", at=1e9)
+        )
+    status, text = send(client, "/search", **typed)
+    assert status == 200
+    assert expected in text
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_the_page_of_a_job_is_complete_in_every_state(
+    client: TestClient, rows: sa.Engine, state: State
+) -> None:
+    for job in queue.list_jobs(rows, state=state):
+        answer = client.get(f"/jobs/{job.id}")
+        assert answer.status_code == 200, answer.text
+        assert f"/studies/{job.arrival_id}" in answer.text
+        if job.target and state is State.DONE:
+            assert "send the SEG to" in answer.text
+            assert "A query confirmed that it has the object" in answer.text
+
+
+def test_the_history_of_a_study_states_each_volume_once(client: TestClient) -> None:
+    text = client.get("/studies/3").text
+    assert text.count("5.96") == 1
+    assert "3 segments; " in text
+
+
+def test_a_token_with_other_letters_is_refused(client: TestClient) -> None:
+    client.get("/search")
+    wrong = {"token": "\u0661" * 64, "text": "A2026-004"}
+    answer = client.post("/search", data=wrong, headers={"Origin": ORIGIN})
+    assert answer.status_code == 403
+    assert "outdated" in answer.text
 
 
 def test_health_needs_no_database(config: Config) -> None:
