@@ -88,11 +88,7 @@ class Access:
         Raises:
             Refused: the origin or the token is not that of this page.
         """
-        origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "same-origin")
-        host = headers.get("host", "")
-        if origin.partition("://")[2] != host or site != "same-origin":
-            text = "This form did not come from this page, so nothing was changed."
-            raise Refused(403, text, "Open the page yourself, then try again.")
+        _check_site(headers, headers.get("origin", ""))
         cookie = cookie_of(headers)
         if not cookie or not hmac.compare_digest(
             self.token(visitor, cookie).encode(), token.encode()
@@ -100,9 +96,24 @@ class Access:
             text = "This form is outdated, so nothing was changed."
             raise Refused(403, text, "Open the page again, and allow its cookie.")
 
+    def check_origin(self, headers: Headers) -> None:
+        """Refuse a request that a browser sent for another site; a program sends no origin.
+
+        Raises:
+            Refused: the origin is not that of this page.
+        """
+        _check_site(headers, headers.get("origin", f"://{headers.get('host', '')}"))
+
     def token(self, visitor: str, cookie: str) -> str:
         """Return the token of the forms of one browser and person."""
         return hmac.new(self._secret, f"{cookie}\0{visitor}".encode(), "sha256").hexdigest()
+
+
+def _check_site(headers: Headers, origin: str) -> None:
+    site = headers.get("sec-fetch-site", "same-origin")
+    if origin.partition("://")[2] != headers.get("host", "") or site != "same-origin":
+        text = "This form did not come from this page, so nothing was changed."
+        raise Refused(403, text, "Open the page yourself, then try again.")
 
 
 class _Failures:

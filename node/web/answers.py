@@ -4,7 +4,7 @@ import logging
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from node.errors import NodeError, NotFound
 from node.web.refusals import Refused
@@ -24,6 +24,9 @@ def answer_to(request: Request, error: Exception) -> Response:
     headers = _CHALLENGE if refusal.status == 401 else {}
     if request.method == "HEAD":
         return PlainTextResponse("", refusal.status, headers)
+    if request.url.path.startswith("/api/"):
+        body = {"status": refusal.status, "text": refusal.text, "advice": refusal.advice}
+        return JSONResponse(body, refusal.status, headers)
     page = render(request, "refusal.html", refusal.status, refusal=refusal)
     page.headers.update(headers)
     return page

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from node.conditions import LiveView
 from node.config import Config
 from node.errors import NodeError
-from node.web import confirm, search, views
+from node.web import confirm, openapi, search, views
 from node.web.access import Access
 from node.web.answers import answer_to
 from node.web.guard import Guard
@@ -34,6 +34,7 @@ ROUTES = [
     Route("/jobs/{id}/{action}", confirm.job_action, methods=BOTH),
     Route("/targets/{name}", views.target),
     Route("/packages", views.packages),
+    *openapi.routes(),
 ]
 
 

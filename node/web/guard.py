@@ -14,6 +14,7 @@ from node.web.refusals import Refused
 
 MOST_BODY_BYTES = 64 << 10
 MOST_FIELDS = 50
+API, JSON, FORM = "/api/", "application/json", "application/x-www-form-urlencoded"
 MOST_TARGET_CHARACTERS = 2000  # path and query
 OPEN_PATHS = {"/healthz", "/readyz"}  # they tell nothing about patients
 HEADERS = {
@@ -61,7 +62,11 @@ class Guard:
         request.state.visitor = visitor
         request.state.token = self._access.token(visitor, cookie)
         request.state.form = {}
-        if request.method == "POST":
+        if request.method == "POST" and request.url.path.startswith(API):
+            # another site cannot send this type without asking first, which is refused
+            self._access.check_origin(request.headers)
+            request.state.body = await _body(request, JSON, "JSON")
+        elif request.method == "POST":
             request.state.form = await _form(request)
             token = request.state.form.pop("token", "")
             self._access.check_form(visitor, request.headers, token)
@@ -94,14 +99,7 @@ async def _form(request: Request) -> dict[str, str]:
     Raises:
         Refused: it is too large, or no form.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip()
-    if kind != "application/x-www-form-urlencoded":
-        raise Refused(415, "This is not a form of this page.", "Open the page yourself.")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BODY_BYTES:
-            raise Refused(413, "This form is too large.", "Shorten what you typed.")
+    body = await _body(request, FORM, "a form of this page")
     try:
         fields = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS,
@@ -110,3 +108,20 @@ async def _form(request: Request) -> dict[str, str]:
     except (UnicodeDecodeError, ValueError) as exc:
         raise Refused(400, "This form cannot be read.", "Open the page again.") from exc
     return {name: value.replace("\0", "") for name, value in fields}
+
+
+async def _body(request: Request, kind: str, name: str) -> bytes:
+    """Read a body of one media type.
+
+    Raises:
+        Refused: it is too large, or of another type.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip()
+    if given != kind:
+        raise Refused(415, f"This is not {name}.", f"Send it as {kind}.")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BODY_BYTES:
+            raise Refused(413, "This form is too large.", "Shorten what you typed.")
+    return body

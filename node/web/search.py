@@ -28,7 +28,7 @@ def studies(request: Request) -> Response:
         caller=filters["caller"],
         target=filters["target"],
     )
-    shown = _studies(request, search, query.get("after", ""))
+    shown = studies_after(request, search, query.get("after", ""))
     return render(
         request, "studies.html", filters=filters, endings=list(Ending),
         targets=list(config_of(request).targets), **shown,
@@ -39,20 +39,20 @@ def search(request: Request) -> Response:
     """Show the form of a search, and what it found: by POST, so that no URL holds patient data."""
     form: Mapping[str, str] = request.state.form
     typed = {name: form.get(name, "").strip()[:200] for name in TYPED}
-    _check_dates(typed["study_from"], typed["study_to"])
+    check_dates(typed["study_from"], typed["study_to"])
     is_searched = any(typed.values())
     after = form.get("after", "")
     shown: dict[str, Any] = {"studies": [], "ids": {}, "next": None}
     if is_searched:
-        shown = _studies(request, _criteria(typed), after)
-    unknown = _unknown(request, typed) if is_searched and not shown["studies"] else None
+        shown = studies_after(request, criteria_of(typed), after)
+    unknown = unknown_of(request, typed) if is_searched and not shown["studies"] else None
     return render(
         request, "search.html", typed=typed, is_searched=is_searched, is_continued=bool(after),
         index=config_of(request).data.index, unknown=unknown, **shown,
     )  # fmt: skip
 
 
-def _unknown(request: Request, typed: Mapping[str, str]) -> NotFound:
+def unknown_of(request: Request, typed: Mapping[str, str]) -> NotFound:
     """Return why nothing was found, and what to do."""
     if [name for name in TYPED if typed[name]] != ["text"]:
         return NotFound("no study meets all criteria", advice="Leave out a criterion.")
@@ -60,7 +60,12 @@ def _unknown(request: Request, typed: Mapping[str, str]) -> NotFound:
     return queue.nothing_known(live_of(request).engine(), typed["text"], identifiers)
 
 
-def _check_dates(first: str, last: str) -> None:
+def check_dates(first: str, last: str) -> None:
+    """Check two study dates; an empty one limits nothing.
+
+    Raises:
+        Refused: one is no date, or the first is after the last.
+    """
     for text in (first, last):
         if text and not _is_date(text):
             raise Refused(400, "A date is wrong.", "Write it as YYYY-MM-DD, like 2026-11-30.")
@@ -69,7 +74,8 @@ def _check_dates(first: str, last: str) -> None:
         raise Refused(400, text, "Exchange the two dates.")
 
 
-def _criteria(typed: Mapping[str, str]) -> StudySearch:
+def criteria_of(typed: Mapping[str, str]) -> StudySearch:
+    """Return the search for what was typed, by the names of `TYPED`."""
     return StudySearch(
         text=typed["text"],
         description=typed["description"],
@@ -79,7 +85,7 @@ def _criteria(typed: Mapping[str, str]) -> StudySearch:
     )
 
 
-def _studies(request: Request, search: StudySearch, after: str) -> dict[str, Any]:
+def studies_after(request: Request, search: StudySearch, after: str) -> dict[str, Any]:
     """Return one screen of studies, their numbers, and where the next screen begins."""
     engine = live_of(request).engine()
     identifiers = open_identifiers(config_of(request).data, create=False)

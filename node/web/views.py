@@ -115,6 +115,19 @@ def _preview_file(request: Request, history: queue.SeriesHistory) -> Path | None
 
 def jobs(request: Request) -> Response:
     """List jobs, the newest first."""
+    listed, filters, following = jobs_after(request)
+    return render(
+        request, "jobs.html", jobs=listed, filters=filters, states=list(State),
+        kinds=list(Kind), targets=list(config_of(request).targets), next=following,
+    )  # fmt: skip
+
+
+def jobs_after(request: Request) -> tuple[list[queue.Job], dict[str, str], int | None]:
+    """Return one screen of jobs, its filters, and after which job the next screen begins.
+
+    Raises:
+        Refused: a filter has an unknown value.
+    """
     query = request.query_params
     filters = filters_of(query, "state", "kind", "target")
     listed = queue.jobs_before(
@@ -125,11 +138,7 @@ def jobs(request: Request) -> Response:
         target=filters["target"],
         limit=ROWS + 1,
     )
-    return render(
-        request, "jobs.html", jobs=listed[:ROWS], filters=filters, states=list(State),
-        kinds=list(Kind), targets=list(config_of(request).targets),
-        next=listed[ROWS - 1].id if len(listed) > ROWS else None,
-    )  # fmt: skip
+    return listed[:ROWS], filters, listed[ROWS - 1].id if len(listed) > ROWS else None
 
 
 def job(request: Request) -> Response:
