@@ -45,6 +45,9 @@ class Sharpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     # the smallest log-likelihood of a class: an intensity that no class has decides nothing
     outlier: float = -3.0
     iterations: Annotated[int, msgspec.Meta(ge=1, le=10)] = 4
+    # groups of segments that are one tissue, such as both sides or all fluid: each group shares one
+    # Gaussian, so a structure of few voxels has the intensities of the whole tissue
+    alike: tuple[tuple[int, ...], ...] = ()
     # standard deviation of the Gaussian that smooths the gain
     bias_mm: Annotated[float, msgspec.Meta(gt=0, le=200)] = 15.0
 
@@ -141,13 +144,19 @@ def _posterior(model: IntensityModel | None, scores: Weights, x: FloatArray) -> 
 
 
 def _estimate(weights: Weights, x: FloatArray, choice: Sharpen) -> IntensityModel:
-    """Fit weighted Gaussians; background, and classes with too few voxels, get a constant."""
+    """Fit weighted Gaussians, one for each class or group of `choice.alike`.
+
+    Background, and classes with too few voxels, get a constant.
+    """
     powers = np.stack([np.ones_like(x), x, x * x], 1).astype(float)
     # in float64: the variance is a small difference of large sums
     sums = np.zeros((len(weights), 3))
     for first in range(0, len(x), AT_ONCE):
         at = slice(first, first + AT_ONCE)
         sums += weights[:, at].astype(float) @ powers[at]
+    for group in choice.alike:
+        members = [number for number in group if sums[number, 0] >= FEWEST_VOXELS]
+        sums[members] = sums[members].sum(0)
     totals = sums[:, 0]
     mean, square = sums[:, 1:].T / np.maximum(totals, 1e-9)
     variance = np.maximum(square - mean**2, LEAST_VARIANCE)

@@ -185,6 +185,7 @@ def problems(manifest: Manifest) -> list[str]:
     for step in manifest.regions:
         absent = set(step.segments) - set(manifest.numbers)
         messages += [f"regions name segment {number}, which is absent" for number in sorted(absent)]
+    messages += _alike_problems(manifest)
     for expected in manifest.expect:
         absent = set(expected.segments) - set(manifest.numbers)
         messages += [f"expect names segment {number}, which is absent" for number in sorted(absent)]
@@ -204,6 +205,15 @@ def problems(manifest: Manifest) -> list[str]:
         if limits.low > limits.high:
             messages.append(f"a range is reversed: {limits.low} to {limits.high}")
     return messages
+
+
+def _alike_problems(manifest: Manifest) -> Iterator[str]:
+    groups = () if manifest.sharpen is None else manifest.sharpen.alike
+    listed = [number for group in groups for number in group]
+    for number in sorted({*listed} - {*manifest.numbers}):
+        yield f"sharpen.alike names segment {number}, which is absent"
+    for number in sorted({n for n in listed if listed.count(n) > 1}):
+        yield f"sharpen.alike names segment {number} twice"
 
 
 def _scale_problems(manifest: Manifest) -> Iterator[str]:

@@ -22,12 +22,12 @@ def scan(noise: float = 0.05) -> tuple[FloatArray, Bytes]:
     return image.astype(np.float32), labels
 
 
-def blurred_scores(labels: Bytes) -> list[FloatArray]:
+def blurred_scores(labels: Bytes, classes: int = 3) -> list[FloatArray]:
     """Return the log-probabilities [K, Y, X] of each row, as blurred as a coarse network's."""
-    shares = np.stack([labels == k for k in range(3)]).astype(float)
+    shares = np.stack([labels == k for k in range(classes)]).astype(float)
     for axis in (1, 2, 3):
         shares = (np.roll(shares, 1, axis) + 2 * shares + np.roll(shares, -1, axis)) / 4
-    coarse = shares.reshape(3, N // 2, 2, N // 2, 2, N // 2, 2).mean((2, 4, 6))
+    coarse = shares.reshape(classes, N // 2, 2, N // 2, 2, N // 2, 2).mean((2, 4, 6))
     return list(np.moveaxis(np.log(np.maximum(coarse, 1e-4)).astype(np.float32), 1, 0))
 
 
@@ -82,6 +82,28 @@ def test_a_class_that_the_network_does_not_see_gets_no_intensities() -> None:
     image, labels = scan()
     labels[labels == DARK] = BRIGHT
     assert not (sharpened(image, labels, Sharpen()) == DARK).any()
+
+
+def test_structures_of_one_tissue_share_their_intensities() -> None:
+    image, labels = scan()
+    labels = np.where((labels == DARK) & (np.indices(labels.shape)[0] < 6), 3, labels)
+    labels = labels.astype(np.uint8)  # two slices of the stripes are another structure
+    rows = blurred_scores(labels, 4)
+    small = nearest(image, (N // 2,) * 3)
+    alone, _ = fit(rows, small, (2.0, 2.0, 2.0), Sharpen())
+    tied, _ = fit(rows, small, (2.0, 2.0, 2.0), Sharpen(alike=((DARK, 3),)))
+    assert not np.allclose(alone.coefficients[DARK], alone.coefficients[3], rtol=1e-3)
+    assert np.array_equal(tied.coefficients[DARK], tied.coefficients[3])
+
+
+def test_a_structure_that_is_absent_gets_no_intensities_of_its_tissue() -> None:
+    image, labels = scan()
+    rows = blurred_scores(labels, 4)
+    model, _ = fit(
+        rows, nearest(image, (N // 2,) * 3), (2.0, 2.0, 2.0), Sharpen(alike=((DARK, 3),))
+    )
+    assert model.coefficients[3].tolist() == [Sharpen().background, 0.0, 0.0]
+    assert model.coefficients[DARK, 2] < 0
 
 
 def test_structures_of_one_intensity_are_told_apart_by_the_network() -> None:

@@ -103,6 +103,8 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         (lambda m: m["segments"][0].update(colour_rgb=[1, 2, 300]), "colour"),
         (lambda m: m["intensity"].append({"step": "eval", "code": "1"}), "intensity"),
         (lambda m: m["regions"].append({"step": "keep_largest", "segments": [9]}), "segment 9"),
+        (lambda m: m.update(sharpen={"alike": [[1, 9]]}), "sharpen.alike names segment 9, which"),
+        (lambda m: m.update(sharpen={"alike": [[1], [1]]}), "sharpen.alike names segment 1 twice"),
         (lambda m: m["reference"]["labels"].pop("small"), "no reference labels"),
         (lambda m: m["files"].pop("small.onnx"), "has no digest"),
         (lambda m: m["input"]["slices"].update(low=900), "reversed"),
