@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from pathlib import Path
 
 DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?")
 LARGEST_SEED = 2**32 - 1
@@ -45,6 +46,21 @@ def device(text: str) -> str:
         message = f"expected auto, cpu, cuda or cuda:NUMBER, got {text!r}"
         raise argparse.ArgumentTypeError(message)
     return text
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the recipe and --data, the data set that it describes."""
+    parser.add_argument("recipe", type=Path, help="YAML recipe")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+
+
+def add_new_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add what a command requires that writes a recipe: its task, its modality and its file."""
+    parser.add_argument("--task", required=True, help="such as hippocampus-mr")
+    parser.add_argument("--modality", choices=("MR", "CT"), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
+    parser.add_argument("--force", action="store_true", help="replace a recipe that exists")
+    parser.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from kd.commands.arguments import add_recipe
 from kd.commands.output import EXIT_OK, Commands, say, show, show_table
 from kd.data.cases import Pair, pairs_in, read_cases, read_pairs
 from kd.data.external import read_external
@@ -72,8 +73,7 @@ def add_to(commands: Commands) -> None:
     out = commands.add_parser(
         "release", help="measure finished runs and write a package if the recipe's gates hold"
     )
-    out.add_argument("recipe", type=Path, help="YAML recipe")
-    out.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    add_recipe(out)
     out.add_argument("--runs", type=Path, required=True, help="folder with one run per size")
     out.add_argument(
         "--compare",

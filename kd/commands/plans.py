@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from kd.commands.arguments import add_new_recipe, add_recipe
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.data.average import average
 from kd.data.cases import Pair, read_pair
@@ -26,11 +27,7 @@ def add_to(commands: Commands) -> None:
     plan.add_argument(
         "data", type=Path, help="folder: images/ and labels/, or nnU-Net's raw layout"
     )
-    plan.add_argument("--task", required=True, help="such as hippocampus-mr")
-    plan.add_argument("--modality", choices=("MR", "CT"), required=True)
-    plan.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
-    plan.add_argument("--force", action="store_true", help="replace a recipe that exists")
-    plan.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
+    add_new_recipe(plan)
     plan.set_defaults(run_command=_plan)
 
     take = commands.add_parser(
@@ -39,12 +36,8 @@ def add_to(commands: Commands) -> None:
     take.add_argument("results", type=Path, help="folder TRAINER__PLANS__CONFIGURATION")
     take.add_argument("--configuration", help="if the folder's name does not say it")
     take.add_argument("--data", type=Path, required=True, help="nnUNet_raw/DatasetNNN_NAME")
-    take.add_argument("--task", required=True, help="such as hippocampus-mr")
-    take.add_argument("--modality", choices=("MR", "CT"), required=True)
     take.add_argument("--runs", type=Path, required=True, help="where the folds are written")
-    take.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
-    take.add_argument("--force", action="store_true", help="replace a recipe that exists")
-    take.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
+    add_new_recipe(take)
     take.set_defaults(run_command=_import)
 
     mean = commands.add_parser(
@@ -52,8 +45,7 @@ def add_to(commands: Commands) -> None:
         help="write the average of the training images, aligned by their labels: a reference image "
         "that shows no person",
     )
-    mean.add_argument("recipe", type=Path, help="YAML recipe")
-    mean.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    add_recipe(mean)
     mean.add_argument(
         "--outside", type=float, help="intensity beyond an image (default: air in CT, 0 in MR)"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from kd.commands.arguments import add_device, count, duration, minutes, seed
+from kd.commands.arguments import add_device, add_recipe, count, duration, minutes, seed
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
 from kd.data.splits import names_of
 from kd.evaluation.score import score
@@ -45,8 +45,7 @@ def add_to(commands: Commands) -> None:
     soften = commands.add_parser(
         "soften", help="write the soft targets of finished runs, such as of a student as a teacher"
     )
-    soften.add_argument("recipe", type=Path, help="YAML recipe")
-    soften.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    add_recipe(soften)
     soften.add_argument("--size", required=True, help="size of the runs")
     soften.add_argument(
         "--run",
@@ -109,8 +108,7 @@ def _add_score(commands: Commands) -> None:
     score = commands.add_parser(
         "score", help="Dice of a run on a fold that was held out of its training"
     )
-    score.add_argument("recipe", type=Path, help="YAML recipe")
-    score.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    add_recipe(score)
     score.add_argument("--size", required=True, help="size of the run")
     score.add_argument("--run", type=Path, required=True, help="folder of its checkpoint")
     score.add_argument("--fold", type=int, required=True, help="numbered from 0")
@@ -139,8 +137,7 @@ def _of_one_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="YAML recipe")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    add_recipe(parser)
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=count, help="budget of a run, instead of the recipe's")
     budget.add_argument("--minutes", type=minutes, help="budget of a run, instead of the recipe's")
@@ -161,7 +158,7 @@ def _train(chosen: argparse.Namespace) -> int:
 
 
 def _teach(chosen: argparse.Namespace) -> int:
-    recipe, here = _recipe(chosen), _here(chosen)
+    recipe, limits = _recipe(chosen), _limits(chosen)
     runs = steps.Runs(chosen.runs, chosen.start)
 
     def report_of(fold: int) -> steps.Report:
@@ -169,10 +166,12 @@ def _teach(chosen: argparse.Namespace) -> int:
 
     if chosen.fold is not None:
         report = report_of(chosen.fold)
-        outcome = steps.train_fold(recipe, chosen.data, runs, chosen.fold, here=here, report=report)
+        outcome = steps.train_fold(
+            recipe, chosen.data, runs, chosen.fold, limits=limits, report=report
+        )
         return _finish(fold_run(chosen.runs, chosen.fold).name, outcome)
     finished = steps.train_teacher(
-        recipe, chosen.data, runs, here=here, report_of=report_of, say=say
+        recipe, chosen.data, runs, limits=limits, report_of=report_of, say=say
     )
     if finished:
         folds = [fold_run(chosen.runs, number) for number in range(recipe.folds)]
@@ -186,8 +185,8 @@ def _soften(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     names = names_of(recipe, chosen.data, recipe.data.train)
     task = TrainingTask(chosen.size, names, chosen.soft)
-    here = Slice(chosen.device)
-    written = steps.soften(recipe, chosen.data, task, chosen.run, here=here, say=say)
+    limits = Slice(chosen.device)
+    written = steps.soften(recipe, chosen.data, task, chosen.run, limits=limits, say=say)
     note(chosen.soft, chosen.typed)
     say(f"{written} soft targets written to {chosen.soft.name}, {len(names)} are there")
     return EXIT_OK
@@ -220,8 +219,8 @@ def _family(chosen: argparse.Namespace) -> int:
     def report_of(run: Path) -> steps.Report:
         return progress_lines(run.name, as_json=chosen.json)
 
-    here = _here(chosen)
-    outcomes = steps.train_all(recipe, chosen.data, tasks, here=here, report_of=report_of)
+    limits = _limits(chosen)
+    outcomes = steps.train_all(recipe, chosen.data, tasks, limits=limits, report_of=report_of)
     for run in outcomes:
         note(run, chosen.typed)
     return max(_finish(run.name, outcome) for run, outcome in outcomes.items())
@@ -237,7 +236,9 @@ def _starts(runs: Path | None, size: str) -> tuple[Path | None, Path | None]:
 
 def _trained(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
-    outcome = steps.train(recipe, chosen.data, task, chosen.run, here=_here(chosen), report=report)
+    outcome = steps.train(
+        recipe, chosen.data, task, chosen.run, limits=_limits(chosen), report=report
+    )
     note(chosen.run, chosen.typed)  # a refused command must not replace it
     return _finish(chosen.size, outcome)
 
@@ -270,7 +271,7 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
     return msgspec.structs.replace(recipe, training=training)
 
 
-def _here(chosen: argparse.Namespace) -> Slice:
+def _limits(chosen: argparse.Namespace) -> Slice:
     seconds = None if chosen.slice_minutes is None else 60 * chosen.slice_minutes
     return Slice(chosen.device, stop_after_s=seconds)
 

@@ -67,7 +67,7 @@ def licence(manifest: Manifest) -> str:
         "They were derived from:\n"
         + "".join(f"  {source}\n" for source in manifest.provenance.data_sets)
         + "\nChanges: networks were trained on the images and labels; no image of it is included.\n"
-        "The reference image has a licence of its own, in the file beside it.\n"
+        "The reference image has a separate licence, in the file beside it.\n"
     )
 
 

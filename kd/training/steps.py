@@ -30,7 +30,7 @@ class Runs:
 
 
 def train(
-    recipe: Recipe, folder: Path, task: TrainingTask, run: Path, *, here: Slice, report: Report
+    recipe: Recipe, folder: Path, task: TrainingTask, run: Path, *, limits: Slice, report: Report
 ) -> Outcome:
     """Train one network; resume where `run` has a checkpoint.
 
@@ -39,14 +39,14 @@ def train(
         folder: the data set.
         task: which size, which cases, which teacher.
         run: folder of the checkpoint.
-        here: device of this call, and when it stops before the budget is spent.
+        limits: device of this call, and when it stops before the budget is spent.
         report: called every few steps.
 
     Raises:
         BadTeacher: a soft target is missing or does not fit its case.
         KdError: a case, split, recipe or checkpoint cannot be used.
     """
-    return train_all(recipe, folder, {run: task}, here=here, report_of=lambda _: report)[run]
+    return train_all(recipe, folder, {run: task}, limits=limits, report_of=lambda _: report)[run]
 
 
 def train_all(
@@ -54,7 +54,7 @@ def train_all(
     folder: Path,
     tasks: Mapping[Path, TrainingTask],
     *,
-    here: Slice,
+    limits: Slice,
     report_of: Callable[[Path], Report] = lambda _: lambda _: None,
 ) -> dict[Path, Outcome]:
     """Train several networks on the same batches; resume where their runs have checkpoints.
@@ -64,14 +64,14 @@ def train_all(
         folder: the data set.
         tasks: by the folder of the run; all on the same cases, and those with a teacher on the
             same one.
-        here: device of this call, and when it stops before the budgets are spent.
+        limits: device of this call, and when it stops before the budgets are spent.
         report_of: gives each run the function that is called every few steps.
 
     Raises:
         BadTeacher: a soft target is missing or does not fit its case.
         KdError: a case, split, recipe or checkpoint cannot be used.
     """
-    device = pick_device(here.device)
+    device = pick_device(limits.device)
     distilled_tasks = [task for task in tasks.values() if task.is_distilled]
     batches, teacher = batches_of(
         recipe, folder, (distilled_tasks or list(tasks.values()))[0], device
@@ -86,7 +86,7 @@ def train_all(
         signal = teacher if task.is_distilled else None
         trainer = Trainer(network, new_run(recipe, task, signal, start, inherits), device)
         training_runs.append(TrainingRun(trainer, objective, run, report_of(run)))
-    return dict(zip(tasks, train_runs(training_runs, batches, limits=here), strict=True))
+    return dict(zip(tasks, train_runs(training_runs, batches, limits=limits), strict=True))
 
 
 def training_cases(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
 
 
 def train_fold(
-    recipe: Recipe, folder: Path, runs: Runs, number: int, *, here: Slice, report: Report
+    recipe: Recipe, folder: Path, runs: Runs, number: int, *, limits: Slice, report: Report
 ) -> Outcome:
     """Train one fold of the teacher; resume where it has a checkpoint.
 
@@ -128,7 +128,7 @@ def train_fold(
     used = tuple(name for name in names if name not in held)
     start = None if runs.start is None else fold_run(runs.start, number)
     task = TrainingTask(recipe.fold_size, used, start=start)
-    return train(recipe, folder, task, fold_run(runs.folder, number), here=here, report=report)
+    return train(recipe, folder, task, fold_run(runs.folder, number), limits=limits, report=report)
 
 
 def train_teacher(
@@ -136,19 +136,19 @@ def train_teacher(
     folder: Path,
     runs: Runs,
     *,
-    here: Slice,
+    limits: Slice,
     report_of: Callable[[int], Report] = lambda _: lambda _: None,
     say: Say = lambda _: None,
 ) -> bool:
     """Train every fold of the teacher, then write its soft targets of the training cases.
 
-    A time limit in `here` holds for each fold. Finished folds are not trained again.
+    A time limit in `limits` holds for each fold. Finished folds are not trained again.
 
     Args:
         recipe: all choices.
         folder: the data set.
         runs: folder of the folds and the soft targets, and of the folds that they continue.
-        here: where this call runs, and when it stops before a fold's budget is spent.
+        limits: where this call runs, and when it stops before a fold's budget is spent.
         report_of: gives each fold, by number, the function that is called every few steps.
         say: called with a message as soft targets are written.
 
@@ -163,11 +163,11 @@ def train_teacher(
     parts = imported or fold_names(recipe, folder)
     for number in range(0 if imported else len(parts)):
         report = report_of(number)
-        if not train_fold(recipe, folder, runs, number, here=here, report=report).finished:
+        if not train_fold(recipe, folder, runs, number, limits=limits, report=report).finished:
             return False
     if recipe.generator is not None:
         return True  # synthetic images exist for one step: soft targets are computed in training
-    device = pick_device(here.device)
+    device = pick_device(limits.device)
     opened = [
         open_run(recipe, recipe.fold_size, fold_run(runs.folder, number), device)
         for number in range(len(parts))
@@ -196,7 +196,7 @@ def soften(
     task: TrainingTask,
     runs: Sequence[Path],
     *,
-    here: Slice,
+    limits: Slice,
     say: Say = lambda _: None,
 ) -> int:
     """Write the soft targets of finished runs of one size to `task.soft`.
@@ -215,7 +215,7 @@ def soften(
         raise BadTeacher(
             message, advice="Use kd distill --runs, which evaluates the teacher at every step"
         )
-    device = pick_device(here.device)
+    device = pick_device(limits.device)
     opened = [open_run(recipe, task.size, run, device) for run in runs]
     teachers = [network for network, _ in opened]
     makers = Makers(lambda _: teachers, cases_used_by_any(run for _, run in opened))

@@ -39,6 +39,14 @@ def sending(post: Post) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+def post_with_a_delivery(folder: Path, port: int, within_s: float = 3600.0) -> Post:
+    """Return a sender's data folder with one delivery to a target that commits at `port`."""
+    post = make_post(folder, pacs=committing(port, within_s=within_s))
+    post.add("pacs")
+    post.renew()
+    return post
+
+
 def job_of(post: Post) -> Job:
     (job,) = [job for job in queue.list_jobs(post.engine) if job.kind is Kind.DELIVER]
     return job
@@ -79,9 +87,7 @@ def test_orthanc_commits_on_a_new_association(tmp_path: Path) -> None:
 
 def test_a_report_on_the_same_association_is_taken(tmp_path: Path) -> None:
     with committing_target() as target:
-        post = make_post(tmp_path, pacs=committing(target.port))
-        post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port)
         with sending(post):
             assert soon(lambda: ended(post)), job_of(post)
     result = job_of(post).deliver_result()
@@ -103,9 +109,7 @@ def test_a_failure_is_retried_or_fails_by_its_reason(
     tmp_path: Path, reason: int, state: State, code: str
 ) -> None:
     with committing_target(refused(reason)) as target:
-        post = make_post(tmp_path, pacs=committing(target.port))
-        post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port)
         with sending(post):
             assert soon(lambda: job_of(post).code == code), job_of(post)
     job = job_of(post)
@@ -120,9 +124,7 @@ def test_a_failed_commitment_is_requested_again_with_another_transaction(tmp_pat
         return answers.pop()(request)
 
     with committing_target(next_answer) as target:
-        post = make_post(tmp_path, pacs=committing(target.port))
-        post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port)
         with sending(post):
             assert soon(lambda: ended(post)), job_of(post)
     assert job_of(post).state is State.DONE
@@ -153,9 +155,8 @@ def test_a_restart_while_a_report_is_awaited_loses_nothing(tmp_path: Path) -> No
 def test_a_sender_killed_after_the_request_still_takes_the_report(tmp_path: Path) -> None:
     """The lease of the dead worker runs out before the report comes."""
     with committing_target(lambda _: None) as target:
-        post = make_post(tmp_path, pacs=committing(target.port))
-        (job,) = post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port)
+        job = job_of(post)
         claimed = queue.claim(post.engine, Kind.DELIVER, "dead", job.queued_at, 1.0, "pacs")
         assert claimed is not None
         sent = queue.DeliverResult(status="SUCCESS (0x0000)")
@@ -179,9 +180,7 @@ def test_an_overdue_report_is_replaced_by_a_query(
     tmp_path: Path, finds: bool | None, state: State, confirmed_by: str
 ) -> None:
     with committing_target(lambda _: None, finds=finds) as target:
-        post = make_post(tmp_path, pacs=committing(target.port, within_s=0.1))
-        post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port, within_s=0.1)
         with sending(post):
             assert soon(lambda: ended(post) or job_of(post).code != ""), job_of(post)
     job = job_of(post)
@@ -203,9 +202,7 @@ def test_a_target_without_storage_commitment_is_queried(
     tmp_path: Path, finds: bool | None, state: State, code: str
 ) -> None:
     with committing_target(commits=False, finds=finds) as target:
-        post = make_post(tmp_path, pacs=committing(target.port))
-        post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port)
         with sending(post):
             assert soon(lambda: ended(post)), job_of(post)
     assert (job_of(post).state, job_of(post).code) == (state, code)
@@ -219,9 +216,7 @@ def test_a_refused_request_is_retried_or_fails_by_its_status(
     tmp_path: Path, status: int, state: State, code: str
 ) -> None:
     with committing_target(status=status) as target:
-        post = make_post(tmp_path, pacs=committing(target.port))
-        post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port)
         with sending(post):
             assert soon(lambda: job_of(post).code == code), job_of(post)
     assert job_of(post).state is state
@@ -241,9 +236,7 @@ def test_a_report_that_no_delivery_awaits_is_dropped(tmp_path: Path) -> None:
 
 def test_a_resent_result_is_requested_again(tmp_path: Path) -> None:
     with committing_target() as target:
-        post = make_post(tmp_path, pacs=committing(target.port))
-        post.add("pacs")
-        post.renew()
+        post = post_with_a_delivery(tmp_path, target.port)
         with sending(post):
             assert soon(lambda: ended(post)), job_of(post)
             queue.resend(post.engine, job_of(post).id, job_of(post).updated_at)

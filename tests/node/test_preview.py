@@ -57,11 +57,17 @@ def test_every_orientation_gives_the_same_picture(
     np.testing.assert_array_equal(picture, expected)
 
 
-def test_the_right_side_of_the_patient_is_on_the_left(tmp_path: Path) -> None:
+def picture_of_box(folder: Path, box: tuple[slice, slice, slice]) -> np.ndarray:
+    """Return the picture of a volume whose only segment is a box of voxels."""
     volume, labels = canonical()
     only = np.zeros_like(labels.array)
-    only[8:12, 5:15, 2:8] = 1  # low x is the patient's right, low y the front, in the middle of z
-    picture = render(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    only[box] = 1
+    return render(volume, Labels(only, labels.grid), folder / "a.png")
+
+
+def test_the_right_side_of_the_patient_is_on_the_left(tmp_path: Path) -> None:
+    # low x is the patient's right, low y the front, in the middle of z
+    picture = picture_of_box(tmp_path, np.s_[8:12, 5:15, 2:8])
     axial = outline(picture[:, : PANEL_PX + 2 * MARGIN_PX], 1)
     middle = PANEL_PX // 2 + MARGIN_PX
     assert (axial[:, 1] < middle).all()
@@ -69,20 +75,15 @@ def test_the_right_side_of_the_patient_is_on_the_left(tmp_path: Path) -> None:
 
 
 def test_the_head_is_at_the_top(tmp_path: Path) -> None:
-    volume, labels = canonical()
-    only = np.zeros_like(labels.array)
-    only[15:18, 15:25, 10:20] = 1
-    picture = render(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    picture = picture_of_box(tmp_path, np.s_[15:18, 15:25, 10:20])
     panel = PANEL_PX + 2 * MARGIN_PX
     for left in (panel, 2 * panel):
         assert (outline(picture[:, left : left + panel], 1)[:, 0] < panel // 2).all()
 
 
 def test_proportions_are_true(tmp_path: Path) -> None:
-    volume, labels = canonical()
-    only = np.zeros_like(labels.array)
-    only[5:15, 10:30, 10:20] = 1  # 40 mm high, 20 mm deep, 20 mm wide
-    picture = render(volume, Labels(only, labels.grid), tmp_path / "a.png")
+    # 40 mm high, 20 mm deep, 20 mm wide
+    picture = picture_of_box(tmp_path, np.s_[5:15, 10:30, 10:20])
     panel = PANEL_PX + 2 * MARGIN_PX
     size = [np.ptp(outline(picture[:, k * panel : (k + 1) * panel], 1), axis=0) + 1 for k in (0, 1)]
     scale = PANEL_PX / 80

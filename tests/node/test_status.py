@@ -92,12 +92,18 @@ def test_the_listener_is_detected_by_its_lock(config: Config) -> None:
     assert not alive(config)["listener"]
 
 
-def test_an_unreachable_target_shows_its_queue_and_the_reason(config: Config) -> None:
+def claimed_delivery(config: Config) -> tuple[sa.Engine, queue.Job]:
+    """Return a database with one delivery that a sender has claimed, and this job."""
     engine = schema.open_configured(config.data)
     record(engine)
     queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
     job = queue.claim(engine, Kind.DELIVER, "s", T0 + 3, 30.0, "pacs")
     assert job is not None
+    return engine, job
+
+
+def test_an_unreachable_target_shows_its_queue_and_the_reason(config: Config) -> None:
+    engine, job = claimed_delivery(config)
     error = PeerUnreachable("10.0.0.9:104 does not answer")
     queue.settle(engine, job, error, T0 + 4, Policy(give_up_after_s=3600.0))
     (target,) = status.snapshot(config, engine, T0 + 100).targets
@@ -107,11 +113,7 @@ def test_an_unreachable_target_shows_its_queue_and_the_reason(config: Config) ->
 
 
 def test_a_target_that_refused_all_shows_the_reason_although_nothing_waits(config: Config) -> None:
-    engine = schema.open_configured(config.data)
-    record(engine)
-    queue.finish_segment(engine, claim(engine), SEGMENTED, [a_delivery()], T0 + 2)
-    job = queue.claim(engine, Kind.DELIVER, "s", T0 + 3, 30.0, "pacs")
-    assert job is not None
+    engine, job = claimed_delivery(config)
     queue.settle(engine, job, RefusedByTarget("it has no room"), T0 + 4, Policy(give_up_after_s=1))
     (target,) = status.snapshot(config, engine, T0 + 100).targets
     assert (target.waiting, target.last_problem) == (0, "it has no room")

@@ -4,7 +4,6 @@ The checks need no reference labels: the left hippocampus must lie to the left o
 the cerebellum behind the brain stem. The series are not part of the project.
 """
 
-import tarfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +17,10 @@ from node.imaging import Grid, Labels, Volume, nifti
 from node.package import Package
 from node.series.compose import Labelling, compose
 from tests.support.anatomy import centres_mm, released, segmented
+from tests.support.real_series import unpacked
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared" / "data"
 HEAD = ROOT / "node" / "commands" / "demo" / "colin27_head.nii.gz"
 SERIES = (
     "mr_siemens_skyra_mprage",
@@ -98,12 +97,8 @@ def check(anatomy_of_head: Anatomy) -> None:
 def test_a_real_head_of_each_scanner_is_right(
     tmp_path: Path, package: Package, size: str, name: str
 ) -> None:
-    archive = SHARED / "dicom_series" / f"{name}.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"{archive.name} is absent")
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path, filter="data")
-    check(measured_anatomy(series_files(tmp_path / name, None), package, size, tmp_path / "out"))
+    files = series_files(unpacked(name, tmp_path), None)
+    check(measured_anatomy(files, package, size, tmp_path / "out"))
 
 
 @pytest.fixture(scope="module")

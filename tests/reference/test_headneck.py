@@ -16,6 +16,7 @@ from node.package import Package
 from node.pipeline import dice
 from node.series.compose import Labelling, compose
 from tests.support.anatomy import centres_mm, released, segmented
+from tests.support.real_series import unpacked
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -127,13 +128,9 @@ UNSUITABLE: dict[str, tuple[type[NodeError], ...]] = {
 def test_a_real_series_that_is_not_a_neck_is_unsuitable(
     tmp_path: Path, package: Package, size: str, name: str
 ) -> None:
-    archive = SHARED / "dicom_series" / f"{name}.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"{archive.name} is absent")
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path, filter="data")
+    files = series_files(unpacked(name, tmp_path), None)
     with pytest.raises(UNSUITABLE[name]):
-        segmented(series_files(tmp_path / name, None), package, size, tmp_path / "out")
+        segmented(files, package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 
 

@@ -205,7 +205,7 @@ def test_the_node_gives_the_labels_of_nnunets_predictor(world: Path, recipe: Rec
 def test_each_case_gets_the_map_of_the_fold_that_held_it_out(world: Path, recipe: Recipe) -> None:
     data = world / "raw" / DATASET
     names = tuple(p.name.removesuffix(".nii.gz") for p in sorted((data / "labelsTr").iterdir()))
-    assert steps.train_teacher(recipe, data, steps.Runs(world / "runs"), here=Slice("cpu"))
+    assert steps.train_teacher(recipe, data, steps.Runs(world / "runs"), limits=Slice("cpu"))
     cases = read_cases(recipe, data, names)
     assert len(read_maps(cases, recipe.n_classes, world / "runs" / SOFT)) == N_TRAIN
 

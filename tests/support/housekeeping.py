@@ -8,12 +8,14 @@ import msgspec
 import pydicom
 
 from node import queue, schema
-from node.config import Config, load_text
+from node.config import Config, load, load_text
 from node.housekeeping import Sweep, upkeep
 from node.inbox import Inbox
 from node.package import uses
 from node.states import Ending, Kind
+from tests.support.phantoms import Phantom, make
 from tests.support.reading import shared_reader
+from tests.support.received import receive
 from tests.support.rows import SEGMENTED, SENT, T0, a_delivery
 
 SETTLED = T0 + 2.0  # after the settle time of one second
@@ -71,6 +73,17 @@ class Site:
 
     def prune(self, now: float) -> int:
         return upkeep.prune(self.engine, self.config, self.inbox, now)
+
+
+def planned_phantom(file: Path, folder: Path) -> queue.Job:
+    """Receive and plan a phantom, written to `folder`/head, with the configuration `file`."""
+    config = load(file)
+    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
+    receive(inbox, make(folder / "head", Phantom(shuffle=False)).paths, T0)
+    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
+    (job,) = queue.list_jobs(engine)
+    engine.dispose()  # else the collector closes it at any time, and the log of SQLite goes then
+    return job
 
 
 def other(path: Path, folder: Path, **changes: Any) -> Path:

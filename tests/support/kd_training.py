@@ -16,7 +16,7 @@ def train_small(
     folder: Path, run: Path, *, stop_after: int | None = None, **training: object
 ) -> Outcome:
     """Train the small size on all training cases of `folder`; `training` changes the recipe."""
-    here = Slice("cpu", stop_after_steps=stop_after)
+    limits = Slice("cpu", stop_after_steps=stop_after)
     chosen = recipe(**training)
     task = TrainingTask("small", training_cases(chosen, folder, None))
-    return train(chosen, folder, task, run, here=here, report=silent)
+    return train(chosen, folder, task, run, limits=limits, report=silent)

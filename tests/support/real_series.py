@@ -46,6 +46,16 @@ SOURCES = {
 }
 
 
+def unpacked(archive_name: str, folder: Path) -> Path:
+    """Extract a whole real series below `folder`, or skip the test; return the series' folder."""
+    archive = ARCHIVES / f"{archive_name}.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"{archive.name} is absent")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / archive_name
+
+
 def slices_of(name: str) -> list[Dataset]:
     """Return new copies of a few slices, or of one multi-frame image, as one valid series."""
     return deepcopy(_slices(name))

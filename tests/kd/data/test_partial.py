@@ -90,7 +90,7 @@ def test_detecting_an_unlabelled_structure_costs_nothing() -> None:
 def _dark_probability(chosen: Recipe, folder: Path, run: Path) -> float:
     """Train on all cases; return the mean probability of an unlabelled dark ball."""
     task = TrainingTask("teacher", ("ball_0", "ball_1", "ball_2", "ball_3"))
-    train(chosen, folder, task, run, here=Slice("cpu"), report=silent)
+    train(chosen, folder, task, run, limits=Slice("cpu"), report=silent)
     network, _ = averaged_network(new_network(chosen, "teacher"), run, CPU)
     pair = read_pair(chosen, folder, "ball_1")
     whole = Pair("ball_1", pair.image, read_labels(folder / "whole_ball_1.nii.gz"))

@@ -245,8 +245,8 @@ def test_a_resumed_training_on_synthetic_images_equals_an_uninterrupted_one(
     task = TrainingTask("small", ("head_0", "head_1"))
 
     def train(run: str, stop: int | None) -> tuple[float, ...]:
-        here = Slice("cpu", stop_after_steps=stop)
-        return steps.train(chosen, folder, task, tmp_path / run, here=here, report=silent).losses
+        run_folder, limits = tmp_path / run, Slice("cpu", stop_after_steps=stop)
+        return steps.train(chosen, folder, task, run_folder, limits=limits, report=silent).losses
 
     assert train("killed", 2) + train("killed", None) == train("whole", None)
 
@@ -254,33 +254,33 @@ def test_a_resumed_training_on_synthetic_images_equals_an_uninterrupted_one(
 @pytest.mark.slow
 def test_the_teacher_is_evaluated_on_the_students_images(folder: Path, tmp_path: Path) -> None:
     chosen = synthetic_recipe(Generator(anatomy=ANATOMY), steps=3)
-    here = Slice("cpu")
-    assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), here=here)
+    limits = Slice("cpu")
+    assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), limits=limits)
     assert fold_run(tmp_path, 0).is_dir()
     task = student_task(chosen, "small", ("head_0", "head_1"), tmp_path, None)
-    distilled = steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
+    distilled = steps.train(chosen, folder, task, tmp_path / "small", limits=limits, report=silent)
     alone = TrainingTask("small", task.names)
-    plain = steps.train(chosen, folder, alone, tmp_path / "alone", here=here, report=silent)
+    plain = steps.train(chosen, folder, alone, tmp_path / "alone", limits=limits, report=silent)
     assert distilled.losses[0] == plain.losses[0]  # the teacher's weight is ramped in from 0
     assert distilled.losses[1:] != plain.losses[1:]
     # another teacher is another training: its checkpoint is not gone on with
     other = msgspec.structs.replace(
         chosen, training=msgspec.structs.replace(chosen.training, seed=2)
     )
-    assert steps.train_teacher(other, folder, steps.Runs(tmp_path / "other"), here=here)
+    assert steps.train_teacher(other, folder, steps.Runs(tmp_path / "other"), limits=limits)
     task = student_task(chosen, "small", task.names, tmp_path / "other", None)
     with pytest.raises(BadCheckpoint):
-        steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
+        steps.train(chosen, folder, task, tmp_path / "small", limits=limits, report=silent)
 
 
 @pytest.mark.slow
 def test_a_student_of_synthetic_images_inherits_its_teachers_cases(
     folder: Path, tmp_path: Path
 ) -> None:
-    chosen, here = synthetic_recipe(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
-    assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), here=here)
+    chosen, limits = synthetic_recipe(Generator(anatomy=ANATOMY), steps=2), Slice("cpu")
+    assert steps.train_teacher(chosen, folder, steps.Runs(tmp_path), limits=limits)
     task = student_task(chosen, "small", ("head_0",), tmp_path, None)
-    steps.train(chosen, folder, task, tmp_path / "small", here=here, report=silent)
+    steps.train(chosen, folder, task, tmp_path / "small", limits=limits, report=silent)
     run = open_run(chosen, "small", tmp_path / "small", torch.device("cpu"))[1]
     assert run.cases == ("head_0",)
     assert run.cases_used == {"head_0", "head_1"}
@@ -316,4 +316,4 @@ def test_synthetic_images_have_no_soft_targets(folder: Path, tmp_path: Path) -> 
         student_task(chosen, "small", ("head_0",), None, tmp_path)
     task = TrainingTask("teacher", ("head_0",), tmp_path)
     with pytest.raises(BadTeacher, match="synthetic"):
-        steps.soften(chosen, folder, task, [tmp_path], here=Slice("cpu"))
+        steps.soften(chosen, folder, task, [tmp_path], limits=Slice("cpu"))

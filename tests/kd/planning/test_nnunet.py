@@ -24,6 +24,7 @@ from node.imaging.nifti import write
 
 CPU = torch.device("cpu")
 STRIDES = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
+DATASET = "Dataset901_Small"
 
 
 def _plans(blocks: str = "plain") -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _trained(topology: Topology, path: Path) -> UNet:
 
 def _data(root: Path, affine: np.ndarray, *names: str) -> Path:
     """Return a raw data set of small images, without labels."""
-    folder = root / "Dataset901_Small"
+    folder = root / DATASET
     (folder / "imagesTr").mkdir(parents=True)
     for name in names or ("case_1", "case_7"):
         image = Volume(np.ones((6, 7, 8), np.float32), Grid((6, 7, 8), affine))
@@ -100,6 +101,17 @@ def _imported(folder: Path, data: Path, root: Path) -> Recipe:
     return import_folder(read_results(folder), data, words, root / "runs", root / "taken.yaml")
 
 
+def _reopened(
+    root: Path, plans: dict[str, Any], affine: np.ndarray
+) -> tuple[UNet, Recipe, torch.nn.Module]:
+    """Import one fold; return nnU-Net's network, the recipe and the imported network."""
+    folder = _folder(root, plans)
+    topology = topology_of(read_results(folder))
+    network = _trained(topology, folder / "fold_0" / "checkpoint_final.pth")
+    recipe = _imported(folder, _data(root, affine), root)
+    return network, recipe, open_run(recipe, "teacher", root / "runs" / "teacher_0", CPU)[0]
+
+
 LPS = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 RAS = np.array([[0, 0, -1.0, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 SAGITTAL = np.array([[1, 0, 0.0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
@@ -107,12 +119,7 @@ SAGITTAL = np.array([[1, 0, 0.0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
 @pytest.mark.parametrize("blocks", ["plain", "residual"])
 def test_every_weight_is_imported(tmp_path: Path, blocks: str) -> None:
-    folder = _folder(tmp_path, _plans(blocks))
-    results = read_results(folder)
-    network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
-    data = _data(tmp_path, LPS)
-    recipe = _imported(folder, data, tmp_path)
-    taken, _ = open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    network, recipe, taken = _reopened(tmp_path, _plans(blocks), LPS)
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(taken(image), network(image))
@@ -123,12 +130,7 @@ def test_every_weight_is_imported(tmp_path: Path, blocks: str) -> None:
 
 @pytest.mark.parametrize("affine", [RAS, SAGITTAL], ids=["ras", "sagittal"])
 def test_the_network_sees_its_own_axis_order(tmp_path: Path, affine: np.ndarray) -> None:
-    folder = _folder(tmp_path, _plans())
-    results = read_results(folder)
-    network = _trained(topology_of(results), folder / "fold_0" / "checkpoint_final.pth")
-    data = _data(tmp_path, affine)
-    recipe = _imported(folder, data, tmp_path)
-    taken, _ = open_run(recipe, "teacher", tmp_path / "runs" / "teacher_0", CPU)
+    network, recipe, taken = _reopened(tmp_path, _plans(), affine)
     own = torch.randn(1, 1, 8, 16, 16)  # in the order of its files
     if affine is RAS:
         given, back = own, (0, 1, 2, 3, 4)
@@ -229,9 +231,8 @@ def test_every_fold_becomes_one_network_of_the_released_teacher(tmp_path: Path) 
 
 
 def test_without_a_test_folder_all_cases_are_training_cases(tmp_path: Path) -> None:
-    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
-    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
-    recipe = _imported(folder, data, tmp_path)
+    _, recipe, _ = _reopened(tmp_path, _plans(), LPS)
+    data = tmp_path / DATASET
     assert names_of(recipe, data, recipe.data.train) == ("case_1", "case_7")
     with pytest.raises(BadSplit, match="empty"):
         names_of(recipe, data, recipe.data.test)
@@ -310,9 +311,7 @@ def test_an_imported_recipe_is_replaced_only_on_request(tmp_path: Path) -> None:
 
 
 def test_an_imported_recipe_proposes_what_the_releases_were_made_with(tmp_path: Path) -> None:
-    folder, data = _folder(tmp_path, _plans()), _data(tmp_path, LPS)
-    _trained(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
-    recipe = _imported(folder, data, tmp_path)
+    _, recipe, _ = _reopened(tmp_path, _plans(), LPS)
     terms = recipe.distillation
     assert (terms.temperature, terms.kl, terms.fade) == (1.0, 1.0, 0.4)
     assert not terms.has_class_weights

@@ -114,16 +114,16 @@ def test_a_training_may_add_a_fine_stage(folder: Path, tmp_path: Path) -> None:
         for steps, width in ((2, 0), (1, 4))
     )
     names = training_cases(coarse, folder, None)
-    here = Slice("cpu")
+    limits = Slice("cpu")
     first = TrainingTask("small", names)
-    train(coarse, folder, first, tmp_path / "first", here=here, report=silent)
+    train(coarse, folder, first, tmp_path / "first", limits=limits, report=silent)
     task = TrainingTask("small", names, start=tmp_path / "first")
-    train(fine, folder, task, tmp_path / "fine", here=here, report=silent)
+    train(fine, folder, task, tmp_path / "fine", limits=limits, report=silent)
     saved = read_checkpoint(tmp_path / "fine", CPU)
     assert "fine.head.weight" in saved.averaged
     task = TrainingTask("small", names, start=tmp_path / "fine")
     with pytest.raises(BadCheckpoint, match="another network"):  # not the reverse
-        train(coarse, folder, task, tmp_path / "x", here=here, report=silent)
+        train(coarse, folder, task, tmp_path / "x", limits=limits, report=silent)
 
 
 def test_only_the_fine_stage_may_be_trained(folder: Path, tmp_path: Path) -> None:
@@ -132,15 +132,15 @@ def test_only_the_fine_stage_may_be_trained(folder: Path, tmp_path: Path) -> Non
         strides_zyx=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
         sizes={"small": Net(base=4, norm="batch", stem_stride=2, fine_width=4)},
     )
-    names, here = training_cases(chosen, folder, None), Slice("cpu")
+    names, limits = training_cases(chosen, folder, None), Slice("cpu")
     task = TrainingTask("small", names)
-    train(chosen, folder, task, tmp_path / "whole", here=here, report=silent)
+    train(chosen, folder, task, tmp_path / "whole", limits=limits, report=silent)
     choice = msgspec.structs.replace(chosen.training, optimiser="muon", fine_stage_only=True)
     part = msgspec.structs.replace(chosen, training=choice)
     with pytest.raises(BadRecipe, match="needs a trained network"):
-        train(part, folder, task, tmp_path / "x", here=here, report=silent)
+        train(part, folder, task, tmp_path / "x", limits=limits, report=silent)
     task = TrainingTask("small", names, start=tmp_path / "whole")
-    train(part, folder, task, tmp_path / "part", here=here, report=silent)
+    train(part, folder, task, tmp_path / "part", limits=limits, report=silent)
     before, after = (read_checkpoint(tmp_path / run, CPU).averaged for run in ("whole", "part"))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
@@ -156,7 +156,7 @@ def test_a_size_without_a_fine_stage_cannot_train_it_alone(folder: Path, tmp_pat
     chosen = msgspec.structs.replace(plain, training=choice)
     task = TrainingTask("small", training_cases(chosen, folder, None), start=tmp_path / "first")
     with pytest.raises(BadRecipe, match="size small has none"):
-        train(chosen, folder, task, tmp_path / "x", here=Slice("cpu"), report=silent)
+        train(chosen, folder, task, tmp_path / "x", limits=Slice("cpu"), report=silent)
 
 
 def test_a_training_may_continue_another(folder: Path, tmp_path: Path) -> None:
@@ -166,19 +166,19 @@ def test_a_training_may_continue_another(folder: Path, tmp_path: Path) -> None:
     task = TrainingTask("small", names, start=tmp_path / "first")
 
     def go_on(run: str, stop: int | None = None) -> Outcome:
-        here = Slice("cpu", stop_after_steps=stop)
-        return train(chosen, folder, task, tmp_path / run, here=here, report=silent)
+        limits = Slice("cpu", stop_after_steps=stop)
+        return train(chosen, folder, task, tmp_path / run, limits=limits, report=silent)
 
     whole = go_on("whole")
     plain = TrainingTask("small", names)
-    here = Slice("cpu")
-    from_nothing = train(chosen, folder, plain, tmp_path / "x", here=here, report=silent)
+    limits = Slice("cpu")
+    from_nothing = train(chosen, folder, plain, tmp_path / "x", limits=limits, report=silent)
     assert whole.losses[0] < from_nothing.losses[0], "it starts from trained weights"
     assert go_on("parts", 2).losses + go_on("parts").losses == whole.losses
     lineage = read_checkpoint(tmp_path / "whole", CPU).run.lineage
     assert [one.step for one in lineage] == [4, 6]
     with pytest.raises(BadCheckpoint, match="another training"):
-        train(chosen, folder, plain, tmp_path / "parts", here=here, report=silent)
+        train(chosen, folder, plain, tmp_path / "parts", limits=limits, report=silent)
 
 
 def test_only_a_finished_run_of_the_same_network_is_continued(

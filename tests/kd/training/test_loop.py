@@ -117,12 +117,12 @@ def test_runs_that_are_ahead_wait_after_a_kill(folder: Path, tmp_path: Path) -> 
     chosen = recipe()
     task = TrainingTask("small", training_cases(chosen, folder, None))
     whole, ahead, behind = (tmp_path / name for name in ("whole", "ahead", "behind"))
-    train(chosen, folder, task, whole, here=Slice("cpu"), report=silent)
+    train(chosen, folder, task, whole, limits=Slice("cpu"), report=silent)
     for run, steps in ((ahead, 3), (behind, 1)):
-        here = Slice("cpu", stop_after_steps=steps)
-        train(chosen, folder, task, run, here=here, report=silent)
+        limits = Slice("cpu", stop_after_steps=steps)
+        train(chosen, folder, task, run, limits=limits, report=silent)
     tasks = {ahead: task, behind: task}
-    outcomes = train_all(chosen, folder, tasks, here=Slice("cpu"))
+    outcomes = train_all(chosen, folder, tasks, limits=Slice("cpu"))
     assert [len(outcomes[run].losses) for run in (ahead, behind)] == [3, 5]
     assert same(whole, ahead)
     assert same(whole, behind)
@@ -136,7 +136,7 @@ def test_budgets_may_differ_and_a_slice_ends_all(folder: Path, tmp_path: Path) -
         tmp_path / size: TrainingTask(size, training_cases(chosen, folder, None))
         for size in ("teacher", "small")
     }
-    begun = train_all(chosen, folder, tasks, here=Slice("cpu", stop_after_steps=2))
+    begun = train_all(chosen, folder, tasks, limits=Slice("cpu", stop_after_steps=2))
     assert [(o.step, o.finished) for o in begun.values()] == [(2, False)] * 2
-    rest = train_all(chosen, folder, tasks, here=Slice("cpu"))
+    rest = train_all(chosen, folder, tasks, limits=Slice("cpu"))
     assert [(o.step, o.finished) for o in rest.values()] == [(6, True), (3, True)]

@@ -122,8 +122,8 @@ def test_a_thin_training_learns_and_resumes(balls: Path, tmp_path: Path) -> None
     task = TrainingTask("small", training_cases(chosen, balls, None))
 
     def losses_of(run: str, stop: int | None = None) -> tuple[float, ...]:
-        here = Slice("cpu", stop_after_steps=stop)
-        return train(chosen, balls, task, tmp_path / run, here=here, report=silent).losses
+        limits = Slice("cpu", stop_after_steps=stop)
+        return train(chosen, balls, task, tmp_path / run, limits=limits, report=silent).losses
 
     losses = losses_of("whole")
     assert losses_of("parts", 25) + losses_of("parts") == losses

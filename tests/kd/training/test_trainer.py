@@ -47,7 +47,7 @@ def test_two_small_cases_are_overfitted(folder: Path, tmp_path: Path) -> None:
     still = Augment(**dict.fromkeys(EFFECTS, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]
     chosen = msgspec.structs.replace(recipe(steps=200), augment=still)
     task = TrainingTask("teacher", training_cases(chosen, folder, None))
-    train(chosen, folder, task, tmp_path, here=Slice("cpu"), report=silent)
+    train(chosen, folder, task, tmp_path, limits=Slice("cpu"), report=silent)
     network, run = averaged_network(new_network(chosen, "teacher"), tmp_path, CPU)
     assert run.step == 200
     cases = read_cases(chosen, folder, ["ball_0", "ball_1"])
@@ -203,10 +203,10 @@ def test_a_recipe_comes_back_from_yaml_as_it_was(tmp_path: Path) -> None:
 def test_a_case_of_an_ancestor_run_cannot_be_scored(folder: Path, tmp_path: Path) -> None:
     chosen = recipe(steps=2)
     first = TrainingTask("small", ("ball_0", "ball_1"))
-    train(chosen, folder, first, tmp_path / "first", here=Slice("cpu"), report=silent)
+    train(chosen, folder, first, tmp_path / "first", limits=Slice("cpu"), report=silent)
     held = held_out(chosen, folder, 0)
     rest = tuple(name for name in first.names if name not in held)
     task = TrainingTask("small", rest, start=tmp_path / "first")
-    train(chosen, folder, task, tmp_path / "then", here=Slice("cpu"), report=silent)
+    train(chosen, folder, task, tmp_path / "then", limits=Slice("cpu"), report=silent)
     with pytest.raises(BadSplit, match=f"was trained on case {held[0]}"):
         score(chosen, folder, "small", tmp_path / "then", 0, device="cpu")

@@ -13,10 +13,10 @@ from node import queue, schema
 from node.config import load
 from node.housekeeping import Sweep
 from node.inbox import Inbox
-from node.package import uses
 from node.schema import opening
 from node.states import Kind, State
 from tests.support.commanding import Run, configure
+from tests.support.housekeeping import planned_phantom
 from tests.support.phantoms import Phantom, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
@@ -26,13 +26,7 @@ from tests.support.rows import T0, a_segment_job, an_arrival
 @pytest.fixture
 def stored(configured: Path, tmp_path: Path) -> tuple[Path, str]:
     """Return a configuration whose inbox holds one series with a job, and the study's UID."""
-    config = load(configured)
-    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
-    scan = make(tmp_path / "head", Phantom(shuffle=False))
-    receive(inbox, scan.paths, T0)
-    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
-    engine.dispose()  # else the collector closes it at any time, and the log of SQLite goes then
-    return configured, str(pydicom.dcmread(scan.paths[0]).StudyInstanceUID)
+    return configured, planned_phantom(configured, tmp_path).study_uid
 
 
 def test_jobs_are_listed_shown_cancelled_and_retried(run: Run, stored: tuple[Path, str]) -> None:

@@ -8,17 +8,12 @@ import pydicom
 import pytest
 import yaml
 
-from node import queue, schema
+from node import schema
 from node.commands.doctor import without_secrets, without_uids
 from node.config import load
-from node.housekeeping import Sweep
-from node.inbox import Inbox
-from node.package import uses
 from tests.support.commanding import Run
-from tests.support.phantoms import CANARY, Phantom, make
-from tests.support.reading import shared_reader
-from tests.support.received import receive
-from tests.support.rows import T0
+from tests.support.housekeeping import planned_phantom
+from tests.support.phantoms import CANARY
 
 SECRETS = ("hunter2", "hooks.example")
 PLANTED = (CANARY, "CANARY-7", "ACC7", "Phantom study", "1931-02-03", *SECRETS)
@@ -31,13 +26,7 @@ def sick(configured: Path, tmp_path: Path) -> Path:
     content["data"]["index"] = "plain"
     content["alerts"] = {"webhook": "https://hooks.example/hunter2"}
     configured.write_text(yaml.safe_dump(content))
-    config = load(configured)
-    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
-    scan = make(tmp_path / "head", Phantom(shuffle=False))
-    receive(inbox, scan.paths, T0)
-    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
-    study = queue.histories(engine)[0].arrival.study_uid
-    engine.dispose()
+    study = planned_phantom(configured, tmp_path).study_uid
     lines = [
         json.dumps({"at": "x", "level": "info", "message": f"planned {study}", "study": study}),
         json.dumps({"at": "x", "message": "stored", "patient": CANARY, "dose": "1931-02-03"}),

@@ -17,15 +17,10 @@ from node.commands.find import days, midnight
 from node.commands.terminal import local_time
 from node.config import load
 from node.errors import Defect
-from node.housekeeping import Sweep
 from node.identifiers import open_identifiers
-from node.inbox import Inbox
-from node.package import uses
 from node.states import Kind
 from tests.support.commanding import Run
-from tests.support.phantoms import Phantom, make
-from tests.support.reading import shared_reader
-from tests.support.received import receive
+from tests.support.housekeeping import planned_phantom
 from tests.support.rows import T0, a_segment_job, an_arrival
 
 
@@ -35,11 +30,7 @@ def stored(configured: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
     content = yaml.safe_load(configured.read_text())
     content["data"]["index"] = request.param
     configured.write_text(yaml.safe_dump(content))
-    config = load(configured)
-    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
-    receive(inbox, make(tmp_path / "head", Phantom(shuffle=False)).paths, T0)
-    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
-    engine.dispose()
+    planned_phantom(configured, tmp_path)
     return configured
 
 

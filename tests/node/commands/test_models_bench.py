@@ -7,21 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from node import measured, queue, schema
+from node import measured
 from node.config import Config, load
 from node.engines import versions
-from node.housekeeping import Sweep
-from node.inbox import Inbox
 from node.measured import this_host
-from node.package import Package, uses
+from node.package import Package
 from node.package import load as load_package
 from node.segmenter import run as run_segmenter
 from tests.support.commanding import Run, configure
+from tests.support.housekeeping import planned_phantom
 from tests.support.measuring import a_measurement
-from tests.support.phantoms import Phantom, make
-from tests.support.reading import shared_reader
-from tests.support.received import receive
-from tests.support.rows import T0
 
 FAST_S, SLOW_S = 0.01, 1.0  # per patch
 
@@ -45,17 +40,6 @@ def measure(config: Config, package: Package, size: str, **changes: Any) -> None
         version=host.versions["onnxruntime"], **changes,
     )  # fmt: skip
     measured.write(config.data, one)
-
-
-def planned(file: Path, folder: Path) -> tuple[queue.Job, str]:
-    """Receive and plan a phantom; return its job and its study UID."""
-    config = load(file)
-    engine, inbox = schema.open_configured(config.data), Inbox(config.data.dir / "inbox")
-    receive(inbox, make(folder / "head", Phantom(shuffle=False)).paths, T0)
-    Sweep(config, engine, inbox, uses(config), shared_reader()).run(T0 + 100)
-    (job,) = queue.list_jobs(engine)
-    engine.dispose()
-    return job, job.study_uid
 
 
 @pytest.mark.slow
@@ -95,9 +79,9 @@ def test_the_deadline_selects_the_size_and_explain_has_the_reason(
     config = load(file)
     measure(config, package, "teacher", patch_s=SLOW_S)
     measure(config, package, "small", patch_s=FAST_S)
-    job, study = planned(file, tmp_path)
+    job = planned_phantom(file, tmp_path)
     assert job.segment_payload().size == size
-    printed = run("explain", study, "--config", file)[1]
+    printed = run("explain", job.study_uid, "--config", file)[1]
     assert f"rule all: tiny-mr/1.0, size {size}" in printed
     assert f"the most accurate size that fits {deadline} and" in printed
 
@@ -107,10 +91,10 @@ def test_without_measurements_a_series_gets_the_smallest_size(
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
     assert "Not benchmarked yet" in run("status", "--config", file)[1]
-    job, study = planned(file, tmp_path)
+    job = planned_phantom(file, tmp_path)
     assert job.segment_payload().size == "small"
     run_segmenter(load(file), once=True)
-    printed = run("explain", study, "--config", file)[1]
+    printed = run("explain", job.study_uid, "--config", file)[1]
     assert "chosen: nothing is measured on this machine yet, so the smallest size runs" in printed
     assert "computed by onnxruntime" in printed
 
@@ -123,7 +107,7 @@ def test_each_size_has_a_separate_job(tmp_path: Path, tiny_models: Path, package
         file = with_auto(folder, tiny_models, deadline=deadline)
         measure(load(file), package, "teacher", patch_s=SLOW_S)
         measure(load(file), package, "small", patch_s=FAST_S)
-        keys.add(planned(file, folder)[0].dedup_key)
+        keys.add(planned_phantom(file, folder).dedup_key)
     assert len(keys) == 2
 
 

@@ -3,7 +3,6 @@
 The archives are not part of the project; without them these tests are skipped.
 """
 
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,8 @@ from node.seg import to_bytes, verify
 from node.series import read
 from tests.support.enhanced import enhance
 from tests.support.phantoms import Scan, chiral, package
+from tests.support.real_series import ARCHIVES, unpacked
 from tests.support.segs import encode_again
-
-ARCHIVES = Path(__file__).parents[4] / "shared" / "data" / "dicom_series"
 
 READABLE = {
     "mr_siemens_skyra_mprage": ((192, 256, 256), (0.9, 0.859, 0.859)),
@@ -67,15 +65,6 @@ MINIS: dict[str, type[errors.Unsuitable]] = {  # folders of `mr_ct_vendor_minis`
 )  # fmt: skip
 
 
-def unpack(name: str, folder: Path) -> Path:
-    archive = ARCHIVES / f"{name}.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"{archive.name} is absent")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / name
-
-
 def files_by_folder(root: Path) -> list[list[Path]]:
     folders = sorted({path.parent for path in root.rglob("*") if path.is_file()})
     return [
@@ -88,7 +77,7 @@ def files_by_folder(root: Path) -> list[list[Path]]:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_good_series_is_read_and_its_seg_verifies(tmp_path: Path, name: str) -> None:
     shape, spacing = READABLE[name]
-    series = read(files_by_folder(unpack(name, tmp_path))[0])
+    series = read(files_by_folder(unpacked(name, tmp_path))[0])
     assert series.volume.array.shape == shape
     np.testing.assert_allclose(series.volume.grid.spacing_mm, spacing, atol=0.001)
     assert series.survey.dropped == ()
@@ -100,14 +89,14 @@ def test_a_good_series_is_read_and_its_seg_verifies(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("name", UNSUITABLE)
 def test_a_series_that_is_not_a_volume_is_unsuitable(tmp_path: Path, name: str) -> None:
-    for paths in files_by_folder(unpack(name, tmp_path)):
+    for paths in files_by_folder(unpacked(name, tmp_path)):
         with pytest.raises(UNSUITABLE[name]) as caught:
             read(paths)
         assert type(caught.value) is UNSUITABLE[name]
 
 
 def test_each_of_the_minis_is_unsuitable_with_its_error(tmp_path: Path) -> None:
-    root = unpack("mr_ct_vendor_minis", tmp_path)
+    root = unpacked("mr_ct_vendor_minis", tmp_path)
     raised = {}
     for paths in files_by_folder(root):
         with pytest.raises(errors.Unsuitable) as caught:
@@ -118,7 +107,7 @@ def test_each_of_the_minis_is_unsuitable_with_its_error(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_enhanced_head_has_its_anatomy_in_place(tmp_path: Path) -> None:
-    (paths,) = files_by_folder(unpack("mr_siemens_xa30_enhanced_t1", tmp_path))
+    (paths,) = files_by_folder(unpacked("mr_siemens_xa30_enhanced_t1", tmp_path))
     volume = read(paths).volume
     assert (volume.array.min(), volume.array.max()) == (0, 2927)
     canonical, _ = orient(volume)
@@ -132,7 +121,7 @@ def test_an_enhanced_head_has_its_anatomy_in_place(tmp_path: Path) -> None:
 def test_frames_of_jpeg_lossless_and_their_single_images_are_the_same_volume(
     tmp_path: Path,
 ) -> None:
-    folder = unpack("mr_ct_vendor_minis", tmp_path) / "generic" / "compressed_jpeg" / "001"
+    folder = unpacked("mr_ct_vendor_minis", tmp_path) / "generic" / "compressed_jpeg" / "001"
     paths = sorted(p for p in folder.iterdir() if p.is_file())
     for path in paths:
         dataset = pydicom.dcmread(path)
@@ -157,7 +146,7 @@ def test_frames_of_jpeg_lossless_and_their_single_images_are_the_same_volume(
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_vendors_compressed_series_decode_to_the_same_volume(tmp_path: Path, syntax: str) -> None:
 
-    root = unpack("mr_ct_vendor_minis", tmp_path) / "generic"
+    root = unpacked("mr_ct_vendor_minis", tmp_path) / "generic"
 
     def placed(folder: Path) -> np.ndarray:
         paths = sorted(p for p in folder.iterdir() if p.is_file())
