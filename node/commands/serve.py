@@ -68,7 +68,12 @@ def _serve(chosen: argparse.Namespace) -> int:
 
     _log_warnings(config, line_of, open_packages(config), chosen.config)
     names = [name for name in LOOPS if name != EXPENDABLE or config.is_monitored]
-    return _Supervisor(chosen.config, chosen.log_level, names).run()
+    status = _Supervisor(chosen.config, chosen.log_level, names).run()
+    if config.audit.syslog.host:
+        from node.audit import announce_stop  # late, as above
+
+        announce_stop(config, time.time())
+    return status
 
 
 def _log_warnings(config: Config, line_of: LineOf, uses: "list[Use]", file: Path) -> None:

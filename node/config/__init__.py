@@ -1,5 +1,6 @@
 """Read the node's configuration from YAML into strict structs."""
 
+from node.config.audit import AuditConfig, SyslogConfig
 from node.config.monitor import AlertsConfig, PageConfig
 from node.config.problems import is_network
 from node.config.read import LineOf, load, load_text, load_with_lines
@@ -27,6 +28,7 @@ __all__ = [
     "AUTO",
     "LONGEST_REPORT_WAIT_S",
     "AlertsConfig",
+    "AuditConfig",
     "Caller",
     "CertificateName",
     "CompleteConfig",
@@ -40,6 +42,7 @@ __all__ = [
     "NodeConfig",
     "PageConfig",
     "Rule",
+    "SyslogConfig",
     "Target",
     "TlsConfig",
     "When",

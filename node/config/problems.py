@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from node.config.audit import audit_problems
 from node.config.monitor import monitor_problems
 from node.config.structs import AUTO, LONGEST_REPORT_WAIT_S, Config, Rule, TlsConfig
 from node.conversion import KeyPath, shown
@@ -28,7 +29,8 @@ def problems(config: Config) -> list[tuple[KeyPath, str]]:
         if target.report and target.seg != "binary":
             problem = "report: true requires seg: binary: readers refuse a report on a label map"
             messages.append((("targets", name, "report"), problem))
-    return [*messages, *monitor_problems(config.page, config.alerts)]
+    monitored = monitor_problems(config.page, config.alerts)
+    return [*messages, *monitored, *audit_problems(config.audit)]
 
 
 def _wrong_addresses(config: Config) -> Iterator[tuple[KeyPath, str]]:

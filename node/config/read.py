@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from node.config.audit import resolved_audit
 from node.config.monitor import resolved_page
 from node.config.problems import problems
 from node.config.structs import MEANINGS, Config
@@ -103,4 +104,5 @@ def _resolved(config: Config, base: Path) -> Config:
     }
     tls = msgspec.structs.replace(config.tls, **files)
     page = resolved_page(config.page, base)
-    return msgspec.structs.replace(config, data=data, model=model, tls=tls, page=page)
+    audit = resolved_audit(config.audit, base)
+    return msgspec.structs.replace(config, data=data, model=model, tls=tls, page=page, audit=audit)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, field
 
+from node.config.audit import AuditConfig
 from node.config.monitor import (
     MONITOR_MEANINGS,
     AlertsConfig,
@@ -226,8 +227,9 @@ class Config(_Strict, frozen=True, kw_only=True):
     limits: Limits = field(default_factory=Limits)
     page: PageConfig = field(default_factory=PageConfig)
     alerts: AlertsConfig = field(default_factory=AlertsConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
 
     @property
     def is_monitored(self) -> bool:
         """Whether the loop `monitor` has something to do."""
-        return self.page.enabled or bool(self.alerts.webhook)
+        return self.page.enabled or bool(self.alerts.webhook or self.audit.syslog.host)

@@ -1,4 +1,4 @@
-"""Run the page, the alerts and a heartbeat, each in its own thread, until the process ends."""
+"""Run page, alerts, audit messages and heartbeat, each in its own thread, until the end."""
 
 import datetime
 import logging
@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from node import durable, queue
+from node.audit import Auditor
 from node.conditions import LiveView
 from node.config import Config
 from node.errors import NodeError
@@ -34,6 +35,11 @@ def run(config: Config, stop: threading.Event | None = None) -> None:
         alerts = Alerts(config, live)
         threads.append(
             threading.Thread(target=alerts.run, args=(stop,), name="alerts", daemon=True)
+        )
+    if config.audit.syslog.host:
+        auditor = Auditor(config, live.engine)
+        threads.append(
+            threading.Thread(target=auditor.run, args=(stop,), name="audit", daemon=True)
         )
     if config.page.enabled:
         threads.append(

@@ -14,7 +14,12 @@ from node.queue.find import (
     resolve_uid,
     studies_of,
 )
-from node.queue.history import history_between
+from node.queue.history import (
+    events_after,
+    history_between,
+    kept_patient_id,
+    newest_event,
+)
 from node.queue.hold import hold_planned
 from node.queue.operate import (
     OPERATOR,
@@ -137,6 +142,7 @@ __all__ = [
     "counts",
     "decide",
     "end",
+    "events_after",
     "events_of",
     "expire_leases",
     "extend",
@@ -155,7 +161,9 @@ __all__ = [
     "hold_planned",
     "identifier_problem",
     "jobs_before",
+    "kept_patient_id",
     "list_jobs",
+    "newest_event",
     "notes",
     "nothing_known",
     "oldest_queued_at",

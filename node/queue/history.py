@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from node.queue import rows
 from node.queue.rows import Event
-from node.schema import events, read_transaction
+from node.schema import events, read_transaction, studies
 
 BATCH = 5000  # events in memory at once
 
@@ -45,3 +45,25 @@ def history_between(
         if len(batch) < BATCH:
             return
         after = batch[-1]
+
+
+def events_after(engine: Engine, number: int, limit: int) -> list[Event]:
+    """Return the events that were recorded after event `number`, the oldest first."""
+    query = sa.select(events).where(events.c.id > number).order_by(events.c.id).limit(limit)
+    with read_transaction(engine) as connection:
+        return [rows.event(row) for row in connection.execute(query).mappings()]
+
+
+def newest_event(engine: Engine) -> int:
+    """Return the number of the newest event; 0 if there is none."""
+    with read_transaction(engine) as connection:
+        number: int | None = connection.execute(sa.select(sa.func.max(events.c.id))).scalar_one()
+    return number or 0
+
+
+def kept_patient_id(engine: Engine, study_uid: str) -> str:
+    """Return the patient ID of a study as the database keeps it: text, a hash, or empty."""
+    query = sa.select(studies.c.patient_id).where(studies.c.study_uid == study_uid)
+    with read_transaction(engine) as connection:
+        kept: str | None = connection.execute(query).scalar_one_or_none()
+    return kept or ""
