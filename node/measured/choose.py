@@ -27,7 +27,7 @@ def choose(use: Use, grid: Grid, measured: Sequence[Measurement], waiting: int =
     Args:
         use: package, size, engine and limits of the rule; size and engine may be `auto`.
         grid: of the series, in any axis order.
-        measured: measurements of this machine, see `measured.known`.
+        measured: measurements of this machine, see `measured.read`.
         waiting: number of queued segmentations.
     """
     usual = _without_backlog(use, grid, measured)
