@@ -147,7 +147,7 @@ def reference_scores(package: Package, size: str, labels: Labels) -> list[float]
 
 def absent_segments(labels: Labels, manifest: Manifest) -> list[str]:
     """Return the labels of the segments of which `labels` has no voxel."""
-    counts = np.bincount(labels.array.ravel(), minlength=256)
+    counts = labels.counts()
     return [segment.label for segment in manifest.segments if not counts[segment.number]]
 
 

@@ -23,6 +23,7 @@ from node.imaging.volume import FloatArray
 
 Bytes = npt.NDArray[np.uint8]
 Row = TypeVar("Row")
+Places = npt.NDArray[np.int64]
 AT_ONCE = 1 << 16  # source pixels whose scores are interpolated in one step
 
 
@@ -153,8 +154,8 @@ class _WeightedRow:
     """One row of the model's grid: weighted scores [C, Y, X], and where each class could win."""
 
     scores: Scores
-    first: npt.NDArray[np.int64]  # [C, 2]: row and column at which the box of a class begins
-    last: npt.NDArray[np.int64]  # [C, 2]: its last row and column; -1 if it can win nowhere
+    first: Places  # [C, 2]: row and column at which the box of a class begins
+    last: Places  # [C, 2]: its last row and column; -1 if it can win nowhere
 
 
 def _weighted(scores: Scores, model: IntensityModel) -> _WeightedRow:
@@ -180,18 +181,20 @@ def _sharp_slice(
     best = down @ _mixed(low.scores[0], high.scores[0], share) @ across.T
     best += model.log_likelihood(0, plane)
     first, last = np.minimum(low.first, high.first), np.maximum(low.last, high.last)
+    reach = [_reach(first[:, axis], last[:, axis], at) for axis, at in enumerate((rows, columns))]
     for k in range(1, len(low.scores)):
         if last[k, 0] < 0:
             continue
-        box_y, source_y = _reach(first[k, 0], last[k, 0], rows)
-        box_x, source_x = _reach(first[k, 1], last[k, 1], columns)
+        (box_y, source_y), (box_x, source_x) = reach[0][k], reach[1][k]
         box, source = (box_y, box_x), (source_y, source_x)
         scores = _mixed(low.scores[k][box], high.scores[k][box], share)
         value = down[source_y, box_y] @ scores @ across[source_x, box_x].T
         value += model.log_likelihood(k, plane[source])
-        wins = value > best[source]
-        np.copyto(best[source], value, where=wins)
-        np.copyto(labels[source], np.uint8(k), where=wins)
+        # classes come in ascending order, so a new winner is the largest label of its pixel so far;
+        # masked copies would take half of the time
+        wins = (value > best[source]).view(np.uint8)
+        np.maximum(best[source], value, out=best[source])
+        np.maximum(labels[source], wins * np.uint8(k), out=labels[source])
     return labels
 
 
@@ -200,14 +203,17 @@ def _mixed(low: Scores, high: Scores, share: float) -> Scores:
     return mixed
 
 
-def _reach(first: np.int64, last: np.int64, places: _Axis) -> tuple[slice, slice]:
+def _reach(first: Places, last: Places, places: _Axis) -> list[tuple[slice, slice]]:
     """Return which samples of an axis have a corner in `first` to `last`, and all their corners.
 
     Returns:
-        The slice of the model's axis that the corners cover, and the slice of the source's axis.
+        For each class the slice of the model's axis that the corners cover, and the slice of the
+        source's axis; both empty where the source has fewer samples than the model.
     """
-    begin = int(np.searchsorted(places.high, first))
-    end = int(np.searchsorted(places.low, last, "right"))
-    if begin >= end:  # the source has fewer samples than the model
-        return slice(0, 0), slice(0, 0)
-    return slice(int(places.low[begin]), int(places.high[end - 1]) + 1), slice(begin, end)
+    begin = np.searchsorted(places.high, first)
+    end = np.maximum(np.searchsorted(places.low, last, "right"), begin)
+    low = places.low[np.minimum(begin, len(places.low) - 1)]
+    high = np.where(begin < end, places.high[end - 1] + 1, low)
+    corners = zip(low.tolist(), high.tolist(), strict=True)
+    source = zip(begin.tolist(), end.tolist(), strict=True)
+    return [(slice(*one), slice(*other)) for one, other in zip(corners, source, strict=True)]

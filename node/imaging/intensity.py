@@ -61,45 +61,66 @@ IntensityStep = Clip | ClipPercentiles | Standardise | ZScore | ToUnitRange
 
 
 def apply(array: FloatArray, steps: tuple[IntensityStep, ...]) -> FloatArray:
-    """Apply `steps` in their order to a float32 copy of `array`."""
+    """Apply `steps` in their order to a float32 copy of `array`.
+
+    Each step changes the copy plane by plane: whole arrays between the steps would take most of the
+    time, for memory that is new each time.
+    """
     result: FloatArray = array.astype(np.float32)
     for step in steps:
-        result = _one(result, step)
+        _apply_one(result, step)
     return result
 
 
-def _one(array: FloatArray, step: IntensityStep) -> FloatArray:
+def _apply_one(array: FloatArray, step: IntensityStep) -> None:
+    """Apply one step in place."""
     match step:
         case Clip():
-            return np.clip(array, np.float32(step.low), np.float32(step.high))
+            _clip(array, step.low, step.high)
         case ClipPercentiles():
             low, high = np.percentile(array, [step.low, step.high])
-            return np.clip(array, np.float32(low), np.float32(high))
+            _clip(array, low, high)
         case Standardise():
-            return (array - np.float32(step.mean)) / np.float32(max(step.std, STD_FLOOR))
+            _shift_and_scale(array, step.mean, step.std)
         case ZScore():
-            return _z_score(array, step)
+            _z_score(array, step)
         case ToUnitRange():
             low, high = float(array.min()), float(array.max())
-            return (array - np.float32(low)) / np.float32(max(high - low, STD_FLOOR))
+            _shift_and_scale(array, low, high - low)
         case _:
             assert_never(step)
 
 
-def _z_score(array: FloatArray, step: ZScore) -> FloatArray:
+def _planes(array: FloatArray) -> FloatArray:
+    """Return `array` with the axis first along which its planes are whole pieces of memory."""
+    return np.moveaxis(array, int(np.argmax(array.strides)), 0)
+
+
+def _clip(array: FloatArray, low: float, high: float) -> None:
+    for plane in _planes(array):
+        np.clip(plane, np.float32(low), np.float32(high), out=plane)
+
+
+def _shift_and_scale(array: FloatArray, shift: float, scale: float) -> None:
+    for plane in _planes(array):
+        np.subtract(plane, np.float32(shift), out=plane)
+        np.divide(plane, np.float32(max(scale, STD_FLOOR)), out=plane)
+
+
+def _z_score(array: FloatArray, step: ZScore) -> None:
     counted = array[_nonzero_box(array)] if step.nonzero_box else array
     if step.nonzero_only:
         counted = counted[counted != 0]
     if not counted.size:
-        return np.zeros_like(array)
+        array[...] = 0
+        return
     # float64 sums: MR values around 1e6 lose digits in float32
     mean, std = counted.mean(dtype=np.float64), counted.std(dtype=np.float64)
-    result = np.empty_like(array)
-    for at, plane in enumerate(array):  # plane by plane, so that no float64 volume is in memory
-        result[at] = (plane.astype(np.float64) - mean) / max(std, STD_FLOOR)
+    for plane in _planes(array):  # so that no float64 volume is in memory
+        scaled = (plane.astype(np.float64) - mean) / max(std, STD_FLOOR)
         if step.nonzero_only:
-            result[at][plane == 0] = 0
-    return result
+            scaled[plane == 0] = 0
+        plane[...] = scaled
 
 
 def _nonzero_box(array: FloatArray) -> tuple[slice, ...]:

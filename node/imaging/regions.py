@@ -29,18 +29,22 @@ def reaching_corners(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 def _one(array: npt.NDArray[np.uint8], step: RegionStep, voxel_ml: float) -> npt.NDArray[np.uint8]:
     result = array.copy()
+    box = _box(array != 0)
+    if box is None:
+        return result
+    inner = result[box]  # a view: no step looks at background
     match step:
         case KeepLargest():
             listed = np.zeros(256, bool)
             listed[list(step.segments)] = True
-            _clear(result, listed[array], keep_first=True)
+            _clear(inner, listed[inner], keep_first=True)
         case KeepLargestEach():
             for number in step.segments:
-                _clear(result, array == number, keep_first=True)
+                _clear(inner, inner == number, keep_first=True)
         case RemoveSmall():
             least = int(np.ceil(step.ml / voxel_ml - 1e-6))  # tolerates rounding of voxel_ml
             for number in step.segments:
-                _clear(result, array == number, at_least=least)
+                _clear(inner, inner == number, at_least=least)
         case _:
             assert_never(step)
     return result
@@ -53,16 +57,20 @@ def _clear(
     keep_first: bool = False,
     at_least: int = 0,
 ) -> None:
-    """Set `mask` to 0 except its largest region, or except regions of `at_least` voxels."""
+    """Set `mask` to 0 except its largest region, or except regions of `at_least` voxels.
+
+    Of regions of one size the first one in scan order counts as the largest.
+    """
     box = _box(mask)
     if box is None:
         return
     mask = np.ascontiguousarray(mask[box])
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    # RelabelComponent sorts by size; equal sizes keep scan order, so the result is reproducible
-    ordered = sitk.RelabelComponent(sitk.ConnectedComponent(image), at_least)
-    numbers = sitk.GetArrayViewFromImage(ordered)
-    array[box][mask & (numbers != 1 if keep_first else numbers == 0)] = 0
+    image = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.view(np.uint8)))
+    numbers = sitk.GetArrayViewFromImage(image)[mask]  # from 1, in scan order
+    sizes = np.bincount(numbers)
+    is_removed = numbers != sizes.argmax() if keep_first else sizes[numbers] < at_least
+    mask[mask] = is_removed
+    array[box][mask] = 0
 
 
 def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:

@@ -85,9 +85,19 @@ class Labels:
             message = f"labels must be uint8, not {self.array.dtype}"
             raise ValueError(message)
 
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Return the number of voxels of each of the 256 possible labels.
+
+        Plane by plane, because `bincount` makes a copy that is eight times as large.
+        """
+        result = np.zeros(256, np.int64)
+        for plane in self.array:
+            result += np.bincount(plane.ravel(), minlength=256)
+        return result
+
     def volumes_ml(self, numbers: tuple[int, ...]) -> dict[int, float]:
         """Return the volume of each segment number in millilitres; 0 for absent ones."""
-        counts = np.bincount(self.array.ravel(), minlength=256)
+        counts = self.counts()
         return {number: float(counts[number]) * self.grid.voxel_ml for number in numbers}
 
     def at_edge(self) -> frozenset[int]:

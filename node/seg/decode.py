@@ -56,25 +56,23 @@ def frames(dataset: Dataset) -> Iterator[Frame]:
         message = f"{count} frames have {len(groups)} functional groups"
         raise VerificationFailed(message)
     # frames share these groups; the groups outlive the loop, so their ids stay unique
-    offsets: dict[tuple[int, int], FloatArray] = {}
-    places: dict[int, FloatArray] = {}
+    corners: dict[tuple[int, int, int], FloatArray] = {}
     shown: dict[int, tuple[tuple[SourceReference, ...], bool]] = {}
     for own, pixels in zip(groups, _unpacked(dataset, count), strict=True):
         derivations = _group(own, shared, "DerivationImageSequence")
         orientation = _group(own, shared, "PlaneOrientationSequence")[0]
         measures = _group(own, shared, "PixelMeasuresSequence")[0]
         place = _group(own, shared, "PlanePositionSequence")[0]
-        at = (id(orientation), id(measures))
-        if at not in offsets:
-            offsets[at] = _offsets(orientation, measures, pixels.shape)
-        if id(place) not in places:
-            places[id(place)] = np.array([float(value) for value in place.ImagePositionPatient])
+        at = (id(place), id(orientation), id(measures))
+        if at not in corners:
+            first = np.array([float(value) for value in place.ImagePositionPatient])
+            corners[at] = first + _offsets(orientation, measures, pixels.shape)
         if id(derivations) not in shown:
             shown[id(derivations)] = _shown(derivations)
         sources, is_preserved = shown[id(derivations)]
         yield Frame(
             pixels,
-            places[id(place)] + offsets[at],
+            corners[at],
             None if is_labelmap else _number(own, shared),
             sources,
             is_preserved,

@@ -9,10 +9,12 @@ import gc
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import highdicom as hd
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from highdicom.color import CIELabColor
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -25,6 +27,7 @@ from node.dicom.uids import derive_uid
 from node.encoding import Encoding
 from node.imaging import Labels
 from node.package import Code, Package, Segment
+from node.seg.binary import add_frames, shown_segments
 from node.seg.identity import SegIdentity
 from node.seg.names import (
     LONGEST_TEXT,
@@ -34,7 +37,7 @@ from node.seg.names import (
     series_number,
 )
 from node.seg.repair import UTF_8
-from node.seg.source import refer, slim_copies
+from node.seg.source import refer, slices_of, slim_copies
 from node.series import Series
 
 HIGHDICOM_VENDOR = "Highdicom open-source contributors"
@@ -84,7 +87,45 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         ValueError: `labels` lie on another grid or hold a number that is no segment of `package`.
     """
     _check_labels(series, labels, package)
-    images = slim_copies(series)
+    known = Described(series, labels, package, size, inputs_digest, identity, encoding, created)
+    if encoding.kind == "labelmap":
+        pixels = np.ascontiguousarray(labels.array)
+        return by_highdicom(known, pixels, omit_empty=encoding.omit_empty_frames)[0]
+    # highdicom makes one small frame for each slice, and `add_frames` the frames of all segments
+    n_segments = len(package.manifest.segments)
+    shown = shown_segments(labels.array, n_segments, omit_empty=encoding.omit_empty_frames)
+    one_each = shown.any(1).astype(np.uint8).reshape(-1, 1, 1)
+    seg, slices = by_highdicom(known, one_each, omit_empty=True)
+    add_frames(seg, labels.array, shown, slices)
+    return seg
+
+
+class Described(NamedTuple):
+    """What a SEG depends on; `encode` describes each."""
+
+    series: Series
+    labels: Labels
+    package: Package
+    size: str
+    inputs_digest: str
+    identity: SegIdentity
+    encoding: Encoding
+    created: datetime.datetime
+
+
+def by_highdicom(
+    known: Described, pixels: npt.NDArray[np.uint8], *, omit_empty: bool
+) -> tuple[Dataset, list[int]]:
+    """Let highdicom make the SEG with the frames of `pixels`; also return the slice of each frame.
+
+    Args:
+        known: what the SEG depends on.
+        pixels: segment numbers [slice, row, column]; planes of another size than the source's give
+            an object whose frames must be replaced.
+        omit_empty: make no frame where a slice has no voxel of a segment.
+    """
+    series, labels, package, size, inputs_digest, identity, encoding, created = known
+    images = slim_copies(series, (pixels.shape[1], pixels.shape[2]))
     first = series.survey.headers[0]
     series_uid = derive_uid(
         identity.uid_root, "series", first.study_uid, first.series_uid, inputs_digest, package.name,
@@ -96,7 +137,7 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
     is_labelmap = encoding.kind == "labelmap"
     seg = hd.seg.Segmentation(
         source_images=images,
-        pixel_array=np.ascontiguousarray(labels.array),
+        pixel_array=pixels,
         segmentation_type="LABELMAP" if is_labelmap else "BINARY",
         segment_descriptions=_descriptions(package, size, identity, series_uid),
         series_instance_uid=series_uid,
@@ -110,7 +151,7 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         institution_name=identity.institution or None,
         # RLE: 31 MB become 0.7, and every reader of LABELMAP has it; BINARY with RLE is risky
         transfer_syntax_uid=RLELossless if is_labelmap else ExplicitVRLittleEndian,
-        omit_empty_frames=encoding.omit_empty_frames,
+        omit_empty_frames=omit_empty,
         content_label=content_label(package, first),
         content_description=_description(package, size, labels),
         contributing_equipment=[_equipment(package, size, identity, when)],
@@ -121,11 +162,12 @@ def encode(  # noqa: PLR0913 – a SEG depends on all of these
         content_time=when.time(),
         specific_character_set=UTF_8,
     )
+    slices = slices_of(seg)
     refer(seg, series)
     if is_labelmap:
         _order_for_readers_by_index(seg)
     _settle(seg, images[0], when, derive_uid(identity.uid_root, "dimensions", uid))
-    return seg
+    return seg, slices
 
 
 def _check_labels(series: Series, labels: Labels, package: Package) -> None:

@@ -8,7 +8,6 @@ instances, so each slice is given to highdicom as a single-frame image with a te
 import copy
 
 import numpy as np
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
@@ -16,6 +15,7 @@ from node.seg.repair import inherited
 from node.series import Header, Series
 from node.series.frames import SINGLE_FRAME_CLASSES
 
+TEMPORARY_ROOT = "1.2."
 LOSSY = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
@@ -24,14 +24,13 @@ def repairs_of(series: Series) -> tuple[str, ...]:
     return _common(series)[1]
 
 
-def slim_copies(series: Series) -> list[Dataset]:
-    """Return one small dataset per slice.
+def slim_copies(series: Series, size: tuple[int, int]) -> list[Dataset]:
+    """Return one small dataset per slice, with pixels of `size` (rows, columns).
 
     Orientation and spacings are those of the grid. The slices share them within the tolerances of
     `node.series.stack`, and headers often state a wrong slice distance.
     """
     common, _ = _common(series)
-    grid = series.survey.grid
     first = series.survey.headers[0]
     assert first.orientation is not None
     assert first.pixel_spacing_mm is not None
@@ -42,7 +41,7 @@ def slim_copies(series: Series) -> list[Dataset]:
         image.SOPInstanceUID = uid
         image.StudyInstanceUID, image.SeriesInstanceUID = header.study_uid, header.series_uid
         image.FrameOfReferenceUID, image.Modality = header.frame_of_reference_uid, header.modality
-        image.Rows, image.Columns = grid.shape[1:]
+        image.Rows, image.Columns = size
         assert header.position_mm is not None
         image.ImagePositionPatient = [_ds(value) for value in header.position_mm]
         image.ImageOrientationPatient = [_ds(value) for value in first.orientation]
@@ -92,7 +91,7 @@ def _inherit_lossy(common: Dataset, series: Series) -> None:
 def refer(seg: Dataset, series: Series) -> None:
     """Replace the temporary UIDs in `seg` by the instances of `series` and their frames."""
     headers = _temporary_uids(series)
-    images = {  # frames of several segments on one slice share the item
+    images = {  # frames of several segments on one slice may share the item
         id(image): image
         for group in seg.PerFrameFunctionalGroupsSequence
         for derivation in group.DerivationImageSequence
@@ -104,7 +103,6 @@ def refer(seg: Dataset, series: Series) -> None:
         image.ReferencedSOPInstanceUID = header.sop_instance_uid
         if header.frame is not None:
             image.ReferencedFrameNumber = header.frame
-    _share(seg)
     classes = {header.sop_instance_uid: header.sop_class_uid for header in series.survey.headers}
     instances = []
     for uid, sop_class in classes.items():
@@ -115,30 +113,18 @@ def refer(seg: Dataset, series: Series) -> None:
     seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
 
 
-def _share(seg: Dataset) -> None:
-    """Share equal elements between frames, so that each is encoded once.
-
-    Highdicom makes a separate image reference, place and segment number for every frame.
-    """
-    known: dict[tuple[object, ...], DataElement] = {}
-    for group in seg.PerFrameFunctionalGroupsSequence:
-        image = group.DerivationImageSequence[0].SourceImageSequence[0]
-        which = (image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber"))
-        keys: dict[str, tuple[object, ...]] = {
-            "DerivationImageSequence": which,
-            "PlanePositionSequence": which,
-        }
-        if "SegmentIdentificationSequence" in group:
-            segment = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-            keys["SegmentIdentificationSequence"] = (segment,)
-        for name, value in keys.items():
-            if name in group:
-                group[name] = known.setdefault((name, *value), group[name])
+def slices_of(seg: Dataset) -> list[int]:
+    """Return the slice that each frame of `seg` shows; call this before `refer`."""
+    return [
+        int(str(image.ReferencedSOPInstanceUID).removeprefix(TEMPORARY_ROOT)) - 1
+        for group in seg.PerFrameFunctionalGroupsSequence
+        for image in group.DerivationImageSequence[0].SourceImageSequence[:1]
+    ]
 
 
 def _temporary_uids(series: Series) -> dict[str, Header]:
     """Return the slices in order by temporary UIDs, which never leave this module."""
-    return {f"1.2.{at + 1}": header for at, header in enumerate(series.survey.headers)}
+    return {f"{TEMPORARY_ROOT}{at + 1}": header for at, header in enumerate(series.survey.headers)}
 
 
 def _ds(value: float) -> DSfloat:

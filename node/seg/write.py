@@ -1,15 +1,16 @@
 """Encode a finished object as bytes, and write it durably.
 
-A SEG of the brain has a thousand frames with seven sequences each, and most sequences are equal:
-frames of one slice name the same image at the same place. `to_bytes` encodes shared elements once.
+The functional groups of a BINARY SEG are bytes already (`node.seg.binary`), and are written as they
+are.
 The bytes are those that `pydicom.dcmwrite` makes of the same dataset.
 """
 
 import io
 import struct
+from collections.abc import Sequence
 
 import pydicom
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import (
@@ -40,7 +41,9 @@ def to_bytes(dataset: Dataset) -> bytes:
     before.file_meta = dataset.file_meta
     pydicom.dcmwrite(buffer, before, enforce_file_format=True)
     rest = _stream()
-    items = _items(dataset[PER_FRAME].value)
+    raw = dataset.get_item(PER_FRAME)
+    are_bytes = isinstance(raw, RawDataElement) and isinstance(raw.value, bytes)
+    items = raw.value if are_bytes else _items(dataset[PER_FRAME].value)
     rest.write(struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, len(items)))
     rest.write(items)
     write_dataset(rest, behind)
@@ -49,26 +52,18 @@ def to_bytes(dataset: Dataset) -> bytes:
 
 
 def _items(groups: pydicom.Sequence) -> bytes:
-    """Return the items of the sequence; an element that items share is encoded once."""
-    known: dict[int, bytes] = {}
-    encoded = []
+    """Return the items of the sequence."""
+    items = []
     for group in groups:
-        parts = []
-        for tag in sorted(group.keys()):
-            element = group[tag]
-            # the sequence keeps its elements alive, so ids stay unique
-            part = known.get(id(element))
-            if part is None:
-                part = known[id(element)] = _element(element)
-            parts.append(part)
-        whole = b"".join(parts)
-        encoded.append(ITEM + struct.pack("<I", len(whole)) + whole)
-    return b"".join(encoded)
+        whole = b"".join(encoded(group[tag]) for tag in sorted(group.keys()))
+        items.append(ITEM + struct.pack("<I", len(whole)) + whole)
+    return b"".join(items)
 
 
-def _element(element: DataElement) -> bytes:
-    if (encoded := _content(element)) is not None:
-        return encoded
+def encoded(element: DataElement) -> bytes:
+    """Encode one element, explicit and little endian."""
+    if (content := _content(element)) is not None:
+        return content
     stream = _stream()
     if element.VR == "SQ":
         for item in element.value:
@@ -78,15 +73,19 @@ def _element(element: DataElement) -> bytes:
 
 
 def _content(element: DataElement) -> bytes | None:
-    """Encode a Frame Content Sequence with only index values, which no two frames share."""
+    """Encode a Frame Content Sequence with only index values, which every frame has."""
     if element.tag != FRAME_CONTENT or len(element.value) != 1:
         return None
     item = element.value[0]
     if list(item.keys()) != [INDEX_VALUES]:
         return None
     value = item[INDEX_VALUES].value
-    values = [int(one) for one in ([value] if isinstance(value, int) else value)]
-    inner = struct.pack(f"<HH2sH{len(values)}I", 0x0020, 0x9157, b"UL", 4 * len(values), *values)
+    return frame_content([int(one) for one in ([value] if isinstance(value, int) else value)])
+
+
+def frame_content(index: Sequence[int]) -> bytes:
+    """Encode a Frame Content Sequence with these Dimension Index Values."""
+    inner = struct.pack(f"<HH2sH{len(index)}I", 0x0020, 0x9157, b"UL", 4 * len(index), *index)
     inner = ITEM + struct.pack("<I", len(inner)) + inner
     return struct.pack("<HH2sHI", 0x0020, 0x9111, b"SQ", 0, len(inner)) + inner
 

@@ -19,6 +19,7 @@ from node.dicom.uids import is_dotted_uid
 from node.errors import NotAnImage, OversizedValue
 from node.series.lossy import is_lossy
 from node.series.pixel_format import PixelFormat, pixel_format_of
+from node.series.shared import SharedBytes, shared_bytes
 from node.series.source import readable_copy
 from node.series.units import Units, units_of
 from node.series.values import (
@@ -54,6 +55,10 @@ PIXEL_ELEMENTS = {
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
+
+
+MOST_KNOWN = 16  # series whose images arrive in turns
+_KNOWN: dict[tuple[str, SharedBytes], "Header"] = {}
 
 
 class StudyAttributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,9 +174,32 @@ def read_dataset(path: Path) -> Dataset:
 def header_of(dataset: Dataset, path: Path, pixel_element: str = "PixelData") -> Header:
     """Return the header of `dataset`, which was read from `path`, as one instance.
 
+    The slices of a series share nearly all values: what an earlier instance with the same bytes in
+    all elements of `SHARED` gave is used again.
+
     Raises:
         NotAnImage: the instance lacks one of its four UIDs.
     """
+    shared = shared_bytes(dataset)
+    known = _KNOWN.get((pixel_element, shared)) if shared else None
+    if known is None:
+        known = _decoded(dataset, path, pixel_element)
+        if shared:
+            while len(_KNOWN) >= MOST_KNOWN:
+                _KNOWN.pop(next(iter(_KNOWN)), None)
+            _KNOWN[pixel_element, shared] = known
+        return known
+    return msgspec.structs.replace(
+        known,
+        path=path,
+        sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
+        instance_number=whole_number(dataset, "InstanceNumber"),
+        position_mm=vector(dataset, "ImagePositionPatient", 3),
+    )
+
+
+def _decoded(dataset: Dataset, path: Path, pixel_element: str) -> Header:
+    """Decode every value of a header."""
     return Header(
         path=path,
         sop_instance_uid=_uid(dataset, "SOPInstanceUID"),

@@ -1,7 +1,7 @@
 """Read the pixels of a surveyed series as one float32 volume.
 
 Guarantees: each slice gets its own rescale; the values are those of the modality (HU, MR signal);
-each file is opened once, each frame is decoded once, and memory holds the stored pixels of one file
+each file is parsed once, each frame is decoded once, and memory holds the stored pixels of one file
 at a time. MONOCHROME1 makes a screen show low values bright (PS3.3 C.7.6.3.1.2). It does not change
 the values, so neither HU nor MR signal is inverted.
 """
@@ -27,6 +27,7 @@ from node.series.frames import functional_group, headers_of
 from node.series.header import Header, read_instance
 from node.series.kinds import derived_as
 from node.series.meaning import is_ct
+from node.series.native import native_samples
 from node.series.padding import fill_padding
 from node.series.source import source_of
 from node.series.stored import Padding, Stored, overlay_bits, padding_of, stored_values
@@ -153,6 +154,10 @@ def _slices_of_file(
     """Yield the slices of one file by frame number; `dataset` holds the elements before them."""
     number, last = 1, max(headers)
     try:
+        samples = native_samples(headers[last], dataset)
+        if samples is not None:
+            yield last, _one_slice(headers[last], samples, dataset, dataset)
+            return
         image = pydicom.dcmread(source_of(dataset, headers[last].path), specific_tags=PIXEL_TAGS)
         if "NumberOfFrames" in image and not image.NumberOfFrames:
             del image.NumberOfFrames  # blank: the decoder would refuse it
@@ -213,4 +218,6 @@ def _rescaled(stored: Stored, dataset: Dataset) -> FloatArray:
         raise ValueError(message)
     if (slope, intercept) == (1.0, 0.0):
         return stored.astype(np.float32)
-    return (stored * slope + intercept).astype(np.float32)
+    values = np.multiply(stored, slope, dtype=np.float64)
+    values += intercept
+    return values.astype(np.float32)

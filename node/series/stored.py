@@ -46,6 +46,8 @@ def stored_values(samples: Stored, pixels: PixelFormat, syntax: UID, overlays: i
     assert bits is not None
     if bits == allocated:
         return StoredValues(samples, None)
+    if _are_plain(samples, pixels):
+        return StoredValues(samples, None)
     has_cells = not syntax.is_encapsulated or syntax == RLELossless
     high = bits - 1 if pixels.high_bit is None or not has_cells else pixels.high_bit
     shift, is_signed = high + 1 - bits, pixels.representation == 1
@@ -61,6 +63,17 @@ def stored_values(samples: Stored, pixels: PixelFormat, syntax: UID, overlays: i
         cleared &= ((cells | overlays) >> (high + 1) != ones) | (values >= 0)
     cleared |= (cells & ~overlays & ((1 << shift) - 1)) != 0
     return StoredValues(values, cleared if cleared.any() else None)
+
+
+def _are_plain(samples: Stored, pixels: PixelFormat) -> bool:
+    """Return whether the samples are the values: no shift, and no bit above the stored ones."""
+    assert pixels.bits_stored is not None
+    if pixels.high_bit not in (None, pixels.bits_stored - 1):
+        return False
+    if pixels.representation == 1:
+        most = (1 << (pixels.bits_stored - 1)) - 1
+        return bool(samples.min() >= -most - 1 and samples.max() <= most)
+    return bool(samples.max() < 1 << pixels.bits_stored)
 
 
 def overlay_bits(dataset: Dataset, pixels: PixelFormat) -> int:
@@ -85,7 +98,9 @@ def padding_of(raw: Stored, values: Stored, image: Dataset) -> Padding | None:
     written.append(whole_number(image, "PixelPaddingRangeLimit"))
     ends = sorted(_as_stored(value, image) for value in written if value is not None)
     low, high = ends[0], ends[-1]
-    mask = np.any([(one >= low) & (one <= high) for one in (values, raw)], axis=0)
+    mask = (values >= low) & (values <= high)
+    if raw is not values:
+        mask |= (raw >= low) & (raw <= high)
     if not mask.any():
         return None
     bits = int(image.BitsStored)

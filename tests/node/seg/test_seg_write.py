@@ -1,4 +1,4 @@
-"""What frames share is encoded once, and the file is the one that pydicom writes."""
+"""Frames are written as bytes, and the file is the one that highdicom and pydicom write."""
 
 import io
 from pathlib import Path
@@ -9,11 +9,13 @@ import pytest
 from pydicom.dataset import Dataset
 
 from node.imaging import Labels
-from node.seg import Encoding, to_bytes
+from node.seg import Encoding, encode, to_bytes
+from node.seg.encode import Described
 from node.series import read
+from tests.support import plain
 from tests.support.enhanced import enhance
 from tests.support.phantoms import Phantom, make, package
-from tests.support.segs import encode_again, result
+from tests.support.segs import CREATED, IDENTITY, encode_again, result
 
 ENCODINGS = [Encoding(kind="binary"), Encoding(kind="labelmap"), Encoding(omit_empty_frames=False)]
 
@@ -44,17 +46,39 @@ def test_an_object_without_frames_is_written_too(tmp_path: Path) -> None:
     assert to_bytes(report) == by_pydicom(report)
 
 
-def test_frames_of_one_slice_share_their_references(tmp_path: Path) -> None:
-    scan = make(tmp_path / "series", Phantom())
-    array = np.full(scan.labels.shape, 1, np.uint8)
-    array[:, 5:] = 2
-    seg = encode_again(read(scan.paths), Labels(array, scan.grid), package(tmp_path))
-    frames = seg.PerFrameFunctionalGroupsSequence
-    by_slice: dict[str, set[int]] = {}
-    for frame in frames:
-        image = frame.DerivationImageSequence[0].SourceImageSequence[0]
-        places = by_slice.setdefault(image.ReferencedSOPInstanceUID, set())
-        places |= {id(frame["DerivationImageSequence"]), id(frame["PlanePositionSequence"])}
-    assert len(by_slice) < len(frames)
-    assert all(len(places) == 2 for places in by_slice.values())
-    assert len({id(frame["FrameContentSequence"]) for frame in frames}) == len(frames)
+SIZES = {  # rows and columns, and what follows from their product for the last byte
+    "whole bytes": (16, 16),
+    "frames that begin inside a byte": (15, 13),
+    "an odd number of bytes": (3, 8),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("content", ["two segments", "an empty slice", "one voxel", "nothing"])
+def test_the_bytes_are_those_of_highdicom_alone(
+    tmp_path: Path, encoding: Encoding, size: tuple[int, int], content: str
+) -> None:
+    scan = make(tmp_path / "series", Phantom(shape=(5, *size)))
+    series = read(scan.paths)
+    array = np.zeros(series.survey.grid.shape, np.uint8)
+    if content in ("two segments", "an empty slice"):
+        array[:, :2, 1:5], array[1:4, 2:, 3:] = 1, 2
+    if content == "an empty slice":
+        array[2] = 0
+    if content == "one voxel":
+        array[3, 1, 2] = 2
+    model = package(tmp_path)
+    described = Described(
+        series, Labels(array, series.survey.grid), model, "small", "cd" * 32, IDENTITY, encoding,
+        CREATED,
+    )  # fmt: skip
+    assert to_bytes(encode(**described._asdict())) == plain.seg_bytes(described)
+
+
+def test_frames_as_bytes_can_be_read_like_any_others(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    first = r.seg.PerFrameFunctionalGroupsSequence[0]
+    assert first.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1
+    assert len(r.seg.PerFrameFunctionalGroupsSequence) == r.seg.NumberOfFrames
+    assert to_bytes(r.seg) == by_pydicom(r.seg)

@@ -1,0 +1,111 @@
+"""What is computed plane by plane, by box or by region gives the bits of the plain version."""
+
+import numpy as np
+import pytest
+
+from node.imaging import Grid, Labels, regions
+from node.imaging.assign import assign_by_intensity
+from node.imaging.intensity import (
+    Clip,
+    ClipPercentiles,
+    IntensityStep,
+    Standardise,
+    ToUnitRange,
+    ZScore,
+    apply,
+)
+from node.imaging.region_steps import KeepLargest, KeepLargestEach, RemoveSmall
+from node.imaging.sharpen import IntensityModel
+from node.imaging.volume import FloatArray
+from tests.support import plain
+
+STEPS: list[tuple[IntensityStep, ...]] = [
+    (Clip(low=-250, high=600), Standardise(mean=40, std=150)),
+    (ClipPercentiles(low=1, high=99), ToUnitRange()),
+    (ZScore(),),
+    (ZScore(nonzero_only=True),),
+    (ZScore(nonzero_box=True),),
+    (ZScore(nonzero_only=True, nonzero_box=True), Clip(low=-1, high=1)),
+]
+
+
+def scan(seed: int = 1) -> FloatArray:
+    """Return intensities with an empty margin, [Z, Y, X]."""
+    array = np.random.default_rng(seed).normal(100, 400, (13, 22, 31)).astype(np.float32)
+    array[:2] = array[:, :, 25:] = 0
+    return array
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_intensity_steps(steps: tuple[IntensityStep, ...], axes: tuple[int, int, int]) -> None:
+    array = np.transpose(scan(), axes)[::-1]
+    before = array.copy()
+    result = apply(array, steps)
+    assert np.array_equal(result, plain.intensity(array, steps))
+    assert np.array_equal(array, before)
+    assert result.dtype == np.float32
+
+
+@pytest.mark.parametrize("step", [ZScore(nonzero_only=True), ToUnitRange(), ZScore()])
+def test_an_image_of_zeros_stays_zero(step: IntensityStep) -> None:
+    assert not apply(np.zeros((3, 4, 5), np.float32), (step,)).any()
+
+
+@pytest.mark.parametrize("shape", [(18, 40, 44), (9, 20, 22), (5, 9, 50)])
+def test_classes_by_intensity(shape: tuple[int, int, int]) -> None:
+    draws = np.random.default_rng(3)
+    n_classes = 7
+    centres = draws.uniform(0, 1, (n_classes, 3)) * (9, 20, 22)
+    places = np.stack(np.meshgrid(*map(np.arange, (9, 20, 22)), indexing="ij"), -1)
+    distances = np.linalg.norm(places[None] - centres[:, None, None, None], axis=-1)
+    rows = list(np.moveaxis((-2 * distances).astype(np.float32), 1, 0))
+    rows = [np.where(np.arange(n_classes)[:, None, None] == 6, row - 500, row) for row in rows]
+    coefficients = draws.uniform(-1, 0, (n_classes, 3)).astype(np.float32)
+    model = IntensityModel(coefficients, outlier=-3.0, prior=0.5)
+    image = draws.standard_normal(shape).astype(np.float32)
+    expected = plain.by_intensity(rows, image, model)
+    assert len(np.unique(expected)) == n_classes - 1  # the last class can win nowhere
+    assert np.array_equal(assign_by_intensity(rows, len(rows), image, model), expected)
+
+
+def blobs() -> Labels:
+    """Return labels 1 to 3 with many regions, some of the same size."""
+    array = np.random.default_rng(5).integers(0, 4, (14, 20, 20)).astype(np.uint8)
+    array[:3] = array[:, 16:] = 0
+    array[5, 2:5, 2:5] = 1
+    return Labels(array, Grid(array.shape, np.eye(4)))
+
+
+def test_the_largest_region_of_several_segments() -> None:
+    labels = blobs()
+    kept = regions.apply(labels, (KeepLargest(segments=(1, 3)),)).array
+    listed = np.isin(labels.array, (1, 3))
+    expected = np.where(listed & ~plain.largest_region(listed), 0, labels.array)
+    assert np.array_equal(kept, expected)
+
+
+def test_the_largest_region_of_each_segment() -> None:
+    labels = blobs()
+    kept = regions.apply(labels, (KeepLargestEach(segments=(1, 2, 3)),)).array
+    for number in (1, 2, 3):
+        assert np.array_equal(kept == number, plain.largest_region(labels.array == number))
+
+
+def test_regions_of_the_least_size_stay() -> None:
+    array = np.zeros((3, 8, 8), np.uint8)
+    array[0, 0, :3], array[2, 5, :2] = 1, 1
+    labels = Labels(array, Grid(array.shape, np.eye(4)))
+    kept = regions.apply(labels, (RemoveSmall(segments=(1,), ml=3 * labels.grid.voxel_ml),)).array
+    assert kept[0, 0, :3].all()
+    assert not kept[2].any()
+
+
+def test_labels_without_a_voxel_stay_empty() -> None:
+    labels = Labels(np.zeros((3, 4, 5), np.uint8), Grid((3, 4, 5), np.eye(4)))
+    assert not regions.apply(labels, (KeepLargest(segments=(1,)),)).array.any()
+
+
+def test_voxels_are_counted() -> None:
+    labels = blobs()
+    assert list(labels.counts()) == list(np.bincount(labels.array.ravel(), minlength=256))
