@@ -9,12 +9,12 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from node.dicom.bounds import MOST_VALUE_BYTES
-from node.series.values import B_VALUE_TAGS, text
+from node.series.values import B_VALUE_TAGS, GE_COMPONENT_TAG, text
 
 CHARACTER_SET = Tag("SpecificCharacterSet")
 PER_SLICE = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient")
 # every other element that `header_of` reads; a test compares
-SHARED = tuple(
+PUBLIC = tuple(
     Tag(keyword)
     for keyword in (
         "SpecificCharacterSet", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID",
@@ -29,10 +29,12 @@ SHARED = tuple(
         "ContrastBolusAgent", "StationName", "BodyPartExamined", "PatientAge", "SeriesNumber",
         "NumberOfFrames", "NumberOfSeriesRelatedInstances", "InConcatenationTotalNumber",
         "ImagesInAcquisition", "EchoTime", "AcquisitionNumber", "TemporalPositionIdentifier",
-        "AccessionNumber", "PatientID", "StudyDate", "IssuerOfPatientID",
-        0x00190010, 0x00430010,  # who defines the private b-values
+        "AccessionNumber", "PatientID", "StudyDate", "IssuerOfPatientID", "PatientBirthDate",
+        "SeriesDate", "AcquisitionDate",
+        0x00190010, 0x00430010,  # who defines the private elements
     )
-) + B_VALUE_TAGS  # fmt: skip
+)  # fmt: skip
+SHARED = (*PUBLIC, *B_VALUE_TAGS, GE_COMPONENT_TAG)
 SharedBytes = tuple[object, ...]
 
 
