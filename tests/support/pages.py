@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from node import queue, schema
@@ -34,6 +35,7 @@ from tests.support.running import wait_until
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium")
+TALLEST_PX = 1800  # of a screenshot
 HOSTILE = '<script>alert("x")</script>'
 POLICY = Policy(give_up_after_s=72 * 3600.0)
 VOLUMES = {"Left hippocampus": 5.958, "Right hippocampus": 6.201, "Brain stem": 27.36}
@@ -184,10 +186,36 @@ def main(out: Path) -> None:
         config = page_config(Path(folder))
         fill(config, time.time(), "without contrast")
         with served(config) as url, chromium() as browser:
-            for name, path in (("page-overview", "/"), ("page-study", "/studies/2")):
-                tab = open_page(browser, 1100)
+            desk, phone = open_page(browser, 1000), open_page(browser, 390)
+            for name, tab, path in (
+                ("page-overview", desk, "/"),
+                ("page-study", desk, "/studies/2"),
+                ("page-target", desk, "/targets/archive"),
+                ("page-phone", phone, "/"),
+            ):
                 tab.goto(url + path)
-                tab.screenshot(path=out / f"{name}.png", full_page=True)
+                _picture(tab, out / f"{name}.png")
+            _search(desk, url, "A2026-004")
+            _picture(desk, out / "page-search.png")
+            _search(desk, url, "1.2.826.0.1.99")
+            _picture(desk, out / "page-unknown.png")
+
+
+def _search(tab: Page, url: str, text: str) -> None:
+    tab.goto(f"{url}/search")
+    tab.fill("[name=text]", text)
+    tab.click("button")
+
+
+def _picture(tab: Page, file: Path) -> None:
+    """Write a screenshot with a palette: a page has few colours, and a clone stays small."""
+    whole = tab.evaluate("document.body.scrollHeight")
+    size = tab.viewport_size
+    assert size is not None
+    clip = {"x": 0, "y": 0, "width": size["width"], "height": min(whole, TALLEST_PX)}
+    tab.screenshot(path=file, full_page=True, clip=clip)  # type: ignore[arg-type]
+    with Image.open(file) as image:
+        image.convert("RGB").quantize(128).save(file, optimize=True)
 
 
 if __name__ == "__main__":
