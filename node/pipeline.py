@@ -186,7 +186,7 @@ def open_student(
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Return the Dice overlap of two boolean arrays; 1.0 if both are empty."""
     total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2.0 * np.count_nonzero(a & b) / total if total else 1.0
+    return float(2.0 * np.count_nonzero(a & b) / total) if total else 1.0
 
 
 def _timed(student: Student, clock: Stopwatch) -> Callable[[np.ndarray], np.ndarray]:

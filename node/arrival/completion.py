@@ -39,6 +39,7 @@ class Completion:
 
     why: str
     wait_until: float | None = None  # None: complete
+    settles: bool = False  # complete at `wait_until`, unless another image arrives
 
     @property
     def complete(self) -> bool:
@@ -73,14 +74,14 @@ def completion(signs: CompletionSigns, settings: CompleteConfig, now: float) -> 
         ready = signs.last_at + settings.settle
         if now >= ready:
             return Completion(f"all {signs.expected} announced images arrived")
-        return Completion("all announced images arrived, settling", ready)
+        return Completion("all announced images arrived, settling", ready, settles=True)
     is_orderly = not signs.extends_earlier and not signs.lacks_announced and _released(signs)
     if is_orderly and not curable:
         released = max(a.closed_at or 0.0 for a in signs.associations)
         ready = max(released, signs.last_at) + settings.settle
         if now >= ready:
             return Completion(f"{signs.instances} images, association released, no gap")
-        return Completion("released, settling", ready)
+        return Completion("released, settling", ready, settles=True)
     longest = signs.last_at + MOST_QUIET_TIMES * settings.quiet
     active_at = max(signs.last_at, min(signs.sending_at, now))
     ready = min(active_at + settings.quiet, longest)

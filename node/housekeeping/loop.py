@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from node import queue, schema
+from node import ahead, queue, schema
 from node.clock import Clock, Moment, Step
 from node.config import Config
 from node.fault_log import PeriodicThread
@@ -42,6 +42,7 @@ def run(
     engine = schema.open_configured(config.data)
     inbox = Inbox(config.data.dir / "inbox")
     reader = Reader(log_level=logging.getLevelName(log.getEffectiveLevel()))
+    ahead.withdraw_all(config.data.dir)
     sweep = Sweep(config, engine, inbox, uses(config), reader)
     clock = make_clock(lambda step: _record_step(engine, step))
     _log_rebased(queue.rebase(engine, clock.now().wall))

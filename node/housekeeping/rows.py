@@ -16,9 +16,16 @@ from node.states import ArrivalOutcome
 
 
 def rows(
-    snapshot: SeriesSnapshot, decision: Decision, config: Config, now: float
+    snapshot: SeriesSnapshot,
+    decision: Decision,
+    config: Config,
+    now: float,
+    created_at: float | None = None,
 ) -> tuple[queue.NewArrival, queue.NewSegmentJob | None]:
-    """Return the arrival, and the job of a planned series."""
+    """Return the arrival, and the job of a planned series.
+
+    `created_at` is the time of the result (default: `now`).
+    """
     record = read_series(snapshot.folder.path)
     assert record is not None  # a snapshot exists only for folders that have one
     package = decision.package
@@ -40,12 +47,7 @@ def rows(
         package=package.name if package else "",
         size=decision.size,
     )
-    job = (
-        _job(snapshot, decision, config, now)
-        if decision.outcome is ArrivalOutcome.PLANNED
-        else None
-    )
-    return arrival, job
+    return arrival, job_of(snapshot, decision, config, now if created_at is None else created_at)
 
 
 def facts(snapshot: SeriesSnapshot, decision: Decision) -> list[tuple[str, str]]:
@@ -84,9 +86,12 @@ def _iso_date(text: str) -> str:
         return ""
 
 
-def _job(
-    snapshot: SeriesSnapshot, decision: Decision, config: Config, now: float
-) -> queue.NewSegmentJob:
+def job_of(
+    snapshot: SeriesSnapshot, decision: Decision, config: Config, created_at: float
+) -> queue.NewSegmentJob | None:
+    """Return the job of a planned series, whose result will name `created_at`; None for others."""
+    if decision.outcome is not ArrivalOutcome.PLANNED:
+        return None
     assert decision.package is not None  # a planned series has one
     assert decision.grid is not None  # without sound geometry it is unsuitable
     shape = decision.grid.shape
@@ -103,7 +108,7 @@ def _job(
         targets=targets,
         rule=decision.rule,
         caller=snapshot.caller,
-        created_at=now,
+        created_at=created_at,
     )
     same_work = (
         snapshot.folder.key,

@@ -12,13 +12,14 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from node import measured, queue
-from node.arrival import Decision, completion, decision_for, plan
+from node.arrival import Completion, Decision, completion, decision_for, plan
 from node.config import Config
 from node.errors import DatabaseDamaged, Defect, NodeError, ReaderKilled, Transient
+from node.housekeeping.ahead import Offers
 from node.housekeeping.choice import choose
 from node.housekeeping.copies import Copies
 from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
-from node.housekeeping.rows import facts, rows, study_index
+from node.housekeeping.rows import facts, job_of, rows, study_index
 from node.housekeeping.snapshot import SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
 from node.housekeeping.waiting import WaitingSeries
@@ -67,6 +68,7 @@ class Sweep:
         self._study = StudyPatients(inbox, reader, self._deaths)
         self._identifiers = open_identifiers(config.data)
         self._waiting = WaitingSeries(engine, self._identifiers)
+        self._offers = Offers(config.data.dir)
         self._snapshots: dict[str, SeriesSnapshot] = {}  # series that are still arriving
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
 
@@ -81,6 +83,7 @@ class Sweep:
         self._settled.keep_only(keys)
         self._changes.keep_only(keys)
         self._waiting.keep_only(keys)
+        self._offers.keep_only(keys)
         due = [folder for folder in folders if not self._settled.holds(folder, self._steady)]
         # series that killed their reader come last, so that they delay no other
         due.sort(key=lambda folder: self._deaths.of(folder.key).deaths)
@@ -206,13 +209,20 @@ class Sweep:
         signs = replace(snapshot.signs, sending_at=sending_at)
         verdict = completion(signs, self._config.complete, self._steady)
         if not verdict.complete:
-            self._waiting.add(snapshot, verdict, now - self._steady)
+            self._wait(snapshot, verdict, now)
             return False
         others = self._others(snapshot)
         self._record(snapshot, self._plan(snapshot, others), now)
         for other in others:  # it is unknown which series is right, so both wait for a person
             queue.hold_planned(self._engine, other.key, two_patients([folder]), now)
         return True
+
+    def _wait(self, snapshot: SeriesSnapshot, verdict: Completion, now: float) -> None:
+        """Record that a series waits; offer one that settles with the job that it would get."""
+        self._waiting.add(snapshot, verdict, now - self._steady)
+        if not self._offers.holds(snapshot) and verdict.settles:
+            decision = self._plan(snapshot, self._others(snapshot))
+            self._offers.add(snapshot, job_of(snapshot, decision, self._config, now), now)
 
     def _take_snapshot(
         self,
@@ -281,7 +291,8 @@ class Sweep:
         )
 
     def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:
-        decided = rows(snapshot, decision, self._config, now)
+        created_at = self._offers.created_at(snapshot, now)
+        decided = rows(snapshot, decision, self._config, now, created_at)
         index = study_index(snapshot, self._identifiers)
         further = facts(snapshot, decision)
         recorded = queue.record_arrival(self._engine, *decided, now, further, index)
@@ -301,4 +312,5 @@ class Sweep:
         self._snapshots.pop(folder.key, None)
         self._failed.pop(folder.key, None)
         self._waiting.remove(folder.key)
+        self._offers.remove(folder.key)
         self._copies.forget(folder.path)

@@ -82,12 +82,16 @@ class WaitingSeries:
             self.remove(key)
 
     def write(self, now: float) -> None:
-        """Write what changed: a new or decided series at once, other changes once a second."""
+        """Write what changed: other changes than counts and times at once, those once a second.
+
+        The write also wakes the segmenter, which looks for the offer of a series that settles.
+        """
         if self._written is None:
             self._written = {row.series_key: row for row in queue.arriving_series(self._engine)}
         changed = [row for key, row in self._now.items() if self._written.get(key) != row]
         removed = self._written.keys() - self._now.keys()
-        is_new = any(row.series_key not in self._written for row in changed)
+        written = {key: row.why for key, row in self._written.items()}
+        is_new = any(written.get(row.series_key) != row.why for row in changed)
         is_due = abs(now - self._written_at) >= WRITE_S  # also after a step of the clock
         if removed or is_new or (changed and is_due):
             queue.record_arriving(self._engine, changed, removed)

@@ -4,9 +4,10 @@ Promises: a job is committed only after its objects are verified, durable and ha
 Leaves to `sender`: delivery. Leaves to `housekeeping`: leases of segmenters that disappeared.
 """
 
-from node.segmenter.loop import identity_of, run
+from node.segmenter.loop import run
 from node.segmenter.measuring import Candidate, candidates, measure_now
 from node.segmenter.messages import SegmentRequest
+from node.segmenter.requests import identity_of
 from node.segmenter.work import SegmentedSeries, segment_series
 
 __all__ = [

@@ -1,18 +1,18 @@
 """Run the segmenter's loop: claim a job, let the child segment it, commit the result."""
 
 import contextlib
-import hashlib
 import logging
 import math
 import os
 import secrets
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Event
 
 from sqlalchemy import Engine
 
-import node
-from node import measured, queue, schema
+from node import queue, schema
 from node.config import AUTO, Config
 from node.engines import ONNXRUNTIME, OPENVINO
 from node.errors import DatabaseDamaged, NodeError, Transient
@@ -26,10 +26,11 @@ from node.queue import (
     SegmentPayload,
     SegmentResult,
 )
-from node.seg import SegIdentity
+from node.segmenter.ahead import WorkAhead
 from node.segmenter.measuring import COMPILED, BackgroundMeasuring
-from node.segmenter.messages import Done, OutboxObject, RehearsalRequest, SegmentRequest, Stage
+from node.segmenter.messages import Done, OutboxObject, RehearsalRequest, Stage
 from node.segmenter.rehearse import rehearsals
+from node.segmenter.requests import identity_of, outbox_of, request_of
 from node.segmenter.warm import WarmChild
 from node.states import Kind
 
@@ -60,7 +61,7 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
         contextlib.closing(background),
     ):
         activity, faults = "", FaultLog(log, PROCESS)
-        settlement = _Settlement(config, engine)
+        settlement, ahead = _Settlement(config, engine), WorkAhead(config)
         while not stop.is_set():
             try:
                 settlement.finish()
@@ -70,10 +71,11 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
                 faults.worked()
                 if job is not None:
                     background.interrupt()
-                    _process_job(config, engine, warm, job, heartbeat, settlement)
+                    child = _Segmenting(config, warm, ahead)
+                    _process_job(engine, child, job, heartbeat, settlement)
                 elif once:
                     return
-                else:
+                elif not ahead.step(warm, background.interrupt, heartbeat.ahead):
                     warm.rehearse(lambda: _rehearsals(config))
                     activity = background.step()
                     doorbell.wait(stop, POLL_S)
@@ -116,10 +118,22 @@ class _Settlement:
         log.warning("%s: %s", state or "left", error, extra={**where, "code": error.code})
 
 
+@dataclass(frozen=True)
+class _Segmenting:
+    """What gives the result of a job: the work ahead of it, else the child."""
+
+    config: Config
+    warm: WarmChild
+    ahead: WorkAhead
+
+    def done(self, job: Job, payload: SegmentPayload, tick: Callable[[Stage], None]) -> Done:
+        request = request_of(self.config, job, payload)
+        return self.ahead.take(request) or self.warm.segment(request, tick)
+
+
 def _process_job(
-    config: Config,
     engine: Engine,
-    warm: WarmChild,
+    segmenting: _Segmenting,
     job: Job,
     heartbeat: "_Heartbeat",
     settlement: _Settlement,
@@ -128,9 +142,7 @@ def _process_job(
     where = {"job": job.id, "series": job.series_uid, "study": job.study_uid}
     try:
         payload = job.segment_payload()
-        done = warm.segment(
-            request_of(config, job, payload), lambda stage: heartbeat.keep(job, stage)
-        )
+        done = segmenting.done(job, payload, lambda stage: heartbeat.keep(job, stage))
         result, deliveries = _results(job, payload, done)
         queue.finish_segment(engine, job, result, deliveries, time.time())
     except DatabaseDamaged:
@@ -156,6 +168,10 @@ class _Heartbeat:
             self._beat_at = time.monotonic()
             queue.heartbeat(self._engine, PROCESS, os.getpid(), time.time(), detail)
 
+    def ahead(self, stage: Stage) -> None:
+        """Write the heartbeat during work ahead of a job."""
+        self.beat(f"ahead of a job, {stage.name} {stage.share:.0%}")
+
     def keep(self, job: Job, stage: Stage) -> None:
         """Extend the lease, at most every `EXTEND_S`; raise when the job was lost or cancelled."""
         if time.monotonic() - self._extended_at > EXTEND_S:
@@ -169,46 +185,6 @@ def policy_of(config: Config) -> Policy:
     return Policy(give_up_after_s=GIVE_UP_AFTER_S, killed_attempts=config.limits.attempts)
 
 
-def request_of(config: Config, job: Job, payload: SegmentPayload) -> SegmentRequest:
-    """Return the child's request for a job."""
-    encodings = dict.fromkeys(target.encoding for target in payload.targets)
-    return SegmentRequest(
-        job=job.id,
-        folder=str(config.data.dir / "inbox" / "series" / payload.series_key),
-        files=payload.files,
-        inputs_digest=payload.inputs_digest,
-        package=str(config.model.dir / payload.package),
-        package_digest=payload.package_digest,
-        size=payload.size,
-        why=payload.why,
-        encodings=tuple(encodings),
-        reports=tuple({t.encoding: None for t in payload.targets if t.report}),
-        identity=identity_of(config),
-        created_at=payload.created_at,
-        outbox=str(config.data.dir / _outbox(job)),
-        engine=engine_of(config, payload),
-        compiled=str(config.data.dir / COMPILED),
-    )
-
-
-def engine_of(config: Config, payload: SegmentPayload) -> str:
-    """Return the engine of a job: the configured one, else the planned one where it is verified.
-
-    The job may be older than the current library or machine.
-    """
-    if config.model.engine != AUTO:
-        return config.model.engine
-    if payload.engine == ONNXRUNTIME:
-        return ONNXRUNTIME
-    measurements = measured.read(config.data, measured.this_host(config.limits.threads))
-    is_verified = any(
-        (one.digest, one.size, one.engine) == (payload.package_digest, payload.size, payload.engine)
-        and not one.problem
-        for one in measurements
-    )
-    return payload.engine if is_verified else ONNXRUNTIME
-
-
 def libraries_of(config: Config) -> tuple[str, ...]:
     """Return the engines whose libraries the child imports before a study arrives."""
     if config.model.engine == AUTO:
@@ -216,22 +192,10 @@ def libraries_of(config: Config) -> tuple[str, ...]:
     return (config.model.engine,)
 
 
-def identity_of(config: Config) -> SegIdentity:
-    """Return the equipment that results name: this node."""
-    return SegIdentity(
-        manufacturer="segnode",
-        model_name="segnode",
-        serial=config.node.ae_title,
-        software_version=node.__version__,
-        institution=config.node.institution,
-        uid_root=config.node.uid_root,
-    )
-
-
 def _results(
     job: Job, payload: SegmentPayload, done: Done
 ) -> tuple[SegmentResult, list[NewDelivery]]:
-    outbox = _outbox(job)
+    outbox = outbox_of(job.dedup_key)
     result = SegmentResult(
         objects=tuple(f"{outbox}/{written.name}" for written in done.objects),
         volumes_ml=done.volumes_ml,
@@ -255,7 +219,7 @@ def _delivery(job: Job, target: Destination, written: OutboxObject) -> NewDelive
         target=target.name,
         priority=job.priority,
         payload=DeliverPayload(
-            file=f"{_outbox(job)}/{written.name}",
+            file=f"{outbox_of(job.dedup_key)}/{written.name}",
             sha256=written.sha256,
             size_bytes=written.size_bytes,
             sop_class_uid=written.sop_class_uid,
@@ -265,8 +229,3 @@ def _delivery(job: Job, target: Destination, written: OutboxObject) -> NewDelive
             target=target.name,
         ),
     )
-
-
-def _outbox(job: Job) -> str:
-    """Return the folder of a job's objects in the data folder; the same for each attempt."""
-    return f"outbox/{hashlib.sha256(job.dedup_key.encode()).hexdigest()[:32]}"

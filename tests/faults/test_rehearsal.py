@@ -12,9 +12,9 @@ import pytest
 
 from node import queue, segmenter
 from node.config import Config, Rule
-from node.segmenter.loop import identity_of, request_of
 from node.segmenter.messages import RehearsalRequest
 from node.segmenter.rehearse import FOLDER, rehearsals, rehearse
+from node.segmenter.requests import identity_of, request_of
 from node.segmenter.warm import WarmChild
 from tests.support.segmenting import Site, make_site
 

@@ -17,7 +17,7 @@ from node.caveats import CaveatCode, age_caveats
 from node.package.manifest import Range
 from node.preview import BACKGROUND, INK, LINE_PX, MARGIN_PX, PANEL_PX, preview
 from node.segmenter import SegmentedSeries, segment_series
-from node.segmenter.loop import request_of
+from node.segmenter.requests import request_of
 from node.states import Kind
 from tests.node.test_report import comments
 from tests.support.commanding import Run, configure

@@ -17,8 +17,9 @@ from node.imaging import Labels, nifti
 from node.measured import this_host
 from node.package import Use, write_manifest
 from node.segmenter import Candidate, candidates, measure_now
-from node.segmenter.loop import engine_of, libraries_of
+from node.segmenter.loop import libraries_of
 from node.segmenter.measuring import COMPILED, BackgroundMeasuring
+from node.segmenter.requests import engine_of
 from node.states import State
 from tests.support.measuring import ENGINES_HERE, a_measurement
 from tests.support.packages import phantom

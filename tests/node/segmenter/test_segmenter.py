@@ -23,8 +23,8 @@ from node.pipes import Ready, encode
 from node.process import Failed, as_child_error
 from node.seg import Encoding
 from node.segmenter import messages
-from node.segmenter.loop import request_of
 from node.segmenter.messages import Done, SegmentRequest, Stage
+from node.segmenter.requests import request_of
 from node.segmenter.work import PREVIEW, file_name, segment_series, write_preview
 from tests.support.packages import NAMES, make_tiny_package
 from tests.support.phantoms import Phantom, make
