@@ -31,7 +31,8 @@ PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plan
 MOST_TEXT = 1024  # characters of a description or a message; a header may hold more
 MOST_PATIENTS = 16  # that are listed; a second one already holds the series
 
-Patient = tuple[str, str]  # digests of the Patient ID and its issuer; empty if unknown
+# digests of the Patient ID, of its issuer, and of the birth date if there is no ID; or empty
+Patient = tuple[str, str, str]
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -90,7 +91,9 @@ def findings_of(headers: Sequence[Header]) -> SeriesFindings:
     first = _leading_header(headers, surveyed)
     expected = {header.expected_instances for header in headers}
     sources = {header.source_ae for header in headers} - {""}
-    patients = sorted({(header.patient_digest, header.issuer_digest) for header in headers})
+    patients = sorted(
+        {(one.patient_digest, one.issuer_digest, one.birth_digest) for one in headers}
+    )
     are_results = all(header.modality in NO_IMAGES for header in headers)
     return SeriesFindings(
         series_uid=headers[0].series_uid,

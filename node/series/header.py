@@ -46,6 +46,7 @@ TRANSIENT_ERRNOS = (
 )  # fmt: skip
 
 STUDY_DAYS = ("StudyDate", "AcquisitionDate", "SeriesDate")
+LEAST_WHOLE_YEARS = 2  # from this age on, Patient's Age counts whole years
 OLDEST_YEARS = 120  # an older patient has a birth date that stands for an unknown one
 
 MOST_STUDY_TEXT = 64  # characters: SH and LO have no more (PS3.5 6.2)
@@ -122,6 +123,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     study: StudyAttributes = StudyAttributes()
     patient_digest: str  # SHA-256 of PatientID; empty if absent: compares patients without names
     issuer_digest: str = ""  # SHA-256 of IssuerOfPatientID; empty if absent, hence unknown
+    birth_digest: str = ""  # SHA-256 of the birth date, only if there is no PatientID
 
 
 def read_instance(path: Path) -> tuple[Dataset, str]:
@@ -246,6 +248,7 @@ def _decoded(dataset: Dataset, path: Path, pixel_element: str) -> Header:
         ),
         patient_digest=_digest(text(dataset, "PatientID")),
         issuer_digest=_digest(text(dataset, "IssuerOfPatientID")),
+        birth_digest="" if text(dataset, "PatientID") else _digest(_birth_day(dataset)),
     )
 
 
@@ -260,7 +263,15 @@ def _age_years(dataset: Dataset) -> float | None:
     if born is None or at is None:
         return stated
     computed = (at - born).days / DAYS_PER_YEAR
+    if computed >= LEAST_WHOLE_YEARS:
+        computed = at.year - born.year - ((at.month, at.day) < (born.month, born.day))
     return computed if 0 < computed <= OLDEST_YEARS else stated
+
+
+def _birth_day(dataset: Dataset) -> str:
+    """Return the birth date in one notation; empty if it is absent or no date."""
+    born = day_of(text(dataset, "PatientBirthDate"))
+    return born.isoformat() if born else ""
 
 
 def _study_text(dataset: Dataset, keyword: str) -> str:

@@ -10,17 +10,19 @@ from node.series.header import Header
 from node.series.slices import is_slice
 
 ISSUERS = "issuers of the Patient ID"
+BIRTHS = "patients without a Patient ID"  # by their birth dates
 FRAMES = "frames of reference"
 
-# what separates parts, in plural; an absent issuer is unknown, and so is an absent frame
+# what separates parts, in plural; an absent issuer, date or frame is unknown
 IDENTIFIERS: dict[str, Callable[[Header], str]] = {
     "studies": lambda header: header.study_uid,
     "series": lambda header: header.series_uid,
     "patients": lambda header: header.patient_digest,
     ISSUERS: lambda header: header.issuer_digest,
+    BIRTHS: lambda header: header.birth_digest,
     FRAMES: lambda header: header.frame_of_reference_uid or "",
 }
-UNKNOWN_IS_NO_OTHER = frozenset({ISSUERS, FRAMES})
+UNKNOWN_IS_NO_OTHER = frozenset({ISSUERS, BIRTHS, FRAMES})
 
 
 def several(headers: Sequence[Header]) -> dict[str, int]:

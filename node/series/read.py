@@ -159,6 +159,8 @@ def _slices_of_file(
             yield last, _one_slice(headers[last], samples, dataset, dataset)
             return
         image = pydicom.dcmread(source_of(dataset, headers[last].path), specific_tags=PIXEL_TAGS)
+        # the decoder knows upper case alone
+        image.PhotometricInterpretation = headers[last].pixels.photometric
         if "NumberOfFrames" in image and not image.NumberOfFrames:
             del image.NumberOfFrames  # blank: the decoder would refuse it
         decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))

@@ -139,6 +139,7 @@ def _image_of(header: Header) -> Header:
         instance_number=None,
         expected_instances=None,
         issuer_digest="",
+        birth_digest="",
         study=StudyAttributes(),
     )
 

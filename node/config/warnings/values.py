@@ -85,10 +85,14 @@ def _sizes(config: Config) -> Iterator[Warned]:
 def _deadlines(config: Config) -> Iterator[Warned]:
     deadlines: dict[KeyPath, float] = {}
     for index, rule in enumerate(config.rules):
+        own: KeyPath = ("rules", index, "deadline")
         if rule.use != "none" and (rule.size or config.model.size) == AUTO:
-            own: KeyPath = ("rules", index, "deadline")
             path = ("model", "deadline") if rule.deadline is None else own
             deadlines[path] = config.model.deadline if rule.deadline is None else rule.deadline
+    if ("model", "deadline") not in deadlines and config.model.deadline != ModelConfig().deadline:
+        message = "deadline has no effect: no rule has `size: auto`"
+        advice = "Write `size: auto`, or remove deadline."
+        yield Warned(Code.NO_EFFECT, ("model", "deadline"), message, advice)
     for path, deadline in deadlines.items():
         if deadline < SHORTEST_DEADLINE_S:
             message = f"no size meets {deadline:g} s, so that the fastest always runs"

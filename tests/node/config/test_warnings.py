@@ -203,6 +203,7 @@ def test_a_target_under_two_names_has_a_warning(second: str, code: Code | None) 
         ("node: {largest_instance: 1 KiB}", Code.SMALL_LIMIT, "node.largest_instance"),
         ("node: {host: 127.0.0.1}", Code.LOCAL_ONLY, "node.host"),
         ("model: {size: auto, deadline: 1 ms}", Code.IMPOSSIBLE_DEADLINE, "model.deadline"),
+        ("model: {deadline: 1 ms}", Code.NO_EFFECT, "model.deadline"),
         ("model: {memory: 99 GiB}", Code.MEMORY_ABOVE_LIMIT, "model.memory"),
     ],
 )

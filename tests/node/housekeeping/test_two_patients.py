@@ -15,7 +15,7 @@ from node.package import uses
 from node.states import Content, Ending, State
 from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site
-from tests.support.phantoms import Scan
+from tests.support.phantoms import Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
@@ -117,8 +117,10 @@ def test_the_advice_of_a_study_with_two_patients_works(
         {"IssuerOfPatientID": "HOSPITAL"},
         {"PatientID": ""},
         {"PatientName": "Corrected^Name", "AccessionNumber": "X"},
+        {"PatientBirthDate": "19600228"},  # the ID decides
+        {"PatientID": "", "PatientBirthDate": "19800202"},
     ],
-    ids=["same", "issuer added", "no ID", "coerced"],
+    ids=["same", "issuer added", "no ID", "coerced", "birth date", "birth date without ID"],
 )
 def test_one_patient_is_not_held(
     site: Site, head: Scan, tmp_path: Path, changes: dict[str, Any]
@@ -127,6 +129,14 @@ def test_one_patient_is_not_held(
     receive(site.inbox, second_series(head, tmp_path / "b", **changes), T0)
     site.sweep.run(QUIET)
     assert site.ends() == [(Ending.IN_PROGRESS, "")] * 2
+
+
+def test_two_birth_dates_without_a_patient_id_are_two_patients(site: Site, tmp_path: Path) -> None:
+    made = make(tmp_path / "a", Phantom(tags={"PatientID": ""}))
+    receive(site.inbox, made.paths, T0)
+    receive(site.inbox, second_series(made, tmp_path / "b", PatientBirthDate="19800202"), T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [HELD, HELD]
 
 
 def test_patients_of_two_studies_are_not_compared(site: Site, head: Scan, tmp_path: Path) -> None:

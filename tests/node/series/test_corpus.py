@@ -12,6 +12,7 @@ from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from node import errors
 from node.caveats import CaveatCode
 from node.series import Series, read
+from tests.support.enhanced import frames, group
 from tests.support.odd_headers import Edit, modality_lut, real_world, sets
 from tests.support.real_series import SOURCES, slices_of, write
 
@@ -44,6 +45,26 @@ def word(*words: str) -> Change:
     return each(sets(ImageType=["DERIVED", "SECONDARY", *words]))
 
 
+def ct_words(*words: str, unit: str = "") -> Change:
+    """Append words to Image Type of a CT, and set its Rescale Type."""
+
+    def edit(dataset: Dataset) -> None:
+        sets(ImageType=["DERIVED", "SECONDARY", "AXIAL", *words])(dataset)
+        sets(RescaleType=unit or None)(dataset)
+
+    return each(edit)
+
+
+def ge_component(number: int) -> Edit:
+    """Return the edit that sets the private element with the complex component."""
+
+    def edit(dataset: Dataset) -> None:
+        dataset.add_new(0x00430010, "LO", "GEMS_PARM_01")
+        dataset.add_new(0x0043102F, "SS", number)
+
+    return edit
+
+
 def duplicated(edit: Edit) -> Change:
     """Add a copy of the second image under another UID."""
 
@@ -73,6 +94,10 @@ def nothing(_dataset: Dataset) -> None:
     pass
 
 
+def lossy_word(dataset: Dataset) -> None:
+    dataset.ImageType = [*dataset.ImageType, "JP2K LOSSY 6:1"]
+
+
 RESCALE = sets(RescaleSlope="2", RescaleIntercept="-1000")
 NO_RESCALE = sets(RescaleSlope=None, RescaleIntercept=None)
 
@@ -90,6 +115,8 @@ ANY: dict[str, tuple[Change, str]] = {  # oddity -> change, expected code; empty
     "bits stored too many": (each(sets(BitsStored=20)), "unsupported-pixels"),
     "palette": (each(sets(PhotometricInterpretation="PALETTE COLOR")), "colour-image"),
     "YBR": (each(sets(PhotometricInterpretation="YBR_FULL")), "colour-image"),
+    "lower case": (each(sets(PhotometricInterpretation="monochrome2")), ""),
+    "other kind of grey": (each(sets(PhotometricInterpretation="GRAY")), "unsupported-pixels"),
     "monochrome1": (each(sets(PhotometricInterpretation="MONOCHROME1")), ""),
     "high bit": (each(shifted), ""),
     "MIP of Siemens": (word("AXIAL", "CT_SOM5 MIP"), "projection"),
@@ -106,6 +133,20 @@ ANY: dict[str, tuple[Change, str]] = {  # oddity -> change, expected code; empty
     "coerced accession": (one(sets(AccessionNumber="RIS-1")), ""),
     "duplicate": (duplicated(nothing), ""),
     "scanned again": (duplicated(brighter), "duplicate-positions"),
+    "positioning picture": (word("POSDISP", "M", "ND"), "secondary-capture"),
+    "dose": (each(sets(ImageType=["ORIGINAL", "PRIMARY", "DOSE"])), "secondary-capture"),
+    "scout of the head": (each(sets(ImageType=["ORIGINAL", "PRIMARY", "AAHSCOUT"])), "localizer"),
+    "rendering": (word("3D"), "projection"),
+    "perfusion": (word("AXIAL", "CT_SOM7 VPCT", "BF"), "parametric-map"),
+    "minimum": (word("SWI", "MINIMUM"), "projection"),
+    "no image type": (each(sets(ImageType=None)), ""),
+    "no instance numbers": (each(sets(InstanceNumber=None)), ""),
+    "one instance number": (each(sets(InstanceNumber=1)), ""),
+    "unknown character set": (each(sets(SpecificCharacterSet="ISO_IR 999")), ""),
+    "two slopes": (each(sets(RescaleSlope=["1", "1"], RescaleIntercept="0")), "unusable-rescale"),
+    "tilt by attribute alone": (each(sets(GantryDetectorTilt="15")), ""),
+    "child": (each(sets(PatientAge="006Y")), ""),
+    "lossy word": (one(lossy_word), ""),
     "lossy flag": (one(sets(LossyImageCompression="01")), ""),
     "slope of 0": (each(sets(RescaleSlope="0", RescaleIntercept="0")), "unusable-rescale"),
 }
@@ -113,6 +154,16 @@ MR: dict[str, tuple[Change, str]] = {
     "rescale in one": (lambda images: one(RESCALE)(each(NO_RESCALE)(images)), "mixed-units"),
     "real world in one": (one(real_world("ms")), "mixed-units"),
     "LUT in one": (one(modality_lut), "mixed-units"),
+    "trace": (word("DIFFUSION", "TRACEW", "ND"), "parametric-map"),
+    "relaxation time": (word("T2_STAR"), "parametric-map"),
+    "weighted image of several frames": (word("T1", "NONE"), ""),
+    "magnitudes in a derived file": (word("M", "NORM", "MFSPLIT"), ""),
+    "relative blood flow": (word("RCBF BASIC"), "parametric-map"),
+    "milliseconds": (each(real_world("ms")), "parametric-map"),
+    "phase of GE": (each(ge_component(1)), "parametric-map"),
+    "magnitude of GE": (each(ge_component(0)), ""),
+    "imaginary part": (each(sets(ImageType=["ORIGINAL", "PRIMARY", "I"])), "parametric-map"),
+    "real part": (each(sets(ImageType=["ORIGINAL", "PRIMARY", "R", "ND"])), ""),
     "phase": (each(sets(ComplexImageComponent="PHASE")), "parametric-map"),
 }
 CT: dict[str, tuple[Change, str]] = {
@@ -124,6 +175,18 @@ CT: dict[str, tuple[Change, str]] = {
     "unspecified": (each(sets(RescaleType="US")), "wrong-units"),
     "unspecified in one": (one(sets(RescaleType="US")), "wrong-units"),
     "LUT": (each(modality_lut), "wrong-units"),
+    "no value below 0": (
+        each(sets(PixelRepresentation=0, RescaleSlope="1", RescaleIntercept="0")),
+        "wrong-units",
+    ),
+    "virtual unenhanced": (ct_words("VIRTUAL UNENHANCED", unit="HU"), ""),
+    "one energy": (ct_words("MONO_E"), ""),
+    "virtual image in other units": (ct_words("VNC", unit="US"), "wrong-units"),
+    "material density": (ct_words("GSI MD", unit="HU"), "parametric-map"),
+    "water in HU": (ct_words("WATER", unit="HU"), ""),
+    "water without a unit": (ct_words("WATER"), "parametric-map"),
+    "iodine in HU": (ct_words("IODINE", unit="HU"), "parametric-map"),
+    "bones removed": (ct_words("BONE REMOVAL", unit="HU"), "subtraction"),
     "real world of another unit in one": (
         one(lambda image: (sets(RescaleType=None)(image), real_world("mg/cm3")(image))[0]),
         "wrong-units",
@@ -133,7 +196,52 @@ ENHANCED = (  # the object as a whole; frames have groups
     "plain", "no photometric interpretation", "no bits stored", "no high bit", "no sign",
     "bits stored too many", "palette", "monochrome1", "MIP of Siemens", "localizer", "screen",
     "subtraction", "map", "average", "reformat", "coerced accession", "lossy flag",
+    "positioning picture", "rendering", "perfusion", "no instance numbers", "child",
+    "unknown character set",
 )  # fmt: skip
+
+
+def in_frame(edit: Edit) -> Change:
+    """Edit the functional groups of the second frame."""
+    return each(lambda dataset: edit(frames(dataset)[1]))
+
+
+def in_all_frames(edit: Edit) -> Change:
+    def edit_frames(dataset: Dataset) -> None:
+        for groups in frames(dataset):
+            edit(groups)
+
+    return each(edit_frames)
+
+
+def frame_type(**values: object) -> Edit:
+    return lambda groups: group(groups, "MRImageFrameTypeSequence", **values)
+
+
+FRAMES: dict[str, tuple[Change, str]] = {
+    "phase in one frame": (in_frame(frame_type(ComplexImageComponent="PHASE")), "parametric-map"),
+    "quantity in one frame": (
+        in_frame(frame_type(FrameType=["DERIVED", "PRIMARY", "T2", "QUANTITY"])),
+        "parametric-map",
+    ),
+    "projections by technique": (
+        in_all_frames(frame_type(VolumeBasedCalculationTechnique="MAX_IP")),
+        "projection",
+    ),
+    "localizers by frame type": (
+        in_all_frames(frame_type(FrameType=["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"])),
+        "localizer",
+    ),
+    "milliseconds in all frames": (in_all_frames(real_world("ms")), "parametric-map"),
+    "milliseconds in one frame": (in_frame(real_world("ms")), "mixed-units"),
+}
+
+
+WORDS_OF_TEXTS = {  # words of a new caveat -> the oddities that have it
+    "reformatted": ("reformat",),
+    "several X-ray energies": ("virtual unenhanced", "one energy"),
+    "real part of the signal": ("real part",),
+}
 
 
 def rows() -> list[tuple[str, str, Change, str]]:
@@ -141,7 +249,7 @@ def rows() -> list[tuple[str, str, Change, str]]:
     table = []
     for source, where in SOURCES.items():
         if where.is_enhanced:
-            oddities = {name: ANY[name] for name in ENHANCED}
+            oddities = {name: ANY[name] for name in ENHANCED} | FRAMES
         else:
             oddities = ANY | (CT if source.startswith("CT") else MR)
         for oddity, (change, code) in oddities.items():
@@ -180,6 +288,8 @@ def assert_notes(series: Series, plain: Series, oddity: str) -> None:
     """Check that a result would state what is known about its source."""
     new = [caveat for caveat in series.caveats if caveat not in plain.caveats]
     codes = {caveat.code for caveat in new}
-    assert (CaveatCode.LOSSY in codes) == (oddity == "lossy flag")
-    assert any("reformatted" in caveat.text for caveat in new) == (oddity == "reformat")
+    assert (CaveatCode.LOSSY in codes) == (oddity in ("lossy flag", "lossy word"))
+    texts = " ".join(caveat.text for caveat in new)
+    for word_of_text, oddities in WORDS_OF_TEXTS.items():
+        assert (word_of_text in texts) == (oddity in oddities)
     assert len(series.survey.dropped) == (1 if oddity == "duplicate" else 0)
