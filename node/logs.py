@@ -39,6 +39,8 @@ KEYS = (
     "stage",
 )
 
+OURS = ("node", "kd")  # the loggers whose lines are written
+
 
 class JsonLines(logging.Formatter):
     """Format a log record as one line of JSON with a UTC time."""
@@ -73,16 +75,19 @@ def start(process: str, level: str = "info") -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(process))
+    handler.addFilter(_is_ours)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
-    # these libraries set their own levels when they are imported
-    for name in ("pydicom", "pynetdicom", "highdicom", "sqlalchemy", "py.warnings"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("node").setLevel(level.upper())
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Keep lines of libraries out, at whatever time they set levels of their own."""
+    return record.levelno >= logging.CRITICAL or record.name.partition(".")[0] in OURS
 
 
 def _uncaught(

@@ -63,6 +63,7 @@ OVERRIDDEN: dict[type, dict[str, tuple[str, ...] | None]] = {
         "__init__": ("assoc",),
         "send_pdu": ("primitive",),
         "run_reactor": (),
+        "_decode_pdu": ("bytestream",),
         "_read_pdu_data": (),
     },
     RequestHandler: {

@@ -9,6 +9,7 @@ without data arrives, such as a session ticket.
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,10 @@ from node.pynetdicom_adapter import AddressInformation, AssociationSocket, evt
 
 LARGEST_PDU_BYTES = 1 << 20  # data PDUs stay below 128 KiB: we announce that in both directions
 PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
+
+ABORT_PDU = 0x07
+MALFORMED = (2, 6)  # PS3.8 9.3.8, source and reason: service provider, invalid parameter value
+UNEXPECTED = (2, 2)  # service provider, unexpected PDU
 
 
 class LimitedSocket(AssociationSocket):
@@ -105,7 +110,8 @@ class LimitedSocket(AssociationSocket):
         """
         if self._is_over or nr_bytes > LARGEST_PDU_BYTES:
             self._is_over = True
-            self.problem = f"a PDU of {nr_bytes} bytes was announced"
+            self.violate(f"a PDU of {nr_bytes} bytes was announced")
+            self.send(abort(*MALFORMED))
             raise OSError(self.problem)
         buffer = bytearray(nr_bytes)
         received = len(self._unread[:nr_bytes])
@@ -118,7 +124,7 @@ class LimitedSocket(AssociationSocket):
             self.error = exc
             self.is_unanswered = self.first_byte is None and isinstance(exc, ConnectionError)
             if isinstance(exc, TimeoutError):
-                self.problem = f"a PDU was not complete after {PDU_SECONDS:g} s"
+                self.violate(f"a PDU was not complete after {PDU_SECONDS:g} s")
             raise
         if self.first_byte is None:
             self.is_unanswered = received == 0
@@ -139,8 +145,30 @@ class LimitedSocket(AssociationSocket):
             received += count
         return received
 
+    def violate(self, problem: str) -> None:
+        """Remember how the peer violated protocol or limits first; the rest follows from that."""
+        self.problem = self.problem or problem
+
+    def discard(self) -> None:
+        """Discard what has arrived; at its end, the connection counts as closed."""
+        self._unread = b""
+        try:
+            assert self.socket is not None
+            with self._turn:
+                self.socket.settimeout(0)
+                is_open = self.socket.recv(LARGEST_PDU_BYTES) != b""
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except (OSError, AssertionError):
+            is_open = False
+        if not is_open:
+            self._is_over = True
+            self.event_queue.put("Evt17")
+
     def send(self, bytestream: bytes) -> None:
         """Send all bytes; a peer that does not read them in time counts as gone."""
+        if bytestream[0] == ABORT_PDU and bytestream[8] == MALFORMED[0]:  # not by the service user
+            self.violate("a PDU or message that is not allowed now")
         try:
             assert self.socket is not None
             with self._turn:
@@ -163,6 +191,11 @@ class LimitedSocket(AssociationSocket):
                 say_goodbye(connection)
             hang_up(connection)
             connection.close()
+
+
+def abort(source: int, reason: int) -> bytes:
+    """Return an A-ABORT (PS3.8 9.3.8)."""
+    return struct.pack(">BBLBBBB", ABORT_PDU, 0, 4, 0, 0, source, reason)
 
 
 def hang_up(connection: socket.socket) -> None:

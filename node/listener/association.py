@@ -16,12 +16,13 @@ from node.dicom.uids import COMMITMENT_CLASS, VERIFICATION_CLASS
 from node.listener.answer import store_response
 from node.listener.commitment import Commitments, Pending
 from node.listener.contexts import is_storage
-from node.listener.request import MALFORMED, abort
 from node.listener.spool import Spool
 from node.listener.statuses import StoreStatus
-from node.listener.upper import DECODING_ERRORS, Messages, Upper
+from node.listener.upper import Messages, Upper
+from node.message_limits import DECODING_ERRORS
 from node.pynetdicom_adapter import Association
 from node.tls import Certificate
+from node.upper_layer import MALFORMED, abort
 
 MOST_MESSAGE_ID = 0xFFFF
 
@@ -51,7 +52,6 @@ class StoreAssociation(Association):
         self._message_id = 0
         self.calling_ae = calling_ae  # normalised; pynetdicom's may differ
         self.certificate: Certificate | None = None  # of the peer, with TLS
-        self.violation = ""  # how the peer violated the protocol
         self.record: inbox.AssociationRecord | None = None  # set when the association is accepted
         self.tally: Counter[str] = Counter()
 
@@ -60,12 +60,17 @@ class StoreAssociation(Association):
         """The address of the peer."""
         return str(self.requestor.address_info.address)
 
+    @property
+    def violation(self) -> str:
+        """How the peer violated the protocol; empty if it did not."""
+        return str(self.dul.socket.problem)
+
     def run_reactor(self) -> None:
         """Serve until the end, close the sockets, and call `on_end`."""
         try:
             super().run_reactor()
         except DECODING_ERRORS as exc:
-            self.violation = f"a message that is not allowed now ({type(exc).__name__})"
+            self.dul.socket.violate(f"a message that is not allowed now ({type(exc).__name__})")
             self.dul.socket.send(abort(*MALFORMED))
         finally:
             self.dul.kill_dul()
@@ -73,7 +78,6 @@ class StoreAssociation(Association):
             if wire.socket is not None:
                 self._server.shutdown_request(wire.socket)
             wire.close_bell()
-            self.violation = self.violation or wire.problem
             self._on_end(self)
 
     def on_quiet(self) -> None:
@@ -107,5 +111,9 @@ class StoreAssociation(Association):
             self._commitments.serve(self, msg, context)
         else:
             name = type(msg).__name__.replace("_", "-")
-            self.violation = f"a {name} without an accepted presentation context for it"
+            if not msg.is_valid_request and not msg.is_valid_response:
+                problem = f"a {name} without all elements that it must have"
+            else:
+                problem = f"a {name} that this node does not serve in its presentation context"
+            self.dul.socket.violate(problem)
             self.abort()

@@ -39,7 +39,8 @@ def rejection(
     if called.strip() != config.node.ae_title:
         message = f"called AE title {_quoted(called)}, this node is {_quoted(config.node.ae_title)}"
         advice = "Correct the called AE title at the sender, or node.ae_title here."
-        return Rejection(1, 1, 7, message, advice)
+        hint = _spelling(called, [config.node.ae_title])
+        return Rejection(1, 1, 7, message, f"{hint}{advice}")
     if config.callers == "any":
         return None
     if caller_of(config, calling.strip(), host, certificate) is not None:
@@ -54,7 +55,17 @@ def rejection(
     advice = f"If it may send, add to callers: {yaml_line(calling, host, certificate)}"
     if not calling.strip():
         advice = "Give the sender a calling AE title."
-    return Rejection(1, 1, 3, message, advice)
+    hint = _spelling(calling, [caller.ae for caller in config.callers])
+    return Rejection(1, 1, 3, message, f"{hint}{advice}")
+
+
+def _spelling(ae: str, allowed: list[str]) -> str:
+    """Return how a title differs from an allowed one in a way that is hard to see."""
+    if "?" in ae:
+        return "A ? stands for a character that no AE title may have, such as a line break. "
+    if any(one != ae.strip() and one.lower() == ae.strip().lower() for one in allowed):
+        return "Capital and small letters are different in AE titles. "
+    return ""
 
 
 def caller_of(

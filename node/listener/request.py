@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from node import tls
 from node.errors import NodeError
 from node.listener.callers import Rejection
-from node.upper_layer import say_goodbye
+from node.upper_layer import MALFORMED, UNEXPECTED, abort, say_goodbye
 
 LARGEST_REQUEST_BYTES = 128 << 10
 MOST_CONTEXTS = 128  # PS3.8 9.3.2.2: their numbers are odd and below 256
@@ -31,11 +31,11 @@ PDU_HEAD = struct.Struct(">BBL")
 ITEM_HEAD = struct.Struct(">BBH")
 FIXED_BYTES = 68  # PS3.8 table 9-11: version, titles and reserved bytes before the items
 TITLES = slice(4, 36)  # of the fixed part
+VERSION, VERSION_1 = struct.Struct(">H"), 1  # PS3.8 9.3.2: only bit 0 is to be tested
+OTHER_VERSION = (1, 2, 2)  # PS3.8 9.3.4: permanent, ACSE, protocol version not supported
 ASSOCIATE_REQUEST, TLS_HANDSHAKE = 0x01, 0x16
 CONTEXT_ITEM = 0x20
 ITEMS = (0x10, CONTEXT_ITEM, 0x50)  # application context, presentation context, user information
-MALFORMED = (2, 6)  # PS3.8 9.3.8, source and reason: service provider, invalid parameter value
-UNEXPECTED = (2, 2)  # service provider, unexpected PDU
 
 _NOT_IN_A_TITLE = re.compile(r"[^ -\[\]-~]")  # PS3.5 6.2, VR AE
 
@@ -112,18 +112,26 @@ def read_request(
     called, calling = title(received[:16]), title(received[16:])
     if no := rejection(called, calling):
         raise Rejected(no, calling)
-    if length > LARGEST_REQUEST_BYTES:
+    if not VERSION.unpack_from(fixed)[0] & VERSION_1:
+        reason = "the association request is not of version 1 of the protocol"
+        raise InvalidRequest(reason, reject(Rejection(*OTHER_VERSION, reason)), ae=calling)
+    known = _read_items(connection, length - FIXED_BYTES, deadline, calling)
+    readable = _padded(called) + _padded(calling)
+    body = VERSION.pack(VERSION_1) + bytes(2) + readable + fixed[TITLES.stop :] + known
+    pdu = PDU_HEAD.pack(ASSOCIATE_REQUEST, 0, len(body)) + body
+    return AssociationRequest(pdu, received, calling)
+
+
+def _read_items(connection: socket.socket, length: int, deadline: float, calling: str) -> bytes:
+    """Read the items of a known caller; return those of known types."""
+    if length > LARGEST_REQUEST_BYTES - FIXED_BYTES:
         reason = f"the association request has more than {LARGEST_REQUEST_BYTES >> 10} KiB"
         raise InvalidRequest(reason, abort(*MALFORMED), ae=calling)
-    items = _read(connection, length - FIXED_BYTES, deadline)
-    known, contexts = _known_items(items)
+    known, contexts = _known_items(_read(connection, length, deadline))
     if contexts > MOST_CONTEXTS:
         reason = f"the association request has more than {MOST_CONTEXTS} presentation contexts"
         raise InvalidRequest(reason, abort(*MALFORMED), ae=calling)
-    readable = _padded(called) + _padded(calling)
-    body = fixed[: TITLES.start] + readable + fixed[TITLES.stop :] + known
-    pdu = PDU_HEAD.pack(ASSOCIATE_REQUEST, 0, len(body)) + body
-    return AssociationRequest(pdu, received, calling)
+    return known
 
 
 def begins_tls(connection: socket.socket) -> bool:
@@ -161,11 +169,6 @@ def title(raw: bytes) -> str:
     """
     text = raw.partition(b"\0")[0].decode("latin-1").strip(" ")
     return _NOT_IN_A_TITLE.sub("?", text)
-
-
-def abort(source: int, reason: int) -> bytes:
-    """Return an A-ABORT (PS3.8 9.3.8)."""
-    return PDU_HEAD.pack(0x07, 0, 4) + bytes((0, 0, source, reason))
 
 
 def reject(no: Rejection) -> bytes:

@@ -6,7 +6,6 @@ association would poll a thousand times a second on two threads, read PDUs of an
 peer that stalls within a PDU would hold both threads for ever.
 """
 
-import functools
 import queue
 import select
 import socket
@@ -16,43 +15,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pynetdicom import dimse_messages
-from pynetdicom.fsm import InvalidEventError
-
-from node.dicom.uids import is_uid
-from node.listener.request import MALFORMED, AssociationRequest, abort
+from node.dicom.uids import VERIFICATION_CLASS, is_uid
+from node.listener.request import AssociationRequest
 from node.listener.spool import Spool
-from node.pynetdicom_adapter import DIMSEServiceProvider, DULServiceProvider
-from node.upper_layer import LimitedSocket
+from node.message_limits import DECODING_ERRORS, LimitedMessages, LimitedUpper
+from node.upper_layer import MALFORMED, LimitedSocket, abort
 
-LARGEST_COMMAND_BYTES = 64 << 10  # the longest command has a dozen short elements
-MOST_WAITING_MESSAGES = (
-    2  # no asynchronous operations are negotiated: a peer waits for each response
-)
 TIMER_SECONDS = 0.1  # between two checks of the timers while nothing happens
 
 PDU_HEAD = struct.Struct(">BBL")  # PS3.8 9.3.5: type, reserved, length of the rest
 ITEM_HEAD = struct.Struct(">LBB")  # length of the rest, presentation context, message control
 P_DATA_TF = 0x04
 ASSOCIATE_ACCEPT = b"\x02"
-C_STORE_RQ = 0x0001  # PS3.7 E.1
+C_STORE_RQ, C_ECHO_RQ = 0x0001, 0x0030  # PS3.7 E.1
+MEDIUM = 0x0000  # PS3.7 9.3.1.1, priority
 NO_UID = "0.0"  # stands for a UID of a command that is none
 DATA, LAST_DATA = 0b00, 0b10  # message control: a fragment of a data set, and its last one
-
-# exceptions of pydicom and pynetdicom for bytes that are no command set or PDU
-DECODING_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    InvalidEventError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 class Wire(LimitedSocket):
@@ -119,7 +97,7 @@ class Wire(LimitedSocket):
         super().send(bytestream)
 
 
-class Upper(DULServiceProvider):
+class Upper(LimitedUpper):
     """The reading thread of one association."""
 
     def __init__(self, association: Any) -> None:
@@ -145,7 +123,7 @@ class Upper(DULServiceProvider):
         message = self.assoc.dimse.message
         is_transfer = self.state_machine.current_state == "Sta6"
         if message is None or not is_transfer or not isinstance(self.socket, Wire):
-            self._read_pdu()
+            super()._read_pdu_data()
             return
         try:
             head = bytes(self.socket.recv(PDU_HEAD.size))
@@ -162,21 +140,18 @@ class Upper(DULServiceProvider):
             self.socket.unread(head + body)
         elif rest:
             self.socket.unread(PDU_HEAD.pack(P_DATA_TF, 0, len(rest)) + rest)
+        if rest is not None and not self.assoc.dimse.add_data(len(body) - ITEM_HEAD.size):
+            return
         if rest != b"":
-            self._read_pdu()
-
-    def _read_pdu(self) -> None:
-        super()._read_pdu_data()
-        if "Evt19" in self.event_queue.queue:
-            self.assoc.violation = "a PDU that cannot be decoded, or of an unknown type"
+            super()._read_pdu_data()
 
     def run_reactor(self) -> None:
         """Run until the connection ends; a peer that violates the protocol ends it too."""
         try:
             super().run_reactor()
         except DECODING_ERRORS as exc:
-            self.assoc.violation = f"a PDU that is not allowed now ({type(exc).__name__})"
             if self.socket is not None:
+                self.socket.violate(f"a PDU that is not allowed now ({type(exc).__name__})")
                 self.socket.send(abort(*MALFORMED))
         self.to_user_queue.put(None)  # wakes a thread that still waits for a request
 
@@ -197,17 +172,21 @@ def _without_data(message: Any, body: bytearray) -> bytes | None:
     return ITEM_HEAD.pack(2, context, control) if control == LAST_DATA else b""
 
 
-def _primitive(message: Any) -> Any:
-    """Convert a message; the UIDs of a C-STORE are replaced by `NO_UID` if they are none.
+def _readable(command: Any) -> None:
+    """Replace values of a request that pynetdicom refuses, although they decide nothing here.
 
-    pynetdicom aborts the association instead.
+    It would abort the association. A UID of a C-STORE that is none becomes `NO_UID`.
     """
-    command = message.command_set
     if command.CommandField == C_STORE_RQ:
         for keyword in ("AffectedSOPClassUID", "AffectedSOPInstanceUID"):
             if not is_uid(str(command.get(keyword, ""))):
                 setattr(command, keyword, NO_UID)
-    return type(message).message_to_primitive(message)
+        command.Priority = MEDIUM
+        for keyword in ("MoveOriginatorApplicationEntityTitle", "MoveOriginatorMessageID"):
+            if keyword in command:
+                delattr(command, keyword)
+    elif command.CommandField == C_ECHO_RQ:
+        command.AffectedSOPClassUID = VERIFICATION_CLASS
 
 
 class _NotifyingQueue(queue.Queue[Any]):
@@ -222,14 +201,20 @@ class _NotifyingQueue(queue.Queue[Any]):
         self._notify()
 
 
-class Messages(DIMSEServiceProvider):
-    """Assembles fragments to messages, within limits."""
+class Messages(LimitedMessages):
+    """Receives the data set of each message into a spool."""
+
+    most_data_bytes = None  # `Spool` has a limit
+    most_waiting = 2  # no asynchronous operations are negotiated: a peer waits for each response
 
     def __init__(self, association: Any, new_spool: Callable[[], Spool]) -> None:
         """Receive each data set into a new spool."""
-        super().__init__(association)
-        self._new_spool = new_spool
-        self.message: Any = None
+        super().__init__(association, new_spool)
+
+    def to_primitive(self, message: Any) -> Any:
+        """Convert a complete message."""
+        _readable(message.command_set)
+        return super().to_primitive(message)
 
     def get_msg(self, block: bool = False) -> Any:  # noqa: FBT001, FBT002  pynetdicom's own signature
         """Return the next message; (None, None) if timers or primitives need attention."""
@@ -240,26 +225,3 @@ class Messages(DIMSEServiceProvider):
             if self.message is None:
                 self.assoc.on_quiet()
             return None, None
-
-    def receive_primitive(self, primitive: Any) -> None:
-        """Add fragments to the message; abort a peer that exceeds the limits (AA-8)."""
-        message = self.message
-        if message is None:
-            message = self.message = dimse_messages.DIMSEMessage()
-            message.data_set = self._new_spool()
-            # of the object, because pynetdicom changes its class when it knows the command
-            message.message_to_primitive = functools.partial(_primitive, message)
-        try:
-            if self._is_excessive(message):
-                self.assoc.violation = "a command or a number of messages beyond the limits"
-                self.dul.event_queue.put("Evt19")
-                return
-            super().receive_primitive(primitive)
-        except DECODING_ERRORS as exc:
-            self.assoc.violation = f"a command that cannot be decoded ({type(exc).__name__})"
-            message.data_set.close()
-            self.dul.event_queue.put("Evt19")
-
-    def _is_excessive(self, message: Any) -> bool:
-        is_long = message.encoded_command_set.tell() > LARGEST_COMMAND_BYTES
-        return is_long or self.msg_queue.qsize() > MOST_WAITING_MESSAGES

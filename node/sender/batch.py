@@ -39,7 +39,7 @@ def _send(peer: Peer, contexts: Sequence[Context], files: Sequence[Path]) -> Non
         for path in files:
             answer = opened.send_c_store(path)
             if "Status" not in answer:
-                raise gone(peer, "C-STORE")
+                raise gone(peer, opened, "C-STORE")
             if answer.Status != 0:
                 message = f"{peer.place} answered {statuses.name(int(answer.Status))}"
                 raise RefusedByTarget(message, advice="See the log of the target.")

@@ -119,9 +119,9 @@ def _request(
             dataset, REQUEST_ACTION, COMMITMENT_CLASS, COMMITMENT_INSTANCE
         )
     except (RuntimeError, ValueError) as exc:
-        raise gone(peer, "N-ACTION") from exc
+        raise gone(peer, opened, "N-ACTION") from exc
     if "Status" not in answer:
-        raise gone(peer, "N-ACTION")
+        raise gone(peer, opened, "N-ACTION")
     code = int(answer.Status)
     if code != CommitmentStatus.SUCCESS:
         message = f"{peer.place} answered the storage commitment request with {status_name(code)}"

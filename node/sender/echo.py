@@ -114,9 +114,9 @@ def _echo(peer: Peer, opened: Association) -> None:
     try:
         answer = opened.send_c_echo()
     except (RuntimeError, ValueError) as exc:
-        raise gone(peer, "C-ECHO") from exc
+        raise gone(peer, opened, "C-ECHO") from exc
     if "Status" not in answer:
-        raise gone(peer, "C-ECHO")
+        raise gone(peer, opened, "C-ECHO")
     if answer.Status != 0:
         message = f"{peer.place} answered C-ECHO with {statuses.name(int(answer.Status))}"
         raise RefusedByTarget(

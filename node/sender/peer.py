@@ -23,12 +23,15 @@ from node.errors import (
     RefusedByTarget,
     TlsRequired,
 )
+from node.message_limits import LimitedMessages, LimitedUpper
 from node.pynetdicom_adapter import AddressInformation
 from node.tls import Credentials, TargetTls, fault_of
 from node.upper_layer import LimitedSocket
 
 MAX_PDU_BYTES = 131072
 TLS_ALERT = 0x15  # first byte of a TLS record, RFC 8446 5.1
+FIRST_RESPONSE = 0x8000  # PS3.7 E.1: the commands of requests are lower
+MOST_REQUESTS = 100  # of a target in one association, for which one or two are usual
 CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a presentation context
 
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -120,6 +123,24 @@ _REJECTIONS = {
 }
 
 
+class _Answers(LimitedMessages):
+    """What a target sends: responses, and a few requests such as storage commitment reports."""
+
+    def __init__(self, assoc: Association) -> None:
+        super().__init__(assoc)
+        self._requests = 0
+
+    def to_primitive(self, message: Any) -> Any:
+        """Convert a complete message; each request of a target takes a thread of pynetdicom."""
+        if message.command_set.CommandField < FIRST_RESPONSE:
+            self._requests += 1
+        if self._requests > MOST_REQUESTS:
+            problem = f"more than {MOST_REQUESTS} requests of a target in one association"
+            self.dul.socket.violate(problem)
+            raise ValueError(problem)
+        return super().to_primitive(message)
+
+
 class _CallingAE(AE):
     """An AE whose connections have deadlines and a limit for PDUs."""
 
@@ -132,6 +153,9 @@ class _CallingAE(AE):
         self, assoc: Association, address: AddressInformation, tls_args: Any
     ) -> LimitedSocket:
         del tls_args  # pynetdicom's own TLS discards the reason of a failure
+        assoc.dul, assoc.dimse = LimitedUpper(assoc), _Answers(assoc)
+        assoc.acse_timeout = self.acse_timeout  # again, because the upper layer keeps the timeouts
+        assoc.network_timeout = self.network_timeout
         self.connection = LimitedSocket(
             assoc,
             address=address,
@@ -194,8 +218,13 @@ def accepts(opened: Association, abstract: str) -> bool:
     return any(context.abstract_syntax == abstract for context in opened.accepted_contexts)
 
 
-def gone(peer: Peer, before: str) -> NoResponse:
+def gone(peer: Peer, opened: Association, before: str) -> NoResponse:
     """Return the error of an association that ended before a response: the result is unknown."""
+    problem = opened.dul.socket.problem
+    if problem:
+        return NoResponse(
+            f"{peer.place} violated the protocol before it answered {before}: {problem}"
+        )
     return NoResponse(f"{peer.place} closed the association before it answered {before}")
 
 
@@ -244,6 +273,8 @@ def _why_not(peer: Peer, opened: Association, connection: LimitedSocket | None) 
         tls = "" if peer.tls else f" Does it expect TLS (targets.{peer.name}.tls)?"
         message = f"{peer.place}: it closed the connection without an answer"
         return PeerUnreachable(message, advice=f"Does it know the address of this machine?{tls}")
+    if connection is not None and connection.problem:
+        return _unreachable(peer, f"it violated the protocol: {connection.problem}")
     return _unreachable(peer, "no association could be opened")
 
 

@@ -12,6 +12,7 @@ from node.sender.peer import PLAIN, Peer, accepts, association, gone
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 HUNG_UP = "the target aborts associations on queries from us"
+MOST_MATCHES = 10_000  # an archive that ignores unknown keys may return all instances of a study
 PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4: the response has a match
 
 
@@ -57,23 +58,33 @@ def confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
 
 
 def _find(peer: Peer, opened: Association, payload: DeliverPayload) -> bool | None:
-    """Query for the instance; None if the query itself was refused."""
+    """Query for the instance; None if the query itself was refused.
+
+    Raises:
+        NoResponse: the association ended early, or the responses do not end.
+    """
     query = Dataset()
     query.QueryRetrieveLevel = "IMAGE"
     query.StudyInstanceUID = payload.study_uid
     query.SeriesInstanceUID = payload.series_uid
     query.SOPInstanceUID = payload.sop_instance_uid
     is_found = False
+    until = time.monotonic() + peer.patience.answer_s
     try:
-        for answer, match in opened.send_c_find(query, FIND):
+        for count, (answer, match) in enumerate(opened.send_c_find(query, FIND)):
+            if count > MOST_MATCHES or time.monotonic() > until:
+                opened.abort()
+                if is_found:
+                    return True
+                raise NoResponse(f"{peer.place} sends matches of a query without end")
             if "Status" not in answer:
-                raise gone(peer, "C-FIND")
+                raise gone(peer, opened, "C-FIND")
             if answer.Status in PENDING:
                 is_found |= match is not None and _is(match, payload)
             elif answer.Status != 0:
                 return None
     except (RuntimeError, ValueError) as exc:
-        raise gone(peer, "C-FIND") from exc
+        raise gone(peer, opened, "C-FIND") from exc
     return is_found
 
 

@@ -120,9 +120,9 @@ class CallerReports:
                     report_dataset(report), report.event, COMMITMENT_CLASS, COMMITMENT_INSTANCE
                 )
             except (RuntimeError, ValueError) as exc:
-                raise gone(peer, "N-EVENT-REPORT") from exc
+                raise gone(peer, opened, "N-EVENT-REPORT") from exc
             if "Status" not in answer:
-                raise gone(peer, "N-EVENT-REPORT")
+                raise gone(peer, opened, "N-EVENT-REPORT")
             if answer.Status != CommitmentStatus.SUCCESS:
                 message = f"{peer.place} answered with {status_name(int(answer.Status))}"
                 raise RefusedByTarget(message, advice="See the log of that caller.")

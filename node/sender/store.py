@@ -119,9 +119,9 @@ def _store(peer: Peer, opened: Association, file: Path | Dataset) -> int:
     try:
         answer = opened.send_c_store(file)
     except (RuntimeError, ValueError) as exc:  # the association ended just before
-        raise gone(peer, "C-STORE") from exc
+        raise gone(peer, opened, "C-STORE") from exc
     if "Status" not in answer:
-        raise gone(peer, "C-STORE")
+        raise gone(peer, opened, "C-STORE")
     code = int(answer.Status)
     if statuses.meaning(code) not in (Meaning.STORED, Meaning.WARNED):
         raise statuses.error(peer.place, code)

@@ -3,6 +3,7 @@
 import resource
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,24 @@ from node import queue, sender, upper_layer
 from node.config import Config
 from node.errors import NodeError, NoResponse, PeerUnreachable
 from node.queue import DeliverResult
-from node.sender import loop
+from node.sender import loop, query
 from node.sender.peer import Peer
 from node.sender.store import deliver
 from node.states import State
-from tests.support.delivering import HASTY, an_object, at, make_post, states
+from tests.support.delivering import HASTY, PATIENT, an_object, at, make_post, states
 from tests.support.peers import soon
 from tests.support.stalling import (
+    HEAD,
     Behaviour,
+    Connection,
     a_huge_pdu,
+    a_long_command,
+    a_long_match,
     byte_by_byte,
+    empty_fragments,
+    many_matches,
+    many_requests,
+    many_responses,
     part_of_a_body,
     part_of_a_head,
     stalling_target,
@@ -45,6 +54,60 @@ def test_a_target_that_stalls_within_a_pdu_ends_its_delivery(
             deliver(peer, payload, tmp_path / payload.file)
     assert time.monotonic() - began < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+
+
+@pytest.mark.parametrize(
+    ("behave", "words"),
+    [
+        (a_long_command, "more than 64 KiB"),
+        (empty_fragments, "presentation data values"),
+        (many_requests, "requests"),
+    ],
+)
+def test_a_target_that_sends_without_end_costs_little(
+    tmp_path: Path, behave: Behaviour, words: str
+) -> None:
+    payload = an_object(tmp_path, "pacs")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with stalling_target(behave) as port:
+        peer = Peer("pacs", at(port), "SEGNODE", PATIENT)
+        with pytest.raises(NoResponse, match=words):
+            deliver(peer, payload, tmp_path / payload.file)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # KiB
+
+
+def test_a_target_that_answers_without_end_costs_little(tmp_path: Path) -> None:
+    payload = an_object(tmp_path, "pacs")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with stalling_target(many_responses) as port:
+        peer = Peer("pacs", at(port, confirm="none"), "SEGNODE", replace(PATIENT, associate_s=3.0))
+        assert deliver(peer, payload, tmp_path / payload.file).confirmed_by == ""
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # KiB
+
+
+@pytest.mark.parametrize("behave", [a_long_match, many_matches])
+def test_a_query_without_end_confirms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behave: Behaviour
+) -> None:
+    monkeypatch.setattr(query, "MOST_MATCHES", 100)
+    payload = an_object(tmp_path, "pacs")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with stalling_target(behave) as port:
+        # the second query finds a target that sends no C-FIND response at all
+        peer = Peer("pacs", at(port), "SEGNODE", replace(PATIENT, answer_s=5.0, associate_s=5.0))
+        assert deliver(peer, payload, tmp_path / payload.file).confirmed_by == ""
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # KiB
+
+
+def test_a_long_answer_to_a_request_is_not_decoded(tmp_path: Path) -> None:
+    def long(connection: Connection) -> None:
+        connection.sendall(HEAD.pack(2, 0, 200_000) + bytes(200_000))
+
+    payload = an_object(tmp_path, "pacs")
+    with stalling_target(long, begin=long) as port:
+        peer = Peer("pacs", at(port), "SEGNODE", PATIENT)
+        with pytest.raises(PeerUnreachable, match="violated the protocol"):
+            deliver(peer, payload, tmp_path / payload.file)
 
 
 def test_a_target_that_stalls_before_it_accepts_is_unreachable(

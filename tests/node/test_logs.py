@@ -121,3 +121,11 @@ def break_down():
     (line,) = [json.loads(text) for text in done.stderr.splitlines()]
     assert (line["level"], line["exception"]) == ("critical", "ValueError")
     assert "Canary" not in done.stderr
+
+
+def test_a_library_that_sets_its_level_later_writes_nothing(lines: Any) -> None:
+    """pydicom does so when it is imported, and warns of each odd element that a peer sends."""
+    logs.start("listener")
+    logging.getLogger("pydicom").setLevel(logging.WARNING)
+    logging.getLogger("pydicom").warning("the value %s", CANARY)
+    assert lines() == []

@@ -12,8 +12,8 @@ import pytest
 from pynetdicom import AE, _config
 from pynetdicom.timer import Timer
 
+from node import message_limits, upper_layer
 from node import pynetdicom_adapter as adapter
-from node import upper_layer
 from node.listener import association, server, upper
 from node.pynetdicom_adapter import OVERRIDDEN, PRIVATE_ATTRIBUTES
 from node.sender import peer
@@ -23,8 +23,8 @@ OURS: dict[type, tuple[type, ...]] = {
     adapter.ApplicationEntity: (peer._CallingAE,),
     adapter.Association: (association.StoreAssociation,),
     adapter.AssociationSocket: (upper.Wire, upper_layer.LimitedSocket),
-    adapter.DIMSEServiceProvider: (upper.Messages,),
-    adapter.DULServiceProvider: (upper.Upper,),
+    adapter.DIMSEServiceProvider: (upper.Messages, message_limits.LimitedMessages),
+    adapter.DULServiceProvider: (upper.Upper, message_limits.LimitedUpper),
     adapter.RequestHandler: (server._Connection,),
     adapter.ThreadedAssociationServer: (server.Server,),
 }

@@ -27,8 +27,13 @@ class Peer:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def associate(self, *contexts: tuple[str, str], padding: int = 0) -> bytes:
-        """Request an association with `padding` more bytes; return the PDU of the response."""
+    def associate(
+        self, *contexts: tuple[str, str], padding: int = 0, followed_by: bytes = b""
+    ) -> bytes:
+        """Request an association with `padding` more bytes; return the PDU of the response.
+
+        `followed_by` is sent at once, without waiting for the response.
+        """
         items = _item(0x10, b"1.2.840.10008.3.1.1.1")
         for number, (abstract, transfer) in enumerate(contexts or ((CT, EXPLICIT),)):
             inner = _item(0x30, abstract.encode()) + _item(0x40, transfer.encode())
@@ -37,7 +42,7 @@ class Peer:
         user = _item(0x51, struct.pack(">I", 16384)) + _item(0x52, b"1.2.3.4")
         items += _item(0x50, user)
         head = struct.pack(">HH16s16s32x", 1, 0, _ae(self.called), _ae(self.calling))
-        self.send(0x01, head + items)
+        self.send(0x01, head + items + followed_by, announced=len(head + items))
         return self.receive()
 
     def store(self, data: bytes, instance: str, **choices: Any) -> int:

@@ -92,12 +92,80 @@ def a_huge_pdu(connection: Connection) -> None:
         connection.sendall(bytes(1 << 20))
 
 
+def a_long_command(connection: Connection) -> None:
+    """Send fragments of one command without end."""
+    while True:
+        connection.sendall(_pdu(_value(0b01, bytes(1 << 16))))
+
+
+def empty_fragments(connection: Connection) -> None:
+    """Send fragments without content."""
+    while True:
+        connection.sendall(_pdu(_value(0b01) * 1000))
+
+
+def many_requests(connection: Connection) -> None:
+    """Send N-EVENT-REPORT requests without end; each takes a thread of pynetdicom."""
+    request = _command(0x0100, (0x1000, b"1.2.3.4\0"), (0x1002, b"\1\0"))
+    while True:
+        connection.sendall(_pdu(_value(0b11, request)))
+
+
+def many_responses(connection: Connection) -> None:
+    """Answer a C-STORE again and again."""
+    while True:
+        connection.sendall(_pdu(_value(0b11, STORED)))
+
+
+def a_long_match(connection: Connection) -> None:
+    """Answer a C-STORE, and then a C-FIND with one match without end."""
+    connection.sendall(_pdu(_value(0b11, STORED)))
+    receive(connection)
+    connection.sendall(_pdu(_value(0b11, _command(0x8020, (0x0800, bytes(2)), PENDING))))
+    while True:
+        connection.sendall(_pdu(_value(0b00, bytes(1 << 16))))
+
+
+def many_matches(connection: Connection) -> None:
+    """Answer a C-STORE, and then a C-FIND with matches without end."""
+    connection.sendall(_pdu(_value(0b11, STORED)))
+    receive(connection)
+    while True:
+        connection.sendall(_pdu(_value(0b11, _command(0x8020, PENDING))))
+
+
 def byte_by_byte(connection: Connection) -> None:
     """Send a byte now and then, as long as somebody listens."""
     connection.sendall(HEAD.pack(4, 0, 100))
     while True:
         connection.sendall(b"\0")
         time.sleep(0.05)
+
+
+def _command(field: int, *elements: tuple[int, bytes]) -> bytes:
+    """Return a command without a data set; `elements` are added or replaced."""
+    values = {
+        0x0002: b"1.2.840.10008.5.1.4.1.1.66.4",
+        0x0100: struct.pack("<H", field),
+        0x0110 if field < 0x8000 else 0x0120: struct.pack("<H", 1),
+        0x0800: struct.pack("<H", 0x0101),
+    } | dict(elements)
+    return b"".join(
+        struct.pack("<HHI", 0, number, len(value)) + value
+        for number, value in sorted(values.items())
+    )
+
+
+STORED = _command(0x8001, (0x0900, bytes(2)))
+PENDING = (0x0900, struct.pack("<H", 0xFF00))
+
+
+def _value(control: int, content: bytes = b"") -> bytes:
+    return struct.pack(">IBB", len(content) + 2, 1, control) + content
+
+
+def _pdu(values: bytes) -> bytes:
+    return HEAD.pack(4, 0, len(values)) + values
 
 
 def _has_last_data(body: bytes) -> bool:
