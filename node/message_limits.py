@@ -15,6 +15,7 @@ from pynetdicom import dimse_messages
 from pynetdicom.fsm import InvalidEventError
 
 from node.pynetdicom_adapter import DIMSEServiceProvider, DULServiceProvider
+from node.upper_layer import MALFORMED, abort
 
 LARGEST_COMMAND_BYTES = 64 << 10  # the longest command has a dozen short elements
 LARGEST_NEGOTIATION_BYTES = 128 << 10  # each PDU that carries no data: 128 contexts have less
@@ -56,6 +57,17 @@ class LimitedUpper(DULServiceProvider):
             self.socket.violate(problem)
             raise ValueError(problem)
         return super()._decode_pdu(bytestream)
+
+    def run_reactor(self) -> None:
+        """Run until the connection ends; a peer that violates the protocol ends it too."""
+        try:
+            super().run_reactor()
+        except DECODING_ERRORS as exc:
+            if self.socket is not None:
+                self.socket.violate(f"a PDU that is not allowed now ({type(exc).__name__})")
+                self.socket.send(abort(*MALFORMED))
+        finally:
+            self.assoc.dimse.msg_queue.put((None, None))  # wakes a thread that waits for a message
 
     def _read_pdu_data(self) -> None:
         """Read one PDU; in state 13, whatever arrives is discarded until the peer closes."""

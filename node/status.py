@@ -28,7 +28,7 @@ from node.package import models_in
 from node.package.folder import MANIFEST, file_digest
 from node.schema import opening
 from node.states import Kind
-from node.tls import Credentials, Lifetime
+from node.tls import Credentials, Lifetime, page_lifetime
 
 SILENT_AFTER_S = 60.0  # without a heartbeat for so long, a process counts as not running
 NOTES_SHOWN = 10
@@ -79,9 +79,9 @@ class PackageProblem:
 
 @dataclass(frozen=True)
 class TlsState:
-    """The files of `tls`, as a new start would read them."""
+    """The files of `tls` and the certificate of the page, as a new start would read them."""
 
-    lifetimes: tuple[Lifetime, ...] = ()  # empty without TLS
+    lifetimes: tuple[Lifetime, ...] = ()  # empty without certificates
     problem: str = ""  # why they cannot be used
     advice: str = ""
 
@@ -198,10 +198,11 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
 
 
 def _tls(config: Config, now: float) -> TlsState:
-    if not config.tls.is_on:
-        return TlsState()
+    """Describe the certificates of the connections and of the page."""
     try:
-        return TlsState(Credentials(config.tls).lifetimes(now))
+        own = Credentials(config.tls).lifetimes(now) if config.tls.is_on else ()
+        page = page_lifetime(config.page, now, config.tls.warn_before)
+        return TlsState(own + ((page,) if page else ()))
     except NodeError as exc:
         return TlsState(problem=exc.message, advice=exc.advice)
 

@@ -19,6 +19,7 @@ from node.errors import NodeError
 from node.pynetdicom_adapter import AddressInformation, AssociationSocket, evt
 
 LARGEST_PDU_BYTES = 1 << 20  # data PDUs stay below 128 KiB: we announce that in both directions
+DISCARD_SECONDS = 1.0  # after an abort: a connection with unread bytes is reset, and loses it
 PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
 
 ABORT_PDU = 0x07
@@ -51,6 +52,7 @@ class LimitedSocket(AssociationSocket):
         self.is_unanswered = False  # the peer closed the connection without sending a byte
         self.error: Exception | None = None  # why the connection could not be used
         self._is_over = False  # a PDU was not read to its end: the bytes after it have no meaning
+        self._discarding_until = 0.0  # monotonic; set after the association has ended
         self.problem = ""  # how the peer violated the limits
 
     def connect(self, primitive: Any) -> None:
@@ -150,13 +152,15 @@ class LimitedSocket(AssociationSocket):
         self.problem = self.problem or problem
 
     def discard(self) -> None:
-        """Discard what has arrived; at its end, the connection counts as closed."""
+        """Discard what has arrived; at its end, or after a while, the connection is closed."""
         self._unread = b""
+        self._discarding_until = self._discarding_until or time.monotonic() + DISCARD_SECONDS
         try:
             assert self.socket is not None
             with self._turn:
                 self.socket.settimeout(0)
                 is_open = self.socket.recv(LARGEST_PDU_BYTES) != b""
+            is_open = is_open and time.monotonic() < self._discarding_until
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         except (OSError, AssertionError):

@@ -14,7 +14,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from node import disk, status
-from node.commands.check_peers import about_reports, about_target, about_tls, credentials_of
+from node.commands.check_peers import (
+    about_page,
+    about_reports,
+    about_target,
+    about_tls,
+    credentials_of,
+)
 from node.commands.config_warnings import package_warnings
 from node.commands.exits import FAILED, OK
 from node.commands.findings import Finding, failed, guarded
@@ -146,6 +152,7 @@ def findings_of(config: Config, line_of: LineOf) -> Iterator[Finding]:
         yield guarded("port with TLS", lambda: _port(config, "tls.port", config.tls.port))
     credentials, now = credentials_of(config), time.time()
     yield from about_tls(credentials, now)
+    yield from about_page(config, now)
     yield guarded("engine", lambda: describe_engine(config))
     yield from _packages(config, line_of)
     for name in config.targets:

@@ -7,7 +7,7 @@ from node.config import Config
 from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS, REPORT_CLASS
 from node.errors import NodeError, RefusedByTarget
 from node.sender import Echo, echo, peer_of
-from node.tls import Credentials, lifetime
+from node.tls import Credentials, lifetime, page_lifetime
 
 SEG_CLASSES = {"binary": BINARY_SEG_CLASS, "labelmap": LABELMAP_SEG_CLASS}
 
@@ -34,8 +34,21 @@ def about_tls(credentials: Credentials | NodeError | None, now: float) -> Iterat
                 f"TLS, {one.name}",
                 ok=not one.is_over,
                 message=f"{one.text}{which}",
-                advice="Renew it; a new file is used without a restart." if one.is_ending else "",
+                advice=one.advice if one.is_ending else "",
             )
+
+
+def about_page(config: Config, now: float) -> Iterator[Finding]:
+    """Yield when the certificate of the page ends."""
+    what = "TLS, certificate of the page"
+    try:
+        one = page_lifetime(config.page, now, config.tls.warn_before)
+    except NodeError as exc:
+        yield failed(what, exc)
+        return
+    if one is not None:
+        advice = one.advice if one.is_ending else ""
+        yield Finding(what, ok=not one.is_over, message=one.text, advice=advice)
 
 
 def about_target(

@@ -28,5 +28,5 @@ def ending(snapshot: Snapshot) -> Iterator[Condition]:
                 subject=one.name,
                 since=one.ends_at if one.is_over else None,
                 text=f"The {one.name} {one.text}.",
-                advice="Renew it; a new file is used without a restart.",
+                advice=one.advice,
             )

@@ -18,8 +18,8 @@ from typing import Any
 from node.dicom.uids import VERIFICATION_CLASS, is_uid
 from node.listener.request import AssociationRequest
 from node.listener.spool import Spool
-from node.message_limits import DECODING_ERRORS, LimitedMessages, LimitedUpper
-from node.upper_layer import MALFORMED, LimitedSocket, abort
+from node.message_limits import LimitedMessages, LimitedUpper
+from node.upper_layer import LimitedSocket
 
 TIMER_SECONDS = 0.1  # between two checks of the timers while nothing happens
 
@@ -146,14 +146,9 @@ class Upper(LimitedUpper):
             super()._read_pdu_data()
 
     def run_reactor(self) -> None:
-        """Run until the connection ends; a peer that violates the protocol ends it too."""
-        try:
-            super().run_reactor()
-        except DECODING_ERRORS as exc:
-            if self.socket is not None:
-                self.socket.violate(f"a PDU that is not allowed now ({type(exc).__name__})")
-                self.socket.send(abort(*MALFORMED))
-        self.to_user_queue.put(None)  # wakes a thread that still waits for a request
+        """Run until the connection ends, and wake a thread that still waits for a request."""
+        super().run_reactor()
+        self.to_user_queue.put(None)
 
 
 def _without_data(message: Any, body: bytearray) -> bytes | None:

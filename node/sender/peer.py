@@ -207,7 +207,10 @@ def association(
             raise _why_not(peer, opened, ae.connection)
         yield opened
     finally:
-        if opened.is_established:
+        if opened.dul.socket.problem:  # aborted: a release would wait for its response
+            opened.kill()
+            opened.dul.socket.close()
+        elif opened.is_established:
             opened.release()
         elif opened.is_alive():
             opened.kill()

@@ -24,6 +24,7 @@ from node.series.source import source_of
 from node.series.values import UNREADABLE, b_value, encoded_length, is_sequence, text, whole_number
 
 UNDECODABLE = (*UNREADABLE, RuntimeError)
+DECODING_COPIES = 4  # of a frame, that decoders hold at once
 
 # groups that describe the image: acquisition, geometry, pixels, PET, functional groups
 IMAGE_GROUPS = frozenset({0x0018, 0x0020, 0x0028, 0x0054, 0x5200})
@@ -64,8 +65,9 @@ def same_image(one: Path, other: Path) -> bool:
             return False
         if "Rows" not in first:
             return True
-        return not _is_oversized(first) and _same_pixels(
-            source_of(first, one), source_of(second, other)
+        frame, frames = _decoded(first)
+        return not decoding_problem(frame, frames) and _same_pixels(
+            source_of(first, one), source_of(second, other), frame
         )
     except (NotAnImage, OversizedValue):
         return False
@@ -75,11 +77,11 @@ def same_image(one: Path, other: Path) -> bool:
         return False
 
 
-def _is_oversized(dataset: Dataset) -> bool:
-    """Return whether the pixels would decode to more than the node decodes."""
+def _decoded(dataset: Dataset) -> tuple[int, int]:
+    """Return the bytes of one decoded frame, and the number of frames."""
     keywords = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
     rows, columns, samples, bits, frames = (whole_number(dataset, word) or 1 for word in keywords)
-    return bool(decoding_problem(frame_bytes(rows, columns, samples, bits), frames))
+    return frame_bytes(rows, columns, samples, bits), frames
 
 
 def _same_patient(one: Dataset, other: Dataset) -> bool:
@@ -129,6 +131,12 @@ def _equal(one: DataElement, other: DataElement) -> bool:
     return bool(one.value == other.value or (one.is_empty and other.is_empty))
 
 
-def _same_pixels(one: Path | BytesIO, other: Path | BytesIO) -> bool:
+def _same_pixels(one: Path | BytesIO, other: Path | BytesIO, frame: int) -> bool:
+    """Decode and compare frame by frame; `frame` is the size of one in bytes."""
     frames = zip_longest(iter_pixels(one), iter_pixels(other))
-    return all(a is not None and b is not None and np.array_equal(a, b) for a, b in frames)
+    try:
+        return all(a is not None and b is not None and np.array_equal(a, b) for a, b in frames)
+    except RuntimeError:
+        # pydicom turns every error of its decoders into this one, also a MemoryError
+        bytearray(DECODING_COPIES * frame)
+        raise

@@ -8,7 +8,7 @@ Does not check: revocation.
 
 from node.tls.certificates import Certificate, Lifetime, lifetime
 from node.tls.connect import HANDSHAKE_SECONDS, Session, TargetTls, complete, session_of
-from node.tls.credentials import WARN_EVERY_S, Credentials
+from node.tls.credentials import WARN_EVERY_S, Credentials, page_lifetime
 from node.tls.faults import fault_of
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "complete",
     "fault_of",
     "lifetime",
+    "page_lifetime",
     "session_of",
 ]

@@ -13,6 +13,7 @@ from node.config import CertificateName
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _UTC_TIME, _CONTEXT_0 = 0x17, 0xA0  # X.690: tags
 _DAY_S = 86400.0
+RENEW = "Renew it; a new file is used without a restart."
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Lifetime:
     is_ending: bool  # within `tls.warn_before`, or already over
     is_over: bool
     text: str
+    advice: str = RENEW
 
 
 def lifetime(name: str, certificate: Certificate, now: float, warn_before: float) -> Lifetime:

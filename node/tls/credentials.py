@@ -6,13 +6,19 @@ import ssl
 import stat
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node.config import TlsConfig
+from node.config import PageConfig, TlsConfig
 from node.errors import ExposedKey, KeyMismatch, Misconfigured, UnusableCertificate
 from node.private import is_wide
-from node.tls.certificates import Certificate, Lifetime, lifetimes, read_certificates
+from node.tls.certificates import (
+    Certificate,
+    Lifetime,
+    lifetime,
+    lifetimes,
+    read_certificates,
+)
 
 LARGEST_FILE_BYTES = 1 << 20
 WARN_EVERY_S = 86400.0
@@ -93,7 +99,7 @@ class Credentials:
         for one in self.lifetimes(now):
             if one.is_ending:
                 level = logging.ERROR if one.is_over else logging.WARNING
-                facts = {"code": "certificate-ends", "advice": "Renew it; no restart is needed."}
+                facts = {"code": "certificate-ends", "advice": one.advice}
                 log.log(level, "TLS: the %s %s", one.name, one.text, extra=facts)
 
     def _current(self) -> _Loaded:
@@ -117,6 +123,20 @@ class Credentials:
         facts = {"code": problem.code, "advice": problem.advice}
         log.error("changed TLS files are not used: %s", problem.message, extra=facts)
         return self._loaded
+
+
+def page_lifetime(page: PageConfig, now: float, warn_before: float) -> Lifetime | None:
+    """Describe when the certificate of the page ends; None if the page has none.
+
+    Raises:
+        UnusableCertificate: the file cannot be read.
+    """
+    if not page.enabled or page.certificate is None:
+        return None
+    own = _certificates("page.certificate", page.certificate)
+    first = min(own, key=lambda one: one.ends_at)
+    found = lifetime("certificate of the page", first, now, warn_before)
+    return replace(found, advice="Renew it, and restart the node.")
 
 
 def _stamp(config: TlsConfig) -> _Stamp:

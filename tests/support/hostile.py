@@ -19,6 +19,24 @@ def with_many_items(path: Path, items: int = 400_000) -> Path:
     return path
 
 
+def of_one_large_frame(path: Path, syntax: str, edge: int = 8192) -> Path:
+    """Give an image one frame of `edge` x `edge` bytes: 64 MiB."""
+    dataset = pydicom.dcmread(path)
+    dataset.Rows = dataset.Columns = edge
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    if syntax == RLELossless:
+        frame = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\x00" * (edge * edge // 128)
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].is_undefined_length = True
+    else:
+        dataset.PixelData = bytes(edge * edge)
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path)
+    return path
+
+
 def slow_to_decode(path: Path, frames: int = 24, padding: int = 0) -> Path:
     """Make an RLE image of `frames` frames of 4096 x 4096 zeros, which take a second each."""
     dataset = pydicom.dcmread(path)

@@ -37,6 +37,25 @@ def test_everything_that_is_installed_has_hashes(file: str) -> None:
         assert "--no-build-isolation" in command
 
 
+@pytest.mark.parametrize(
+    ("base", "is_built"),
+    [("python:3.11-slim", False), ("", False), (f"python@sha256:{'0' * 64}", True)],
+)
+def test_the_container_is_built_from_a_base_with_a_digest_only(base: str, is_built: bool) -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    assert "\nARG BASE\nFROM ${BASE} AS build\nARG BASE\nRUN case" in text
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    (check,) = re.findall(r"^RUN (case .*esac)$", text, re.MULTILINE)
+    done = subprocess.run(["sh", "-c", check], env={"BASE": base}, capture_output=True, check=False)
+    assert (done.returncode == 0) == is_built
+    assert is_built or b"digest" in done.stderr
+
+
+def test_compose_names_the_base_too() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert services["node"]["build"]["args"]["BASE"].startswith("${BASE:?")
+
+
 def test_kubernetes_probes_the_same_status() -> None:
     text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
     (pod,) = [d for d in yaml.safe_load_all(text) if d["kind"] == "StatefulSet"]

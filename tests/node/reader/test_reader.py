@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from node.arrival import findings_of
 from node.errors import ReaderKilled
@@ -19,7 +20,7 @@ from node.reader.child import HeaderCache
 from node.reader.deaths import MOST_DEATHS
 from node.reader.messages import MOST_MESSAGE_BYTES, SeriesReading, read_message
 from node.series import read_headers
-from tests.support.hostile import slow_to_decode, with_many_items
+from tests.support.hostile import of_one_large_frame, slow_to_decode, with_many_items
 from tests.support.phantoms import Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.running import wait_until
@@ -102,6 +103,23 @@ def test_a_comparison_that_takes_too_long_ends_the_reader(reader: Reader, head: 
     other.write_bytes(one.read_bytes())
     with pytest.raises(ReaderKilled):
         reader.same_image(one, slow_to_decode(other, padding=2))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_a_comparison_without_memory_ends_the_reader(head: Scan, syntax: str) -> None:
+    """What could not be decoded for want of memory is not called another image."""
+    one, other = head.paths[:2]
+    of_one_large_frame(one, syntax)
+    other.write_bytes(one.read_bytes())
+    with other.open("ab") as file:
+        file.write(bytes(2))  # not the same bytes
+    with Reader(log_level="CRITICAL") as reader:
+        reader.survey(head.paths[0].parent, names(head)[2:])
+        used = int(Path(f"/proc/{reader.pid}/statm").read_text("ascii").split()[5])
+        most = used * os.sysconf("SC_PAGE_SIZE") + (40 << 20)
+        resource.prlimit(reader.pid, resource.RLIMIT_DATA, (most, most))
+        with pytest.raises(ReaderKilled, match="needed more than 1024 MiB"):
+            reader.same_image(one, other)
 
 
 def test_the_reader_is_limited_and_niced(reader: Reader) -> None:

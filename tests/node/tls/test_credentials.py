@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from node.config import CertificateName, TlsConfig
+from node.config import CertificateName, PageConfig, TlsConfig
 from node.errors import ExposedKey, KeyMismatch, Misconfigured, UnusableCertificate
-from node.tls import Credentials
+from node.tls import Credentials, page_lifetime
 from node.tls.certificates import read_certificates
 from tests.support.certificates import Party, days, pair
 
@@ -93,6 +93,29 @@ def test_the_end_of_a_certificate_is_near_within_warn_before(
     own, trusted = Credentials(node.config()).lifetimes(NOW)
     assert (own.is_ending, own.is_over) == (is_ending, is_over)
     assert not trusted.is_ending
+
+
+@pytest.mark.parametrize(
+    ("left_days", "is_ending", "is_over"), [(31, False, False), (29, True, False), (-1, True, True)]
+)
+def test_the_end_of_the_certificate_of_the_page_is_watched(
+    tmp_path: Path, left_days: int, is_ending: bool, is_over: bool
+) -> None:
+    node, _ = pair(tmp_path)
+    node.renew(days(left_days))
+    page = PageConfig(certificate=node.certificate, key=node.key)
+    found = page_lifetime(page, NOW, 30 * 86400.0)
+    assert found is not None
+    assert (found.is_ending, found.is_over) == (is_ending, is_over)
+    assert (found.name, "restart" in found.advice) == ("certificate of the page", True)
+
+
+def test_a_page_without_a_certificate_has_no_end(tmp_path: Path) -> None:
+    assert page_lifetime(PageConfig(), NOW, 1.0) is None
+    absent = tmp_path / "absent.pem"
+    assert page_lifetime(PageConfig(enabled=False, certificate=absent), NOW, 1.0) is None
+    with pytest.raises(UnusableCertificate, match=r"page\.certificate"):
+        page_lifetime(PageConfig(certificate=absent), NOW, 1.0)
 
 
 def test_changed_files_are_used_and_broken_ones_are_not(
