@@ -71,7 +71,8 @@ def segment(
         ready = Volume(intensity.apply(turned.array, manifest.intensity), turned.grid)
     with clock.stage("resample"):
         grid = regrid(turned.grid, manifest.grid.spacing_mm_zyx)
-        sampled = resample(ready, grid, manifest.grid.resample_order)
+        chosen = manifest.grid
+        sampled = resample(ready, grid, chosen.resample_order, thick=chosen.resample_thick)
     with clock.stage("back"):
         rows = score_rows(
             sampled.array, manifest.grid.patch_zyx, manifest.grid.overlap, _timed(student, clock)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from kd.commands import packages, plans, training
+from kd.commands import nnunet, packages, plans, reports, training
 from kd.commands.output import EXIT_UNFINISHED, EXIT_WRONG_INPUT
 from kd.errors import KdError
 from kd.release.command import typed
@@ -39,6 +39,6 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 wrong input (the message says what), 3 not finished yet.",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for module in (plans, training, packages):
+    for module in (plans, nnunet, training, reports, packages):
         module.add_to(commands)
     return top

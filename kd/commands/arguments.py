@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?")
+TASK_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # as in a package's manifest
+VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 LARGEST_SEED = 2**32 - 1
 
 
@@ -48,6 +50,22 @@ def device(text: str) -> str:
     return text
 
 
+def task_name(text: str) -> str:
+    """Read the name of a package: lower case, digits and hyphens."""
+    if not TASK_NAME.fullmatch(text):
+        message = f"expected a name such as hippocampus-mr, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+def version(text: str) -> str:
+    """Read the version of a package: two or three numbers."""
+    if not VERSION.fullmatch(text):
+        message = f"expected a version such as 1.0, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the recipe and --data, the data set that it describes."""
     parser.add_argument("recipe", type=Path, help="YAML recipe")
@@ -56,7 +74,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 def add_new_recipe(parser: argparse.ArgumentParser) -> None:
     """Add what a command requires that writes a recipe: its task, its modality and its file."""
-    parser.add_argument("--task", required=True, help="such as hippocampus-mr")
+    parser.add_argument("--task", type=task_name, required=True, help="such as hippocampus-mr")
     parser.add_argument("--modality", choices=("MR", "CT"), required=True)
     parser.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
     parser.add_argument("--force", action="store_true", help="replace a recipe that exists")

@@ -1,6 +1,7 @@
 """Messages on the error stream, results on the output stream, and exit codes."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -48,9 +49,22 @@ def progress_lines(name: str, *, as_json: bool) -> Callable[[Progress], None]:
         if as_json:
             show(msgspec.json.encode({"name": name} | msgspec.to_builtins(progress)).decode())
         else:
+            dice = progress.held_out_dice
+            end = "" if dice is None else f"  held-out Dice {dice:.3f}"
             show(
                 f"{name}  step {progress.step:6d}  {100 * progress.share:5.1f} %  "
-                f"loss {progress.loss:.4f}  {progress.seconds:.0f} s"
+                f"loss {progress.loss:.4f}  {in_words(progress.seconds)}, "
+                f"{in_words(progress.left_s)} left{end}"
             )
 
     return report
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as a person reads it: 40 s, 12 min, 3 h 05 min."""
+    if not math.isfinite(seconds):
+        return "unknown time"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

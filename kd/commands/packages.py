@@ -1,18 +1,17 @@
 """`kd validate`, `release`, `card` and `unpack`: measure a package, make one, take one apart."""
 
 import argparse
-import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import torch
 from torch import Tensor
 
-from kd.commands.arguments import add_recipe
+from kd.commands.arguments import add_recipe, count, version
 from kd.commands.output import EXIT_OK, Commands, say, show, show_table
-from kd.data.cases import Pair, pairs_in, read_cases, read_pairs
+from kd.commands.publishing import Publication, publish, show_package
+from kd.commands.starting import norm_images
+from kd.data.cases import Pair, pairs_in, read_pairs
 from kd.data.external import read_external
 from kd.data.ids import Ids, read_ids
 from kd.data.splits import names_of
@@ -26,19 +25,14 @@ from kd.recipe.choices import Gates
 from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.records import Report, encode_report
 from kd.release import plots
-from kd.release.command import noted
 from kd.release.pages import REPORT, packaged_recipe, rewrite_pages
-from kd.release.release import OtherImages, release
-from kd.release.runs import ReleaseOrder
+from kd.release.release import OtherImages
 from kd.release.unpack import unpack
 from kd.release.validation_page import evaluation_page
-from kd.training.runs import released_runs
-from kd.training.tasks import TrainingTask, batches_of
 from node.package import SIZE_NAMES, Package, load
 from node.package.manifest import Manifest, SizeName, restrict
 from node.pipeline import open_student, segment
 
-BATCHES = 8  # from which batch norms get their statistics
 WORST = 3  # cases with the lowest Dice that are shown, each of another subject
 
 
@@ -63,7 +57,7 @@ def add_to(commands: Commands) -> None:
         "id with an empty segment are not scored",
     )
     test.add_argument("--size", action="append", help="only this size; may be repeated")
-    test.add_argument("--threads", type=int, default=1, help="default: 1")
+    test.add_argument("--threads", type=count, default=1, help="default: 1")
     test.add_argument(
         "--out", type=Path, help="folder for report.json, cases.csv, validation.md and pictures"
     )
@@ -82,7 +76,7 @@ def add_to(commands: Commands) -> None:
         metavar="NAME=SIZE:RUN",
         help="also measure this run, for the report; may be repeated",
     )
-    out.add_argument("--version", required=True, help="such as 1.0")
+    out.add_argument("--version", type=version, required=True, help="such as 1.0")
     out.add_argument("--models", type=Path, default=Path("models"), help="default: models")
     out.add_argument(
         "--external", type=Path, help="folder of the external data sets that the recipe lists"
@@ -191,35 +185,20 @@ def worst(scores: Sequence[Score]) -> list[Score]:
 
 def _release(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
-    train_names = names_of(recipe, chosen.data, recipe.data.train)
-    test_names = names_of(recipe, chosen.data, recipe.data.test)
-    others = _others(recipe, chosen)
-    order = ReleaseOrder(
-        recipe=recipe,
+    publication = Publication(
         version=chosen.version,
-        runs={size: released_runs(recipe, chosen.runs, size) for size in recipe.sizes_in_order},
-        runs_folder=chosen.runs,
-        compared=dict(_compared(text) for text in chosen.compare),
-        soft_targets=_soft_targets(chosen.runs),
+        models=chosen.models,
         reference_image=chosen.reference_image,
-        reference_notice=chosen.notice,
-        commit=_commit(),
-        created=time.strftime("%Y-%m-%d", time.gmtime()),
+        notice=chosen.notice,
+        compared=dict(_compared(text) for text in chosen.compare),
         command=chosen.typed,
     )
-    package = release(
-        order,
-        read_cases(recipe, chosen.data, train_names[:4]),
-        read_pairs(recipe, chosen.data, test_names),
-        chosen.models,
-        others=others,
-        say=say,
-    )
+    others = _others(recipe, chosen)
+    package = publish(recipe, chosen.data, chosen.runs, publication, others)
     if chosen.json:
         show((package.folder / REPORT).read_text(encoding="utf-8").strip())
         return EXIT_OK
-    show(f"{package.name} is released in {package.folder}; its digest is {package.digest}")
-    show(f"Read {package.folder / 'card.md'}, then: segnode models verify")
+    show_package(package)
     return EXIT_OK
 
 
@@ -235,9 +214,7 @@ def _unpack(chosen: argparse.Namespace) -> int:
     if chosen.data is not None:
         recipe = packaged_recipe(package.manifest)
         names = names_of(recipe, chosen.data, recipe.data.train)
-        task = TrainingTask(next(iter(package.manifest.sizes)), names)
-        batches, _ = batches_of(recipe, chosen.data, task, torch.device("cpu"))
-        images = [batches.at(step, recipe.augment).image_bczyx for step in range(BATCHES)]
+        images = norm_images(recipe, chosen.data, names)
     for folder in unpack(package, chosen.runs, images):
         say(f"{folder.name}: written")
     return EXIT_OK
@@ -254,12 +231,6 @@ def _others(recipe: Recipe, chosen: argparse.Namespace) -> OtherImages:
     return OtherImages(labelled, read_unlabelled(recipe, folder))
 
 
-def _soft_targets(runs: Path) -> dict[str, str]:
-    """Return the command of each folder of soft targets among the runs."""
-    folders = sorted({path.parent for path in runs.glob("*/*.npy")})
-    return {folder.name: noted(folder) or "not recorded" for folder in folders}
-
-
 def _compared(text: str) -> tuple[str, tuple[SizeName, Path]]:
     """Read NAME=SIZE:RUN."""
     name, _, rest = text.partition("=")
@@ -269,10 +240,3 @@ def _compared(text: str) -> tuple[str, tuple[SizeName, Path]]:
             return name, (msgspec.convert(known, SizeName), Path(run))
     message = f"--compare {text!r} is not NAME=SIZE:RUN"
     raise BadRecipe(message, advice=f"Sizes are {', '.join(SIZE_NAMES)}")
-
-
-def _commit() -> str:
-    """Return the commit of the working tree, for the provenance."""
-    command = ["git", "rev-parse", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"

@@ -1,4 +1,4 @@
-"""`kd train`, `teach`, `soften`, `distill` and `family`, which can be resumed, and `kd score`."""
+"""`kd train`, `teach`, `soften`, `distill` and `family`, which can be resumed."""
 
 import argparse
 from dataclasses import replace
@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 from kd.commands.arguments import add_device, add_recipe, count, duration, minutes, seed
-from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say, show
+from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say
+from kd.commands.starting import say_start, start_of
 from kd.data.splits import names_of
-from kd.evaluation.score import score
 from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.release.command import note
 from kd.training import steps
-from kd.training.runs import fold_run
+from kd.training.runs import fold_run, imported_folds
 from kd.training.tasks import SOFT, TrainingTask, student_task
 from kd.training.trainer import Outcome, Slice
 
@@ -38,7 +38,10 @@ def add_to(commands: Commands) -> None:
         "--fold", type=int, help="train only this fold: folds can be trained in parallel"
     )
     teach.add_argument(
-        "--start", type=Path, metavar="RUNS", help="continue the folds of another --runs folder"
+        "--start",
+        type=Path,
+        metavar="RUNS",
+        help="continue the folds of another --runs folder, or the teacher of a package",
     )
     teach.set_defaults(run_command=_teach)
 
@@ -60,7 +63,6 @@ def add_to(commands: Commands) -> None:
 
     _add_distill(commands)
     _add_family(commands)
-    _add_score(commands)
 
 
 def _add_distill(commands: Commands) -> None:
@@ -97,24 +99,11 @@ def _add_family(commands: Commands) -> None:
         "--start",
         type=Path,
         metavar="RUNS",
-        help="continue the finished runs in this folder: SIZE, and for baselines SIZE-baseline, "
-        "or SIZE where there is none",
+        help="continue the finished runs in this folder, or a package: SIZE, and for baselines "
+        "SIZE-baseline, or SIZE where there is none",
     )
     _without_fold(family)
     family.set_defaults(run_command=_family)
-
-
-def _add_score(commands: Commands) -> None:
-    score = commands.add_parser(
-        "score", help="Dice of a run on a fold that was held out of its training"
-    )
-    add_recipe(score)
-    score.add_argument("--size", required=True, help="size of the run")
-    score.add_argument("--run", type=Path, required=True, help="folder of its checkpoint")
-    score.add_argument("--fold", type=int, required=True, help="numbered from 0")
-    add_device(score)
-    score.add_argument("--json", action="store_true", help="write the numbers as JSON")
-    score.set_defaults(run_command=_score)
 
 
 def _without_fold(parser: argparse.ArgumentParser) -> None:
@@ -132,16 +121,21 @@ def _of_one_run(parser: argparse.ArgumentParser) -> None:
         "--start",
         type=Path,
         metavar="RUN",
-        help="continue another finished run of this size with a new budget",
+        help="continue another finished run of this size, or a package, with a new budget",
     )
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
+    parser.add_argument("--seed", type=seed, help="instead of the recipe's")
+    add_session(parser)
+
+
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """Add budget, device, time limit and format of a training that can be resumed."""
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=count, help="budget of a run, instead of the recipe's")
     budget.add_argument("--minutes", type=minutes, help="budget of a run, instead of the recipe's")
-    parser.add_argument("--seed", type=seed, help="instead of the recipe's")
     add_device(parser)
     parser.add_argument(
         "--slice-minutes",
@@ -154,16 +148,29 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _train(chosen: argparse.Namespace) -> int:
     recipe = _recipe(chosen)
     names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
-    return _trained(chosen, recipe, TrainingTask(chosen.size, names, start=chosen.start))
+    watched = steps.watched_cases(recipe, chosen.data, chosen.without_fold)
+    task = TrainingTask(chosen.size, names, start=_start_run(chosen, recipe), watched=watched)
+    return _trained(chosen, recipe, task)
+
+
+def _start_run(chosen: argparse.Namespace, recipe: Recipe) -> Path | None:
+    """Return the run that a training of one size continues: a run, or that size of a package."""
+    names = names_of(recipe, chosen.data, recipe.data.train)
+    start = start_of(chosen.start, chosen.run.parent, recipe, chosen.data, names)
+    if start == chosen.start or start is None:
+        return start
+    return fold_run(start, 0) if chosen.size == TEACHER else start / chosen.size
 
 
 def _teach(chosen: argparse.Namespace) -> int:
     recipe, limits = _recipe(chosen), _limits(chosen)
-    runs = steps.Runs(chosen.runs, chosen.start)
+    names = names_of(recipe, chosen.data, recipe.data.train)
+    runs = steps.Runs(chosen.runs, start_of(chosen.start, chosen.runs, recipe, chosen.data, names))
 
     def report_of(fold: int) -> steps.Report:
         return progress_lines(fold_run(chosen.runs, fold).name, as_json=chosen.json)
 
+    _say_folds(recipe, chosen)
     if chosen.fold is not None:
         report = report_of(chosen.fold)
         outcome = steps.train_fold(
@@ -179,6 +186,20 @@ def _teach(chosen: argparse.Namespace) -> int:
             note(folder, chosen.typed)
     say("teacher finished" if finished else "not finished; run the same command again to resume")
     return EXIT_OK if finished else EXIT_UNFINISHED
+
+
+def _say_folds(recipe: Recipe, chosen: argparse.Namespace) -> None:
+    """Write the start line of each fold that is trained here."""
+    if imported_folds(chosen.runs):
+        return
+    names = names_of(recipe, chosen.data, recipe.data.train)
+    numbers = range(recipe.folds) if chosen.fold is None else (chosen.fold,)
+    tasks = {}
+    for number in numbers:
+        held = steps.fold_cases(recipe, chosen.data, number)
+        used = tuple(name for name in names if name not in held)
+        tasks[fold_run(chosen.runs, number)] = TrainingTask(recipe.fold_size, used)
+    say_start(recipe, tasks, chosen.device)
 
 
 def _soften(chosen: argparse.Namespace) -> int:
@@ -197,7 +218,8 @@ def _distill(chosen: argparse.Namespace) -> int:
     names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
     fold = chosen.without_fold
     task = student_task(recipe, chosen.size, names, chosen.runs, chosen.soft, without_fold=fold)
-    task = replace(task, start=chosen.start)
+    watched = steps.watched_cases(recipe, chosen.data, fold)
+    task = replace(task, start=_start_run(chosen, recipe), watched=watched)
     return _trained(chosen, recipe, task)
 
 
@@ -205,21 +227,25 @@ def _family(chosen: argparse.Namespace) -> int:
     recipe, into = _recipe(chosen), chosen.into or chosen.runs
     names = steps.training_cases(recipe, chosen.data, chosen.without_fold)
     sizes = chosen.size or [size for size in recipe.sizes_in_order if size != TEACHER]
+    continued = start_of(chosen.start, into, recipe, chosen.data, names)
     ending = "" if chosen.seed is None else f"-seed{chosen.seed}"
+    watched = steps.watched_cases(recipe, chosen.data, chosen.without_fold)
     tasks = {}
     for size in sizes:
-        start, plain = _starts(chosen.start, size)
+        start, plain = _starts(continued, size)
         task = student_task(
             recipe, size, names, chosen.runs, chosen.soft, without_fold=chosen.without_fold
         )
-        tasks[into / f"{size}{ending}"] = replace(task, start=start)
+        tasks[into / f"{size}{ending}"] = replace(task, start=start, watched=watched)
         if not chosen.no_baselines:
-            tasks[into / f"{size}-baseline{ending}"] = TrainingTask(size, names, start=plain)
+            baseline = TrainingTask(size, names, start=plain, watched=watched)
+            tasks[into / f"{size}-baseline{ending}"] = baseline
 
     def report_of(run: Path) -> steps.Report:
         return progress_lines(run.name, as_json=chosen.json)
 
     limits = _limits(chosen)
+    say_start(recipe, tasks, chosen.device)
     outcomes = steps.train_all(recipe, chosen.data, tasks, limits=limits, report_of=report_of)
     for run in outcomes:
         note(run, chosen.typed)
@@ -236,6 +262,7 @@ def _starts(runs: Path | None, size: str) -> tuple[Path | None, Path | None]:
 
 def _trained(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> int:
     report = progress_lines(chosen.size, as_json=chosen.json)
+    say_start(recipe, {chosen.run: task}, chosen.device)
     outcome = steps.train(
         recipe, chosen.data, task, chosen.run, limits=_limits(chosen), report=report
     )
@@ -243,22 +270,13 @@ def _trained(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> 
     return _finish(chosen.size, outcome)
 
 
-def _score(chosen: argparse.Namespace) -> int:
-    recipe = read_recipe(chosen.recipe)
-    accuracy = score(
-        recipe, chosen.data, chosen.size, chosen.run, chosen.fold, device=chosen.device
-    )
-    if chosen.json:
-        show(msgspec.json.encode(accuracy).decode())
-        return EXIT_OK
-    parts = ", ".join(f"{label} {mean:.4f}" for label, mean in accuracy.per_structure.items())
-    show(f"{accuracy.cases} cases: Dice {accuracy.dice.words()}; {parts}")
-    return EXIT_OK
-
-
 def _recipe(chosen: argparse.Namespace) -> Recipe:
     """Read the recipe with the budget and seed of the command line."""
-    recipe = read_recipe(chosen.recipe)
+    return with_budget(read_recipe(chosen.recipe), chosen, chosen.seed)
+
+
+def with_budget(recipe: Recipe, chosen: argparse.Namespace, seed: int | None = None) -> Recipe:
+    """Return the recipe with another budget and seed where the command line has one."""
     training = recipe.training
     if chosen.steps is not None or chosen.minutes is not None:
         training = msgspec.structs.replace(training, steps=chosen.steps, minutes=chosen.minutes)
@@ -266,8 +284,8 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
             size: msgspec.structs.replace(net, steps=None) for size, net in recipe.sizes.items()
         }
         recipe = msgspec.structs.replace(recipe, sizes=sizes)
-    if chosen.seed is not None:
-        training = msgspec.structs.replace(training, seed=chosen.seed)
+    if seed is not None:
+        training = msgspec.structs.replace(training, seed=seed)
     return msgspec.structs.replace(recipe, training=training)
 
 

@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 
 from kd.recipe.choices import Augment, Triple
 
+Edges = tuple[float, float, float]  # of a voxel, as multiples of its smallest edge
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -27,11 +29,26 @@ class Batch:
     at_zyx: Triple | None = None
 
 
-def view(batch: Batch, patch: Triple, choice: Augment, random: Generator) -> Batch:
-    """Return another view of `batch`, cut to the middle `patch` of its windows."""
+def view(
+    batch: Batch,
+    patch: Triple,
+    choice: Augment,
+    random: Generator,
+    edges_zyx: Edges = (1.0, 1.0, 1.0),
+) -> Batch:
+    """Return another view of `batch`, cut to the middle `patch` of its windows.
+
+    Args:
+        batch: windows that are wider than `patch`.
+        patch: of the view.
+        choice: strength of each effect; lengths are in voxels of the finest axis.
+        random: generator on the batch's device.
+        edges_zyx: of a voxel, as multiples of its smallest edge: anatomy is rotated in mm, which
+            differs from a rotation in voxels where slices are thick.
+    """
     n, device = batch.image_bczyx.shape[0], batch.image_bczyx.device
     draws = Draws(n, device, random)
-    grid = _warp(batch.image_bczyx.shape[2:], patch, choice, draws)
+    grid = _warp((batch.image_bczyx.shape[2:], patch, edges_zyx), choice, draws)
     image = F.grid_sample(batch.image_bczyx, grid, "bilinear", "zeros", align_corners=False)
     labels = batch.labels_bzyx[:, None].to(image.dtype)
     labels = F.grid_sample(labels, grid, "nearest", "zeros", align_corners=False)
@@ -80,11 +97,14 @@ class Draws:
         return (self.uniform(0, 1, *(1,) * axes) < p).float()
 
 
-def _warp(window: torch.Size, patch: Triple, choice: Augment, draws: Draws) -> Tensor:
+def _warp(shapes: tuple[torch.Size, Triple, Edges], choice: Augment, draws: Draws) -> Tensor:
     """Return the place that each voxel is sampled at, [B, Z, Y, X, 3] in grid_sample's units.
 
-    grid_sample orders coordinates x, y, z and counts from -1 to 1 over the window.
+    grid_sample orders coordinates x, y, z and counts from -1 to 1 over the window. `shapes` are
+    those of window, patch and voxel.
     """
+    window, patch, edges_zyx = shapes
+    edges = torch.tensor(edges_zyx[::-1], device=draws.device)  # x first
     angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
     turn = rotation(angles * draws.happens(choice.rotate_p, 1))
     scale = 1 + draws.uniform(-1, 1, 1) * choice.scale_share * draws.happens(choice.scale_p, 1)
@@ -92,16 +112,24 @@ def _warp(window: torch.Size, patch: Triple, choice: Augment, draws: Draws) -> T
     if choice.mirror_left:
         flip[:, 0] = 1 - 2 * draws.happens(0.5, 1)[:, 0]
     matrix = turn * (scale * flip)[:, None, :]
-    at = centred(patch, draws.device)  # [Z, Y, X, 3] in voxels from the middle, x first
+    # [Z, Y, X, 3] from the middle, x first, in voxels of the finest axis
+    at = centred(patch, draws.device) * edges
     where = torch.einsum("bij,zyxj->bzyxi", matrix, at)
     where = where + draws.uniform(-1, 1, 1, 1, 1, 3) * choice.shift_voxels
     if choice.elastic_p > 0:
-        knots = [max(2, round(p / choice.elastic_every) + 1) for p in patch]
+        lengths = [p * edge for p, edge in zip(patch, edges_zyx, strict=True)]
+        knots = [max(2, round(length / choice.elastic_every) + 1) for length in lengths]
         field = draws.normal(3, *knots) * choice.elastic_voxels * draws.happens(choice.elastic_p, 4)
         bent = F.interpolate(field, patch, mode="trilinear", align_corners=True)
         where = where + bent.movedim(1, -1)
     half = torch.tensor([n / 2 for n in reversed(window)], device=draws.device)
-    return where / half
+    return where / edges / half
+
+
+def relative_edges(spacing_mm_zyx: Edges) -> Edges:
+    """Return the edges of a voxel as multiples of its smallest edge."""
+    z, y, x = (float(edge / min(spacing_mm_zyx)) for edge in spacing_mm_zyx)
+    return (z, y, x)
 
 
 def centred(patch: Triple, device: torch.device) -> Tensor:

@@ -13,11 +13,25 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
 from kd.data.cases import Pair
 from kd.errors import BadRecipe
+from kd.recipe.read import Recipe
 from node.imaging import Grid, Volume
 from node.imaging.volume import Affine
 
 FEWEST = 3  # structures that every case has: fewer do not determine a rotation
 Points = npt.NDArray[np.float64]  # [n, 3], mm, LPS
+
+
+def landmarks(recipe: Recipe) -> tuple[int, ...]:
+    """Return the segments that every case has, by which images are aligned.
+
+    Raises:
+        BadRecipe: fewer than three.
+    """
+    numbers = tuple(p.number for p in recipe.segments if p.number not in recipe.data.partial)
+    if len(numbers) < FEWEST:
+        message = f"{len(numbers)} segments are labelled in every case; alignment needs {FEWEST}"
+        raise BadRecipe(message, advice="Give --reference-image and --notice instead of an average")
+    return numbers
 
 
 def average(
@@ -32,16 +46,10 @@ def average(
 
     Args:
         read: gives all cases, once more at each call, so that they need not fit into memory.
-        numbers: structures that every case has.
+        numbers: structures that every case has, at least three.
         spacing_mm_zyx: of the result, whose axes run to head, back and left.
         outside: what is beyond an image, such as air.
-
-    Raises:
-        BadRecipe: fewer than three such structures.
     """
-    if len(numbers) < FEWEST:
-        message = f"{len(numbers)} segments are labelled in every case; alignment needs {FEWEST}"
-        raise BadRecipe(message, advice="Give kd release another reference image")
     marks, boxes = [], []
     for pair in read():
         centroids = _centroids(pair, numbers)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kd.data.augment import Batch, thinned, view
+from kd.data.augment import Batch, Edges, relative_edges, thinned, view
 from kd.data.cases import Case
 from kd.data.labelmaps import LabelMap
 from kd.data.soft_targets import LEAST_PROBABILITY
@@ -47,9 +47,20 @@ class Batches:
         device: torch.device,
         *,
         soft: Sequence[npt.NDArray[np.float16]] | None = None,
+        spacing_mm_zyx: Edges = (1.0, 1.0, 1.0),
     ) -> None:
-        """Move `cases` to `device`; `soft` holds log-probabilities [K, Z, Y, X] per case."""
+        """Move `cases` to `device`.
+
+        Args:
+            cases: prepared ones.
+            patch_zyx: shape of the patches.
+            choice: batch, seed and choice of the patches.
+            device: of the batches.
+            soft: log-probabilities [K, Z, Y, X] of each case.
+            spacing_mm_zyx: of the model's grid.
+        """
         self.patch, self.device = patch_zyx, device
+        self.edges = relative_edges(spacing_mm_zyx)
         self.batch, self.seed = choice.batch, choice.seed
         self.foreground_share, self.is_thin = choice.foreground_share, choice.is_thin
         self._images = [torch.from_numpy(c.image.array).to(device) for c in cases]
@@ -75,7 +86,7 @@ class Batches:
         batch = Batch(image[:, None], labels, soft, unknown)
         if augment is not None:
             random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-            batch = view(batch, self.patch, augment, random)
+            batch = view(batch, self.patch, augment, random, self.edges)
         return thinned(batch, thin_offset(self.seed, step)) if self.is_thin else batch
 
     def _origin(self, case: int, rng: np.random.Generator) -> Triple:

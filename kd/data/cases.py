@@ -74,7 +74,8 @@ def _files(data: Data, folder: Path, name: str) -> tuple[Path, Path]:
     Raises:
         BadCase: both have an image of that name.
     """
-    image, labels = f"{name}{data.image_ending}", f"{name}{data.label_ending}"
+    image = f"{data.image_prefix}{name}{data.image_ending}"
+    labels = f"{data.label_prefix}{name}{data.label_ending}"
     files = (folder / data.images / image, folder / data.labels / labels)
     if data.test_images is None or data.test_labels is None:
         return files
@@ -122,7 +123,7 @@ def read_anatomy(recipe: Recipe, folder: Path, name: str) -> LabelMap:
     assert recipe.generator is not None  # callers check it
     fine, chosen, grid = recipe.generator.fine, recipe.data, recipe.grid
     spacing = [edge / fine for edge in grid.spacing_mm_zyx]
-    path = folder / chosen.labels / f"{name}{chosen.label_ending}"
+    path = folder / chosen.labels / f"{chosen.label_prefix}{name}{chosen.label_ending}"
     return read_label_map(name, path, recipe.generator.anatomy, spacing, grid.orientation)
 
 
@@ -204,7 +205,8 @@ def prepare(recipe: Recipe, pair: Pair) -> Case:
     turned, turn = orient(pair.image, recipe.grid.orientation)
     ready = Volume(intensity.apply(turned.array, recipe.intensity), turned.grid)
     grid = regrid(turned.grid, recipe.grid.spacing_mm_zyx)
-    image = resample(ready, grid, recipe.grid.resample_order)
+    chosen = recipe.grid
+    image = resample(ready, grid, chosen.resample_order, thick=chosen.resample_thick)
     flat = np.ascontiguousarray(turn.apply(pair.labels.array))
     source = Labels(flat, turned_grid(pair.labels.grid, turn))
     array = _resample_labels(source.array, grid.shape, recipe.n_classes)

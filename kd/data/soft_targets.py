@@ -7,7 +7,7 @@ Shapes: K classes, Z Y X voxels of the prepared case.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class Makers:
 
     of: Callable[[str], Sequence[nn.Module]]  # name of a case -> the mean of these is its map
     cases_used: Sequence[str]  # by any of them: no student may be evaluated on these
+    is_over: Callable[[], bool] = lambda: False  # whether no further map is begun
 
 
 def write_maps(
@@ -94,6 +95,8 @@ def write_maps(
         for case in cases:
             path = folder / f"{case.name}.npy"
             if not path.exists():
+                if makers.is_over():
+                    break
                 _save(soft_map(case, makers.of(case.name), recipe, device), path)
                 written += 1
                 if written % REPORT_EVERY == 0:
@@ -163,6 +166,11 @@ def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftM
             raise BadTeacher(message, advice="It was made with another recipe: make it again")
         maps.append(soft)
     return maps
+
+
+def missing_maps(names: Iterable[str], folder: Path) -> list[str]:
+    """Return the cases that have no map in `folder` yet."""
+    return [name for name in names if not (folder / f"{name}.npy").exists()]
 
 
 def training_cases_of(folder: Path) -> tuple[str, ...]:

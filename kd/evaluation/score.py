@@ -14,7 +14,7 @@ import numpy as np
 
 from kd.data.cases import prepare, read_pairs
 from kd.data.soft_targets import soft_map
-from kd.errors import BadSplit
+from kd.errors import BadRecord, BadSplit
 from kd.evaluation.intervals import interval
 from kd.recipe.read import Recipe
 from kd.training.runs import open_run
@@ -22,6 +22,8 @@ from kd.training.steps import held_out
 from kd.training.trainer import pick_device
 from node.package.manifest import Interval
 from node.pipeline import dice
+
+SCORE_FILE = "score_fold_{}.json"  # in the folder of the run
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,26 @@ def score(
             for part, mean in zip(recipe.segments, np.nanmean(table, 0), strict=True)
         },
     )
+
+
+def write_score(measured: FoldScore, run: Path, fold: int) -> None:
+    """Keep a score beside the run, for `kd report`."""
+    content = msgspec.json.format(msgspec.json.encode(measured))
+    (run / SCORE_FILE.format(fold)).write_bytes(content + b"\n")
+
+
+def read_scores(run: Path) -> dict[int, FoldScore]:
+    """Return the scores that were kept beside a run, by fold.
+
+    Raises:
+        BadRecord: a file is damaged.
+    """
+    scores = {}
+    for path in sorted(run.glob(SCORE_FILE.format("*"))):
+        try:
+            measured = msgspec.json.decode(path.read_bytes(), type=FoldScore)
+        except msgspec.MsgspecError as exc:
+            message = f"{run.name}/{path.name} cannot be read"
+            raise BadRecord(message, advice="Run kd score again") from exc
+        scores[int(path.stem.rsplit("_", 1)[-1])] = measured
+    return scores

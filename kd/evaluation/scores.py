@@ -1,7 +1,7 @@
 """The accuracy of one network on one case: the raw material of every report."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,22 @@ class Score:
 def subjects_of(scores: Sequence[Score]) -> list[str]:
     """Return the subject of each score."""
     return [score.subject_key for score in scores]
+
+
+def with_pseudonyms(by_run: Mapping[str, Sequence[Score]]) -> dict[str, list[Score]]:
+    """Return the scores with numbered names in place of those of cases and subjects.
+
+    A case has the same number in every run; numbers follow the order of the first run.
+    """
+    cases: dict[str, str] = {}
+    subjects: dict[str, str] = {}
+    for score in (score for scores in by_run.values() for score in scores):
+        cases.setdefault(score.case, f"case-{len(cases) + 1:03d}")
+        subjects.setdefault(score.subject_key, f"subject-{len(subjects) + 1:03d}")
+    return {
+        run: [replace(s, case=cases[s.case], subject=subjects[s.subject_key]) for s in scores]
+        for run, scores in by_run.items()
+    }
 
 
 def rows(manifest: Manifest, by_run: Iterable[tuple[str, Sequence[Score]]]) -> list[str]:

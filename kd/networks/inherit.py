@@ -6,13 +6,14 @@ that read them. It starts as a thinned teacher, not from random weights (weight 
 al., ICLR 2024).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from kd.errors import BadRecipe
-from kd.networks.unet import Convolution, FineStage, UNet
+from kd.networks.unet import Convolution, FineStage, Residual, UNet
 
 
 def inherit(student: UNet, teacher: nn.Module) -> None:
@@ -24,17 +25,9 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
     _refuse_unlike(student, teacher)
     assert isinstance(teacher, UNet)  # checked by the line above
     with torch.no_grad():
-        entry = _convolutions(teacher.encoder[0])[0]
-        if isinstance(teacher.stem, Convolution):
-            entry = teacher.stem
-        image = channels = torch.arange(entry.convolution.in_channels)
-        if isinstance(teacher.stem, Convolution):
-            assert isinstance(student.stem, Convolution)  # their topologies are alike
-            channels = _chain([student.stem], [teacher.stem], channels)
-        skips = []
-        for mine, theirs in zip(student.encoder, teacher.encoder, strict=True):
-            channels = _chain(_convolutions(mine), _convolutions(theirs), channels)
-            skips.append(channels)
+        first = next(layer for layer in teacher.modules() if isinstance(layer, Convolution))
+        image = torch.arange(first.convolution.in_channels)
+        skips = _encoder(student, teacher, image)
         channels = skips.pop()
         for i, theirs in enumerate(teacher.ups):
             assert isinstance(theirs, nn.ConvTranspose3d)
@@ -47,6 +40,57 @@ def inherit(student: UNet, teacher: nn.Module) -> None:
         if teacher.fine is not None:
             assert student.fine is not None  # their topologies are alike
             _fine_stage(student.fine, teacher.fine, image, channels)
+
+
+def _encoder(student: UNet, teacher: UNet, channels: Tensor) -> list[Tensor]:
+    """Fill stem and encoder; return the indices of the channels that each stage keeps."""
+    if isinstance(teacher.stem, Convolution):
+        assert isinstance(student.stem, Convolution)  # their topologies are alike
+        stream = []
+        if teacher.topology.blocks == "residual":
+            # the blocks of the first stage add to what the stem returns, channel by channel
+            stream = [block.second for block in _blocks(teacher.encoder[0])]
+        width = student.stem.convolution.out_channels
+        kept = _strongest([teacher.stem, *stream], width)
+        channels = _fill_block(student.stem, teacher.stem, channels, kept)
+    stages = []
+    for mine, theirs in zip(student.encoder, teacher.encoder, strict=True):
+        if teacher.topology.blocks == "plain":
+            channels = _chain(_convolutions(mine), _convolutions(theirs), channels)
+        else:
+            channels = _residual_stage(_blocks(mine), _blocks(theirs), channels)
+        stages.append(channels)
+    return stages
+
+
+def _residual_stage(mine: list[Residual], theirs: list[Residual], channels: Tensor) -> Tensor:
+    """Fill a stage of residual blocks; return the indices of the channels that it keeps.
+
+    All blocks of a stage add to the same channels: one choice for all of them. Where the first
+    block has no projection, these are the channels of the stage above.
+    """
+    small, wide = _projection(mine[0]), _projection(theirs[0])
+    kept = channels
+    if wide is not None:
+        assert small is not None  # `_refuse_unlike` has compared the widths
+        writers = [wide, *(block.second for block in theirs)]
+        kept = _strongest(writers, small.convolution.out_channels)
+        _fill_block(small, wide, channels, kept)
+    for narrow, block in zip(mine, theirs, strict=True):
+        inner = _chain([narrow.first], [block.first], channels)
+        channels = _fill_block(narrow.second, block.second, inner, kept)
+    return kept
+
+
+def _projection(block: Residual) -> Convolution | None:
+    """Return the convolution of a shortcut that changes the number of channels."""
+    return next((layer for layer in block.shortcut if isinstance(layer, Convolution)), None)
+
+
+def _blocks(stage: nn.Module) -> list[Residual]:
+    """Return the blocks of a stage of residual blocks."""
+    assert isinstance(stage, nn.Sequential)
+    return [layer for layer in stage if isinstance(layer, Residual)]
 
 
 def _fine_stage(mine: FineStage, theirs: FineStage, image: Tensor, channels: Tensor) -> None:
@@ -72,9 +116,15 @@ def _refuse_unlike(student: UNet, teacher: nn.Module) -> None:
         message = "inherits: true requires a teacher with a fine stage too, or neither with one"
         raise BadRecipe(message, advice="Give both sizes a fine_width, or remove inherits")
     small, wide = (*mine.widths, mine.fine_width), (*theirs.widths, theirs.fine_width)
-    if mine.blocks != "plain" or any(m > t for m, t in zip(small, wide, strict=True)):
+    is_wider = any(m > t for m, t in zip(small, wide, strict=True))
+    if is_wider or (mine.blocks == "residual" and _steps(small) != _steps(wide)):
         message = f"a network of widths {small} cannot inherit from widths {wide}"
-        raise BadRecipe(message, advice="Remove inherits, or give this size a smaller base")
+        raise BadRecipe(message, advice="Remove inherits, or give this size another base")
+
+
+def _steps(widths: tuple[int, ...]) -> list[bool]:
+    """Return between which stages the width changes: there a residual block has a projection."""
+    return [a != b for a, b in pairwise(widths[:-1])]  # the last one is of the fine stage
 
 
 def _convolutions(stage: nn.Module) -> list[Convolution]:
@@ -86,13 +136,24 @@ def _convolutions(stage: nn.Module) -> list[Convolution]:
 def _chain(mine: Iterable[Convolution], theirs: Iterable[Convolution], channels: Tensor) -> Tensor:
     """Fill consecutive convolutions; return the indices of the channels that the last one keeps."""
     for small, wide in zip(mine, theirs, strict=True):
-        scale, shift = _weights(wide[1])
-        chosen = _largest(scale.abs(), small.convolution.out_channels)
-        weight, bias = _weights(wide.convolution)
-        _fill(small.convolution, weight[chosen][:, channels], bias[chosen])
-        _fill(small[1], scale[chosen], shift[chosen])
-        channels = chosen
+        chosen = _strongest([wide], small.convolution.out_channels)
+        channels = _fill_block(small, wide, channels, chosen)
     return channels
+
+
+def _fill_block(small: Convolution, wide: Convolution, channels: Tensor, chosen: Tensor) -> Tensor:
+    """Fill a convolution that reads `channels` and keeps the channels `chosen`; return these."""
+    scale, shift = _weights(wide[1])
+    weight, bias = _weights(wide.convolution)
+    _fill(small.convolution, weight[chosen][:, channels], bias[chosen])
+    _fill(small[1], scale[chosen], shift[chosen])
+    return chosen
+
+
+def _strongest(writers: Sequence[Convolution], n: int) -> Tensor:
+    """Return the `n` channels with the largest scale, summed over layers that add to them."""
+    scales = [_weights(layer[1])[0].abs() for layer in writers]
+    return _largest(torch.stack(scales).sum(0), n)
 
 
 def _transposed(small: nn.Module, wide: nn.Module, channels: Tensor) -> Tensor:

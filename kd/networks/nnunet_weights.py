@@ -34,12 +34,12 @@ def weights_of(path: Path, topology: Topology) -> Weights:
     return {ours: raw[theirs] for ours, theirs in names.items() if theirs in raw}
 
 
-def _block(ours: str, theirs: str, first: int = 0) -> dict[str, str]:
-    """Map one convolution and its norm; `first` is the convolution's place in our block."""
+def _block(ours: str, theirs: str) -> dict[str, str]:
+    """Map one convolution and its norm."""
     names = {}
     for part in ("weight", "bias"):
-        names[f"{ours}.{first}.{part}"] = f"{theirs}.conv.{part}"
-        names[f"{ours}.{first + 1}.{part}"] = f"{theirs}.norm.{part}"
+        names[f"{ours}.0.{part}"] = f"{theirs}.conv.{part}"
+        names[f"{ours}.1.{part}"] = f"{theirs}.norm.{part}"
     return names
 
 
@@ -55,7 +55,7 @@ def _encoder_names(t: Topology) -> dict[str, str]:
             pooled = int(i == 0 and max(t.strides_zyx[stage]) > 1)
             names |= _block(f"{ours}.first", f"{theirs}.conv1")
             names |= _block(f"{ours}.second", f"{theirs}.conv2")
-            names |= _block(f"{ours}.shortcut", f"{theirs}.skip.{pooled}", pooled)
+            names |= _block(f"{ours}.shortcut.{pooled}", f"{theirs}.skip.{pooled}")
     return names
 
 

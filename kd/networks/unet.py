@@ -51,8 +51,8 @@ class Residual(nn.Module):
         if max(stride) > 1:
             shortcut.append(nn.AvgPool3d(stride, stride))
         if c_in != c_out:
-            kind = nn.InstanceNorm3d if norm == "instance" else nn.BatchNorm3d
-            shortcut += [nn.Conv3d(c_in, c_out, 1, bias=False), kind(c_out, affine=True)]
+            one = (1, 1, 1)  # nnU-Net's has no bias: it is 0 in an imported network
+            shortcut.append(Convolution(c_in, c_out, one, one, norm=norm, act=False))
         self.shortcut = nn.Sequential(*shortcut)
         self.act = nn.LeakyReLU(SLOPE, inplace=True)
 
@@ -67,7 +67,7 @@ class UNet(nn.Module):
     def __init__(self, topology: Topology, n_classes: int, n_channels: int = 1) -> None:
         """Build the layers; weights are He-initialised as in nnU-Net."""
         super().__init__()
-        self.topology = topology
+        self.topology, self.n_classes = topology, n_classes
         t, norm = topology, topology.norm
         self.stem: nn.Module = nn.Identity()
         entry = n_channels

@@ -109,3 +109,12 @@ def case_names(folder: Path, images: str, ending: str) -> list[str]:
     """Return the name of every case with an image, sorted; hidden files are no cases."""
     paths = (folder / images).glob(f"*{ending}")
     return sorted(p.name.removesuffix(ending) for p in paths if not p.name.startswith("."))
+
+
+def test_names(folder: Path, data: Data) -> list[str]:
+    """Return the cases of the test folders that have an image and labels, sorted."""
+    if data.test_images is None or data.test_labels is None:
+        return []
+    labelled = set(case_names(folder, data.test_labels, data.label_ending))
+    images = case_names(folder, data.test_images, data.image_ending)
+    return [name for name in images if name in labelled]

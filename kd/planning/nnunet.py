@@ -4,32 +4,40 @@ Promises: nothing in the folder is executed (weights_only; numbers and names alo
 as held out only where nnU-Net's own split shows it; everything unknown counts as used in training.
 """
 
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from kd.errors import BadTeacher
+from kd.networks.imported import DESCRIPTION, ImportedNetwork, canonical
 from kd.networks.nnunet_weights import weights_of
-from kd.networks.oriented import DESCRIPTION, ImportedNetwork
-from kd.networks.unet import UNet
-from kd.planning.dataset import case_names, raw_data
-from kd.planning.nnunet_plans import Results, intensity_of, topology_of, triple
+from kd.networks.unet import UNet, parameters_of
+from kd.planning.dataset import case_names, raw_data, test_names
+from kd.planning.nnunet_folds import Fold, find_splits, folds_of, read_fold_splits
+from kd.planning.nnunet_plans import (
+    Results,
+    intensity_of,
+    thick_slices_of,
+    topology_of,
+    triple,
+)
 from kd.planning.plan import (
-    ANISOTROPIC,
     family,
     planned_gates,
     planned_training,
-    refuse_existing,
     uncoded,
-    write_recipe,
     write_splits,
 )
-from kd.recipe.choices import Data, Triple
-from kd.recipe.read import UNKNOWN_CODE, Recipe
+from kd.planning.recipe_text import refuse_existing, write_recipe
+from kd.planning.shapes import within_limit
+from kd.recipe.choices import Data, Topology, Triple
+from kd.recipe.read import LARGEST_PACKAGE_MB, TEACHER, UNKNOWN_CODE, Recipe
+from kd.recipe.stages import Stages
 from kd.records import Run
 from kd.training.checkpoints import Checkpoint, write_checkpoint
 from kd.training.runs import fold_run
@@ -38,84 +46,116 @@ from node.imaging.nifti import read_volume
 from node.imaging.orient import Orientation, Turn, turn_of
 from node.package.manifest import Input, ModelGrid, Range
 
-RESAMPLING, CUBIC = "resample_data_or_seg_to_shape", 3  # nnU-Net's defaults for images
+NO_TEST_CASE = (
+    "There is no test case. Put cases that no fold was trained on into imagesTs and labelsTs, or "
+    "import one fold alone, whose own validation cases are then the test cases: --fold 0"
+)
+HALF_BYTES, FULL_BYTES = 2, 4  # of one weight, stored as float16 or float32
+LARGEST_NETWORK_BYTES = 1_900_000_000  # one ONNX file holds 2 GB
+PACKAGE_MARGIN_MB = 20.0  # of a package: students, report and reference case
 
 
-def import_folder(
-    results: Results,
-    data: Path,
-    words: tuple[Literal["MR", "CT"], str],
-    runs: Path,
-    out: Path,
-    *,
-    is_forced: bool = False,
-) -> Recipe:
+@dataclass(frozen=True)
+class Import:
+    """What is imported, and the choices of the person."""
+
+    results: Results
+    data: Path  # the raw data set; the network was trained in the axis order of its images
+    modality: Literal["MR", "CT"]
+    task: str
+    folds: tuple[str, ...] = ()  # numbers, or `all`; empty: every finished fold
+    splits: Path | None = None  # nnU-Net's split file; None: where nnU-Net keeps it
+    requires_test: bool = False  # refuse a data set without test cases
+
+
+def import_folder(order: Import, runs: Path, out: Path, *, is_forced: bool = False) -> Recipe:
     """Write every fold as a run below `runs`, a recipe to `out` and a split file beside it.
 
-    All cases of `imagesTr` become training cases: the ensemble of the folds was trained on each of
-    them. The test cases are those of `imagesTs`, where `labelsTs` has their labels; otherwise a
-    person adds some that no fold was trained on.
+    The test cases are those of `imagesTs`, where `labelsTs` has their labels. Without them, the
+    cases of `imagesTr` that no imported fold was trained on are the test cases: there are some if
+    one fold is imported. The other cases of `imagesTr` become training cases.
 
     Args:
-        results: from `read_results`.
-        data: the raw data set; the network was trained in the axis order of its images.
-        words: modality of the images, which nnU-Net does not record, and name of the task.
+        order: from `read_results`, with the choices of a person.
         runs: where `teacher_0`, `teacher_1` … are written, as `kd teach` would.
         out: the recipe, YAML.
         is_forced: replace a recipe that exists.
 
     Raises:
         BadRecipe: the recipe exists.
-        BadTeacher: there is no trained fold, or one that does not fit its own plan or the data.
+        BadTeacher: there is no trained fold, one does not fit its own plan or the data, or test
+            cases are required and there is none.
     """
     refuse_existing(out, is_forced=is_forced)
+    results, data = order.results, order.data
     where = raw_data(data, results.ending)
     topology, names = topology_of(results), _cases(data, where)
     turn = _turn(data / where.images / f"{names[0]}{where.image_ending}")
     forward: list[int] = results.plans["transpose_forward"]
     # axis i of the network is file axis forward[i]; canonical axis j is file axis turn.axes[j]
-    axes = tuple(turn.axes.index(f) for f in forward)
-    folds = sorted(results.folder.glob("fold_*/checkpoint_final.pth"))
-    if not folds:
-        raise BadTeacher("there is no fold_*/checkpoint_final.pth: no fold is finished")
-    for number, path in enumerate(folds):
-        held = _held_out(path.parent, results.ending)
-        if strange := sorted(held - set(names)):
-            message = f"{path.parent.name} was validated on {strange[0]}, which {data.name} lacks"
+    axes = triple([turn.axes.index(f) for f in forward])
+    path = order.splits or find_splits(results.folder, data.name)
+    splits = None if path is None else read_fold_splits(path)
+    folds = folds_of(results.folder, results.ending, splits, order.folds)
+    test = test_names(data, where)
+    if not test:
+        test = sorted(frozenset.intersection(*(fold.held_out for fold in folds)))
+    if order.requires_test and not test:
+        raise BadTeacher(f"{data.name}: {NO_TEST_CASE}")
+    for number, fold in enumerate(folds):
+        if strange := sorted(fold.held_out - set(names)):
+            message = f"{fold.folder.name} was validated on {strange[0]}, which {data.name} lacks"
             raise BadTeacher(message, advice="Give --data the data set that it was trained on")
         imported = ImportedNetwork(
-            topology=topology,
+            topology=_turned(topology, axes),
             n_classes=len(results.labels) + 1,
-            axes=(axes[0], axes[1], axes[2]),
-            held_out=tuple(sorted(held)),
-            source=f"{results.folder.name}/{path.parent.name}",
+            held_out=tuple(sorted(fold.held_out)),
+            source=f"{results.folder.name}/{fold.folder.name}",
         )
-        used = [name for name in names if name not in held]
-        _write_run(imported, used, path, fold_run(runs, number))
-    recipe = _recipe(results, imported, _orientation(turn), words)
-    ending = where.image_ending
-    test = [] if where.test_images is None else case_names(data, where.test_images, ending)
-    splits = write_splits({where.train: names, where.test: test}, out)
+        used = [name for name in names if name not in fold.held_out]
+        _write_run(imported, used, _weights(fold, topology, axes), fold_run(runs, number))
+    train = [name for name in names if name not in test]
+    recipe = _recipe(order, imported, _orientation(turn), axes)
+    deal = write_splits({where.train: train, where.test: test}, out)
     recipe = msgspec.structs.replace(
         recipe,
-        data=msgspec.structs.replace(where, splits=splits),
+        data=msgspec.structs.replace(where, splits=deal),
         folds=len(folds),
         released_teacher="ensemble" if len(folds) > 1 else "trained",
+        largest_package_mb=_package_mb(imported, len(folds)),
     )
     write_recipe(recipe, out)
     return recipe
 
 
-def _held_out(fold: Path, ending: str) -> set[str]:
-    """Return the cases that a fold was certainly not trained on.
+def _package_mb(imported: ImportedNetwork, folds: int) -> float:
+    """Return the size that a package with the whole teacher may need.
 
-    nnU-Net writes its predictions of a fold's validation cases to `validation`. `fold_all` is
-    trained on every case and validated on the same ones. A folder of another name is unknown.
+    Raises:
+        BadTeacher: its folds do not fit into one ONNX file.
     """
-    if not re.fullmatch(r"fold_[0-9]+", fold.name):
-        return set()
-    paths = (fold / "validation").glob(f"*{ending}")
-    return {path.name.removesuffix(ending) for path in paths}
+    with torch.device("meta"):
+        parameters = folds * parameters_of(UNet(imported.topology, imported.n_classes))
+    if parameters * FULL_BYTES > LARGEST_NETWORK_BYTES:
+        size = parameters * FULL_BYTES / 1e9
+        message = f"{folds} folds of {imported.source} have {size:.1f} GB, and ONNX holds 2 GB"
+        raise BadTeacher(message, advice="Import fewer folds: --fold 0")
+    teacher = parameters * HALF_BYTES / 1e6
+    return float(max(LARGEST_PACKAGE_MB, round(2 * teacher + PACKAGE_MARGIN_MB)))
+
+
+def _turned(topology: Topology, axes: Triple) -> Topology:
+    """Return the topology of the same network in canonical axis order."""
+    strides, kernels = (
+        tuple(triple(_canonical(edges, axes)) for edges in per_stage)
+        for per_stage in (topology.strides_zyx, topology.kernels_zyx)
+    )
+    return msgspec.structs.replace(topology, strides_zyx=strides, kernels_zyx=kernels)
+
+
+def _weights(fold: Fold, topology: Topology, axes: Triple) -> dict[str, Tensor]:
+    weights = weights_of(fold.checkpoint, topology)
+    return {name: canonical(weight, axes) for name, weight in weights.items()}
 
 
 def _cases(data: Path, where: Data) -> list[str]:
@@ -126,12 +166,14 @@ def _cases(data: Path, where: Data) -> list[str]:
     return names
 
 
-def _write_run(imported: ImportedNetwork, used: list[str], path: Path, run: Path) -> None:
+def _write_run(
+    imported: ImportedNetwork, used: list[str], weights: dict[str, Tensor], run: Path
+) -> None:
     network = UNet(imported.topology, imported.n_classes)
-    weights = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if "bias" in k}
-    weights |= weights_of(path, imported.topology)  # a convolution may have no bias: then it is 0
+    # a convolution may have no bias: then it is 0
+    state = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if "bias" in k}
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(state | weights)
     except RuntimeError as exc:
         message = f"{imported.source} does not fit the plan beside it"
         raise BadTeacher(message) from exc
@@ -142,38 +184,30 @@ def _write_run(imported: ImportedNetwork, used: list[str], path: Path, run: Path
 
 
 def _recipe(
-    results: Results,
-    imported: ImportedNetwork,
-    orientation: Orientation,
-    words: tuple[Literal["MR", "CT"], str],
+    order: Import, imported: ImportedNetwork, orientation: Orientation, axes: Triple
 ) -> Recipe:
-    modality, task = words
-    spacing, patch, strides = (
-        _canonical(values, imported.axes)
-        for values in (
-            results.configuration["spacing"],
-            results.configuration["patch_size"],
-            list(zip(*imported.topology.strides_zyx, strict=True)),
-        )
+    results, topology = order.results, imported.topology
+    spacing, patch = (
+        _canonical(results.configuration[key], axes) for key in ("spacing", "patch_size")
     )
-    resampling = results.configuration.get("resampling_fn_data_kwargs") or {}
-    if results.configuration.get("resampling_fn_data", RESAMPLING) != RESAMPLING or (
-        resampling.get("order", CUBIC) != CUBIC
-    ):
-        raise BadTeacher("only nnU-Net's default resampling, cubic, can be imported")
-    if max(spacing) / min(spacing) > ANISOTROPIC:
-        raise BadTeacher("nnU-Net resamples slices this thick separately, and the node does not")
     shape = np.array(results.plans["original_median_shape_after_transp"], float)
     extent = shape * np.array(results.plans["original_median_spacing_after_transp"])
-    stages = tuple(triple(s) for s in zip(*strides, strict=True))
-    sizes = family(imported.topology.widths[0], stages)
+    # students have the teacher's stages, so they can be initialised with its channels
+    sizes = {
+        size: msgspec.structs.replace(net, inherits=size != TEACHER and net.stem_stride == 1)
+        for size, net in family(topology.widths[0], topology.strides_zyx).items()
+    }
+    training_patch = within_limit(patch, topology.strides_zyx)
+    training = planned_training(len(results.labels) + 1)
+    if training_patch != triple(patch):
+        training = msgspec.structs.replace(training, patch_zyx=training_patch)
     return Recipe(
-        task=task,
-        title=task,
+        task=order.task,
+        title=order.task,
         intended_use=UNKNOWN_CODE,
         data=Data(),  # `import_folder` fills it in
         input=Input(
-            modality=modality,
+            modality=order.modality,
             spacing_mm=Range(low=min(spacing) / 2, high=max(spacing) * 2),
             field_of_view_mm=Range(low=float(extent.min()) / 2, high=float(extent.max()) * 2),
             slices=Range(low=1, high=10_000),
@@ -181,13 +215,21 @@ def _recipe(
         grid=ModelGrid(
             orientation=orientation,
             spacing_mm_zyx=(spacing[0], spacing[1], spacing[2]),
-            patch_zyx=(int(patch[0]), int(patch[1]), int(patch[2])),
+            patch_zyx=triple(patch),
+            resample_thick=thick_slices_of(results),
         ),
         intensity=intensity_of(results),
         segments=tuple(uncoded(n, name) for n, name in sorted(results.labels.items())),
-        strides_zyx=stages,
+        strides_zyx=topology.strides_zyx,
+        stages=Stages(
+            widths=topology.widths,
+            kernels_zyx=topology.kernels_zyx,
+            convolutions=topology.convolutions,
+            decoder_convolutions=topology.decoder_convolutions,
+            blocks=topology.blocks,
+        ),
         sizes=sizes,
-        training=planned_training(len(results.labels) + 1),
+        training=training,
         gates=planned_gates(sizes),
     )
 

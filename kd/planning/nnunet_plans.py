@@ -4,9 +4,10 @@ Promises: only JSON is read; a plan that the node's pipeline cannot reproduce is
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kd.errors import BadRecipe, BadTeacher
 from kd.planning.dataset import labels_of, read_dataset
@@ -14,7 +15,13 @@ from kd.recipe.choices import Topology, Triple
 from node.imaging import intensity
 
 PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
+RESAMPLING, CUBIC = "resample_data_or_seg_to_shape", 3  # nnU-Net's defaults for images
 NORM_EPS = 1e-5  # of InstanceNorm, torch's and nnU-Net's default
+
+
+# first words of channel names that only MR images have
+MR_CHANNELS = {"MR", "MRI", "FLAIR", "ADC", "DWI", "PD"}
+MR_CHANNELS |= {"T1", "T1W", "T1C", "T1CE", "T1GD", "T2", "T2W"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,15 @@ class Results:
     def ending(self) -> str:
         """End of the names of the data set's files."""
         return str(self.dataset.get("file_ending", ".nii.gz"))
+
+    @property
+    def modality(self) -> Literal["MR", "CT"] | None:
+        """Modality of the images, as far as the name of the channel shows it."""
+        names: dict[str, Any] = self.dataset.get("channel_names", self.dataset.get("modality", {}))
+        channel = str(next(iter(names.values()), "")).upper()
+        if channel == "CT":
+            return "CT"
+        return "MR" if re.split(r"[^A-Z0-9]", channel)[0] in MR_CHANNELS else None
 
     @property
     def labels(self) -> dict[int, str]:
@@ -58,11 +74,23 @@ def read_results(folder: Path, configuration: str | None = None) -> Results:
         raise BadTeacher(
             message, advice="Give the folder TRAINER__PLANS__CONFIGURATION with plans.json"
         ) from exc
+    _refuse_cascade(chosen, name)
     if len(patch) != 3:
-        raise BadTeacher(f"configuration {name} is not three-dimensional")
-    if len(dataset.get("channel_names", {"0": ""})) != 1:
-        raise BadTeacher("the model takes several channels, and a series has one")
+        message = f"configuration {name} is not three-dimensional"
+        raise BadTeacher(message, advice="Give a results folder of 3d_fullres or 3d_lowres")
+    channels = dataset.get("channel_names", {"0": ""})
+    if len(channels) != 1:
+        named = ", ".join(str(name) for name in channels.values())
+        message = f"the model takes {len(channels)} channels ({named}), and a series has one"
+        raise BadTeacher(message, advice="Train nnU-Net on one channel")
     return Results(folder, plans, dataset, chosen)
+
+
+def _refuse_cascade(chosen: dict[str, Any], name: str) -> None:
+    """Refuse the second network of a cascade: it reads the labels of another network."""
+    if previous := chosen.get("previous_stage"):
+        message = f"configuration {name} is a cascade: it reads the result of {previous}"
+        raise BadTeacher(message, advice="Give the results folder of 3d_fullres or 3d_lowres")
 
 
 def topology_of(results: Results) -> Topology:
@@ -96,6 +124,21 @@ def topology_of(results: Results) -> Topology:
         decoder_convolutions=_each(kwargs["n_conv_per_stage_decoder"], n - 1),
         blocks="plain" if name == PLAIN else "residual",
     )
+
+
+def thick_slices_of(results: Results) -> Literal["spline", "nearest"]:
+    """Return how the plans resample images with thick slices.
+
+    Raises:
+        BadTeacher: another way of resampling than nnU-Net's default.
+    """
+    kwargs = results.configuration.get("resampling_fn_data_kwargs") or {}
+    is_default = results.configuration.get("resampling_fn_data", RESAMPLING) == RESAMPLING
+    separate = kwargs.get("force_separate_z")
+    is_default &= (kwargs.get("order", CUBIC), kwargs.get("order_z", 0)) == (CUBIC, 0)
+    if not is_default or separate not in (None, False):
+        raise BadTeacher("only nnU-Net's default resampling, cubic, can be imported")
+    return "nearest" if separate is None else "spline"
 
 
 def intensity_of(results: Results) -> tuple[intensity.IntensityStep, ...]:

@@ -7,29 +7,28 @@ families.
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 
-from kd.data.cases import Pair, read_pair
 from kd.data.splits import names_of
 from kd.errors import BadCase, BadRecipe
-from kd.planning.dataset import Labels, case_names, layout
+from kd.planning.data_report import report_of, write_data_report
+from kd.planning.dataset import Labels, case_names, layout, test_names
+from kd.planning.findings import expected, findings, inliers, labels_of, partial
+from kd.planning.recipe_text import refuse_existing, write_recipe
+from kd.planning.shapes import patch_and_strides, thick_stages
+from kd.planning.survey import Survey, survey
 from kd.recipe.choices import Data, Gates, Net, Training, Triple
 from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
-from node import yaml_strict
 from node.imaging import intensity
-from node.imaging.orient import orient
 from node.package.manifest import Code, Input, ModelGrid, Range, Segment, SizeName
 
 ANISOTROPIC = 3.0  # an axis with this many times the others' spacing is resampled more gently
-LARGEST_PATCH_VOXELS = 96**3  # what two CPU cores can train and serve
-SMALLEST_EDGE = 4  # voxels of the lowest grid, nnU-Net's
-MOST_STAGES = 6
 TEST_SHARE = 0.2
 MANY_CLASSES = 8  # from which the loss is computed at one voxel of eight
 LEAST_TEACHER_DICE = 0.7  # a start: raise it to what the task requires
@@ -47,26 +46,21 @@ class Fingerprint:
     labels: tuple[int, ...]
 
 
-def fingerprint(pairs: Sequence[Pair]) -> Fingerprint:
-    """Collect the properties of the training cases that a plan depends on.
+def fingerprint(survey: Survey, split: str) -> Fingerprint:
+    """Collect the properties of the usable cases of one split.
 
     Raises:
         BadCase: there is no case.
     """
-    if not pairs:
+    cases = survey.of(split)
+    if not cases:
         message = "there is no training case"
-        raise BadCase(message)
-    rng = np.random.default_rng(0)
-    spacings, shapes, samples, labels = [], [], [], set[int]()
-    for pair in pairs:
-        turned, _ = orient(pair.image)
-        spacings.append(turned.grid.spacing_mm)
-        shapes.append(turned.grid.shape)
-        values = pair.image.array[pair.labels.array > 0]
-        samples.append(rng.choice(values, min(2000, len(values)), replace=False))
-        labels |= {int(n) for n in np.unique(pair.labels.array) if n}
+        raise BadCase(message, advice="Put images and labels into the folders of the layout")
     return Fingerprint(
-        np.array(spacings), np.array(shapes), np.concatenate(samples), tuple(sorted(labels))
+        np.array([case.spacing_mm_zyx for case in cases]),
+        np.array([case.shape_zyx for case in cases]),
+        np.concatenate([survey.samples[case.name] for case in cases]),
+        labels_of(cases),
     )
 
 
@@ -80,34 +74,6 @@ def target_spacing(fingerprint: Fingerprint) -> tuple[float, float, float]:
         spacing[worst] = max(tenth, float(others.max()))
     z, y, x = (round(float(s), 3) for s in spacing)
     return (z, y, x)
-
-
-def patch_and_strides(
-    median_shape: Sequence[float], spacing_mm: Sequence[float]
-) -> tuple[Triple, tuple[Triple, ...]]:
-    """Return a patch near the median shape, within the limit, and the strides that fit it.
-
-    An axis is halved while its edge stays at 4 or more and its spacing is not yet twice as coarse
-    as the finest axis that can still be halved.
-    """
-    edges = np.array(median_shape, float)
-    excess = edges.prod() / LARGEST_PATCH_VOXELS
-    if excess > 1:
-        edges = edges / excess ** (1 / 3)
-    strides: list[Triple] = [(1, 1, 1)]
-    now, spacing = edges.copy(), np.array(spacing_mm, float)
-    while len(strides) < MOST_STAGES:
-        able = now >= 2 * SMALLEST_EDGE
-        if not able.any():
-            break
-        finest = spacing[able].min()
-        halved = able & (spacing < 2 * finest)
-        step = np.where(halved, 2, 1)
-        strides.append((int(step[0]), int(step[1]), int(step[2])))
-        now, spacing = now / step, spacing * step
-    divisor = np.prod(np.array(strides), axis=0)
-    patch = np.maximum(np.ceil(edges / divisor), 1) * divisor
-    return (int(patch[0]), int(patch[1]), int(patch[2])), tuple(strides)
 
 
 def family(base: int, strides_zyx: Sequence[Triple]) -> dict[SizeName, Net]:
@@ -176,6 +142,7 @@ def plan(
     shapes = fingerprint.shapes_zyx * fingerprint.spacings_mm_zyx / np.array(spacing)
     patch, strides = patch_and_strides(np.median(shapes, axis=0), spacing)
     extents = fingerprint.shapes_zyx * fingerprint.spacings_mm_zyx
+    slices = inliers(fingerprint.shapes_zyx.ravel().tolist())
     sizes = family(32, strides)
     return Recipe(
         task=task,
@@ -186,10 +153,7 @@ def plan(
             modality=modality,
             spacing_mm=_around(fingerprint.spacings_mm_zyx),
             field_of_view_mm=_around(extents),
-            slices=Range(
-                low=float(fingerprint.shapes_zyx.min()),
-                high=2 * float(fingerprint.shapes_zyx.max()),
-            ),
+            slices=Range(low=float(min(slices)), high=2 * float(max(slices))),
         ),
         grid=ModelGrid(spacing_mm_zyx=spacing, patch_zyx=patch),
         intensity=_intensity(modality, fingerprint.foreground),
@@ -197,6 +161,7 @@ def plan(
             uncoded(n, labels.names.get(n, f"Structure {n}")) for n in fingerprint.labels
         ),
         strides_zyx=strides,
+        stages=thick_stages(sizes[TEACHER].base, strides, spacing),
         sizes=sizes,
         training=planned_training(len(fingerprint.labels) + 1),
         folds=5,
@@ -205,36 +170,45 @@ def plan(
 
 
 def plan_folder(
-    folder: Path, task: str, modality: Literal["MR", "CT"], out: Path, *, is_forced: bool = False
+    folder: Path,
+    task: str,
+    modality: Literal["MR", "CT"],
+    out: Path,
+    *,
+    is_forced: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Recipe:
-    """Read a data set, write its recipe to `out` and return it.
+    """Read a data set, write its report and its recipe, and return the recipe.
 
-    Where the data set has no split file, one is made beside the recipe: with the test folder of
-    nnU-Net's layout as the test cases, or else by case and at random.
+    The report is beside the recipe, as RECIPE.data.html and RECIPE.data.json; it is written even if
+    cases cannot be used. Where the data set has no split file, one is made beside the recipe: with
+    the test folder of nnU-Net's layout as the test cases, or else by case and at random.
 
     Raises:
-        KdError: of the case or layout that is wrong, or `out` exists and is not to be replaced.
+        BadCase: cases cannot be used; the report has all of them.
+        KdError: the layout is wrong, or `out` exists and is not to be replaced.
     """
     refuse_existing(out, is_forced=is_forced)
     data, labels = layout(folder)
     if not (folder / data.splits).is_file():
         data = msgspec.structs.replace(data, splits=write_splits(_deal(folder, data), out))
     loose = _loose(data)
-    train = names_of(loose, folder, data.train)
-    recipe = plan(task, modality, data, fingerprint(_pairs(loose, folder, train)), labels)
+    splits = {split: names_of(loose, folder, split) for split in (data.train, data.test)}
+    facts = survey(loose, folder, splits, say)
+    observations = findings(facts, modality, labels.names, data.train)
+    page = write_data_report(report_of(folder.name, facts, observations, labels.names), out)
+    for observation in observations:
+        say(f"{observation.kind}: {observation.sentence}")
+    if errors := [one for one in observations if one.kind == "error"]:
+        message = f"{errors[0].sentence}, and {len(errors) - 1} more errors in the data"
+        message = message if len(errors) > 1 else errors[0].sentence
+        raise BadCase(message, advice=f"All of them are in {page.name}")
+    train = facts.of(data.train)
+    recipe = plan(task, modality, data, fingerprint(facts, data.train), labels)
+    data = msgspec.structs.replace(data, partial=partial(train))
+    recipe = msgspec.structs.replace(recipe, data=data, expect=expected(train, labels.names))
     write_recipe(recipe, out)
     return recipe
-
-
-def refuse_existing(recipe: Path, *, is_forced: bool) -> None:
-    """Refuse to replace a recipe that a person may have edited.
-
-    Raises:
-        BadRecipe: it exists.
-    """
-    if recipe.exists() and not is_forced:
-        message = f"{recipe} exists"
-        raise BadRecipe(message, advice="Give another --out, or --force to replace it")
 
 
 def write_splits(splits: dict[str, list[str]], recipe: Path) -> str:
@@ -242,18 +216,6 @@ def write_splits(splits: dict[str, list[str]], recipe: Path) -> str:
     path = recipe.with_suffix(".splits.json").resolve()
     path.write_text(json.dumps(splits, indent=1), encoding="utf-8")
     return str(path)
-
-
-def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe as YAML, in the order of its fields."""
-    head = f"# Planned by kd for {recipe.task}: read it, fill in every {UNKNOWN_CODE!r}, edit.\n"
-    content: Any = msgspec.to_builtins(recipe)
-    body = yaml_strict.dump(content, flow=None)
-    path.write_text(head + body, encoding="utf-8")
-
-
-def _pairs(recipe: Recipe, folder: Path, names: Sequence[str]) -> list[Pair]:
-    return [read_pair(recipe, folder, name) for name in names]
 
 
 def _loose(data: Data) -> Recipe:
@@ -277,16 +239,16 @@ def _loose(data: Data) -> Recipe:
 def _deal(folder: Path, data: Data) -> dict[str, list[str]]:
     names = case_names(folder, data.images, data.image_ending)
     if data.test_images is not None:
-        test = case_names(folder, data.test_images, data.image_ending)
-        return {data.train: names, data.test: test}
+        return {data.train: names, data.test: test_names(folder, data)}
     random.Random(0).shuffle(names)  # noqa: S311 - a shuffle, not a secret
     held = max(1, round(TEST_SHARE * len(names)))
     return {data.train: sorted(names[held:]), data.test: sorted(names[:held])}
 
 
 def _around(values: np.ndarray) -> Range:
-    """Return the observed range, a fifth wider on both sides."""
-    return Range(low=round(float(values.min()) / 1.2, 2), high=round(float(values.max()) * 1.2, 2))
+    """Return the observed range of each axis without outliers, a fifth wider on both sides."""
+    plain = [value for axis in values.T for value in inliers(axis.tolist())]
+    return Range(low=round(min(plain) / 1.2, 2), high=round(max(plain) * 1.2, 2))
 
 
 def _intensity(modality: str, foreground: np.ndarray) -> tuple[intensity.IntensityStep, ...]:

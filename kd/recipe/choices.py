@@ -43,6 +43,8 @@ class Data(Strict, frozen=True, kw_only=True):
     labels: str = "labels"
     image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
     label_ending: str = ".nii.gz"
+    image_prefix: str = ""  # before the case's name; the same in all folders of images
+    label_prefix: str = ""
     # folders of the test cases, where they are not among the training cases (nnU-Net: imagesTs)
     test_images: str | None = None
     test_labels: str | None = None
@@ -52,6 +54,8 @@ class Data(Strict, frozen=True, kw_only=True):
     test: str = "val"
     # segments that are not labelled in every case: absent from a case means unknown, not background
     partial: tuple[SegmentNumber, ...] = ()
+    # a package names the cases; otherwise it has pseudonyms, because names may identify patients
+    public_names: bool = False
     source: str = ""  # name, licence and citation, for the card
     licence: str = ""
 

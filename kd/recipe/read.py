@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from kd.errors import BadRecipe
-from kd.recipe.bounds import Count
+from kd.recipe.bounds import Count, Positive
 from kd.recipe.choices import (
     Augment,
     Data,
@@ -28,20 +28,30 @@ from kd.recipe.choices import (
     Unlabelled,
     uniform,
 )
+from kd.recipe.stages import Stages
 from node.conversion import NotValid
 from node.imaging import intensity, region_steps
 from node.imaging.sharpen import Sharpen
-from node.package.manifest import SIZE_NAMES, Expected, Input, ModelGrid, Segment, SizeName
+from node.package.manifest import (
+    SIZE_NAMES,
+    Expected,
+    Input,
+    ModelGrid,
+    Segment,
+    SizeName,
+    TaskName,
+)
 from node.yaml_strict import read
 
 TEACHER: SizeName = "teacher"
+LARGEST_PACKAGE_MB = 40.0  # every release of this repository stays in each clone for ever
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
 
 
 class Recipe(Strict, frozen=True, kw_only=True):
     """All choices of one family."""
 
-    task: str
+    task: TaskName
     title: str
     intended_use: str
     limits: tuple[str, ...] = ()  # what was not measured or may mislead, for the card
@@ -54,6 +64,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()  # volumes that any patient has
     strides_zyx: tuple[Edges, ...]
+    stages: Stages | None = None  # of an imported network; None: 3 × 3 × 3 convolutions
     sizes: dict[SizeName, Net]
     training: Training = Training()
     folds: Count = 1  # of the ensemble; 1: one teacher, trained on every training case
@@ -62,6 +73,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     released_teacher: Literal["trained", "ensemble"] = "trained"
     distillation: Distillation = Distillation()
     gates: Gates = Gates()
+    largest_package_mb: Positive = LARGEST_PACKAGE_MB  # a release that is larger is refused
     external: tuple[External, ...] = ()
     unlabelled: tuple[Unlabelled, ...] = ()
     augment: Augment = Augment()
@@ -84,10 +96,22 @@ class Recipe(Strict, frozen=True, kw_only=True):
         if unknown := sorted(set(self.data.partial) - numbers):
             message = f"data.partial: there is no segment {unknown[0]}"
             raise BadRecipe(message, advice=f"The segments are {', '.join(map(str, numbers))}")
+        self._refuse_unlike_stages()
         targets = () if self.generator is None else self.generator.anatomy.targets.values()
         if unknown := sorted(set(targets) - numbers):
             message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
             raise BadRecipe(message)
+
+    def _refuse_unlike_stages(self) -> None:
+        if self.stages is None:
+            return
+        if len(self.stages.widths) != len(self.strides_zyx):
+            message = f"stages has {len(self.stages.widths)} stages, and strides_zyx"
+            raise BadRecipe(f"{message} {len(self.strides_zyx)}", advice="Give both as many")
+        for size, net in self.sizes.items():
+            if net.convolutions != Net(base=1).convolutions:
+                message = f"size {size}: convolutions has no effect beside stages"
+                raise BadRecipe(message, advice="Change stages.convolutions, or remove it")
 
     @property
     def n_classes(self) -> int:
@@ -143,7 +167,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
             BadRecipe: no such size, or the patch does not fit its strides.
         """
         net = self.net(size)
-        strides = self.strides_zyx
+        strides, replaced = self.strides_zyx, None
         if net.stem_stride == 2:
             # the stem takes the place of one halving, so that the lowest grid is the same
             if (2, 2, 2) not in strides[1:]:
@@ -151,16 +175,19 @@ class Recipe(Strict, frozen=True, kw_only=True):
                     f"size {size}: no stage halves all axes, which stem_stride: 2 would replace"
                 )
                 raise BadRecipe(message, advice="Give this size stem_stride: 1")
-            at = strides.index((2, 2, 2), 1)
-            strides = strides[:at] + strides[at + 1 :]
-        topology = uniform(
-            net.base,
-            strides,
-            least_width=net.least_width,
-            convolutions=net.convolutions,
-            norm=net.norm,
-            stem_stride=net.stem_stride,
-        )
+            replaced = strides.index((2, 2, 2), 1)
+            strides = strides[:replaced] + strides[replaced + 1 :]
+        if self.stages is not None:
+            topology = self.stages.topology(net, strides, replaced)
+        else:
+            topology = uniform(
+                net.base,
+                strides,
+                least_width=net.least_width,
+                convolutions=net.convolutions,
+                norm=net.norm,
+                stem_stride=net.stem_stride,
+            )
         topology = msgspec.structs.replace(topology, fine_width=net.fine_width)
         for patch in (self.grid.patch_zyx, self.training_patch_zyx):
             if any(edge % d for edge, d in zip(patch, topology.divisor_zyx, strict=True)):

@@ -12,7 +12,7 @@ from pathlib import Path
 NOTE = "command.txt"
 PLACES = {"--data": "DATA", "--runs": "RUNS", "--external": "EXTERNAL"}
 RUNS = ("--run", "--soft", "--start", "--into")
-FILES = ("--reference-image", "--notice")
+FILES = ("--reference-image", "--notice", "--splits")
 WITHOUT_EFFECT = ("--device", "--slice-minutes", "--models")
 
 
@@ -24,7 +24,7 @@ def typed(arguments: Sequence[str]) -> str:
         if word == "--json":
             continue
         if not word.startswith("--"):
-            words.append(_short(word) if word.endswith((".yaml", ".yml")) else word)
+            words.append(_short(word))
             continue
         value = rest.pop(0) if rest and not rest[0].startswith("--") else None
         if word not in WITHOUT_EFFECT:

@@ -17,7 +17,7 @@ from kd.data.external import ExternalSet
 from kd.errors import BadRecipe, GateFailed, KdError
 from kd.evaluation import gates
 from kd.evaluation.baselines import baselines
-from kd.evaluation.scores import Score, rows
+from kd.evaluation.scores import Score, rows, with_pseudonyms
 from kd.evaluation.summary import accuracy, metrics_of, report_of
 from kd.evaluation.unlabelled import UnlabelledSet, survey
 from kd.evaluation.validate import Validation, costs, score_all
@@ -42,7 +42,6 @@ from node.package.manifest import Manifest, Provenance, Reference, SizeName
 from node.pipeline import absent_segments, open_student, reference_dice, segment
 
 LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
-LARGEST_PACKAGE_BYTES = 40_000_000  # every release stays in each clone for ever
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def release(
         size: export_runs(order.recipe, size, run, train_cases, draft / f"{size}.onnx")
         for size, run in order.runs.items()
     }
-    _refuse_large(draft)  # the networks alone: before hours of measuring
+    _refuse_large(draft, order.recipe)  # the networks alone: before hours of measuring
     package = _with_reference(order, exported, draft)
     scores = score_all(package, test_pairs, list(exported), say=say)
     released = Validation(scores, costs(package, list(exported)))
@@ -111,6 +110,8 @@ def release(
     all_scores: dict[str, list[Score]] = dict(scores.items())
     all_scores |= their_scores
     report = msgspec.structs.replace(report, baselines=baselines(report, all_scores, histories))
+    if not order.recipe.data.public_names:
+        all_scores = with_pseudonyms(all_scores)
     table = "\n".join(rows(package.manifest, all_scores.items())) + "\n"
     (draft / "cases.csv").write_text(table, encoding="utf-8")
     (draft / REPORT).write_bytes(encode_report(report))
@@ -118,7 +119,7 @@ def release(
         message = f"not released: {'; '.join(failed)}"
         raise GateFailed(message, advice=f"The numbers are in {draft.name}/{REPORT}")
     finished = _finish(package, released, report)
-    _check_finished(finished)
+    _check_finished(finished, order.recipe)
     draft.rename(final)
     return Package(finished.manifest, final, finished.digest)
 
@@ -138,20 +139,20 @@ def _with_training(report: Report, exported: Mapping[SizeName, ExportedRun]) -> 
     return msgspec.structs.replace(report, sizes=sizes)
 
 
-def _check_finished(package: Package) -> None:
+def _check_finished(package: Package, recipe: Recipe) -> None:
     for size in package.manifest.sizes:
         if reference_dice(package, size) < package.manifest.reference.least_dice:
             message = f"size {size} does not reproduce its reference case"
             raise KdError(message)
-    _refuse_large(package.folder)
+    _refuse_large(package.folder, recipe)
 
 
-def _refuse_large(folder: Path) -> None:
-    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if total > LARGEST_PACKAGE_BYTES:
-        limit = LARGEST_PACKAGE_BYTES / 1e6
-        message = f"the package has {total / 1e6:.1f} MB, more than {limit:g} MB"
-        raise KdError(message, advice="Release fewer or smaller sizes")
+def _refuse_large(folder: Path, recipe: Recipe) -> None:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    if total > recipe.largest_package_mb:
+        limit = f"largest_package_mb: {recipe.largest_package_mb:g}"
+        message = f"the package has {total:.1f} MB, and the recipe allows {limit}"
+        raise KdError(message, advice="Release fewer or smaller sizes, or raise the limit")
 
 
 def _external_scores(package: Package, external: ExternalSet, say: Say) -> ExternalScores:
@@ -183,25 +184,34 @@ def _refuse_early(order: ReleaseOrder, final: Path) -> None:
     if final.exists():
         message = f"package {order.recipe.task}/{order.version} exists; releases are immutable"
         raise KdError(message, advice="Choose the next version, or remove an unpublished one")
-    words = {
-        "title": order.recipe.title,
-        "intended_use": order.recipe.intended_use,
-        "data.source": order.recipe.data.source,
-        "data.licence": order.recipe.data.licence,
-    }
-    for key, value in words.items():
-        if value.strip() in ("", UNKNOWN_CODE):
-            message = f"the recipe has no {key}"
-            raise BadRecipe(message, advice="The card states it: fill it in")
+    if missing := unfilled(order.recipe):
+        raise missing[0]
     for name, (size, _) in order.compared.items():
         order.recipe.net(size)
         if name in order.runs:
             message = f"--compare {name}: a released size has that name"
             raise KdError(message, advice="Give it another NAME in --compare NAME=SIZE:RUN")
-    for part in order.recipe.segments:
+
+
+def unfilled(recipe: Recipe) -> list[BadRecipe]:
+    """Return an error for each text and code that a person must still fill in."""
+    errors = []
+    words = {
+        "title": recipe.title,
+        "intended_use": recipe.intended_use,
+        "data.source": recipe.data.source,
+        "data.licence": recipe.data.licence,
+    }
+    for key, value in words.items():
+        if value.strip() in ("", UNKNOWN_CODE):
+            message = f"the recipe has no {key}"
+            errors.append(BadRecipe(message, advice="The card states it: fill it in"))
+    for part in recipe.segments:
         if UNKNOWN_CODE in (part.type.value, part.category.value):
             message = f"segment {part.number} ({part.label}) has no code"
-            raise BadRecipe(message, advice="Fill in segments.type and segments.category")
+            advice = "Fill in segments.type and segments.category"
+            errors.append(BadRecipe(message, advice=advice))
+    return errors
 
 
 def _with_reference(
@@ -254,9 +264,16 @@ def _with_reference(
 
 
 def published(recipe: Recipe) -> Recipe:
-    """Return a recipe without paths of this machine: a split file is named, not located."""
-    splits = Path(recipe.data.splits).name
-    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, splits=splits))
+    """Return a recipe without paths of this machine, and without names of cases unless public."""
+    data = msgspec.structs.replace(recipe.data, splits=Path(recipe.data.splits).name)
+    if recipe.data.public_names:
+        return msgspec.structs.replace(recipe, data=data)
+    return msgspec.structs.replace(
+        recipe,
+        data=msgspec.structs.replace(data, cases={}),
+        external=tuple(msgspec.structs.replace(one, subjects={}) for one in recipe.external),
+        unlabelled=tuple(msgspec.structs.replace(one, subjects={}) for one in recipe.unlabelled),
+    )
 
 
 def _provenance(order: ReleaseOrder) -> Provenance:

@@ -57,3 +57,12 @@ def read_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
         message = f"checkpoint {CHECKPOINT} in {folder.name}: {exc.message}"
         raise BadCheckpoint(message, advice=exc.advice) from exc
     return Checkpoint(run, averaged, content.get("network"), content.get("optimiser"))
+
+
+def read_record(folder: Path) -> Run:
+    """Return the record of the run in `folder`.
+
+    Raises:
+        BadCheckpoint: as `read_checkpoint`.
+    """
+    return read_checkpoint(folder, torch.device("cpu")).run

@@ -14,10 +14,13 @@ from pathlib import Path
 import torch
 
 from kd.data.batches import PrefetchedBatches, Source
-from kd.training.losses import Objective
+from kd.training.log import Entry, append, rewind
+from kd.training.losses import Objective, Terms
 from kd.training.trainer import Outcome, Progress, Slice, Trainer
+from kd.training.watch import patch_dice
 
 REPORT_EVERY_STEPS = 20
+SCORE_EVERY_STEPS = 200  # Dice on held-out patches
 WHOLE = Slice()  # to the end of the budget
 
 
@@ -29,15 +32,39 @@ class TrainingRun:
     objective: Objective
     folder: Path
     report: Callable[[Progress], None] = lambda _: None
+    terms: Terms = field(default_factory=Terms)  # of the objective, for the log
+    held_out: Source | None = None  # patches of held-out cases
     losses: list[float] = field(default_factory=list)  # of the steps of this call
 
     def report_progress(self) -> None:
-        """Report the state of the training every few steps."""
+        """Report and log the state of the training: the first step, then every few, and the last.
+
+        A line of the log has the terms of one step; the loss is the mean since the last line.
+        """
         trainer = self.trainer
-        if trainer.step % REPORT_EVERY_STEPS == 0:
-            recent = self.losses[-REPORT_EVERY_STEPS:]
-            mean = sum(recent) / len(recent)
-            self.report(Progress(trainer.step, trainer.share, mean, trainer.seconds))
+        is_last = trainer.share >= 1
+        if trainer.step != 1 and trainer.step % REPORT_EVERY_STEPS and not is_last:
+            return
+        recent = self.losses[-REPORT_EVERY_STEPS:]
+        mean = sum(recent) / len(recent)
+        dice = None
+        if self.held_out is not None and (trainer.step % SCORE_EVERY_STEPS == 0 or is_last):
+            dice = patch_dice(trainer.averaged.module, self.held_out, trainer.device)
+        self.report(Progress(trainer.step, trainer.share, mean, trainer.seconds, dice))
+        labels, kl = self.terms.labels, self.terms.kl
+        entry = Entry(
+            step=trainer.step,
+            share=trainer.share,
+            seconds=trainer.seconds,
+            loss=mean,
+            labels=mean if labels is None else float(labels),
+            kl=None if kl is None else float(kl),
+            teacher_weight=self.terms.teacher_weight,
+            rate=trainer.rate,
+            gradient_norm=trainer.gradient_norm,
+            held_out_dice=dice,
+        )
+        append(self.folder, entry)
 
 
 def train_runs(
@@ -52,6 +79,7 @@ def train_runs(
     """
     for run in runs:
         run.trainer.open(run.folder)
+        rewind(run.folder, run.trainer.step)
     begun = saved = time.monotonic()
     steps = 0
     with _prefetched(batches, runs[0].trainer.device) as source:

@@ -138,30 +138,44 @@ def class_weights(labels_bzyx: Tensor) -> Tensor:
     return weights[labels_bzyx.long()]
 
 
-def supervised(balance: float = 0.0) -> Objective:
+class Terms:
+    """The terms of an objective at its last call, for the log; reading them waits for a GPU."""
+
+    def __init__(self) -> None:
+        """Begin without a call."""
+        self.labels: Tensor | None = None
+        self.kl: Tensor | None = None  # None: the objective has no teacher
+        self.teacher_weight: float | None = None
+
+
+def supervised(balance: float = 0.0, terms: Terms | None = None) -> Objective:
     """Return the objective of reference labels alone: Dice + cross-entropy, deep supervision.
 
     Small structures have almost no share of a plain cross-entropy, and the gradient of Dice is weak
     where a structure is not detected at all. The cross-entropy therefore starts balanced, with
     n_k^-b. Balanced training oversegments small structures, so b falls from `balance` to 0 over the
-    budget.
+    budget. `terms` receives the terms of each call.
     """
 
     def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
         now = balance * (1 - share)
-        return deep_supervision(outputs, batch.labels_bzyx, batch.unknown_bk, now)
+        loss = deep_supervision(outputs, batch.labels_bzyx, batch.unknown_bk, now)
+        if terms is not None:
+            terms.labels = loss.detach()
+        return loss
 
     return objective
 
 
-def distilled(choice: Distillation, balance: float = 0.0) -> Objective:
+def distilled(choice: Distillation, balance: float = 0.0, terms: Terms | None = None) -> Objective:
     """Return the objective of a student: reference labels plus KL from the teacher.
 
     L = deep supervision + w a KL at full resolution, a the weight `kl`, and
     w(t) = min(1, t / ramp, (1 - t) / (1 - fade)) over the share t of the budget. With `fade` below
     1 the teacher's weight falls to 0 at the end, and the labels alone decide the last steps.
+    `terms` receives the terms of each call.
     """
-    by_labels = supervised(balance)
+    by_labels = supervised(balance, terms)
 
     def objective(outputs: list[Tensor], batch: Batch, share: float) -> Tensor:
         loss = by_labels(outputs, batch, share)
@@ -171,9 +185,17 @@ def distilled(choice: Distillation, balance: float = 0.0) -> Objective:
             return loss
         weights = class_weights(batch.labels_bzyx) if choice.has_class_weights else None
         divergence = kl(outputs[0], teacher, choice.temperature, weights)
-        weight = min(1.0, share / max(choice.ramp, 1e-6))
-        if choice.fade < 1:
-            weight = min(weight, (1 - share) / (1 - choice.fade))
-        return loss + weight * choice.kl * divergence
+        weight = choice.kl * teacher_share(choice, share)
+        if terms is not None:
+            terms.kl, terms.teacher_weight = divergence.detach(), weight
+        return loss + weight * divergence
 
     return objective
+
+
+def teacher_share(choice: Distillation, share: float) -> float:
+    """Return w(t), the teacher's weight at the share t of the budget, from 0 to 1."""
+    weight = min(1.0, share / max(choice.ramp, 1e-6))
+    if choice.fade < 1:
+        weight = min(weight, (1 - share) / (1 - choice.fade))
+    return weight

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kd.errors import BadTeacher
-from kd.networks.oriented import Oriented, read_imported_network
+from kd.networks.imported import read_imported_network
 from kd.networks.unet import Ensemble, UNet
 from kd.recipe.read import TEACHER, Recipe
 from kd.records import Run
@@ -37,8 +37,7 @@ def open_run(recipe: Recipe, size: str, run: Path, device: torch.device) -> tupl
     if imported.n_classes != recipe.n_classes:
         message = f"run {run.name} has {imported.n_classes} classes, the recipe {recipe.n_classes}"
         raise BadTeacher(message)
-    network, record = averaged_network(UNet(imported.topology, imported.n_classes), run, device)
-    return Oriented(network, imported.axes).to(device).eval(), record
+    return averaged_network(UNet(imported.topology, imported.n_classes), run, device)
 
 
 def open_runs(

@@ -1,21 +1,24 @@
 """Train, distil and write soft targets: the functions behind the commands, without printing."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
+from kd.data.batches import Source
 from kd.data.cases import read_cases
-from kd.data.soft_targets import Makers, write_maps
+from kd.data.soft_targets import Makers, missing_maps, write_maps
 from kd.data.splits import folds, names_of, subjects_of
 from kd.errors import BadSplit, BadTeacher
 from kd.recipe.read import Recipe
 from kd.training.loop import TrainingRun, train_runs
-from kd.training.losses import distilled, supervised
+from kd.training.losses import Terms, distilled, supervised
 from kd.training.runs import fold_run, imported_folds, new_network, open_run
 from kd.training.tasks import SOFT, TrainingTask, batches_of, cases_used_by_any, initialise, new_run
 from kd.training.trainer import Outcome, Progress, Slice, Trainer, pick_device
+from kd.training.watch import watched_patches
 
 Report = Callable[[Progress], None]
 Say = Callable[[str], None]
@@ -76,16 +79,26 @@ def train_all(
     batches, teacher = batches_of(
         recipe, folder, (distilled_tasks or list(tasks.values()))[0], device
     )
+    sources: dict[tuple[str, ...], Source | None] = {}
+
+    def watched(names: tuple[str, ...]) -> Source | None:
+        if names not in sources:
+            sources[names] = watched_patches(recipe, folder, names, device)
+        return sources[names]
+
     training_runs = []
     for run, task in tasks.items():
         network, choice = new_network(recipe, task.size), recipe.training_of(task.size)
-        objective = supervised(choice.balance)
+        terms = Terms()
+        objective = supervised(choice.balance, terms)
         if task.is_distilled:
-            objective = distilled(recipe.distillation, choice.balance)
+            objective = distilled(recipe.distillation, choice.balance, terms)
         start, inherits = initialise(recipe, task, network)
         signal = teacher if task.is_distilled else None
         trainer = Trainer(network, new_run(recipe, task, signal, start, inherits), device)
-        training_runs.append(TrainingRun(trainer, objective, run, report_of(run)))
+        training_runs.append(
+            TrainingRun(trainer, objective, run, report_of(run), terms, watched(task.watched))
+        )
     return dict(zip(tasks, train_runs(training_runs, batches, limits=limits), strict=True))
 
 
@@ -102,6 +115,11 @@ def training_cases(recipe: Recipe, folder: Path, without_fold: int | None) -> tu
     return tuple(name for name in names if name not in held)
 
 
+def watched_cases(recipe: Recipe, folder: Path, without_fold: int | None) -> tuple[str, ...]:
+    """Return the held-out cases on which a training is watched; none without a held-out fold."""
+    return () if without_fold is None else held_out(recipe, folder, without_fold)
+
+
 def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
     """Return the cases of one fold, numbered from 0.
 
@@ -111,7 +129,7 @@ def held_out(recipe: Recipe, folder: Path, fold: int) -> tuple[str, ...]:
     if recipe.folds == 1:
         message = "there is no fold to hold out: the recipe has folds: 1"
         raise BadSplit(message, advice="Give the recipe two folds or more")
-    return _fold(recipe, folder, fold)
+    return fold_cases(recipe, folder, fold)
 
 
 def train_fold(
@@ -123,11 +141,11 @@ def train_fold(
         BadSplit: there is no such fold.
         KdError: a case, split, recipe or checkpoint cannot be used.
     """
-    held = _fold(recipe, folder, number)
+    held = fold_cases(recipe, folder, number)
     names = names_of(recipe, folder, recipe.data.train)
     used = tuple(name for name in names if name not in held)
     start = None if runs.start is None else fold_run(runs.start, number)
-    task = TrainingTask(recipe.fold_size, used, start=start)
+    task = TrainingTask(recipe.fold_size, used, start=start, watched=held)
     return train(recipe, folder, task, fold_run(runs.folder, number), limits=limits, report=report)
 
 
@@ -142,7 +160,8 @@ def train_teacher(
 ) -> bool:
     """Train every fold of the teacher, then write its soft targets of the training cases.
 
-    A time limit in `limits` holds for each fold. Finished folds are not trained again.
+    A time limit in `limits` holds for each fold, and for the soft targets. Finished folds are not
+    trained again, and soft targets that are there are not written again.
 
     Args:
         recipe: all choices.
@@ -186,8 +205,12 @@ def train_teacher(
         say(f"{who}; their soft targets may be over-confident")
     cases = read_cases(recipe, folder, names)
     soft = runs.folder / SOFT
-    write_maps(cases, Makers(teachers_of, training_cases_of_all), recipe, device, soft, say=say)
-    return True
+    begun = time.monotonic()
+    makers = Makers(
+        teachers_of, training_cases_of_all, lambda: limits.is_over(0, time.monotonic() - begun)
+    )
+    write_maps(cases, makers, recipe, device, soft, say=say)
+    return not missing_maps(names, soft)
 
 
 def soften(
@@ -235,7 +258,12 @@ def fold_names(recipe: Recipe, folder: Path) -> tuple[tuple[str, ...], ...]:
     return folds(names, recipe.folds, subjects_of(recipe, folder))
 
 
-def _fold(recipe: Recipe, folder: Path, number: int) -> tuple[str, ...]:
+def fold_cases(recipe: Recipe, folder: Path, number: int) -> tuple[str, ...]:
+    """Return the held-out cases of one fold; none of a single teacher.
+
+    Raises:
+        BadSplit: there is no such fold.
+    """
     parts = fold_names(recipe, folder)
     if not 0 <= number < len(parts):
         message = f"there is no fold {number}: the recipe has folds: {recipe.folds}"

@@ -35,6 +35,7 @@ class TrainingTask:
     start: Path | None = None  # run that this one continues; None: random initial weights
     # run of a wider network, whose strongest channels initialise this one
     ancestor: Path | None = None
+    watched: tuple[str, ...] = ()  # held-out cases on which the training is watched
 
     @property
     def is_distilled(self) -> bool:
@@ -91,14 +92,16 @@ def batches_of(
 ) -> tuple[Source, TeacherSignal | None]:
     """Return the source of batches, and the teacher whose signal they carry."""
     patch, choice = recipe.training_patch_zyx, recipe.training
+    spacing = recipe.grid.spacing_mm_zyx
     if recipe.generator is None:
         cases = read_cases(recipe, folder, task.names)
         if task.soft is None:
-            return Batches(cases, patch, choice, device), None
+            return Batches(cases, patch, choice, device, spacing_mm_zyx=spacing), None
         soft = read_maps(cases, recipe.n_classes, task.soft)
         digest, used = maps_digest(cases, task.soft), training_cases_of(task.soft)
         teacher = TeacherSignal(digest=digest, cases=used)
-        return Batches(cases, patch, choice, device, soft=soft), teacher
+        batches = Batches(cases, patch, choice, device, soft=soft, spacing_mm_zyx=spacing)
+        return batches, teacher
     maps = [read_anatomy(recipe, folder, name) for name in task.names]
     synthetic = SyntheticBatches(maps, patch, choice, recipe.generator, device)
     if not task.teachers:

@@ -36,6 +36,12 @@ class Progress:
     share: float  # of the budget, 0 to 1
     loss: float  # mean since the last report
     seconds: float  # of training, over all slices
+    held_out_dice: float | None = None  # on patches of held-out cases, every few reports
+
+    @property
+    def left_s(self) -> float:
+        """Expected seconds until the budget is spent, at the mean speed so far."""
+        return self.seconds * (1 - self.share) / self.share if self.share > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,7 @@ class Trainer:
         self.averaged.n_averaged += 1  # the initial weights take part, as in TensorFlow
         self.optimiser = Optimiser(self.network, choice.optimiser, choice.rate, choice.weight_decay)
         self.step, self.seconds = 0, 0.0
+        self.rate, self.gradient_norm = 0.0, 0.0  # of the last step
 
     @property
     def share(self) -> float:
@@ -167,7 +174,8 @@ class Trainer:
         Raises:
             Diverged: the loss, or its gradient, is not finite; the weights are as before.
         """
-        self.optimiser.set_rate(self.choice.rate * schedule(self.share, self.choice))
+        self.rate = self.choice.rate * schedule(self.share, self.choice)
+        self.optimiser.set_rate(self.rate)
         self.network.train()
         with autocast(self.device):
             image = batch.image_bczyx.contiguous(memory_format=self.layout)
@@ -178,7 +186,8 @@ class Trainer:
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
-        self._refuse_infinite("gradient", float(norm))
+        self.gradient_norm = float(norm)
+        self._refuse_infinite("gradient", self.gradient_norm)
         self.optimiser.step()
         self.averaged.update_parameters(self.network)
         self.step += 1

@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 import numpy as np
 
+from node.imaging.numbers import Number, Percentile, Positive
 from node.imaging.volume import FloatArray
 
 STD_FLOOR = 1e-8  # a constant image becomes zeros instead of a division by zero
@@ -16,8 +17,8 @@ STD_FLOOR = 1e-8  # a constant image becomes zeros instead of a division by zero
 class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="clip", tag_field="step"):
     """Limit values to [low, high], for CT in HU."""
 
-    low: float
-    high: float
+    low: Number
+    high: Number
 
 
 class ClipPercentiles(
@@ -29,8 +30,8 @@ class ClipPercentiles(
 ):
     """Limit values to two percentiles (0 to 100) of the image."""
 
-    low: float
-    high: float
+    low: Percentile
+    high: Percentile
 
 
 class Standardise(
@@ -38,8 +39,8 @@ class Standardise(
 ):
     """Subtract `mean` and divide by `std`: fixed numbers of the training set, for CT."""
 
-    mean: float
-    std: float
+    mean: Number
+    std: Positive
 
 
 class ZScore(

@@ -6,13 +6,15 @@ Each step acts on the listed segments; voxels that it removes become background.
 
 import msgspec
 
+from node.imaging.numbers import Amount, SegmentNumber
+
 
 class KeepLargest(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep_largest", tag_field="step"
 ):
     """Keep only the largest connected region of the listed segments taken together."""
 
-    segments: tuple[int, ...]
+    segments: tuple[SegmentNumber, ...]
 
 
 class KeepLargestEach(
@@ -24,7 +26,7 @@ class KeepLargestEach(
 ):
     """Keep only the largest connected region of each listed segment."""
 
-    segments: tuple[int, ...]
+    segments: tuple[SegmentNumber, ...]
 
 
 class RemoveSmall(
@@ -32,8 +34,8 @@ class RemoveSmall(
 ):
     """Remove connected regions of each listed segment that are smaller than `ml` millilitres."""
 
-    segments: tuple[int, ...]
-    ml: float
+    segments: tuple[SegmentNumber, ...]
+    ml: Amount
 
 
 RegionStep = KeepLargest | KeepLargestEach | RemoveSmall

@@ -5,7 +5,9 @@ of n lies at (i + 0.5) / n of the extent. Cubic samples equal those of scipy.ndi
 mode="nearest" and grid_mode=True, which nnU-Net uses through scikit-image.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from node.imaging.volume import Affine, FloatArray, Grid, Volume
 Matrix = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.floating]
 
+THICK = 3.0  # nnU-Net's limit of anisotropy
 _EDGE_PAD = 12  # repeated edge samples before the spline's prefilter, as in scipy
 
 
@@ -34,28 +37,52 @@ def regrid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     return Grid((shape[0], shape[1], shape[2]), grid.affine @ to_source)
 
 
-def resample(volume: Volume, grid: Grid, order: int = 3) -> Volume:
+def resample(
+    volume: Volume, grid: Grid, order: int = 3, *, thick: Literal["spline", "nearest"] = "spline"
+) -> Volume:
     """Sample `volume` at the voxel centres of `grid`, a regridding of the volume's own box.
 
     Args:
         volume: values on the source grid.
         grid: made by `regrid` from the volume's grid.
         order: 1 for linear, 3 for cubic B-splines.
+        thick: "nearest" repeats or skips whole slices along the axis of `thick_axis`, as nnU-Net
+            does; "spline" treats all axes alike.
     """
     array: FloatArray = volume.array.astype(np.float32, copy=False)
+    repeated = thick_axis(volume.grid.spacing_mm, grid.spacing_mm) if thick == "nearest" else None
     for axis in range(3):
-        if array.shape[axis] != grid.shape[axis]:
+        if array.shape[axis] == grid.shape[axis]:
+            continue
+        if axis == repeated:
+            array = np.take(array, _nearest_places(array.shape[axis], grid.shape[axis]), axis)
+        else:
             array = along(array, axis_matrix(array.shape[axis], grid.shape[axis], order), axis)
     return Volume(array, grid)
 
 
 def nearest(array: FloatArray, shape: tuple[int, int, int]) -> FloatArray:
     """Return the value of one source voxel, the nearest, at each voxel of a regridded `shape`."""
-    places = (
-        np.minimum(((np.arange(n) + 0.5) * (source / n)).astype(np.int64), source - 1)
-        for n, source in zip(shape, array.shape, strict=True)
-    )
-    return array[np.ix_(*places)]
+    pairs = zip(array.shape, shape, strict=True)
+    return array[np.ix_(*(_nearest_places(source, n) for source, n in pairs))]
+
+
+def _nearest_places(n_in: int, n_out: int) -> npt.NDArray[np.int64]:
+    places = ((np.arange(n_out) + 0.5) * (n_in / n_out)).astype(np.int64)
+    return np.minimum(places, n_in - 1)
+
+
+def thick_axis(*spacings_mm: Sequence[float]) -> int | None:
+    """Return the axis across thick slices, which nnU-Net resamples by nearest neighbour.
+
+    It is the coarsest axis of the first spacing whose largest edge exceeds three times the
+    smallest; None if there is no such spacing, or if two axes are coarsest.
+    """
+    for spacing in spacings_mm:
+        if max(spacing) > THICK * min(spacing):
+            coarsest = [axis for axis in range(3) if np.isclose(spacing[axis], max(spacing))]
+            return coarsest[0] if len(coarsest) == 1 else None
+    return None
 
 
 def along(array: FloatArray, matrix: Matrix, axis: int) -> FloatArray:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from node.imaging.numbers import Number
 from node.imaging.patches import Scores
 from node.imaging.resample import Matrix, along, axis_matrix
 from node.imaging.volume import FloatArray
@@ -41,9 +42,9 @@ class Sharpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     # independent, and the prior of each counts the same evidence again
     prior: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     # log-likelihood of any intensity in background, which is of no single tissue
-    background: float = -1.5
+    background: Number = -1.5
     # the smallest log-likelihood of a class: an intensity that no class has decides nothing
-    outlier: float = -3.0
+    outlier: Number = -3.0
     iterations: Annotated[int, msgspec.Meta(ge=1, le=10)] = 4
     # groups of segments that are one tissue, such as both sides or all fluid: each group shares one
     # Gaussian, so a structure of few voxels has the intensities of the whole tissue

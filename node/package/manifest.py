@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from node.imaging import intensity, region_steps
+from node.imaging.numbers import Number, Positive, SegmentNumber
 from node.imaging.orient import Orientation
 from node.imaging.sharpen import Sharpen
 
@@ -23,8 +24,8 @@ SIZES: tuple[SizeName, ...] = ("teacher", "large", "small", "tiny")
 VARIANTS: tuple[SizeName, ...] = ("fast",)  # beside the scale: behind a stem of stride 2
 SIZE_NAMES: tuple[SizeName, ...] = (*SIZES, *VARIANTS)
 
-Positive = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=10**15)]  # operations of a patch are counted, too
+Edge = Annotated[int, Meta(ge=1, le=10**4)]  # voxels
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Meta(pattern=r"^([a-z0-9_-]+/)?[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 TaskName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -47,7 +48,7 @@ class Code(_Strict, frozen=True, kw_only=True):
 class Segment(_Strict, frozen=True, kw_only=True):
     """One structure; its number is the same in all sizes of a version."""
 
-    number: Annotated[int, Meta(ge=1, le=255)]
+    number: SegmentNumber
     label: Annotated[str, Meta(min_length=1, max_length=64)]
     category: Code
     type: Code
@@ -58,8 +59,8 @@ class Segment(_Strict, frozen=True, kw_only=True):
 class Range(_Strict, frozen=True, kw_only=True):
     """Inclusive limits."""
 
-    low: float
-    high: float
+    low: Number
+    high: Number
 
 
 class Input(_Strict, frozen=True, kw_only=True):
@@ -77,7 +78,7 @@ class Expected(_Strict, frozen=True, kw_only=True):
     """Plausible volume of some segments together; a result outside it is not sent."""
 
     what: Annotated[str, Meta(min_length=1, max_length=64)]  # for people: "the brain"
-    segments: Annotated[tuple[int, ...], Meta(min_length=1)]
+    segments: Annotated[tuple[SegmentNumber, ...], Meta(min_length=1)]
     ml: Range
 
 
@@ -86,9 +87,11 @@ class ModelGrid(_Strict, frozen=True, kw_only=True):
 
     orientation: Orientation = "LPS"
     spacing_mm_zyx: tuple[Positive, Positive, Positive]
-    patch_zyx: tuple[Count, Count, Count]
+    patch_zyx: tuple[Edge, Edge, Edge]
     overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.5
     resample_order: Literal[1, 3] = 3
+    # across slices three times as thick as the other edges: nearest, as nnU-Net, or like the rest
+    resample_thick: Literal["spline", "nearest"] = "spline"
 
 
 class Size(_Strict, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from tests.support.kd_phantoms import data_set, write_recipe
 COMMANDS = [
     "plan",
     "import",
+    "distil-nnunet",
     "train",
     "teach",
     "soften",

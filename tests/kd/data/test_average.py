@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from kd.commands import main
-from kd.data.average import average
+from kd.data.average import average, landmarks
 from kd.data.cases import Pair
 from kd.errors import BadRecipe
+from kd.recipe.read import read_recipe
 from node.imaging import Grid, Labels, Volume
 from node.imaging.nifti import read_volume
 from tests.support.kd_phantoms import data_set, write_recipe
@@ -71,7 +72,7 @@ def test_alignment_never_mirrors() -> None:
 
 def test_two_structures_are_too_few_to_align(tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match="alignment needs 3"):
-        average(read, (1, 2), (2.0, 2.0, 2.0), 0)
+        landmarks(read_recipe(write_recipe(tmp_path / "r.yaml")))
 
 
 def test_the_command_reads_training_cases_alone(

@@ -73,6 +73,54 @@ def test_what_is_left_of_a_teacher_gives_its_answer(
             torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("widths", [(8, 16, 32), (8, 16, 16), (8, 8, 16)])
+def test_what_is_left_of_a_residual_teacher_gives_its_answer(
+    norm: str, widths: tuple[int, ...]
+) -> None:
+    """All blocks of a stage add to the same channels, so these are switched off together."""
+    topology = replace(
+        uniform(8, STRIDES, norm=norm),  # type: ignore[arg-type]
+        blocks="residual",
+        widths=widths,
+        convolutions=(1, 2, 3),
+    )
+    with seeded(1):
+        wide = UNet(topology, 3).eval()
+    with seeded(2), torch.no_grad():
+        silence(wide, 2)
+        off: dict[int, Tensor] = {}
+        for at, stage in enumerate(wide.encoder):
+            blocks = list(stage.children())
+            changes = at > 0 and widths[at] != widths[at - 1]
+            if at == 0 or changes:
+                off[at] = torch.randperm(widths[at])[widths[at] // 2 :]
+            else:
+                off[at] = off[at - 1]
+            ends = [block.second[1] for block in blocks]  # type: ignore[index]
+            ends += [wide.stem[1]] if at == 0 else []  # type: ignore[index]
+            ends += [blocks[0].shortcut[-1][1]] if changes else []  # type: ignore[index]
+            for end in ends:
+                assert isinstance(end, nn.InstanceNorm3d | nn.BatchNorm3d)
+                end.weight.fill_(1.0)
+                end.bias.uniform_(-0.1, 0.1)
+                end.weight[off[at]] = end.bias[off[at]] = 0
+    with seeded(3):
+        narrow = UNet(replace(topology, widths=tuple(w // 2 for w in widths)), 3).eval()
+    x = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        inherit(narrow, wide)
+        for mine, theirs in zip(narrow.deep(x), wide.deep(x), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_residual_stages_need_the_same_changes_of_width() -> None:
+    topology = replace(uniform(8, STRIDES), blocks="residual")
+    narrow = replace(topology, widths=(4, 4, 8))
+    with pytest.raises(BadRecipe, match="widths"):
+        inherit(UNet(narrow, 3), UNet(topology, 3))
+
+
 def test_stages_that_are_as_wide_as_the_teachers_are_kept_whole() -> None:
     wide = network(8, 1)
     narrow = network(4, 2, least_width=8)

@@ -101,6 +101,24 @@ def test_image_labels_and_soft_targets_show_the_same_view() -> None:
     assert float(((result.soft_bkzyx[:, 1] > 0.5) == inside).float().mean()) > 0.99
 
 
+def test_anatomy_keeps_its_shape_in_mm_where_slices_are_thick() -> None:
+    """A ball in 4 x 1 x 1 mm voxels, rotated about any axis: its extents stay those of a ball."""
+    z, y, x = torch.meshgrid(*[torch.arange(n) - (n - 1) / 2 for n in (18, 60, 60)], indexing="ij")
+    ball = (((4 * z) ** 2 + y**2 + x**2) < 15**2).to(torch.uint8)[None]
+    turned = Augment(
+        rotate_p=1, rotate_degrees=90, scale_p=0, shift_voxels=0, elastic_p=0, noise_p=0,
+        brightness_p=0, contrast_p=0, gamma_p=0, low_resolution_p=0,
+    )  # fmt: skip
+    for seed in range(5):
+        random = torch.Generator().manual_seed(seed)
+        batch = Batch(ball[:, None].float(), ball)
+        labels = view(batch, (12, 44, 44), turned, random, (4.0, 1.0, 1.0)).labels_bzyx[0]
+        extents = (labels.nonzero().amax(0) - labels.nonzero().amin(0) + 1) * torch.tensor(
+            [4, 1, 1]
+        )
+        assert (extents - 30).abs().max() <= 4, "half a thick slice on both sides"
+
+
 def test_no_augmentation_is_the_middle_of_the_window() -> None:
     names = [f.name for f in msgspec.structs.fields(Augment) if f.name.endswith("_p")]
     none = Augment(**dict.fromkeys(names, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from kd.data.cases import read_pairs
 from kd.data.splits import names_of
 from kd.errors import BadCase, BadRecipe
 from kd.planning.dataset import layout
-from kd.planning.plan import patch_and_strides, plan_folder
+from kd.planning.plan import plan_folder
+from kd.planning.shapes import LARGEST_PATCH_VOXELS, patch_and_strides, thick_stages, within_limit
 from kd.recipe.read import Recipe, read_recipe
 from kd.release.release import published
 from node.imaging.intensity import Clip, Standardise
@@ -31,6 +32,24 @@ def test_thick_slices_are_halved_later() -> None:
     patch, strides = patch_and_strides((20, 256, 256), (5, 1, 1))
     assert strides[:4] == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2))
     assert all(p % d == 0 for p, d in zip(patch, np.prod(np.array(strides), axis=0), strict=True))
+
+
+def test_kernels_are_flat_until_slices_are_no_longer_thick() -> None:
+    _, strides = patch_and_strides((20, 256, 256), (5, 1, 1))
+    stages = thick_stages(32, strides, (5, 1, 1))
+    assert stages is not None
+    assert stages.kernels_zyx[:3] == ((1, 3, 3), (1, 3, 3), (3, 3, 3))
+    assert stages.widths[:3] == (32, 64, 128)
+    assert thick_stages(32, ((1, 1, 1), (2, 2, 2)), (1.5, 1, 1)) is None
+
+
+@pytest.mark.parametrize("shape", [(200, 200, 200), (97, 97, 97), (600, 40, 40), (10, 500, 500)])
+def test_a_patch_stays_within_its_limit(shape: tuple[float, ...]) -> None:
+    patch, strides = patch_and_strides(shape, (1, 1, 1))
+    divisor = np.prod(np.array(strides), axis=0)
+    assert np.prod(patch) <= LARGEST_PATCH_VOXELS
+    assert all(p % d == 0 for p, d in zip(patch, divisor, strict=True))
+    assert within_limit(patch, strides) == patch
 
 
 def test_nnunets_raw_layout_is_planned_with_a_split_beside_the_recipe(tmp_path: Path) -> None:

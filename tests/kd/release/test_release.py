@@ -119,6 +119,17 @@ def test_single_cases_of_every_run_are_in_the_table(world: Path) -> None:
         assert sum(mine) / 4 == pytest.approx(report.accuracy_of(run).dice.mean, abs=1e-5)
 
 
+def test_a_package_names_no_case_unless_names_are_public(world: Path) -> None:
+    with (package_of(world) / "cases.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["case"] for row in rows} == {"case-001", "case-002"}
+    assert {row["subject"] for row in rows} == {"subject-001", "subject-002"}
+    text = text_of(world, "manifest.json")
+    names = re.sub(r'"reference[^"]*"', "", text)  # the image's file name is the person's choice
+    assert "ball_" not in names
+    assert "somebody" not in names
+
+
 def test_the_card_is_one_screen_that_leads_with_the_external_set(world: Path) -> None:
     text = text_of(world, "card.md")
     assert len(text.splitlines()) <= 60

@@ -162,9 +162,11 @@ def test_a_package_that_is_too_large_is_refused_before_it_is_measured(
     def never(*_: object, **__: object) -> None:
         pytest.fail("measured")
 
-    monkeypatch.setattr("kd.release.release.LARGEST_PACKAGE_BYTES", 1000)
     monkeypatch.setattr("kd.release.release.score_all", never)
-    assert "more than 0.001 MB" in _refused(world, "recipe.yaml", capsys)
+    text = (world / "recipe.yaml").read_text(encoding="utf-8")
+    limited = world / "limited.yaml"
+    limited.write_text(text + "largest_package_mb: 0.001\n", encoding="utf-8")
+    assert "largest_package_mb: 0.001" in _refused(world, "limited.yaml", capsys)
 
 
 def test_a_segment_without_a_code_is_not_released(

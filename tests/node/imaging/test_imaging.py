@@ -8,7 +8,7 @@ from node.imaging import Grid, Labels, Volume, intensity, regions
 from node.imaging.assign import assign
 from node.imaging.patches import gaussian_weights, score_rows, starts
 from node.imaging.region_steps import KeepLargest, KeepLargestEach, RemoveSmall
-from node.imaging.resample import axis_matrix, regrid, resample
+from node.imaging.resample import axis_matrix, regrid, resample, thick_axis
 
 RNG = np.random.default_rng(20260102)
 
@@ -35,6 +35,32 @@ def test_resampling_three_axes_equals_scipys_zoom() -> None:
     factors = [b / a for a, b in zip(array.shape, target.shape, strict=True)]
     expected = ndimage.zoom(array, factors, order=3, mode="nearest", grid_mode=True)
     np.testing.assert_allclose(resample(source, target).array, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_whole_slices_are_repeated_across_thick_ones(axis: int) -> None:
+    """As nnU-Net: order 3 within slices, order 0 across (resample_data_or_seg, order_z=0)."""
+    shape, spacing, requested = [14, 14, 14], [1.0, 1.0, 1.0], [0.8, 0.8, 0.8]
+    shape[axis], spacing[axis], requested[axis] = 6, 5.0, 3.0
+    array = RNG.normal(size=shape).astype(np.float32)
+    sizes, edges = (shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2])
+    source = Volume(array, grid(sizes, edges))
+    target = regrid(source.grid, (requested[0], requested[1], requested[2]))
+    factors = [b / a for a, b in zip(array.shape, target.shape, strict=True)]
+    within = [1.0 if i == axis else f for i, f in enumerate(factors)]
+    expected = ndimage.zoom(array, within, order=3, mode="nearest", grid_mode=True)
+    across = [f if i == axis else 1.0 for i, f in enumerate(factors)]
+    expected = ndimage.zoom(expected, across, order=0, mode="nearest", grid_mode=True)
+    result = resample(source, target, thick="nearest").array
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+    assert not np.allclose(resample(source, target).array, expected, atol=0.1)
+
+
+def test_an_axis_is_thick_by_source_or_grid_and_alone() -> None:
+    assert thick_axis((1, 1, 3.1), (1, 1, 1)) == 2
+    assert thick_axis((1, 1, 3), (4, 1, 1)) == 0
+    assert thick_axis((1, 1, 3), (1, 1, 3)) is None
+    assert thick_axis((4, 4, 1), (1, 1, 1)) is None  # thin slices between thick ones: no axis
 
 
 def test_a_regridded_box_keeps_its_outer_edges() -> None:

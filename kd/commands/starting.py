@@ -1,0 +1,79 @@
+"""How a training begins: its first line, and a package as the run that it continues."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kd.commands.output import say
+from kd.networks.unet import parameters_of
+from kd.recipe.read import Recipe
+from kd.release.unpack import unpack
+from kd.training.checkpoints import CHECKPOINT
+from kd.training.runs import new_network
+from kd.training.tasks import TrainingTask, batches_of
+from kd.training.trainer import pick_device
+from node.package import load
+
+MANIFEST = "manifest.json"  # in the folder of a package
+BATCHES = 8  # from which batch norms get their statistics
+
+
+def say_start(recipe: Recipe, tasks: Mapping[Path, TrainingTask], device: str) -> None:
+    """Write one line for each training.
+
+    Raises:
+        BadDevice: torch cannot compute on the device.
+    """
+    on = pick_device(device)
+    threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
+    for run, task in tasks.items():
+        choice = recipe.training_of(task.size)
+        budget = f"{choice.minutes:g} minutes" if choice.steps is None else f"{choice.steps} steps"
+        parameters = parameters_of(new_network(recipe, task.size)) / 1e6
+        teacher = "labels and teacher" if task.is_distilled else "labels"
+        say(
+            f"{run.name}: {on}{threads}, {len(task.names)} cases, {teacher}, "
+            f"{parameters:.2f} M parameters, {budget}"
+        )
+
+
+def norm_images(recipe: Recipe, data: Path, names: Sequence[str]) -> list[Tensor]:
+    """Return batches of a training, from which batch norms get their statistics.
+
+    Raises:
+        KdError: a case cannot be used.
+    """
+    task = TrainingTask(recipe.sizes_in_order[0], tuple(names))
+    batches, _ = batches_of(recipe, data, task, torch.device("cpu"))
+    return [batches.at(step, recipe.augment).image_bczyx for step in range(BATCHES)]
+
+
+def start_of(
+    start: Path | None, runs: Path, recipe: Recipe, data: Path, names: Sequence[str]
+) -> Path | None:
+    """Return the folder of runs that `--start` names; a package is unpacked below `runs` first.
+
+    Batch norms of a package are folded into its convolutions. They get statistics again, from
+    batches of the training that begins here. The digests of the weights are in the runs' records.
+
+    Args:
+        start: a folder of runs, or that of a package; None: nothing to continue.
+        runs: where the runs of a package are written; they are kept, so that a call can be resumed.
+        recipe: of the training that begins.
+        data: its data set.
+        names: its training cases.
+
+    Raises:
+        KdError: the package has no list of its training cases, or cannot be read.
+    """
+    if start is None or not (start / MANIFEST).is_file():
+        return start
+    package = load(start)
+    into = runs / f"{package.manifest.task}-{package.manifest.version}"
+    if any(into.glob(f"*/{CHECKPOINT}")):
+        return into
+    written = unpack(package, into, norm_images(recipe, data, names))
+    say(f"{package.name}: {len(written)} networks unpacked into {into}")
+    return into
