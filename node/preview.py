@@ -32,7 +32,7 @@ WINDOW_PERCENT = (1.0, 99.5)  # percentiles of the voxels; outliers would darken
 MOST_SAMPLES = 16_000_000  # of the percentiles
 BACKGROUND, INK, FAINT = (0, 0, 0), (235, 235, 235), (150, 150, 150)
 LINE_CHARACTERS = 130  # of the caveats; a font of 14 pixels has room for more
-NOTE = "AI result - not for diagnosis"
+NOTE = "AI result - for research use only, not for diagnosis"
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,20 @@ def preview(
     path: Path,
     caveats: Sequence[Caveat] = (),
 ) -> None:
-    """Write a PNG of three planes through the middle of the detected segments.
+    """Write the picture of `render` as a PNG file."""
+    picture = Image.fromarray(render(volume, labels, segments, caveats))
+    picture.save(path, "PNG", optimize=True)
+
+
+def render(
+    volume: Volume, labels: Labels, segments: Sequence[Segment], caveats: Sequence[Caveat] = ()
+) -> Pixels:
+    """Return rows x columns x RGB of three planes through the middle of the detected segments.
 
     Args:
         volume: the image, in any orientation.
         labels: the result on the same grid; if it is empty, the planes go through the centre.
         segments: names and colours.
-        path: the PNG file.
         caveats: what a reader of the result must know; long ones take several lines.
     """
     notes = [line for caveat in caveats for line in textwrap.wrap(caveat.text, LINE_CHARACTERS)]
@@ -90,7 +97,7 @@ def preview(
         )
         _place(sheet, panel, number * (PANEL_PX + 2 * MARGIN_PX), plane)
     _legend(sheet, segments, colours, labels, notes)
-    sheet.save(path, "PNG", optimize=True)
+    return np.asarray(sheet)
 
 
 def _sample(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:

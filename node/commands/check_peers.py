@@ -1,15 +1,39 @@
 """Checks of `segnode check` about TLS, targets and storage commitment."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
+
+from pydicom.uid import UID
 
 from node.commands.findings import Finding, failed
 from node.config import Config
-from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS, REPORT_CLASS
+from node.dicom.uids import (
+    BINARY_SEG_CLASS,
+    LABELMAP_SEG_CLASS,
+    REPORT_CLASS,
+    RTSTRUCT_CLASS,
+    SECONDARY_CAPTURE_CLASS,
+)
 from node.errors import NodeError, RefusedByTarget
 from node.sender import Echo, echo, peer_of
 from node.tls import Credentials, lifetime, page_lifetime
 
 SEG_CLASSES = {"binary": BINARY_SEG_CLASS, "labelmap": LABELMAP_SEG_CLASS}
+
+
+class _Beside(NamedTuple):
+    """A kind of object that a target may get beside the SEG."""
+
+    key: str  # of the target
+    sop_class: UID
+    text: str
+
+
+BESIDE = (
+    _Beside("report", REPORT_CLASS, "a report (Comprehensive 3D SR Storage)"),
+    _Beside("rtstruct", RTSTRUCT_CLASS, "contours (RT Structure Set Storage)"),
+    _Beside("picture", SECONDARY_CAPTURE_CLASS, "a picture (Secondary Capture Image Storage)"),
+)
 
 
 def credentials_of(config: Config) -> Credentials | NodeError | None:
@@ -98,9 +122,10 @@ def _capabilities(config: Config, name: str, answer: Echo) -> str:
     kinds = ("binary", "labelmap") if target.seg == "auto" else (target.seg,)
     classes = {str(SEG_CLASSES[kind]): f"a {kind} segmentation" for kind in kinds}
     advice = dict.fromkeys(classes, f"change targets.{name}.seg")
-    if target.report:
-        classes[str(REPORT_CLASS)] = "a report (Comprehensive 3D SR Storage)"
-        advice[str(REPORT_CLASS)] = f"set targets.{name}.report to false"
+    beside = [kind for kind in BESIDE if getattr(target, kind.key)]
+    for kind in beside:
+        classes[str(kind.sop_class)] = kind.text
+        advice[str(kind.sop_class)] = f"set targets.{name}.{kind.key} to false"
     for sop_class, content in classes.items():
         if sop_class in answer.refusals:
             reason = answer.refusals[sop_class]
@@ -112,10 +137,9 @@ def _capabilities(config: Config, name: str, answer: Echo) -> str:
         cure = f"Register this node for them there, or set targets.{name}.confirm to find."
         raise RefusedByTarget(message, advice=cure)
     echoed = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
-    report = " and the report" if target.report else ""
     changed = {answer.changed_syntax(sop_class) for sop_class in classes} - {""}
     again = f" written in {', '.join(sorted(changed))}" if changed else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"
-    takes = f"takes {' and '.join(kinds)}{report}{again}"
+    takes = f"takes {' and '.join([*kinds, *(f'the {kind.key}' for kind in beside)])}{again}"
     commits = ", commits to storage" if answer.commits else ""
     return f"{target.ae}: {echoed} ({answer.seconds:.2f} s), {takes}, {queries}{commits}"

@@ -130,6 +130,8 @@ class Target(_Strict, frozen=True, kw_only=True):
         False  # of BINARY: some viewers misplace sparse SEGs, others run out of memory
     )
     report: bool = False  # also send the volumes as a TID 1500 report
+    rtstruct: bool = False  # also send contours as an RT Structure Set
+    picture: bool = False  # also send the picture of the result as Secondary Capture
     confirm: Literal["commitment", "find", "none"] = "find"
     report_within: Seconds = Seconds(3600)  # with `confirm: commitment`; then it is queried
     give_up_after: Seconds = Seconds(72 * 3600)

@@ -10,6 +10,7 @@ import uuid
 from pydicom.uid import (
     UID,
     Comprehensive3DSRStorage,
+    RTStructureSetStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
@@ -17,6 +18,7 @@ from pydicom.uid import (
 BINARY_SEG_CLASS = SegmentationStorage
 LABELMAP_SEG_CLASS = UID("1.2.840.10008.5.1.4.1.1.66.7")  # not named in pydicom 3.0
 REPORT_CLASS = Comprehensive3DSRStorage
+RTSTRUCT_CLASS = RTStructureSetStorage
 SECONDARY_CAPTURE_CLASS = SecondaryCaptureImageStorage
 VERIFICATION_CLASS = UID("1.2.840.10008.1.1")  # pydicom 3.0 names storage classes only
 COMMITMENT_CLASS = UID("1.2.840.10008.1.20.1")  # Storage Commitment Push Model

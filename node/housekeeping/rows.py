@@ -124,4 +124,10 @@ def job_of(
 def _destination(config: Config, name: str, shape: tuple[int, int, int]) -> queue.Destination:
     target = config.targets[name]
     encoding = chosen_encoding(target.seg, shape, empty_frames=target.empty_frames)
-    return queue.Destination(name=name, encoding=encoding, report=target.report)
+    return queue.Destination(
+        name=name,
+        encoding=encoding,
+        report=target.report,
+        rtstruct=target.rtstruct,
+        picture=target.picture,
+    )

@@ -25,6 +25,8 @@ class Destination(_Strict, frozen=True, kw_only=True):
     name: str
     encoding: Encoding = field(default_factory=Encoding)
     report: bool = False  # the volumes too, as a structured report
+    rtstruct: bool = False  # contours too, as an RT Structure Set
+    picture: bool = False  # the picture too, as Secondary Capture
 
 
 class SegmentPayload(_Strict, frozen=True, kw_only=True):

@@ -209,9 +209,22 @@ def _results(
         _delivery(job, target, written)
         for target in payload.targets
         for written in done.objects
-        if written.encoding == target.encoding and (target.report or not written.is_report)
+        if _is_for(target, written)
     ]
     return result, deliveries
+
+
+def _is_for(target: Destination, written: OutboxObject) -> bool:
+    """Return whether a target gets an object of a result."""
+    match written.kind:
+        case "seg":
+            return written.encoding == target.encoding
+        case "report":
+            return written.encoding == target.encoding and target.report
+        case "rtstruct":
+            return target.rtstruct
+        case "picture":
+            return target.picture
 
 
 def _delivery(job: Job, target: Destination, written: OutboxObject) -> NewDelivery:

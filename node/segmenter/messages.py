@@ -1,5 +1,7 @@
 """The messages between the segmenter and its child; `node.pipes` carries them."""
 
+from typing import Literal
+
 import msgspec
 
 from node.caveats import Caveat
@@ -7,6 +9,8 @@ from node.engines import ONNXRUNTIME
 from node.pipes import Ready
 from node.process import Failed
 from node.seg import Encoding, SegIdentity
+
+ResultKind = Literal["seg", "report", "rtstruct", "picture"]
 
 
 class SegmentRequest(msgspec.Struct, frozen=True, tag="segment", kw_only=True):
@@ -22,6 +26,8 @@ class SegmentRequest(msgspec.Struct, frozen=True, tag="segment", kw_only=True):
     why: str = ""  # the reason for size and engine
     encodings: tuple[Encoding, ...]
     reports: tuple[Encoding, ...] = ()  # encodings whose SEG also gets a report
+    rtstruct: bool = False  # whether contours are requested
+    picture: bool = False  # whether a Secondary Capture is requested
     identity: SegIdentity
     created_at: float  # Unix seconds
     outbox: str  # folder for the objects
@@ -45,8 +51,8 @@ class OutboxObject(msgspec.Struct, frozen=True, kw_only=True):
     """One verified DICOM object in the outbox."""
 
     name: str  # of the file in `SegmentRequest.outbox`
-    is_report: bool = False
-    encoding: Encoding
+    kind: ResultKind = "seg"
+    encoding: Encoding | None  # of a SEG, or of the SEG that a report refers to
     sha256: str
     size_bytes: int
     sop_class_uid: str

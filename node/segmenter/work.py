@@ -13,17 +13,18 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from node import durable, package, pipeline, report, seg, series
+from node import durable, package, pipeline, report, rtstruct, seg, series
 from node.caveats import age_caveats, caveats_of
 from node.errors import BadPackage, Defect
 from node.imaging import Labels
 from node.package import Package, check_input, check_result
 from node.package.folder import file_digest
 from node.pipeline import Stopwatch
-from node.preview import preview
+from node.preview import preview, render
 from node.report import ReportedResult
+from node.secondary_capture import encode_picture
 from node.seg import Encoding
-from node.segmenter.messages import Done, OutboxObject, SegmentRequest
+from node.segmenter.messages import Done, OutboxObject, ResultKind, SegmentRequest
 from node.series import Series
 from node.student import Student
 from node.volumes import sums_of
@@ -81,8 +82,13 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
     reported = ReportedResult(
         source, result.labels, chosen, request.size, request.engine, request.why, caveats
     )
+    seg_dataset = None
     for encoding in request.encodings:
-        written += _objects(request, reported, encoding, clock)
+        objects, dataset = _objects(request, reported, encoding, clock)
+        written += objects
+        seg_dataset = seg_dataset or dataset
+    if seg_dataset is not None:
+        written += _beside(request, reported, seg_dataset, clock)
     done = Done(
         objects=tuple(written),
         volumes_ml={s.label: volumes_ml[s.number] for s in chosen.manifest.segments},
@@ -121,9 +127,9 @@ class _ReportingStopwatch(Stopwatch):
 
 def _objects(
     request: SegmentRequest, result: ReportedResult, encoding: Encoding, clock: Stopwatch
-) -> list[OutboxObject]:
-    """Write the SEG in one encoding, and its report if one is requested."""
-    created = datetime.datetime.fromtimestamp(request.created_at, datetime.UTC)
+) -> tuple[list[OutboxObject], Dataset]:
+    """Write the SEG in one encoding, and its report if one is requested; return the SEG too."""
+    created = _created(request)
     with clock.stage("encode"):
         dataset = seg.encode(
             result.series,
@@ -139,7 +145,7 @@ def _objects(
     final = Path(request.outbox, file_name(encoding))
     with _unpublished(final, dataset, clock) as path, clock.stage("verify"):
         seg.verify(path, result.series, result.labels, segments)
-    written = [_described(final, encoding, dataset)]
+    written = [_described(final, "seg", encoding, dataset)]
     if encoding in request.reports:
         with clock.stage("report"):
             document = report.encode_report(
@@ -148,8 +154,43 @@ def _objects(
         final = final.with_name(f"report-{final.name}")
         with _unpublished(final, document, clock):
             pass
-        written.append(_described(final, encoding, document, is_report=True))
+        written.append(_described(final, "report", encoding, document))
+    return written, dataset
+
+
+def _beside(
+    request: SegmentRequest, result: ReportedResult, seg_dataset: Dataset, clock: Stopwatch
+) -> list[OutboxObject]:
+    """Write the requested objects that are the same beside a SEG in any encoding."""
+    segments, written = result.package.manifest.segments, []
+    created, uid_root = _created(request), request.identity.uid_root
+    if request.rtstruct:
+        with clock.stage("rtstruct"):
+            dataset = rtstruct.encode(
+                result.series,
+                result.labels,
+                segments,
+                seg_dataset,
+                created=created,
+                uid_root=uid_root,
+            )
+        final = Path(request.outbox, "rtstruct.dcm")
+        with _unpublished(final, dataset, clock) as path, clock.stage("verify"):
+            rtstruct.verify(path, result.series, result.labels, segments)
+        written.append(_described(final, "rtstruct", None, dataset))
+    if request.picture:
+        with clock.stage("picture"):
+            picture = render(result.series.volume, result.labels, segments, result.caveats)
+            dataset = encode_picture(picture, seg_dataset, created=created, uid_root=uid_root)
+        final = Path(request.outbox, "picture.dcm")
+        with _unpublished(final, dataset, clock):
+            pass
+        written.append(_described(final, "picture", None, dataset))
     return written
+
+
+def _created(request: SegmentRequest) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(request.created_at, datetime.UTC)
 
 
 @contextmanager
@@ -167,11 +208,11 @@ def _unpublished(final: Path, dataset: Dataset, clock: Stopwatch) -> Iterator[Pa
 
 
 def _described(
-    final: Path, encoding: Encoding, dataset: Dataset, *, is_report: bool = False
+    final: Path, kind: ResultKind, encoding: Encoding | None, dataset: Dataset
 ) -> OutboxObject:
     return OutboxObject(
         name=final.name,
-        is_report=is_report,
+        kind=kind,
         encoding=encoding,
         sha256=file_digest(final),
         size_bytes=final.stat().st_size,

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from pynetdicom.association import Association
 
 from node.config import Target
@@ -12,6 +12,8 @@ from node.dicom.uids import (
     COMMITMENT_CLASS,
     LABELMAP_SEG_CLASS,
     REPORT_CLASS,
+    RTSTRUCT_CLASS,
+    SECONDARY_CAPTURE_CLASS,
     VERIFICATION_CLASS,
 )
 from node.errors import RefusedByTarget
@@ -36,6 +38,8 @@ WRITTEN = {
     BINARY_SEG_CLASS: ExplicitVRLittleEndian,
     LABELMAP_SEG_CLASS: RLELossless,
     REPORT_CLASS: ExplicitVRLittleEndian,
+    RTSTRUCT_CLASS: ImplicitVRLittleEndian,
+    SECONDARY_CAPTURE_CLASS: ExplicitVRLittleEndian,
 }
 
 

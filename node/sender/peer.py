@@ -14,7 +14,13 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from node.config import Config, Target
-from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from node.dicom.uids import (
+    IMPLEMENTATION_UID,
+    IMPLEMENTATION_VERSION,
+    REPORT_CLASS,
+    RTSTRUCT_CLASS,
+    SECONDARY_CAPTURE_CLASS,
+)
 from node.errors import (
     NodeError,
     NoResponse,
@@ -35,6 +41,12 @@ MOST_REQUESTS = 100  # of a target in one association, for which one or two are 
 CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a presentation context
 
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+# class -> the key of a target that requests it; all others are segmentations
+KEYS = {
+    str(REPORT_CLASS): "report",
+    str(RTSTRUCT_CLASS): "rtstruct",
+    str(SECONDARY_CAPTURE_CLASS): "picture",
+}
 Context = tuple[str, Sequence[str]]  # abstract syntax, transfer syntaxes
 
 
@@ -253,7 +265,8 @@ def refusal(peer: Peer, opened: Association, abstract: str) -> RefusedByTarget:
         message = f"{peer.place} accepts {name}, but none of the transfer syntaxes offered: "
         advice = "Ask which transfer syntaxes it accepts for this class, and allow one of these."
         return RefusedByTarget(message + ", ".join(dict.fromkeys(offered)), advice=advice)
-    advice = f"Ask whether it can store this object, or change targets.{peer.name}.seg."
+    key = KEYS.get(abstract, "seg")
+    advice = f"Ask whether it can store this object, or change targets.{peer.name}.{key}."
     return RefusedByTarget(f"{peer.place} does not accept {name}", advice=advice)
 
 

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom.events import Event
 
-from node import durable
+from node import durable, rtstruct
+from node.config import Target
+from node.dicom.uids import RTSTRUCT_CLASS
 from node.encoding import chosen_encoding
 from node.package.folder import file_digest
 from node.queue import DeliverPayload, DeliverResult
@@ -20,6 +25,7 @@ from tests.support.delivering import PATIENT, at
 from tests.support.orthanc import Orthanc, needs_orthanc, started
 from tests.support.phantoms import Phantom
 from tests.support.segs import result
+from tests.support.targets import FIND, scripted_target
 
 pytestmark = [pytest.mark.orthanc, needs_orthanc]
 ODD = Phantom(shape=(11, 21, 15))  # rows x columns is no multiple of 8
@@ -32,6 +38,10 @@ def pacs(tmp_path: Path) -> Iterator[Orthanc]:
 
 
 def delivered(dataset: Dataset, folder: Path, pacs: Orthanc) -> DeliverResult:
+    return sent(dataset, folder, at(pacs.dicom_port, pacs.ae))
+
+
+def sent(dataset: Dataset, folder: Path, target: Target) -> DeliverResult:
     """Write a result into an outbox and send it, as the sender does."""
     path = folder / "outbox" / "result.dcm"
     path.parent.mkdir(exist_ok=True)
@@ -46,7 +56,7 @@ def delivered(dataset: Dataset, folder: Path, pacs: Orthanc) -> DeliverResult:
         series_uid=str(dataset.SeriesInstanceUID),
         target="pacs",
     )
-    return deliver(Peer("pacs", at(pacs.dicom_port, pacs.ae), "SEGNODE", PATIENT), payload, path)
+    return deliver(Peer("pacs", target, "SEGNODE", PATIENT), payload, path)
 
 
 def test_with_auto_each_frame_of_an_odd_matrix_is_served(pacs: Orthanc, tmp_path: Path) -> None:
@@ -68,3 +78,38 @@ def test_as_binary_a_frame_of_an_odd_matrix_is_not_served(pacs: Orthanc, tmp_pat
     (instance,) = pacs.get("/instances")
     with pytest.raises(urllib.error.HTTPError):
         pacs.get(f"/instances/{instance}/frames/0/numpy")
+
+
+def test_contours_are_stored_and_read_back(pacs: Orthanc, tmp_path: Path) -> None:
+    r = result(tmp_path, ODD)
+    assert delivered(r.rtstruct(), tmp_path, pacs).confirmed_by == "query"
+    (series,) = pacs.series("RTSTRUCT")
+    (file,) = pacs.files_of(series, tmp_path / "received")
+    rtstruct.verify(file, r.series, r.labels, r.package.manifest.segments)
+
+
+def test_contours_reach_a_target_that_takes_explicit_vr_only(tmp_path: Path) -> None:
+    received: list[Dataset] = []
+
+    def keep(event: Event) -> int:
+        received.append(event.dataset)
+        return 0x0000
+
+    contours = result(tmp_path, ODD).rtstruct()
+    contexts = (RTSTRUCT_CLASS, FIND)
+    explicit = (ExplicitVRLittleEndian,)
+    with scripted_target(store=keep, contexts=contexts, syntaxes=explicit) as peer:
+        delivery = sent(contours, tmp_path, at(peer.port))
+    assert "Explicit VR" in delivery.note
+    (there,) = received
+    assert there.ROIContourSequence == contours.ROIContourSequence
+
+
+def test_a_picture_is_stored_and_shown(pacs: Orthanc, tmp_path: Path) -> None:
+    r = result(tmp_path, ODD)
+    picture = r.picture()
+    assert delivered(picture, tmp_path, pacs).confirmed_by == "query"
+    (instance,) = pacs.get("/instances")
+    with Image.open(io.BytesIO(pacs.get(f"/instances/{instance}/preview"))) as shown:
+        assert shown.size == (picture.Columns, picture.Rows)
+        np.testing.assert_array_equal(np.asarray(shown.convert("RGB")), picture.pixel_array)

@@ -167,6 +167,16 @@ def test_highdicom_finds_each_frame_by_the_frame_of_its_source(
     np.testing.assert_array_equal(array, r.scan.labels)
 
 
+@pytest.mark.parametrize("plane", PLANES)
+def test_dciodvfy_finds_no_error_in_contours_and_picture(tmp_path: Path, plane: str) -> None:
+    r = result(tmp_path, Phantom(plane=plane))
+    contours, picture = tmp_path / "rtstruct.dcm", tmp_path / "picture.dcm"
+    durable.write(contours, to_bytes(r.rtstruct()))
+    durable.write(picture, to_bytes(r.picture()))
+    assert errors_of(contours) == []
+    assert errors_of(picture) == []
+
+
 def test_dcmqi_reads_the_report(tmp_path: Path) -> None:
     r = result(tmp_path)
     path, out = tmp_path / "sr.dcm", tmp_path / "sr.json"

@@ -7,9 +7,13 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from node import rtstruct
+from node.dicom.uids import UUID_ROOT
 from node.imaging import Labels
 from node.package import Package
+from node.preview import render
 from node.report import ReportedResult, encode_report
+from node.secondary_capture import encode_picture
 from node.seg import Encoding, SegIdentity, encode, repairs_of
 from node.series import Series, read
 from tests.support.phantoms import Phantom, Scan, make, package
@@ -40,6 +44,18 @@ class Result:
         """Return the report; `changes` replaces fields of its result."""
         reported = ReportedResult(self.series, self.labels, self.package, "small")
         return encode_report(replace(reported, **changes), self.seg, created=CREATED)
+
+    def rtstruct(self) -> Dataset:
+        """Return the structure set."""
+        segments = self.package.manifest.segments
+        return rtstruct.encode(
+            self.series, self.labels, segments, self.seg, created=CREATED, uid_root=UUID_ROOT
+        )
+
+    def picture(self) -> Dataset:
+        """Return the Secondary Capture."""
+        pixels = render(self.series.volume, self.labels, self.package.manifest.segments)
+        return encode_picture(pixels, self.seg, created=CREATED, uid_root=UUID_ROOT)
 
 
 def result(

@@ -4,9 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
 
-from node.dicom.uids import BINARY_SEG_CLASS, LABELMAP_SEG_CLASS, REPORT_CLASS
+from node.dicom.uids import (
+    BINARY_SEG_CLASS,
+    LABELMAP_SEG_CLASS,
+    REPORT_CLASS,
+    RTSTRUCT_CLASS,
+    SECONDARY_CAPTURE_CLASS,
+)
 from tests.support.commanding import Run, configure
 from tests.support.committing import committing_target
 from tests.support.targets import scripted_target
@@ -94,6 +101,27 @@ def test_the_configured_encoding_is_negotiated(run: Run, tmp_path: Path) -> None
     assert not finding["ok"]
     assert "labelmap" in finding["message"]
     assert "targets.pacs.seg" in finding["advice"]
+
+
+@pytest.mark.parametrize(
+    ("key", "sop_class", "name"),
+    [
+        ("rtstruct", RTSTRUCT_CLASS, "RT Structure Set"),
+        ("picture", SECONDARY_CAPTURE_CLASS, "Secondary Capture"),
+    ],
+)
+def test_configured_contours_and_pictures_are_negotiated(
+    run: Run, tmp_path: Path, key: str, sop_class: str, name: str
+) -> None:
+    with scripted_target(contexts=(BINARY_SEG_CLASS,)) as peer:
+        finding = checked(run, tmp_path, peer.port, **{key: True})
+    assert not finding["ok"]
+    assert name in finding["message"]
+    assert f"set targets.pacs.{key} to false" in finding["advice"]
+    with scripted_target(contexts=(BINARY_SEG_CLASS, sop_class)) as peer:
+        finding = checked(run, tmp_path, peer.port, **{key: True})
+    assert finding["ok"], finding
+    assert f"takes binary and the {key}" in finding["message"]
 
 
 def test_auto_negotiates_both_encodings(run: Run, tmp_path: Path) -> None:

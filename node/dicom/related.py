@@ -1,0 +1,53 @@
+"""The start of an object that belongs to a SEG: its patient, study, equipment and time zone."""
+
+import copy
+import datetime
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID
+
+from node.dicom.time_zones import in_zone_of
+
+PATIENT_GROUPS = (0x0010, 0x0012)
+INHERITED = (
+    "SpecificCharacterSet", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID",
+    "StudyDescription", "AccessionNumber", "IssuerOfAccessionNumberSequence",
+    "ReferringPhysicianName", "ProcedureCodeSequence", "AdmissionID", "ServiceEpisodeID",
+    "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
+    "InstitutionName", "BodyPartExamined", "TimezoneOffsetFromUTC", "ContributingEquipmentSequence",
+)  # fmt: skip
+
+
+def related(seg: Dataset, created: datetime.datetime, *, sop_class: UID, syntax: UID) -> Dataset:
+    """Return a dataset with what an object shares with a SEG of the same result.
+
+    Args:
+        seg: the SEG, whose header is already repaired.
+        created: the date and time of the object, written in the zone of the SEG.
+        sop_class: of the object; the caller sets its UIDs with `named`.
+        syntax: the transfer syntax in which the object is written.
+
+    Raises:
+        ValueError: `created` has no time zone.
+    """
+    dataset = Dataset()
+    for element in seg:
+        if element.tag.group in PATIENT_GROUPS or element.keyword in INHERITED:
+            dataset.add(copy.deepcopy(element))
+    when = in_zone_of(seg, created)
+    for of in ("InstanceCreation", "Series", "Content"):
+        setattr(dataset, f"{of}Date", f"{when:%Y%m%d}")
+        setattr(dataset, f"{of}Time", f"{when:%H%M%S}")
+    dataset.SOPClassUID = sop_class
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = sop_class
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.InstanceNumber = "1"
+    return dataset
+
+
+def named(dataset: Dataset, series_uid: str, instance_uid: str, series_number: int) -> None:
+    """Set the UIDs and the series number of an object."""
+    dataset.SeriesInstanceUID, dataset.SOPInstanceUID = series_uid, instance_uid
+    dataset.file_meta.MediaStorageSOPInstanceUID = instance_uid
+    dataset.SeriesNumber = series_number
