@@ -9,6 +9,7 @@ from node.inbox import Inbox, SeriesRecord, read_series
 from node.package import uses
 from node.queue import OPERATOR, Job
 from node.reader import Reader
+from node.retract import refuse_retracted
 from node.sender import is_intact
 from node.states import Content, Kind
 
@@ -66,16 +67,29 @@ def _note_replan(engine: sa.Engine, record: SeriesRecord, choice: str, now: floa
     )  # fmt: skip
 
 
-def resend(config: Config, engine: sa.Engine, job_id: int, now: float, by: str = OPERATOR) -> Job:
+def resend(
+    config: Config,
+    engine: sa.Engine,
+    job_id: int,
+    now: float,
+    by: str = OPERATOR,
+    *,
+    may_be_retracted: bool = False,
+) -> Job:
     """Send a result again; where its file is missing or altered, segment again first.
+
+    A result that a person retracted is sent only with `may_be_retracted`.
 
     Returns the job that was queued: the delivery itself, or its segmentation.
 
     Raises:
         NotFound: the file is missing, and so are images that it was made from.
+        Retracted: a person retracted it.
         LookupError, ValueError: as `queue.resend`.
     """
     job = queue.get(engine, job_id)
+    if not may_be_retracted:
+        refuse_retracted(engine, job)
     if job.kind is Kind.DELIVER:
         payload = job.deliver_payload()
         if is_intact(payload, config.data.dir / payload.file):

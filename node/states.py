@@ -124,6 +124,7 @@ class Ending(StrEnum):
 
     IN_PROGRESS = "in-progress"
     DELIVERED = "delivered"
+    RETRACTED = "retracted"  # delivered, then rejected by a person of this node
     NO_RULE = "no-rule"
     UNSUITABLE = "unsuitable"
     FAILED = "failed"
@@ -146,7 +147,11 @@ _WORST_FIRST = {
 
 
 def ending(
-    outcome: ArrivalOutcome, segment: State | None = None, deliveries: Iterable[State] = ()
+    outcome: ArrivalOutcome,
+    segment: State | None = None,
+    deliveries: Iterable[State] = (),
+    *,
+    is_retracted: bool = False,
 ) -> Ending:
     """Derive the ending of a series from its arrival and the states of its jobs.
 
@@ -165,4 +170,4 @@ def ending(
     if states & LIVE:
         return Ending.IN_PROGRESS
     worst = (end for state, end in _WORST_FIRST.items() if state in states)
-    return next(worst, Ending.DELIVERED)
+    return next(worst, Ending.RETRACTED if is_retracted else Ending.DELIVERED)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from node import disk, measured, queue, schema
 from node.clock import STEP_S
-from node.config import AUTO, Config, DataConfig
+from node.config import AUTO, AcceptedState, Config, DataConfig, accepted_state, in_use
 from node.database_faults import (
     node_error,
     refuse_network_file_system,
@@ -43,6 +43,8 @@ class Process:
     name: str
     alive: bool
     last_seen_s: float | None  # seconds ago; None if never, or if no heartbeat is needed
+    configuration: str = ""  # digest of the one that it uses; empty if unknown
+    configured_at: float | None = None  # since when, in Unix seconds
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Snapshot:
     at: float  # Unix seconds
     ae_title: str
     processes: tuple[Process, ...]
+    configuration: AcceptedState | None  # that every process should use; None: it never ran
     jobs: dict[str, dict[str, int]]  # kind -> state -> count
     targets: tuple[TargetState, ...]
     free_gib: float
@@ -182,6 +185,7 @@ def snapshot(config: Config, engine: sa.Engine, now: float, series: int = 10) ->
         at=now,
         ae_title=config.node.ae_title,
         processes=_processes(config, engine, now),
+        configuration=accepted_state(config.data.dir),
         jobs=jobs,
         targets=tuple(_target(config, engine, name, facts, now) for name in config.targets),
         free_gib=space.free_bytes / 2**30,
@@ -248,7 +252,15 @@ def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, 
     heartbeats = queue.beats(engine)
     beats = {beat.process: now - beat.at for beat in heartbeats}
     pids = {beat.process: beat.pid for beat in heartbeats}
-    listener = Process("listener", alive=listens(config.data.dir / "inbox"), last_seen_s=None)
+    used = in_use(config.data.dir)
+
+    def process(name: str, *, alive: bool, last_seen_s: float | None) -> Process:
+        one = used.get(name)
+        return Process(
+            name, alive, last_seen_s, one.digest if one else "", one.since if one else None
+        )
+
+    listener = process("listener", alive=listens(config.data.dir / "inbox"), last_seen_s=None)
     others = []
     monitor = ("monitor",) if config.is_monitored else ()
     for name in ("segmenter", "sender", "housekeeping", *monitor):
@@ -256,7 +268,7 @@ def _processes(config: Config, engine: sa.Engine, now: float) -> tuple[Process, 
         if ago is not None and ago < -STEP_S:
             ago = None  # the clock was set back: the heartbeat is of an unknown time
         alive = ago is not None and ago < SILENT_AFTER_S and _exists(config, pids[name])
-        others.append(Process(name, alive=alive, last_seen_s=ago))
+        others.append(process(name, alive=alive, last_seen_s=ago))
     return (listener, *others)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from node.errors import NodeError, Unsuitable, rebuild
 from node.imaging import Grid
-from node.series import Header, StudyAttributes, Survey, derived_as, is_slice, survey
+from node.series import Header, KeyObject, StudyAttributes, Survey, derived_as, is_slice, survey
 
 # Modalities of results and documents, ours and those of others: never the input of a model
 NO_IMAGES = {
@@ -29,6 +29,7 @@ NO_IMAGES = {
 }
 PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plane
 MOST_TEXT = 1024  # characters of a description or a message; a header may hold more
+MOST_KEY_OBJECTS = 8  # documents of one series that are read
 MOST_PATIENTS = 16  # that are listed; a second one already holds the series
 
 # digests of the Patient ID, of its issuer, and of the birth date if there is no ID; or empty
@@ -74,6 +75,7 @@ class SeriesFindings(msgspec.Struct, frozen=True, kw_only=True):
     study: StudyAttributes = StudyAttributes()  # a value on which the headers differ is empty
     shape: tuple[int, int, int] | None = None  # of the volume, if the geometry is sound
     derived: str = ""  # how its images were derived, in words; empty if all are original
+    key_objects: tuple[KeyObject, ...] = ()  # the documents of a series that holds no image
     affine: tuple[float, ...] = ()  # its 16 numbers, row by row
     problem: Problem | None = None  # why the geometry cannot be used
 
@@ -119,6 +121,7 @@ def findings_of(headers: Sequence[Header]) -> SeriesFindings:
         study=_study(headers),
         shape=surveyed.grid.shape if surveyed else None,
         derived=derived_as(surveyed.headers) if surveyed else "",
+        key_objects=tuple(h.key_object for h in headers[:MOST_KEY_OBJECTS] if h.key_object),
         affine=tuple(float(number) for number in surveyed.grid.affine.flat) if surveyed else (),
         problem=problem_of(problem) if problem else None,
     )

@@ -21,6 +21,7 @@ MODULES = {  # command -> the module that adds it
     "init": "admin",
     "check": "admin",
     "serve": "serve",
+    "reload": "reload",
     "status": "status",
     "user": "user",
     "find": "find",
@@ -30,8 +31,10 @@ MODULES = {  # command -> the module that adds it
     "doctor": "doctor",
     "explain": "explain",
     "jobs": "queue",
+    "retract": "retract",
     "try": "offline",
     "selftest": "offline",
+    "send-test": "send_test",
     "models": "models",
     "demo": "demo",
 }

@@ -5,7 +5,7 @@ Statuses follow sysexits.h, so that scripts, systemd and container engines can t
 
 import errno
 
-from node.errors import Defect, DiskLow, Misconfigured, NodeError, Transient, Unsuitable
+from node.errors import Defect, DiskLow, Misconfigured, NodeError, NotRunning, Transient, Unsuitable
 
 OK, FAILED, USAGE = 0, 1, 2
 UNSUITABLE, NOT_RUNNING, DEFECT, NO_ACCESS, TRY_LATER, MISCONFIGURED = 65, 69, 70, 74, 75, 78
@@ -54,18 +54,16 @@ def node_error_of(error: OSError) -> NodeError:
     return NoAccess(message, advice=advice)
 
 
+_STATUSES: tuple[tuple[type[NodeError], int], ...] = (
+    (Misconfigured, MISCONFIGURED),
+    (Unsuitable, UNSUITABLE),
+    (Transient, TRY_LATER),
+    (Defect, DEFECT),
+    (NoAccess, NO_ACCESS),
+    (NotRunning, NOT_RUNNING),
+)
+
+
 def status_of(error: NodeError) -> int:
     """Return the exit status that belongs to the class of an error."""
-    match error:
-        case Misconfigured():
-            return MISCONFIGURED
-        case Unsuitable():
-            return UNSUITABLE
-        case Transient():
-            return TRY_LATER
-        case Defect():
-            return DEFECT
-        case NoAccess():
-            return NO_ACCESS
-        case _:
-            return FAILED
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), FAILED)

@@ -141,7 +141,8 @@ def _print_deliveries(deliveries: Sequence[queue.Job]) -> None:
     """Print each delivery with its target, state, reason and advice."""
     for job in deliveries:
         reason = f": {job.reason}" if job.reason else ""
-        say(f"  job {job.id} to {job.target}: {job.state.value}{reason}")
+        what = "rejection note" if job.is_retraction else "job"
+        say(f"  {what} {job.id} to {job.target}: {job.state.value}{reason}")
         if job.advice:
             say(f"    {job.advice}")
 

@@ -50,6 +50,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     ):
         action.add_argument("job", type=job_or_study, help=JOB)
         action.set_defaults(run=run)
+    resend.add_argument(
+        "--retracted", action="store_true", help="send it although a person retracted it"
+    )
     replan = actions.add_parser("replan", help="apply the current rules to a study without a job")
     replan.add_argument("study", help="Study or Series Instance UID, or accession number")
     replan.add_argument(
@@ -162,7 +165,11 @@ def _jobs_resend(chosen: argparse.Namespace) -> int:
 
     config, engine = _open(chosen)
     job_id = job_of(engine, config.data, chosen.job, ENDED, "resend")
-    job = _guarded(lambda: replan.resend(config, engine, job_id, time.time(), who()))
+    job = _guarded(
+        lambda: replan.resend(
+            config, engine, job_id, time.time(), who(), may_be_retracted=chosen.retracted
+        )
+    )
     makes = "; it makes the same objects again and sends them to each target"
     return _print_job(chosen, job, f"queued again{makes if job.kind is Kind.SEGMENT else ''}")
 

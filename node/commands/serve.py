@@ -14,14 +14,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node.commands.exits import DAMAGED, DEFECT, MISCONFIGURED, OK, node_error_of, status_of
-from node.commands.options import add_config, load_config
-from node.config import Config, LineOf, load_with_lines
+from node.commands.options import add_config, who
+from node.config import (
+    Accepted,
+    Config,
+    LineOf,
+    RunningConfig,
+    accept,
+    digest_of,
+    load_text_with_lines,
+    text_of,
+)
 from node.config.warnings import warnings_of
 from node.conversion import spelled
 from node.errors import DatabaseDamaged, NodeError
@@ -52,7 +60,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     add_config(command)
     command.add_argument("--only", choices=LOOPS, help="run one loop in this process")
     command.add_argument("--log-level", default="info", choices=("debug", "info", "warning"))
-    # for the parent process: end when standard input closes
+    # for the parent process: the data folder whose accepted configuration the loop uses
+    command.add_argument("--accepted", type=Path, help=argparse.SUPPRESS)
+    # and: end when standard input closes
     command.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
     command.set_defaults(run=_serve)
 
@@ -62,13 +72,15 @@ def _serve(chosen: argparse.Namespace) -> int:
         _end_with_parent()
     if chosen.only:
         return _run_loop(chosen)
-    config, line_of = load_with_lines(chosen.config)
+    text = text_of(chosen.config)
+    config, line_of = load_text_with_lines(text, str(chosen.config), chosen.config.parent)
     config.data.dir.mkdir(parents=True, exist_ok=True)  # every loop needs it: report an error once
     from node.commands.verify import open_packages  # late: a loop needs none of its libraries
 
     _log_warnings(config, line_of, open_packages(config), chosen.config)
-    names = [name for name in LOOPS if name != EXPENDABLE or config.is_monitored]
-    status = _Supervisor(chosen.config, chosen.log_level, names).run()
+    file = chosen.config.resolve()
+    accept(config.data.dir, Accepted(text=text, file=str(file), at=time.time(), by=who()))
+    status = _Supervisor(file, chosen.log_level, config.data.dir).run()
     if config.audit.syslog.host:
         from node.audit import announce_stop  # late, as above
 
@@ -89,8 +101,8 @@ def _log_warnings(config: Config, line_of: LineOf, uses: "list[Use]", file: Path
 def _run_loop(chosen: argparse.Namespace) -> int:
     """Run one loop in this process; write the error that ends it to the log."""
     try:
-        config = load_config(chosen)
-        importlib.import_module(f"node.{chosen.only}").run(config)
+        running = _running_config(chosen)
+        importlib.import_module(f"node.{chosen.only}").run(running.config, running=running)
     except NodeError as exc:
         status = _logged(exc)
         return DAMAGED if chosen.lifeline and isinstance(exc, DatabaseDamaged) else status
@@ -102,6 +114,16 @@ def _run_loop(chosen: argparse.Namespace) -> int:
         )  # type and place only: the text could quote a data set
         return DEFECT
     return OK
+
+
+def _running_config(chosen: argparse.Namespace) -> RunningConfig:
+    """Return the configuration of one loop: the accepted one, or that of the file by hand."""
+    if chosen.accepted is not None:
+        return RunningConfig.of_node(chosen.accepted, chosen.only)
+    text = text_of(chosen.config)
+    config, _ = load_text_with_lines(text, str(chosen.config), chosen.config.parent)
+    config.data.dir.mkdir(parents=True, exist_ok=True)
+    return RunningConfig(config, chosen.only, digest_of(text))
 
 
 def _logged(error: NodeError, cause: Exception | None = None) -> int:
@@ -152,20 +174,31 @@ class _Loop:
 class _Supervisor:
     """Keep one process per loop running."""
 
-    def __init__(self, config: Path, log_level: str, names: Sequence[str]) -> None:
-        self._command = [sys.executable, "-m", "node", "serve", "--config", str(config)]
-        self._command += ["--log-level", log_level, "--lifeline", "--only"]
-        self._stop = threading.Event()
-        self._loops = [_Loop(name) for name in names]
+    def __init__(self, file: Path, log_level: str, data: Path) -> None:
+        self._command = [sys.executable, "-m", "node", "serve", "--config", str(file)]
+        self._command += ["--accepted", str(data), "--log-level", log_level]
+        self._command += ["--lifeline", "--only"]
+        self._file, self._data = file, data
+        self._stop, self._hangup = threading.Event(), threading.Event()
+        self._running = RunningConfig.of_node(data, "")
+        self._loops = [_Loop(name) for name in LOOPS]
         self._cannot_start: str | None = None
 
     def run(self) -> int:
         """Run until a stop signal or until a loop cannot start; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._hangup.set())
         while not self._stop.is_set():
+            if self._hangup.is_set():
+                self._hangup.clear()
+                self._reload()
+            self._running.follow()
             for loop in self._loops:
-                self._supervise(loop, time.monotonic())
+                if loop.name != EXPENDABLE or self._running.config.is_monitored:
+                    self._supervise(loop, time.monotonic())
+                else:
+                    _end(loop)
             self._stop.wait(POLL_S)
         self._end_all()
         if self._cannot_start is None:
@@ -177,6 +210,18 @@ class _Supervisor:
             extra={"stage": self._cannot_start, "status": MISCONFIGURED, "advice": advice},
         )
         return MISCONFIGURED
+
+    def _reload(self) -> None:
+        """Do as `segnode reload`; an error is logged, and the node goes on as it was."""
+        from node.reload import reload  # late: its libraries are needed for this only
+
+        try:
+            reloaded = reload(self._file, time.time(), "signal", self._data)
+        except NodeError as exc:
+            facts = {"code": exc.code, "advice": exc.advice}
+            log.error("not reloaded: %s", exc.message, extra=facts)  # noqa: TRY400
+        else:
+            log.info("reloaded, configuration %s", reloaded.digest)
 
     def _supervise(self, loop: _Loop, now: float) -> None:
         status = None if loop.process is None else loop.process.poll()
@@ -211,6 +256,14 @@ class _Supervisor:
             process.kill()
         for process in running:
             process.wait()
+
+
+def _end(loop: _Loop) -> None:
+    """End a loop that the configuration no longer needs."""
+    if loop.process is not None:
+        loop.process.kill()
+        loop.process.wait()
+        loop.process = None
 
 
 def _end_with_parent() -> None:

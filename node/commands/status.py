@@ -9,7 +9,7 @@ from node.commands.exits import FAILED, NOT_RUNNING, OK
 from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import ago, local_time, print_table, say
 from node.conditions import Condition, conditions
-from node.config import AUTO
+from node.config import AUTO, digest_of, text_of
 from node.states import State
 
 
@@ -52,6 +52,7 @@ def _status(chosen: argparse.Namespace) -> int:
         )
     else:
         _print_conditions(current)
+        _print_accepted(chosen, snapshot)
         _print_processes(snapshot)
         _print_models(snapshot)
         _print_work(snapshot, waiting)
@@ -77,8 +78,26 @@ def _print_processes(snapshot: status.Snapshot) -> None:
     say("" if snapshot.accepting else "  LOW: images are rejected with a transient status")
     for process in snapshot.processes:
         last = f", last seen {ago(process.last_seen_s)} ago" if process.last_seen_s else ""
-        say(f"  {process.name:<12}  {'running' if process.alive else f'NOT RUNNING{last}'}")
+        state = "running" if process.alive else f"NOT RUNNING{last}"
+        say(f"  {process.name:<12}  {state}{_configuration(process) if process.alive else ''}")
     say()
+
+
+def _configuration(process: status.Process) -> str:
+    if process.configured_at is None:
+        return ""
+    return f", configuration {process.configuration} since {local_time(process.configured_at)}"
+
+
+def _print_accepted(chosen: argparse.Namespace, snapshot: status.Snapshot) -> None:
+    """Print which configuration is accepted, and whether the file has changed since."""
+    accepted = snapshot.configuration
+    if accepted is None:
+        return
+    at = local_time(accepted.at)
+    say(f"Configuration {accepted.digest}, accepted {at} by {accepted.by}")
+    if digest_of(text_of(chosen.config)) != accepted.digest:
+        say(f"  {chosen.config} has changed since: `segnode reload` lets the node use it")
 
 
 def _print_models(snapshot: status.Snapshot) -> None:

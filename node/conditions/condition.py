@@ -12,6 +12,7 @@ class ConditionCode(StrEnum):
     LOOP_DOWN = "loop-down"
     DATABASE_UNREADABLE = "database-unreadable"
     DISK_LOW = "disk-low"
+    CONFIGURATION_OLD = "configuration-old"
     PACKAGE_BAD = "package-bad"
     TLS_UNUSABLE = "tls-unusable"
     CERTIFICATE_ENDS = "certificate-ends"

@@ -15,6 +15,7 @@ from node.states import Kind
 from node.status import Snapshot
 
 QUEUE_OLD_S = 30 * 60.0
+RELOAD_S = 15 * 60.0  # a segmentation that has begun ends with the configuration before
 # a caller is called quiet only against its own habit
 LEAST_HISTORY_S = 14 * 86400.0  # two weekends
 LEAST_HOURS = 20  # hours with images in that history
@@ -29,6 +30,7 @@ def conditions(snapshot: Snapshot) -> tuple[Condition, ...]:
     return (
         *_loops_down(snapshot),
         *_disk_low(snapshot),
+        *_configuration_old(snapshot),
         *_packages_bad(snapshot),
         *encryption.unusable(snapshot),
         *encryption.ending(snapshot),
@@ -65,6 +67,22 @@ def _disk_low(snapshot: Snapshot) -> Iterator[Condition]:
             text=f"The disk is low: {snapshot.shortage}. Senders are asked to try again later.",
             advice="Free some space in data.dir, or shorten data.keep.",
         )
+
+
+def _configuration_old(snapshot: Snapshot) -> Iterator[Condition]:
+    accepted = snapshot.configuration
+    if accepted is None or snapshot.at - accepted.at < RELOAD_S:
+        return
+    for process in snapshot.processes:
+        if process.alive and process.configuration not in ("", accepted.digest):
+            yield Condition(
+                code=ConditionCode.CONFIGURATION_OLD,
+                subject=process.name,
+                since=accepted.at,
+                text=f"The {process.name} uses configuration {process.configuration}, not "
+                f"{accepted.digest}, which was accepted.",
+                advice="Its log has the reason. Correct the file, then `segnode reload`.",
+            )
 
 
 def _packages_bad(snapshot: Snapshot) -> Iterator[Condition]:

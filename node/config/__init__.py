@@ -1,9 +1,29 @@
 """Read the node's configuration from YAML into strict structs."""
 
+from node.config.accepted import (
+    SHOWN,
+    Accepted,
+    AcceptedState,
+    InUse,
+    RunningConfig,
+    accept,
+    accepted_in,
+    accepted_state,
+    digest_of,
+    in_use,
+)
 from node.config.audit import AuditConfig, SyslogConfig
+from node.config.changes import changed_keys, needs_restart
 from node.config.monitor import AlertsConfig, PageConfig
 from node.config.problems import is_network
-from node.config.read import LineOf, load, load_text, load_with_lines
+from node.config.read import (
+    LineOf,
+    load,
+    load_text,
+    load_text_with_lines,
+    load_with_lines,
+    text_of,
+)
 from node.config.structs import (
     AUTO,
     LONGEST_REPORT_WAIT_S,
@@ -27,6 +47,9 @@ from node.config.units import CertificateName
 __all__ = [
     "AUTO",
     "LONGEST_REPORT_WAIT_S",
+    "SHOWN",
+    "Accepted",
+    "AcceptedState",
     "AlertsConfig",
     "AuditConfig",
     "Caller",
@@ -34,6 +57,7 @@ __all__ = [
     "CompleteConfig",
     "Config",
     "DataConfig",
+    "InUse",
     "IndexMode",
     "KeepConfig",
     "Limits",
@@ -42,13 +66,23 @@ __all__ = [
     "NodeConfig",
     "PageConfig",
     "Rule",
+    "RunningConfig",
     "SyslogConfig",
     "Target",
     "TlsConfig",
     "When",
+    "accept",
+    "accepted_in",
+    "accepted_state",
+    "changed_keys",
+    "digest_of",
+    "in_use",
     "is_network",
     "load",
     "load_text",
+    "load_text_with_lines",
     "load_with_lines",
+    "needs_restart",
     "several",
+    "text_of",
 ]

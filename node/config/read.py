@@ -34,10 +34,15 @@ def load_with_lines(path: Path) -> tuple[Config, LineOf]:
     Raises:
         Misconfigured: as `load`.
     """
-    return _located(_text_of(path), str(path), path.parent)
+    return load_text_with_lines(text_of(path), str(path), path.parent)
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a configuration file.
+
+    Raises:
+        Misconfigured: the file is absent, too large, or no UTF-8 text.
+    """
     try:
         if path.stat().st_size > LARGEST_FILE_BYTES:
             message = f"{path} is larger than {LARGEST_FILE_BYTES} bytes"
@@ -60,10 +65,15 @@ def load_text(text: str, name: str = "configuration", base: Path = Path()) -> Co
     Raises:
         Misconfigured: as `load`.
     """
-    return _located(text, name, base)[0]
+    return load_text_with_lines(text, name, base)[0]
 
 
-def _located(text: str, name: str, base: Path) -> tuple[Config, LineOf]:
+def load_text_with_lines(text: str, name: str, base: Path) -> tuple[Config, LineOf]:
+    """Read a configuration from its text; also return the function that gives the line of a key.
+
+    Raises:
+        Misconfigured: as `load`.
+    """
     try:
         config, document = read(text, Config, _decode, MEANINGS, may_be_null=False)
     except NotValid as exc:

@@ -61,6 +61,18 @@ class NotFound(NodeError):
     code = "nothing-found"
 
 
+class NotRunning(NodeError):
+    """The command needs a running node, and none runs."""
+
+    code = "not-running"
+
+
+class Retracted(NodeError):
+    """A person retracted the result."""
+
+    code = "retracted"
+
+
 class Superseded(NodeError):
     """A newer job or result of the same series replaces this one."""
 

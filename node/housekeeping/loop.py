@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from node import ahead, queue, schema
 from node.clock import Clock, Moment, Step
-from node.config import Config
+from node.config import Config, RunningConfig
 from node.fault_log import PeriodicThread
 from node.housekeeping import upkeep
 from node.housekeeping.sweep import Sweep
@@ -31,14 +31,21 @@ log = logging.getLogger("node.housekeeping")
 
 
 def run(
-    config: Config, stop: threading.Event | None = None, make_clock: type[Clock] = Clock
+    config: Config,
+    stop: threading.Event | None = None,
+    make_clock: type[Clock] = Clock,
+    running: RunningConfig | None = None,
 ) -> None:
     """Run the periodic functions until `stop` is set.
+
+    `running` follows what is accepted later: between two sweeps, so that every series is planned
+    with one configuration.
 
     Raises:
         Misconfigured: a package or the database cannot be used, or the database is damaged.
     """
     stop = stop or threading.Event()
+    current = running or RunningConfig(config)
     engine = schema.open_configured(config.data)
     inbox = Inbox(config.data.dir / "inbox")
     reader = Reader(log_level=logging.getLevelName(log.getEffectiveLevel()))
@@ -51,11 +58,15 @@ def run(
     def every(seconds: float, name: str, function: Callable[[Moment], object]) -> PeriodicThread:
         return PeriodicThread(name, seconds, lambda: function(clock.now()), ended, log)
 
+    def run_sweep(at: Moment) -> None:
+        current.follow(lambda new: sweep.reconfigure(new, uses(new)))
+        sweep.run(at.wall, at.steady)
+
     threads = [
-        every(SWEEP_S, "sweep", lambda at: sweep.run(at.wall, at.steady)),
-        every(LEASES_S, "leases", upkeep.Leases(engine, config).expire),
+        every(SWEEP_S, "sweep", run_sweep),
+        every(LEASES_S, "leases", upkeep.Leases(engine, current).expire),
         every(NOTES_S, "notes", lambda at: upkeep.record_notes(engine, inbox, at.wall)),
-        every(PRUNE_S, "prune", lambda at: upkeep.prune(engine, config, inbox, at.wall)),
+        every(PRUNE_S, "prune", lambda at: upkeep.prune(engine, current.config, inbox, at.wall)),
         every(BEAT_S, "beat", lambda at: upkeep.write_heartbeat(engine, at.wall)),
     ]
     upkeep.write_heartbeat(engine, clock.now().wall)

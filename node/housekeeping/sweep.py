@@ -22,6 +22,7 @@ from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, d
 from node.housekeeping.rows import facts, job_of, rows, study_index
 from node.housekeeping.snapshot import SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
+from node.housekeeping.verdicts import record_verdicts
 from node.housekeeping.waiting import WaitingSeries
 from node.identifiers import open_identifiers
 from node.inbox import (
@@ -53,11 +54,9 @@ class Sweep:
         reader: Reader,
     ) -> None:
         """Start empty; `uses` has one verified package per rule with a model."""
-        self._config = config
+        self.reconfigure(config, uses)
         self._engine = engine
         self._inbox = inbox
-        self._uses = {use.rule: use for use in uses}
-        self._host = measured.this_host(config.limits.threads)
         self._settled = Settled()
         self._changes = LastChanges()
         self._steady = 0.0  # at the begin of the current call
@@ -71,6 +70,12 @@ class Sweep:
         self._offers = Offers(config.data.dir)
         self._snapshots: dict[str, SeriesSnapshot] = {}  # series that are still arriving
         self._failed: dict[str, int] = {}  # series key -> mtime_ns when planning it failed
+
+    def reconfigure(self, config: Config, uses: Sequence[Use]) -> None:
+        """Plan with another configuration from now on; decided series stay decided."""
+        self._config = config
+        self._uses = {use.rule: use for use in uses}
+        self._host = measured.this_host(config.limits.threads)
 
     def run(self, now: float, steady: float | None = None) -> int:
         """Decide every series that is complete at `now`; return how many were decided.
@@ -281,14 +286,8 @@ class Sweep:
         assert snapshot.findings is not None  # else an unreadable file is the problem
         measurements = measured.read(self._config.data, self._host)
         waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
-        return plan(
-            snapshot.findings,
-            snapshot.caller,
-            self._config.rules,
-            self._uses,
-            measurements,
-            waiting,
-        )
+        rules = self._config.rules
+        return plan(snapshot.findings, snapshot.caller, rules, self._uses, measurements, waiting)
 
     def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:
         created_at = self._offers.created_at(snapshot, now)
@@ -296,6 +295,8 @@ class Sweep:
         index = study_index(snapshot, self._identifiers)
         further = facts(snapshot, decision)
         recorded = queue.record_arrival(self._engine, *decided, now, further, index)
+        if recorded.is_new:
+            record_verdicts(self._engine, snapshot, now)
         self._settle(snapshot.folder, now)
         if decision.code == ReaderKilled.code:
             self._deaths.allow_one_more(snapshot.folder.key)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from node import queue
 from node.clock import Moment
-from node.config import Config
+from node.config import Config, RunningConfig
 from node.identifiers import Identifiers, open_identifiers
 from node.inbox import Inbox, Note, SeriesFolder, inputs_digest
 from node.reader import ReaderDeaths
@@ -24,9 +24,9 @@ log = logging.getLogger("node.housekeeping")
 class Leases:
     """Ends leases, except where the workers could not extend them."""
 
-    def __init__(self, engine: sa.Engine, config: Config) -> None:
+    def __init__(self, engine: sa.Engine, running: RunningConfig) -> None:
         """Start: after a restart, leases end as they were written."""
-        self._engine, self._config = engine, config
+        self._engine, self._running = engine, running
         self._worked_at: float | None = None  # steady time
 
     def expire(self, at: Moment) -> None:
@@ -37,7 +37,7 @@ class Leases:
         """
         if self._worked_at is not None and at.steady - self._worked_at > OUTAGE_S:
             queue.renew_leases(self._engine, at.wall + RETURN_S)
-        expire_leases(self._engine, self._config, at.wall)
+        expire_leases(self._engine, self._running.config, at.wall)
         self._worked_at = at.steady
 
 
@@ -121,7 +121,7 @@ def _until(history: queue.SeriesHistory, config: Config, last_at: float) -> floa
     """Return when the retention of a series ends; None while the series is in progress."""
     if history.ended_at is None:
         return None
-    succeeded = history.ending in (Ending.DELIVERED, Ending.NO_RULE)
+    succeeded = history.ending in (Ending.DELIVERED, Ending.RETRACTED, Ending.NO_RULE)
     keep = config.data.keep.sources if succeeded else config.data.keep.failed
     return max(history.ended_at, last_at) + keep
 

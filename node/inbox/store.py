@@ -105,6 +105,10 @@ class Inbox:
             os.close(self._owner)
             self._owner = -1
 
+    def stop_below(self, free_bytes: int) -> None:
+        """Change how much space must stay free."""
+        self._stop_below_bytes = free_bytes
+
     def check_space(self, coming_bytes: int = 0) -> None:
         """Check that `coming_bytes` can be written without going below the required free space.
 

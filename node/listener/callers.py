@@ -127,6 +127,11 @@ class Slots:
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
+    def limit(self, most: int, most_per_host: int) -> None:
+        """Change the limits; open associations go on."""
+        with self._lock:
+            self._most, self._most_per_host = most, most_per_host
+
     def take(self, host: str) -> str:
         """Take a slot; return an empty text, or why there is none."""
         with self._lock:

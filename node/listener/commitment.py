@@ -28,7 +28,7 @@ from node.commitment import (
     report_dataset,
     status_name,
 )
-from node.config import Config
+from node.config import RunningConfig
 from node.dicom.elements import MalformedDataSet
 from node.dicom.uids import COMMITMENT_CLASS, COMMITMENT_INSTANCE
 from node.errors import DiskLow
@@ -56,7 +56,7 @@ class Pending:
 class Commitments:
     """What the handlers need; one for the process."""
 
-    config: Config
+    running: RunningConfig
     inbox: Inbox
     requests: CallerRequests
     reports: ReceivedReports
@@ -68,7 +68,8 @@ class Commitments:
         """
         if self._may_request(association):
             return True
-        ours = [one.ae for one in self.config.targets.values() if one.confirm == "commitment"]
+        targets = self.running.config.targets.values()
+        ours = [one.ae for one in targets if one.confirm == "commitment"]
         role = association.requestor.role_selection.get(COMMITMENT_CLASS)
         is_provider = role is not None and role.scp_role
         return bool(ours) and (is_provider or association.calling_ae in ours)
@@ -115,7 +116,8 @@ class Commitments:
 
     def _may_request(self, association: Any) -> bool:
         host = plain_host(association.host)
-        caller = caller_of(self.config, association.calling_ae, host, association.certificate)
+        config = self.running.config
+        caller = caller_of(config, association.calling_ae, host, association.certificate)
         return caller is not None and caller.commitment
 
     def _receive(

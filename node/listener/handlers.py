@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from node.config import Config
+from node.config import RunningConfig
 from node.dicom.uids import is_uid
 from node.errors import DiskLow
 from node.inbox import Inbox, Incoming, Note, NoteKind, StoreOutcome
@@ -33,7 +33,7 @@ log = logging.getLogger("node.listener")
 class Reception:
     """Configuration, inbox and slots, which every handler needs."""
 
-    config: Config
+    running: RunningConfig
     inbox: Inbox
     slots: Slots
     reports: Reports
@@ -58,7 +58,7 @@ def on_requested(event: Any, reception: Reception) -> None:
 
 def on_certificate(certificate: Certificate, ae: str, host: str, reception: Reception) -> None:
     """Report a caller whose certificate ends soon."""
-    tls = reception.config.tls
+    tls = reception.running.config.tls
     ends = time.strftime("%Y-%m-%d", time.gmtime(certificate.ends_at))
     if certificate.ends_at - time.time() < tls.warn_before:
         message = f"the certificate of this caller ends on {ends}"

@@ -14,7 +14,7 @@ from typing import Any
 from pynetdicom import AE, evt
 
 from node.commitment import CallerRequests, ReceivedReports
-from node.config import Config
+from node.config import Config, RunningConfig
 from node.dicom.uids import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from node.errors import Misconfigured
 from node.inbox import Inbox
@@ -42,15 +42,18 @@ def run(
     config: Config,
     stop: threading.Event | None = None,
     ready: Callable[[int], None] | None = None,
+    running: RunningConfig | None = None,
 ) -> None:
     """Receive until `stop` is set; call `ready` with the port when connections are accepted.
 
-    The port without TLS, unless it is switched off.
+    The port without TLS, unless it is switched off. `running` follows what is accepted later:
+    callers and limits change for the next association, and open ones go on.
 
     Raises:
         Misconfigured: a port is taken, another listener uses the same inbox, or a file of `tls`
             cannot be used.
     """
+    running = running or RunningConfig(config)
     credentials = Credentials(config.tls) if config.tls.is_on else None
     inbox = Inbox(config.data.dir / "inbox", config.data.stop_accepting_below)
     aborted = inbox.recover(time.time())
@@ -60,10 +63,10 @@ def run(
         reports = Reports(functools.partial(handlers.leave_note, inbox))
         requests = CallerRequests(config.data.dir)
         requests.make_all_due()
-        commitments = Commitments(config, inbox, requests, ReceivedReports(config.data.dir))
-        reception = Reception(config, inbox, slots, reports, Pace(), commitments)
+        commitments = Commitments(running, inbox, requests, ReceivedReports(config.data.dir))
+        reception = Reception(running, inbox, slots, reports, Pace(), commitments)
         for port, secret in _ports(config, credentials):
-            servers.append(_server(config, reception, port, secret))
+            servers.append(_server(reception, port, secret))
             server = servers[-1]
             threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
             facts = {"ae": config.node.ae_title, "port": server.server_address[1]}
@@ -74,6 +77,12 @@ def run(
         stop = stop or threading.Event()
         while not stop.wait(FLUSH_SECONDS):
             reports.flush()
+            if running.follow():
+                inbox.stop_below(running.config.data.stop_accepting_below)
+                slots.limit(
+                    running.config.node.max_associations,
+                    running.config.node.max_associations_per_host,
+                )
             if credentials is not None:
                 credentials.warn(time.time())
         reports.flush(everything=True)
@@ -95,9 +104,9 @@ def _ports(
         yield config.tls.port, credentials
 
 
-def _server(
-    config: Config, reception: Reception, port: int, credentials: Credentials | None
-) -> Server:
+def _server(reception: Reception, port: int, credentials: Credentials | None) -> Server:
+    running = reception.running
+    config = running.config
     switch_off_pdu_logs()
     ae = AE(config.node.ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_UID
@@ -119,11 +128,13 @@ def _server(
         message = f"cannot listen on {address[0]} port {port}: {exc.strerror}"
         key = "tls.port" if credentials else "node.port"
         raise Misconfigured(message, advice=f"Change `node.host` or `{key}`.") from exc
-    inbox, largest = reception.inbox, config.node.largest_instance
+    inbox = reception.inbox
     server.reports, server.pace = reception.reports, reception.pace
-    server.rejection = functools.partial(rejection, config)
+    server.rejection = lambda *peer: rejection(running.config, *peer)
     server.on_certificate = functools.partial(handlers.on_certificate, reception=reception)
-    server.new_spool = functools.partial(Spool, inbox.temporary_folder, largest, inbox.check_space)
+    server.new_spool = lambda: Spool(
+        inbox.temporary_folder, running.config.node.largest_instance, inbox.check_space
+    )
     server.commitments = reception.commitments
     server.on_store = functools.partial(handlers.on_store, reception=reception)
     server.on_end = functools.partial(handlers.on_end, reception=reception)

@@ -12,7 +12,7 @@ import msgspec
 from node import durable, queue
 from node.audit import Auditor
 from node.conditions import LiveView
-from node.config import Config
+from node.config import Config, RunningConfig
 from node.errors import NodeError
 from node.fault_log import FaultLog
 from node.monitor.alerts import Alert, Reported, Watch, restored
@@ -22,13 +22,32 @@ from node.web import serve_page
 PROCESS = "monitor"
 BEAT_S = 10.0
 LOOK_S = 15.0
+FOLLOW_S = 1.0
 REPORTED = "alerts.json"  # in the data folder
 log = logging.getLogger("node.monitor")
 
 
-def run(config: Config, stop: threading.Event | None = None) -> None:
-    """Watch the node until `stop` is set."""
+def run(
+    config: Config, stop: threading.Event | None = None, running: RunningConfig | None = None
+) -> None:
+    """Watch the node until `stop` is set.
+
+    When `running` follows a new configuration, all threads end and start again with it.
+    """
     stop = stop or threading.Event()
+    running = running or RunningConfig(config)
+    while not stop.is_set():
+        ended = threading.Event()
+        threads = _started(running.config, ended)
+        while not stop.wait(FOLLOW_S) and not running.follow():
+            pass
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def _started(config: Config, stop: threading.Event) -> list[threading.Thread]:
+    """Start the threads that work until `stop` is set."""
     live = LiveView(config)
     threads = [threading.Thread(target=_beat, args=(live, stop), name="beat", daemon=True)]
     if config.alerts.webhook:
@@ -47,9 +66,7 @@ def run(config: Config, stop: threading.Event | None = None) -> None:
         )
     for thread in threads:
         thread.start()
-    stop.wait()
-    for thread in threads:
-        thread.join()
+    return threads
 
 
 def _beat(live: LiveView, stop: threading.Event) -> None:

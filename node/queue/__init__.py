@@ -55,9 +55,28 @@ from node.queue.read import (
     row_counts,
     targets_with_queued_deliveries,
     undelivered_files,
+    unfinished_by_target,
 )
 from node.queue.rebase import rebase
-from node.queue.rows import Arrival, Beat, Event, Job, NewArrival, NewDelivery, NewSegmentJob
+from node.queue.retract import (
+    RESULT_REJECTED,
+    RESULT_SELECTED,
+    RETRACT,
+    deliveries_of,
+    delivery_of,
+    record_verdict,
+    retract,
+)
+from node.queue.rows import (
+    Arrival,
+    Beat,
+    Event,
+    Job,
+    NewArrival,
+    NewDelivery,
+    NewSegmentJob,
+    is_retracted,
+)
 from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
 from node.queue.studies import (
     ReceivedStudy,
@@ -95,6 +114,9 @@ __all__ = [
     "EARLIER_RULES",
     "NOTE",
     "OPERATOR",
+    "RESULT_REJECTED",
+    "RESULT_SELECTED",
+    "RETRACT",
     "AlreadySuperseded",
     "AmbiguousStudy",
     "Archived",
@@ -141,6 +163,8 @@ __all__ = [
     "convert_studies",
     "counts",
     "decide",
+    "deliveries_of",
+    "delivery_of",
     "end",
     "events_after",
     "events_of",
@@ -160,6 +184,7 @@ __all__ = [
     "history_between",
     "hold_planned",
     "identifier_problem",
+    "is_retracted",
     "jobs_before",
     "kept_patient_id",
     "list_jobs",
@@ -177,12 +202,14 @@ __all__ = [
     "record_report",
     "record_resent",
     "record_study",
+    "record_verdict",
     "renew_leases",
     "replan_arrival",
     "request_commitment",
     "requeue",
     "resend",
     "resolve_uid",
+    "retract",
     "retry_later",
     "return_attempt",
     "row_counts",
@@ -190,4 +217,5 @@ __all__ = [
     "studies_of",
     "targets_with_queued_deliveries",
     "undelivered_files",
+    "unfinished_by_target",
 ]

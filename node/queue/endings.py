@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from node.queue import rows
 from node.schema import arrivals, jobs
-from node.states import ArrivalOutcome, Ending, Kind, State, ending
+from node.states import ArrivalOutcome, Ending, Kind, ending
 
 
 def first_ending(outcome: ArrivalOutcome) -> Ending:
@@ -18,10 +19,16 @@ def update_endings(connection: sa.Connection, segment_ids: Iterable[int]) -> Non
     """Set the ending of every arrival that has one of these segmentations as its job."""
     for segment_id in sorted(set(segment_ids)):
         this = (jobs.c.id == segment_id) | (jobs.c.parent_id == segment_id)
-        ended = connection.execute(sa.select(jobs.c.kind, jobs.c.state).where(this)).all()
-        (segment,) = (State(state) for kind, state in ended if kind == Kind.SEGMENT.value)
-        deliveries = [State(state) for kind, state in ended if kind == Kind.DELIVER.value]
-        reached = ending(ArrivalOutcome.PLANNED, segment, deliveries)
+        found = connection.execute(sa.select(jobs).where(this)).mappings().all()
+        of_result = [rows.job(row) for row in found]
+        (segment,) = (job.state for job in of_result if job.kind is Kind.SEGMENT)
+        deliveries = [job for job in of_result if job.kind is Kind.DELIVER]
+        reached = ending(
+            ArrivalOutcome.PLANNED,
+            segment,
+            [job.state for job in deliveries],
+            is_retracted=rows.is_retracted(deliveries),
+        )
         connection.execute(
             sa.update(arrivals)
             .where(arrivals.c.job_id == segment_id, arrivals.c.ending != reached.value)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from node.errors import Superseded
 from node.queue.apply import error_values, move
-from node.queue.rows import Job
+from node.queue.rows import RETRACTION, Job
 from node.schema import QUEUED, jobs
 from node.states import Kind, Transition
 
@@ -22,10 +22,11 @@ def is_superseded() -> sa.ColumnElement[bool]:
     """Match deliveries whose target has, or will receive, a result that was planned later.
 
     A newer delivery that failed or was cancelled does not count: the older one may still be sent.
-    Results for other targets do not count either.
+    Results for other targets do not count either, and a rejection note is never superseded.
     """
     return sa.and_(
         jobs.c.kind == Kind.DELIVER.value,
+        jobs.c.dedup_key.not_like(f"{RETRACTION}%"),
         sa.select(_newer.c.id)
         .where(
             _newer.c.kind == Kind.DELIVER.value,

@@ -1,5 +1,6 @@
 """Queries of the queue, for people and for the other loops. Nothing here writes or waits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -179,6 +180,18 @@ def targets_with_queued_deliveries(engine: Engine) -> set[str]:
         return set(connection.execute(query).scalars())
 
 
+def unfinished_by_target(engine: Engine) -> dict[str, int]:
+    """Return how many deliveries, and segmentations for it, each target still waits for."""
+    live = [state.value for state in LIVE]
+    counted: Counter[str] = Counter()
+    for job in _jobs(engine, sa.select(jobs).where(jobs.c.state.in_(live))):
+        if job.kind is Kind.DELIVER:
+            counted[job.target] += 1
+        else:
+            counted.update(target.name for target in job.segment_payload().targets)
+    return dict(counted)
+
+
 def beats(engine: Engine) -> list[Beat]:
     """Return the last heartbeat of each process."""
     with read_transaction(engine) as connection:
@@ -222,6 +235,7 @@ def _history(connection: sa.Connection, arrival: Arrival) -> SeriesHistory:
             arrival.outcome,
             segment.state if segment else None,
             [delivery.state for delivery in deliveries],
+            is_retracted=rows.is_retracted(deliveries),
         ),
     )
 

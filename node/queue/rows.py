@@ -1,6 +1,8 @@
 """Rows of the database as frozen values, and the values from which callers create them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +14,9 @@ from node.queue.payloads import (
     SegmentResult,
     decode,
 )
-from node.states import ArrivalOutcome, Kind, State
+from node.states import LIVE, ArrivalOutcome, Kind, State
+
+RETRACTION = "retract/"  # the deduplication key of a rejection note begins with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,11 @@ class Job:
     updated_at: float
     finished_at: float | None
 
+    @property
+    def is_retraction(self) -> bool:
+        """Whether this delivery sends a rejection note for a result."""
+        return self.dedup_key.startswith(RETRACTION)
+
     def segment_payload(self) -> SegmentPayload:
         """Return the input of a SEGMENT job; Defect if another version or kind wrote it."""
         return decode(self.payload, SegmentPayload)
@@ -137,6 +146,20 @@ class Beat:
     pid: int
     at: float
     detail: str
+
+
+def is_retracted(deliveries: Iterable[Job]) -> bool:
+    """Return whether the result with these deliveries is retracted, and was not sent again since.
+
+    A note that failed or was cancelled retracts nothing.
+    """
+    retracted_at, sent_at = -inf, -inf
+    for one in deliveries:
+        if not one.is_retraction:
+            sent_at = max(sent_at, one.queued_at)
+        elif one.state in (State.DONE, *LIVE):
+            retracted_at = max(retracted_at, one.queued_at)
+    return retracted_at > sent_at
 
 
 def job(row: sa.RowMapping) -> Job:

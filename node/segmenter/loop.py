@@ -13,7 +13,7 @@ from threading import Event
 from sqlalchemy import Engine
 
 from node import queue, schema
-from node.config import AUTO, Config
+from node.config import AUTO, Config, RunningConfig
 from node.engines import ONNXRUNTIME, OPENVINO
 from node.errors import DatabaseDamaged, NodeError, Transient
 from node.fault_log import FaultLog
@@ -43,14 +43,23 @@ GIVE_UP_AFTER_S = 24 * 3600.0  # a full disk may take an operator a day
 log = logging.getLogger("node.segmenter")
 
 
-def run(config: Config, stop: Event | None = None, *, once: bool = False) -> None:
+def run(
+    config: Config,
+    stop: Event | None = None,
+    *,
+    once: bool = False,
+    running: RunningConfig | None = None,
+) -> None:
     """Process jobs until `stop` is set, or with `once` until none is due.
+
+    `running` follows what is accepted later, between two jobs.
 
     Raises:
         Misconfigured: the database cannot be opened.
         ChildKilled: the child cannot start.
     """
     stop = stop or Event()
+    running = running or RunningConfig(config)
     engine = schema.open_configured(config.data)
     heartbeat = _Heartbeat(engine)
     level = logging.getLevelName(log.getEffectiveLevel())
@@ -61,10 +70,15 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
         contextlib.closing(background),
     ):
         activity, faults = "", FaultLog(log, PROCESS)
-        settlement, ahead = _Settlement(config, engine), WorkAhead(config)
+        settlement, ahead = _Settlement(running, engine), WorkAhead(config)
         while not stop.is_set():
             try:
                 settlement.finish()
+                if running.follow():
+                    config = running.config
+                    warm.reconfigure(config.limits, libraries_of(config))
+                    background.reconfigure(config)
+                    ahead = WorkAhead(config)
                 warm.ready()
                 heartbeat.beat(activity or "idle")
                 job = queue.claim(engine, Kind.SEGMENT, heartbeat.worker, time.time(), LEASE_S)
@@ -76,7 +90,7 @@ def run(config: Config, stop: Event | None = None, *, once: bool = False) -> Non
                 elif once:
                     return
                 elif not ahead.step(warm, background.interrupt, heartbeat.ahead):
-                    warm.rehearse(lambda: _rehearsals(config))
+                    warm.rehearse(lambda: _rehearsals(running.config))
                     activity = background.step()
                     doorbell.wait(stop, POLL_S)
             except Transient as exc:  # of the database or its disk: `settlement` knows the job
@@ -94,8 +108,8 @@ def _rehearsals(config: Config) -> list[RehearsalRequest]:
 class _Settlement:
     """Settles a job that ended with an error, later if the database fails at that moment."""
 
-    def __init__(self, config: Config, engine: Engine) -> None:
-        self._engine, self._policy = engine, policy_of(config)
+    def __init__(self, running: RunningConfig, engine: Engine) -> None:
+        self._engine, self._running = engine, running
         self._left: tuple[Job, NodeError] | None = None
 
     def settle(self, job: Job, error: NodeError) -> None:
@@ -112,7 +126,8 @@ class _Settlement:
         if self._left is None:
             return
         job, error = self._left
-        state = queue.settle(self._engine, job, error, time.time(), self._policy)
+        policy = policy_of(self._running.config)
+        state = queue.settle(self._engine, job, error, time.time(), policy)
         self._left = None
         where = {"job": job.id, "series": job.series_uid, "study": job.study_uid}
         log.warning("%s: %s", state or "left", error, extra={**where, "code": error.code})

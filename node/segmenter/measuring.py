@@ -166,6 +166,12 @@ class BackgroundMeasuring:
         self._running: MeasuringProcess | None = None
         self._idle_since = time.monotonic()
 
+    def reconfigure(self, config: Config) -> None:
+        """Measure what another configuration needs; a running measurement starts again."""
+        self.interrupt()
+        self._config, self._host = config, measured.this_host(config.limits.threads)
+        self._missing = None
+
     def interrupt(self) -> None:
         """Kill the running measurement; it starts again when the node is idle."""
         self._idle_since = time.monotonic()

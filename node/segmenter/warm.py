@@ -47,6 +47,14 @@ class WarmChild:
         self._child = self._start()
         self._may_rehearse = True
 
+    def reconfigure(self, limits: Limits, libraries: tuple[str, ...]) -> None:
+        """Change the limits and libraries, while there is no job; a new child begins with them."""
+        is_changed = (limits, libraries) != (self._limits, self._libraries)
+        self._limits, self._libraries = limits, libraries
+        if is_changed:
+            self._renew()
+        self._may_rehearse = True
+
     def ready(self) -> None:
         """Wait until a child can take a request.
 

@@ -1,4 +1,4 @@
-"""Send several files over one association, without the queue; for the demo."""
+"""Send several files over one association, without the queue; for the demo and `send-test`."""
 
 import contextlib
 from collections.abc import Sequence
@@ -21,7 +21,15 @@ def send_files(target: Target, calling_ae: str, files: Sequence[Path]) -> None:
     Raises:
         PeerUnreachable, PeerBusy, NoResponse, RefusedByTarget: at the first failure.
     """
-    peer = Peer(target.ae, target, calling_ae, Patience(answer_s=ANSWER_S))
+    send_series(Peer(target.ae, target, calling_ae, Patience(answer_s=ANSWER_S)), files)
+
+
+def send_series(peer: Peer, files: Sequence[Path]) -> None:
+    """Do as `send_files`, for a target with TLS too.
+
+    Raises:
+        PeerUnreachable, PeerBusy, NoResponse, RefusedByTarget: at the first failure.
+    """
     kinds: dict[str, set[str]] = {}
     for path in files:
         meta = pydicom.filereader.read_file_meta_info(path)

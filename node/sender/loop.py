@@ -8,21 +8,22 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 
 from sqlalchemy import Engine
 
 from node import queue, schema
 from node.commitment import ReceivedReports
-from node.config import Config
-from node.errors import Cancelled, LeaseLost, Misconfigured, Transient
+from node.config import Config, RunningConfig
+from node.errors import Cancelled, LeaseLost, Transient
 from node.fault_log import FaultLog, PeriodicThread
 from node.queue import DeliverResult, Job, Policy
 from node.sender.commit import Commitment, conclude, deliver_for_commitment
 from node.sender.peer import Line, Peer, peer_of
 from node.sender.reports import commitment_threads, record_reports
 from node.sender.store import deliver
+from node.sender.unknown import fail_unknown
 from node.states import Kind
 from node.tls import WARN_EVERY_S, Credentials, lifetime
 
@@ -38,27 +39,38 @@ CERTIFICATE_ENDS = "certificate-ends"  # kind of a note
 log = logging.getLogger("node.sender")
 
 
-def run(config: Config, stop: Event | None = None, *, once: bool = False) -> None:
+def run(
+    config: Config,
+    stop: Event | None = None,
+    *,
+    once: bool = False,
+    running: RunningConfig | None = None,
+) -> None:
     """Deliver until `stop` is set, or with `once` until nothing is due.
+
+    `running` follows what is accepted later: a delivery that has begun ends as it began.
 
     Raises:
         Misconfigured: the database cannot be opened, or a file of `tls` cannot be used.
     """
     stop = stop or Event()
+    running = running or RunningConfig(config)
     engine = schema.open_configured(config.data)
     credentials = Credentials(config.tls) if config.tls.is_on else None
-    threads = [
-        _TargetThread(config, engine, peer_of(config, name, credentials), stop, once=once)
-        for name in config.targets
-    ]
+
+    def thread_of(name: str) -> _TargetThread:
+        peer = peer_of(running.config, name, credentials)
+        return _TargetThread(running, engine, peer, stop, once=once)
+
+    threads = [thread_of(name) for name in config.targets]
     reports = ReceivedReports(config.data.dir)
     reports.remove_leftovers()
     record_reports(engine, reports, time.time())
     ended = Event()
-    others = commitment_threads(config, engine, credentials, ended)
+    others = commitment_threads(running, engine, credentials, ended)
     for thread in (*threads, *others):
         thread.start()
-    supervisor = _Supervisor(config, engine, threads)
+    supervisor = _Supervisor(running, engine, threads, thread_of)
     try:
         while not stop.is_set():
             is_over = once and not any(thread.is_alive() for thread in supervisor.threads)
@@ -87,7 +99,7 @@ class _TargetThread(threading.Thread):
 
     def __init__(
         self,
-        config: Config,
+        running: RunningConfig,
         engine: Engine,
         peer: Peer,
         stop: Event,
@@ -96,9 +108,9 @@ class _TargetThread(threading.Thread):
     ) -> None:
         name, patience_s = peer.name, peer.target.give_up_after
         super().__init__(name=f"to-{name}", daemon=True)
-        self._config, self._engine, self._target = config, engine, name
-        self._peer = peer
-        self._reports = ReceivedReports(config.data.dir)
+        self._running, self._engine, self._target = running, engine, name
+        self.peer = peer
+        self._reports = ReceivedReports(running.config.data.dir)
         self._policy = Policy(give_up_after_s=patience_s, longest_delay_s=300.0)
         self._stop_asked, self._once = stop, once
         self._worker = f"{PROCESS}-{name}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -108,7 +120,7 @@ class _TargetThread(threading.Thread):
         self.job: Job | None = None  # being delivered; read by `_Supervisor`
         self.must_end = 0.0  # monotonic time at which its delivery is ended
         self.is_cut = False  # the line of its delivery
-        self.is_replaced = False  # another thread delivers to this target
+        self.is_replaced = False  # it ends after its delivery: another thread took over, or none
         self.error: Exception | None = None  # the error that ended this thread
 
     def run(self) -> None:
@@ -131,7 +143,7 @@ class _TargetThread(threading.Thread):
         )
         self._faults.worked()
         if job is not None:
-            self._peer.line.mend()
+            self.peer.line.mend()
             self.is_cut = False
             self.must_end = time.monotonic() + LONGEST_S
             self.job = job
@@ -146,10 +158,10 @@ class _TargetThread(threading.Thread):
 
     def _report_certificate(self, now: float) -> None:
         """Report, once a day, that the certificate of the target ends soon; `now` is monotonic."""
-        tls = self._peer.tls
+        tls = self.peer.tls
         if tls is None or tls.certificate is None or now < self._report_due:
             return
-        before_s = self._config.tls.warn_before
+        before_s = self._running.config.tls.warn_before
         validity = lifetime("certificate", tls.certificate, time.time(), before_s)
         if validity.is_ending:
             self._report_due = now + WARN_EVERY_S
@@ -162,12 +174,12 @@ class _TargetThread(threading.Thread):
     def successor(self) -> "_TargetThread":
         """Return a thread that takes the place of this one, which no longer responds."""
         self.is_replaced = True
-        peer = dataclasses.replace(self._peer, line=Line())
-        return _TargetThread(self._config, self._engine, peer, self._stop_asked, once=self._once)
+        peer = dataclasses.replace(self.peer, line=Line())
+        return _TargetThread(self._running, self._engine, peer, self._stop_asked, once=self._once)
 
     def cut_line(self) -> None:
         """End the connection of the delivery."""
-        self._peer.line.cut()
+        self.peer.line.cut()
 
     def _deliver(self, job: Job) -> None:
         where = {"job": job.id, "study": job.study_uid, "target": job.target}
@@ -195,15 +207,15 @@ class _TargetThread(threading.Thread):
 
     def _attempt(self, job: Job) -> DeliverResult | None:
         """Deliver, or conclude from a report; return None if a report is to be awaited."""
-        payload, target = job.deliver_payload(), self._peer.target
+        payload, target = job.deliver_payload(), self.peer.target
         if job.report_due_at is not None:
             if not job.commitment_report and time.time() < job.report_due_at:
                 return None
-            return conclude(self._peer, payload, job.deliver_result(), job.commitment_report)
+            return conclude(self.peer, payload, job.deliver_result(), job.commitment_report)
         self.must_end += payload.size_bytes / SLOWEST_BYTES_PER_S
-        file = self._config.data.dir / payload.file
+        file = self._running.config.data.dir / payload.file
         if target.confirm != "commitment":
-            return deliver(self._peer, payload, file)
+            return deliver(self.peer, payload, file)
 
         def record(transaction: str, sent: DeliverResult) -> None:
             due_at = time.time() + target.report_within
@@ -213,14 +225,21 @@ class _TargetThread(threading.Thread):
             return bool(queue.get(self._engine, job.id).commitment_report)
 
         commitment = Commitment(self._reports, record, is_reported)
-        return deliver_for_commitment(self._peer, payload, file, commitment)
+        return deliver_for_commitment(self.peer, payload, file, commitment)
 
 
 class _Supervisor:
-    """Runs in the main thread: extends leases, ends long deliveries, writes heartbeats."""
+    """Runs in the main thread: extends leases, ends long deliveries, follows the configuration."""
 
-    def __init__(self, config: Config, engine: Engine, threads: list[_TargetThread]) -> None:
-        self._config, self._engine, self.threads = config, engine, threads
+    def __init__(
+        self,
+        running: RunningConfig,
+        engine: Engine,
+        threads: list[_TargetThread],
+        thread_of: Callable[[str], _TargetThread],
+    ) -> None:
+        self._running, self._engine, self.threads = running, engine, threads
+        self._thread_of = thread_of
         self._due = -math.inf
         self._faults = FaultLog(log, PROCESS)
         self._worker = f"{PROCESS}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -229,6 +248,8 @@ class _Supervisor:
         """Do what is due at `now` (monotonic); raise the error that ended a thread."""
         _raise_errors(self.threads)
         self.threads[:] = [self._watched(thread, now) for thread in self.threads]
+        if self._running.follow():
+            self._change_targets()
         if now < self._due:
             return
         self._due = now + EXTEND_S
@@ -238,6 +259,22 @@ class _Supervisor:
             self._due = now + self._faults.failed(exc)
         else:
             self._faults.worked()
+
+    def _change_targets(self) -> None:
+        """Start threads for new and changed targets; end the others after their delivery."""
+        targets = self._running.config.targets
+        kept = set()
+        for thread in self.threads:
+            if targets.get(thread.peer.name) != thread.peer.target:
+                thread.is_replaced = True
+            if not thread.is_replaced:
+                kept.add(thread.peer.name)
+        self.threads[:] = [thread for thread in self.threads if thread.is_alive()]
+        for name in targets:
+            if name not in kept:
+                thread = self._thread_of(name)
+                self.threads.append(thread)
+                thread.start()
 
     def _extend_and_report(self) -> None:
         busy = [thread for thread in self.threads if thread.job is not None]
@@ -260,6 +297,8 @@ class _Supervisor:
                 log.error("a delivery takes too long, its connection is ended", extra=where)
                 thread.cut_line()
             return thread
+        if thread.is_replaced:
+            return thread
         log.error("a delivery does not end, another thread takes over", extra=where)
         successor = thread.successor()
         successor.start()
@@ -272,12 +311,9 @@ class _Supervisor:
 
     def _fail_unknown_targets(self, now: float) -> None:
         """Fail jobs of targets that are no longer configured: no thread would claim them."""
-        for target in (
-            queue.targets_with_queued_deliveries(self._engine) - self._config.targets.keys()
-        ):
-            advice = "Add it to `targets` and retry the job, or leave the job failed."
-            error = Misconfigured(f"target {target!r} is no longer configured", advice=advice)
-            while job := queue.claim(
-                self._engine, Kind.DELIVER, self._worker, now, LEASE_S, target
-            ):
-                queue.fail(self._engine, job, error, now)
+        # the jobs first: a target that one of them names was accepted before it
+        queued = queue.targets_with_queued_deliveries(self._engine)
+        if self._running.follow():
+            self._change_targets()
+        unknown = queued - self._running.config.targets.keys()
+        fail_unknown(self._engine, unknown, self._worker, LEASE_S, now)

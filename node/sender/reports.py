@@ -19,7 +19,7 @@ from node.commitment import (
     report_dataset,
     status_name,
 )
-from node.config import Caller, Config, Target
+from node.config import Caller, RunningConfig, Target
 from node.dicom.uids import COMMITMENT_CLASS, COMMITMENT_INSTANCE
 from node.errors import NodeError, RefusedByTarget
 from node.fault_log import PeriodicThread
@@ -52,12 +52,13 @@ class CallerReports:
     """Sends the reports that callers are owed, each on a new association."""
 
     def __init__(
-        self, config: Config, engine: Engine, credentials: Credentials | None = None
+        self, running: RunningConfig, engine: Engine, credentials: Credentials | None = None
     ) -> None:
         """Use the folders of the configuration; notes are written to the database."""
-        self._config, self._engine, self._credentials = config, engine, credentials
-        self._requests = CallerRequests(config.data.dir)
-        self._inbox = Inbox(config.data.dir / "inbox")
+        self._running, self._engine, self._credentials = running, engine, credentials
+        data = running.config.data.dir
+        self._requests = CallerRequests(data)
+        self._inbox = Inbox(data / "inbox")
 
     def run_due(self, now: float) -> None:
         """Send what is due at `now`, in unix seconds; a time in the future was a wrong clock."""
@@ -92,7 +93,8 @@ class CallerReports:
 
     def _caller(self, pending: CallerRequest) -> Caller | None:
         """Return the caller as it is configured now."""
-        callers = () if self._config.callers == "any" else self._config.callers
+        configured = self._running.config.callers
+        callers = () if configured == "any" else configured
         matching = (one for one in callers if one.ae == pending.calling_ae and one.commitment)
         return next(matching, None)
 
@@ -109,7 +111,7 @@ class CallerReports:
         secured = None
         if has_tls and self._credentials is not None:
             secured = TargetTls(self._credentials, target)
-        return Peer("", target, self._config.node.ae_title, PATIENCE, tls=secured)
+        return Peer("", target, self._running.config.node.ae_title, PATIENCE, tls=secured)
 
     def _send(self, pending: CallerRequest, caller: Caller, report: Report) -> None:
         peer = self._peer(pending, caller)
@@ -136,11 +138,14 @@ class CallerReports:
 
 
 def commitment_threads(
-    config: Config, engine: Engine, credentials: Credentials | None, ended: threading.Event
+    running: RunningConfig,
+    engine: Engine,
+    credentials: Credentials | None,
+    ended: threading.Event,
 ) -> list[PeriodicThread]:
     """Return the threads that record received reports, and send those of callers."""
-    reports = ReceivedReports(config.data.dir)
-    owed = CallerReports(config, engine, credentials)
+    reports = ReceivedReports(running.config.data.dir)
+    owed = CallerReports(running, engine, credentials)
     return [
         PeriodicThread(
             "reports", 0.5, lambda: record_reports(engine, reports, time.time()), ended, log

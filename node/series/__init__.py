@@ -8,6 +8,7 @@ of the files does not matter; nothing is interpolated; each image left out is li
 from node.series.copies import same_image
 from node.series.frames import read_headers
 from node.series.header import Header, StudyAttributes
+from node.series.key_objects import KeyObject
 from node.series.kinds import derived_as
 from node.series.parts import parts_of
 from node.series.read import Series, read
@@ -17,6 +18,7 @@ from node.series.survey import Survey, survey
 __all__ = [
     "Dropped",
     "Header",
+    "KeyObject",
     "Series",
     "StudyAttributes",
     "Survey",

@@ -17,6 +17,7 @@ from pydicom.tag import BaseTag
 
 from node.dicom.uids import is_dotted_uid
 from node.errors import NotAnImage, OversizedValue
+from node.series.key_objects import KeyObject, key_object_of
 from node.series.lossy import is_lossy
 from node.series.pixel_format import PixelFormat, pixel_format_of
 from node.series.shared import SharedBytes, shared_bytes
@@ -121,6 +122,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     stack_id: str = ""
     b_value: float | None = None  # s/mm²
     study: StudyAttributes = StudyAttributes()
+    key_object: KeyObject | None = None  # of a Key Object Selection document
     patient_digest: str  # SHA-256 of PatientID; empty if absent: compares patients without names
     issuer_digest: str = ""  # SHA-256 of IssuerOfPatientID; empty if absent, hence unknown
     birth_digest: str = ""  # SHA-256 of the birth date, only if there is no PatientID
@@ -246,6 +248,7 @@ def _decoded(dataset: Dataset, path: Path, pixel_element: str) -> Header:
             patient_id=_study_text(dataset, "PatientID"),
             study_date=_study_text(dataset, "StudyDate"),
         ),
+        key_object=key_object_of(dataset),
         patient_digest=_digest(text(dataset, "PatientID")),
         issuer_digest=_digest(text(dataset, "IssuerOfPatientID")),
         birth_digest="" if text(dataset, "PatientID") else _digest(_birth_day(dataset)),

@@ -19,7 +19,7 @@ from node.event_words import EVENT_WORDS
 from node.inbox.notes import NoteKind
 from node.monitor.alerts import Change
 from node.package import SIZE_NAMES
-from node.queue import CLOCK_STEP, EARLIER_RULES
+from node.queue import CLOCK_STEP, EARLIER_RULES, RESULT_REJECTED, RESULT_SELECTED, RETRACT
 from node.states import ArrivalOutcome, Content, Ending, Kind, State, Transition
 from tests.support.diagrams import PAGE, ROOT, replaced
 from tests.support.keys import keys_of, values_of
@@ -32,6 +32,10 @@ JOB_EVENTS = {
     "note",
     "resent",
     "replan",
+    "reload",
+    RETRACT,
+    RESULT_REJECTED,
+    RESULT_SELECTED,
     EARLIER_RULES,
     CLOCK_STEP,
 }  # beside transitions and decisions

@@ -21,7 +21,7 @@ from node.commitment import (
     Report,
     Request,
 )
-from node.config import Caller, CertificateName, Config, DataConfig
+from node.config import Caller, CertificateName, Config, DataConfig, RunningConfig
 from node.sender import reports
 from node.tls import Credentials
 from tests.support.certificates import HOST, pair
@@ -153,7 +153,7 @@ def test_a_report_that_nobody_takes_is_given_up_with_a_note(
     )
     requests.add(request)
     requests.make_due(request)
-    owed = reports.CallerReports(config, engine)
+    owed = reports.CallerReports(RunningConfig(config), engine)
     owed.run_due(100.0)
     owed.run_due(101.0)  # too early for the next attempt
     assert [one.attempts for one in requests.due()] == [1]
@@ -187,7 +187,7 @@ def test_a_caller_with_a_certificate_gets_its_report_with_tls(
     server.verify_mode = ssl.CERT_REQUIRED
     engine = schema.open_configured(config.data)
     with caller.listening(server):
-        reports.CallerReports(config, engine, Credentials(config.tls)).run_due(100.0)
+        reports.CallerReports(RunningConfig(config), engine, Credentials(config.tls)).run_due(100.0)
     assert ([one.transaction for one in caller.anew] == ["2.25.1"]) is is_sent
     assert [one.attempts for one in requests.due()] == ([] if is_sent else [1])
 

@@ -17,6 +17,7 @@ def healthy() -> Snapshot:
         at=T0,
         ae_title="SEGNODE",
         processes=tuple(Process(name, alive=True, last_seen_s=1.0) for name in names),
+        configuration=None,
         jobs={"segment": {"queued": 0}, "deliver": {"queued": 0}},
         targets=(TargetState("pacs", "PACS", "10.0.0.9:104", 0, None, ""),),
         free_gib=100.0,

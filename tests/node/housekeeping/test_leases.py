@@ -2,6 +2,7 @@
 
 from node import queue
 from node.clock import Moment
+from node.config import RunningConfig
 from node.errors import DatabaseBusy
 from node.housekeeping.upkeep import OUTAGE_S, RETURN_S, Leases
 from node.queue import Policy
@@ -28,7 +29,7 @@ def state(site: Site, job: queue.Job) -> State:
 
 
 def test_a_worker_that_lived_through_an_outage_keeps_its_job_and_its_attempts(site: Site) -> None:
-    job, leases = claimed(site), Leases(site.engine, site.config)
+    job, leases = claimed(site), Leases(site.engine, RunningConfig(site.config))
     expire(leases, T0 + 1)
     back = T0 + 600
     expire(leases, back)  # the first call that reaches the database again
@@ -40,7 +41,7 @@ def test_a_worker_that_lived_through_an_outage_keeps_its_job_and_its_attempts(si
 
 
 def test_a_worker_that_died_in_the_outage_loses_its_job_later(site: Site) -> None:
-    job, leases = claimed(site), Leases(site.engine, site.config)
+    job, leases = claimed(site), Leases(site.engine, RunningConfig(site.config))
     expire(leases, T0 + 1)
     back = T0 + 600
     for seconds in range(0, int(RETURN_S) + 10, 5):
@@ -50,7 +51,7 @@ def test_a_worker_that_died_in_the_outage_loses_its_job_later(site: Site) -> Non
 
 
 def test_a_lease_ends_in_time_without_an_outage(site: Site) -> None:
-    job, leases = claimed(site), Leases(site.engine, site.config)
+    job, leases = claimed(site), Leases(site.engine, RunningConfig(site.config))
     at = T0
     while at < T0 + LEASE_S + OUTAGE_S:
         at += 5
