@@ -48,11 +48,11 @@ def _get(peer: Peer, opened: Any, payload: DeliverPayload) -> None:
     try:
         for answer, _ in opened.send_c_get(query, GET):
             if "Status" not in answer:
-                raise gone(peer, "C-GET")
+                raise gone(peer, opened, "C-GET")
             if answer.Status != PENDING:
                 return
     except (RuntimeError, ValueError) as exc:
-        raise gone(peer, "C-GET") from exc
+        raise gone(peer, opened, "C-GET") from exc
 
 
 def _on_store(event: Any, instance: str, received: list[Dataset]) -> int:
