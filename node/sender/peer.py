@@ -14,13 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from node.config import Config, Target
-from node.dicom.uids import (
-    IMPLEMENTATION_UID,
-    IMPLEMENTATION_VERSION,
-    REPORT_CLASS,
-    RTSTRUCT_CLASS,
-    SECONDARY_CAPTURE_CLASS,
-)
+from node.dicom import uids
 from node.errors import (
     NodeError,
     NoResponse,
@@ -43,9 +37,9 @@ CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a present
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 # class -> the key of a target that requests it; all others are segmentations
 KEYS = {
-    str(REPORT_CLASS): "report",
-    str(RTSTRUCT_CLASS): "rtstruct",
-    str(SECONDARY_CAPTURE_CLASS): "picture",
+    str(uids.REPORT_CLASS): "report",
+    str(uids.RTSTRUCT_CLASS): "rtstruct",
+    str(uids.SECONDARY_CAPTURE_CLASS): "picture",
 }
 Context = tuple[str, Sequence[str]]  # abstract syntax, transfer syntaxes
 
@@ -195,8 +189,8 @@ def association(
         RefusedByTarget: a permanent rejection, or none of the contexts is accepted.
     """
     ae = _CallingAE(peer)
-    ae.implementation_class_uid = IMPLEMENTATION_UID
-    ae.implementation_version_name = IMPLEMENTATION_VERSION
+    ae.implementation_class_uid = uids.IMPLEMENTATION_UID
+    ae.implementation_version_name = uids.IMPLEMENTATION_VERSION
     ae.connection_timeout = peer.patience.connect_s
     ae.acse_timeout = peer.patience.associate_s
     ae.dimse_timeout = ae.network_timeout = peer.patience.answer_s
