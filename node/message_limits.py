@@ -19,6 +19,8 @@ from node.upper_layer import MALFORMED, abort
 
 LARGEST_COMMAND_BYTES = 64 << 10  # the longest command has a dozen short elements
 LARGEST_NEGOTIATION_BYTES = 128 << 10  # each PDU that carries no data: 128 contexts have less
+FIRST_RESPONSE = 0x8000  # PS3.7 E.1: the commands of requests are lower
+MOST_REQUESTS = 100  # of a target in one association, for which one or two are usual
 MOST_ITEMS = 256  # presentation data values in one PDU; usual are one or two
 FREE_FRAGMENTS = 1000  # of one message, whatever their length
 BYTES_PER_FRAGMENT = 64  # on average beyond these; the smallest buffers of devices have kilobytes
@@ -142,6 +144,25 @@ class LimitedMessages(DIMSEServiceProvider):
     def _abort(self, problem: str) -> None:
         self.dul.socket.violate(problem)
         self.dul.event_queue.put("Evt19")
+
+
+class MessagesOfTarget(LimitedMessages):
+    """What a target sends: responses, and a few requests such as storage commitment reports."""
+
+    def __init__(self, association: Any) -> None:
+        """Serve `association`, whose socket is a `LimitedSocket`."""
+        super().__init__(association)
+        self._requests = 0
+
+    def to_primitive(self, message: Any) -> Any:
+        """Convert a complete message; each request of a target takes a thread of pynetdicom."""
+        if message.command_set.CommandField < FIRST_RESPONSE:
+            self._requests += 1
+        if self._requests > MOST_REQUESTS:
+            problem = f"more than {MOST_REQUESTS} requests of a target in one association"
+            self.dul.socket.violate(problem)
+            raise ValueError(problem)
+        return super().to_primitive(message)
 
 
 class _Progress:

@@ -23,15 +23,13 @@ from node.errors import (
     RefusedByTarget,
     TlsRequired,
 )
-from node.message_limits import LimitedMessages, LimitedUpper
+from node.message_limits import LimitedUpper, MessagesOfTarget
 from node.pynetdicom_adapter import AddressInformation
 from node.tls import Credentials, TargetTls, fault_of
 from node.upper_layer import LimitedSocket
 
 MAX_PDU_BYTES = 131072
 TLS_ALERT = 0x15  # first byte of a TLS record, RFC 8446 5.1
-FIRST_RESPONSE = 0x8000  # PS3.7 E.1: the commands of requests are lower
-MOST_REQUESTS = 100  # of a target in one association, for which one or two are usual
 CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a presentation context
 
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -129,24 +127,6 @@ _REJECTIONS = {
 }
 
 
-class _Answers(LimitedMessages):
-    """What a target sends: responses, and a few requests such as storage commitment reports."""
-
-    def __init__(self, assoc: Association) -> None:
-        super().__init__(assoc)
-        self._requests = 0
-
-    def to_primitive(self, message: Any) -> Any:
-        """Convert a complete message; each request of a target takes a thread of pynetdicom."""
-        if message.command_set.CommandField < FIRST_RESPONSE:
-            self._requests += 1
-        if self._requests > MOST_REQUESTS:
-            problem = f"more than {MOST_REQUESTS} requests of a target in one association"
-            self.dul.socket.violate(problem)
-            raise ValueError(problem)
-        return super().to_primitive(message)
-
-
 class _CallingAE(AE):
     """An AE whose connections have deadlines and a limit for PDUs."""
 
@@ -159,7 +139,7 @@ class _CallingAE(AE):
         self, assoc: Association, address: AddressInformation, tls_args: Any
     ) -> LimitedSocket:
         del tls_args  # pynetdicom's own TLS discards the reason of a failure
-        assoc.dul, assoc.dimse = LimitedUpper(assoc), _Answers(assoc)
+        assoc.dul, assoc.dimse = LimitedUpper(assoc), MessagesOfTarget(assoc)
         assoc.acse_timeout = self.acse_timeout  # again, because the upper layer keeps the timeouts
         assoc.network_timeout = self.network_timeout
         self.connection = LimitedSocket(
@@ -229,7 +209,7 @@ def accepts(opened: Association, abstract: str) -> bool:
 
 def gone(peer: Peer, opened: Association, before: str) -> NoResponse:
     """Return the error of an association that ended before a response: the result is unknown."""
-    problem = opened.dul.socket.problem
+    problem: str = opened.dul.socket.problem
     if problem:
         return NoResponse(
             f"{peer.place} violated the protocol before it answered {before}: {problem}"

@@ -19,19 +19,17 @@ from node.dicom.uids import is_dotted_uid
 from node.errors import NotAnImage, OversizedValue
 from node.series.key_objects import KeyObject, key_object_of
 from node.series.lossy import is_lossy
+from node.series.patient_age import birth_day, patient_age_years
 from node.series.pixel_format import PixelFormat, pixel_format_of
 from node.series.shared import SharedBytes, shared_bytes
 from node.series.source import readable_copy
 from node.series.units import Units, units_of
 from node.series.values import (
-    DAYS_PER_YEAR,
     UNREADABLE,
-    age_years,
     b_value,
     code,
     codes,
     complex_component,
-    day_of,
     derivation_codes,
     items,
     number,
@@ -45,10 +43,6 @@ TRANSIENT_ERRNOS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ESTALE,
     errno.ETIMEDOUT, errno.EBUSY, errno.ENXIO, errno.EACCES, errno.EPERM,
 )  # fmt: skip
-
-STUDY_DAYS = ("StudyDate", "AcquisitionDate", "SeriesDate")
-LEAST_WHOLE_YEARS = 2  # from this age on, Patient's Age counts whole years
-OLDEST_YEARS = 120  # an older patient has a birth date that stands for an unknown one
 
 MOST_STUDY_TEXT = 64  # characters: SH and LO have no more (PS3.5 6.2)
 
@@ -234,7 +228,7 @@ def _decoded(dataset: Dataset, path: Path, pixel_element: str) -> Header:
         contrast_agent=_contrast_agent(dataset),
         station_name=text(dataset, "StationName"),
         body_part=text(dataset, "BodyPartExamined"),
-        patient_age_years=_age_years(dataset),
+        patient_age_years=patient_age_years(dataset),
         series_number=whole_number(dataset, "SeriesNumber"),
         instance_number=whole_number(dataset, "InstanceNumber"),
         number_of_frames=whole_number(dataset, "NumberOfFrames") or 1,
@@ -251,30 +245,8 @@ def _decoded(dataset: Dataset, path: Path, pixel_element: str) -> Header:
         key_object=key_object_of(dataset),
         patient_digest=_digest(text(dataset, "PatientID")),
         issuer_digest=_digest(text(dataset, "IssuerOfPatientID")),
-        birth_digest="" if text(dataset, "PatientID") else _digest(_birth_day(dataset)),
+        birth_digest="" if text(dataset, "PatientID") else _digest(birth_day(dataset)),
     )
-
-
-def _age_years(dataset: Dataset) -> float | None:
-    """Return Patient's Age; if absent or 0, the age at the study by the birth date, if known."""
-    stated = age_years(text(dataset, "PatientAge"))
-    if stated:
-        return stated
-    days = (text(dataset, keyword) for keyword in STUDY_DAYS)
-    at = next((day for day in map(day_of, days) if day is not None), None)
-    born = day_of(text(dataset, "PatientBirthDate"))
-    if born is None or at is None:
-        return stated
-    computed = (at - born).days / DAYS_PER_YEAR
-    if computed >= LEAST_WHOLE_YEARS:
-        computed = at.year - born.year - ((at.month, at.day) < (born.month, born.day))
-    return computed if 0 < computed <= OLDEST_YEARS else stated
-
-
-def _birth_day(dataset: Dataset) -> str:
-    """Return the birth date in one notation; empty if it is absent or no date."""
-    born = day_of(text(dataset, "PatientBirthDate"))
-    return born.isoformat() if born else ""
 
 
 def _study_text(dataset: Dataset, keyword: str) -> str:

@@ -48,7 +48,9 @@ def test_a_file_holds_one_idea(path: Path) -> None:
 
 def test_third_party_libraries_live_in_their_module() -> None:
     users = {
-        "pynetdicom": ("node/listener/", "node/sender/", "node/pynetdicom_adapter.py"),
+        "pynetdicom": (
+            "node/listener/", "node/sender/", "node/message_limits.py", "node/pynetdicom_adapter.py",
+        ),
         "highdicom": ("node/seg/", "node/report.py", "node/rejection.py"),
         "onnxruntime": ("node/engines/onnx_runtime.py",),
         "openvino": ("node/engines/open_vino.py",),
@@ -57,6 +59,7 @@ def test_third_party_libraries_live_in_their_module() -> None:
             "node/schema/", "node/database_faults.py", "node/queue/", "node/housekeeping/",
             "node/segmenter/", "node/sender/", "node/status.py", "node/commands/",
             "node/conditions/", "node/replan.py", "node/retract.py", "node/web/actions.py",
+            "node/audit/",
         ),
         "SimpleITK": ("node/imaging/",),
         "PIL": ("node/preview.py",),

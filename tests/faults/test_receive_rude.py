@@ -1,7 +1,6 @@
 """Peers that violate the protocol, stall, flood or leave: no loss, no leak, no delay for others."""
 
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from node.listener import StoreStatus, spool
 from node.listener.request import REQUEST_SECONDS
 from tests.support.peers import (
     CT,
-    EXPLICIT,
     SERIES,
     Listening,
     ct,
@@ -24,7 +22,7 @@ from tests.support.peers import (
     listening,
     soon,
 )
-from tests.support.rude import Peer
+from tests.support.rude import Peer, store
 
 WHOLE = encode(ct(1))
 UID = f"{SERIES}.1"
@@ -40,28 +38,25 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def store(node: Listening, data: bytes, instance: str = UID, **choices: object) -> int:
-    with Peer(node.port) as peer:
-        peer.associate()
-        return peer.store(data, instance, **choices)
-
-
 def test_a_uid_that_is_a_path_writes_no_file(node: Listening, tmp_path: Path) -> None:
     path = "../" * 9 + "tx"
     before = {entry.name for entry in tmp_path.iterdir()}
-    assert store(node, WHOLE.replace(UID.encode(), path.encode()), path) == 0xC000
-    assert store(node, WHOLE, path) == 0xC000
+    assert store(node.port, WHOLE.replace(UID.encode(), path.encode()), path) == 0xC000
+    assert store(node.port, WHOLE, path) == 0xC000
     assert node.instances() == []
     assert {entry.name for entry in tmp_path.iterdir()} == before
     assert not list(tmp_path.rglob("tx*"))
 
 
 def test_an_instance_that_differs_from_its_command_is_rejected(node: Listening) -> None:
-    assert store(node, WHOLE, f"{UID}.9") == StoreStatus.CANNOT_UNDERSTAND
+    assert store(node.port, WHOLE, f"{UID}.9") == StoreStatus.CANNOT_UNDERSTAND
     other = ct(1)
     other.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-    assert store(node, encode(other)) == StoreStatus.DATA_SET_MISMATCH
-    assert store(node, WHOLE, sop_class=VERIFICATION_CLASS) == StoreStatus.CLASS_NOT_SUPPORTED
+    assert store(node.port, encode(other), UID) == StoreStatus.DATA_SET_MISMATCH
+    assert (
+        store(node.port, WHOLE, UID, sop_class=VERIFICATION_CLASS)
+        == StoreStatus.CLASS_NOT_SUPPORTED
+    )
     assert node.instances() == []
     messages = [note.message for note in node.inbox.read_notes()]
     assert len(messages) == 3
@@ -79,127 +74,6 @@ def test_a_command_without_a_valid_uid_is_answered_and_the_association_goes_on(
     assert note.kind == "rejected-instance"
 
 
-def test_a_command_that_cannot_be_decoded_leaves_a_note(node: Listening) -> None:
-    with Peer(node.port) as peer:
-        peer.associate()
-        peer.send(0x04, b"\0\0\0\x0a\x01\x03" + b"garbage!")
-        assert peer.receive()[:1] == b"\x07"
-    assert soon(lambda: [n.kind for n in node.inbox.read_notes()] == ["protocol-violation"], 5)
-
-
-def command(*elements: tuple[int, bytes], field: int = 0x0001) -> bytes:
-    """Return a C-STORE command of the CT class for the instance `UID`, or another command."""
-    values = {
-        0x0002: str(CT).encode(),
-        0x0100: struct.pack("<H", field),
-        0x0110: struct.pack("<H", 1),
-        0x0700: bytes(2),
-        0x0800: bytes(2),
-        0x1000: UID.encode(),
-    } | dict(elements)
-    return b"".join(
-        struct.pack("<HHI", 0, number, len(value) + len(value) % 2) + value + bytes(len(value) % 2)
-        for number, value in sorted(values.items())
-    )
-
-
-def fragment(control: int, content: bytes = b"", context: int = 1) -> bytes:
-    return struct.pack(">IBB", len(content) + 2, context, control) + content
-
-
-NEGOTIATION = b"\0\1\0\0" + b"A" * 32 + bytes(32)  # without items
-WITHOUT_DATA = (0x0800, struct.pack("<H", 0x0101))
-
-
-@pytest.mark.parametrize(
-    "elements",
-    [
-        ((0x0700, struct.pack("<H", 77)),),
-        ((0x0700, b""),),
-        ((0x1030, b"\xff" * 40), (0x1031, b"")),
-        ((0x0002, b"1." + b"2" * 80),),
-    ],
-)
-def test_a_value_that_decides_nothing_ends_no_association(
-    node: Listening, elements: tuple[tuple[int, bytes], ...]
-) -> None:
-    with Peer(node.port) as peer:
-        peer.associate()
-        peer.send(0x04, fragment(3, command(*elements)))
-        peer.fragments(WHOLE)
-        status = peer.status()
-        assert status in (StoreStatus.SUCCESS, StoreStatus.CLASS_NOT_SUPPORTED)
-        assert (status == 0) == (elements[0][0] != 0x0002)
-        assert peer.store(WHOLE, UID) == StoreStatus.SUCCESS
-
-
-def test_an_echo_is_answered_whatever_class_it_names(node: Listening) -> None:
-    with Peer(node.port) as peer:
-        peer.associate((VERIFICATION_CLASS, EXPLICIT))
-        for name in (b"1." + b"2" * 80, b"no class"):
-            peer.send(0x04, fragment(3, command((0x0002, name), WITHOUT_DATA, field=0x0030)))
-            assert peer.status() == 0
-
-
-@pytest.mark.parametrize(
-    ("pdus", "words"),
-    [
-        ([(0x01, NEGOTIATION)], "not allowed now"),
-        ([(0x02, NEGOTIATION)], "not allowed now"),
-        ([(0x06, bytes(4))], "not allowed now"),
-        ([(0x08, bytes(4))], "unknown type"),
-        ([(0x04, fragment(2, b"abcd"))], "without a command"),
-        ([(0x04, b"\0\0\0\1\1")], "control header"),
-        ([(0x04, fragment(3, command())), (0x04, fragment(3, command()))], "within a message"),
-        ([(0x04, fragment(3, command())), (0x04, fragment(2, b"ab", 3))], "two presentation"),
-        ([(0x04, fragment(3, command()) + fragment(2, b"a") + fragment(2))], "two messages"),
-        ([(0x04, fragment(1, bytes(50_000)))] * 2, "more than 64 KiB"),
-        ([(0x04, fragment(1) * 1000)], "presentation data values"),
-        ([(0x04, fragment(3, command())), *[(0x04, fragment(0) * 200)] * 6], "fragments"),
-        ([(0x04, fragment(3, command())), *[(0x04, fragment(0, b"a"))] * 1100], "fragments"),
-        ([(0x04, fragment(3, command((0x0110, b""))) + fragment(2, WHOLE))], "all elements"),
-    ],
-)
-def test_every_violation_within_an_association_leaves_a_note(
-    node: Listening, pdus: list[tuple[int, bytes]], words: str
-) -> None:
-    with Peer(node.port) as peer:
-        peer.associate((CT, EXPLICIT), (VERIFICATION_CLASS, EXPLICIT))
-        for kind, body in pdus:
-            peer.send(kind, body)
-        assert peer.receive()[:1] == b"\x07"
-        assert peer.receive() == b""
-    assert soon(lambda: node.inbox.read_notes() != [], 5)
-    (note,) = node.inbox.read_notes()
-    assert note.kind == "protocol-violation"
-    assert words in note.message
-    assert store(node, WHOLE) == 0
-
-
-def test_a_message_before_the_association_is_accepted_leaves_a_note(node: Listening) -> None:
-    release = struct.pack(">BBI", 0x05, 0, 4) + bytes(4)
-    with Peer(node.port) as peer:
-        answer = peer.associate(followed_by=release)
-        while answer[:1] not in (b"", b"\x06"):
-            answer = peer.receive()
-    # released if the node had accepted by then, a violation otherwise
-    assert answer[:1] == b"\x06" or soon(lambda: node.inbox.read_notes() != [], 5)
-
-
-def test_a_store_on_the_verification_context_is_never_a_success(node: Listening) -> None:
-    with Peer(node.port) as peer:
-        peer.associate((VERIFICATION_CLASS, EXPLICIT))
-        assert peer.store(WHOLE, UID, sop_class=VERIFICATION_CLASS) == -1
-    assert node.instances() == []
-
-
-def test_a_request_without_context_aborts_the_association(node: Listening) -> None:
-    for command in (0x0020, 0x0021, 0x0130):
-        assert store(node, WHOLE, command=command) == -1
-    assert store(node, WHOLE, context=7) == -1
-    assert store(node, WHOLE) == 0
-
-
 @pytest.mark.parametrize("cut", [1, 2, 500, len(WHOLE) - 60])
 def test_a_truncated_data_set_is_rejected_and_the_next_is_stored(node: Listening, cut: int) -> None:
     with Peer(node.port) as peer:
@@ -211,7 +85,7 @@ def test_a_truncated_data_set_is_rejected_and_the_next_is_stored(node: Listening
 
 
 def test_an_excessive_element_length_is_rejected(node: Listening) -> None:
-    assert store(node, WHOLE + b"\xe1\x7f\x10\x00OB\0\0\xf0\xff\xff\xff") == 0xC000
+    assert store(node.port, WHOLE + b"\xe1\x7f\x10\x00OB\0\0\xf0\xff\xff\xff", UID) == 0xC000
 
 
 def test_an_excessive_pdu_length_ends_the_connection(node: Listening) -> None:
@@ -223,7 +97,7 @@ def test_an_excessive_pdu_length_ends_the_connection(node: Listening) -> None:
     with Peer(node.port) as peer:
         peer.send(0x01, b"x", announced=0xFFFFFFF0)
         assert peer.receive() == b""
-    assert store(node, WHOLE) == 0
+    assert store(node.port, WHOLE, UID) == 0
 
 
 def test_bytes_beyond_the_largest_instance_are_counted_and_discarded(
@@ -246,7 +120,7 @@ def test_a_large_instance_goes_through_a_file(
 ) -> None:
     monkeypatch.setattr(spool, "IN_MEMORY_BYTES", 1000)
     large = encode(ct(1, size=512))
-    assert store(node, large) == 0
+    assert store(node.port, large, UID) == 0
     (file,) = node.instances()
     assert file.path.read_bytes().endswith(large)
     # a marker is written there for a moment
@@ -272,7 +146,7 @@ def test_a_hundred_silent_connections_block_no_sender(node: Listening) -> None:
         connection.sendall(b"\x01")
     began = time.monotonic()
     for _ in range(3):
-        assert store(node, WHOLE) == 0
+        assert store(node.port, WHOLE, UID) == 0
     # who waited for one silent connection would wait that long
     assert time.monotonic() - began < REQUEST_SECONDS
     for connection in silent + drip:
@@ -280,7 +154,7 @@ def test_a_hundred_silent_connections_block_no_sender(node: Listening) -> None:
 
 
 def test_health_checks_leave_nothing_behind(node: Listening) -> None:
-    store(node, WHOLE)
+    store(node.port, WHOLE, UID)
     assert soon(lambda: threading.active_count() <= 4)
     threads, files = threading.active_count(), open_files()
     for number in range(200):
@@ -294,7 +168,7 @@ def test_health_checks_leave_nothing_behind(node: Listening) -> None:
 
 
 def test_associations_leave_nothing_behind(node: Listening) -> None:
-    store(node, WHOLE)
+    store(node.port, WHOLE, UID)
     assert soon(lambda: threading.active_count() <= 4)
     threads, files = threading.active_count(), open_files()
     for number in range(30):
@@ -358,7 +232,7 @@ def test_a_peer_that_leaves_within_an_instance_stores_nothing_of_it(node: Listen
         peer.send(0x04, b"\0\0\x10\x02\x01\x00" + WHOLE[:4096])
     time.sleep(0.2)
     assert node.instances() == []
-    assert store(node, WHOLE) == 0
+    assert store(node.port, WHOLE, UID) == 0
 
 
 def test_an_association_without_supported_contexts_leaves_a_note(node: Listening) -> None:

@@ -135,3 +135,10 @@ def _command(element: int, value: bytes) -> bytes:
 
 def _fragment(context: int, flag: int, data: bytes) -> bytes:
     return struct.pack(">IBB", len(data) + 2, context, flag) + data
+
+
+def store(port: int, data: bytes, instance: str, **choices: Any) -> int:
+    """Send one C-STORE on its own association, as `Peer.store` does."""
+    with Peer(port) as peer:
+        peer.associate()
+        return peer.store(data, instance, **choices)
