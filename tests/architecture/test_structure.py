@@ -49,7 +49,8 @@ def test_a_file_holds_one_idea(path: Path) -> None:
 def test_third_party_libraries_live_in_their_module() -> None:
     users = {
         "pynetdicom": (
-            "node/listener/", "node/sender/", "node/message_limits.py", "node/pynetdicom_adapter.py",
+            "node/listener/", "node/sender/", "node/message_limits.py",
+            "node/pynetdicom_adapter.py",
         ),
         "highdicom": ("node/seg/", "node/report.py", "node/rejection.py"),
         "onnxruntime": ("node/engines/onnx_runtime.py",),
