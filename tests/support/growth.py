@@ -1,5 +1,6 @@
 """Sample what a node uses while it runs: memory, open files, its data folder, its log."""
 
+import os
 import threading
 import time
 from collections import defaultdict
@@ -42,7 +43,9 @@ class Samples:
             self.open_files[role].append(files)
             self.starts[role].add(process.pid)
         data = node.folder / "data"
-        sizes = {path: _size(path) for path in data.rglob("*") if path.is_file()}
+        # os.walk passes over folders that the node deletes meanwhile, where rglob raises
+        paths = (Path(folder, name) for folder, _, names in os.walk(data) for name in names)
+        sizes = {path: _size(path) for path in paths}
         self.data_mib.append(sum(sizes.values()) / MIB)
         database = sum(size for path, size in sizes.items() if path.name.startswith("segnode."))
         self.database_mib.append(database / MIB)
