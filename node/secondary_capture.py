@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from node.dicom.build import set_elements
 from node.dicom.related import named, related
 from node.dicom.uids import SECONDARY_CAPTURE_CLASS, derive_uid
 
@@ -39,24 +40,29 @@ def encode_picture(
     series_uid = derive_uid(uid_root, "picture", seg.SeriesInstanceUID)
     uid = derive_uid(uid_root, "instance", series_uid, seg.SOPInstanceUID, content)
     named(dataset, series_uid, uid, int(seg.SeriesNumber) // 10 * 10 + SERIES_STEP)
-    dataset.Modality = "OT"
-    dataset.ConversionType = "WSD"  # made by a workstation
-    dataset.ImageType = ["DERIVED", "SECONDARY"]
-    dataset.SeriesDescription = seg.SeriesDescription.replace("AI SEG", "AI picture", 1)
-    dataset.PatientOrientation = ""  # three planes: letters in the picture name the sides
-    dataset.BurnedInAnnotation = "NO"  # nothing in it identifies the patient
-    dataset.ImageComments = "AI result - for research use only, not for diagnosis"
-    dataset.LossyImageCompression = seg.get("LossyImageCompression", "00")
-    if dataset.LossyImageCompression == "01":
-        for name in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-            if name in seg:
-                setattr(dataset, name, seg[name].value)
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 3, "RGB"
-    dataset.PlanarConfiguration = 0
-    dataset.Rows, dataset.Columns = picture.shape[:2]
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    set_elements(
+        dataset,
+        Modality="OT",
+        ConversionType="WSD",  # made by a workstation
+        ImageType=["DERIVED", "SECONDARY"],
+        SeriesDescription=str(seg.SeriesDescription).replace("AI SEG", "AI picture", 1),
+        PatientOrientation="",  # three planes: letters in the picture name the sides
+        BurnedInAnnotation="NO",  # nothing in it identifies the patient
+        ImageComments="AI result - for research use only, not for diagnosis",
+        LossyImageCompression=seg.get("LossyImageCompression", "00"),
+        SamplesPerPixel=3,
+        PhotometricInterpretation="RGB",
+        PlanarConfiguration=0,
+        Rows=picture.shape[0],
+        Columns=picture.shape[1],
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        PixelRepresentation=0,
+    )
+    for name in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if name in seg:
+            set_elements(dataset, **{name: seg[name].value})
     pixels = picture.tobytes()
-    dataset.PixelData = pixels + b"\0" * (len(pixels) % 2)
-    dataset["PixelData"].VR = "OB"
+    dataset.add_new("PixelData", "OB", pixels + b"\0" * (len(pixels) % 2))
     return dataset

@@ -6,6 +6,7 @@ import datetime
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
+from node.dicom.build import set_elements
 from node.dicom.time_zones import in_zone_of
 
 PATIENT_GROUPS = (0x0010, 0x0012)
@@ -35,19 +36,29 @@ def related(seg: Dataset, created: datetime.datetime, *, sop_class: UID, syntax:
         if element.tag.group in PATIENT_GROUPS or element.keyword in INHERITED:
             dataset.add(copy.deepcopy(element))
     when = in_zone_of(seg, created)
-    for of in ("InstanceCreation", "Series", "Content"):
-        setattr(dataset, f"{of}Date", f"{when:%Y%m%d}")
-        setattr(dataset, f"{of}Time", f"{when:%H%M%S}")
-    dataset.SOPClassUID = sop_class
+    day, time = f"{when:%Y%m%d}", f"{when:%H%M%S}"
+    set_elements(
+        dataset,
+        InstanceCreationDate=day,
+        InstanceCreationTime=time,
+        SeriesDate=day,
+        SeriesTime=time,
+        ContentDate=day,
+        ContentTime=time,
+        SOPClassUID=sop_class,
+        InstanceNumber="1",
+    )
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = sop_class
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.InstanceNumber = "1"
+    set_elements(dataset.file_meta, MediaStorageSOPClassUID=sop_class, TransferSyntaxUID=syntax)
     return dataset
 
 
 def named(dataset: Dataset, series_uid: str, instance_uid: str, series_number: int) -> None:
     """Set the UIDs and the series number of an object."""
-    dataset.SeriesInstanceUID, dataset.SOPInstanceUID = series_uid, instance_uid
-    dataset.file_meta.MediaStorageSOPInstanceUID = instance_uid
-    dataset.SeriesNumber = series_number
+    set_elements(
+        dataset,
+        SeriesInstanceUID=series_uid,
+        SOPInstanceUID=instance_uid,
+        SeriesNumber=series_number,
+    )
+    set_elements(dataset.file_meta, MediaStorageSOPInstanceUID=instance_uid)

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from node.colours import Colour, display_colours
+from node.dicom.build import new_dataset, set_elements
 from node.dicom.related import named, related
 from node.dicom.uids import RTSTRUCT_CLASS, derive_uid
 from node.imaging import Labels
@@ -48,28 +49,33 @@ def encode(
     series_uid = derive_uid(uid_root, "rtstruct", seg.SeriesInstanceUID)
     uid = derive_uid(uid_root, "rtstruct", seg.SOPInstanceUID)
     named(dataset, series_uid, uid, int(seg.SeriesNumber) // 10 * 10 + SERIES_STEP)
-    dataset.Modality = "RTSTRUCT"
-    dataset.OperatorsName = ""
-    dataset.SeriesDescription = seg.SeriesDescription.replace("AI SEG", "AI RT", 1)
-    dataset.StructureSetLabel = str(seg.ContentLabel)[:LONGEST_LABEL]
-    dataset.StructureSetName = str(seg.ContentDescription)
-    dataset.StructureSetDate, dataset.StructureSetTime = dataset.ContentDate, dataset.ContentTime
+    when = (str(dataset.ContentDate), str(dataset.ContentTime))
     del dataset.ContentDate, dataset.ContentTime  # of no module of this object
-    dataset.ApprovalStatus = "UNAPPROVED"
-    dataset.FrameOfReferenceUID = seg.FrameOfReferenceUID
-    dataset.PositionReferenceIndicator = seg.get("PositionReferenceIndicator", "")
-    dataset.ReferencedFrameOfReferenceSequence = [_referenced(series)]
     described = {int(item.SegmentNumber): item for item in seg.SegmentSequence}
     volumes_ml = labels.volumes_ml(tuple(segment.number for segment in segments))
-    colours = display_colours(segments)
-    dataset.StructureSetROISequence = [
-        _structure(segment, described[segment.number], seg.FrameOfReferenceUID, volumes_ml)
-        for segment in segments
-    ]
-    dataset.ROIContourSequence = [
-        _contours(series, labels, segment, colours[segment.number]) for segment in segments
-    ]
-    dataset.RTROIObservationsSequence = [_observation(segment) for segment in segments]
+    colours, frame = display_colours(segments), str(seg.FrameOfReferenceUID)
+    set_elements(
+        dataset,
+        Modality="RTSTRUCT",
+        OperatorsName="",
+        SeriesDescription=str(seg.SeriesDescription).replace("AI SEG", "AI RT", 1),
+        StructureSetLabel=str(seg.ContentLabel)[:LONGEST_LABEL],
+        StructureSetName=str(seg.ContentDescription),
+        StructureSetDate=when[0],
+        StructureSetTime=when[1],
+        ApprovalStatus="UNAPPROVED",
+        FrameOfReferenceUID=frame,
+        PositionReferenceIndicator=seg.get("PositionReferenceIndicator", ""),
+        ReferencedFrameOfReferenceSequence=[_referenced(series)],
+        StructureSetROISequence=[
+            _structure(segment, described[segment.number], volumes_ml, frame)
+            for segment in segments
+        ],
+        ROIContourSequence=[
+            _contours(series, labels, segment, colours[segment.number]) for segment in segments
+        ],
+        RTROIObservationsSequence=[_observation(segment) for segment in segments],
+    )
     return dataset
 
 
@@ -77,45 +83,39 @@ def _referenced(series: Series) -> Dataset:
     """Return the frame of reference with all images of the volume."""
     first = series.survey.headers[0]
     classes = {header.sop_instance_uid: header.sop_class_uid for header in series.survey.headers}
-    images = []
-    for uid, sop_class in classes.items():
-        image = Dataset()
-        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = sop_class, uid
-        images.append(image)
-    referenced_series, study, frame = Dataset(), Dataset(), Dataset()
-    referenced_series.SeriesInstanceUID = first.series_uid
-    referenced_series.ContourImageSequence = images
-    study.ReferencedSOPClassUID = DETACHED_STUDY
-    study.ReferencedSOPInstanceUID = first.study_uid
-    study.RTReferencedSeriesSequence = [referenced_series]
-    frame.FrameOfReferenceUID = first.frame_of_reference_uid
-    frame.RTReferencedStudySequence = [study]
-    return frame
+    images = [_image(uid, sop_class) for uid, sop_class in classes.items()]
+    of_series = new_dataset(SeriesInstanceUID=first.series_uid, ContourImageSequence=images)
+    study = new_dataset(
+        ReferencedSOPClassUID=DETACHED_STUDY,
+        ReferencedSOPInstanceUID=first.study_uid,
+        RTReferencedSeriesSequence=[of_series],
+    )
+    return new_dataset(
+        FrameOfReferenceUID=first.frame_of_reference_uid, RTReferencedStudySequence=[study]
+    )
+
+
+def _image(uid: str, sop_class: str) -> Dataset:
+    return new_dataset(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=uid)
 
 
 def _structure(
-    segment: Segment,
-    described: Dataset,
-    frame_of_reference: str,
-    volumes_ml: Mapping[int, float],
+    segment: Segment, described: Dataset, volumes_ml: Mapping[int, float], frame: str
 ) -> Dataset:
-    item = Dataset()
-    item.ROINumber = segment.number
-    item.ReferencedFrameOfReferenceUID = frame_of_reference
-    item.ROIName = segment.label
-    item.ROIDescription = described.SegmentDescription
-    item.ROIVolume = f"{volumes_ml[segment.number]:.6g}"  # in cubic centimetres
-    item.ROIGenerationAlgorithm = "AUTOMATIC"
-    item.ROIDerivationAlgorithmIdentificationSequence = copy.deepcopy(
-        described.SegmentationAlgorithmIdentificationSequence
+    algorithm = copy.deepcopy(described.SegmentationAlgorithmIdentificationSequence)
+    return new_dataset(
+        ROINumber=segment.number,
+        ReferencedFrameOfReferenceUID=frame,
+        ROIName=segment.label,
+        ROIDescription=described.SegmentDescription,
+        ROIVolume=f"{volumes_ml[segment.number]:.6g}",  # in cubic centimetres
+        ROIGenerationAlgorithm="AUTOMATIC",
+        ROIDerivationAlgorithmIdentificationSequence=algorithm,
     )
-    return item
 
 
 def _contours(series: Series, labels: Labels, segment: Segment, colour: Colour) -> Dataset:
-    item = Dataset()
-    item.ROIDisplayColor = list(colour)
-    item.ReferencedROINumber = segment.number
+    item = new_dataset(ROIDisplayColor=list(colour), ReferencedROINumber=segment.number)
     contours: list[Dataset] = []
     is_inside = labels.array == segment.number
     for at in np.flatnonzero(is_inside.any(axis=(1, 2))):
@@ -123,7 +123,7 @@ def _contours(series: Series, labels: Labels, segment: Segment, colour: Colour) 
         for outline in outlines(is_inside[at]):
             contours.append(_contour(outline, header, labels.grid.affine, len(contours) + 1))
     if contours:
-        item.ContourSequence = contours
+        set_elements(item, ContourSequence=contours)
     return item
 
 
@@ -131,18 +131,16 @@ def _contour(outline: FloatArray, header: Header, affine: FloatArray, number: in
     """Return one contour in the plane of its image; LPS, in mm."""
     assert header.position_mm is not None  # of every slice of a volume
     places_mm = np.array(header.position_mm) + outline @ affine[:3, 1:3].T
-    image = Dataset()
-    image.ReferencedSOPClassUID = header.sop_class_uid
-    image.ReferencedSOPInstanceUID = header.sop_instance_uid
+    image = _image(header.sop_instance_uid, header.sop_class_uid)
     if header.frame is not None:
-        image.ReferencedFrameNumber = header.frame
-    item = Dataset()
-    item.ContourImageSequence = [image]
-    item.ContourGeometricType = "CLOSED_PLANAR"
-    item.NumberOfContourPoints = len(outline)
-    item.ContourNumber = number
-    item.ContourData = [f"{value:.3f}" for value in _values(places_mm)]
-    return item
+        set_elements(image, ReferencedFrameNumber=header.frame)
+    return new_dataset(
+        ContourImageSequence=[image],
+        ContourGeometricType="CLOSED_PLANAR",
+        NumberOfContourPoints=len(outline),
+        ContourNumber=number,
+        ContourData=[f"{value:.3f}" for value in _values(places_mm)],
+    )
 
 
 def _values(places_mm: FloatArray) -> Iterator[float]:
@@ -151,21 +149,22 @@ def _values(places_mm: FloatArray) -> Iterator[float]:
 
 
 def _observation(segment: Segment) -> Dataset:
-    item = Dataset()
-    item.ObservationNumber = item.ReferencedROINumber = segment.number
-    item.ROIObservationLabel = segment.label[:LONGEST_LABEL]
     kind = _concept(segment.type)
     if segment.modifier is not None:
-        kind.SegmentedPropertyTypeModifierCodeSequence = [_concept(segment.modifier)]
-    item.SegmentedPropertyCategoryCodeSequence = [_concept(segment.category)]
-    item.RTROIIdentificationCodeSequence = [kind]
-    item.RTROIInterpretedType = "ORGAN"
-    item.ROIInterpreter = ""
-    return item
+        modifier = [_concept(segment.modifier)]
+        set_elements(kind, SegmentedPropertyTypeModifierCodeSequence=modifier)
+    return new_dataset(
+        ObservationNumber=segment.number,
+        ReferencedROINumber=segment.number,
+        ROIObservationLabel=segment.label[:LONGEST_LABEL],
+        SegmentedPropertyCategoryCodeSequence=[_concept(segment.category)],
+        RTROIIdentificationCodeSequence=[kind],
+        RTROIInterpretedType="ORGAN",
+        ROIInterpreter="",
+    )
 
 
 def _concept(code: Code) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme
-    item.CodeMeaning = code.meaning
-    return item
+    return new_dataset(
+        CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning
+    )

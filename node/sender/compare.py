@@ -20,15 +20,16 @@ def additions(one: Dataset, other: Dataset) -> list[str]:
 def _is_same(one: Dataset, other: Dataset, tag: BaseTag) -> bool:
     if tag not in other:
         return False
-    here, there = one[tag], other[tag]
     if tag == PIXEL_DATA:
         return _has_same_pixels(one, other)
-    if here.VR != "SQ":
-        return bool(here.value == there.value)
-    if len(here.value) != len(there.value):
+    if one[tag].VR != "SQ":
+        return bool(one[tag].value == other[tag].value)
+    ours: list[Dataset] = list(one[tag].value)
+    theirs: list[Dataset] = list(other[tag].value)
+    if len(ours) != len(theirs):
         return False
-    pairs = zip(here.value, there.value, strict=True)
-    return not any(differences(a, b) or additions(a, b) for a, b in pairs)
+    pairs = zip(ours, theirs, strict=True)
+    return not any(differences(*pair) or additions(*pair) for pair in pairs)
 
 
 def _has_same_pixels(one: Dataset, other: Dataset) -> bool:
