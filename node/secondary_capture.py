@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.dicom.build import set_elements
-from node.dicom.related import named, related
 from node.dicom.uids import SECONDARY_CAPTURE_CLASS, derive_uid
+from node.related import named, related
 
 SERIES_STEP = 6  # the structure set has 5 in the block of ten of their source series
 

@@ -11,11 +11,11 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from node.colours import Colour, display_colours
 from node.dicom.build import new_dataset, set_elements
-from node.dicom.related import named, related
 from node.dicom.uids import RTSTRUCT_CLASS, derive_uid
 from node.imaging import Labels
 from node.imaging.contours import outlines
 from node.package import Code, Segment
+from node.related import named, related
 from node.series import Header, Series
 
 SERIES_STEP = 5  # the SEG and its report have 1 to 4 in the block of ten of their source series

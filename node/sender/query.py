@@ -6,6 +6,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from node.dicom.build import new_dataset
 from node.errors import NoResponse, NotConfirmed, PeerBusy, PeerUnreachable, RefusedByTarget
 from node.queue import DeliverPayload
 from node.sender.peer import PLAIN, Peer, accepts, association, gone
@@ -57,17 +58,23 @@ def confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
         raise NotConfirmed(message) from exc
 
 
+def query_of(payload: DeliverPayload) -> Dataset:
+    """Return the identifier that queries for the object, or retrieves it (PS3.4 C.6.2)."""
+    return new_dataset(
+        QueryRetrieveLevel="IMAGE",
+        StudyInstanceUID=payload.study_uid,
+        SeriesInstanceUID=payload.series_uid,
+        SOPInstanceUID=payload.sop_instance_uid,
+    )
+
+
 def _find(peer: Peer, opened: Association, payload: DeliverPayload) -> bool | None:
     """Query for the instance; None if the query itself was refused.
 
     Raises:
         NoResponse: the association ended early, or the responses do not end.
     """
-    query = Dataset()
-    query.QueryRetrieveLevel = "IMAGE"
-    query.StudyInstanceUID = payload.study_uid
-    query.SeriesInstanceUID = payload.series_uid
-    query.SOPInstanceUID = payload.sop_instance_uid
+    query = query_of(payload)
     is_found = False
     until = time.monotonic() + peer.patience.answer_s
     try:

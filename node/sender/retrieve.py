@@ -11,6 +11,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet
 from node.errors import NoResponse, RefusedByTarget
 from node.queue import DeliverPayload
 from node.sender.peer import PLAIN, Peer, accepts, association, gone
+from node.sender.query import query_of
 
 GET = str(StudyRootQueryRetrieveInformationModelGet)
 PENDING = 0xFF00
@@ -40,13 +41,8 @@ def retrieve(peer: Peer, payload: DeliverPayload, syntax: str) -> Dataset | None
 
 
 def _get(peer: Peer, opened: Any, payload: DeliverPayload) -> None:
-    query = Dataset()
-    query.QueryRetrieveLevel = "IMAGE"
-    query.StudyInstanceUID = payload.study_uid
-    query.SeriesInstanceUID = payload.series_uid
-    query.SOPInstanceUID = payload.sop_instance_uid
     try:
-        for answer, _ in opened.send_c_get(query, GET):
+        for answer, _ in opened.send_c_get(query_of(payload), GET):
             if "Status" not in answer:
                 raise gone(peer, opened, "C-GET")
             if answer.Status != PENDING:
