@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import ClassVar, Self
 
+from node.config import expressions
 from node.conversion import shown
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -160,7 +161,8 @@ class Texts:
     def match(cls, text: str, value: str) -> bool:
         """Return whether one text matches one value."""
         if (expression := expression_in(text)) is not None:
-            return re.search(expression, value, re.IGNORECASE) is not None
+            compared = value[: expressions.LONGEST]
+            return re.search(expression, compared, re.IGNORECASE) is not None
         return cls._normal(text) in cls._normal(value)
 
     @classmethod
@@ -195,6 +197,11 @@ def _compile(expression: str) -> None:
         re.compile(expression)
     except (re.error, OverflowError, RecursionError) as exc:
         message = f"{shown(f'/{expression}/')} is not a regular expression: {exc}"
+        raise ValueError(message) from exc
+    try:
+        expressions.check_time(expression)
+    except ValueError as exc:
+        message = f"{shown(f'/{expression}/')}: {exc}"
         raise ValueError(message) from exc
 
 
