@@ -19,7 +19,7 @@ class CaveatCode(StrEnum):
 
     NOTHING_DETECTED = "nothing-detected"
     CUT = "cut"  # by the field of view
-    AGE = "age"  # a child, and the package states no range of ages
+    AGE = "age"  # outside those of the package; a child, if it states none
     DERIVED = "derived"  # the source images are not original
     LOSSY = "lossy"  # the source images were compressed with loss
     BITS = "bits"  # bits outside Bits Stored were cleared
@@ -43,14 +43,23 @@ CHILD = Caveat(
 
 
 def age_caveats(accepted: Input, age_years: float | None) -> tuple[Caveat, ...]:
-    """Return the caveat about a child, unless the package states a range of ages.
+    """Return the caveat about an age for which the package was not made.
+
+    It is a caveat and no refusal: a rule excludes patients by `patient_age`.
 
     Args:
-        accepted: the limits of the package; `check_input` refuses ages outside them.
+        accepted: the limits of the package; without a range of ages, children get a caveat.
         age_years: of the patient; None or 0 if unknown, because anonymisers write 0.
     """
-    is_child = age_years is not None and 0 < age_years < ADULT_YEARS
-    return (CHILD,) if is_child and accepted.age_years is None else ()
+    if not age_years:
+        return ()
+    ages = accepted.age_years
+    if ages is None:
+        return (CHILD,) if age_years < ADULT_YEARS else ()
+    if ages.low <= age_years <= ages.high:
+        return ()
+    text = f"Age of the patient outside {ages.low:g} to {ages.high:g} years, those of the package"
+    return (Caveat(CaveatCode.AGE, text),)
 
 
 def caveats_of(

@@ -125,13 +125,7 @@ def _apply(
     grid = findings.grid
     if problem is None and grid is not None:
         try:
-            check_input(
-                package.manifest.input,
-                grid,
-                facts.modality,
-                findings.derived,
-                facts.patient_age_years,
-            )
+            check_input(package.manifest.input, grid, facts.modality, findings.derived)
         except Unsuitable as exc:
             problem = exc
     decision = Decision(ArrivalOutcome.PLANNED) if problem is None else decision_for(problem)

@@ -16,10 +16,6 @@ IMPLAUSIBLE = (
     "Look at the images: do they show all of the anatomy that the model segments? If not, exclude "
     "such series by a rule."
 )
-AGE_ADVICE = (
-    "The model was not validated for such patients. Exclude them by `when: {patient_age: …}` in a "
-    "rule, or use another model."
-)
 ADVICE = "The model was not validated for such images. Send a series inside these limits."
 
 
@@ -28,7 +24,6 @@ def check_input(
     grid: Grid,
     modality: str | None = None,
     derived: str = "",
-    age_years: float | None = None,
 ) -> None:
     """Refuse a series for which the model was not validated.
 
@@ -37,12 +32,11 @@ def check_input(
         grid: the source grid; array axis 0 counts its slices.
         modality: of the series; None for a NIfTI file.
         derived: how the images were derived, in words; empty for original images.
-        age_years: of the patient; None or 0 if unknown, because anonymisers write 0.
 
     Raises:
         WrongModality: the modality differs from the model's.
         TooFewSlices: fewer slices than the model needs.
-        OutsideModelRange: a value is outside its limits; the message has both, except for the age.
+        OutsideModelRange: a value is outside its limits; the message has both.
         DerivedInput: the model takes original images only.
     """
     if derived and accepted.originals_only:
@@ -51,10 +45,6 @@ def check_input(
     if modality is not None and modality != accepted.modality:
         message = f"modality is {modality}, the model expects {accepted.modality}"
         raise WrongModality(message, advice="Choose the model by `when: {modality: …}` in a rule.")
-    limits = accepted.age_years
-    if limits and age_years and not limits.low <= age_years <= limits.high:
-        message = f"the age of the patient is outside {limits.low:g} to {limits.high:g} years"
-        raise OutsideModelRange(message, advice=AGE_ADVICE)
     slices = grid.shape[0]
     if slices < accepted.slices.low:
         message = f"{slices} slices, the model needs at least {accepted.slices.low:g}"

@@ -61,8 +61,7 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         source = series.read(_files(request))
         first, accepted = source.survey.headers[0], chosen.manifest.input
         derived = series.derived_as(source.survey.headers)
-        age_years = first.patient_age_years
-        check_input(accepted, source.volume.grid, first.modality, derived, age_years)
+        check_input(accepted, source.volume.grid, first.modality, derived)
     result = pipeline.segment(
         source.volume, chosen, student, lambda share: progress("segment", share)
     )
@@ -73,7 +72,7 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
     durable.make_folder(outbox)
     written: list[OutboxObject] = []
     caveats = caveats_of(
-        (*source.caveats, *age_caveats(accepted, age_years)),
+        (*source.caveats, *age_caveats(accepted, first.patient_age_years)),
         result.labels,
         chosen.manifest.segments,
         left_out=[dropped.reason for dropped in source.survey.dropped],

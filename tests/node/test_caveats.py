@@ -125,7 +125,7 @@ def is_shown(picture: Path, text: str) -> bool:
     return any(np.array_equal(pixels[at : at + LINE_PX], expected) for at in starts)
 
 
-def test_a_package_with_a_range_of_ages_gives_no_caveat(tmp_path: Path) -> None:
+def test_an_age_for_which_a_package_was_not_made_is_a_caveat(tmp_path: Path) -> None:
     accepted = make_tiny_package(tmp_path).manifest.input
     assert [one.code for one in age_caveats(accepted, 6.0)] == [CaveatCode.AGE]
     assert age_caveats(accepted, 18.0) == ()
@@ -133,3 +133,7 @@ def test_a_package_with_a_range_of_ages_gives_no_caveat(tmp_path: Path) -> None:
     assert age_caveats(accepted, 0.0) == (), "anonymisers write 0 for an unknown age"
     for_all = msgspec.structs.replace(accepted, age_years=Range(low=0, high=120))
     assert age_caveats(for_all, 6.0) == ()
+    adults = msgspec.structs.replace(accepted, age_years=Range(low=18, high=90))
+    (caveat,) = age_caveats(adults, 6.0)
+    assert (caveat.code, "outside 18 to 90 years" in caveat.text) == (CaveatCode.AGE, True)
+    assert [len(age_caveats(adults, age)) for age in (18.0, 90.0, 91.0, 0.0)] == [0, 0, 1, 0]

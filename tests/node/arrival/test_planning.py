@@ -12,7 +12,6 @@ from pydicom.uid import generate_uid
 from node.arrival import Decision, findings_of, plan
 from node.config import Config, load_text
 from node.package import Use, load
-from node.package.manifest import Range
 from node.series import Header, read_headers
 from node.series.units import Units
 from node.states import ArrivalOutcome
@@ -180,33 +179,6 @@ def test_a_package_may_take_original_images_only(
     for images, code in ((changed(headers, **HEAD), ""), (derived, "derived-input")):
         decision = plan(findings_of(images), "CT01", rules, {"heads": use})
         assert decision.code == (code if originals_only else "")
-
-
-@pytest.mark.parametrize(
-    ("age_years", "code"),
-    [
-        (17.9, "outside-model-range"),
-        (18.0, ""),
-        (121.0, "outside-model-range"),
-        (None, ""),
-        (0, ""),
-    ],
-)
-def test_a_package_may_state_the_ages_of_its_patients(
-    headers: tuple[Header, ...], models: Path, age_years: float | None, code: str
-) -> None:
-    package = load(models / "tiny-mr/1.0")
-    ages = Range(low=18, high=120)
-    accepted = msgspec.structs.replace(package.manifest.input, age_years=ages)
-    manifest = msgspec.structs.replace(package.manifest, input=accepted)
-    use = Use("heads", replace(package, manifest=manifest), "small")
-    rules = load_text(RULES, base=models.parent).rules
-    images = changed(headers, **HEAD | {"patient_age_years": age_years})
-    decision = plan(findings_of(images), "CT01", rules, {"heads": use})
-    assert decision.code == code
-    if code:
-        assert "outside 18 to 120 years" in decision.reason
-        assert str(age_years) not in decision.reason, "a message holds no patient data"
 
 
 def test_two_patients_in_one_series_are_held(headers: tuple[Header, ...], models: Path) -> None:
