@@ -20,11 +20,11 @@ from pipeline import resampled
 from node import measured
 from node.config import AUTO, Config, DataConfig
 from node.imaging import Volume, nifti
-from node.measured import Measurement, choose
+from node.measured import Candidate, Measurement, choose
 from node.package import Package, Use, load, resolve
 from node.package.folder import models_in
 from node.pipeline import open_student, segment
-from node.segmenter import Candidate, measure_now
+from node.segmenter import measure_now
 
 HEAD = ("deadline, s", "size", "mean Dice", "engine", "expected, s", "took, s", "why")
 RUNS = 3

@@ -150,4 +150,5 @@ def _chosen(
     if decision.outcome is not ArrivalOutcome.PLANNED or decision.grid is None:
         return decision
     choice = choose(uses[decision.rule], decision.grid, measured, waiting)
-    return replace(decision, size=choice.size, engine=choice.engine, why=choice.why)
+    why = "; ".join(filter(None, (uses[decision.rule].size_why, choice.why)))
+    return replace(decision, size=choice.size, engine=choice.engine, why=why)

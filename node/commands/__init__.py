@@ -36,6 +36,7 @@ MODULES = {  # command -> the module that adds it
     "selftest": "offline",
     "send-test": "send_test",
     "models": "models",
+    "rules": "rules",
     "demo": "demo",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as in a shell

@@ -26,7 +26,12 @@ from node.commands.exits import FAILED, OK
 from node.commands.findings import Finding, failed, guarded
 from node.commands.options import add_config, add_json, print_json
 from node.commands.terminal import Progress
-from node.commands.verify import describe_engine, describe_memory, reference_checks
+from node.commands.verify import (
+    describe_engine,
+    describe_memory,
+    reference_checks,
+    with_chosen_sizes,
+)
 from node.config import Caller, Config, LineOf, is_network, load_text, load_with_lines
 from node.config.warnings import Warned, warnings_of
 from node.conversion import spelled
@@ -260,7 +265,7 @@ def _packages(config: Config, line_of: LineOf) -> Iterator[Finding]:
                 message=f"{use.package.name}, size {use.size}: all digests match",
             )
             yield guarded(f"rule {use.rule}, memory", partial(describe_memory, config, use))
-        for use, size, dice in reference_checks(config, required):
+        for use, size, dice in reference_checks(config, with_chosen_sizes(config, required)):
             message = f"reference case reproduced (lowest Dice {dice:.4f})"
             yield Finding(f"{use.package.name} {size}", ok=True, message=message)
     except (NodeError, OSError) as exc:

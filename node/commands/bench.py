@@ -13,9 +13,9 @@ from node.commands.options import DEFAULT_CONFIG, add_config, add_json, print_js
 from node.commands.packages import models_folder, packages_in
 from node.commands.terminal import Progress, print_table
 from node.config import Config, DataConfig, load
-from node.measured import Measurement, fastest
+from node.measured import Candidate, Measurement, fastest
 from node.package import SIZE_NAMES, Package
-from node.segmenter import Candidate, measure_now
+from node.segmenter import measure_now
 
 
 def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

@@ -60,7 +60,7 @@ def _deadline(
             f"no size of {use.package.name} meets {use.deadline_s:g} s on this machine: the "
             f"fastest takes {min(own):.2g} s for the reference case"
         )
-        advice = "Write a longer time, or name a size: now the fastest always runs."
+        advice = "Write a longer time, or name a size: now the fastest is chosen."
         yield Warned(Code.IMPOSSIBLE_DEADLINE, path, message, advice)
 
 

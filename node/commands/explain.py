@@ -57,11 +57,22 @@ def _explain(chosen: argparse.Namespace) -> int:
             raise NotFound(message, advice="`segnode status` shows whether it runs.")
         raise nothing_known(engine, config.data, uid)
     if chosen.json:
-        print_json({"series": histories, "arriving": waiting, "events": events})
+        others = {
+            one.arrival.id: queue.other_instruments(engine, one.arrival.id) for one in histories
+        }
+        print_json(
+            {
+                "series": histories,
+                "arriving": waiting,
+                "events": events,
+                "other_instruments": others,
+            }
+        )
         return 0
     earlier = [event for event in events if event.what == queue.EARLIER_RULES]
     for history in histories:
         print_history(history, [e.detail for e in earlier if e.arrival_id == history.arrival.id])
+        _print_other_instruments(queue.other_instruments(engine, history.arrival.id))
     for series in waiting:
         at = local_time(series.until) if series.until else ""
         until = f", planned at {at} if no image follows" if at else ""
@@ -135,6 +146,18 @@ def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> 
         for caveat in result.get("caveats", ()):
             say(f"  caveat: {caveat['text']}")
     say()
+
+
+def _print_other_instruments(others: Sequence[queue.OtherInstrument]) -> None:
+    """Warn that volumes of this patient were measured with another size or version before."""
+    for one in others:
+        say(
+            f"  not comparable: this patient had {one.package}, size {one.size}, on "
+            f"{local_time(one.at)}"
+        )
+    if others:
+        say("  volumes differ between sizes and versions; `comparable: true` keeps a size")
+        say()
 
 
 def _print_deliveries(deliveries: Sequence[queue.Job]) -> None:

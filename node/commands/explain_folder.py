@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node import measured
+from node import measured, status
 from node.arrival import Decision, SeriesFindings, decision_for, facts_of, plan
 from node.commands.terminal import Progress, Report, say
 from node.config import Config
 from node.errors import Conflicting, NodeError, NotFound, ReaderKilled
+from node.housekeeping.sizes import with_sizes
 from node.housekeeping.study import differ, other_patients_in
 from node.measured import Measurement
 from node.package import Use, uses
@@ -78,7 +79,9 @@ def explain_folder(
         Misconfigured: a package of the rules is absent or altered.
     """
     with progress.running("verifying the packages"):
-        used = {use.rule: use for use in uses(config)}
+        used = with_sizes(
+            status.open_read_only(config.data), {use.rule: use for use in uses(config)}
+        )
     paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     base = folder.parent if folder.is_file() else folder
     with Reader(log_level="CRITICAL") as reader, progress.stages() as report:

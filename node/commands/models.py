@@ -1,9 +1,9 @@
-"""`segnode models`: list, verify and benchmark the installed packages."""
+"""`segnode models`: list, verify and benchmark the installed packages, choose a size."""
 
 import argparse
 from pathlib import Path
 
-from node.commands import bench
+from node.commands import bench, choose
 from node.commands.options import add_config, add_json, print_json
 from node.commands.packages import models_folder, package_folders, packages_in
 from node.commands.terminal import Progress, print_table
@@ -14,8 +14,10 @@ from node.pipeline import reference_dice
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    """Add `models list`, `verify` and `bench` to the command line."""
-    models = commands.add_parser("models", help="list, verify or benchmark model packages")
+    """Add `models list`, `verify`, `bench` and `choose` to the command line."""
+    models = commands.add_parser(
+        "models", help="list, verify or benchmark model packages, choose a size"
+    )
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, run, text in (
         (
@@ -31,6 +33,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
         add_json(action)
         action.set_defaults(run=run)
     bench.add_to(actions)
+    choose.add_to(actions)
 
 
 def _list(chosen: argparse.Namespace) -> int:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 
-from node import engines, measured
+import sqlalchemy as sa
+
+from node import engines, measured, status
 from node.config import AUTO, Config
 from node.engines import ONNXRUNTIME
-from node.errors import Misconfigured
-from node.measured import largest_mb
+from node.errors import Misconfigured, NodeError
+from node.housekeeping.sizes import with_sizes
+from node.measured import largest_mb, size_until_measured
 from node.measured.cost import MIB
-from node.package import Use, smallest, uses
+from node.package import Use, uses
 from node.pipeline import reference_dice
 
 
@@ -20,9 +23,18 @@ def open_packages(config: Config) -> list[Use]:
     """
     describe_engine(config)
     required = uses(config)
-    for _ in reference_checks(config, required):
+    for _ in reference_checks(config, with_chosen_sizes(config, required)):
         pass
     return required
+
+
+def with_chosen_sizes(config: Config, required: list[Use]) -> list[Use]:
+    """Return the uses with the chosen sizes of `size: auto`, as far as the database is readable."""
+    try:
+        engine = status.open_read_only(config.data)
+        return list(with_sizes(engine, {use.rule: use for use in required}).values())
+    except (NodeError, sa.exc.DBAPIError):  # each loop of the node meets and reports the same
+        return required
 
 
 def describe_engine(config: Config) -> str:
@@ -41,15 +53,15 @@ def describe_engine(config: Config) -> str:
 def reference_checks(config: Config, required: list[Use]) -> Iterator[tuple[Use, str, float]]:
     """Yield each distinct package and size with the lowest Dice of its reference case.
 
-    Of `size: auto` it is the smallest, which runs as long as nothing is measured: measuring
-    verifies the others. Of `engine: auto` it is onnxruntime, for the same reason.
+    Of `size: auto` without a choice it is the one that runs as long as nothing is measured:
+    measuring verifies the others. Of `engine: auto` it is onnxruntime, for the same reason.
 
     Raises:
         BadPackage: this machine does not reproduce the reference labels.
     """
     checked = set()
     for use in required:
-        size = smallest(use.package.manifest) if use.size == AUTO else use.size
+        size = size_until_measured(use.package.manifest) if use.size == AUTO else use.size
         if (use.package.digest, size) in checked:
             continue
         checked.add((use.package.digest, size))

@@ -21,6 +21,7 @@ class ConditionCode(StrEnum):
     TARGET_DELAYS = "target-delays"
     JOBS_FAILED = "jobs-failed"
     SERIES_HELD = "series-held"
+    RULE_PAUSED = "rule-paused"
     QUEUE_OLD = "queue-old"
     SOURCE_QUIET = "source-quiet"
     CLOCK_STEPPED = "clock-stepped"

@@ -39,6 +39,7 @@ def conditions(snapshot: Snapshot) -> tuple[Condition, ...]:
         *targets.delaying(snapshot),
         *_jobs_failed(snapshot, refused),
         *_series_held(snapshot),
+        *_rules_paused(snapshot),
         *_queue_old(snapshot),
         *_sources_quiet(snapshot),
         *_clock_stepped(snapshot),
@@ -145,6 +146,19 @@ def _series_held(snapshot: Snapshot) -> Iterator[Condition]:
             "or they cannot be read.",
             advice="`segnode status` lists the series that ended as held; `segnode explain` has "
             "the reason. Then use `segnode jobs replan`.",
+        )
+
+
+def _rules_paused(snapshot: Snapshot) -> Iterator[Condition]:
+    for pause in snapshot.facts.pauses:
+        text = pause.rule.text
+        waiting = f"{number(pause.series, 'series')} {'waits' if pause.series == 1 else 'wait'}"
+        yield Condition(
+            code=ConditionCode.RULE_PAUSED,
+            subject=pause.rule.rule,
+            since=pause.rule.at,
+            text=f"{sentence(text[:1].upper() + text[1:])} {waiting} for it.",
+            advice=f"`segnode rules resume {pause.rule.rule}` plans them.",
         )
 
 

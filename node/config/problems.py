@@ -105,6 +105,9 @@ def _problems_of(rule: Rule, config: Config) -> list[tuple[str, str]]:
         messages.append(
             ("deadline", "deadline requires size: auto: it limits the sizes that auto may choose")
         )
+    if rule.comparable and rule.step_down_above is not None:
+        problem = "comparable: true forbids another size under backlog: remove one of the two keys"
+        messages.append(("step_down_above", problem))
     if rule.use != "none" and not rule.send_to:
         messages.append(("send_to", "a rule that uses a model requires at least one target"))
     return messages

@@ -193,6 +193,7 @@ class Rule(_Strict, frozen=True, kw_only=True):
     memory: Bytes | None = None
     # with more segmentations waiting than this, the next smaller size runs; None: never
     step_down_above: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    comparable: bool = False  # volumes are compared over time: never another size under backlog
     send_to: tuple[Name, ...] = ()
     priority: Annotated[int, Meta(ge=0, le=9)] = 5  # 9 runs first
 

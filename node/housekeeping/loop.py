@@ -16,6 +16,7 @@ from node.clock import Clock, Moment, Step
 from node.config import Config, RunningConfig
 from node.fault_log import PeriodicThread
 from node.housekeeping import upkeep
+from node.housekeeping.sizes import decide_sizes
 from node.housekeeping.sweep import Sweep
 from node.inbox import Inbox
 from node.package import uses
@@ -24,6 +25,7 @@ from node.reader import Reader
 SWEEP_S = 0.25  # a complete series waits half of this on average
 LEASES_S = 5.0
 NOTES_S = 2.0
+SIZES_S = 30.0
 PRUNE_S = 600.0
 BEAT_S = 10.0
 POLL_S = 0.2
@@ -58,13 +60,12 @@ def run(
     def every(seconds: float, name: str, function: Callable[[Moment], object]) -> PeriodicThread:
         return PeriodicThread(name, seconds, lambda: function(clock.now()), ended, log)
 
-    def run_sweep(at: Moment) -> None:
-        current.follow(lambda new: sweep.reconfigure(new, uses(new)))
-        sweep.run(at.wall, at.steady)
-
     threads = [
-        every(SWEEP_S, "sweep", run_sweep),
+        every(SWEEP_S, "sweep", lambda at: _follow_and_sweep(current, sweep, at)),
         every(LEASES_S, "leases", upkeep.Leases(engine, current).expire),
+        every(
+            SIZES_S, "sizes", lambda at: decide_sizes(engine, current.config, sweep.uses, at.wall)
+        ),
         every(NOTES_S, "notes", lambda at: upkeep.record_notes(engine, inbox, at.wall)),
         every(PRUNE_S, "prune", lambda at: upkeep.prune(engine, current.config, inbox, at.wall)),
         every(BEAT_S, "beat", lambda at: upkeep.write_heartbeat(engine, at.wall)),
@@ -84,6 +85,11 @@ def run(
             reader.interrupt()  # else the sweep would first finish the series that it reads
             for thread in threads:
                 thread.join()
+
+
+def _follow_and_sweep(running: RunningConfig, sweep: Sweep, at: Moment) -> None:
+    running.follow(lambda config: sweep.reconfigure(config, uses(config)))
+    sweep.run(at.wall, at.steady)
 
 
 def _record_step(engine: sa.Engine, step: Step) -> None:

@@ -18,21 +18,16 @@ from node.errors import DatabaseDamaged, Defect, NodeError, ReaderKilled, Transi
 from node.housekeeping.ahead import Offers
 from node.housekeeping.choice import choose
 from node.housekeeping.copies import Copies
+from node.housekeeping.pauses import Pauses
 from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
 from node.housekeeping.rows import facts, job_of, rows, study_index
+from node.housekeeping.sizes import with_sizes
 from node.housekeeping.snapshot import SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
 from node.housekeeping.verdicts import record_verdicts
 from node.housekeeping.waiting import WaitingSeries
 from node.identifiers import open_identifiers
-from node.inbox import (
-    Inbox,
-    InstanceFile,
-    SeriesFolder,
-    closed_after,
-    inputs_digest,
-    read_series,
-)
+from node.inbox import Inbox, InstanceFile, SeriesFolder, closed_after, inputs_digest, read_series
 from node.package import Use
 from node.reader import Reader, ReaderDeaths, SeriesReading
 from node.states import ArrivalOutcome, Content, Kind, State
@@ -46,16 +41,12 @@ class Sweep:
     """Scans the inbox repeatedly, and remembers unchanged folders."""
 
     def __init__(
-        self,
-        config: Config,
-        engine: sa.Engine,
-        inbox: Inbox,
-        uses: Sequence[Use],
-        reader: Reader,
+        self, config: Config, engine: sa.Engine, inbox: Inbox, uses: Sequence[Use], reader: Reader
     ) -> None:
         """Start empty; `uses` has one verified package per rule with a model."""
-        self.reconfigure(config, uses)
         self._engine = engine
+        self._pauses = Pauses(engine)
+        self.reconfigure(config, uses)
         self._inbox = inbox
         self._settled = Settled()
         self._changes = LastChanges()
@@ -74,8 +65,9 @@ class Sweep:
     def reconfigure(self, config: Config, uses: Sequence[Use]) -> None:
         """Plan with another configuration from now on; decided series stay decided."""
         self._config = config
-        self._uses = {use.rule: use for use in uses}
+        self.uses = {use.rule: use for use in uses}  # by rule
         self._host = measured.this_host(config.limits.threads)
+        self._pauses.clear()
 
     def run(self, now: float, steady: float | None = None) -> int:
         """Decide every series that is complete at `now`; return how many were decided.
@@ -89,6 +81,7 @@ class Sweep:
         self._changes.keep_only(keys)
         self._waiting.keep_only(keys)
         self._offers.keep_only(keys)
+        self._pauses.refresh(keys)
         due = [folder for folder in folders if not self._settled.holds(folder, self._steady)]
         # series that killed their reader come last, so that they delay no other
         due.sort(key=lambda folder: self._deaths.of(folder.key).deaths)
@@ -144,7 +137,7 @@ class Sweep:
 
     def _guarded(self, folder: SeriesFolder, now: float) -> bool:
         """Handle one series; after a transient fault of the machine decide nothing and retry."""
-        if self._retries.is_pausing(folder.key, self._steady):
+        if self._retries.is_pausing(folder.key, self._steady) or self._pauses.hold(folder):
             return False
         try:
             decided = self._handle_or_hold(folder, now)
@@ -216,10 +209,19 @@ class Sweep:
         if not verdict.complete:
             self._wait(snapshot, verdict, now)
             return False
-        others = self._others(snapshot)
-        self._record(snapshot, self._plan(snapshot, others), now)
+        return self._decide(snapshot, self._others(snapshot), now)
+
+    def _decide(self, snapshot: SeriesSnapshot, others: Sequence[SeriesFolder], now: float) -> bool:
+        """Decide about a complete series, unless its rule is paused."""
+        decision = self._plan(snapshot, others)
+        if (pause := self._pauses.of(decision)) is not None:
+            self._pauses.add(snapshot.folder, pause)
+            self._offers.remove(snapshot.folder.key)
+            self._waiting.add_paused(snapshot, pause)
+            return False
+        self._record(snapshot, decision, now)
         for other in others:  # it is unknown which series is right, so both wait for a person
-            queue.hold_planned(self._engine, other.key, two_patients([folder]), now)
+            queue.hold_planned(self._engine, other.key, two_patients([snapshot.folder]), now)
         return True
 
     def _wait(self, snapshot: SeriesSnapshot, verdict: Completion, now: float) -> None:
@@ -227,7 +229,9 @@ class Sweep:
         self._waiting.add(snapshot, verdict, now - self._steady)
         if not self._offers.holds(snapshot) and verdict.settles:
             decision = self._plan(snapshot, self._others(snapshot))
-            self._offers.add(snapshot, job_of(snapshot, decision, self._config, now), now)
+            is_paused = self._pauses.of(decision) is not None
+            job = None if is_paused else job_of(snapshot, decision, self._config, now)
+            self._offers.add(snapshot, job, now)
 
     def _take_snapshot(
         self,
@@ -286,8 +290,9 @@ class Sweep:
         assert snapshot.findings is not None  # else an unreadable file is the problem
         measurements = measured.read(self._config.data, self._host)
         waiting = queue.counts(self._engine)[Kind.SEGMENT, State.QUEUED]
+        uses = with_sizes(self._engine, self.uses)
         rules = self._config.rules
-        return plan(snapshot.findings, snapshot.caller, rules, self._uses, measurements, waiting)
+        return plan(snapshot.findings, snapshot.caller, rules, uses, measurements, waiting)
 
     def _record(self, snapshot: SeriesSnapshot, decision: Decision, now: float) -> None:
         created_at = self._offers.created_at(snapshot, now)
@@ -303,10 +308,8 @@ class Sweep:
         else:
             self._deaths.forget(snapshot.folder.key)
         series = snapshot.findings.series_uid if snapshot.findings else ""
-        log.info(
-            "%s", decision.outcome,
-            extra={"series": series, "code": decision.code, "job": recorded.job_id},
-        )  # fmt: skip
+        labels = {"series": series, "code": decision.code, "job": recorded.job_id}
+        log.info("%s", decision.outcome, extra=labels)
 
     def _settle(self, folder: SeriesFolder, now: float) -> None:
         self._settled.add(folder, now, self._steady)

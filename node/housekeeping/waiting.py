@@ -57,6 +57,22 @@ class WaitingSeries:
         queue.record_study(self._engine, received, study_index(snapshot, self._identifiers))
         self._indexed.add(snapshot.folder.key)
 
+    def add_paused(self, snapshot: SeriesSnapshot, pause: queue.PausedRule) -> None:
+        """Remember that a complete series waits for the end of a pause."""
+        record = read_series(snapshot.folder.path)
+        if record is not None:
+            self._now[snapshot.folder.key] = queue.ArrivingSeries(
+                series_key=snapshot.folder.key,
+                study_uid=record.study,
+                series_uid=record.series,
+                instances=len(snapshot.files),
+                caller_ae=snapshot.caller,
+                why=f"{pause.text}; `segnode rules resume {pause.rule}` plans the series",
+                until=None,
+                paused_rule=pause.rule,
+            )
+            self._index(snapshot, record)
+
     def add_unread(self, folder: SeriesFolder, why: str) -> None:
         """Remember that a series waits although its images could not be read."""
         record = read_series(folder.path)

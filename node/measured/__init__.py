@@ -7,20 +7,32 @@ Leaves to `node.footprint`: the measurement. Leaves to `node.arrival`: when to c
 
 from node.measured.choose import Choice, choose, fastest, largest_mb
 from node.measured.cost import Cost, Workload, estimate, workload
+from node.measured.decide import (
+    Candidate,
+    candidates,
+    size_until_measured,
+    suggestion,
+    with_size,
+)
 from node.measured.store import Host, Measurement, read, this_host, write
 
 __all__ = [
+    "Candidate",
     "Choice",
     "Cost",
     "Host",
     "Measurement",
     "Workload",
+    "candidates",
     "choose",
     "estimate",
     "fastest",
     "largest_mb",
     "read",
+    "size_until_measured",
+    "suggestion",
     "this_host",
+    "with_size",
     "workload",
     "write",
 ]

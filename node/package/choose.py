@@ -20,6 +20,12 @@ class Use:
     deadline_s: float = float("inf")  # for one series, from voxels to labels
     memory_bytes: float = float("inf")
     step_down_above: int | None = None  # number of queued segmentations
+    size_why: str = ""  # why this size; empty if the configuration names it
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Rule and task: what a chosen size belongs to."""
+        return self.rule, self.package.manifest.task
 
 
 def uses(config: Config) -> list[Use]:

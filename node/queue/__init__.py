@@ -4,7 +4,7 @@ from node.queue.arrive import EARLIER_RULES, NOTE, Recorded, record_arrival, rep
 from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
 from node.queue.commitment import await_report, record_report, request_commitment
 from node.queue.doorbell import Doorbell
-from node.queue.facts import CallerHours, Facts, FailedJobs, TargetTrouble, facts
+from node.queue.facts import CallerHours, Facts, FailedJobs, Pause, TargetTrouble, facts
 from node.queue.find import (
     AmbiguousStudy,
     StudyMatch,
@@ -32,6 +32,7 @@ from node.queue.operate import (
     resend,
 )
 from node.queue.page import arrival_ids, get_arrival, jobs_before
+from node.queue.paused import PAUSE_RULE, RESUME_RULE, PausedRule, pause_rule, paused, resume_rule
 from node.queue.payloads import (
     DeliverPayload,
     DeliverResult,
@@ -78,6 +79,14 @@ from node.queue.rows import (
     is_retracted,
 )
 from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
+from node.queue.sizes import (
+    CHOOSE_SIZE,
+    ChosenSize,
+    OtherInstrument,
+    choose_size,
+    other_instruments,
+    sizes,
+)
 from node.queue.studies import (
     ReceivedStudy,
     StudyIndex,
@@ -110,12 +119,15 @@ from node.queue.upkeep import (
 )
 
 __all__ = [
+    "CHOOSE_SIZE",
     "CLOCK_STEP",
     "EARLIER_RULES",
     "NOTE",
     "OPERATOR",
+    "PAUSE_RULE",
     "RESULT_REJECTED",
     "RESULT_SELECTED",
+    "RESUME_RULE",
     "RETRACT",
     "AlreadySuperseded",
     "AmbiguousStudy",
@@ -124,6 +136,7 @@ __all__ = [
     "ArrivingSeries",
     "Beat",
     "CallerHours",
+    "ChosenSize",
     "DeliverPayload",
     "DeliverResult",
     "Destination",
@@ -137,6 +150,9 @@ __all__ = [
     "NewSegmentJob",
     "NextTransition",
     "NoSuchJob",
+    "OtherInstrument",
+    "Pause",
+    "PausedRule",
     "Policy",
     "ReceivedStudy",
     "Recorded",
@@ -159,6 +175,7 @@ __all__ = [
     "backoff_s",
     "beats",
     "cancel",
+    "choose_size",
     "claim",
     "convert_studies",
     "counts",
@@ -192,6 +209,9 @@ __all__ = [
     "notes",
     "nothing_known",
     "oldest_queued_at",
+    "other_instruments",
+    "pause_rule",
+    "paused",
     "purge_arrivals",
     "purge_forgotten",
     "purge_notes",
@@ -209,11 +229,13 @@ __all__ = [
     "requeue",
     "resend",
     "resolve_uid",
+    "resume_rule",
     "retract",
     "retry_later",
     "return_attempt",
     "row_counts",
     "settle",
+    "sizes",
     "studies_of",
     "targets_with_queued_deliveries",
     "undelivered_files",

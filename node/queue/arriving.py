@@ -20,6 +20,7 @@ class ArrivingSeries:
     caller_ae: str
     why: str  # it waits
     until: float | None  # time of the decision if nothing else arrives; None: at once
+    paused_rule: str = ""  # it waits for the end of the pause of this rule
 
 
 def record_arriving(

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from node.queue.paused import PausedRule, paused_in
 from node.queue.upkeep import CLOCK_STEP
-from node.schema import arrivals, events, jobs, read_transaction
+from node.schema import arrivals, arriving, events, jobs, read_transaction
 from node.states import LIVE, ArrivalOutcome, Kind, State
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -58,6 +59,14 @@ class CallerHours:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pause:
+    """A paused rule, and the number of series that wait for it."""
+
+    rule: PausedRule
+    series: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What the rows say at one moment."""
 
@@ -67,6 +76,7 @@ class Facts:
     held_since: float | None
     segment_queued_since: float | None  # of the segmentation that waits longest
     callers: tuple[CallerHours, ...]
+    pauses: tuple[Pause, ...]
     clock_step_at: float | None
     clock_step: str
 
@@ -83,6 +93,7 @@ def facts(engine: Engine, targets: Iterable[str], now: float, keep_failed_s: flo
             held_since=held_since,
             segment_queued_since=_oldest_segment(connection),
             callers=tuple(_callers(connection, now - CALLERS_S, now)),
+            pauses=tuple(_pauses(connection)),
             clock_step_at=None if step is None else step[0],
             clock_step="" if step is None else step[1],
         )
@@ -221,6 +232,13 @@ def _callers(connection: Connection, after: float, now: float) -> Iterable[Calle
         series[caller] = series.get(caller, 0) + count
     for caller, hours in hours_of.items():
         yield CallerHours(caller=caller, series=series[caller], hours=tuple(hours))
+
+
+def _pauses(connection: Connection) -> Iterable[Pause]:
+    query = sa.select(arriving.c.paused_rule, sa.func.count()).group_by(arriving.c.paused_rule)
+    waiting: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    for rule in paused_in(connection):
+        yield Pause(rule=rule, series=waiting.get(rule.rule, 0))
 
 
 def _clock_step(connection: Connection, after: float) -> tuple[float, str] | None:

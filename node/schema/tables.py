@@ -218,6 +218,7 @@ arriving = sa.Table(  # series that are not decided yet
     Column("caller_ae", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("until", Float),
+    Column("paused_rule", Text, nullable=False),  # the series waits for the end of its pause
 )
 
 studies = sa.Table(  # what a search compares; `kept_as` is the `data.index` of the row
@@ -255,6 +256,26 @@ forgotten = sa.Table(  # studies and series whose history was removed when its t
     Column("at", Float, nullable=False),
     Index("ix_forgotten_accession", "accession"),
     Index("ix_forgotten_at", "at"),
+)
+
+paused_rules = sa.Table(  # their series wait in the inbox
+    "paused_rules",
+    METADATA,
+    Column("rule", Text, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("actor", Text, nullable=False),  # who paused it
+    Column("because", Text, nullable=False),
+)
+
+chosen_sizes = sa.Table(  # of rules with `size: auto`
+    "chosen_sizes",
+    METADATA,
+    Column("rule", Text, primary_key=True),
+    Column("task", Text, primary_key=True),  # another task of the rule is decided anew
+    Column("size", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("actor", Text, nullable=False),  # the node, or the person who accepted it
+    Column("why", Text, nullable=False),
 )
 
 health = sa.Table(

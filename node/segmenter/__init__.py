@@ -5,16 +5,14 @@ Leaves to `sender`: delivery. Leaves to `housekeeping`: leases of segmenters tha
 """
 
 from node.segmenter.loop import run
-from node.segmenter.measuring import Candidate, candidates, measure_now
+from node.segmenter.measuring import measure_now
 from node.segmenter.messages import SegmentRequest
 from node.segmenter.requests import identity_of
 from node.segmenter.work import SegmentedSeries, segment_series
 
 __all__ = [
-    "Candidate",
     "SegmentRequest",
     "SegmentedSeries",
-    "candidates",
     "identity_of",
     "measure_now",
     "run",

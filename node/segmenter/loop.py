@@ -90,16 +90,17 @@ def run(
                 elif once:
                     return
                 elif not ahead.step(warm, background.interrupt, heartbeat.ahead):
-                    warm.rehearse(lambda: _rehearsals(running.config))
+                    warm.rehearse(lambda: _rehearsals(running.config, engine))
                     activity = background.step()
                     doorbell.wait(stop, POLL_S)
             except Transient as exc:  # of the database or its disk: `settlement` knows the job
                 stop.wait(faults.failed(exc))
 
 
-def _rehearsals(config: Config) -> list[RehearsalRequest]:
+def _rehearsals(config: Config, engine: Engine) -> list[RehearsalRequest]:
+    sizes = {key: chosen.size for key, chosen in queue.sizes(engine).items()}
     try:
-        return list(rehearsals(config, config.data.dir / COMPILED, identity_of(config)))
+        return list(rehearsals(config, config.data.dir / COMPILED, identity_of(config), sizes))
     except NodeError as error:  # the planner reports the same error at ERROR level
         log.warning("no rehearsal: %s", error, extra={"code": error.code})
         return []

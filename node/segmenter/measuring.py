@@ -9,18 +9,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 from node import footprint, measured
-from node.config import AUTO, Config
+from node.config import Config
 from node.errors import ChildKilled, NodeError, TimedOut, Transient, rebuild
 from node.footprint import Footprint, FootprintRequest
-from node.measured import Host, Measurement
-from node.measured.choose import offered
-from node.package import Package, Use, uses
+from node.measured import Candidate, Host, Measurement
+from node.package import uses
 from node.process import ProcessLimits
 
 LONGEST_S = 1800.0  # seven runs of a teacher on a whole body take minutes; after this it hangs
@@ -28,15 +25,6 @@ IDLE_S = 5.0  # time without a job before a measurement starts
 TICK_S = 0.1
 COMPILED = "compiled"  # folder of compiled networks, below the data folder
 log = logging.getLogger("node.segmenter")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One size of one package with one engine."""
-
-    package: Package
-    size: str
-    engine: str
 
 
 class MeasuringProcess:
@@ -136,25 +124,6 @@ def measure_now(config: Config, host: Host, candidate: Candidate) -> Measurement
     return measurement
 
 
-def candidates(all_uses: Sequence[Use], host: Host) -> Iterator[Candidate]:
-    """Yield the sizes and engines among which `auto` chooses, the least accurate size first.
-
-    A rule with one size and one engine has no choice and needs no measurement.
-    """
-    yielded = set()
-    for use in all_uses:
-        engines = [name for name in host.versions if use.engine in (AUTO, name)]
-        sizes = offered(use.package)[::-1] if use.size == AUTO else [use.size]
-        if len(engines) * len(sizes) == 1:
-            continue
-        for size in sizes:
-            for engine in engines:
-                key = (use.package.digest, size, engine)
-                if key not in yielded:
-                    yielded.add(key)
-                    yield Candidate(use.package, size, engine)
-
-
 class BackgroundMeasuring:
     """Makes the missing measurements, one after the other, while there is no job."""
 
@@ -217,8 +186,8 @@ class BackgroundMeasuring:
         measurements = measured.read(self._config.data, self._host)
         done = {(one.digest, one.size, one.engine) for one in measurements}
         try:
-            needed = list(candidates(uses(self._config), self._host))
+            needed = measured.candidates(uses(self._config), self._host)
         except NodeError as error:  # the planner reports the same error at ERROR level
             log.warning("no measurements are made: %s", error, extra={"code": error.code})
             return []
-        return [one for one in needed if (one.package.digest, one.size, one.engine) not in done]
+        return [one for one in needed if one.key not in done]

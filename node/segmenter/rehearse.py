@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from node import measured, package
@@ -27,8 +27,12 @@ MOST = 2  # as many networks stay open, see `node.segmenter.work`
 FOLDER = "rehearsal"  # below the data folder
 
 
-def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterator[RehearsalRequest]:
+def rehearsals(
+    config: Config, compiled: Path, identity: SegIdentity, sizes: Mapping[tuple[str, str], str]
+) -> Iterator[RehearsalRequest]:
     """Yield a request for each of the first sizes and engines that rules would run.
+
+    `sizes` are the chosen ones of rules with `size: auto`, by rule and task.
 
     Raises:
         NodeError: a package is missing or altered.
@@ -37,7 +41,8 @@ def rehearsals(config: Config, compiled: Path, identity: SegIdentity) -> Iterato
     yielded: set[tuple[str, str, str]] = set()
     for use in uses(config):
         reference = use.package.folder / use.package.manifest.reference.image
-        choice = choose(use, nifti.read_volume(reference).grid, measurements)
+        named = measured.with_size(use, sizes.get(use.key))
+        choice = choose(named, nifti.read_volume(reference).grid, measurements)
         key = (use.package.digest, choice.size, choice.engine)
         if key in yielded or len(yielded) == MOST:
             continue

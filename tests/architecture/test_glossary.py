@@ -19,7 +19,16 @@ from node.event_words import EVENT_WORDS
 from node.inbox.notes import NoteKind
 from node.monitor.alerts import Change
 from node.package import SIZE_NAMES
-from node.queue import CLOCK_STEP, EARLIER_RULES, RESULT_REJECTED, RESULT_SELECTED, RETRACT
+from node.queue import (
+    CHOOSE_SIZE,
+    CLOCK_STEP,
+    EARLIER_RULES,
+    PAUSE_RULE,
+    RESULT_REJECTED,
+    RESULT_SELECTED,
+    RESUME_RULE,
+    RETRACT,
+)
 from node.states import ArrivalOutcome, Content, Ending, Kind, State, Transition
 from tests.support.diagrams import PAGE, ROOT, replaced
 from tests.support.keys import keys_of, values_of
@@ -33,6 +42,9 @@ JOB_EVENTS = {
     "resent",
     "replan",
     "reload",
+    PAUSE_RULE,
+    RESUME_RULE,
+    CHOOSE_SIZE,
     RETRACT,
     RESULT_REJECTED,
     RESULT_SELECTED,

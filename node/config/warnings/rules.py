@@ -16,7 +16,13 @@ from node.config.warnings.code import Code, Warned
 from node.config.warnings.conditions import ANY_TEXT
 
 MOST_CASES = 1000  # of one rule; a rule with more is compared as a whole
-INEFFECTIVE = ("size", "memory", "step_down_above", "send_to")  # of a rule without a model
+INEFFECTIVE = (
+    "size",
+    "memory",
+    "step_down_above",
+    "comparable",
+    "send_to",
+)  # of a rule without a model
 
 
 def warnings_of(config: Config) -> Iterator[Warned]:

@@ -72,21 +72,23 @@ def test_bench_without_a_configuration_prints_a_table_and_its_progress(
 
 
 @pytest.mark.parametrize(("deadline", "size"), [("30 s", "teacher"), ("2 s", "small")])
-def test_the_deadline_selects_the_size_and_explain_has_the_reason(
+def test_the_deadline_selects_the_size_and_choose_has_the_reason(
     run: Run, tmp_path: Path, tiny_models: Path, package: Package, deadline: str, size: str
 ) -> None:
     file = with_auto(tmp_path, tiny_models, deadline=deadline)
     config = load(file)
     measure(config, package, "teacher", patch_s=SLOW_S)
     measure(config, package, "small", patch_s=FAST_S)
+    chosen = run("models", "choose", "all", "--config", file)[1]
+    assert f"the most accurate size that fits {deadline} and" in chosen
     job = planned_phantom(file, tmp_path)
     assert job.segment_payload().size == size
     printed = run("explain", job.study_uid, "--config", file)[1]
     assert f"rule all: tiny-mr/1.0, size {size}" in printed
-    assert f"the most accurate size that fits {deadline} and" in printed
+    assert f"size {size} was chosen for this rule" in printed
 
 
-def test_without_measurements_a_series_gets_the_smallest_size(
+def test_without_measurements_a_series_gets_the_size_small(
     run: Run, tmp_path: Path, tiny_models: Path
 ) -> None:
     file = with_auto(tmp_path, tiny_models)
@@ -95,11 +97,13 @@ def test_without_measurements_a_series_gets_the_smallest_size(
     assert job.segment_payload().size == "small"
     run_segmenter(load(file), once=True)
     printed = run("explain", job.study_uid, "--config", file)[1]
-    assert "chosen: nothing is measured on this machine yet, so the smallest size runs" in printed
+    assert "size small until the sizes are measured here" in printed
     assert "computed by onnxruntime" in printed
 
 
-def test_each_size_has_a_separate_job(tmp_path: Path, tiny_models: Path, package: Package) -> None:
+def test_each_size_has_a_separate_job(
+    run: Run, tmp_path: Path, tiny_models: Path, package: Package
+) -> None:
     keys = set()
     for deadline in ("30 s", "2 s"):
         folder = tmp_path / deadline.partition(" ")[0]
@@ -107,6 +111,7 @@ def test_each_size_has_a_separate_job(tmp_path: Path, tiny_models: Path, package
         file = with_auto(folder, tiny_models, deadline=deadline)
         measure(load(file), package, "teacher", patch_s=SLOW_S)
         measure(load(file), package, "small", patch_s=FAST_S)
+        assert run("models", "choose", "all", "--config", file)[0] == 0
         keys.add(planned_phantom(file, folder).dedup_key)
     assert len(keys) == 2
 

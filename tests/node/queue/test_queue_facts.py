@@ -40,7 +40,7 @@ def attempt(
 def test_an_empty_database_has_no_facts(engine: sa.Engine) -> None:
     assert facts(engine) == Facts(
         troubles=(), failed=(), held=0, held_since=None, segment_queued_since=None, callers=(),
-        clock_step_at=None, clock_step="",
+        pauses=(), clock_step_at=None, clock_step="",
     )  # fmt: skip
 
 

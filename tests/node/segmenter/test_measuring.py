@@ -14,9 +14,9 @@ from node.config import Config, Rule
 from node.config.units import Bytes
 from node.engines import versions
 from node.imaging import Labels, nifti
-from node.measured import this_host
+from node.measured import Candidate, candidates, this_host
 from node.package import Use, write_manifest
-from node.segmenter import Candidate, candidates, measure_now
+from node.segmenter import measure_now
 from node.segmenter.loop import libraries_of
 from node.segmenter.measuring import COMPILED, BackgroundMeasuring
 from node.segmenter.requests import engine_of
