@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
@@ -57,6 +58,16 @@ def modality_lut(dataset: Dataset) -> None:
     table.LUTDescriptor, table.ModalityLUTType = [2, 0, 16], "US"
     table.add_new(0x00283006, "US", [0, 1])
     dataset.ModalityLUTSequence = DicomSequence([table])
+
+
+def palette(dataset: Dataset) -> None:
+    """Make an image of 8 bits a colour map of three tables."""
+    dataset.PhotometricInterpretation = "PALETTE COLOR"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    for at in range(3):
+        dataset.add_new(0x00281101 + at, "US", [256, 0, 16])
+        dataset.add_new(0x00281201 + at, "OW", np.arange(256, dtype="<u2").tobytes())
 
 
 def _code(value: str, scheme: str) -> Dataset:
