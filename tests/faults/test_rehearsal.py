@@ -30,7 +30,7 @@ def with_rules(site: Site, *uses: str) -> Config:
 
 
 def requests_of(config: Config) -> list[RehearsalRequest]:
-    return list(rehearsals(config, config.data.dir / "compiled", identity_of(config)))
+    return list(rehearsals(config, config.data.dir / "compiled", identity_of(config), sizes={}))
 
 
 @pytest.fixture
