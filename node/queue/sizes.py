@@ -34,14 +34,10 @@ class OtherInstrument:
 
 def sizes(engine: Engine) -> dict[tuple[str, str], ChosenSize]:
     """Return the chosen sizes by rule and task."""
+    c = chosen_sizes.c
+    query = sa.select(c.rule, c.task, c.size, c.at, c.actor.label("by"), c.why).order_by(c.rule)
     with read_transaction(engine) as connection:
-        rows = connection.execute(sa.select(chosen_sizes).order_by(chosen_sizes.c.rule))
-        all_sizes = [
-            ChosenSize(
-                rule=row.rule, task=row.task, size=row.size, at=row.at, by=row.actor, why=row.why
-            )
-            for row in rows
-        ]
+        all_sizes = [ChosenSize(**row._asdict()) for row in connection.execute(query)]
     return {(one.rule, one.task): one for one in all_sizes}
 
 

@@ -1,5 +1,7 @@
 """Compare two versions of one object, element by element."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
@@ -22,13 +24,12 @@ def _is_same(one: Dataset, other: Dataset, tag: BaseTag) -> bool:
         return False
     if tag == PIXEL_DATA:
         return _has_same_pixels(one, other)
-    if one[tag].VR != "SQ":
-        return bool(one[tag].value == other[tag].value)
-    ours: list[Dataset] = list(one[tag].value)
-    theirs: list[Dataset] = list(other[tag].value)
-    if len(ours) != len(theirs):
+    ours, theirs = one[tag], other[tag]
+    if ours.VR != "SQ":
+        return bool(ours.value == theirs.value)
+    if len(ours.value) != len(theirs.value):
         return False
-    pairs = zip(ours, theirs, strict=True)
+    pairs: Iterator[tuple[Dataset, Dataset]] = zip(ours.value, theirs.value, strict=True)
     return not any(differences(*pair) or additions(*pair) for pair in pairs)
 
 

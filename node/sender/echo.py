@@ -34,7 +34,7 @@ from node.sender.store import store_contexts
 from node.tls import Session, session_of
 
 # class -> the transfer syntax in which its objects are written
-WRITTEN = {
+WRITTEN: dict[str, str] = {
     BINARY_SEG_CLASS: ExplicitVRLittleEndian,
     LABELMAP_SEG_CLASS: RLELossless,
     REPORT_CLASS: ExplicitVRLittleEndian,

@@ -41,7 +41,7 @@ ALSO_CHECKED = {
     "node.host", "data.dir", "data.database", "callers.host", "targets.*.host", "model.dir",
     "rules.use", "rules.deadline", "rules.send_to", "page.host", "page.users", "page.certificate",
     "page.key", "page.user_header", "page.proxies", "alerts.webhook", "alerts.digest_at",
-    "callers.port",
+    "callers.port", "audit.syslog.host",
 }  # fmt: skip
 TLS = {"certificate": "a.pem", "key": "b.pem", "trust": "c.pem"}  # other keys need them
 NUMBER = r"\d{1,15}(\.\d+)?"
@@ -144,6 +144,7 @@ def document(key: str, value: str) -> str:
         "targets.*": f"targets:\n  pacs: {{{line}}}",
         "rules": f"rules:\n- {{{line}}}",
         "rules.when": f"rules:\n- {{name: a, use: none, when: {{{line}}}}}",
+        "audit.syslog": f"audit:\n  syslog: {{{line}}}",
         "data.keep": f"data:\n  keep: {{{line}}}",
         "tls": f"tls:\n  {{{line}}}",
     }
