@@ -59,8 +59,10 @@ def add_frames(seg: Dataset, labels: Bytes, shown: Shown, slices: Sequence[int])
     seg.Rows, seg.Columns = labels.shape[1:]
     groups = [_slice(group) for group in seg.PerFrameFunctionalGroupsSequence]
     items, pixels, packer = [], [], _Packer()
+    # the number of an only segment is shared by all frames
+    is_shared = SEGMENT_IDENTIFICATION in seg.SharedFunctionalGroupsSequence[0]
     for number in range(1, shown.shape[1]):
-        at_segment = _identification(number)
+        at_segment = b"" if is_shared else _identification(number)
         for at, group in zip(slices, groups, strict=True):
             if shown[at, number]:
                 content = frame_content((number, group.place))

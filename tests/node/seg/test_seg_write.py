@@ -1,8 +1,10 @@
 """Frames are written as bytes, and the file is the one that highdicom and pydicom write."""
 
+import dataclasses
 import io
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pydicom
 import pytest
@@ -55,7 +57,9 @@ SIZES = {  # rows and columns, and what follows from their product for the last 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("content", ["two segments", "an empty slice", "one voxel", "nothing"])
+@pytest.mark.parametrize(
+    "content", ["two segments", "an only segment", "an empty slice", "one voxel", "nothing"]
+)
 def test_the_bytes_are_those_of_highdicom_alone(
     tmp_path: Path, encoding: Encoding, size: tuple[int, int], content: str
 ) -> None:
@@ -69,6 +73,10 @@ def test_the_bytes_are_those_of_highdicom_alone(
     if content == "one voxel":
         array[3, 1, 2] = 2
     model = package(tmp_path)
+    if content == "an only segment":  # its number is shared by all frames
+        array[1:4, 2:, 3:] = 1
+        manifest = msgspec.structs.replace(model.manifest, segments=model.manifest.segments[:1])
+        model = dataclasses.replace(model, manifest=manifest)
     described = Described(
         series, Labels(array, series.survey.grid), model, "small", "cd" * 32, IDENTITY, encoding,
         CREATED,
