@@ -128,9 +128,9 @@ UNSUITABLE: dict[str, tuple[type[NodeError], ...]] = {
 def test_a_real_series_that_is_not_a_neck_is_unsuitable(
     tmp_path: Path, package: Package, size: str, name: str
 ) -> None:
-    files = series_files(unpacked(name, tmp_path), None)
-    with pytest.raises(UNSUITABLE[name]):
-        segmented(files, package, size, tmp_path / "out")
+    folder = unpacked(name, tmp_path)
+    with pytest.raises(UNSUITABLE[name]):  # some files are refused before there is a series
+        segmented(series_files(folder, None), package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))
 
 
