@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from kd.commands import main
 from kd.data.cases import read_cases
@@ -23,7 +22,6 @@ from kd.data.soft_targets import read_maps
 from kd.data.splits import names_of
 from kd.networks.export import export
 from kd.recipe.read import Recipe, read_recipe
-from kd.records import read_report
 from kd.release.runs import real_patches
 from kd.training import steps
 from kd.training.checkpoints import CHECKPOINT
@@ -31,7 +29,7 @@ from kd.training.runs import open_run
 from kd.training.tasks import SOFT
 from kd.training.trainer import Slice, pick_device
 from node.imaging.nifti import read_labels, read_volume
-from node.package import Manifest, Package, Size, load
+from node.package import Manifest, Package, Size
 from node.package.manifest import Provenance, Reference
 from node.pipeline import dice, open_student, segment
 
@@ -213,29 +211,6 @@ def test_each_case_gets_the_map_of_the_fold_that_held_it_out(world: Path, recipe
     assert steps.train_teacher(recipe, data, steps.Runs(world / "runs"), limits=Slice("cpu"))
     cases = read_cases(recipe, data, names)
     assert len(read_maps(cases, recipe.n_classes, world / "runs" / SOFT)) == len(names)
-
-
-def test_one_command_makes_a_package_of_a_real_nnunet(world: Path) -> None:
-    data, into = world / "raw" / DATASET, world / "distilled"
-    (world / "LICENCE").write_text("CC-BY-SA 4.0", encoding="utf-8")
-    image = min((data / "imagesTs").iterdir())
-    words = ["distil-nnunet", str(_results(world)), "--data", str(data), "--task", "small-mr"]
-    words += ["--into", str(into), "--steps", "100", "--device", "cpu"]
-    words += ["--reference-image", str(image), "--notice", str(world / "LICENCE")]
-    assert main([*words, "--slice-minutes", "0"]) == 3
-    chosen = yaml.safe_load((into / "recipe.yaml").read_text(encoding="utf-8"))
-    chosen |= {"intended_use": "Tests.", "gates": {}}
-    chosen["data"] |= {"source": "Medical Segmentation Decathlon", "licence": "CC-BY-SA-4.0"}
-    chosen["training"]["ema"] = 0.9  # so few steps need a short average
-    for part in chosen["segments"]:
-        part["type"] = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
-        part["category"] = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
-    (into / "recipe.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
-    assert main(words) == 0
-    package = load(into / "models" / "small-mr" / "1.0")
-    report = read_report(package.folder / "report.json")
-    assert report.sizes["teacher"].dice.mean > 0.5
-    assert report.sizes["large"].dice.mean > 0.3
 
 
 def test_a_residual_encoder_is_imported_weight_for_weight(world: Path, tmp_path: Path) -> None:
