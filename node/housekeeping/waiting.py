@@ -31,6 +31,21 @@ class WaitingSeries:
 
         `ahead_s` is how far the wall clock is ahead of the clock of the verdict.
         """
+        until = verdict.wait_until and round(verdict.wait_until + ahead_s, 1)
+        self._add(snapshot, verdict.why, until)
+
+    def add_paused(self, snapshot: SeriesSnapshot, pause: queue.PausedRule) -> None:
+        """Remember that a complete series waits for the end of a pause."""
+        why = f"{pause.text}; `segnode rules resume {pause.rule}` plans the series"
+        self._add(snapshot, why, paused_rule=pause.rule)
+
+    def _add(
+        self,
+        snapshot: SeriesSnapshot,
+        why: str,
+        until: float | None = None,
+        paused_rule: str = "",
+    ) -> None:
         record = read_series(snapshot.folder.path)
         if record is not None:
             self._now[snapshot.folder.key] = queue.ArrivingSeries(
@@ -39,8 +54,9 @@ class WaitingSeries:
                 series_uid=record.series,
                 instances=len(snapshot.files),
                 caller_ae=snapshot.caller,
-                why=verdict.why,
-                until=verdict.wait_until and round(verdict.wait_until + ahead_s, 1),
+                why=why,
+                until=until,
+                paused_rule=paused_rule,
             )
             self._index(snapshot, record)
 
@@ -56,22 +72,6 @@ class WaitingSeries:
         )
         queue.record_study(self._engine, received, study_index(snapshot, self._identifiers))
         self._indexed.add(snapshot.folder.key)
-
-    def add_paused(self, snapshot: SeriesSnapshot, pause: queue.PausedRule) -> None:
-        """Remember that a complete series waits for the end of a pause."""
-        record = read_series(snapshot.folder.path)
-        if record is not None:
-            self._now[snapshot.folder.key] = queue.ArrivingSeries(
-                series_key=snapshot.folder.key,
-                study_uid=record.study,
-                series_uid=record.series,
-                instances=len(snapshot.files),
-                caller_ae=snapshot.caller,
-                why=f"{pause.text}; `segnode rules resume {pause.rule}` plans the series",
-                until=None,
-                paused_rule=pause.rule,
-            )
-            self._index(snapshot, record)
 
     def add_unread(self, folder: SeriesFolder, why: str) -> None:
         """Remember that a series waits although its images could not be read."""

@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from kd.commands import main
 from node.package import load
 from node.pipeline import reference_dice
 from tests.support.kd_phantoms import data_set
+from tests.support.kd_training import fill_in
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "laboratory.md"
 TRAINING = ("teach", "distill", "family")
 BUDGET = ["--steps", "12", "--device", "cpu"]
-CODE = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
-CATEGORY = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
 
 
 def written() -> Iterator[list[str]]:
@@ -27,17 +25,6 @@ def written() -> Iterator[list[str]]:
     (block,) = re.findall(r"```\n(kd plan .*?)```", text, re.DOTALL)
     for line in block.strip().splitlines():
         yield shlex.split(line, comments=True)
-
-
-def fill_in(recipe: Path) -> None:
-    """Edit the planned recipe as the page says: replace every "?" and remove the gates."""
-    chosen = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    chosen["intended_use"] = "Tests."
-    chosen["data"] |= {"source": "made by the tests", "licence": "Apache-2.0"}
-    chosen["gates"] = {}
-    for part in chosen["segments"]:
-        part |= {"type": CODE, "category": CATEGORY}
-    recipe.write_text(yaml.safe_dump(chosen), encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -11,9 +11,7 @@ from kd.commands import main
 from node.package import load
 from node.pipeline import reference_dice
 from tests.support.kd_nnunet import RESULTS, raw_phantoms, trained_results
-
-CODE = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
-CATEGORY = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
+from tests.support.kd_training import fill_in
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +31,6 @@ def _words(world: Path, *more: str) -> list[str]:
     words += ["--task", "balls-mr", "--into", str(world / "balls"), "--device", "cpu"]
     words += ["--steps", "150", "--reference-image", str(world / "IMAGE.nii.gz")]
     return [*words, "--notice", str(world / "NOTICE"), *more]
-
-
-def _fill_in(recipe: Path) -> None:
-    chosen = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    chosen["intended_use"] = "Tests."
-    chosen["data"] |= {"source": "made by the tests", "licence": "Apache-2.0"}
-    chosen["gates"] = {}
-    for part in chosen["segments"]:
-        part |= {"type": CODE, "category": CATEGORY}
-    recipe.write_text(yaml.safe_dump(chosen), encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -71,7 +59,7 @@ def test_the_same_command_goes_from_a_results_folder_to_a_package(
     assert "Fill in every '?'" in capsys.readouterr().err
     assert (world / "balls" / "runs" / "small-baseline" / "checkpoint.pt").exists()
 
-    _fill_in(recipe)
+    fill_in(recipe)
     assert main(_words(world)) == 0
     package = load(world / "balls" / "models" / "balls-mr" / "1.0")
     assert list(package.manifest.sizes) == ["teacher", "large", "small"]
