@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from node import measured, queue, schema
 from node.commands.exits import OK
-from node.commands.options import add_config, load_config, who
-from node.commands.rules import known_rule
+from node.commands.options import add_config, load_running, who
 from node.commands.terminal import say
 from node.commands.verify import reference_checks
 from node.config import AUTO
 from node.errors import Misconfigured, NotFound
 from node.package import SIZE_NAMES, uses
 from node.queue import ChosenSize
+from node.rule_states import check_rule
 
 
 def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -31,8 +31,8 @@ def add_to(actions: argparse._SubParsersAction) -> None:  # type: ignore[type-ar
 
 
 def _choose(chosen: argparse.Namespace) -> int:
-    config = load_config(chosen)
-    known_rule(config, chosen.rule)
+    config = load_running(chosen)
+    check_rule(config, chosen.rule)
     use = next((one for one in uses(config) if one.rule == chosen.rule), None)
     if use is None or use.size != AUTO:
         size = "no model" if use is None else f"size {use.size}"

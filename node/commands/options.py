@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from node.config import Config, load
+from node.config import Config, accepted_in, load
 
 DEFAULT_CONFIG = Path("node.yaml")
 LARGEST = 1 << 63
@@ -41,6 +41,18 @@ def whole(text: str) -> int:
 def load_config(chosen: argparse.Namespace) -> Config:
     """Load the configuration that `--config` names."""
     return load(chosen.config)
+
+
+def load_running(chosen: argparse.Namespace) -> Config:
+    """Load the configuration that the running node uses; that of `--config` if no node runs.
+
+    They differ while a changed file is not reloaded. The file of `--config` names the data folder.
+    """
+    from node.status import listens
+
+    config = load(chosen.config)
+    accepted = accepted_in(config.data.dir) if listens(config.data.dir / "inbox") else None
+    return config if accepted is None else accepted.config()
 
 
 def who() -> str:

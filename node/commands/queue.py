@@ -12,6 +12,7 @@ from node.commands.options import (
     add_config,
     add_json,
     load_config,
+    load_running,
     print_json,
     who,
     whole,
@@ -147,7 +148,8 @@ def _jobs_cancel(chosen: argparse.Namespace) -> int:
 
 
 def _jobs_replan(chosen: argparse.Namespace) -> int:
-    config, engine = _open(chosen)
+    config = load_running(chosen)
+    engine = schema.open_configured(config.data)
     from node import replan
 
     content = Content(chosen.use) if chosen.use else None

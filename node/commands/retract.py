@@ -6,7 +6,7 @@ import time
 from node import queue, schema
 from node.commands.exits import OK
 from node.commands.identify import job_of, job_or_study
-from node.commands.options import add_config, add_json, load_config, print_json, who
+from node.commands.options import add_config, add_json, load_running, print_json, who
 from node.commands.terminal import say
 from node.dicom.key_objects import REJECTIONS
 from node.errors import NotFound
@@ -51,7 +51,7 @@ def _reason(text: str) -> str:
 def _retract(chosen: argparse.Namespace) -> int:
     from node.retract import retract
 
-    config = load_config(chosen)
+    config = load_running(chosen)
     engine = schema.open_configured(config.data)
     job_id = job_of(engine, config.data, chosen.job, {State.DONE}, "retract")
     title = REJECTIONS[chosen.reason]

@@ -2,16 +2,12 @@
 
 import argparse
 import time
-from collections.abc import Mapping
 
 from node import queue, schema, status
 from node.commands.exits import FAILED, OK
-from node.commands.options import add_config, add_json, load_config, print_json, who
+from node.commands.options import add_config, add_json, load_config, load_running, print_json, who
 from node.commands.terminal import local_time, print_table, say
-from node.config import AUTO, Config, Rule
-from node.errors import NotFound
-
-LONGEST_REASON = 200  # characters
+from node.rule_states import LONGEST_REASON, check_rule, is_reason, rule_states
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -38,22 +34,20 @@ def add_to(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-a
 
 
 def _reason(text: str) -> str:
-    if not text.isprintable() or len(text) > LONGEST_REASON:
+    if not is_reason(text):
         message = f"write one line of at most {LONGEST_REASON} characters"
         raise argparse.ArgumentTypeError(message)
     return text.strip()
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    config = load_config(chosen)
+    config = load_running(chosen)
     engine = status.open_read_only(config.data)
-    paused, sizes = queue.paused(engine), queue.sizes(engine)
     rows = []
-    for rule in config.rules:
-        size = _size(rule, config, sizes)
-        stop = paused.get(rule.name)
+    for rule in rule_states(config, engine):
+        stop = rule.pause
         since = f"by {stop.by} since {local_time(stop.at)}" if stop else ""
-        rows.append((rule.name, rule.use, size, since, stop.because if stop else ""))
+        rows.append((rule.name, rule.use, rule.size, since, stop.because if stop else ""))
     if chosen.json:
         keys = ("rule", "use", "size", "paused", "because")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -62,19 +56,9 @@ def _list(chosen: argparse.Namespace) -> int:
     return OK
 
 
-def _size(rule: Rule, config: Config, sizes: Mapping[tuple[str, str], queue.ChosenSize]) -> str:
-    if rule.use == "none":
-        return ""
-    size = rule.size or config.model.size
-    if size != AUTO:
-        return size
-    key = rule.name, rule.use.partition("/")[0]
-    return f"auto: {sizes[key].size}" if key in sizes else "auto: not measured"
-
-
 def _pause(chosen: argparse.Namespace) -> int:
-    config = load_config(chosen)
-    known_rule(config, chosen.name)
+    config = load_running(chosen)
+    check_rule(config, chosen.name)
     engine = schema.open_configured(config.data)
     if not queue.pause_rule(engine, chosen.name, chosen.because, time.time(), who()):
         say(f"rule {chosen.name} is paused already")
@@ -90,15 +74,3 @@ def _resume(chosen: argparse.Namespace) -> int:
         return FAILED
     say(f"rule {chosen.name} works again; the series that waited are planned now")
     return OK
-
-
-def known_rule(config: Config, name: str) -> None:
-    """Check that the configuration has a rule.
-
-    Raises:
-        NotFound: it has none of this name.
-    """
-    names = [rule.name for rule in config.rules]
-    if name not in names:
-        message = f"no rule {name!r}"
-        raise NotFound(message, advice=f"Rules: {', '.join(names) or 'none'}.")

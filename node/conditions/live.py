@@ -51,6 +51,11 @@ class LiveView:
                 newest = self._newest = self._look(now)
             return newest
 
+    def forget(self) -> None:
+        """Make a new snapshot next time: a person changed something and looks for it."""
+        with self._lock:
+            self._newest = None
+
     def _look(self, now: float) -> View:
         try:
             snapshot = status.snapshot(self._config, self._opened(), now)

@@ -14,7 +14,7 @@ from node.queue.apply import error_values, insert_job, move
 from node.queue.endings import first_ending, update_endings
 from node.queue.rows import NewArrival, NewSegmentJob
 from node.queue.studies import ReceivedStudy, StudyIndex, add_study
-from node.schema import arrivals, events, jobs
+from node.schema import arrivals, arriving, events, jobs
 from node.states import ArrivalOutcome, Kind, State, Transition
 
 Facts = Sequence[tuple[str, str]]  # event and detail
@@ -44,7 +44,7 @@ def record_arrival(
     The same inputs of the same series are recorded once. A new job supersedes the queued jobs for
     earlier inputs of the series; inputs that get no job leave those alone. Where another arrival
     has a job for the same work, this arrival points to that job. Each of `facts` becomes an event
-    of the history. `index` is what a search compares.
+    of the history. `index` is what a search compares. The series is no longer listed as waiting.
     """
     assert (job is not None) == (arrival.outcome is ArrivalOutcome.PLANNED)
     with engine.begin() as connection:
@@ -54,6 +54,9 @@ def record_arrival(
         if known is not None:
             return Recorded(known.id, known.job_id, is_new=False)
         _add_study(connection, arrival, index)
+        # also where housekeeping does not look again: a person planned a series of a paused rule
+        key = arriving.c.series_key == arrival.series_key
+        connection.execute(sa.delete(arriving).where(key))
         arrival_id: int = connection.execute(
             sa.insert(arrivals).values(**_values(arrival), planned_at=now).returning(arrivals.c.id)
         ).scalar_one()

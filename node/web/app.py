@@ -33,6 +33,8 @@ ROUTES = [
     Route("/jobs/{id}", views.job),
     Route("/jobs/{id}/{action}", confirm.job_action, methods=BOTH),
     Route("/targets/{name}", views.target),
+    Route("/rules", views.rules),
+    Route("/rules/{name}/{action}", confirm.rule_action, methods=BOTH),
     Route("/packages", views.packages),
     *openapi.routes(),
 ]

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from node import queue
+from node.rule_states import LONGEST_REASON, check_rule, is_reason
 from node.states import Content, IllegalTransition
 from node.web.access import NOBODY
 from node.web.actions import ACTIONS, Action
@@ -64,6 +65,31 @@ def study_replan(request: Request) -> Response:
     )  # fmt: skip
     log.info("replan by a person on the page", extra={"study": this.study_uid})
     return RedirectResponse(f"/studies/{this.id}", SEE_OTHER)
+
+
+def rule_action(request: Request) -> Response:
+    """Ask before a rule is paused or resumed; after the answer do it and list the rules."""
+    name, action = request.path_params["name"], request.path_params["action"]
+    if action not in ("pause", "resume"):
+        raise Refused(404, "There is no such action.", "The page of the rules lists them.")
+    check_rule(config_of(request), name)
+    if request.method != "POST":
+        return render(request, "rule.html", name=name, action=action, longest=LONGEST_REASON)
+    engine, by = live_of(request).engine(), _by(request)
+    if action == "pause":
+        because = request.state.form.get("because", "").strip()
+        if not is_reason(because):
+            text = f"A reason is one line of at most {LONGEST_REASON} characters."
+            raise Refused(400, f"Nothing was changed: {text}", "Shorten it.")
+        is_changed = queue.pause_rule(engine, name, because, time.time(), by)
+    else:
+        is_changed = queue.resume_rule(engine, name, time.time(), by)
+    if not is_changed:
+        already = "is paused already" if action == "pause" else "is not paused"
+        raise Refused(409, f"Nothing was changed: rule {name} {already}.", "Open the rules again.")
+    log.info("%s of rule %s by a person on the page", action, name)
+    live_of(request).forget()
+    return RedirectResponse("/rules", SEE_OTHER)
 
 
 def _by(request: Request) -> str:

@@ -27,6 +27,7 @@ _PLACES = {
     ConditionCode.JOBS_FAILED: "/jobs?state=failed",
     ConditionCode.QUEUE_OLD: "/jobs?state=queued&kind=segment",
     ConditionCode.PACKAGE_BAD: "/packages",
+    ConditionCode.RULE_PAUSED: "/rules",
     ConditionCode.SOURCE_QUIET: "/studies?caller={}",
 }
 

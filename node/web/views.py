@@ -13,6 +13,7 @@ from node.conditions import LiveView
 from node.config import Config
 from node.identifiers import open_identifiers
 from node.queue import StudySearch
+from node.rule_states import rule_states
 from node.states import TRANSITIONS, Ending, Kind, State
 from node.web.actions import ACTIONS
 from node.web.packages import shown_packages
@@ -167,6 +168,12 @@ def target(request: Request) -> Response:
     listed = queue.jobs_before(live_of(request).engine(), None, target=name, limit=ROWS)
     conditions = [one for one in view.conditions if one.subject == name]
     return render(request, "target.html", target=shown, jobs=listed, conditions=conditions)
+
+
+def rules(request: Request) -> Response:
+    """List the rules with their packages, sizes and pauses."""
+    listed = rule_states(config_of(request), live_of(request).engine())
+    return render(request, "rules.html", rules=listed)
 
 
 def packages(request: Request) -> Response:

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from node import queue, schema
 from node.caveats import Caveat, CaveatCode
 from node.conditions import LiveView
-from node.config import Config, DataConfig, ModelConfig, PageConfig, Target
+from node.config import Config, DataConfig, ModelConfig, PageConfig, Rule, Target, When
 from node.config.units import Bytes
 from node.errors import PeerUnreachable, RefusedByTarget
 from node.identifiers import words
@@ -52,6 +52,10 @@ def page_config(folder: Path, **page: object) -> Config:
             "pacs": Target(ae="PACS", host="10.1.2.3"),
             "archive": Target(ae="ARCHIVE", host="10.1.2.4"),
         },
+        rules=(
+            Rule(name="whole-head", when=When(modality="MR"), use="brain-mr", send_to=("pacs",)),
+            Rule(name="everything-else", use="none"),
+        ),
         page=PageConfig(**({"port": free_port()} | page)),  # type: ignore[arg-type]
     )
 

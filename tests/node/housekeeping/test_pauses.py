@@ -1,11 +1,15 @@
 """A paused rule: its series wait in the inbox, visibly, and are planned after the pause."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from node import ahead, queue
 from node.conditions import conditions
+from node.config import Accepted, accept, load
+from node.inbox import Inbox
+from node.replan import replan
 from node.states import Ending
 from node.status import snapshot
 from tests.support.commanding import Run
@@ -85,6 +89,33 @@ def test_a_pause_is_a_condition_with_its_series(paused: Site) -> None:
     (one,) = [condition for condition in current if condition.code == "rule-paused"]
     assert (one.subject, one.since) == ("heads", T0)
     assert one.text == "Rule heads was paused by os:anna: new scanner. 1 series waits for it."
+
+
+def test_a_paused_series_that_a_person_plans_no_longer_waits(paused: Site) -> None:
+    (waiting,) = paused.waiting(SETTLED)
+    replan(paused.config, paused.engine, waiting.series_uid, SETTLED + 1.0)
+    assert paused.ends() == [(Ending.IN_PROGRESS, "")]
+    assert not paused.waiting(SETTLED + 2.0)
+
+
+def test_commands_use_the_configuration_of_the_running_node(run: Run, configured: Path) -> None:
+    config = load(configured)
+    text = configured.read_text(encoding="utf-8")
+    accept(config.data.dir, Accepted(text=text, file=str(configured), at=T0, by="os:anna"))
+    configured.write_text(text.replace("name: all", "name: edited"), encoding="utf-8")
+
+    def names() -> list[str]:
+        return [rule["rule"] for rule in json.loads(run("rules", "list", *options)[1])]
+
+    options = ("--json", "--config", configured)
+    assert names() == ["edited"], "no node runs"
+    inbox = Inbox(config.data.dir / "inbox")
+    inbox.recover(T0)
+    try:
+        assert names() == ["all"]
+        assert run("rules", "pause", "edited", "--config", configured)[0] == 1
+    finally:
+        inbox.release()
 
 
 def test_the_commands_pause_list_and_resume(run: Run, configured: Path) -> None:

@@ -73,3 +73,30 @@ def test_the_cookie_of_forms_is_strict(client: TestClient) -> None:
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
     assert "set-cookie" not in client.get("/").headers, "it is kept"
+
+
+def test_a_rule_is_paused_and_resumed(client: TestClient, rows: sa.Engine) -> None:
+    assert "Pause …" in client.get("/rules").text
+    assert send(client, "/rules/whole-head/pause", because="new <scanner>") == (303, "/rules")
+    assert queue.paused(rows)["whole-head"].because == "new <scanner>"
+    shown = client.get("/rules").text
+    assert "new &lt;scanner&gt;" in shown
+    assert "Resume …" in shown
+    assert "rule-paused: whole-head" in client.get("/").text, "the overview is not an old one"
+    status, text = send(client, "/rules/whole-head/pause")
+    assert (status, "is paused already" in text) == (409, True)
+    assert send(client, "/rules/whole-head/resume") == (303, "/rules")
+    assert not queue.paused(rows)
+    status, text = send(client, "/rules/whole-head/resume")
+    assert (status, "is not paused" in text) == (409, True)
+    acts = [(one.what, one.actor) for one in queue.history_between(rows) if one.actor == "page"]
+    assert acts == [("pause-rule", "page"), ("resume-rule", "page")]
+
+
+def test_a_pause_that_cannot_be_is_refused_in_words(client: TestClient, rows: sa.Engine) -> None:
+    assert client.get("/rules/none-such/pause").status_code == 409
+    assert "Rules: whole-head" in client.get("/rules/none-such/pause").text
+    assert client.get("/rules/whole-head/stop").status_code == 404
+    assert send(client, "/rules/whole-head/pause", because="x" * 201)[0] == 400
+    assert send(client, "/rules/whole-head/pause", because="two\nlines")[0] == 400
+    assert not queue.paused(rows)
