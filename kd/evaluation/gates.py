@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kd.evaluation.intervals import LEAST_SUBJECTS
 from kd.recipe.choices import Gates
-from kd.records import Accuracy, Differences, Report
+from kd.records import Accuracy, Differences, ExternalReport, Report
 from node.package.manifest import SizeName
 
 
@@ -24,6 +24,8 @@ def failures(gates: Gates, report: Report) -> list[str]:
         problems += _non_inferior(gates, report, size)
     for name, required in gates.external.items():
         problems += _external(name, required, report)
+    for name, most in gates.volume_bias.items():
+        problems += _volume_bias(name, most, report)
     return problems
 
 
@@ -44,14 +46,40 @@ def _non_inferior(gates: Gates, report: Report, size: SizeName) -> list[str]:
 
 def _external(name: str, required: Mapping[SizeName, float], report: Report) -> list[str]:
     """Return the requirements on one external data set that are not met."""
-    measured = next((one for one in report.external if one.name == name), None)
+    measured = _measured_on(name, report)
     if measured is None:
-        return [f"{name} was not measured: give --external, the folder that holds its images"]
+        return [_not_measured(name)]
     problems = []
     for size, least in required.items():
         retention = _retention(measured.sizes, size)
         problems += _at_least(size, f"retention on {name}", retention, least)
     return problems
+
+
+def _volume_bias(name: str, most: Mapping[str, float], report: Report) -> list[str]:
+    """Return the biases of volumes on one external data set that are too large, of all sizes."""
+    measured = _measured_on(name, report)
+    if measured is None:
+        return [_not_measured(name)]
+    problems = []
+    for size, accuracy in measured.sizes.items():
+        for label, limit in most.items():
+            volume = accuracy.volume_ml.get(label)
+            percent = None if volume is None else volume.percent
+            bound = f"volume bias of {label} on {name}"
+            if percent is None:
+                problems.append(f"{size}: {bound} was not measured")
+            elif abs(percent) > limit:
+                problems.append(f"{size}: {bound} is {percent:+.1f} %, beyond {limit:g} %")
+    return problems
+
+
+def _measured_on(name: str, report: Report) -> ExternalReport | None:
+    return next((one for one in report.external if one.name == name), None)
+
+
+def _not_measured(name: str) -> str:
+    return f"{name} was not measured: give --external, the folder that holds its images"
 
 
 def _retention(sizes: Mapping[SizeName, Accuracy], size: SizeName) -> float | None:

@@ -120,11 +120,17 @@ def _labelled(scores: Sequence[Score], at: int) -> list[Agreement]:
 
 
 def _bland_altman(scores: Sequence[Score], at: int) -> VolumeAgreement:
-    """Return bias and limits of agreement of one structure's volume, detected - true, in ml."""
-    gaps = np.array([one.found_ml - one.true_ml for one in _labelled(scores, at)])
+    """Return bias and limits of agreement of one structure's volume, detected - true, in ml.
+
+    The bias in percent is that of the mean volume, so small structures of single cases, of which a
+    few voxels are a large share, do not dominate it.
+    """
+    cases = _labelled(scores, at)
+    gaps = np.array([one.found_ml - one.true_ml for one in cases])
     spread = LIMITS_OF_AGREEMENT * float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
-    bias = float(gaps.mean())
-    return VolumeAgreement(bias=bias, low=bias - spread, high=bias + spread)
+    bias, true_ml = float(gaps.mean()), float(np.mean([one.true_ml for one in cases]))
+    percent = 100 * bias / true_ml if true_ml else None
+    return VolumeAgreement(bias=bias, low=bias - spread, high=bias + spread, percent=percent)
 
 
 def _plain(interval: Interval) -> Interval:

@@ -96,6 +96,7 @@ COMMENTS = {
     "gates.margin_nsd": "the same for surface Dice",
     "gates.margin_hd95_mm": "the same for HD95",
     "gates.external": "retention on an external data set, by its name",
+    "gates.volume_bias": "largest bias of a volume on an external data set, in percent",
     "largest_package_mb": "a release that is larger is refused",
     "external": "labelled data sets of other sources, measured by the release",
     "unlabelled": "images of other sources without labels, likewise",

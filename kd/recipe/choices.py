@@ -210,6 +210,9 @@ class Gates(Strict, frozen=True, kw_only=True):
     margin_hd95_mm: Amount = 0.25
     # minimum retention of a size on the cases of another source, by the source's name
     external: dict[str, dict[SizeName, Amount]] = {}
+    # largest bias of a volume of any size, in percent of the reference volume and without its sign,
+    # by the name of an external source and the label of a structure
+    volume_bias: dict[str, dict[str, Amount]] = {}
 
 
 class Augment(Strict, frozen=True, kw_only=True):

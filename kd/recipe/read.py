@@ -88,10 +88,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
         if self.released_teacher == "ensemble" and self.fold_size != TEACHER:
             message = "released_teacher: ensemble is made of networks of size teacher"
             raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
-        sources = [one.name for one in self.external]
-        if unknown_sources := sorted(self.gates.external.keys() - set(sources)):
-            message = f"gates.external: there is no source {unknown_sources[0]!r} in external"
-            raise BadRecipe(message, advice=f"It has: {', '.join(sources) or 'none'}")
+        self._refuse_unknown_gates()
         numbers = {part.number for part in self.segments}
         if unknown := sorted(set(self.data.partial) - numbers):
             message = f"data.partial: there is no segment {unknown[0]}"
@@ -101,6 +98,20 @@ class Recipe(Strict, frozen=True, kw_only=True):
         if unknown := sorted(set(targets) - numbers):
             message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
             raise BadRecipe(message)
+
+    def _refuse_unknown_gates(self) -> None:
+        sources, labels = [one.name for one in self.external], [s.label for s in self.segments]
+        for key, gate in (
+            ("external", self.gates.external),
+            ("volume_bias", self.gates.volume_bias),
+        ):
+            if unknown := sorted(gate.keys() - set(sources)):
+                message = f"gates.{key}: there is no source {unknown[0]!r} in external"
+                raise BadRecipe(message, advice=f"It has: {', '.join(sources) or 'none'}")
+        named = {label for limits in self.gates.volume_bias.values() for label in limits}
+        if unknown := sorted(named - set(labels)):
+            message = f"gates.volume_bias: there is no segment with the label {unknown[0]!r}"
+            raise BadRecipe(message, advice=f"The labels are: {', '.join(labels)}")
 
     def _refuse_unlike_stages(self) -> None:
         if self.stages is None:

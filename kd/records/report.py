@@ -34,6 +34,8 @@ class VolumeAgreement(_Record, frozen=True, kw_only=True):
     bias: float
     low: float
     high: float
+    # bias in percent of the mean true volume; None: that is 0, or an earlier report
+    percent: float | None = None
 
 
 class Differences(_Record, frozen=True, kw_only=True):

@@ -4,13 +4,15 @@ Everything else is in `validation.md`, which `kd.release.validation_page` writes
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from kd.recipe.read import TEACHER, Recipe
 from kd.records import Accuracy, ExternalReport, Report
-from kd.release.cells import cases_of, count, head, percent, row
+from kd.release.cells import cases_of, count, head, percent, percent_bias, row
 from node.package import Manifest
 from node.package.manifest import Range, SizeName
+from node.volumes import LEFT, RIGHT
 
 COLUMNS = 100  # a Markdown line is wrapped at
 MOST_NAMED = 12  # structures; more are in validation.md
@@ -102,7 +104,31 @@ def _accuracy(recipe: Recipe, report: Report) -> list[str]:
         cost = mine.cost
         cells += ["", ""] if cost is None else [f"{cost.seconds:.2g}", f"{cost.peak_mb:.0f}"]
         lines.append(row(cells))
-    return [*lines, "", *_wrapped(_footnote()), ""]
+    bias = "" if leading is None else _volume_bias(leading)
+    return [*lines, "", *_wrapped(_footnote()), "", *([*_wrapped(bias), ""] if bias else [])]
+
+
+def _volume_bias(leading: ExternalReport) -> str:
+    """Return a sentence with the bias of each structure's volume; empty if none was measured."""
+    biases: dict[str, list[float]] = defaultdict(list)
+    for label in leading.structures:
+        volumes = [one.volume_ml.get(label) for one in leading.sizes.values()]
+        percents = [one.percent for one in volumes if one is not None and one.percent is not None]
+        if percents:
+            biases[label.removeprefix(LEFT).removeprefix(RIGHT)] += percents
+    if not biases:
+        return ""
+    listed = ", ".join(f"{name} {_ends(values)}" for name, values in biases.items())
+    return (
+        f"Bias of the volumes on {leading.name}, in percent of the reference volume, over all "
+        f"sizes and both sides: {listed}."
+    )
+
+
+def _ends(values: Sequence[float]) -> str:
+    """Return the smallest and the largest of some biases; one where they round to the same."""
+    low, high = percent_bias(min(values)), percent_bias(max(values))
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def _leading(leading: ExternalReport, test: str, sets: int) -> str:

@@ -36,6 +36,12 @@ def millilitres(value: float) -> str:
     return f"{value:+#.3g}".rstrip(".")
 
 
+def percent_bias(value: float) -> str:
+    """Return a signed bias in whole percent."""
+    rounded = round(value)
+    return f"{rounded:+d} %" if rounded else "0 %"
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,7 +9,7 @@ from kd.records import (
     UnlabelledSize,
 )
 from kd.release.cells import cases_of, head, percent, row, signed, statistics
-from kd.release.tables import structures
+from kd.release.tables import structures, volume_bias
 from node.package.manifest import SizeName
 
 RUN = ["run", "size", "trained on", "seed", "steps"]  # the first columns of a table of runs
@@ -82,7 +82,8 @@ def external(report: Report) -> list[str]:
         lines += [statistics(one), ""]
         lines += head(["size", *MEANS])
         lines += [row([size, *_means(accuracy)]) for size, accuracy in one.sizes.items()]
-        lines += ["", *structures(one, one.structures), *_not_released(report, one.name)]
+        lines += ["", *structures(one, one.structures), *volume_bias(one)]
+        lines += _not_released(report, one.name)
     return ["## External validation", "", *lines] if lines else []
 
 

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from kd.recipe.choices import Gates
 from kd.recipe.read import TEACHER
 from kd.records import AgainstTeacher, ExternalReport, Report, SizeReport, VolumeAgreement
-from kd.release.cells import has_intervals, head, millilitres, percent, row, signed
+from kd.release.cells import (
+    has_intervals,
+    head,
+    millilitres,
+    percent,
+    percent_bias,
+    row,
+    signed,
+)
 from node.package import Manifest
 from node.package.manifest import SizeName
 
@@ -81,6 +89,27 @@ def _not_inferior(gap: AgainstTeacher, gates: Gates) -> str:
         "HD95": gap.hd95_mm.ci[1] <= gates.margin_hd95_mm,
     }
     return ", ".join(name for name, is_within in within.items() if is_within) or "none"
+
+
+def volume_bias(report: ExternalReport) -> list[str]:
+    """Return the bias of each structure's volume in percent; nothing of an earlier report."""
+    biases = {
+        label: [one.volume_ml[label].percent for one in report.sizes.values()]
+        for label in report.structures
+        if all(label in one.volume_ml for one in report.sizes.values())
+    }
+    if not any(value is not None for values in biases.values() for value in values):
+        return []
+    lines = head(["bias of the volume", *report.sizes])
+    for label, values in biases.items():
+        cells = ["not in the reference" if v is None else percent_bias(v) for v in values]
+        lines.append(row([label, *cells]))
+    return [
+        "Volumes, detected minus the reference, in percent of the mean volume of the reference.",
+        "",
+        *lines,
+        "",
+    ]
 
 
 def volumes(manifest: Manifest, report: Report) -> list[str]:

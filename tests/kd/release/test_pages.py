@@ -6,11 +6,14 @@ import msgspec
 import pytest
 
 from kd.errors import BadRecipe, BadRecord
-from kd.records import EnsembleReport, encode_report, read_report
+from kd.records import Accuracy, EnsembleReport, VolumeAgreement, encode_report, read_report
 from kd.release.card import card, licence
 from kd.release.pages import packaged_recipe
+from kd.release.tables import volume_bias
 from kd.release.validation_page import inheritance, release_page, teacher_sentence
 from node.package import load, models_in
+from node.package.manifest import SizeName
+from tests.support import kd_phantoms
 from tests.support import kd_reports as reports
 from tests.support.packages import make_tiny_package
 
@@ -70,6 +73,38 @@ def test_the_page_says_which_sizes_inherit() -> None:
     assert inheritance(reports.report({"teacher": plain, "large": plain})) == []
     (sentence,) = inheritance(reports.report({"teacher": plain, "small": heir, "tiny": heir}))
     assert "strongest channels: small, tiny." in sentence
+
+
+def test_the_pages_have_the_bias_of_volumes_of_an_external_set(tmp_path: Path) -> None:
+    """Over all sizes and both sides on the card, one by one in validation.md."""
+
+    def sizes(bright: float | None, left: float, right: float) -> Accuracy:
+        percents = {"Bright ball": bright, "Left cube": left, "Right cube": right}
+        volumes = {
+            label: VolumeAgreement(bias=0.0, low=0.0, high=0.0, percent=percent)
+            for label, percent in percents.items()
+        }
+        return msgspec.structs.replace(reports.accuracy(), volume_ml=volumes)
+
+    measured: dict[SizeName, Accuracy] = {
+        "teacher": sizes(None, -12.4, 3.0),
+        "small": sizes(0.3, -2.0, 7.7),
+    }
+    others = reports.external("Another scanner", measured)
+    structures = ("Bright ball", "Left cube", "Right cube")
+    others = msgspec.structs.replace(others, structures=structures)
+    table = volume_bias(others)
+    assert "| Bright ball | not in the reference | 0 % |" in table
+    assert "| Left cube | -12 % | -2 % |" in table
+    report = reports.report({s: reports.size() for s in others.sizes})
+    report = msgspec.structs.replace(report, external=(others,))
+    text = card(make_tiny_package(tmp_path).manifest, kd_phantoms.recipe(), report)
+    assert "Another scanner, in percent of the reference volume" in text
+    assert "Bright ball 0 %, cube -12 to +8 %." in " ".join(text.split())
+
+
+def test_an_earlier_report_has_no_bias_in_percent() -> None:
+    assert volume_bias(reports.external("Another scanner", {"small": reports.accuracy()})) == []
 
 
 def test_a_package_without_a_recipe_can_be_validated_on_folders_alone(tmp_path: Path) -> None:
