@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 EncodingKind = Literal["binary", "labelmap"]
-EncodingChoice = Literal["binary", "labelmap", "auto"]  # of a target
+EncodingChoice = Literal["binary", "labelmap", "auto", "none"]  # of a target
 
 
 class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,6 +22,8 @@ def chosen_encoding(
     choice: EncodingChoice, shape: tuple[int, int, int], *, empty_frames: bool
 ) -> Encoding:
     """Return the form of a SEG for a target and a series.
+
+    With `none` the SEG stays in the outbox, because the other objects are made from it.
 
     `auto` avoids BINARY frames that do not begin at a byte: Orthanc does not serve them one by one,
     so that OHIF never shows them. A LABELMAP always has a frame for each slice, for viewers that

@@ -10,6 +10,7 @@ from node.config import Config
 from node.dicom.uids import (
     BINARY_SEG_CLASS,
     LABELMAP_SEG_CLASS,
+    NOTICE_CLASS,
     REPORT_CLASS,
     RTSTRUCT_CLASS,
     SECONDARY_CAPTURE_CLASS,
@@ -19,6 +20,7 @@ from node.sender import Echo, echo, peer_of
 from node.tls import Credentials, lifetime, page_lifetime
 
 SEG_CLASSES = {"binary": BINARY_SEG_CLASS, "labelmap": LABELMAP_SEG_CLASS}
+KINDS_OF = {"auto": ("binary", "labelmap"), "none": ()}
 
 
 class _Beside(NamedTuple):
@@ -32,6 +34,7 @@ class _Beside(NamedTuple):
 BESIDE = (
     _Beside("report", REPORT_CLASS, "a report (Comprehensive 3D SR Storage)"),
     _Beside("rtstruct", RTSTRUCT_CLASS, "contours (RT Structure Set Storage)"),
+    _Beside("notice", NOTICE_CLASS, "a notice (Basic Text SR Storage)"),
     _Beside("picture", SECONDARY_CAPTURE_CLASS, "a picture (Secondary Capture Image Storage)"),
 )
 
@@ -119,7 +122,7 @@ def about_reports(config: Config) -> Iterator[Finding]:
 
 def _capabilities(config: Config, name: str, answer: Echo) -> str:
     target = config.targets[name]
-    kinds = ("binary", "labelmap") if target.seg == "auto" else (target.seg,)
+    kinds = KINDS_OF.get(target.seg, (target.seg,))
     classes = {str(SEG_CLASSES[kind]): f"a {kind} segmentation" for kind in kinds}
     advice = dict.fromkeys(classes, f"change targets.{name}.seg")
     beside = [kind for kind in BESIDE if getattr(target, kind.key)]

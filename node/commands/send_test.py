@@ -85,11 +85,12 @@ def _send_test(chosen: argparse.Namespace) -> int:
         if images:
             progress.say(f"sending {len(images)} images to {peer.place}")
             send_series(peer, images)
-        progress.say(f"sending {len(done.objects)} objects to {peer.place}")
+        objects = [one for one in done.objects if one.kind != "seg" or target.seg != "none"]
+        progress.say(f"sending {len(objects)} objects to {peer.place}")
         trials = [
             send_trial(peer, _payload(source, one, chosen.target), folder / "out" / one.name,
                        WORDS[one.kind], folder)
-            for one in done.objects
+            for one in objects
         ]  # fmt: skip
     if chosen.json:
         facts = {"study_uid": source.study_uid, "patient_id": PATIENT_ID, "images": len(images)}

@@ -26,7 +26,13 @@ def problems(config: Config) -> list[tuple[KeyPath, str]]:
     for name, target in config.targets.items():
         if target.report_within > LONGEST_REPORT_WAIT_S:
             messages.append((("targets", name, "report_within"), "write at most 7 d"))
-        if target.report and target.seg != "binary":
+        others = (target.report, target.rtstruct, target.picture, target.notice)
+        if target.seg == "none" and not any(others):
+            problem = (
+                "seg: none requires one of report, rtstruct, picture, notice: else it gets nothing"
+            )
+            messages.append((("targets", name, "seg"), problem))
+        if target.report and target.seg not in ("binary", "none"):
             problem = "report: true requires seg: binary: readers refuse a report on a label map"
             messages.append((("targets", name, "report"), problem))
     monitored = monitor_problems(config.page, config.alerts)

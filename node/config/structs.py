@@ -132,6 +132,7 @@ class Target(_Strict, frozen=True, kw_only=True):
     report: bool = False  # also send the volumes as a TID 1500 report
     rtstruct: bool = False  # also send contours as an RT Structure Set
     picture: bool = False  # also send the picture of the result as Secondary Capture
+    notice: bool = False  # send a text if a series cannot be segmented, as Basic Text SR
     confirm: Literal["commitment", "find", "none"] = "find"
     report_within: Seconds = Seconds(3600)  # with `confirm: commitment`; then it is queried
     give_up_after: Seconds = Seconds(72 * 3600)

@@ -9,6 +9,7 @@ import uuid
 
 from pydicom.uid import (
     UID,
+    BasicTextSRStorage,
     Comprehensive3DSRStorage,
     RTStructureSetStorage,
     SecondaryCaptureImageStorage,
@@ -17,6 +18,7 @@ from pydicom.uid import (
 
 BINARY_SEG_CLASS = SegmentationStorage
 LABELMAP_SEG_CLASS = UID("1.2.840.10008.5.1.4.1.1.66.7")  # not named in pydicom 3.0
+NOTICE_CLASS = BasicTextSRStorage
 REPORT_CLASS = Comprehensive3DSRStorage
 RTSTRUCT_CLASS = RTStructureSetStorage
 SECONDARY_CAPTURE_CLASS = SecondaryCaptureImageStorage

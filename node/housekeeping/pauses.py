@@ -5,7 +5,6 @@ import sqlalchemy as sa
 from node import queue
 from node.arrival import Decision
 from node.inbox import SeriesFolder
-from node.states import ArrivalOutcome
 
 
 class Pauses:
@@ -28,9 +27,8 @@ class Pauses:
         return mtime_ns == folder.mtime_ns and rule in self._rules
 
     def of(self, decision: Decision) -> queue.PausedRule | None:
-        """Return the pause of the rule that plans a series; None if there is none."""
-        is_planned = decision.outcome is ArrivalOutcome.PLANNED
-        return self._rules.get(decision.rule) if is_planned else None
+        """Return the pause of the rule that decided about a series; None if there is none."""
+        return self._rules.get(decision.rule)
 
     def add(self, folder: SeriesFolder, pause: queue.PausedRule) -> None:
         """Remember that a series waits for the end of a pause."""

@@ -9,10 +9,13 @@ from node import queue
 from node.arrival import Decision, in_words
 from node.config import Config
 from node.encoding import chosen_encoding
+from node.engines import ONNXRUNTIME
 from node.housekeeping.snapshot import SeriesSnapshot, shortfall
 from node.identifiers import MOST_CHARACTERS, Identifiers
 from node.inbox import read_series
 from node.states import ArrivalOutcome
+
+NO_SHAPE = (0, 0, 0)  # of a series without sound geometry, which has no result
 
 
 def rows(
@@ -29,13 +32,14 @@ def rows(
     record = read_series(snapshot.folder.path)
     assert record is not None  # a snapshot exists only for folders that have one
     package = decision.package
+    job = job_of(snapshot, decision, config, now if created_at is None else created_at)
     arrival = queue.NewArrival(
         study_uid=record.study,
         series_uid=record.series,
         series_key=snapshot.folder.key,
         inputs_digest=snapshot.digest,
         instances=len(snapshot.files),
-        outcome=decision.outcome,
+        outcome=ArrivalOutcome.PLANNED if job else decision.outcome,
         first_at=min(record.first_seen, now),
         last_at=min(snapshot.folder.mtime_ns / 1e9, now),
         modality=snapshot.modality,
@@ -47,7 +51,14 @@ def rows(
         package=package.name if package else "",
         size=decision.size,
     )
-    return arrival, job_of(snapshot, decision, config, now if created_at is None else created_at)
+    return arrival, job
+
+
+def makes_job(decision: Decision, config: Config) -> bool:
+    """Return whether a series gets a job: for its result, or for a notice that there is none."""
+    if decision.outcome is ArrivalOutcome.UNSUITABLE:
+        return any(config.targets[name].notice for name in decision.send_to)
+    return decision.outcome is ArrivalOutcome.PLANNED
 
 
 def facts(snapshot: SeriesSnapshot, decision: Decision) -> list[tuple[str, str]]:
@@ -89,13 +100,17 @@ def _iso_date(text: str) -> str:
 def job_of(
     snapshot: SeriesSnapshot, decision: Decision, config: Config, created_at: float
 ) -> queue.NewSegmentJob | None:
-    """Return the job of a planned series, whose result will name `created_at`; None for others."""
-    if decision.outcome is not ArrivalOutcome.PLANNED:
+    """Return the job of a series, whose result will name `created_at`; None if it gets none."""
+    if not makes_job(decision, config):
         return None
-    assert decision.package is not None  # a planned series has one
-    assert decision.grid is not None  # without sound geometry it is unsuitable
-    shape = decision.grid.shape
+    assert decision.package is not None  # a rule with a model decided
+    shape = decision.grid.shape if decision.grid else NO_SHAPE
     targets = tuple(_destination(config, name, shape) for name in decision.send_to)
+    unsuitable = None
+    if decision.outcome is ArrivalOutcome.UNSUITABLE:
+        unsuitable = queue.Reason(
+            code=decision.code, message=decision.reason, advice=decision.advice
+        )
     payload = queue.SegmentPayload(
         series_key=snapshot.folder.key,
         files=tuple(file.path.name for file in snapshot.files),
@@ -103,11 +118,12 @@ def job_of(
         package=decision.package.name,
         package_digest=decision.package.digest,
         size=decision.size,
-        engine=decision.engine,
+        engine=decision.engine or ONNXRUNTIME,
         why=decision.why,
         targets=targets,
         rule=decision.rule,
         caller=snapshot.caller,
+        unsuitable=unsuitable,
         created_at=created_at,
     )
     same_work = (
@@ -116,6 +132,7 @@ def job_of(
         decision.package.digest,
         decision.size,
         targets,
+        *([] if unsuitable is None else [unsuitable]),
     )
     dedup_key = hashlib.sha256(msgspec.json.encode(same_work)).hexdigest()
     return queue.NewSegmentJob(dedup_key=dedup_key, payload=payload, priority=decision.priority)
@@ -130,4 +147,6 @@ def _destination(config: Config, name: str, shape: tuple[int, int, int]) -> queu
         report=target.report,
         rtstruct=target.rtstruct,
         picture=target.picture,
+        seg=target.seg != "none",
+        notice=target.notice,
     )

@@ -20,7 +20,7 @@ from node.housekeeping.choice import choose
 from node.housekeeping.copies import Copies
 from node.housekeeping.pauses import Pauses
 from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
-from node.housekeeping.rows import facts, job_of, rows, study_index
+from node.housekeeping.rows import facts, job_of, makes_job, rows, study_index
 from node.housekeeping.sizes import with_sizes
 from node.housekeeping.snapshot import SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
@@ -214,7 +214,7 @@ class Sweep:
     def _decide(self, snapshot: SeriesSnapshot, others: Sequence[SeriesFolder], now: float) -> bool:
         """Decide about a complete series, unless its rule is paused."""
         decision = self._plan(snapshot, others)
-        if (pause := self._pauses.of(decision)) is not None:
+        if (pause := self._pause_of(decision)) is not None:
             self._pauses.add(snapshot.folder, pause)
             self._offers.remove(snapshot.folder.key)
             self._waiting.add_paused(snapshot, pause)
@@ -224,13 +224,18 @@ class Sweep:
             queue.hold_planned(self._engine, other.key, two_patients([snapshot.folder]), now)
         return True
 
+    def _pause_of(self, decision: Decision) -> queue.PausedRule | None:
+        """Return the pause for which a series waits that would get a job; None if there is none."""
+        return self._pauses.of(decision) if makes_job(decision, self._config) else None
+
     def _wait(self, snapshot: SeriesSnapshot, verdict: Completion, now: float) -> None:
         """Record that a series waits; offer one that settles with the job that it would get."""
         self._waiting.add(snapshot, verdict, now - self._steady)
         if not self._offers.holds(snapshot) and verdict.settles:
             decision = self._plan(snapshot, self._others(snapshot))
-            is_paused = self._pauses.of(decision) is not None
-            job = None if is_paused else job_of(snapshot, decision, self._config, now)
+            is_planned = decision.outcome is ArrivalOutcome.PLANNED
+            is_due = is_planned and self._pause_of(decision) is None
+            job = job_of(snapshot, decision, self._config, now) if is_due else None
             self._offers.add(snapshot, job, now)
 
     def _take_snapshot(

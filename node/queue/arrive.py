@@ -77,8 +77,9 @@ def replan_arrival(
 ) -> Recorded:
     """Replace the decision about a recorded arrival that has no job: the rules changed.
 
-    An arrival whose job was superseded gets a new job: a person chose these images. Any other
-    arrival that has a job, or is not recorded, is left to `record_arrival`.
+    An arrival whose job was superseded gets a new job: a person chose these images. So does one
+    whose job ended unsuitable, if the rules now make another job of it. Any other arrival that has
+    a job, or is not recorded, is left to `record_arrival`.
     """
     with engine.begin() as connection:
         arrival_id: int | None = connection.execute(
@@ -94,10 +95,11 @@ def replan_arrival(
             return Recorded(
                 arrival_id, _give_job(connection, arrival_id, arrival, job, now), is_new=True
             )
-        superseded = connection.execute(_with_superseded_job(arrival)).scalar_one_or_none()
-        if superseded is not None and job is not None:
-            job_id = _give_job(connection, superseded, arrival, job, now)
-            return Recorded(superseded, job_id, is_new=False)
+        if job is not None:
+            without = connection.execute(_without_result(arrival, job)).scalar_one_or_none()
+            if without is not None:
+                job_id = _give_job(connection, without, arrival, job, now)
+                return Recorded(without, job_id, is_new=False)
     return record_arrival(engine, arrival, job, now, facts, index)
 
 
@@ -109,12 +111,17 @@ def _same(arrival: NewArrival) -> sa.ColumnElement[bool]:
     )
 
 
-def _with_superseded_job(arrival: NewArrival) -> sa.Select[int]:
-    """Select the recorded arrival if its job was superseded."""
+def _without_result(arrival: NewArrival, job: NewSegmentJob) -> sa.Select[int]:
+    """Select the recorded arrival if its job was superseded, or ended unsuitable as other work."""
+    is_other = jobs.c.dedup_key != job.dedup_key
     return (
         sa.select(arrivals.c.id)
         .join(jobs, jobs.c.id == arrivals.c.job_id)
-        .where(_same(arrival), jobs.c.state == State.SUPERSEDED.value)
+        .where(
+            _same(arrival),
+            (jobs.c.state == State.SUPERSEDED.value)
+            | ((jobs.c.state == State.UNSUITABLE.value) & is_other),
+        )
     )
 
 
@@ -142,7 +149,9 @@ def _add_decision(
 ) -> None:
     """Add the first two events of the history: when the images came, and the decision."""
     received = f"{arrival.instances} instances from {arrival.caller_ae or 'unknown'}"
-    if job is not None:
+    if job is not None and job.payload.unsuitable is not None:
+        decided = f"rule {arrival.rule}: a notice that {arrival.package} cannot segment the series"
+    elif job is not None:
         why = f"; {job.payload.why}" if job.payload.why else ""
         decided = f"rule {arrival.rule}: {arrival.package}, size {arrival.size}{why}"
     else:

@@ -27,6 +27,16 @@ class Destination(_Strict, frozen=True, kw_only=True):
     report: bool = False  # the volumes too, as a structured report
     rtstruct: bool = False  # contours too, as an RT Structure Set
     picture: bool = False  # the picture too, as Secondary Capture
+    seg: bool = True  # False: only the other objects
+    notice: bool = False  # a notice if the series cannot be segmented
+
+
+class Reason(_Strict, frozen=True, kw_only=True):
+    """Why a series is unsuitable, in the parts of an error."""
+
+    code: str
+    message: str
+    advice: str = ""
 
 
 class SegmentPayload(_Strict, frozen=True, kw_only=True):
@@ -43,6 +53,7 @@ class SegmentPayload(_Strict, frozen=True, kw_only=True):
     targets: tuple[Destination, ...]
     rule: str
     caller: str
+    unsuitable: Reason | None = None  # the job only sends a notice of it
     created_at: float  # when it was planned: the time inside the SEG, the same for every attempt
 
 

@@ -168,6 +168,29 @@ def end(engine: Engine, job: Job, transition: Transition, error: NodeError, now:
     return one(moved, job)
 
 
+def end_unsuitable(
+    engine: Engine, job: Job, error: NodeError, notices: Sequence[NewDelivery], now: float
+) -> None:
+    """End a segmentation as unsuitable, and queue the notices of that.
+
+    Raises:
+        LeaseLost: as `extend`; nothing was changed.
+    """
+    with engine.begin() as connection:
+        moved = move(
+            connection,
+            Transition.MARK_UNSUITABLE,
+            now,
+            held_by_worker(job),
+            error_values(error),
+            f"{error.code}: {error}",
+        )
+        one(moved, job)
+        for notice in notices:
+            _deliver(connection, job, notice, now)
+        supersede_waiting(connection, job, now)
+
+
 def fail(engine: Engine, job: Job, error: NodeError, now: float) -> Job:
     """End the job as failed.
 

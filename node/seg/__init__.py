@@ -8,6 +8,7 @@ same bytes; `verify` reads with a separate decoder and compares in patient space
 from node.encoding import Encoding
 from node.seg.encode import encode
 from node.seg.identity import SegIdentity
+from node.seg.repair import inherited
 from node.seg.source import repairs_of
 from node.seg.verify import read_labels, verify
 from node.seg.write import to_bytes
@@ -16,6 +17,7 @@ __all__ = [
     "Encoding",
     "SegIdentity",
     "encode",
+    "inherited",
     "read_labels",
     "repairs_of",
     "to_bytes",

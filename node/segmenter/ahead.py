@@ -50,9 +50,11 @@ class WorkAhead:
             begin()
             request = request_for(self._config, NO_JOB, one.dedup_key, one.payload)
             try:
-                self._result = (request, warm.segment(request, tick))
+                done = warm.segment(request, tick)
             except NodeError as error:
                 log.info("work ahead of a job failed: %s", error, extra={"code": error.code})
+            else:
+                self._result = (request, done) if isinstance(done, Done) else None
             return True
         return False
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import msgspec
 
 from node import engines, logs, pipes
-from node.errors import NodeError
+from node.errors import NodeError, Unsuitable
 from node.process import (
     ProcessLimits,
     as_child_error,
@@ -27,6 +27,7 @@ from node.segmenter.messages import (
     SegmentRequest,
     Stage,
 )
+from node.segmenter.notices import with_notice
 from node.segmenter.rehearse import rehearse
 from node.segmenter.work import segment_series, write_preview
 
@@ -61,7 +62,8 @@ def _answer(request: SegmentRequest, limits: ProcessLimits, output: BinaryIO) ->
     except Exception as exc:
         if not isinstance(exc, NodeError):
             log.exception("unexpected error", extra={"job": request.job})
-        pipes.send(output, failed(as_child_error(exc)))
+        unsuited = with_notice(request, exc) if isinstance(exc, Unsuitable) else None
+        pipes.send(output, unsuited or failed(as_child_error(exc)))
         return
     pipes.send(output, msgspec.structs.replace(result.done, peak_mb=peak_mb()))
     try:  # after the result, so that its delivery does not wait

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from node import queue, schema
 from node.config import AUTO, Config, RunningConfig
 from node.engines import ONNXRUNTIME, OPENVINO
-from node.errors import DatabaseDamaged, NodeError, Transient
+from node.errors import DatabaseDamaged, NodeError, Transient, rebuild
 from node.fault_log import FaultLog
 from node.queue import (
     DeliverPayload,
@@ -28,7 +28,7 @@ from node.queue import (
 )
 from node.segmenter.ahead import WorkAhead
 from node.segmenter.measuring import COMPILED, BackgroundMeasuring
-from node.segmenter.messages import Done, OutboxObject, RehearsalRequest, Stage
+from node.segmenter.messages import Done, OutboxObject, RehearsalRequest, Stage, Unsuited
 from node.segmenter.rehearse import rehearsals
 from node.segmenter.requests import identity_of, outbox_of, request_of
 from node.segmenter.warm import WarmChild
@@ -142,7 +142,9 @@ class _Segmenting:
     warm: WarmChild
     ahead: WorkAhead
 
-    def done(self, job: Job, payload: SegmentPayload, tick: Callable[[Stage], None]) -> Done:
+    def done(
+        self, job: Job, payload: SegmentPayload, tick: Callable[[Stage], None]
+    ) -> Done | Unsuited:
         request = request_of(self.config, job, payload)
         return self.ahead.take(request) or self.warm.segment(request, tick)
 
@@ -159,6 +161,9 @@ def _process_job(
     try:
         payload = job.segment_payload()
         done = segmenting.done(job, payload, lambda stage: heartbeat.keep(job, stage))
+        if isinstance(done, Unsuited):
+            _end_with_notice(engine, job, payload, done)
+            return
         result, deliveries = _results(job, payload, done)
         queue.finish_segment(engine, job, result, deliveries, time.time())
     except DatabaseDamaged:
@@ -167,6 +172,17 @@ def _process_job(
         settlement.settle(job, error)
     else:
         log.info("segmented", extra={**where, "seconds": round(sum(done.seconds.values()), 2)})
+
+
+def _end_with_notice(engine: Engine, job: Job, payload: SegmentPayload, unsuited: Unsuited) -> None:
+    reason = unsuited.reason
+    error = rebuild(reason.code, reason.message, reason.advice)
+    notices = [
+        _delivery(job, target, unsuited.notice) for target in payload.targets if target.notice
+    ]
+    queue.end_unsuitable(engine, job, error, notices, time.time())
+    where = {"job": job.id, "series": job.series_uid, "study": job.study_uid}
+    log.warning("unsuitable, a notice is sent: %s", error, extra={**where, "code": error.code})
 
 
 class _Heartbeat:
@@ -234,13 +250,15 @@ def _is_for(target: Destination, written: OutboxObject) -> bool:
     """Return whether a target gets an object of a result."""
     match written.kind:
         case "seg":
-            return written.encoding == target.encoding
+            return target.seg and written.encoding == target.encoding
         case "report":
             return written.encoding == target.encoding and target.report
         case "rtstruct":
             return target.rtstruct
         case "picture":
             return target.picture
+        case "notice":
+            return target.notice
 
 
 def _delivery(job: Job, target: Destination, written: OutboxObject) -> NewDelivery:

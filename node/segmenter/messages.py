@@ -8,9 +8,10 @@ from node.caveats import Caveat
 from node.engines import ONNXRUNTIME
 from node.pipes import Ready
 from node.process import Failed
+from node.queue import Reason
 from node.seg import Encoding, SegIdentity
 
-ResultKind = Literal["seg", "report", "rtstruct", "picture"]
+ResultKind = Literal["seg", "report", "rtstruct", "picture", "notice"]
 
 
 class SegmentRequest(msgspec.Struct, frozen=True, tag="segment", kw_only=True):
@@ -28,6 +29,8 @@ class SegmentRequest(msgspec.Struct, frozen=True, tag="segment", kw_only=True):
     reports: tuple[Encoding, ...] = ()  # encodings whose SEG also gets a report
     rtstruct: bool = False  # whether contours are requested
     picture: bool = False  # whether a Secondary Capture is requested
+    notice: bool = False  # whether a notice is requested if the series cannot be segmented
+    unsuitable: Reason | None = None  # it cannot: the plan knows why
     identity: SegIdentity
     created_at: float  # Unix seconds
     outbox: str  # folder for the objects
@@ -86,7 +89,14 @@ class Done(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     engine: str = ONNXRUNTIME  # that ran
 
 
-Message = Ready | Rehearsed | Stage | Done | Failed
+class Unsuited(msgspec.Struct, frozen=True, tag="unsuited", kw_only=True):
+    """The series cannot be segmented, and a notice of that was written."""
+
+    reason: Failed
+    notice: OutboxObject
+
+
+Message = Ready | Rehearsed | Stage | Done | Unsuited | Failed
 Request = SegmentRequest | RehearsalRequest
 
 read_message = msgspec.json.Decoder(Message).decode

@@ -35,6 +35,8 @@ def request_for(
         reports=tuple({t.encoding: None for t in payload.targets if t.report}),
         rtstruct=any(target.rtstruct for target in payload.targets),
         picture=any(target.picture for target in payload.targets),
+        notice=any(target.notice for target in payload.targets),
+        unsuitable=payload.unsuitable,
         identity=identity_of(config),
         created_at=payload.created_at,
         outbox=str(config.data.dir / outbox_of(dedup_key)),

@@ -24,6 +24,7 @@ from node.segmenter.messages import (
     Request,
     SegmentRequest,
     Stage,
+    Unsuited,
 )
 
 START_S = 120.0  # imports took 2 s on an idle machine; after this the child cannot start
@@ -71,8 +72,10 @@ class WarmChild:
                 raise ChildKilled(message)
             self._child.receive(TICK_S)
 
-    def segment(self, request: SegmentRequest, tick: Callable[[Stage], None]) -> Done:
+    def segment(self, request: SegmentRequest, tick: Callable[[Stage], None]) -> Done | Unsuited:
         """Let the child segment; `tick` is called several times a second and may raise.
+
+        Return the result, or the notice that the series cannot be segmented.
 
         Raises:
             NodeError: the error that the child reported, or TimedOut, OutOfMemory, ChildKilled.
@@ -182,7 +185,7 @@ class ChildProcess(Child):
         self._rest = rest
         message = messages.read_message(line)
         self.is_ready = True
-        self.is_idle = isinstance(message, Ready | Rehearsed | Done | Failed)
+        self.is_idle = isinstance(message, Ready | Rehearsed | Done | Unsuited | Failed)
         return message
 
     def rss_bytes(self) -> int:
@@ -212,7 +215,7 @@ def _watch(
     limits: Limits,
     tick: Callable[[Stage], None],
     on_rehearsed: Callable[[Message], None],
-) -> Done:
+) -> Done | Unsuited:
     """Send a request and wait for its result, within the limits of time and memory."""
     child.send(request)
     deadline = time.monotonic() + limits.time
@@ -220,7 +223,7 @@ def _watch(
     while True:
         message = child.receive(TICK_S)
         match message:
-            case Done():
+            case Done() | Unsuited():
                 return message
             case Failed():
                 raise rebuild(message.code, message.message, message.advice)

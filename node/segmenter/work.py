@@ -6,25 +6,26 @@ after it was read back from the disk and verified.
 
 import datetime
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 from pydicom.dataset import Dataset
 
 from node import durable, package, pipeline, report, rtstruct, seg, series
 from node.caveats import age_caveats, caveats_of
-from node.errors import BadPackage, Defect
+from node.errors import BadPackage, Defect, rebuild
 from node.imaging import Labels
 from node.package import Package, check_input, check_result
-from node.package.folder import file_digest
 from node.pipeline import Stopwatch
 from node.preview import preview, render
 from node.report import ReportedResult
 from node.secondary_capture import encode_picture
 from node.seg import Encoding
-from node.segmenter.messages import Done, OutboxObject, ResultKind, SegmentRequest
+from node.segmenter.files import described, unpublished
+from node.segmenter.messages import Done, OutboxObject, SegmentRequest
 from node.series import Series
 from node.student import Student
 from node.volumes import sums_of
@@ -47,10 +48,13 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
     """Segment the series of `request`; call `progress` with the current stage.
 
     Raises:
-        Unsuitable: the series cannot be segmented, or the volumes are outside `expect`.
+        Unsuitable: the series cannot be segmented, as planned or by its pixels, or the volumes are
+            outside `expect`.
         BadPackage: the package differs from the one in the plan.
         VerificationFailed: the object on disk differs from the labels.
     """
+    if request.unsuitable is not None:
+        raise rebuild(*msgspec.structs.astuple(request.unsuitable))
     clock = _ReportingStopwatch(progress)
     with clock.stage("package"):
         chosen = _package(request)
@@ -142,18 +146,18 @@ def _objects(
         )
     segments = result.package.manifest.segments
     final = Path(request.outbox, file_name(encoding))
-    with _unpublished(final, dataset, clock) as path, clock.stage("verify"):
+    with unpublished(final, dataset, clock) as path, clock.stage("verify"):
         seg.verify(path, result.series, result.labels, segments)
-    written = [_described(final, "seg", encoding, dataset)]
+    written = [described(final, "seg", encoding, dataset)]
     if encoding in request.reports:
         with clock.stage("report"):
             document = report.encode_report(
                 result, dataset, created=created, uid_root=request.identity.uid_root
             )
         final = final.with_name(f"report-{final.name}")
-        with _unpublished(final, document, clock):
+        with unpublished(final, document, clock):
             pass
-        written.append(_described(final, "report", encoding, document))
+        written.append(described(final, "report", encoding, document))
     return written, dataset
 
 
@@ -174,51 +178,22 @@ def _beside(
                 uid_root=uid_root,
             )
         final = Path(request.outbox, "rtstruct.dcm")
-        with _unpublished(final, dataset, clock) as path, clock.stage("verify"):
+        with unpublished(final, dataset, clock) as path, clock.stage("verify"):
             rtstruct.verify(path, result.series, result.labels, segments)
-        written.append(_described(final, "rtstruct", None, dataset))
+        written.append(described(final, "rtstruct", None, dataset))
     if request.picture:
         with clock.stage("picture"):
             picture = render(result.series.volume, result.labels, segments, result.caveats)
             dataset = encode_picture(picture, seg_dataset, created=created, uid_root=uid_root)
         final = Path(request.outbox, "picture.dcm")
-        with _unpublished(final, dataset, clock):
+        with unpublished(final, dataset, clock):
             pass
-        written.append(_described(final, "picture", None, dataset))
+        written.append(described(final, "picture", None, dataset))
     return written
 
 
 def _created(request: SegmentRequest) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(request.created_at, datetime.UTC)
-
-
-@contextmanager
-def _unpublished(final: Path, dataset: Dataset, clock: Stopwatch) -> Iterator[Path]:
-    """Write a file that gets its final name only if the block does not raise.
-
-    The temporary name is unique, because another segmenter may have taken over the job.
-    """
-    with ExitStack() as stack:
-        with clock.stage("write"):
-            content = seg.to_bytes(dataset)
-            path = stack.enter_context(durable.temporary(final.parent, content))
-        yield path
-        durable.publish(path, final)
-
-
-def _described(
-    final: Path, kind: ResultKind, encoding: Encoding | None, dataset: Dataset
-) -> OutboxObject:
-    return OutboxObject(
-        name=final.name,
-        kind=kind,
-        encoding=encoding,
-        sha256=file_digest(final),
-        size_bytes=final.stat().st_size,
-        sop_class_uid=str(dataset.SOPClassUID),
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        series_uid=str(dataset.SeriesInstanceUID),
-    )
 
 
 def file_name(encoding: Encoding) -> str:

@@ -35,6 +35,7 @@ CLASS_REFUSED, SYNTAXES_REFUSED = 3, 4  # PS3.8 table 9-18: results of a present
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 # class -> the key of a target that requests it; all others are segmentations
 KEYS = {
+    str(uids.NOTICE_CLASS): "notice",
     str(uids.REPORT_CLASS): "report",
     str(uids.RTSTRUCT_CLASS): "rtstruct",
     str(uids.SECONDARY_CAPTURE_CLASS): "picture",

@@ -7,7 +7,7 @@ of the files does not matter; nothing is interpolated; each image left out is li
 
 from node.series.copies import same_image
 from node.series.frames import read_headers
-from node.series.header import Header, StudyAttributes
+from node.series.header import Header, StudyAttributes, read_instance
 from node.series.key_objects import KeyObject
 from node.series.kinds import derived_as
 from node.series.parts import parts_of
@@ -27,6 +27,7 @@ __all__ = [
     "parts_of",
     "read",
     "read_headers",
+    "read_instance",
     "same_image",
     "survey",
 ]

@@ -34,6 +34,7 @@ _PLACES = {
 _OBJECTS = {  # PS3.4 B.5; `node.dicom` knows them too, and takes a second to import
     "1.2.840.10008.5.1.4.1.1.66.4": "the SEG",
     "1.2.840.10008.5.1.4.1.1.66.7": "the label map SEG",
+    "1.2.840.10008.5.1.4.1.1.88.11": "the notice",
     "1.2.840.10008.5.1.4.1.1.88.34": "the report",
     "1.2.840.10008.5.1.4.1.1.481.3": "the RTSTRUCT",
     "1.2.840.10008.5.1.4.1.1.7": "the picture",

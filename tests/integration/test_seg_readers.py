@@ -9,16 +9,18 @@ from pathlib import Path
 
 import highdicom as hd
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
 from node import durable
 from node.caveats import NOTHING_DETECTED
-from node.seg import Encoding, to_bytes
+from node.notice import encode_notice
+from node.seg import Encoding, SegIdentity, to_bytes
 from node.series import read
 from tests.support.enhanced import enhance
-from tests.support.phantoms import PLANES, Phantom
-from tests.support.segs import Result, encode_again, result
+from tests.support.phantoms import PLANES, Phantom, make
+from tests.support.segs import CREATED, Result, encode_again, result
 
 KINDS = ["binary", "labelmap"]
 
@@ -200,3 +202,24 @@ def test_dsrdump_reads_the_report(tmp_path: Path) -> None:
     assert done.stdout.count("Volume") >= 2
     for text in (NOTHING_DETECTED.text, "engine onnxruntime", "Hippocampus, sum", "research use"):
         assert text in done.stdout
+
+
+@pytest.mark.parametrize("tags", [{}, {"SeriesNumber": 3, "SeriesDescription": "T1 MPRAGE"}])
+def test_dciodvfy_and_dsrdump_read_the_notice(tmp_path: Path, tags: dict[str, object]) -> None:
+    source = pydicom.dcmread(make(tmp_path / "s", Phantom(tags=tags)).paths[0])
+    identity = SegIdentity(
+        manufacturer="segnode", model_name="segnode", serial="SEGNODE", software_version="1"
+    )
+    notice = encode_notice(
+        source, "tiny-mr/1.0", "slice 7 of 12 is missing", inputs_digest="d", created=CREATED,
+        identity=identity,
+    )  # fmt: skip
+    path = tmp_path / "notice.dcm"
+    durable.write(path, to_bytes(notice))
+    assert errors_of(path) == []
+    shown = subprocess.run(
+        [tool("dsrdump"), "+Pl", path], check=True, capture_output=True, text=True, timeout=300
+    )
+    assert not [line for line in shown.stderr.splitlines() if line.startswith("E:")]
+    assert "Slice 7 of 12 is missing." in shown.stdout
+    assert "No algorithms succeeded" in shown.stdout
