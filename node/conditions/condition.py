@@ -24,6 +24,7 @@ class ConditionCode(StrEnum):
     RULE_PAUSED = "rule-paused"
     QUEUE_OLD = "queue-old"
     SOURCE_QUIET = "source-quiet"
+    DRIFT = "drift"
     CLOCK_STEPPED = "clock-stepped"
 
 

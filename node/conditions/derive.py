@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from node.conditions import encryption, targets
 from node.conditions.condition import Condition, ConditionCode, duration, number, sentence
+from node.conditions.drift import drifting
 from node.errors import BadPackage, RefusedByTarget
 from node.queue import CallerHours, FailedJobs
 from node.states import Kind
@@ -42,6 +43,7 @@ def conditions(snapshot: Snapshot) -> tuple[Condition, ...]:
         *_rules_paused(snapshot),
         *_queue_old(snapshot),
         *_sources_quiet(snapshot),
+        *drifting(snapshot),
         *_clock_stepped(snapshot),
     )
 

@@ -79,6 +79,7 @@ from node.queue.rows import (
     NewSegmentJob,
     is_retracted,
 )
+from node.queue.runs import RuleRuns, Run
 from node.queue.settle import NextTransition, Policy, as_node_error, backoff_s, decide, settle
 from node.queue.sizes import (
     CHOOSE_SIZE,
@@ -159,6 +160,8 @@ __all__ = [
     "Reason",
     "ReceivedStudy",
     "Recorded",
+    "RuleRuns",
+    "Run",
     "SameWork",
     "SegmentPayload",
     "SegmentResult",

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from node.queue.paused import PausedRule, paused_in
+from node.queue.runs import RuleRuns, rule_runs
 from node.queue.upkeep import CLOCK_STEP
 from node.schema import arrivals, arriving, events, jobs, read_transaction
 from node.states import LIVE, ArrivalOutcome, Kind, State
@@ -77,6 +78,7 @@ class Facts:
     segment_queued_since: float | None  # of the segmentation that waits longest
     callers: tuple[CallerHours, ...]
     pauses: tuple[Pause, ...]
+    runs: tuple[RuleRuns, ...]  # the newest series of each rule
     clock_step_at: float | None
     clock_step: str
 
@@ -94,6 +96,7 @@ def facts(engine: Engine, targets: Iterable[str], now: float, keep_failed_s: flo
             segment_queued_since=_oldest_segment(connection),
             callers=tuple(_callers(connection, now - CALLERS_S, now)),
             pauses=tuple(_pauses(connection)),
+            runs=rule_runs(connection),
             clock_step_at=None if step is None else step[0],
             clock_step="" if step is None else step[1],
         )

@@ -28,6 +28,7 @@ _PLACES = {
     ConditionCode.QUEUE_OLD: "/jobs?state=queued&kind=segment",
     ConditionCode.PACKAGE_BAD: "/packages",
     ConditionCode.RULE_PAUSED: "/rules",
+    ConditionCode.DRIFT: "/rules",
     ConditionCode.SOURCE_QUIET: "/studies?caller={}",
 }
 

@@ -6,7 +6,8 @@ from tests.support.rows import T0
 
 NO_FACTS = Facts(
     troubles=(), failed=(), held=0, held_since=None, segment_queued_since=None, callers=(),
-    pauses=(), clock_step_at=None, clock_step="",
+    pauses=(),
+    runs=(), clock_step_at=None, clock_step="",
 )  # fmt: skip
 
 

@@ -40,7 +40,8 @@ def attempt(
 def test_an_empty_database_has_no_facts(engine: sa.Engine) -> None:
     assert facts(engine) == Facts(
         troubles=(), failed=(), held=0, held_since=None, segment_queued_since=None, callers=(),
-        pauses=(), clock_step_at=None, clock_step="",
+        pauses=(),
+        runs=(), clock_step_at=None, clock_step="",
     )  # fmt: skip
 
 
