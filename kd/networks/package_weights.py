@@ -1,7 +1,9 @@
 """The weights of a released network, under the names of `kd.networks.unet.UNet`.
 
 A released ONNX file keeps torch's parameter names. Its batch norms are folded into the
-convolutions, and it has the finest head alone.
+convolutions, and it has the finest head alone. A network that averages mirror images
+(`kd.networks.mirror`) gives the weights of its plain heads; their biases are means of left and
+right.
 """
 
 from pathlib import Path
@@ -13,6 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from kd.errors import BadCheckpoint
+from kd.networks.mirror import plain_weight
 from kd.networks.unet import UNet
 
 STORED_AS_HALF = "_half"  # suffix that `kd.networks.export` gives to weights stored as float16
@@ -46,7 +49,8 @@ def load_folded(network: UNet, weights: dict[str, Tensor], path: Path) -> None:
         BadCheckpoint: a weight does not exist in `network`, or has another shape.
     """
     state = network.state_dict()
-    for name, weight in weights.items():
+    for name, stored in weights.items():
+        weight = plain_weight(stored, state[name]) if "head" in name and name in state else stored
         if name not in state or state[name].shape != weight.shape:
             message = f"{path.name} of package {path.parent.name} is another network ({name})"
             raise BadCheckpoint(message, advice="Give the package that has this size and topology")

@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kd.networks.mirror import mirrored_head
 from kd.recipe.choices import Topology, Triple
 
 SLOPE = 0.01  # of LeakyReLU below zero, nnU-Net's
@@ -95,6 +96,7 @@ class UNet(nn.Module):
             self.heads[-1] = nn.ConvTranspose3d(t.widths[0], n_classes, 2, 2)
         self.fine = FineStage(n_channels, t, n_classes) if t.fine_width else None
         self.is_fine_stage_only = False
+        self.is_mirrored = False
         self.apply(he_normal)
         if self.fine is not None:
             nn.init.zeros_(self.fine.head.weight)
@@ -116,6 +118,8 @@ class UNet(nn.Module):
 
     def forward(self, x_bczyx: Tensor) -> Tensor:
         """Return the logits [B, K, Z, Y, X] at full resolution."""
+        if self.is_mirrored:
+            return self._mirrored(x_bczyx)
         return self.finest(x_bczyx)
 
     def deep(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> list[Tensor]:
@@ -133,6 +137,25 @@ class UNet(nn.Module):
     def finest(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> Tensor:
         """Return the first of what `deep` returns."""
         return self._finest(x_bczyx, self._decode(x_bczyx)[-1], at_zyx)
+
+    def average_mirror_images(self, classes: Sequence[int]) -> None:
+        """Let `forward` return the mean of the logits of an image and of its mirror image.
+
+        For a release: a network cannot be trained on afterwards. `classes` are those that each
+        class becomes in a mirror image.
+        """
+        self.heads[-1] = mirrored_head(self.heads[-1], classes)
+        if self.fine is not None:
+            self.fine.head = mirrored_head(self.fine.head, classes)
+        self.is_mirrored = True
+
+    def _mirrored(self, image_bczyx: Tensor) -> Tensor:
+        both = torch.cat([image_bczyx, image_bczyx.flip(-1)])
+        features = self._decode(both)[-1]
+        logits = self.heads[-1](_side_by_side(features))
+        if self.fine is None:
+            return logits
+        return logits + self.fine.head(_side_by_side(self.fine(both, features)))
 
     def _finest(self, image_bczyx: Tensor, x_bczyx: Tensor, at_zyx: Triple | None) -> Tensor:
         """Return the logits of the last features, plus the correction of the fine stage."""
@@ -186,7 +209,7 @@ class FineStage(nn.Module):
             Convolution(2 * width, width, kernel, one, norm=t.norm),
             Convolution(width, width, kernel, one, norm=t.norm),
         )
-        self.head = nn.Conv3d(width, n_classes, 1)
+        self.head: nn.Module = nn.Conv3d(width, n_classes, 1)
 
     def forward(self, image_bczyx: Tensor, x_bczyx: Tensor) -> Tensor:
         """Return features at full resolution, which `head` turns into corrections."""
@@ -204,6 +227,12 @@ class Ensemble(nn.Module):
     def forward(self, x_bczyx: Tensor) -> Tensor:
         """Return the mean logits [B, K, Z, Y, X] at full resolution."""
         return torch.stack([network(x_bczyx) for network in self.networks]).mean(0)
+
+
+def _side_by_side(features_bczyx: Tensor) -> Tensor:
+    """Stack the features of images and of their mirror images as channels, mirrored back."""
+    plain, mirrored = features_bczyx.chunk(2)
+    return torch.cat([plain, mirrored.flip(-1)], dim=1)
 
 
 def parameters_of(network: nn.Module) -> int:

@@ -50,6 +50,7 @@ COMMENTS = {
     "grid.resample_thick": "across thick slices: spline, or nearest as nnU-Net",
     "intensity": "steps before the network, in order",
     "segments": "number, label, codes (SNOMED CT) and colour of each structure",
+    "mirror": "average the scores of the image and its mirror image: twice the network's work",
     "sharpen": "weigh scores with the image's intensities; null: no",
     "regions": "steps after the network, such as keep_largest",
     "expect": "volumes that any patient has; the node refuses a result outside them",

@@ -45,6 +45,7 @@ from node.yaml_strict import read
 
 TEACHER: SizeName = "teacher"
 LARGEST_PACKAGE_MB = 40.0  # every release of this repository stays in each clone for ever
+OTHER_SIDE = {"7771000": "24028007", "24028007": "7771000"}  # SNOMED CT: left, right
 UNKNOWN_CODE = "?"  # of a segment that nobody has coded yet; a release refuses it
 
 
@@ -60,6 +61,8 @@ class Recipe(Strict, frozen=True, kw_only=True):
     grid: ModelGrid
     intensity: tuple[intensity.IntensityStep, ...]
     segments: tuple[Segment, ...]
+    # a released network averages its scores for the image and for its mirror image
+    mirror: bool = False
     sharpen: Sharpen | None = None  # weigh the network's scores with the image's intensities
     regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()  # volumes that any patient has
@@ -98,6 +101,12 @@ class Recipe(Strict, frozen=True, kw_only=True):
         if unknown := sorted(set(targets) - numbers):
             message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
             raise BadRecipe(message)
+        if self.mirror:
+            sides = {n for n, part in enumerate(self.segments, 1) if _side_of(part)}
+            if single := [n for n in sorted(sides) if self.mirrored_classes[n] == n]:
+                part = self.segments[single[0] - 1]
+                message = f"mirror: segment {part.number} ({part.label}) has no other side"
+                raise BadRecipe(message, advice="Add that segment, or remove the key mirror")
 
     def _refuse_unknown_gates(self) -> None:
         sources, labels = [one.name for one in self.external], [s.label for s in self.segments]
@@ -128,6 +137,19 @@ class Recipe(Strict, frozen=True, kw_only=True):
     def n_classes(self) -> int:
         """Background and every segment."""
         return len(self.segments) + 1
+
+    @property
+    def mirrored_classes(self) -> tuple[int, ...]:
+        """The class that each class becomes in a mirror image: left and right change places.
+
+        Segments are pairs if they differ in nothing but the laterality of their modifier.
+        """
+        at = {(part.category, part.type, _side_of(part)): part.number for part in self.segments}
+        others = (
+            at.get((part.category, part.type, OTHER_SIDE.get(_side_of(part), "")), part.number)
+            for part in self.segments
+        )
+        return (0, *others)
 
     @property
     def sizes_in_order(self) -> tuple[SizeName, ...]:
@@ -224,3 +246,9 @@ def read_recipe(path: Path) -> Recipe:
         message = f"recipe {path.name} cannot be read"
         raise BadRecipe(message) from exc
     return recipe
+
+
+def _side_of(part: Segment) -> str:
+    """Return the code of left or right; "" where a segment has no side."""
+    code = part.modifier.value if part.modifier is not None else ""
+    return code if code in OTHER_SIDE else ""

@@ -18,6 +18,7 @@ from kd.errors import BadCheckpoint
 from kd.evaluation.scores import Score
 from kd.evaluation.validate import Validation, compare
 from kd.networks.export import Exported, export
+from kd.networks.unet import UNet
 from kd.recipe.choices import Triple
 from kd.recipe.read import Recipe
 from kd.records import (
@@ -139,6 +140,9 @@ def export_runs(
 ) -> ExportedRun:
     """Write the network of a run, or the ensemble of several, to `path`."""
     network, histories = open_runs(recipe, size, runs, torch.device("cpu"))
+    for layer in network.modules():
+        if isinstance(layer, UNet) and recipe.mirror:
+            layer.average_mirror_images(recipe.mirrored_classes)
     patch = recipe.grid.patch_zyx
     exported = export(network, patch, real_patches(cases, patch), path)
     command = noted(runs[0]) or "not recorded"
