@@ -38,4 +38,16 @@ class RemoveSmall(
     ml: Amount
 
 
-RegionStep = KeepLargest | KeepLargestEach | RemoveSmall
+class KeepNear(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep_near", tag_field="step"
+):
+    """Keep only voxels of the listed segments within `mm` of a voxel of any other segment.
+
+    Distances are between the centres of voxels.
+    """
+
+    segments: tuple[SegmentNumber, ...]
+    mm: Amount
+
+
+RegionStep = KeepLargest | KeepLargestEach | RemoveSmall | KeepNear

@@ -6,15 +6,23 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from node.imaging.region_steps import KeepLargest, KeepLargestEach, RegionStep, RemoveSmall
-from node.imaging.volume import Labels
+from node.imaging.region_steps import (
+    KeepLargest,
+    KeepLargestEach,
+    KeepNear,
+    RegionStep,
+    RemoveSmall,
+)
+from node.imaging.volume import Grid, Labels
+
+ROUNDING_MM = 1e-4  # of a distance in float32
 
 
 def apply(labels: Labels, steps: tuple[RegionStep, ...]) -> Labels:
     """Apply `steps` in their order to `labels`; regions connect across voxel faces."""
     array = labels.array
     for step in steps:
-        array = _one(array, step, labels.grid.voxel_ml)
+        array = _one(array, step, labels.grid)
     return Labels(array, labels.grid)
 
 
@@ -27,7 +35,7 @@ def reaching_corners(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return result
 
 
-def _one(array: npt.NDArray[np.uint8], step: RegionStep, voxel_ml: float) -> npt.NDArray[np.uint8]:
+def _one(array: npt.NDArray[np.uint8], step: RegionStep, grid: Grid) -> npt.NDArray[np.uint8]:
     result = array.copy()
     box = _box(array != 0)
     if box is None:
@@ -35,19 +43,47 @@ def _one(array: npt.NDArray[np.uint8], step: RegionStep, voxel_ml: float) -> npt
     inner = result[box]  # a view: no step looks at background
     match step:
         case KeepLargest():
-            listed = np.zeros(256, bool)
-            listed[list(step.segments)] = True
-            _clear(inner, listed[inner], keep_first=True)
+            _clear(inner, _listed(step.segments)[inner], keep_first=True)
         case KeepLargestEach():
             for number in step.segments:
                 _clear(inner, inner == number, keep_first=True)
         case RemoveSmall():
-            least = int(np.ceil(step.ml / voxel_ml - 1e-6))  # tolerates rounding of voxel_ml
+            # tolerates rounding of the voxel's volume
+            least = int(np.ceil(step.ml / grid.voxel_ml - 1e-6))
             for number in step.segments:
                 _clear(inner, inner == number, at_least=least)
+        case KeepNear():
+            _clear_far(inner, _listed(step.segments)[inner], grid.spacing_mm, step.mm)
         case _:
             assert_never(step)
     return result
+
+
+def _listed(segments: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return for each of the 256 possible labels whether it is among `segments`."""
+    listed = np.zeros(256, bool)
+    listed[list(segments)] = True
+    return listed
+
+
+def _clear_far(
+    array: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_],
+    spacing_mm: tuple[float, float, float],
+    mm: float,
+) -> None:
+    """Set those voxels of `mask` to 0 that are farther than `mm` from all other labelled voxels.
+
+    Distances are exact (Maurer et al. 2003, doi 10.1109/TPAMI.2003.1177156), up to rounding.
+    """
+    others = (array != 0) & ~mask
+    if not others.any():
+        array[mask] = 0
+        return
+    image = sitk.GetImageFromArray(others.view(np.uint8))
+    image.SetSpacing(spacing_mm[::-1])
+    distances = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    array[mask & (sitk.GetArrayViewFromImage(distances) > mm + ROUNDING_MM)] = 0
 
 
 def _clear(

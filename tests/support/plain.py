@@ -98,6 +98,21 @@ def by_intensity(rows: Sequence[Scores], image: FloatArray, model: IntensityMode
     return labels
 
 
+def near(
+    mask: npt.NDArray[np.bool_],
+    others: npt.NDArray[np.bool_],
+    spacing_mm: tuple[float, float, float],
+    mm: float,
+) -> npt.NDArray[np.bool_]:
+    """Mark the voxels of `mask` within `mm` of a voxel of `others`, pair by pair."""
+    result = np.zeros_like(mask)
+    targets = np.argwhere(others) * spacing_mm
+    for place in np.argwhere(mask):
+        distances = np.linalg.norm(targets - place * spacing_mm, axis=1)
+        result[tuple(place)] = distances.min() <= mm + 1e-4
+    return result
+
+
 def largest_region(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the largest connected region, the first in scan order of several."""
     numbers = sitk.RelabelComponent(

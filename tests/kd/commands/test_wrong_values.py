@@ -37,6 +37,7 @@ COMPLETE: dict[str, Any] = RECIPE | {
         {"step": "keep_largest", "segments": [1]},
         {"step": "keep_largest_each", "segments": [1]},
         {"step": "remove_small", "segments": [1], "ml": 1},
+        {"step": "keep_near", "segments": [1], "mm": 20},
     ],
     "stages": {
         "widths": [8, 16],

@@ -14,7 +14,7 @@ from node.imaging.intensity import (
     ZScore,
     apply,
 )
-from node.imaging.region_steps import KeepLargest, KeepLargestEach, RemoveSmall
+from node.imaging.region_steps import KeepLargest, KeepLargestEach, KeepNear, RemoveSmall
 from node.imaging.sharpen import IntensityModel
 from node.imaging.volume import FloatArray
 from tests.support import plain
@@ -99,6 +99,28 @@ def test_regions_of_the_least_size_stay() -> None:
     kept = regions.apply(labels, (RemoveSmall(segments=(1,), ml=3 * labels.grid.voxel_ml),)).array
     assert kept[0, 0, :3].all()
     assert not kept[2].any()
+
+
+@pytest.mark.parametrize("mm", [0.0, 1.0, 2.5, 4.0, 100.0])
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (5.0, 0.5, 0.8)])
+def test_voxels_near_other_segments(mm: float, spacing_mm: tuple[float, float, float]) -> None:
+    array = np.zeros((9, 14, 15), np.uint8)
+    array[1:8, 1:13, 1:14] = 2
+    array[3:5, 4:9, 5:8], array[6, 10, 12] = 1, 3
+    array[2, 2] = 0
+    labels = Labels(array, Grid(array.shape, np.diag([*spacing_mm, 1.0])))
+    kept = regions.apply(labels, (KeepNear(segments=(2,), mm=mm),)).array
+    near = plain.near(array == 2, np.isin(array, (1, 3)), spacing_mm, mm)
+    assert np.array_equal(kept, np.where((array == 2) & ~near, 0, array))
+    assert 0 < near.sum() < (array == 2).sum() or mm in (0.0, 100.0)
+
+
+def test_without_another_segment_nothing_is_near() -> None:
+    labels = blobs()
+    alone = Labels(np.where(labels.array == 2, labels.array, 0).astype(np.uint8), labels.grid)
+    assert not regions.apply(alone, (KeepNear(segments=(2,), mm=50.0),)).array.any()
+    both = regions.apply(labels, (KeepNear(segments=(1, 2, 3), mm=50.0),))
+    assert not both.array.any()
 
 
 def test_labels_without_a_voxel_stay_empty() -> None:
