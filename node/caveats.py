@@ -4,8 +4,9 @@ Guarantee: one caveat per code, in the order of `CaveatCode`; no text holds pati
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 
@@ -33,6 +34,9 @@ class Caveat(msgspec.Struct, frozen=True):
 
     code: CaveatCode
     text: str
+    # labels of the segments whose volumes it limits, and names of sums with a part of these; empty:
+    # it limits the whole result
+    structures: tuple[str, ...] = ()
 
 
 NOTHING_DETECTED = Caveat(CaveatCode.NOTHING_DETECTED, "Nothing detected")
@@ -66,6 +70,7 @@ def caveats_of(
     source: Iterable[Caveat],
     labels: Labels,
     segments: Sequence[Segment],
+    sums: Mapping[str, Collection[int]] = MappingProxyType({}),
     left_out: Iterable[str] = (),
     repairs: Sequence[str] = (),
 ) -> tuple[Caveat, ...]:
@@ -75,6 +80,7 @@ def caveats_of(
         source: caveats of the source images.
         labels: the result.
         segments: the segments of the package.
+        sums: the segment numbers of each sum of volumes that is reported, by its name.
         left_out: for each image that was left out, the reason.
         repairs: repairs of the header that the result inherits.
     """
@@ -85,7 +91,8 @@ def caveats_of(
     if cut := [segment.label for segment in segments if segment.number in at_edge]:
         volumes = "volume" if len(cut) == 1 else "volumes"
         text = f"Cut by the field of view, {volumes} may be incomplete: {', '.join(cut)}"
-        caveats.append(Caveat(CaveatCode.CUT, text))
+        cut_sums = (name for name, parts in sums.items() if not at_edge.isdisjoint(parts))
+        caveats.append(Caveat(CaveatCode.CUT, text, (*cut, *cut_sums)))
     if reasons := Counter(left_out):
         listed = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
         caveats.append(Caveat(CaveatCode.LEFT_OUT, f"Images left out: {listed}"))

@@ -19,6 +19,7 @@ from node.colours import Colour, display_colours
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient, turn_of
 from node.package import Segment
+from node.volumes import CUT_MARK
 
 Pixels = npt.NDArray[np.uint8]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -180,13 +181,14 @@ def _legend(
     draw, font = ImageDraw.Draw(sheet), _font(16)
     volumes_ml = labels.volumes_ml(tuple(segment.number for segment in segments))
     top = PANEL_PX + 2 * MARGIN_PX
-    lines = _lines(len(segments))
+    lines, at_edge = _lines(len(segments)), labels.at_edge()
     for place, segment in enumerate(segments):
         column, line = divmod(place, lines)
         x, y = MARGIN_PX + column * (PANEL_PX + 2 * MARGIN_PX), top + line * LINE_PX
         draw.rectangle((x, y + 5, x + 16, y + 21), colours[segment.number])
         volume = volumes_ml[segment.number]
         amount = f"{volume:.2f} ml" if volume else "not detected"
+        amount += CUT_MARK if segment.number in at_edge else ""
         draw.text((x + 26, y + 13), f"{segment.label}: {amount}", INK, font, anchor="lm")
     for line, note in enumerate(notes):
         middle = top + (lines + line) * LINE_PX + LINE_PX // 2

@@ -19,7 +19,7 @@ from node.dicom.uids import UUID_ROOT, derive_uid
 from node.imaging import Labels
 from node.package import Code, Package, Segment
 from node.series import Series
-from node.volumes import pairs_of, rounded, sums_of
+from node.volumes import marked, pairs_of, rounded, sums_of
 
 UTF_8 = "ISO_IR 192"
 MILLILITRE = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
@@ -124,12 +124,13 @@ def _comparisons(result: ReportedResult) -> Iterator[str]:
     """Yield both sides of each paired structure, and the usual sums, in words."""
     manifest = result.package.manifest
     volumes_ml = result.labels.volumes_ml(manifest.numbers)
+    cut = {name for caveat in result.caveats for name in caveat.structures}
     for pair in pairs_of({s.label: volumes_ml[s.number] for s in manifest.segments}):
-        sides = f"left {rounded(pair.left_ml)} ml, right {rounded(pair.right_ml)} ml"
-        both = f"sum {rounded(pair.sum_ml)} ml, left - right {pair.difference}"
-        yield f"{pair.structure}: {sides}, {both}"
+        both, left, right = pair.marked(cut, " ml")
+        difference = f"left - right {pair.difference}"
+        yield f"{pair.structure}: left {left}, right {right}, sum {both}, {difference}"
     for name, sum_ml in sums_of(manifest.segments, manifest.expect, volumes_ml).items():
-        yield f"{name}, sum: {rounded(sum_ml)} ml"
+        yield f"{name}, sum: {marked(sum_ml, is_cut=name in cut, unit=' ml')}"
 
 
 def _model(result: ReportedResult) -> Iterator[str]:

@@ -141,7 +141,8 @@ def print_history(history: queue.SeriesHistory, earlier: Sequence[str] = ()) -> 
     if history.segment is not None and history.segment.result:
         result = queue.as_plain(history.segment.result)
         say()
-        print_table(*volumes.table(result.get("volumes_ml", {}), result.get("sums_ml", {})))
+        cut = volumes.cut_structures(result.get("caveats", ()))
+        print_table(*volumes.table(result.get("volumes_ml", {}), result.get("sums_ml", {}), cut))
         say()
         for caveat in result.get("caveats", ()):
             say(f"  caveat: {caveat['text']}")

@@ -120,7 +120,8 @@ def _try(chosen: argparse.Namespace) -> int:
 
 
 def _print_result(result: dict[str, Any]) -> None:
-    print_table(*volumes.table(result["volumes_ml"], result["sums_ml"]))
+    cut = {name for caveat in result["caveats"] for name in caveat.structures}
+    print_table(*volumes.table(result["volumes_ml"], result["sums_ml"], cut))
     print()
     seconds = result["seconds"]
     rows = [(k, f"{v:.2f}") for k, v in seconds.items()]

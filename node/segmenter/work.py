@@ -28,7 +28,7 @@ from node.segmenter.files import described, unpublished
 from node.segmenter.messages import Done, OutboxObject, SegmentRequest
 from node.series import Series
 from node.student import Student
-from node.volumes import sums_of
+from node.volumes import summed, sums_of
 
 PREVIEW = "preview.png"  # in the folder of a result
 Progress = Callable[[str, float], None]  # stage, share of it that is done
@@ -79,6 +79,7 @@ def segment_series(request: SegmentRequest, threads: int, progress: Progress) ->
         (*source.caveats, *age_caveats(accepted, first.patient_age_years)),
         result.labels,
         chosen.manifest.segments,
+        summed(chosen.manifest.segments, chosen.manifest.expect),
         left_out=[dropped.reason for dropped in source.survey.dropped],
         repairs=seg.repairs_of(source),
     )

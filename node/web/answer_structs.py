@@ -124,6 +124,7 @@ class ReaderCaveat(Answer, frozen=True, kw_only=True):
 
     code: str
     text: str
+    structures: tuple[str, ...]  # labels and sums whose volumes it limits; empty: all
 
 
 class SeriesResult(Answer, frozen=True, kw_only=True):

@@ -145,7 +145,11 @@ def _series(one: queue.SeriesHistory) -> answers.SeriesResult:
         volumes_ml=result.get("volumes_ml", {}),
         sums_ml=result.get("sums_ml", {}),
         caveats=tuple(
-            answers.ReaderCaveat(code=caveat["code"], text=caveat["text"])
+            answers.ReaderCaveat(
+                code=caveat["code"],
+                text=caveat["text"],
+                structures=tuple(caveat.get("structures", ())),
+            )
             for caveat in result.get("caveats", ())
         ),
         jobs=tuple(_job(job) for job in jobs),

@@ -81,7 +81,7 @@ def study(request: Request) -> Response:
     return render(
         request, "study.html", this=this, series=series,
         named=named[0] if named else None, plain=queue.as_plain,
-        volumes=volumes.table,
+        volumes=volumes.table, cut_structures=volumes.cut_structures,
         events=queue.events_of(engine, study_uid=this.study_uid, limit=MOST_EVENTS),
         arriving=[
             one for one in queue.arriving_series(engine) if one.study_uid == this.study_uid

@@ -80,6 +80,7 @@ def test_a_caveat_stands_in_history_report_and_picture(
     (caveat,) = segmented.done.caveats
     assert caveat.code is code
     assert words in caveat.text
+    assert bool(caveat.structures) is (code is CaveatCode.CUT)
     assert caveat.text in explained(run, site, scan, segmented)
     (report,) = site.config.data.dir.glob("outbox/*/report-*")
     assert comments(pydicom.dcmread(report)).count(caveat.text) == 1

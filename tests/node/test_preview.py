@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from node.caveats import NOTHING_DETECTED, Caveat, CaveatCode
 from node.imaging import Grid, Labels, Volume
-from node.preview import LINE_PX, MARGIN_PX, PANEL_PX, preview
+from node.preview import BACKGROUND, INK, LINE_PX, MARGIN_PX, PANEL_PX, preview
 from tests.support.phantoms import chiral, package
 
 COLOURS = {1: (220, 60, 40), 2: (220, 120, 40)}
@@ -121,6 +121,25 @@ def test_a_long_legend_has_columns_and_is_complete(tmp_path: Path) -> None:
     assert all(len(square) >= 15 * 15 for square in squares)
     assert len({int(square[:, 1].min()) for square in squares}) == 3
     assert picture.shape[0] < 2 * picture.shape[1] / 3
+
+
+def test_a_cut_structure_is_marked_in_the_legend(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    at_edge = labels.array.copy()
+    at_edge[0, 0, 0] = 2
+    segments = package(tmp_path).manifest.segments
+    preview(volume, Labels(at_edge, labels.grid), segments, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        picture = np.asarray(opened)
+    volumes_ml = Labels(at_edge, labels.grid).volumes_ml((1, 2))
+    for line, mark in enumerate(("", " (cut)")):
+        text = f"{segments[line].label}: {volumes_ml[line + 1]:.2f} ml{mark}"
+        top = PANEL_PX + 2 * MARGIN_PX + line * LINE_PX
+        shown = picture[top : top + LINE_PX, MARGIN_PX + 26 : PANEL_PX + 2 * MARGIN_PX]
+        expected = Image.new("RGB", (shown.shape[1], LINE_PX), BACKGROUND)
+        font = ImageFont.load_default(16)
+        ImageDraw.Draw(expected).text((0, 13), text, INK, font, anchor="lm")
+        np.testing.assert_array_equal(shown, np.asarray(expected))
 
 
 def test_notes_make_the_picture_longer(tmp_path: Path) -> None:

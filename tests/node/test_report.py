@@ -132,6 +132,22 @@ def test_sides_and_sums_are_compared(tmp_path: Path) -> None:
     assert parts == f"Hippocampus, sum: {rounded(volumes[1] + volumes[2])} ml"
 
 
+def test_a_cut_structure_is_marked_where_its_volume_is_compared(tmp_path: Path) -> None:
+    first, second = package(tmp_path).manifest.segments
+    sides = [
+        msgspec.structs.replace(first, label="Left hippocampus"),
+        msgspec.structs.replace(second, label="Right hippocampus"),
+    ]
+    r = result(tmp_path / "sides")
+    caveats = (Caveat(CaveatCode.CUT, "Cut by the field of view", ("Right hippocampus",)),)
+    ml = [rounded(volume) for volume in r.labels.volumes_ml((1, 2)).values()]
+    text = comments(r.report(package=package(tmp_path, sides), caveats=caveats))[1]
+    assert text.startswith(f"Hippocampus: left {ml[0]} ml, right {ml[1]} ml (cut), sum ")
+    assert " ml (cut), left - right " in text
+    caveats = (Caveat(CaveatCode.CUT, "Cut by the field of view", ("Hippocampus",)),)
+    assert comments(r.report(caveats=caveats))[1].endswith(" ml (cut)")
+
+
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     r = result(tmp_path)
     a, b = (to_bytes(r.report()) for _ in range(2))

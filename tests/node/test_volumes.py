@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.volumes import pairs_of, table
+from node.volumes import cut_structures, pairs_of, table
 
 BRAIN = {
     "Left hippocampus": 3.0,
@@ -24,6 +24,22 @@ def test_sides_sum_and_difference_stand_in_one_row() -> None:
         ("Left kidney", "100", "", "", ""),
         ("The brain, sum", "1250", "", "", ""),
     ]
+
+
+def test_a_volume_that_the_field_of_view_cuts_is_marked() -> None:
+    cut = {"Left hippocampus", "Brain stem", "The brain"}
+    _, rows = table(BRAIN, {"The brain": 1250.4, "The stem": 20.0}, cut)
+    assert rows[0] == ("Hippocampus", "6.30 (cut)", "3.00 (cut)", "3.30", "-0.300 (10%)")
+    assert rows[1] == ("Brain stem", "20.0 (cut)", "", "", "")
+    assert rows[4:] == [
+        ("The brain, sum", "1250 (cut)", "", "", ""),
+        ("The stem, sum", "20.0", "", "", ""),
+    ]
+
+
+def test_a_recorded_result_names_what_is_cut() -> None:
+    recorded = [{"code": "age", "text": "…"}, {"code": "cut", "structures": ["Liver"]}]
+    assert cut_structures(recorded) == {"Liver"}
 
 
 def test_without_pairs_there_are_two_columns() -> None:

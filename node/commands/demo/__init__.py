@@ -33,6 +33,7 @@ from node.package.folder import models_in
 from node.sender import send_echo, send_files
 from node.series.compose import Composed, Labelling, compose
 from node.states import Ending
+from node.volumes import marked
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Result:
     seg_file: Path
     picture: Path
     volumes_ml: dict[str, float]
+    cut: tuple[str, ...]  # labels and sums that the field of view cuts
     seconds: float  # from the last slice stored to the SEG in the PACS
 
 
@@ -241,7 +243,8 @@ def _result(config: Config, scan: Composed, scene: Scene, sent_at: float, out: P
     copy.write_bytes(newest.read_bytes())
     volumes = labels.volumes_ml(package.manifest.numbers)
     volumes_ml = {segment.label: volumes[segment.number] for segment in segments}
-    return Result(scene.name, copy, picture, volumes_ml, arrived - sent_at)
+    cut = tuple(name for caveat in caveats for name in caveat.structures)
+    return Result(scene.name, copy, picture, volumes_ml, cut, arrived - sent_at)
 
 
 def _print_results(
@@ -251,7 +254,7 @@ def _print_results(
         print_json(results)
         return
     rows = [
-        (result.scene, label, f"{volume:.2f}")
+        (result.scene, label, marked(volume, is_cut=label in result.cut))
         for result in results
         for label, volume in result.volumes_ml.items()
     ]
