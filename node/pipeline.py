@@ -5,9 +5,10 @@ it), back to the source grid, regions.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from node.engines import ONNXRUNTIME
 from node.errors import BadPackage
 from node.imaging import Labels, Volume, intensity, regions
-from node.imaging.assign import assign, assign_by_intensity
+from node.imaging.assign import assign, assign_by_intensity, second_best
 from node.imaging.nifti import read_labels, read_volume
 from node.imaging.orient import orient
 from node.imaging.patches import Scores, score_rows
@@ -77,19 +78,25 @@ def segment(
         rows = score_rows(
             sampled.array, manifest.grid.patch_zyx, manifest.grid.overlap, _timed(student, clock)
         )
-        reported = _reported(rows, grid.shape[0], progress)
+        scored: Iterable[Scores] = _reported(rows, grid.shape[0], progress)
+        if manifest.sharpen is not None or regions.needs_scores(manifest.regions):
+            scored = held = list(scored)
+        by_intensity = None
         if manifest.sharpen is None:
-            array = assign(reported, grid.shape[0], turned.grid.shape)
+            array = assign(scored, grid.shape[0], turned.grid.shape)
         else:
-            held = list(reported)
             single = nearest(ready.array, grid.shape)
             model, gain = fit(held, single, grid.spacing_mm, manifest.sharpen)
-            array = assign_by_intensity(held, len(held), corrected(ready.array, gain), model)
+            by_intensity = (corrected(ready.array, gain), model)
+            array = assign_by_intensity(held, len(held), *by_intensity)
     # the network runs inside the stage "back"; the rest is stitching and assigning labels
     clock.seconds["back"] -= clock.seconds["network"]
     with clock.stage("regions"):
-        whole = Labels(np.ascontiguousarray(turn.undo(array)), volume.grid)
-        labels = regions.apply(whole, manifest.regions)
+        second = None
+        if regions.needs_scores(manifest.regions):
+            second = partial(second_best, held, turned.grid.shape, by_intensity=by_intensity)
+        cleaned = regions.apply(Labels(array, turned.grid), manifest.regions, second)
+        labels = Labels(np.ascontiguousarray(turn.undo(cleaned.array)), volume.grid)
     return Segmentation(labels, clock.seconds)
 
 

@@ -9,7 +9,7 @@ With an intensity model (`node.imaging.sharpen`) the class depends on the source
 `assign_by_intensity` interpolates each class wherever it could win.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -77,6 +77,52 @@ def assign_by_intensity(
     for at, (low, high, share) in enumerate(_neighbours(prepared, depth, len(image_zyx))):
         labels[at] = _sharp_slice(low, high, share, image_zyx[at], model)
     return labels
+
+
+def second_best(
+    rows: Sequence[Scores],
+    shape: tuple[int, int, int],
+    places: Places,
+    best: Bytes,
+    by_intensity: tuple[FloatArray, IntensityModel] | None = None,
+) -> Bytes:
+    """Return the class of the second largest score, or posterior, at some source voxels.
+
+    Args:
+        rows: scores [C, Y, X] of each row of the model's grid, in order.
+        shape: the source grid in canonical order.
+        places: indices of n source voxels, [n, 3].
+        best: their classes of the largest score, [n].
+        by_intensity: intensities on the source grid with even brightness, and what they say about
+            the classes; None: the scores alone decide.
+    """
+    edges = (len(rows), *rows[0].shape[1:])
+    axes = [_axis(n_in, n_out) for n_in, n_out in zip(edges, shape, strict=True)]
+    result = np.zeros(len(places), np.uint8)
+    for z in np.unique(places[:, 0]).tolist():
+        chosen = np.flatnonzero(places[:, 0] == z)
+        y, x = places[chosen, 1], places[chosen, 2]
+        low, high = rows[axes[0].low[z]], rows[axes[0].high[z]]
+        scores = _mixed(_at(low, y, x, axes), _at(high, y, x, axes), float(axes[0].share[z]))
+        if by_intensity is not None:
+            image_zyx, model = by_intensity
+            intensities = image_zyx[z, y, x]
+            scores *= np.float32(model.prior)
+            for k in range(len(scores)):
+                scores[k] += model.log_likelihood(k, intensities)
+        scores[best[chosen], np.arange(len(chosen))] = -np.inf
+        result[chosen] = scores.argmax(0)
+    return result
+
+
+def _at(row: Scores, y: Places, x: Places, axes: Sequence[_Axis]) -> Scores:
+    """Interpolate the scores of one row of the model's grid at n source pixels, [C, n]."""
+    _, rows, columns = axes
+    left, right, across = columns.low[x], columns.high[x], columns.share[x]
+    upper, lower = rows.low[y], rows.high[y]
+    top = _between(row[:, upper, left], row[:, upper, right], across)
+    bottom = _between(row[:, lower, left], row[:, lower, right], across)
+    return _between(top, bottom, rows.share[y])
 
 
 def _neighbours(rows: Iterator[Row], depth: int, n_out: int) -> Iterator[tuple[Row, Row, float]]:

@@ -1,6 +1,7 @@
 """The closed list of steps that clean finished labels by their connected regions.
 
-Each step acts on the listed segments; voxels that it removes become background.
+Each step acts on the listed segments; voxels that it removes become background, unless it says
+otherwise.
 `node.imaging.regions` applies them: manifests are read where no image is processed.
 """
 
@@ -50,4 +51,21 @@ class KeepNear(
     mm: Amount
 
 
-RegionStep = KeepLargest | KeepLargestEach | RemoveSmall | KeepNear
+class ReplaceIslands(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="replace_islands",
+    tag_field="step",
+):
+    """Give the class of the second largest score to islands of each listed segment.
+
+    Islands are connected regions other than the largest that are smaller than `ml` millilitres. All
+    of them are found before any is replaced.
+    """
+
+    segments: tuple[SegmentNumber, ...]
+    ml: Amount
+
+
+RegionStep = KeepLargest | KeepLargestEach | RemoveSmall | KeepNear | ReplaceIslands

@@ -1,5 +1,6 @@
 """Apply the steps that clean finished labels by their connected regions."""
 
+from collections.abc import Callable
 from typing import assert_never
 
 import numpy as np
@@ -12,18 +13,44 @@ from node.imaging.region_steps import (
     KeepNear,
     RegionStep,
     RemoveSmall,
+    ReplaceIslands,
 )
 from node.imaging.volume import Grid, Labels
+
+SecondBest = Callable[[npt.NDArray[np.int64], npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 ROUNDING_MM = 1e-4  # of a distance in float32
 
 
-def apply(labels: Labels, steps: tuple[RegionStep, ...]) -> Labels:
-    """Apply `steps` in their order to `labels`; regions connect across voxel faces."""
+def apply(
+    labels: Labels, steps: tuple[RegionStep, ...], second_best: SecondBest | None = None
+) -> Labels:
+    """Apply `steps` in their order to `labels`; regions connect across voxel faces.
+
+    Args:
+        labels: the classes with the largest scores.
+        steps: of a package.
+        second_best: returns the classes of the second largest scores at voxels [n, 3] whose classes
+            are [n]; only `replace_islands` needs it.
+
+    Raises:
+        ValueError: a step needs `second_best`.
+    """
     array = labels.array
     for step in steps:
-        array = _one(array, step, labels.grid)
+        if isinstance(step, ReplaceIslands):
+            if second_best is None:
+                message = "replace_islands needs the scores of the network"
+                raise ValueError(message)
+            array = _replaced(array, step, labels.grid, second_best)
+        else:
+            array = _one(array, step, labels.grid)
     return Labels(array, labels.grid)
+
+
+def needs_scores(steps: tuple[RegionStep, ...]) -> bool:
+    """Return whether a step needs `second_best`."""
+    return any(isinstance(step, ReplaceIslands) for step in steps)
 
 
 def reaching_corners(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -35,7 +62,33 @@ def reaching_corners(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return result
 
 
-def _one(array: npt.NDArray[np.uint8], step: RegionStep, grid: Grid) -> npt.NDArray[np.uint8]:
+def _replaced(
+    array: npt.NDArray[np.uint8], step: ReplaceIslands, grid: Grid, second_best: SecondBest
+) -> npt.NDArray[np.uint8]:
+    result = array.copy()
+    box = _box(array != 0)
+    if box is None:
+        return result
+    inner = array[box].copy()
+    for number in step.segments:
+        _clear(inner, inner == number, keep_first=True, at_least=_least_voxels(step.ml, grid))
+    places = np.argwhere(inner != array[box]) + [edge.start for edge in box]
+    if len(places):
+        at = tuple(places.T)
+        result[at] = second_best(places, array[at])
+    return result
+
+
+def _least_voxels(ml: float, grid: Grid) -> int:
+    """Return how many voxels have at least `ml` millilitres, but for rounding of their volume."""
+    return int(np.ceil(ml / grid.voxel_ml - 1e-6))
+
+
+def _one(
+    array: npt.NDArray[np.uint8],
+    step: KeepLargest | KeepLargestEach | RemoveSmall | KeepNear,
+    grid: Grid,
+) -> npt.NDArray[np.uint8]:
     result = array.copy()
     box = _box(array != 0)
     if box is None:
@@ -48,8 +101,7 @@ def _one(array: npt.NDArray[np.uint8], step: RegionStep, grid: Grid) -> npt.NDAr
             for number in step.segments:
                 _clear(inner, inner == number, keep_first=True)
         case RemoveSmall():
-            # tolerates rounding of the voxel's volume
-            least = int(np.ceil(step.ml / grid.voxel_ml - 1e-6))
+            least = _least_voxels(step.ml, grid)
             for number in step.segments:
                 _clear(inner, inner == number, at_least=least)
         case KeepNear():
@@ -91,11 +143,12 @@ def _clear(
     mask: npt.NDArray[np.bool_],
     *,
     keep_first: bool = False,
-    at_least: int = 0,
+    at_least: int | None = None,
 ) -> None:
-    """Set `mask` to 0 except its largest region, or except regions of `at_least` voxels.
+    """Set `mask` to 0 except regions of `at_least` voxels, and the largest one if `keep_first`.
 
-    Of regions of one size the first one in scan order counts as the largest.
+    Of regions of one size the first one in scan order counts as the largest. Without `at_least` no
+    other region stays.
     """
     box = _box(mask)
     if box is None:
@@ -104,7 +157,9 @@ def _clear(
     image = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.view(np.uint8)))
     numbers = sitk.GetArrayViewFromImage(image)[mask]  # from 1, in scan order
     sizes = np.bincount(numbers)
-    is_removed = numbers != sizes.argmax() if keep_first else sizes[numbers] < at_least
+    is_removed = np.ones(numbers.shape, bool) if at_least is None else sizes[numbers] < at_least
+    if keep_first:
+        is_removed &= numbers != sizes.argmax()
     mask[mask] = is_removed
     array[box][mask] = 0
 

@@ -9,6 +9,8 @@ import pytest
 
 from node.errors import BadPackage
 from node.imaging import Grid, Labels, Volume, nifti
+from node.imaging.region_steps import ReplaceIslands
+from node.imaging.sharpen import Sharpen
 from node.package import Package
 from node.pipeline import ROUNDING_VOXELS, dice, open_student, reference_dice, segment
 from tests.support.packages import expected_labels, make_tiny_package, phantom
@@ -52,6 +54,29 @@ def test_a_finer_source_gets_labels_at_its_own_resolution(package: Package) -> N
     assert result.array.shape == (48, 52, 56)
     expected = expected_labels(Volume(array, fine)).array
     assert dice(result.array == 2, expected == 2) > 0.85
+
+
+@pytest.mark.parametrize("sharpen", [None, Sharpen()])
+def test_an_island_gets_its_second_best_class(package: Package, sharpen: Sharpen | None) -> None:
+    """In any order of the axes: the scores are in the order of the model."""
+    volume = phantom()
+    volume.array[5, 6, 7] = 800.0  # of segment 2 in segment 1
+    steps = (ReplaceIslands(segments=(2,), ml=0.01),)
+    labels = {}
+    for axes in ((0, 1, 2), (2, 0, 1)):
+        affine = volume.grid.affine[:, [*axes, 3]]
+        array = np.ascontiguousarray(volume.array.transpose(axes))
+        turned = Volume(array, Grid((array.shape[0], array.shape[1], array.shape[2]), affine))
+        for regions_of in ((), steps):
+            changes = {"sharpen": sharpen, "regions": regions_of}
+            manifest = msgspec.structs.replace(package.manifest, **changes)
+            student = open_student(package, "small")
+            result = segment(turned, replace(package, manifest=manifest), student).labels.array
+            labels[len(regions_of)] = result.transpose(np.argsort(axes))
+        assert labels[0][5, 6, 7] == 2
+        assert labels[1][5, 6, 7] == 1
+        labels[0][5, 6, 7] = 1
+        np.testing.assert_array_equal(labels[1], labels[0])
 
 
 def test_progress_ends_at_one_and_never_falls(package: Package) -> None:

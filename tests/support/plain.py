@@ -113,6 +113,34 @@ def near(
     return result
 
 
+def second_by_intensity(
+    rows: Sequence[Scores], image: FloatArray, model: IntensityModel, best: Bytes
+) -> Bytes:
+    """Compute the class of the second largest posterior at every source voxel."""
+    up, down, across = (
+        axis_matrix(n_in, n_out, 1)
+        for n_in, n_out in zip((len(rows), *rows[0].shape[1:]), image.shape, strict=True)
+    )
+    scores = np.tensordot(up, np.stack(rows), 1)  # [Z, C, y, x]
+    values = np.einsum("Yy,zcyx,Xx->czYX", down, scores, across) * model.prior
+    for k in range(len(values)):
+        values[k] += model.log_likelihood(k, image)
+        values[k][best == k] = -np.inf
+    return values.argmax(0).astype(np.uint8)
+
+
+def islands(mask: npt.NDArray[np.bool_], below: int) -> npt.NDArray[np.bool_]:
+    """Mark the regions other than the largest one that have fewer than `below` voxels."""
+    numbers = sitk.GetArrayFromImage(
+        sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))
+    )
+    result = np.zeros_like(mask)
+    for number in range(1, numbers.max() + 1):
+        if (numbers == number).sum() < below:
+            result |= numbers == number
+    return result & ~largest_region(mask)
+
+
 def largest_region(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the largest connected region, the first in scan order of several."""
     numbers = sitk.RelabelComponent(

@@ -38,6 +38,7 @@ COMPLETE: dict[str, Any] = RECIPE | {
         {"step": "keep_largest_each", "segments": [1]},
         {"step": "remove_small", "segments": [1], "ml": 1},
         {"step": "keep_near", "segments": [1], "mm": 20},
+        {"step": "replace_islands", "segments": [1], "ml": 1},
     ],
     "stages": {
         "widths": [8, 16],

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from node.imaging import Grid, Labels, regions
-from node.imaging.assign import assign_by_intensity
+from node.imaging.assign import assign_by_intensity, second_best
 from node.imaging.intensity import (
     Clip,
     ClipPercentiles,
@@ -14,7 +15,13 @@ from node.imaging.intensity import (
     ZScore,
     apply,
 )
-from node.imaging.region_steps import KeepLargest, KeepLargestEach, KeepNear, RemoveSmall
+from node.imaging.region_steps import (
+    KeepLargest,
+    KeepLargestEach,
+    KeepNear,
+    RemoveSmall,
+    ReplaceIslands,
+)
 from node.imaging.sharpen import IntensityModel
 from node.imaging.volume import FloatArray
 from tests.support import plain
@@ -67,6 +74,41 @@ def test_classes_by_intensity(shape: tuple[int, int, int]) -> None:
     expected = plain.by_intensity(rows, image, model)
     assert len(np.unique(expected)) == n_classes - 1  # the last class can win nowhere
     assert np.array_equal(assign_by_intensity(rows, len(rows), image, model), expected)
+
+
+@pytest.mark.parametrize("shape", [(18, 40, 44), (9, 20, 22), (5, 9, 50)])
+def test_second_best_classes_by_intensity(shape: tuple[int, int, int]) -> None:
+    draws = np.random.default_rng(3)
+    rows = list(draws.normal(0, 3, (9, 7, 20, 22)).astype(np.float32))
+    coefficients = draws.uniform(-1, 0, (7, 3)).astype(np.float32)
+    model = IntensityModel(coefficients, outlier=-3.0, prior=0.5)
+    image = draws.standard_normal(shape).astype(np.float32)
+    best = assign_by_intensity(rows, len(rows), image, model)
+    places = np.argwhere(draws.random(shape) < 0.3)
+    at = tuple(places.T)
+    second = second_best(rows, shape, places, best[at], (image, model))
+    assert np.array_equal(second, plain.second_by_intensity(rows, image, model, best)[at])
+    assert len(np.unique(second)) == 7
+
+
+def test_islands_get_the_second_best_class_of_their_places() -> None:
+    labels = blobs()
+    seconds = np.random.default_rng(6).integers(4, 9, labels.array.shape).astype(np.uint8)
+
+    def second(places: NDArray[np.int64], best: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        assert np.array_equal(best, labels.array[tuple(places.T)])
+        return seconds[tuple(places.T)]
+
+    step = ReplaceIslands(segments=(1, 3), ml=4 * labels.grid.voxel_ml)
+    replaced = regions.apply(labels, (step,), second).array
+    islands = plain.islands(labels.array == 1, 4) | plain.islands(labels.array == 3, 4)
+    assert np.array_equal(replaced, np.where(islands, seconds, labels.array))
+    assert 0 < islands.sum() < np.isin(labels.array, (1, 3)).sum()
+
+
+def test_islands_cannot_be_replaced_without_scores() -> None:
+    with pytest.raises(ValueError, match="scores"):
+        regions.apply(blobs(), (ReplaceIslands(segments=(1,), ml=1),))
 
 
 def blobs() -> Labels:
