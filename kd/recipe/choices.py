@@ -151,8 +151,7 @@ class Net(Strict, frozen=True, kw_only=True):
 
     base: Channels  # channels at full resolution; doubled by each stage, up to 320
     least_width: Channels = 1  # of every stage: few channels cannot separate many classes
-    # the distilled student is initialised from its teacher's strongest channels (kd.networks)
-    inherits: bool = False
+    inherits: bool = False  # initialised from its teacher's strongest channels (kd.networks)
     norm: Literal["instance", "batch"] = "instance"
     stem_stride: Literal[1, 2] = 1  # 2: faster, works at half resolution
     # channels of a last decoder stage at full resolution, above a stem of stride 2; 0: none
@@ -208,10 +207,8 @@ class Gates(Strict, frozen=True, kw_only=True):
     margin_dice: Amount = 0.005
     margin_nsd: Amount = 0.01
     margin_hd95_mm: Amount = 0.25
-    # minimum retention of a size on the cases of another source, by the source's name
+    # by external source: least retention of a size; largest bias of a volume, in percent, by label
     external: dict[str, dict[SizeName, Amount]] = {}
-    # largest bias of a volume of any size, in percent of the reference volume and without its sign,
-    # by the name of an external source and the label of a structure
     volume_bias: dict[str, dict[str, Amount]] = {}
 
 
