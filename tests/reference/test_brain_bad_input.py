@@ -21,6 +21,7 @@ from node.package import Package
 from node.pipeline import open_student, segment
 from node.segmenter import SegmentedSeries
 from node.series.compose import Labelling, compose
+from tests.reference.test_brain import SERIES
 from tests.support import not_a_brain
 from tests.support.guarded import guarded
 from tests.support.real_series import unpacked
@@ -192,6 +193,14 @@ def test_a_child_is_sent_with_a_caveat(tmp_path: Path, package: Package, head: V
 def test_a_newborn_is_refused(tmp_path: Path, package: Package, head: Volume) -> None:
     """70 % of an adult's edges: the field of view is too small, or the brain is."""
     refused(scaled(head, 0.7), package, tmp_path, ImplausibleResult)
+
+
+@pytest.mark.parametrize("name", SERIES)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_real_head_of_each_scanner_is_sent(tmp_path: Path, package: Package, name: str) -> None:
+    """With the limits of the recipe; `test_brain` has those of the released package."""
+    files = series_files(unpacked(name, tmp_path), None)
+    assert run(files, package, tmp_path).done.objects
 
 
 @pytest.mark.parametrize("name", ["pgbm01_pre", "pgbm05_post", "pgbm11_pre"])
