@@ -98,7 +98,10 @@ def _study(config: Config, engine: sa.Engine, number: int, at: float, index: Stu
     shutil.copy(ROOT / "docs/images/demo-colin27.png", folder / "preview.png")
     result = SegmentResult(
         objects=(f"{outbox}/seg-binary.dcm",), volumes_ml=VOLUMES, seconds=SECONDS,
-        caveats=(Caveat(CaveatCode.DERIVED, "All source images are derived, not original"),),
+        caveats=(
+            Caveat(CaveatCode.CUT, "Cut by the field of view: Brain stem", ("Brain stem",)),
+            Caveat(CaveatCode.DERIVED, "All source images are derived, not original"),
+        ),
         engine="onnxruntime",
     )  # fmt: skip
     names = ("pacs", "archive")

@@ -122,7 +122,10 @@ def test_a_study_is_found_by_its_accession_number(
     assert found["study_uid"] == study["study_uid"] == "1.2.826.0.1.3"
     (series,) = found["series"]
     assert series["volumes_ml"]["Left hippocampus"] == 5.958
-    assert [caveat["code"] for caveat in series["caveats"]] == ["derived"]
+    assert [(one["code"], one["structures"]) for one in series["caveats"]] == [
+        ("cut", ["Brain stem"]),
+        ("derived", []),
+    ]
 
 
 def test_an_unknown_study_has_its_reason(client: TestClient) -> None:

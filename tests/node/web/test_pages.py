@@ -62,6 +62,7 @@ def test_a_study_shows_volumes_caveats_and_its_history(client: TestClient) -> No
         "5.96",
         "Hippocampus",
         "-0.243 (4%)",
+        "27.4 (cut)",
         "All source images are derived",
         "A2026-003",
     ):
