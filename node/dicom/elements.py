@@ -231,7 +231,8 @@ class ElementReader:
 
     def _is_padding(self, at: int, tag: int) -> bool:
         """Return whether only zeros follow the pixel data, after which no element is needed."""
-        if tag < FLOAT_PIXEL_DATA or self._data[at]:
+        # the rest is scanned once at most: an element that begins with four zeros is refused
+        if tag < FLOAT_PIXEL_DATA or any(self._data[at : at + 4]):
             return False
         return not bytes(self._data[at:]).strip(b"\0")
 

@@ -29,6 +29,21 @@ def test_a_number_of_another_length_is_refused() -> None:
         reader.whole_number(element)
 
 
+def test_many_elements_that_begin_with_a_zero_are_read_once() -> None:
+    """Each one could be the beginning of padding: scanning to the end each time takes hours."""
+    groups = (struct.pack("<H", 0x8000 + (group << 8)) for group in range(6))
+    numbers = [struct.pack("<HI", number, 0) for number in range(0x10000)]
+    many = b"".join(group + number for group in groups for number in numbers)
+    data = memoryview(encode(ct(1), IMPLICIT) + many + bytes(7))
+    assert sum(element.tag >= 0x80000000 for element in ElementReader(data, IMPLICIT)) == 6 << 16
+
+
+def test_zeros_before_another_element_are_no_padding() -> None:
+    data = memoryview(encode(ct(1), IMPLICIT) + bytes(8) + struct.pack("<HHI", 0x8000, 1, 0))
+    with pytest.raises(MalformedDataSet, match="cannot be in a data set"):
+        list(ElementReader(data, IMPLICIT))
+
+
 def test_sequences_are_bounded_in_depth() -> None:
     sequence = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, elements.UNDEFINED)
     item = struct.pack("<HHI", 0xFFFE, 0xE000, elements.UNDEFINED)
