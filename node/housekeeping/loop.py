@@ -29,6 +29,7 @@ SIZES_S = 30.0
 PRUNE_S = 600.0
 BEAT_S = 10.0
 POLL_S = 0.2
+PATIENCE_S = 3.0  # for which one series may delay the others: reading most series takes 0.2 s
 log = logging.getLogger("node.housekeeping")
 
 
@@ -50,7 +51,8 @@ def run(
     current = running or RunningConfig(config)
     engine = schema.open_configured(config.data)
     inbox = Inbox(config.data.dir / "inbox")
-    reader = Reader(log_level=logging.getLevelName(log.getEffectiveLevel()))
+    level = logging.getLevelName(log.getEffectiveLevel())
+    reader = Reader(log_level=level, patience_s=PATIENCE_S)
     ahead.withdraw_all(config.data.dir)
     sweep = Sweep(config, engine, inbox, uses(config), reader)
     clock = make_clock(lambda step: _record_step(engine, step))

@@ -29,7 +29,7 @@ from node.housekeeping.waiting import WaitingSeries
 from node.identifiers import open_identifiers
 from node.inbox import Inbox, InstanceFile, SeriesFolder, closed_after, inputs_digest, read_series
 from node.package import Use
-from node.reader import Reader, ReaderDeaths, SeriesReading
+from node.reader import Reader, ReaderDeaths, SeriesReading, StillReading
 from node.states import ArrivalOutcome, Content, Kind, State
 
 UNPLANNED = "planning this series failed"
@@ -141,6 +141,9 @@ class Sweep:
             return False
         try:
             decided = self._handle_or_hold(folder, now)
+        except StillReading:
+            self._waiting.add_being_read(folder)
+            return False
         except ReaderKilled as exc:
             count = self._deaths.add(folder.key, exc.message)
             pause_s = self._retries.add(folder.key, self._steady)
@@ -161,8 +164,10 @@ class Sweep:
         """Handle one series; hold it after an unexpected error, so that the others go on."""
         try:
             return self._handle(folder, now)
-        except (Transient, DatabaseDamaged, sa.exc.OperationalError, ReaderKilled, *TRANSIENT):
+        except (Transient, DatabaseDamaged, sa.exc.OperationalError):
             raise  # the database concerns all series: repeat the whole sweep
+        except (ReaderKilled, StillReading, *TRANSIENT):
+            raise
         except Exception:  # a defect for this series: hold it for a person
             if self._failed.get(folder.key) != folder.mtime_ns:
                 self._failed[folder.key] = folder.mtime_ns

@@ -75,6 +75,13 @@ class WaitingSeries:
 
     def add_unread(self, folder: SeriesFolder, why: str) -> None:
         """Remember that a series waits although its images could not be read."""
+        self._add_unread(folder, f"its images cannot be read for now: {why}; the node tries again")
+
+    def add_being_read(self, folder: SeriesFolder) -> None:
+        """Remember that a series waits because reading its images takes long."""
+        self._add_unread(folder, "its images are being read, which takes longer than usual")
+
+    def _add_unread(self, folder: SeriesFolder, why: str) -> None:
         record = read_series(folder.path)
         if record is not None:
             self._now[folder.key] = queue.ArrivingSeries(
@@ -83,7 +90,7 @@ class WaitingSeries:
                 series_uid=record.series,
                 instances=0,
                 caller_ae="",
-                why=f"its images cannot be read for now: {why}; the node tries again",
+                why=why,
                 until=None,
             )
 

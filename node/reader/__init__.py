@@ -6,6 +6,14 @@ back as typed messages of bounded size. `node.housekeeping` decides what follows
 
 from node.reader.deaths import MOST_DEATHS, ReaderDeaths
 from node.reader.messages import FileIdentity, SeriesReading
-from node.reader.process import Reader, ReaderLimits
+from node.reader.process import Reader, ReaderLimits, StillReading
 
-__all__ = ["MOST_DEATHS", "FileIdentity", "Reader", "ReaderDeaths", "ReaderLimits", "SeriesReading"]
+__all__ = [
+    "MOST_DEATHS",
+    "FileIdentity",
+    "Reader",
+    "ReaderDeaths",
+    "ReaderLimits",
+    "SeriesReading",
+    "StillReading",
+]

@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag
 
 from node.dicom.bounds import MOST_VALUE_BYTES, decoding_problem, frame_bytes
 from node.errors import NotAnImage, OversizedValue
+from node.series.codestream import problem_of_file
 from node.series.header import TRANSIENT_ERRNOS, read_dataset
 from node.series.source import source_of
 from node.series.values import UNREADABLE, b_value, encoded_length, is_sequence, text, whole_number
@@ -65,10 +66,7 @@ def same_image(one: Path, other: Path) -> bool:
             return False
         if "Rows" not in first:
             return True
-        frame, frames = _decoded(first)
-        return not decoding_problem(frame, frames) and _same_pixels(
-            source_of(first, one), source_of(second, other), frame
-        )
+        return _have_same_pixels(first, source_of(first, one), source_of(second, other))
     except (NotAnImage, OversizedValue):
         return False
     except UNDECODABLE as exc:
@@ -82,6 +80,14 @@ def _decoded(dataset: Dataset) -> tuple[int, int]:
     keywords = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
     rows, columns, samples, bits, frames = (whole_number(dataset, word) or 1 for word in keywords)
     return frame_bytes(rows, columns, samples, bits), frames
+
+
+def _have_same_pixels(dataset: Dataset, one: Path | BytesIO, other: Path | BytesIO) -> bool:
+    """Compare the pixels of two images with the header `dataset`, if they may be decoded."""
+    frame, frames = _decoded(dataset)
+    if decoding_problem(frame, frames) or problem_of_file(one) or problem_of_file(other):
+        return False
+    return _same_pixels(one, other, frame)
 
 
 def _same_patient(one: Dataset, other: Dataset) -> bool:

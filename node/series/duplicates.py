@@ -15,6 +15,7 @@ import pydicom
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+from node.series.codestream import problem_of
 from node.series.header import Header, read_dataset
 from node.series.source import source_of
 from node.series.stack import SAME_PLACE_MM
@@ -80,7 +81,10 @@ def _pixel_digest(header: Header) -> str:
 @lru_cache(maxsize=4096)
 def _digest_of(path: Path, frame: int, _mtime_ns: int, _size: int) -> str:
     image = pydicom.dcmread(source_of(read_dataset(path), path))
-    decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
+    syntax = UID(image.file_meta.TransferSyntaxUID)
+    if syntax.is_encapsulated and (problem := problem_of(image, image.PixelData)):
+        raise ValueError(problem)
+    decoder = get_decoder(syntax)
     stored, _ = decoder.as_array(image, index=frame - 1)
     digest = hashlib.sha256(repr((stored.shape, stored.dtype.str)).encode())
     digest.update(np.ascontiguousarray(stored).tobytes())

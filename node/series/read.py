@@ -22,6 +22,7 @@ from pydicom.uid import UID
 from node.caveats import Caveat, CaveatCode
 from node.errors import VERSIONS_ADVICE, Conflicting, UndecodablePixels
 from node.imaging import Volume
+from node.series.codestream import problem_of
 from node.series.copies import same_image
 from node.series.frames import functional_group, headers_of
 from node.series.header import Header, read_instance
@@ -163,7 +164,10 @@ def _slices_of_file(
         image.PhotometricInterpretation = headers[last].pixels.photometric
         if "NumberOfFrames" in image and not image.NumberOfFrames:
             del image.NumberOfFrames  # blank: the decoder would refuse it
-        decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
+        syntax = UID(image.file_meta.TransferSyntaxUID)
+        if syntax.is_encapsulated and (problem := problem_of(image, image.PixelData)):
+            raise _undecodable(headers[last], problem)
+        decoder = get_decoder(syntax)
         # unused bits are cleared below, because padding values may need them
         for stored, _ in decoder.iter_array(image, correct_unused_bits=False):
             if number in headers:

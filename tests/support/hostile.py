@@ -51,3 +51,21 @@ def slow_to_decode(path: Path, frames: int = 24, padding: int = 0) -> Path:
     dataset.file_meta.TransferSyntaxUID = RLELossless
     dataset.save_as(path)
     return path
+
+
+def jpeg_frame(marker: int, rows: int, columns: int, samples: int = 1) -> bytes:
+    """Return the beginning of a JPEG or JPEG-LS frame of this size; nothing follows."""
+    size = struct.pack(">HBHHB", 8 + 3 * samples & 0xFFFF, 16, rows, columns, samples)
+    comment = b"\xff\xfe\x00\x04ab"
+    return b"\xff\xd8" + comment + b"\xff\xff" + bytes([marker]) + size + bytes(3 * samples)
+
+
+def jpeg2000_frame(rows: int, columns: int) -> bytes:
+    """Return the beginning of a JPEG 2000 code stream of this size; nothing follows."""
+    size = struct.pack(">IIIIIIIIH", columns, rows, 0, 0, columns, rows, 0, 0, 1)
+    return b"\xff\x4f\xff\x51" + struct.pack(">HH", 41, 0) + size + b"\x0f\x01\x01"
+
+
+def rle_frame(segment: bytes) -> bytes:
+    """Return an RLE frame with one segment."""
+    return struct.pack("<16L", 1, 64, *[0] * 14) + segment

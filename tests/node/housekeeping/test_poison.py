@@ -23,8 +23,9 @@ from tests.support.housekeeping import QUIET, SETTLED, Site
 from tests.support.phantoms import Phantom, Scan, make
 from tests.support.received import receive
 from tests.support.rows import T0
+from tests.support.running import WAIT_S, wait_until
 
-SHORT = ReaderLimits(cpu_s=1.0, cpu_s_per_mib=0.0)
+SHORT = ReaderLimits(cpu_s=1.0, compare_cpu_s=1.0, cpu_s_per_mib=0.0)
 
 
 @pytest.fixture
@@ -79,6 +80,26 @@ def test_a_header_that_kills_its_reader_is_held_and_others_are_planned(
     assert "segnode jobs replan" in held.advice
     assert queue.arriving_series(site.engine) == []
     assert sweep.run(QUIET + 1000) == 0
+
+
+def test_a_series_that_takes_long_to_read_delays_no_other(
+    site: Site, head: Scan, tmp_path: Path
+) -> None:
+    folder = poisoned(site, head.paths)
+    with Reader(log_level="CRITICAL", patience_s=0.0) as reader:
+        sweep = sweep_of(site, reader)
+        assert sweep.run(QUIET) == 0
+        (waiting,) = queue.arriving_series(site.engine)
+        assert "being read" in waiting.why
+        (slow,) = reader._slow.values()
+        os.kill(slow.child.pid, signal.SIGSTOP)
+        reader._patience_s = WAIT_S
+        receive(site.inbox, make(tmp_path / "well", Phantom(seed=2)).paths, T0)
+        assert sweep.run(QUIET + 1) == 1, "the other one is planned meanwhile"
+        os.kill(slow.child.pid, signal.SIGKILL)
+        wait_until(lambda: not slow.child.is_alive, 30, lambda: "the reader does not end")
+        assert sweep.run(QUIET + 2) == 0
+        assert deaths(site, folder) == 1
 
 
 def test_pixels_that_kill_their_reader_hold_the_series(

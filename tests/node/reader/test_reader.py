@@ -15,17 +15,18 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from node.arrival import findings_of
 from node.errors import ReaderKilled
 from node.pipes import encode
-from node.reader import Reader, ReaderDeaths, ReaderLimits
+from node.reader import Reader, ReaderDeaths, ReaderLimits, StillReading
 from node.reader.child import HeaderCache
 from node.reader.deaths import MOST_DEATHS
 from node.reader.messages import MOST_MESSAGE_BYTES, SeriesReading, read_message
+from node.reader.process import MOST_SLOW
 from node.series import read_headers
 from tests.support.hostile import of_one_large_frame, slow_to_decode, with_many_items
 from tests.support.phantoms import Phantom, Scan, make
 from tests.support.reading import shared_reader
-from tests.support.running import wait_until
+from tests.support.running import WAIT_S, wait_until
 
-SHORT = ReaderLimits(cpu_s=1.0, cpu_s_per_mib=0.0)
+SHORT = ReaderLimits(cpu_s=1.0, compare_cpu_s=1.0, cpu_s_per_mib=0.0)
 
 
 @pytest.fixture
@@ -155,6 +156,63 @@ def test_a_reader_without_processor_time_is_a_fault_of_the_machine(head: Scan) -
         with pytest.raises(TimeoutError):
             reader.survey(head.paths[0].parent, names(head) * 5000)  # more than a pipe holds
         assert reader.pid == 0
+
+
+def test_a_slow_request_goes_on_beside_the_others(head: Scan, tmp_path: Path) -> None:
+    folder = head.paths[0].parent
+    well = make(tmp_path / "well", Phantom(seed=2))
+    with Reader(log_level="CRITICAL", patience_s=0.0) as reader:
+        with pytest.raises(StillReading):
+            reader.survey(folder, names(head))
+        with pytest.raises(StillReading):
+            reader.survey(well.paths[0].parent, names(well))
+        assert reader.pid, "the next request has a warm process"
+        for scan in (head, well):
+            assert answer_of(reader, scan) == shared_reader().survey(
+                scan.paths[0].parent, names(scan)
+            )
+        assert not reader._slow
+
+
+def test_an_answer_about_fewer_files_is_not_used(head: Scan) -> None:
+    folder = head.paths[0].parent
+    with Reader(log_level="CRITICAL", patience_s=0.0) as reader:
+        with pytest.raises(StillReading):
+            reader.survey(folder, names(head)[:2])
+        reading = answer_of(reader, head)
+    assert reading.findings is not None
+    assert reading.findings.headers == len(head.paths)
+
+
+def test_a_slow_request_dies_by_its_own_limits(head: Scan) -> None:
+    with_many_items(head.paths[0])
+    with Reader(SHORT, "CRITICAL", patience_s=0.0) as reader:
+        with pytest.raises(ReaderKilled, match=r"took more than|did not answer"):
+            answer_of(reader, head)
+        assert not reader._slow
+
+
+def test_too_many_slow_requests_start_anew_later(tmp_path: Path) -> None:
+    scans = [make(tmp_path / str(at), Phantom(seed=at)) for at in range(MOST_SLOW + 1)]
+    with Reader(log_level="CRITICAL", patience_s=0.0) as reader:
+        for scan in scans[:-1]:
+            with pytest.raises(StillReading):
+                reader.survey(scan.paths[0].parent, names(scan))
+        with pytest.raises(OSError, match="too many series"):
+            reader.survey(scans[-1].paths[0].parent, names(scans[-1]))
+        assert len(reader._slow) == MOST_SLOW
+        assert all(answer_of(reader, scan).findings for scan in scans)
+
+
+def answer_of(reader: Reader, scan: Scan) -> SeriesReading:
+    """Ask until the answer is there."""
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until:
+        try:
+            return reader.survey(scan.paths[0].parent, names(scan))
+        except StillReading:
+            time.sleep(0.05)
+    raise AssertionError("there is no answer")
 
 
 def test_an_interrupted_reader_refuses_requests(reader: Reader, head: Scan) -> None:
