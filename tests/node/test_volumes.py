@@ -1,5 +1,7 @@
 """Volumes of paired structures stand side by side, each once."""
 
+from typing import Any
+
 import pytest
 
 from node.volumes import cut_structures, pairs_of, table
@@ -38,7 +40,10 @@ def test_a_volume_that_the_field_of_view_cuts_is_marked() -> None:
 
 
 def test_a_recorded_result_names_what_is_cut() -> None:
-    recorded = [{"code": "age", "text": "…"}, {"code": "cut", "structures": ["Liver"]}]
+    recorded: list[dict[str, Any]] = [
+        {"code": "age", "text": "…"},
+        {"code": "cut", "structures": ["Liver"]},
+    ]
     assert cut_structures(recorded) == {"Liver"}
 
 
