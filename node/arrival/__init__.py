@@ -6,7 +6,7 @@ duplicated slices; it runs in the reader process.
 
 from node.arrival.completion import AssociationSummary, Completion, CompletionSigns, completion
 from node.arrival.conditions import Facts, Mismatch, facts_of, mismatch
-from node.arrival.findings import Patient, Problem, SeriesFindings, findings_of, problem_of
+from node.arrival.findings import Problem, SeriesFindings, findings_of, problem_of
 from node.arrival.planning import Decision, decision_for, in_words, plan
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Decision",
     "Facts",
     "Mismatch",
-    "Patient",
     "Problem",
     "SeriesFindings",
     "completion",

@@ -11,6 +11,7 @@ import numpy as np
 from node.errors import NodeError, Unsuitable, rebuild
 from node.imaging import Grid
 from node.series import Header, KeyObject, StudyAttributes, Survey, derived_as, is_slice, survey
+from node.series.patients import Patient, patient_of
 
 # Modalities of results and documents, ours and those of others: never the input of a model
 NO_IMAGES = {
@@ -31,9 +32,6 @@ PLANE_COSINE = 0.95  # a normal within 18 degrees of an axis counts as that plan
 MOST_TEXT = 1024  # characters of a description or a message; a header may hold more
 MOST_KEY_OBJECTS = 8  # documents of one series that are read
 MOST_PATIENTS = 16  # that are listed; a second one already holds the series
-
-# digests of the Patient ID, of its issuer, and of the birth date if there is no ID; or empty
-Patient = tuple[str, str, str]
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -93,9 +91,7 @@ def findings_of(headers: Sequence[Header]) -> SeriesFindings:
     first = _leading_header(headers, surveyed)
     expected = {header.expected_instances for header in headers}
     sources = {header.source_ae for header in headers} - {""}
-    patients = sorted(
-        {(one.patient_digest, one.issuer_digest, one.birth_digest) for one in headers}
-    )
+    patients = sorted({patient_of(header) for header in headers})
     are_results = all(header.modality in NO_IMAGES for header in headers)
     return SeriesFindings(
         series_uid=headers[0].series_uid,

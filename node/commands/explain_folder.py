@@ -17,10 +17,11 @@ from node.commands.terminal import Progress, Report, say
 from node.config import Config
 from node.errors import Conflicting, NodeError, NotFound, ReaderKilled
 from node.housekeeping.sizes import with_sizes
-from node.housekeeping.study import differ, other_patients_in
+from node.housekeeping.study import other_patients_in
 from node.measured import Measurement
 from node.package import Use, uses
 from node.reader import FileIdentity, Reader, SeriesReading
+from node.series.patients import differ
 from node.states import ArrivalOutcome
 
 FILES_PER_REQUEST = 200

@@ -94,13 +94,13 @@ class WrongUnits(Unsuitable):
 
 
 class MixedUnits(Unsuitable):
-    """Some images of the series have other units than the rest."""
+    """Some images of the series have other units than the rest, or seem to."""
 
     code = "mixed-units"
 
 
 class WrongModality(Unsuitable):
-    """The model was made for another modality."""
+    """The model was made for another modality, or Modality contradicts the SOP class."""
 
     code = "wrong-modality"
 

@@ -6,10 +6,10 @@ under the wrong name, and it is unknown which series is right.
 
 from collections.abc import Sequence
 
-from node.arrival import Patient
 from node.errors import ConflictingPatients, ReaderKilled
 from node.inbox import Inbox, SeriesFolder, read_series
 from node.reader import Reader, ReaderDeaths
+from node.series.patients import Patient, differ
 
 
 class StudyPatients:
@@ -21,7 +21,9 @@ class StudyPatients:
         self._reader = reader
         self._deaths = deaths
         self._studies: dict[str, str] = {}  # series key -> Study Instance UID
-        self._patients: dict[str, tuple[int, Patient | None]] = {}  # by series key, with mtime_ns
+        self._patients: dict[
+            str, tuple[int, Sequence[Patient]]
+        ] = {}  # by series key, with mtime_ns
 
     def other_patients(
         self, folder: SeriesFolder, patients: Sequence[Patient]
@@ -32,8 +34,7 @@ class StudyPatients:
         for other in self._inbox.series_folders():
             if other.key == folder.key or self._study(other) != study:
                 continue
-            patient = self._patient(other)
-            if patient is not None and any(differ(patient, one) for one in patients):
+            if any(differ(one, two) for one in self._patients_of(other) for two in patients):
                 others.append(other)
         return others
 
@@ -45,24 +46,29 @@ class StudyPatients:
             self._studies[folder.key] = record.study
         return self._studies[folder.key]
 
-    def _patient(self, folder: SeriesFolder) -> Patient | None:
+    def _patients_of(self, folder: SeriesFolder) -> Sequence[Patient]:
         known = self._patients.get(folder.key)
         if known is None or known[0] != folder.mtime_ns:
-            known = (folder.mtime_ns, self._read_patient(folder))
+            known = (folder.mtime_ns, self._read_patients(folder))
             self._patients[folder.key] = known
         return known[1]
 
-    def _read_patient(self, folder: SeriesFolder) -> Patient | None:
-        for file in self._inbox.instances(folder)[:1]:
-            if self._deaths.are_too_many(folder.key):
-                return None
-            try:
-                reading = self._reader.survey(folder.path, [file.path.name])
-            except ReaderKilled as exc:  # the fault of this series, not of the one that is planned
-                self._deaths.add(folder.key, exc.message)
-                return None
-            return reading.findings.patients[0] if reading.findings else None
-        return None
+    def _read_patients(self, folder: SeriesFolder) -> Sequence[Patient]:
+        """Return the patient of the first image; those of all images if it has no Patient ID."""
+        names = [file.path.name for file in self._inbox.instances(folder)]
+        first = self._read(folder, names[:1])
+        has_number = any(number for number, _, _ in first)
+        return first if has_number or len(names) < 2 else self._read(folder, names)
+
+    def _read(self, folder: SeriesFolder, names: Sequence[str]) -> Sequence[Patient]:
+        if not names or self._deaths.are_too_many(folder.key):
+            return ()
+        try:
+            findings = self._reader.survey(folder.path, names).findings
+        except ReaderKilled as exc:  # the fault of this series, not of the one that is planned
+            self._deaths.add(folder.key, exc.message)
+            return ()
+        return findings.patients if findings else ()
 
 
 def two_patients(folders: Sequence[SeriesFolder]) -> ConflictingPatients:
@@ -80,8 +86,3 @@ def other_patients_in(series_uids: Sequence[str]) -> ConflictingPatients:
         advice="Correct the identities at the source, then send the study again. "
         "`segnode jobs replan UID --use last` with the UID of one series segments it as it is.",
     )
-
-
-def differ(one: Patient, other: Patient) -> bool:
-    """Compare what is known of two patients: an absent identifier contradicts no other."""
-    return any(a and b and a != b for a, b in zip(one, other, strict=True))

@@ -67,7 +67,7 @@ def _check_identity(dataset: Dataset, series: Series) -> None:
     images = [item.ReferencedSOPInstanceUID for item in referenced.ContourImageSequence]
     known = {header.sop_instance_uid for header in series.survey.headers}
     _same("referenced images", sorted(images), sorted(known))
-    if str(dataset.get("PatientID") or "") != str(series.datasets[0].get("PatientID") or ""):
+    if str(dataset.get("PatientID") or "") != str(series.identifying.get("PatientID") or ""):
         message = "RTSTRUCT check failed: PatientID differs from the source"
         raise VerificationFailed(message)
 

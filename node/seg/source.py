@@ -54,7 +54,12 @@ def slim_copies(series: Series, size: tuple[int, int]) -> list[Dataset]:
 
 def _common(series: Series) -> tuple[Dataset, tuple[str, ...]]:
     """Return the values that all slices share, and the repairs of inherited ones."""
-    common, repairs = inherited(series.datasets[0])
+    common, repairs = inherited(series.identifying)
+    headers = series.survey.headers
+    unidentified = sum(not header.patient_digest for header in headers)
+    if 0 < unidentified < len(headers):
+        count = f"{unidentified} of {len(headers)} images"
+        repairs = (*repairs, f"PatientID was absent in {count}; that of the others was written")
     thickness = series.survey.headers[0].slice_thickness_mm
     if thickness is None or thickness <= 0:
         # required of a volume; each frame of the result stands for the slab up to the next slice

@@ -76,7 +76,7 @@ def read_labels(source: Path | bytes, series: Series) -> Labels:
 
 
 def _check_identity(dataset: Dataset, series: Series) -> None:
-    first, image = series.survey.headers[0], series.datasets[0]
+    first, image = series.survey.headers[0], series.identifying
     _same("SOP class is a segmentation", dataset.SOPClassUID in CLASSES, expected=True)
     _same("Modality", dataset.Modality, "SEG")
     _same("Study Instance UID", dataset.StudyInstanceUID, first.study_uid)

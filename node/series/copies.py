@@ -21,6 +21,8 @@ from node.dicom.bounds import MOST_VALUE_BYTES, decoding_problem, frame_bytes
 from node.errors import NotAnImage, OversizedValue
 from node.series.codestream import problem_of_file
 from node.series.header import TRANSIENT_ERRNOS, read_dataset
+from node.series.patient_age import birth_day
+from node.series.patients import differ
 from node.series.source import source_of
 from node.series.values import UNREADABLE, b_value, encoded_length, is_sequence, text, whole_number
 
@@ -91,9 +93,12 @@ def _have_same_pixels(dataset: Dataset, one: Path | BytesIO, other: Path | Bytes
 
 
 def _same_patient(one: Dataset, other: Dataset) -> bool:
-    """Compare Patient IDs, and their issuers if both are known."""
-    issuers = {text(one, "IssuerOfPatientID"), text(other, "IssuerOfPatientID")} - {""}
-    return text(one, "PatientID") == text(other, "PatientID") and len(issuers) < 2
+    """Compare what is known of the patients: an archive may have added the Patient ID."""
+    patients = [
+        (text(image, "PatientID"), text(image, "IssuerOfPatientID"), birth_day(image))
+        for image in (one, other)
+    ]
+    return not differ(*patients)
 
 
 def _agree(one: Dataset, other: Dataset, *, is_whole: bool = False) -> bool:

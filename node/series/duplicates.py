@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
@@ -17,8 +18,11 @@ from pydicom.uid import UID
 
 from node.series.codestream import problem_of
 from node.series.header import Header, read_dataset
+from node.series.meaning import is_ct
+from node.series.pixel_format import PixelFormat
 from node.series.source import source_of
 from node.series.stack import SAME_PLACE_MM
+from node.series.units import HU, Units
 from node.series.values import UNREADABLE
 
 UNDECODABLE = (*UNREADABLE, RuntimeError)
@@ -49,7 +53,10 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Copy]]
 
 
 def _is_copy(image: Header, first: Header) -> bool:
-    """Compare the attributes that distinguish volumes, the units and the pixels."""
+    """Compare the attributes that distinguish volumes, the units and the pixels.
+
+    Both images have one direction and spacing within the tolerances.
+    """
     if _sort_of(image) != _sort_of(first):
         return False
     try:
@@ -65,12 +72,24 @@ def _sort_of(header: Header) -> tuple[object, ...]:
         header.complex_component,
         header.b_value,
         header.image_type,
-        header.units,
-        header.pixels,
-        header.pixel_spacing_mm,
-        header.orientation,
+        _units_of(header),
+        _format_of(header),
         header.frame_of_reference_uid,
     )
+
+
+def _units_of(header: Header) -> Units:
+    """Return the units of an image; of CT, an absent Rescale Type means HU."""
+    is_hounsfield = is_ct(header) and not header.units.rescale_type
+    return msgspec.structs.replace(header.units, rescale_type=HU) if is_hounsfield else header.units
+
+
+def _format_of(header: Header) -> PixelFormat:
+    """Return the pixel format; an absent High Bit is the last of the stored bits."""
+    pixels = header.pixels
+    if pixels.high_bit is None and pixels.bits_stored is not None:
+        return msgspec.structs.replace(pixels, high_bit=pixels.bits_stored - 1)
+    return pixels
 
 
 def _pixel_digest(header: Header) -> str:

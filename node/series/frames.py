@@ -25,6 +25,7 @@ from node.series.header import Header, header_of, read_instance
 from node.series.units import units_of
 from node.series.values import (
     b_value,
+    code,
     codes,
     derivation_codes,
     items,
@@ -44,6 +45,7 @@ FRAME_TYPES = {
     CTImageStorage: "CTImageFrameTypeSequence",
     MRImageStorage: "MRImageFrameTypeSequence",
 }
+DISTORTED = "DISTORTED"  # such as a curved reformat
 REAL_WORLD = "RealWorldValueMappingSequence"
 MOST_FRAMES = 10_000  # far more than any volume has; bounds the memory for headers
 
@@ -113,7 +115,10 @@ def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
     group = partial(functional_group, dataset, frame)
     measures, content = group("PixelMeasuresSequence"), group("FrameContentSequence")
     kind = group(FRAME_TYPES[SINGLE_FRAME_CLASSES[whole.sop_class_uid]])
+    presentation = code(kind, "PixelPresentation") or whole.pixels.presentation
     technique = codes(kind, "VolumeBasedCalculationTechnique")
+    volumetric = code(kind, "VolumetricProperties") or code(dataset, "VolumetricProperties")
+    curved = (DISTORTED,) if volumetric == DISTORTED else ()  # PS3.3 C.8.16.2.1.2
     place, directions = group("PlanePositionSequence"), group("PlaneOrientationSequence")
     component = text(kind, "ComplexImageComponent").upper()
     rescale = group("PixelValueTransformationSequence")
@@ -128,8 +133,9 @@ def _of_frame(whole: Header, dataset: Dataset, frame: int) -> Header:
             *whole.derivations,
             *derivation_codes(group("DerivationImageSequence")),  # PS3.3 C.7.6.16.2.6
         ),
+        pixels=msgspec.structs.replace(whole.pixels, presentation=presentation),
         # any of the three may name a projection or a localizer
-        image_type=(*codes(kind, "FrameType"), *whole.image_type, *technique),
+        image_type=(*codes(kind, "FrameType"), *whole.image_type, *technique, *curved),
         complex_component=component or whole.complex_component,
         units=units_of(dataset, rescale, _groups_with(dataset, frame, REAL_WORLD)),
         echo_time_ms=number(group("MREchoSequence"), "EffectiveEchoTime"),

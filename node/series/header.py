@@ -99,6 +99,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     source_ae: str = ""  # AE title of the sender, from the file meta
     study_description: str = ""
     series_description: str = ""
+    derivation_description: str = ""
     protocol_name: str = ""
     sequence_name: str = ""  # of an MR pulse sequence
     contrast_agent: str = ""
@@ -119,7 +120,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     key_object: KeyObject | None = None  # of a Key Object Selection document
     patient_digest: str  # SHA-256 of PatientID; empty if absent: compares patients without names
     issuer_digest: str = ""  # SHA-256 of IssuerOfPatientID; empty if absent, hence unknown
-    birth_digest: str = ""  # SHA-256 of the birth date, only if there is no PatientID
+    birth_digest: str = ""  # SHA-256 of the birth date; empty if absent
 
 
 def read_instance(path: Path) -> tuple[Dataset, str]:
@@ -223,6 +224,7 @@ def _decoded(dataset: Dataset, path: Path, pixel_element: str) -> Header:
         complex_component=complex_component(dataset),
         study_description=text(dataset, "StudyDescription"),
         series_description=text(dataset, "SeriesDescription"),
+        derivation_description=text(dataset, "DerivationDescription"),
         protocol_name=text(dataset, "ProtocolName"),
         sequence_name=text(dataset, "SequenceName") or text(dataset, "PulseSequenceName"),
         contrast_agent=_contrast_agent(dataset),
@@ -245,7 +247,7 @@ def _decoded(dataset: Dataset, path: Path, pixel_element: str) -> Header:
         key_object=key_object_of(dataset),
         patient_digest=_digest(text(dataset, "PatientID")),
         issuer_digest=_digest(text(dataset, "IssuerOfPatientID")),
-        birth_digest="" if text(dataset, "PatientID") else _digest(birth_day(dataset)),
+        birth_digest=_digest(birth_day(dataset)),
     )
 
 

@@ -1,7 +1,8 @@
 """What kind of image a header describes: a slice, or a picture that is no slice of a volume.
 
 Words inside the values of Image Type count, because manufacturers put the kind of a derived image
-into one value with other words, such as "CT_SOM5 MIP". Derivation codes (DICOM CID 7203) count too.
+into one value with other words, such as "CT_SOM5 MIP". Derivation codes (DICOM CID 7203) count too,
+and of derived images the descriptions.
 """
 
 import re
@@ -12,9 +13,9 @@ from enum import StrEnum
 from node.dicom.uids import SECONDARY_CAPTURE_CLASS
 from node.series import image_words
 from node.series.header import Header
+from node.series.units import HU
 
 DERIVED = "DERIVED"
-HU = "HU"
 
 
 class Kind(StrEnum):
@@ -60,6 +61,12 @@ _KINDS = (
 _DERIVED_KINDS = (
     (Kind.PROJECTION, _pattern(image_words.DERIVED_PROJECTION)),
     (Kind.PARAMETRIC_MAP, _pattern(image_words.DERIVED_PARAMETRIC_MAP)),
+    (Kind.THICK_SLAB, _pattern(image_words.DERIVED_THICK_SLAB)),
+    (Kind.SECONDARY_CAPTURE, _pattern(image_words.DERIVED_SECONDARY_CAPTURE)),
+)
+_DESCRIBED_KINDS = (
+    (Kind.PROJECTION, _pattern(image_words.DESCRIBED_PROJECTION)),
+    (Kind.PARAMETRIC_MAP, _pattern(image_words.DESCRIBED_PARAMETRIC_MAP)),
 )
 _REFORMAT = _pattern(image_words.REFORMAT)
 _VIRTUAL = _pattern(image_words.VIRTUAL)
@@ -76,15 +83,36 @@ def kind_of(header: Header) -> tuple[Kind | None, str]:
     values = [_words(value) for value in header.image_type]
     if header.modality == "CT":
         values = [_VIRTUAL.sub(" ", value).strip() for value in values]
-    for kind, pattern in (*_KINDS, *(_DERIVED_KINDS if DERIVED in values else ())):
-        for value in values:
-            if match := pattern.search(value):
-                return kind, match[0]
+    patterns = (*_KINDS, *(_DERIVED_KINDS if DERIVED in values else ()))
+    if kind_and_word := _first_match(patterns, values):
+        return kind_and_word
     for derivation in header.derivations:
         if derivation in DERIVATIONS:
             return DERIVATIONS[derivation], f"derivation {derivation}"
     word = _unit_word(header) if header.modality == "CT" else _mr_map(header, values)
-    return (Kind.PARAMETRIC_MAP, word) if word else (None, "")
+    if word:
+        return Kind.PARAMETRIC_MAP, word
+    return _described_kind(header)
+
+
+def _described_kind(header: Header) -> tuple[Kind | None, str]:
+    """Return the kind that the descriptions of a derived image name, and the word."""
+    if DERIVED not in header.image_type:
+        return None, ""
+    described = (header.derivation_description, header.series_description)
+    match = _first_match(_DESCRIBED_KINDS, [_words(text.upper()) for text in described])
+    return (match[0], f"described as {match[1]}") if match else (None, "")
+
+
+def _first_match(
+    patterns: Sequence[tuple[Kind, re.Pattern[str]]], values: Sequence[str]
+) -> tuple[Kind, str] | None:
+    """Return the first kind of which a value has a word, and the word."""
+    for kind, pattern in patterns:
+        for value in values:
+            if match := pattern.search(value):
+                return kind, match[0]
+    return None
 
 
 def derived_as(headers: Sequence[Header]) -> str:

@@ -15,7 +15,7 @@ from pydicom.uid import (
 
 from node.series.values import code, codes, derivation_codes, text, texts
 
-LOSSY = frozenset({"01", "1"})  # the second is no valid value, but its meaning is clear
+LOSSY = frozenset({"01", "1", "YES"})  # only the first is valid, but the meaning is clear
 LOSSY_WORD = re.compile(r"(?<![A-Z])(LOSSY|IRREVERSIBLE)(?![A-Z])")  # such as "JP2K LOSSY 6:1"
 LOSSY_DERIVATION = "113040"  # CID 7203
 JPEG = "1.2.840.10008.1.2.4."  # all syntaxes of JPEG, JPEG-LS, JPEG 2000, MPEG and JPEG XL

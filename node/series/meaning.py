@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 from pydicom.uid import (
     CTImageStorage,
     EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
 )
 
 from node.errors import (
@@ -17,17 +21,28 @@ from node.errors import (
     MixedUnits,
     UnsupportedPixels,
     UnusableRescale,
+    WrongModality,
     WrongUnits,
 )
 from node.series.header import Header
 from node.series.pixel_format import GREYSCALE, PixelFormat
+from node.series.units import HU
 
 CT_CLASSES = frozenset(
     {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 )
-HU = "HU"
 HU_CODES = frozenset({"[hnsf'U]", "HU"})  # UCUM, and as some write it
+MODALITY_OF: dict[str, str] = {
+    **dict.fromkeys(CT_CLASSES, "CT"),
+    MRImageStorage: "MR",
+    EnhancedMRImageStorage: "MR",
+    LegacyConvertedEnhancedMRImageStorage: "MR",
+    PositronEmissionTomographyImageStorage: "PT",
+}
+MODALITIES = frozenset(MODALITY_OF.values())
 AIR_HU = -1000.0
+# between intercepts, one of which was added to values that already were Hounsfield units
+CONFUSED_HU = (999.0, 1025.0)
 BITS = (8, 16, 32)  # that are decoded
 MOST_NAMED = 8  # images that a message names
 
@@ -35,8 +50,8 @@ ORIGINALS = "Send the original series: these images were altered."
 
 _REQUIRED: dict[str, Callable[[Header], object]] = {
     "PixelData": lambda header: header.pixels.data or None,
-    "Rows": lambda header: header.rows,
-    "Columns": lambda header: header.columns,
+    "Rows": lambda header: header.rows or None,
+    "Columns": lambda header: header.columns or None,
     "SamplesPerPixel": lambda header: header.pixels.samples_per_pixel,
     "PhotometricInterpretation": lambda header: header.pixels.photometric or None,
     "BitsAllocated": lambda header: header.pixels.bits_allocated,
@@ -55,6 +70,27 @@ _IN_ALL_OR_NONE: dict[str, Callable[[Header], bool]] = {
 def is_ct(header: Header) -> bool:
     """Check for a CT image, by its modality or its SOP class."""
     return header.modality == "CT" or header.sop_class_uid in CT_CLASSES
+
+
+def check_modality(headers: Sequence[Header]) -> None:
+    """Check that Modality and SOP class of every image name one modality.
+
+    Raises:
+        WrongModality: naming both and the images; either may be wrong, so no rule can choose.
+    """
+    wrong = [
+        header
+        for header in headers
+        if header.modality in MODALITIES
+        and MODALITY_OF.get(header.sop_class_uid, header.modality) != header.modality
+    ]
+    if wrong:
+        first = wrong[0]
+        message = (
+            f"Modality is {first.modality}, and the SOP class is that of "
+            f"{MODALITY_OF[first.sop_class_uid]} images, in {_of(wrong, headers)}"
+        )
+        raise WrongModality(message, advice=ORIGINALS)
 
 
 def check_attributes(headers: Sequence[Header]) -> None:
@@ -132,6 +168,7 @@ def check_units(headers: Sequence[Header]) -> None:
         raise UnusableRescale(message, advice=ORIGINALS)
     if are_ct:
         _check_hounsfield(headers)
+        _check_intercepts(headers)
     _check_one_unit(headers, are_ct=are_ct)
 
 
@@ -160,6 +197,29 @@ def _check_hounsfield(headers: Sequence[Header]) -> None:
         parts = [f"{problem} in {_of(affected, headers)}" for problem, affected in problems.items()]
         message = f"the values of the CT are not Hounsfield units: {'; '.join(parts)}"
         raise WrongUnits(message, advice="Send a reconstruction in Hounsfield units.")
+
+
+def _check_intercepts(headers: Sequence[Header]) -> None:
+    """Refuse images that are stored alike, but have intercepts that differ by 1000 or 1024.
+
+    A tool may lose the rescale of some images, or write a usual one where there was none. Their
+    values are then off by water minus air.
+    """
+    alike: dict[tuple[object, ...], dict[float, list[Header]]] = {}
+    for header in headers:
+        units, pixels = header.units, header.pixels
+        assert units.intercept is not None
+        stored = (units.slope, pixels.representation, pixels.bits_stored)
+        alike.setdefault(stored, {}).setdefault(units.intercept, []).append(header)
+    for images in alike.values():
+        (most, usual), *others = sorted(images.items(), key=lambda one: -len(one[1]))
+        for intercept, some in others:
+            if CONFUSED_HU[0] <= abs(intercept - most) <= CONFUSED_HU[1]:
+                message = (
+                    f"Rescale Intercept is {intercept:g} in {_of(some, headers)}, and {most:g} in "
+                    f"{_of(usual, headers)} that are stored alike"
+                )
+                raise MixedUnits(message, advice=ORIGINALS)
 
 
 def _lowest(header: Header) -> float:

@@ -10,6 +10,7 @@ from node.series.stored import Mask, Padding
 
 FloatArray = npt.NDArray[np.float32]
 
+LEAST_HU = -1024.0  # no tissue, and no air but by noise, is below
 AIR_HU = -900.0  # padding at or below this value changes no structure of a CT
 
 
@@ -18,7 +19,9 @@ def fill_padding(array: FloatArray, padding: Mapping[int, Padding], *, are_houns
 
     A padding value outside the range of all other values is padding everywhere. Inside that range
     it may be tissue too, such as 0 in signed Hounsfield units, and then only the parts that reach a
-    corner of their slice are padding: scanners and reformats fill corners first.
+    corner of their slice are padding: scanners and reformats fill corners first. A padding range
+    that holds several image values may hold tissue too, so that of it only values below those of
+    any tissue are padding.
 
     Args:
         array: modality values, [slice, row, column].
@@ -28,7 +31,12 @@ def fill_padding(array: FloatArray, padding: Mapping[int, Padding], *, are_houns
     Returns:
         A sentence about pixels with the padding value that were kept; empty if there are none.
     """
-    if _is_inside(array, padding):
+    if any(one.is_range and not one.is_certain for one in padding.values()):
+        believed = {
+            at: one.mask & (array[at] < LEAST_HU if are_hounsfield else False)
+            for at, one in padding.items()
+        }
+    elif _is_inside(array, padding):
         believed = {at: reaching_corners(one.mask) for at, one in padding.items()}
     else:
         believed = {at: one.mask for at, one in padding.items()}

@@ -7,30 +7,34 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from node.series.header import Header
+from node.series.patients import births
 from node.series.slices import is_slice
 
 ISSUERS = "issuers of the Patient ID"
-BIRTHS = "patients without a Patient ID"  # by their birth dates
+BIRTHS = "patients by birth date"  # where images have no Patient ID
 FRAMES = "frames of reference"
 
-# what separates parts, in plural; an absent issuer, date or frame is unknown
+# what separates parts, in plural
 IDENTIFIERS: dict[str, Callable[[Header], str]] = {
     "studies": lambda header: header.study_uid,
     "series": lambda header: header.series_uid,
     "patients": lambda header: header.patient_digest,
     ISSUERS: lambda header: header.issuer_digest,
-    BIRTHS: lambda header: header.birth_digest,
+    BIRTHS: lambda header: header.patient_digest or header.birth_digest,
     FRAMES: lambda header: header.frame_of_reference_uid or "",
 }
-UNKNOWN_IS_NO_OTHER = frozenset({ISSUERS, BIRTHS, FRAMES})
 
 
 def several(headers: Sequence[Header]) -> dict[str, int]:
-    """Return the identifiers of which the headers have several, each with the number of values."""
-    counts = {}
-    for identifier, value_of in IDENTIFIERS.items():
-        values = {value_of(header) for header in headers}
-        counts[identifier] = len(values - {""} if identifier in UNKNOWN_IS_NO_OTHER else values)
+    """Return the identifiers of which the headers have several, each with the number of values.
+
+    An absent value is unknown, and no other value.
+    """
+    counts = {
+        identifier: len({value_of(header) for header in headers} - {""})
+        for identifier, value_of in IDENTIFIERS.items()
+    }
+    counts[BIRTHS] = len(births(headers))
     return {identifier: count for identifier, count in counts.items() if count > 1}
 
 

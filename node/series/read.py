@@ -57,6 +57,13 @@ class Series:
     datasets: tuple[Dataset, ...]  # one per slice, without pixels; copy before changing one
     caveats: tuple[Caveat, ...] = ()  # what a reader of a result must know about the source
 
+    @property
+    def identifying(self) -> Dataset:
+        """The first slice with a Patient ID, else the first: a result inherits its identity."""
+        headers = self.survey.headers
+        at = next((at for at, header in enumerate(headers) if header.patient_digest), 0)
+        return self.datasets[at]
+
 
 @dataclass(frozen=True, eq=False)
 class _Slice:
@@ -65,6 +72,7 @@ class _Slice:
     values: FloatArray
     padding: Padding | None
     cleared: int  # number of pixels that lost bits above or below the stored ones
+    unsure: int  # number of pixels whose sign the bits above the stored ones contradict
 
 
 def read(paths: Sequence[Path]) -> Series:
@@ -117,24 +125,36 @@ def _pixels(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatAr
     array = np.empty(surveyed.grid.shape, np.float32)
     padding: dict[int, Padding] = {}
     cleared: list[int] = []
+    unsure: list[int] = []
     for at, one in chain((first,), slices):
         array[at] = one.values
         if one.padding is not None:
             padding[at] = one.padding
-        if one.cleared:
-            cleared.append(one.cleared)
-    caveats = []
-    if cleared:
-        text = (
-            f"{sum(cleared)} pixels of {len(cleared)} images had bits outside Bits Stored; the "
-            f"bits were cleared, and the values may be wrong"
-        )
-        caveats.append(Caveat(CaveatCode.BITS, text))
+        cleared += [one.cleared] if one.cleared else []
+        unsure += [one.unsure] if one.unsure else []
+    caveats = list(_about_bits(cleared, unsure))
     if padding:
         is_hounsfield = is_ct(surveyed.headers[0])
         if text := fill_padding(array, padding, are_hounsfield=is_hounsfield):
             caveats.append(Caveat(CaveatCode.PADDING, text))
     return array, caveats
+
+
+def _about_bits(cleared: Sequence[int], unsure: Sequence[int]) -> Iterator[Caveat]:
+    """Yield the caveat about pixels whose bits leave their value open, counted by image."""
+    texts = []
+    if cleared:
+        texts.append(
+            f"{sum(cleared)} pixels of {len(cleared)} images had bits outside Bits Stored; the "
+            f"bits were cleared, and the values may be wrong"
+        )
+    if unsure:
+        texts.append(
+            f"{sum(unsure)} pixels of {len(unsure)} images are negative by Pixel Representation, "
+            f"but stored like positive values; they may be wrong"
+        )
+    if texts:
+        yield Caveat(CaveatCode.BITS, "; ".join(texts))
 
 
 def _slices(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> Iterator[tuple[int, _Slice]]:
@@ -196,12 +216,13 @@ def _one_slice(header: Header, raw: Stored, image: Dataset, dataset: Dataset) ->
     if not np.isfinite(values).all():
         raise _undecodable(header, "values that are not finite")
     # in MR, zero means no signal, as around the head; z-scores of nonzero voxels rely on that
-    cleared = stored.cleared
-    if padding is not None and cleared is not None:
-        cleared = cleared & ~padding.mask
+    cleared, unsure = (
+        0 if mask is None else int((mask if padding is None else mask & ~padding.mask).sum())
+        for mask in (stored.cleared, stored.unsure)
+    )
     if padding is not None and not is_ct(header) and not values[padding.mask].any():
         padding = None
-    return _Slice(values, padding, 0 if cleared is None else int(cleared.sum()))
+    return _Slice(values, padding, cleared, unsure)
 
 
 def _undecodable(header: Header, why: str) -> UndecodablePixels:

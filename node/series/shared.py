@@ -25,6 +25,7 @@ PUBLIC = tuple(
         "LossyImageCompression", "LossyImageCompressionMethod", "LossyImageCompressionRatio",
         "DerivationCodeSequence", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
         "ImageType", "ComplexImageComponent", "StudyDescription", "SeriesDescription",
+        "DerivationDescription",
         "ProtocolName", "SequenceName", "PulseSequenceName", "ContrastBolusAgentSequence",
         "ContrastBolusAgent", "StationName", "BodyPartExamined", "PatientAge", "SeriesNumber",
         "NumberOfFrames", "NumberOfSeriesRelatedInstances", "InConcatenationTotalNumber",

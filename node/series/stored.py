@@ -22,6 +22,7 @@ class StoredValues:
 
     values: Stored
     cleared: Mask | None  # bits outside Bits Stored were set, and no overlay explains them
+    unsure: Mask | None = None  # negative by the highest stored bit alone, as no int16 would be
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Padding:
 
     mask: Mask
     is_certain: bool  # no image value can equal the padding value
+    is_range: bool = False  # pixels with several values are marked
 
 
 def stored_values(samples: Stored, pixels: PixelFormat, syntax: UID, overlays: int) -> StoredValues:
@@ -62,7 +64,14 @@ def stored_values(samples: Stored, pixels: PixelFormat, syntax: UID, overlays: i
         ones = (1 << (allocated - high - 1)) - 1
         cleared &= ((cells | overlays) >> (high + 1) != ones) | (values >= 0)
     cleared |= (cells & ~overlays & ((1 << shift) - 1)) != 0
-    return StoredValues(values, cleared if cleared.any() else None)
+    unsure = None
+    if is_signed and has_cells and high + 1 < allocated:  # code streams hold no such bits
+        unsure = (values < 0) & ((cells & ~overlays) >> (high + 1) == 0)
+    return StoredValues(values, _if_any(cleared), _if_any(unsure))
+
+
+def _if_any(mask: Mask | None) -> Mask | None:
+    return mask if mask is not None and mask.any() else None
 
 
 def _are_plain(samples: Stored, pixels: PixelFormat) -> bool:
@@ -107,7 +116,9 @@ def padding_of(raw: Stored, values: Stored, image: Dataset) -> Padding | None:
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1)
     if image.PixelRepresentation == 0:
         least, most = 0, (1 << bits) - 1
-    return Padding(mask, is_certain=high < least or low > most)
+    marked = values[mask]
+    is_range = low != high and bool(marked.min() != marked.max())
+    return Padding(mask, is_certain=high < least or low > most, is_range=is_range)
 
 
 def _as_stored(value: int, image: Dataset) -> int:

@@ -18,16 +18,26 @@ from node.errors import (
     Conflicting,
     EnhancedMultiFrame,
     FourDimensional,
+    MissingSlice,
     NoFrameOfReference,
     TooFewSlices,
+    UnevenSpacing,
 )
 from node.imaging import Grid
+from node.series.contrast import refuse_mixed_contrasts
 from node.series.directions import one_direction
 from node.series.duplicates import without_copies
 from node.series.header import Header, StudyAttributes
 from node.series.kinds import kind_of
-from node.series.meaning import check_attributes, check_pixel_format, check_units, named
+from node.series.meaning import (
+    check_attributes,
+    check_modality,
+    check_pixel_format,
+    check_units,
+    named,
+)
 from node.series.parts import FRAMES, parts_of, several
+from node.series.patients import differ, patient_of
 from node.series.slices import (
     PICTURES,
     Dropped,
@@ -74,18 +84,35 @@ def survey(headers: Sequence[Header]) -> Survey:
         message = f"the series has {len(chosen)} slice, and a volume needs {LEAST_SLICES} or more"
         raise TooFewSlices(message, advice="Send the whole series.")
     _refuse_other_frames(chosen, headers)
+    reason = f"another size or direction than the other {len(chosen)}"
+    strays = [Dropped(h.sop_instance_uid, reason, h.frame) for h in others]
     chosen, copies = without_copies(chosen)
-    ordered, grid = stack(chosen)
+    ordered, grid = _stacked(chosen, [*not_slices, *strays])
+    refuse_mixed_contrasts(ordered)
+    check_modality(ordered)
     check_pixel_format(ordered)
     check_units(ordered)
     refuse_computed(ordered)
     refuse_slabs(ordered, grid.spacing_mm[0])
     refuse_coloured_slices(ordered, once)
     _refuse_unplaced(ordered)  # last, because a problem of the slices themselves helps more
-    reason = f"another size or direction than the other {len(chosen)}"
-    strays = [Dropped(h.sop_instance_uid, reason, h.frame) for h in others]
     duplicates = [_duplicate(image, first) for image, first in copies]
     return Survey(ordered, grid, (*dropped, *not_slices, *strays, *duplicates))
+
+
+def _stacked(
+    slices: Sequence[Header], left_out: Sequence[Dropped]
+) -> tuple[tuple[Header, ...], Grid]:
+    """Stack the slices; where some are missing, also name the images that were left out."""
+    try:
+        return stack(slices)
+    except (MissingSlice, UnevenSpacing) as exc:
+        if not left_out:
+            raise
+        counts = Counter(item.reason for item in left_out)
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items()))
+        message = f"{exc.message}; images that were left out: {reasons}"
+        raise type(exc)(message, advice=exc.advice) from exc
 
 
 def _duplicate(image: Header, first: Header) -> Dropped:
@@ -111,7 +138,8 @@ def _without_repeats(headers: Sequence[Header]) -> tuple[list[Header], list[Drop
         first = unique.setdefault((header.sop_instance_uid, header.frame), header)
         if first is header:
             continue
-        if _image_of(header) != _image_of(first):
+        are_two = differ(patient_of(header), patient_of(first))
+        if are_two or _image_of(header) != _image_of(first):
             message = "two different images have one SOP Instance UID"
             raise Conflicting(message, advice=VERSIONS_ADVICE)
         if header.frame in (None, 1):  # listed once per instance, not once per frame
@@ -129,6 +157,7 @@ def _image_of(header: Header) -> Header:
         manufacturer="",
         study_description="",
         series_description="",
+        derivation_description="",
         protocol_name="",
         sequence_name="",
         contrast_agent="",
@@ -138,6 +167,7 @@ def _image_of(header: Header) -> Header:
         series_number=None,
         instance_number=None,
         expected_instances=None,
+        patient_digest="",
         issuer_digest="",
         birth_digest="",
         study=StudyAttributes(),

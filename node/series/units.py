@@ -8,6 +8,10 @@ from pydicom.dataset import Dataset
 
 from node.series.values import code, items, number, text
 
+HU = "HU"
+# as some write HU, in upper case and without brackets
+HU_NAMES = frozenset({HU, "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HNSFU", "HNSF'U"})
+
 
 class Units(msgspec.Struct, frozen=True, kw_only=True):
     """The attributes of one image that give its stored values a unit."""
@@ -56,4 +60,6 @@ def units_of(dataset: Dataset, rescale: Dataset, mapping: Dataset) -> Units:
 def _type(rescale: Dataset) -> str:
     """Return the Rescale Type; "unknown" for a value that is not a valid text."""
     written = text(rescale, "RescaleType").strip().upper()
+    if " ".join(written.strip("[]()").replace("_", " ").split()) in HU_NAMES:
+        return HU
     return (code(rescale, "RescaleType") or "unknown") if written else ""

@@ -5,15 +5,20 @@ The archives are not part of the project; tests that need them are skipped witho
 
 import io
 import tarfile
+import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
+
+from tests.support.enhanced import enhance, frames, group
+from tests.support.phantoms import Scan
 
 ARCHIVES = Path(__file__).parents[3] / "shared" / "data" / "dicom_series"
 FEW = 4
@@ -43,7 +48,9 @@ SOURCES = {
     "MR Philips enhanced": Source(MINIS, "philips_enhanced/anatomical/001", is_enhanced=True),
     "MR Hyperfine enhanced": Source(MINIS, "hyperfine/anatomical/001", is_enhanced=True),
     "MR Siemens enhanced": Source("mr_siemens_xa30_enhanced_t1", is_enhanced=True),
+    "CT Philips enhanced": Source("ct_philips_brilliance_neck_ce", first=30, is_enhanced=True),
 }
+CLASSIC_CT = "CT Philips"  # no archive holds an Enhanced CT: one is made of these slices
 
 
 def unpacked(archive_name: str, folder: Path) -> Path:
@@ -64,6 +71,8 @@ def slices_of(name: str) -> list[Dataset]:
 @lru_cache(maxsize=len(SOURCES))
 def _slices(name: str) -> list[Dataset]:
     source = SOURCES[name]
+    if name.startswith("CT") and source.is_enhanced:
+        return [as_one_image(_slices(CLASSIC_CT))]
     archive = ARCHIVES / f"{source.archive}.tar.xz"
     if not archive.is_file():
         pytest.skip(f"{archive.name} is absent")
@@ -99,6 +108,21 @@ def _valid(dataset: Dataset, at: int, name: str) -> Dataset:
         for keyword in ("NumberOfFrames", "TemporalPositionIdentifier"):
             dataset.pop(keyword, None)
     return dataset
+
+
+def as_one_image(slices: list[Dataset]) -> Dataset:
+    """Return slices, in the order of their places, as one Enhanced image."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(deepcopy(slices), Path(folder))
+        uids = [str(dataset.SOPInstanceUID) for dataset in slices]
+        scan = Scan(paths, np.zeros(0, np.uint8), np.zeros(0, np.float32), np.eye(4), uids)
+        path = enhance(scan, Path(folder) / "enhanced.dcm", change=_in_hounsfield_units)
+        return pydicom.dcmread(io.BytesIO(path.read_bytes()))
+
+
+def _in_hounsfield_units(dataset: Dataset) -> None:
+    for groups in frames(dataset):
+        group(groups, "PixelValueTransformationSequence", RescaleType="HU")
 
 
 def _uid(*parts: str) -> str:

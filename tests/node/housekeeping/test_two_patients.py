@@ -15,6 +15,7 @@ from node.package import uses
 from node.states import Content, Ending, State
 from tests.support.commanding import Run
 from tests.support.housekeeping import QUIET, SETTLED, Site
+from tests.support.odd_headers import in_slices, sets
 from tests.support.phantoms import Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
@@ -118,9 +119,8 @@ def test_the_advice_of_a_study_with_two_patients_works(
         {"PatientID": ""},
         {"PatientName": "Corrected^Name", "AccessionNumber": "X"},
         {"PatientBirthDate": "19600228"},  # the ID decides
-        {"PatientID": "", "PatientBirthDate": "19800202"},
     ],
-    ids=["same", "issuer added", "no ID", "coerced", "birth date", "birth date without ID"],
+    ids=["same", "issuer added", "no ID", "coerced", "birth date"],
 )
 def test_one_patient_is_not_held(
     site: Site, head: Scan, tmp_path: Path, changes: dict[str, Any]
@@ -135,6 +135,27 @@ def test_two_birth_dates_without_a_patient_id_are_two_patients(site: Site, tmp_p
     made = make(tmp_path / "a", Phantom(tags={"PatientID": ""}))
     receive(site.inbox, made.paths, T0)
     receive(site.inbox, second_series(made, tmp_path / "b", PatientBirthDate="19800202"), T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [HELD, HELD]
+
+
+def test_another_birth_date_without_a_patient_id_is_another_patient(
+    site: Site, head: Scan, tmp_path: Path
+) -> None:
+    other = second_series(head, tmp_path / "b", PatientID="", PatientBirthDate="19800202")
+    receive(site.inbox, head.paths, T0)
+    receive(site.inbox, other, T0)
+    site.sweep.run(QUIET)
+    assert site.ends() == [HELD, HELD]
+
+
+def test_all_images_are_compared_where_the_first_has_no_patient_id(
+    site: Site, head: Scan, tmp_path: Path
+) -> None:
+    partly = make(tmp_path / "a", Phantom(change=in_slices(sets(PatientID=""), range(9))))
+    receive(site.inbox, partly.paths, T0)
+    other = second_series(partly, tmp_path / "b", PatientID="OTHER")
+    receive(site.inbox, other, T0)
     site.sweep.run(QUIET)
     assert site.ends() == [HELD, HELD]
 

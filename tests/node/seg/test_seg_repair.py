@@ -8,9 +8,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
+from node.imaging import Labels
 from node.seg import repairs_of, to_bytes, verify
 from node.series import read
-from tests.support.phantoms import Phantom, package
+from tests.support.odd_headers import in_slices, sets
+from tests.support.phantoms import Phantom, chiral, make, package
 from tests.support.segs import encode_again, result
 
 Change = Callable[[Dataset, int], None]
@@ -24,6 +26,19 @@ def odd(keyword: str, value: object) -> Change:
             setattr(dataset, keyword, value)
 
     return change
+
+
+def test_a_result_has_the_patient_id_that_some_images_lack(tmp_path: Path) -> None:
+    change = in_slices(sets(PatientID=None), range(4))
+    series = read(make(tmp_path, Phantom(change=change)).paths)
+    labels = Labels(chiral(series.volume.array.shape), series.survey.grid)
+    model = package(tmp_path)
+    seg = encode_again(series, labels, model)
+    assert seg.PatientID == "CANARY-7"
+    verify(to_bytes(seg), series, labels, model.manifest.segments)
+    assert repairs_of(series) == (
+        "PatientID was absent in 4 of 12 images; that of the others was written",
+    )
 
 
 @pytest.mark.parametrize(

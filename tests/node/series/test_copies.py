@@ -113,6 +113,13 @@ def test_an_issuer_that_an_archive_adds_is_the_same_patient(head: Scan, tmp_path
     assert same_image(plain, forwarded(head.paths[0], tmp_path / "f", IssuerOfPatientID="HOSPITAL"))
 
 
+def test_a_patient_id_that_an_archive_adds_is_the_same_patient(head: Scan, tmp_path: Path) -> None:
+    plain = other(head.paths[0], tmp_path / "x", PatientID="")
+    assert same_image(plain, head.paths[0])
+    born = other(head.paths[0], tmp_path / "y", PatientID="", PatientBirthDate="19800202")
+    assert not same_image(born, head.paths[0])
+
+
 def test_two_known_issuers_are_two_patients(head: Scan, tmp_path: Path) -> None:
     first = other(head.paths[0], tmp_path / "x", IssuerOfPatientID="A")
     assert not same_image(first, forwarded(first, tmp_path / "f", IssuerOfPatientID="B"))

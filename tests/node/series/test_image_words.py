@@ -51,6 +51,7 @@ CT = {
         r"DERIVED\SECONDARY\SCREEN SAVE",
         r"ORIGINAL\PRIMARY\DOSE",
         r"DERIVED\SECONDARY\OTHER\CT_SOM7 PROT",
+        r"DERIVED\SECONDARY\HISTOGRAM",
         r"DERIVED\SECONDARY\OTHER\CT_SOM5 SCREEN",
     ),
     "localizer": (
@@ -71,6 +72,11 @@ CT = {
         r"DERIVED\SECONDARY\CINEMATIC RENDERING",
         r"DERIVED\SECONDARY\CT_SOM7 VRTHIN",
         r"DERIVED\SECONDARY\REFORMATTED\MIN IP",
+        r"DERIVED\SECONDARY\MPR\CSA MPR\\CSACURVED",
+        r"DERIVED\SECONDARY\AXIAL\MIDA",
+        r"DERIVED\SECONDARY\3DPANORAMA",
+        r"DERIVED\SECONDARY\ENDOVIEW",
+        r"DERIVED\SECONDARY\RIB UNFOLD",
     ),
     "subtraction": (
         r"DERIVED\SECONDARY\AXIAL\BONE REMOVAL",
@@ -94,6 +100,11 @@ CT = {
         r"DERIVED\PRIMARY\AXIAL\IODINEDENSITY",
         r"DERIVED\PRIMARY\AXIAL\CALCIUM SUPPRESSED",
         r"DERIVED\SECONDARY\AXIAL\CT_SOM7 VPCT\BF",
+        r"DERIVED\SECONDARY\AXIAL\CT_SOM7 DE LPBV",
+        r"DERIVED\SECONDARY\AXIAL\EFFECTIVE Z",
+        r"DERIVED\SECONDARY\AXIAL\EFFECTIVE ATOMIC NUMBER",
+        r"DERIVED\SECONDARY\AXIAL\HYDROXYAPATITE",
+        r"DERIVED\SECONDARY\AXIAL\SEGMENTATION",
         r"DERIVED\SECONDARY\AXIAL\CT_SOM8 PERF\MTT",
         r"DERIVED\SECONDARY\AXIAL\CT_SOM8 PERF",
         r"DERIVED\SECONDARY\AXIAL\CT PERFUSION\TMAX",
@@ -103,6 +114,9 @@ CT = {
     "thick-slab": (
         r"DERIVED\SECONDARY\AXIAL\CT_SOM7 VPCT\AVG",
         r"DERIVED\SECONDARY\REFORMATTED\AVERAGE",
+        r"DERIVED\SECONDARY\AXIAL\THICKMPR",
+        r"DERIVED\SECONDARY\AXIAL\MEAN",
+        r"DERIVED\SECONDARY\AXIAL\4DAVG",
     ),
 }
 MR = {
@@ -117,6 +131,7 @@ MR = {
         r"ORIGINAL\PRIMARY\T2_STAR\NONE",
         r"ORIGINAL\PRIMARY\PERFUSION\NONE",
         r"ORIGINAL\PRIMARY\ASL",
+        r"ORIGINAL\PRIMARY\M\DIS2D\MEAN",
         r"ORIGINAL\PRIMARY\SWI\NONE",
         r"ORIGINAL\PRIMARY\M\SWI\NORM\DIS2D",
     ),
@@ -147,6 +162,7 @@ MR = {
         r"ORIGINAL\PRIMARY\AAHSCOUT",
         r"ORIGINAL\PRIMARY\3-PLANE LOC",
         r"ORIGINAL\PRIMARY\LOC",
+        r"ORIGINAL\PRIMARY\LOC3",
         r"ORIGINAL\PRIMARY\PILOT",
         r"ORIGINAL\SECONDARY\LOCALIZER\S",
     ),
@@ -161,6 +177,8 @@ MR = {
         r"DERIVED\PRIMARY\M\SUBTRACTION",
     ),
     "parametric-map": (
+        r"DERIVED\SECONDARY\DIXON_FF",
+        r"DERIVED\PRIMARY\KEP",
         r"DERIVED\PRIMARY\T1",
         r"DERIVED\PRIMARY\T1\ND",
         r"DERIVED\PRIMARY\T2_STAR",
@@ -297,6 +315,26 @@ def test_the_complex_component_of_an_mr_counts(component: str, expected: str) ->
 def test_real_world_units_of_an_mr_name_a_quantity(units: tuple[str, ...], expected: str) -> None:
     image = header("MR", r"ORIGINAL\PRIMARY\OTHER")
     image = msgspec.structs.replace(image, units=Units(real_world=units))
+    assert decision(image) == expected
+
+
+@pytest.mark.parametrize(
+    ("image_type", "description", "expected"),
+    [
+        (r"DERIVED\SECONDARY", "Ax MIP 10/2", "projection"),
+        (r"DERIVED\SECONDARY", "maximum intensity projection", "projection"),
+        (r"DERIVED\SECONDARY", "Iodine Density [mg/ml]", "parametric-map"),
+        (r"DERIVED\SECONDARY", "Z-effective", "parametric-map"),
+        (r"DERIVED\SECONDARY", "dADC", "mark"),
+        (r"DERIVED\SECONDARY", "MPR ax 1 mm", "mark"),
+        (r"ORIGINAL\PRIMARY\AXIAL", "thin slices for MIP", "run"),
+    ],
+)
+@pytest.mark.parametrize("field", ["series_description", "derivation_description"])
+def test_descriptions_of_derived_images_count(
+    image_type: str, description: str, expected: str, field: str
+) -> None:
+    image = msgspec.structs.replace(header("CT", image_type), **{field: description})
     assert decision(image) == expected
 
 

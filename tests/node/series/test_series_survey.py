@@ -1,6 +1,7 @@
 """Geometry without pixels: which images make a volume, and the code of each problem."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -159,6 +160,53 @@ def test_an_absent_issuer_is_unknown(tmp_path: Path) -> None:
     some[0] = msgspec.structs.replace(some[0], issuer_digest="b")
     with pytest.raises(errors.Conflicting, match="issuers"):
         survey(some)
+
+
+def test_an_absent_patient_id_is_unknown(tmp_path: Path) -> None:
+    some = [
+        msgspec.structs.replace(header, patient_digest="" if at % 2 else "a")
+        for at, header in enumerate(headers(make(tmp_path)))
+    ]
+    assert len(survey(some).headers) == 12
+    some[1] = msgspec.structs.replace(some[1], birth_digest="other")
+    with pytest.raises(errors.Conflicting, match="2 different patients by birth date"):
+        survey(some)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "differ"),
+    [
+        ("echo_time_ms", (3.0, 80.0), True),
+        ("echo_time_ms", (80.0, 80.4), False),
+        ("echo_time_ms", (0.0, 80.0), False),  # 0: unknown
+        ("b_value", (0.0, 1000.0), True),
+        ("b_value", (995.0, 1005.0), False),
+        ("b_value", (None, 1000.0), False),
+        ("image_type", (("DERIVED", "PRIMARY", "W"), ("DERIVED", "PRIMARY", "F")), True),
+        ("image_type", (("ORIGINAL", "PRIMARY", "M"), ("ORIGINAL", "PRIMARY", "W")), False),
+        ("temporal_position", (1, 2), False),
+        ("acquisition_number", (1, 2), False),
+    ],
+)
+def test_slices_of_several_contrasts_make_no_volume(
+    tmp_path: Path, field: str, values: tuple[Any, Any], differ: bool
+) -> None:
+    slices = [
+        msgspec.structs.replace(header, **{field: values[at // 6]})
+        for at, header in enumerate(headers(make(tmp_path)))
+    ]
+    if not differ:
+        assert len(survey(slices).headers) == 12
+        return
+    with pytest.raises(errors.FourDimensional, match="parts of several volumes"):
+        survey(slices)
+
+
+def test_a_gap_names_the_images_that_were_left_out(tmp_path: Path) -> None:
+    slices = headers(make(tmp_path))
+    slices[4] = msgspec.structs.replace(slices[4], image_type=("DERIVED", "SECONDARY", "MIP"))
+    with pytest.raises(errors.MissingSlice, match=r"left out: 1 × projection \(MIP\)"):
+        survey(slices)
 
 
 def test_a_coerced_copy_of_an_instance_counts_once(tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def test_values_above_bits_stored_are_masked_and_noted(tmp_path: Path) -> None:
     assert "of 9 images" in caveat.text
 
 
+def test_a_sign_that_the_bits_above_it_contradict_is_noted(tmp_path: Path) -> None:
+    change = altered(lambda stored, _z: stored + 1600, PixelRepresentation=1)
+    (caveat,) = read(make(tmp_path / "wrong", Phantom(change=change)).paths).caveats
+    assert caveat.code is CaveatCode.BITS
+    assert "negative by Pixel Representation" in caveat.text
+    change = altered(lambda stored, _z: stored.astype(int) - 300, PixelRepresentation=1)
+    assert read(make(tmp_path / "right", Phantom(change=change)).paths).caveats == ()
+
+
 def test_high_bit_of_a_whole_series_is_read(tmp_path: Path) -> None:
     change = altered(lambda stored, _z: stored << 4, HighBit=15)
     scan = make(tmp_path, Phantom(change=change))
@@ -132,6 +141,14 @@ def test_padding_of_0_hu_around_the_body_is_believed(tmp_path: Path) -> None:
     array = read(scan.paths).volume.array
     assert (array[:, :2] == -1000).all()
     assert (array[:, 8:11, 6:9] == 0).all()
+
+
+def test_a_padding_range_over_tissue_is_not_believed(tmp_path: Path) -> None:
+    change = altered(hounsfield, **SIGNED, PixelPaddingValue=-3000, PixelPaddingRangeLimit=400)
+    plain = make(tmp_path / "plain", Phantom(modality="CT", change=altered(hounsfield, **SIGNED)))
+    series = read(make(tmp_path / "padded", Phantom(modality="CT", change=change)).paths)
+    np.testing.assert_array_equal(series.volume.array, read(plain.paths).volume.array)
+    assert [caveat.code for caveat in series.caveats] == [CaveatCode.PADDING]
 
 
 @pytest.mark.parametrize(("value", "limit"), [(-2000, None), (-2000, -1500), (-1500, -2000)])
