@@ -21,6 +21,8 @@ from node.conversion import Decode, KeyPath, NotValid, convert
 
 T = TypeVar("T")
 
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_DIRECTIVE = re.compile(r"\ufeff?(?:[ \t]*(?:#[^\n]*)?\r?\n)*%")
 MOST_DIGITS = 400  # of a number; Python refuses to convert some thousands
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_VALUES = (  # tag, form, first characters
@@ -76,6 +78,7 @@ def parse(text: str) -> Document:
     Raises:
         NotValid: the text is no YAML, or a key stands twice.
     """
+    _refuse_characters(text)
     yaml = _yaml()
     try:
         constructor, _ = yaml.get_constructor_parser(text)
@@ -131,6 +134,20 @@ def _yaml() -> Any:
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver = _Resolver
     return yaml
+
+
+def _refuse_characters(text: str) -> None:
+    """Refuse control characters, which YAML does not allow, and directives before the document."""
+    control = _CONTROL.search(text)
+    if control is not None:
+        line = text.count("\n", 0, control.start()) + 1
+        problem = f"not valid YAML (the control character U+{ord(control[0]):04X} is not allowed)"
+        raise NotValid(problem, line=line)
+    directive = _DIRECTIVE.match(text)
+    if directive is not None:
+        line = text.count("\n", 0, directive.end()) + 1
+        problem = "not valid YAML (a directive, %..., is not read: remove the line)"
+        raise NotValid(problem, line=line)
 
 
 def _refuse_repeated(tree: Node | None) -> None:

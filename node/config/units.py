@@ -136,7 +136,11 @@ class Texts:
     @classmethod
     def _checked(cls, text: object) -> str:
         if not isinstance(text, str):
-            quoted = f'. Write it in quotes: "{text}"' if isinstance(text, int | float) else ""
+            quoted = ""
+            if isinstance(text, bool):
+                quoted = ". YAML reads yes, no, on and off as true and false: write it in quotes"
+            elif isinstance(text, int | float):
+                quoted = f'. Write it in quotes: "{text}"'
             message = f"{shown(text)} is no text: write {cls.EXPECTED}{quoted}"
             raise ValueError(message)  # noqa: TRY004  msgspec names the line of a ValueError only
         if (expression := expression_in(text)) is not None:

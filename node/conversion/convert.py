@@ -242,6 +242,7 @@ def _advice(given: object, heading: str, known: list[str]) -> str:
     """Propose the nearest known key or value, and list all of them."""
     if not known:
         return ""
-    near = difflib.get_close_matches(str(given), known, n=1, cutoff=NEAR)
-    proposal = f"Did you mean {near[0]!r}? " if near else ""
+    by_folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(str(given).casefold(), by_folded, n=1, cutoff=NEAR)
+    proposal = f"Did you mean {by_folded[near[0]]!r}? " if near else ""
     return f"{proposal}{heading}: {', '.join(known)}."

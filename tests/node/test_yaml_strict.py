@@ -31,6 +31,8 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
         ("- {a: 1}\n- {a: 1, b: 2, a: 1}", 2, "key 'a' stands here"),
         ("a: &x {k: 1}\nb: {<<: *x, k: 2}", 2, "key 'k' stands here and in line 1"),
         ("node: [", 1, "not valid YAML"),
+        ("# a\n%YAML 1.1\n---\na: yes", 2, "a directive"),
+        ("a: 1\nb: \0", 2, "U\\+0000"),
         ("a: *nowhere", 1, "not valid YAML"),
         ("a: 1\n---\nb: 2", 2, "not valid YAML"),
         ("a: !!int b", 1, "not of the kind"),

@@ -13,7 +13,7 @@ import msgspec
 from node.config.structs import Config, Plane, Rule, When
 from node.config.units import Range, Texts, expression_in
 from node.config.warnings.code import Code, Warned
-from node.config.warnings.conditions import ANY_TEXT
+from node.config.warnings.conditions import ANY_TEXT, holds_all
 
 MOST_CASES = 1000  # of one rule; a rule with more is compared as a whole
 INEFFECTIVE = (
@@ -87,6 +87,8 @@ def _implies(case: When, earlier: When) -> bool:
         narrow: list[object] = [getattr(case, key)]
         if key == "description":  # matches the series description or the protocol name
             narrow += [case.series_description, case.protocol_name]
+        if isinstance(wide, Range) and holds_all(wide):
+            continue
         if wide is not None and not any(_is_inside(one, wide) for one in narrow):
             return False
     return True

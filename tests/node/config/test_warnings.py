@@ -57,6 +57,9 @@ def test_the_example_is_the_shipped_configuration() -> None:
         ("{description: /^a/}", "{description: abc}", False),
         ("{contrast_agent: /./}", "{contrast_agent: gd}", True),
         ("{slices: 10..90}", "{slices: 20..30}", True),
+        ("{slices: '>= 1'}", "{modality: CT}", True),
+        ("{slices: '>= 3'}", "{modality: CT}", False),
+        ("{patient_age: '>= 0 y'}", "{modality: CT}", False),  # an absent age does not match
         ("{slices: 10..90}", "{slices: '>= 20'}", False),
         ("{slice_spacing: <= 2 mm}", "{slice_spacing: 1..2 mm}", True),
         ("{patient_age: '>= 18 y'}", "{patient_age: 18..60 y}", True),
@@ -110,6 +113,24 @@ def test_several_rules_together_make_a_rule_unreachable() -> None:
          "rules[1].when.description"),
         ("when: {body_part: 'HEAD, BRAIN'}, use: none", Code.LOOKS_LIKE_LIST,
          "rules[1].when.body_part"),
+        ("when: {body_part: HEAD or BRAIN}, use: none", Code.LOOKS_LIKE_LIST,
+         "rules[1].when.body_part"),
+        ("when: {description: t1*}, use: none", Code.LOOKS_LIKE_EXPRESSION,
+         "rules[1].when.description"),
+        ("when: {description: '%t1%'}, use: none", Code.LOOKS_LIKE_EXPRESSION,
+         "rules[1].when.description"),
+        ("when: {description: '!t2'}, use: none", Code.LOOKS_LIKE_EXPRESSION,
+         "rules[1].when.description"),
+        ("when: {description: not t2}, use: none", Code.LOOKS_LIKE_EXPRESSION,
+         "rules[1].when.description"),
+        ("when: {image_type: 'ORIGINAL\\PRIMARY'}, use: none", Code.NEVER_MATCHES,
+         "rules[1].when.image_type"),
+        ("when: {modality: CT, slice_spacing: '>= 0 mm'}, use: none", Code.MATCHES_ALL,
+         "rules[1].when.slice_spacing"),
+        ("when: {slice_spacing: 0.001..0.003}, use: none", Code.NEVER_MATCHES,
+         "rules[1].when.slice_spacing"),
+        ("when: {patient_age: <= 0 y}, use: none", Code.NEVER_MATCHES,
+         "rules[1].when.patient_age"),
         ("when: {body_part: [HEAD, head]}, use: none", Code.LISTED_TWICE,
          "rules[1].when.body_part"),
         ("when: {modality: CT}, use: x, send_to: [pacs, pacs]", Code.LISTED_TWICE,
@@ -209,6 +230,12 @@ def test_a_target_under_two_names_has_a_warning(second: str, code: Code | None) 
 )
 def test_a_value_that_defeats_its_purpose_has_a_warning(more: str, code: Code, path: str) -> None:
     assert coded_paths(config_of(more=more)) == [(code, path)]
+
+
+@pytest.mark.parametrize("text", ["t2* gre", "R2*", "MPRAGE 3D", "HEAD and NECK", "anterior"])
+def test_words_of_the_field_are_no_expressions(text: str) -> None:
+    rules = f"\n- {{name: a, when: {{description: {text!r}}}, use: none}}"
+    assert coded_paths(config_of(rules=rules)) == []
 
 
 def test_a_configuration_without_a_model_has_a_warning() -> None:
