@@ -45,7 +45,7 @@ FRAME_TYPES = {
     CTImageStorage: "CTImageFrameTypeSequence",
     MRImageStorage: "MRImageFrameTypeSequence",
 }
-DISTORTED = "DISTORTED"  # such as a curved reformat
+DISTORTED = "DISTORTED"  # a curved reformat, if derived; Siemens also means distorted echo planes
 REAL_WORLD = "RealWorldValueMappingSequence"
 MOST_FRAMES = 10_000  # far more than any volume has; bounds the memory for headers
 

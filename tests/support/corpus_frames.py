@@ -53,9 +53,14 @@ FRAMES: dict[str, tuple[Change, str]] = {
         "four-dimensional",
     ),
     "curved by its properties": (
-        in_all_frames(frame_type(VolumetricProperties="DISTORTED")),
+        in_all_frames(
+            frame_type(
+                VolumetricProperties="DISTORTED", FrameType=["DERIVED", "PRIMARY", "T1", "NONE"]
+            )
+        ),
         "projection",
     ),
+    "distorted echo planes": (in_all_frames(frame_type(VolumetricProperties="DISTORTED")), ""),
     "colours above grey values": (
         in_all_frames(frame_type(PixelPresentation="COLOR")),
         "colour-image",
@@ -124,7 +129,12 @@ CT_FRAMES: dict[str, tuple[Change, str]] = {
         "parametric-map",
     ),
     "renderings": (ct_frame_type(VolumeBasedCalculationTechnique="VOLUME_RENDER"), "projection"),
-    "curved by its properties": (ct_frame_type(VolumetricProperties="DISTORTED"), "projection"),
+    "curved by its properties": (
+        ct_frame_type(
+            VolumetricProperties="DISTORTED", FrameType=["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+        ),
+        "projection",
+    ),
     "milligrams in one frame": (in_frame(real_world("mg/cm3")), "mixed-units"),
     "two stacks": (
         in_frame(lambda groups: group(groups, "FrameContentSequence", StackID="2")),
