@@ -212,7 +212,7 @@ CASES = {
     ),
     "MR: sign against the unused bits": Case(
         "MR",
-        pixels(lambda a: a + 1600, sets(PixelRepresentation=1)),
+        pixels(lambda a: a + 3000, sets(PixelRepresentation=1)),
         Ending.DELIVERED,
         words=("negative by Pixel Representation", "Nothing detected"),
         volumes="none",
