@@ -22,6 +22,7 @@ from tests.support.phantoms import Scan
 
 ARCHIVES = Path(__file__).parents[3] / "shared" / "data" / "dicom_series"
 FEW = 4
+MOSAICS = ("MOSAIC", "VFRAME")  # values of Image Type: without them, a mosaic counts as one slice
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ SOURCES = {
     "MR Philips": Source(MINIS, "philips/anatomical/001"),
     "MR Hitachi": Source(MINIS, "hitachi/anatomical/001"),
     "MR Canon": Source("mr_canon_galan_dti_classic"),
+    "MR UIH": Source("mr_uih_dti_multiframe_like"),
+    "MR PMOD": Source(MINIS, "generic/anatomical/002_non_isotropic"),
     "MR unknown": Source("mr_hippocrop_1", first=12),
     "CT Philips": Source("ct_philips_brilliance_neck_ce", first=30),
     "CT Siemens": Source("ct_siemens_body_j2k"),
@@ -105,6 +108,7 @@ def _valid(dataset: Dataset, at: int, name: str) -> Dataset:
         dataset.InstanceNumber = at + 1
         dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         dataset.ImagePositionPatient = [-100, -100, 3 * at]
+        dataset.ImageType = [value for value in dataset.ImageType if value not in MOSAICS]
         for keyword in ("NumberOfFrames", "TemporalPositionIdentifier"):
             dataset.pop(keyword, None)
     return dataset
