@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from PIL import Image, ImageDraw
 
 from node import durable
 from node.caveats import NOTHING_DETECTED
@@ -223,3 +224,42 @@ def test_dciodvfy_and_dsrdump_read_the_notice(tmp_path: Path, tags: dict[str, ob
     assert not [line for line in shown.stderr.splitlines() if line.startswith("E:")]
     assert "Slice 7 of 12 is missing." in shown.stdout
     assert "No algorithms succeeded" in shown.stdout
+
+
+@pytest.mark.parametrize("plane", ["axial", "oblique"])
+def test_pydicom_and_pillow_fill_the_contours(tmp_path: Path, plane: str) -> None:
+    """Read the structure set as another program would: pydicom for the file, Pillow to fill."""
+    r = result(tmp_path, Phantom(plane=plane))
+    path, finer = tmp_path / "rtstruct.dcm", 8  # drawn at eight times the resolution
+    durable.write(path, to_bytes(r.rtstruct()))
+    sources = {str(d.SOPInstanceUID): d for d in map(pydicom.dcmread, r.scan.paths)}
+    shape = r.labels.array.shape
+    filled = {uid: np.zeros(shape[1:], np.uint8) for uid in sources}
+    for structure in pydicom.dcmread(path).ROIContourSequence:
+        for contour in structure.get("ContourSequence", []):
+            source = sources[contour.ContourImageSequence[0].ReferencedSOPInstanceUID]
+            row, column = np.reshape(source.ImageOrientationPatient, (2, 3)).astype(float)
+            places_mm = np.reshape(np.array(contour.ContourData, float), (-1, 3))
+            offsets_mm = places_mm - np.array(source.ImagePositionPatient, float)
+            assert abs(offsets_mm @ np.cross(row, column)).max() < 0.01, "in the plane of its image"
+            height_mm, width_mm = map(float, source.PixelSpacing)
+            x, y = offsets_mm @ row / width_mm, offsets_mm @ column / height_mm
+            canvas = Image.new("L", (shape[2] * finer, shape[1] * finer))
+            corners = [((a + 0.5) * finer, (b + 0.5) * finer) for a, b in zip(x, y, strict=True)]
+            ImageDraw.Draw(canvas).polygon(corners, fill=1)
+            inside = np.array(canvas)[finer // 2 :: finer, finer // 2 :: finer] > 0
+            filled[str(source.SOPInstanceUID)][inside] = structure.ReferencedROINumber
+    np.testing.assert_array_equal(np.stack([filled[uid] for uid in r.scan.uids]), r.scan.labels)
+
+
+def test_dcmdump_prints_the_structures(tmp_path: Path) -> None:
+    r = result(tmp_path)
+    path = tmp_path / "rtstruct.dcm"
+    durable.write(path, to_bytes(r.rtstruct()))
+    shown = subprocess.run(
+        [tool("dcmdump"), "+P", "ROIName", "+P", "ContourGeometricType", path],
+        check=True, capture_output=True, text=True, timeout=300,
+    ).stdout  # fmt: skip
+    for segment in r.package.manifest.segments:
+        assert f"[{segment.label}" in shown
+    assert "CLOSED_PLANAR" in shown
