@@ -1,4 +1,4 @@
-"""Words for the events of a history, in one place: events are data, and people read words."""
+"""Words for events and objects, in one place: both are data, and people read words."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -56,3 +56,22 @@ EVENT_WORDS: Mapping[str, str] = MappingProxyType(
 def in_words(event: str) -> str:
     """Return what happened, in the past participle; an unknown event as it is."""
     return EVENT_WORDS.get(event, event)
+
+
+_OBJECT_WORDS: Mapping[str, str] = MappingProxyType(
+    {  # PS3.4 B.5; `node.dicom` knows them too, and takes a second to import
+        "1.2.840.10008.5.1.4.1.1.66.4": "the SEG",
+        "1.2.840.10008.5.1.4.1.1.66.7": "the label map SEG",
+        "1.2.840.10008.5.1.4.1.1.88.11": "the notice",
+        "1.2.840.10008.5.1.4.1.1.88.34": "the report",
+        "1.2.840.10008.5.1.4.1.1.88.59": "the rejection note",
+        "1.2.840.10008.5.1.4.1.1.481.3": "the RTSTRUCT",
+        "1.2.840.10008.5.1.4.1.1.7": "the picture",
+        "1.2.840.10008.5.1.4.1.1.7.4": "the picture",
+    }
+)
+
+
+def object_words(sop_class_uid: str) -> str:
+    """Return what a delivery sends, by its SOP class."""
+    return _OBJECT_WORDS.get(sop_class_uid, "an object")

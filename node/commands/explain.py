@@ -13,7 +13,7 @@ from node.commands.options import add_config, add_json, load_config, print_json
 from node.commands.terminal import Progress, local_time, print_table, say
 from node.config import Config
 from node.errors import Misconfigured, NotFound
-from node.event_words import in_words
+from node.event_words import in_words, object_words
 from node.states import ArrivalOutcome
 
 UID_OR_NUMBER = re.compile(r"[0-9.]+")
@@ -165,8 +165,8 @@ def _print_deliveries(deliveries: Sequence[queue.Job]) -> None:
     """Print each delivery with its target, state, reason and advice."""
     for job in deliveries:
         reason = f": {job.reason}" if job.reason else ""
-        what = "rejection note" if job.is_retraction else "job"
-        say(f"  {what} {job.id} to {job.target}: {job.state.value}{reason}")
+        sent = object_words(queue.as_plain(job.payload).get("sop_class_uid", ""))
+        say(f"  job {job.id}, {sent} to {job.target}: {job.state.value}{reason}")
         if job.advice:
             say(f"    {job.advice}")
 

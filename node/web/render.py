@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from node.clock import local_time
 from node.conditions import Condition, ConditionCode, duration
-from node.event_words import in_words
+from node.event_words import in_words, object_words
 from node.queue import Job, as_plain
 
 HERE = Path(__file__).parent
@@ -30,16 +30,6 @@ _PLACES = {
     ConditionCode.RULE_PAUSED: "/rules",
     ConditionCode.DRIFT: "/rules",
     ConditionCode.SOURCE_QUIET: "/studies?caller={}",
-}
-
-_OBJECTS = {  # PS3.4 B.5; `node.dicom` knows them too, and takes a second to import
-    "1.2.840.10008.5.1.4.1.1.66.4": "the SEG",
-    "1.2.840.10008.5.1.4.1.1.66.7": "the label map SEG",
-    "1.2.840.10008.5.1.4.1.1.88.11": "the notice",
-    "1.2.840.10008.5.1.4.1.1.88.34": "the report",
-    "1.2.840.10008.5.1.4.1.1.481.3": "the RTSTRUCT",
-    "1.2.840.10008.5.1.4.1.1.7": "the picture",
-    "1.2.840.10008.5.1.4.1.1.7.4": "the picture",
 }
 
 
@@ -103,7 +93,7 @@ def place_of(condition: Condition) -> str:
 
 def object_name(job: Job) -> str:
     """Return what a delivery sends, by its SOP class."""
-    return _OBJECTS.get(as_plain(job.payload).get("sop_class_uid", ""), "an object")
+    return object_words(as_plain(job.payload).get("sop_class_uid", ""))
 
 
 def _sentence(text: str) -> str:

@@ -51,8 +51,8 @@ def test_each_target_has_its_state_reason_and_advice(run: Run, configured: Path)
     status, printed, _ = run("explain", "1.2.3", "--config", str(configured))
     assert status == 0
     lines = [line.strip() for line in printed.splitlines()]
-    assert "job 2 to pacs: queued" in lines
-    at = lines.index("job 3 to viewer: failed: the target refuses it")
+    assert "job 2, the SEG to pacs: queued" in lines
+    at = lines.index("job 3, the SEG to viewer: failed: the target refuses it")
     assert lines[at + 1] == "Register our AE title there."
     assert any(local_time(T0 + 4) in line and " failed " in line for line in lines)
     assert any(" started " in line and " node " in line for line in lines), "events in words"
