@@ -15,7 +15,17 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's Chromium is not installed"),
 ]
-PATHS = ("/", "/studies", "/search", "/studies/3", "/jobs", "/jobs/1", "/packages", "/nothing")
+PATHS = (
+    "/",
+    "/studies",
+    "/search",
+    "/studies/3",
+    "/jobs",
+    "/jobs/1",
+    "/rules",
+    "/packages",
+    "/nothing",
+)
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3, level AA
 # the contrast of every visible text with the background behind it
 CONTRASTS = """
@@ -112,3 +122,16 @@ def test_an_accession_number_is_found(browser: Browser, url: str) -> None:
     image = page.locator("img")
     assert image.get_attribute("alt")
     assert image.bounding_box() is not None
+
+
+def test_a_person_pauses_a_rule_on_a_phone(browser: Browser, url: str, rows: sa.Engine) -> None:
+    page = open_page(browser, 390, javascript=False)
+    page.goto(f"{url}/rules")
+    page.click("text=Pause >> nth=0")
+    page.fill("[name=because]", "new scanner")
+    page.click("button")
+    assert page.url.endswith("/rules")
+    assert "paused" in page.inner_text("table")
+    assert queue.paused(rows)["whole-head"].because == "new scanner"
+    page.goto(url)
+    assert "rule-paused: whole-head" in page.inner_text("main")
