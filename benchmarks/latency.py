@@ -160,7 +160,7 @@ def _run(engine: Engine, series_uid: str, log: Path) -> Run:
 
 
 def _claim_and_finish(engine: Engine, job: int) -> tuple[float, float]:
-    times = {event.what: event.at for event in queue.events_of(engine, job_id=job)}
+    times = {event.event: event.at for event in queue.events_of(engine, job_id=job)}
     return times["claim"], times["finish"]
 
 

@@ -1,7 +1,7 @@
 """The colour in which each segment is shown: in the SEG and in pictures.
 
-Guarantees: the colours of a package stay as they are where a reader can tell them from grey and
-left from right; otherwise they are changed as little as that takes. The result depends on the
+Guarantees: the colours of a package stay as they are where a reader can distinguish them from grey
+and left from right; otherwise they are changed as little as that takes. The result depends on the
 segments only.
 """
 
@@ -14,8 +14,8 @@ from node.volumes import LEFT, RIGHT
 
 Colour = tuple[int, int, int]  # red, green, blue, from 0 to 255
 
-LEAST_SATURATION = 0.40  # below it, an overlay on a grey image looks like a part of the image
-LEAST_VALUE = 0.50  # below it, an overlay on a dark image is not seen
+LEAST_SATURATION = 0.40  # below it, an overlay on a grey image resembles a part of the image
+LEAST_VALUE = 0.50  # below it, an overlay on a dark image is invisible
 HUELESS = 0.05  # saturation below which a hue is an accident
 BRIGHT = 0.35  # from this luma on, the right side becomes darker, below it lighter
 LUMA = (0.2126, 0.7152, 0.0722)  # shares of red, green and blue, ITU-R BT.709

@@ -50,7 +50,7 @@ class Identifiers:
         forms = dict.fromkeys((_normal(text), self.hashed(text)))
         return tuple(form for form in forms if form)
 
-    def kept_words(self, *texts: str) -> tuple[str, ...]:
+    def stored_words(self, *texts: str) -> tuple[str, ...]:
         """Return the distinct words of descriptions as the database keeps them."""
         all_words = (word for text in texts for word in words(text))
         distinct = dict.fromkeys(self.stored_form(word) for word in all_words)

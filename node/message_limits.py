@@ -103,7 +103,7 @@ class LimitedMessages(DIMSEServiceProvider):
         if self.message is None:
             self.message = dimse_messages.DIMSEMessage()
             self.message.data_set = self._new_data_set()
-            # of the object, because pynetdicom changes its class when it knows the command
+            # of the object, because pynetdicom changes its class when it has read the command
             self.message.message_to_primitive = functools.partial(self._converted, self.message)
             self._progress = _Progress()
         message = self.message

@@ -19,7 +19,7 @@ from node.errors import NodeError
 from node.pynetdicom_adapter import AddressInformation, AssociationSocket, evt
 
 LARGEST_PDU_BYTES = 1 << 20  # data PDUs stay below 128 KiB: we announce that in both directions
-DISCARD_SECONDS = 1.0  # after an abort: a connection with unread bytes is reset, and loses it
+DISCARD_SECONDS = 1.0  # after an abort: a connection with bytes left is reset, and loses it
 PDU_SECONDS = 30.0  # from the first to the last byte of one PDU
 
 ABORT_PDU = 0x07
@@ -47,7 +47,7 @@ class LimitedSocket(AssociationSocket):
         self._send_seconds, self._secure = send_seconds, secure
         # OpenSSL allows one thread at a time; the abort of a bad message comes from a second one
         self._turn = threading.Lock()
-        self._unread = b""  # is received next
+        self._next = b""  # is received next
         self.first_byte: int | None = None  # that the peer sent
         self.is_unanswered = False  # the peer closed the connection without sending a byte
         self.error: Exception | None = None  # why the connection could not be used
@@ -86,7 +86,7 @@ class LimitedSocket(AssociationSocket):
         """Return whether there is data, or the end of the connection."""
         if self._is_over:
             return False
-        return bool(self._unread) or (super().ready and self._has_data())
+        return bool(self._next) or (super().ready and self._has_data())
 
     def _has_data(self) -> bool:
         """Return whether a readable connection has data: TLS sends messages without any, too."""
@@ -95,7 +95,7 @@ class LimitedSocket(AssociationSocket):
         try:
             with self._turn:
                 self.socket.settimeout(0)
-                self._unread = self.socket.recv(1)
+                self._next = self.socket.recv(1)
         except ssl.SSLWantReadError:
             return False
         except OSError as exc:
@@ -116,8 +116,8 @@ class LimitedSocket(AssociationSocket):
             self.send(abort(*MALFORMED))
             raise OSError(self.problem)
         buffer = bytearray(nr_bytes)
-        received = len(self._unread[:nr_bytes])
-        buffer[:received], self._unread = self._unread[:received], self._unread[received:]
+        received = len(self._next[:nr_bytes])
+        buffer[:received], self._next = self._next[:received], self._next[received:]
         try:
             with memoryview(buffer) as view:
                 received += self._fill(view[received:])
@@ -153,7 +153,7 @@ class LimitedSocket(AssociationSocket):
 
     def discard(self) -> None:
         """Discard what has arrived; at its end, or after a while, the connection is closed."""
-        self._unread = b""
+        self._next = b""
         self._discarding_until = self._discarding_until or time.monotonic() + DISCARD_SECONDS
         try:
             assert self.socket is not None
@@ -182,7 +182,7 @@ class LimitedSocket(AssociationSocket):
             self.event_queue.put("Evt17")
 
     def hang_up(self) -> None:
-        """End the connection, from any thread: who waits for the peer is woken."""
+        """End the connection, from any thread, also while another waits for the peer."""
         connection = self.socket
         if connection is not None:
             hang_up(connection)

@@ -127,7 +127,7 @@ def _import(chosen: argparse.Namespace) -> int:
 
 @dataclass
 class _Session:
-    """One call of `kd distil-nnunet`: its folders, and what is left of its time."""
+    """One call of `kd distil-nnunet`: its folders, and its remaining time."""
 
     data: Path
     into: Path

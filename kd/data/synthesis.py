@@ -1,6 +1,6 @@
 """Synthesise images of any contrast, scanner and resolution from a few label maps.
 
-A network that sees a new random contrast at each step has to learn shape, not grey values
+A network that gets a new random contrast at each step has to learn shape, not grey values
 (SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). Everything
 is computed on the device of the label map. Shapes: B batch, Z Y X voxels (head, back, left). "Fine"
 voxels are those of the label map: `fine` of them along each axis make one voxel of the model's

@@ -51,8 +51,8 @@ def _encoder(student: UNet, teacher: UNet, channels: Tensor) -> list[Tensor]:
             # the blocks of the first stage add to what the stem returns, channel by channel
             stream = [block.second for block in _blocks(teacher.encoder[0])]
         width = student.stem.convolution.out_channels
-        kept = _strongest([teacher.stem, *stream], width)
-        channels = _fill_block(student.stem, teacher.stem, channels, kept)
+        strongest = _strongest([teacher.stem, *stream], width)
+        channels = _fill_block(student.stem, teacher.stem, channels, strongest)
     stages = []
     for mine, theirs in zip(student.encoder, teacher.encoder, strict=True):
         if teacher.topology.blocks == "plain":
@@ -70,16 +70,16 @@ def _residual_stage(mine: list[Residual], theirs: list[Residual], channels: Tens
     block has no projection, these are the channels of the stage above.
     """
     small, wide = _projection(mine[0]), _projection(theirs[0])
-    kept = channels
+    selected = channels
     if wide is not None:
         assert small is not None  # `_refuse_unlike` has compared the widths
         writers = [wide, *(block.second for block in theirs)]
-        kept = _strongest(writers, small.convolution.out_channels)
-        _fill_block(small, wide, channels, kept)
+        selected = _strongest(writers, small.convolution.out_channels)
+        _fill_block(small, wide, channels, selected)
     for narrow, block in zip(mine, theirs, strict=True):
         inner = _chain([narrow.first], [block.first], channels)
-        channels = _fill_block(narrow.second, block.second, inner, kept)
-    return kept
+        channels = _fill_block(narrow.second, block.second, inner, selected)
+    return selected
 
 
 def _projection(block: Residual) -> Convolution | None:

@@ -126,7 +126,7 @@ class UNet(nn.Module):
         """Return the logits of every decoder stage, full resolution first.
 
         With `at_zyx` the finest are those of every second voxel along each axis, from there on.
-        Where only the fine stage is trained, there are no others: nothing learns from them.
+        Where only the fine stage is trained, there are no others: no loss uses them.
         """
         if self.is_fine_stage_only:
             return [self.finest(x_bczyx, at_zyx)]

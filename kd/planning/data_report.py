@@ -37,7 +37,7 @@ class LabelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `kd plan` knows about a data set."""
+    """Everything that `kd plan` measures of a data set."""
 
     format: Literal[1] = DATA_REPORT_FORMAT
     data: str  # name of the folder

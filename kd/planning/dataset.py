@@ -42,7 +42,7 @@ def layout(folder: Path) -> tuple[Data, Labels]:
         return raw_data(folder, str(raw.get("file_ending", ".nii.gz"))), labels_of(raw, described)
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         return Data(), Labels({})
-    message = f"{folder.name} has no layout that kd knows"
+    message = f"{folder.name} has no layout that kd can read"
     raise BadRecipe(
         message, advice="Give images/ and labels/, or nnU-Net's imagesTr/ and labelsTr/"
     )

@@ -100,8 +100,8 @@ def expected(cases: Sequence[CaseFacts], names: Mapping[int, str]) -> tuple[Expe
             continue
         plain = inliers(volumes)
         ml = Range(low=_rounded(min(plain) / MARGIN), high=_rounded(max(plain) * MARGIN))
-        what = names.get(number, f"Structure {number}")[:64]
-        proposals.append(Expected(what=what, segments=(number,), ml=ml))
+        name = names.get(number, f"Structure {number}")[:64]
+        proposals.append(Expected(what=name, segments=(number,), ml=ml))
     return tuple(proposals)
 
 

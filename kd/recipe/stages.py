@@ -36,19 +36,19 @@ class Stages(Strict, frozen=True, kw_only=True):
 
         Args:
             net: width, norm and stem.
-            strides_zyx: of the stages that are left.
+            strides_zyx: of the remaining stages.
             without: the stage that a stem of stride 2 replaces, if any.
         """
-        kept = [i for i in range(len(self.widths)) if i != without]
+        indices = [i for i in range(len(self.widths)) if i != without]
         n = len(self.widths)
         decoder = [c for i, c in enumerate(self.decoder_convolutions) if n - 1 - i != without]
         # a size has the widths of its first stages: without a stage, the deepest one is left out
-        widths = [-(-width * net.base // self.widths[0]) for width in self.widths[: len(kept)]]
+        widths = [-(-width * net.base // self.widths[0]) for width in self.widths[: len(indices)]]
         return Topology(
             widths=tuple(min(max(width, net.least_width), WIDEST) for width in widths),
             strides_zyx=tuple(strides_zyx),
-            kernels_zyx=tuple(self.kernels_zyx[i] for i in kept),
-            convolutions=tuple(self.convolutions[i] for i in kept),
+            kernels_zyx=tuple(self.kernels_zyx[i] for i in indices),
+            convolutions=tuple(self.convolutions[i] for i in indices),
             decoder_convolutions=tuple(decoder),
             norm=net.norm,
             blocks=self.blocks,

@@ -110,7 +110,7 @@ def refuse_unfit_runs(
     ]
     for name, size, run, history in runs:
         if used := sorted(set(tested) & history.cases_used):
-            who = f"run {run.name}, or a run that it learnt from,"
+            who = f"run {run.name}, or one of its ancestors,"
             message = f"{who} was trained on test case {used[0]} and {len(used) - 1} more"
             raise BadCheckpoint(message, advice="Train them again, with today's split file")
         if history.choices is None:  # imported: the recipe was written from it

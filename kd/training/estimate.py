@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """What is left of one training."""
+    """The remaining work of one training."""
 
     name: str
     parameters: int
@@ -91,7 +91,7 @@ def training_seconds(
     device: str,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[RunEstimate]:
-    """Measure one step of each network, and return what is left of each training.
+    """Measure one step of each network, and return the remaining work of each training.
 
     Args:
         recipe: with the budget of the trainings.

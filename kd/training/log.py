@@ -1,4 +1,4 @@
-"""What a network learns, as one line of JSON every few steps, in the folder of its run.
+"""The progress of a training, as one line of JSON every few steps, in the folder of its run.
 
 A resumed training continues at its checkpoint: lines of later steps are removed, so that no step is
 logged twice.
@@ -39,8 +39,8 @@ def rewind(folder: Path, step: int) -> None:
     """Remove the lines after `step`, where a training is resumed."""
     if not (folder / LOG).exists():
         return
-    kept = [entry for entry in read_log(folder) if entry.step <= step]
-    durable.write(folder / LOG, b"".join(msgspec.json.encode(entry) + b"\n" for entry in kept))
+    entries = [entry for entry in read_log(folder) if entry.step <= step]
+    durable.write(folder / LOG, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
 
 
 def read_log(folder: Path) -> list[Entry]:

@@ -67,9 +67,9 @@ def messages_of(event: Event, facts: Facts, config: Config) -> list[AuditMessage
     """Return the messages of one event; most events are none."""
     if event.actor not in ("", NODE):
         return [_by_person(event, facts, config)]
-    if event.what in ALERTS:
-        return [_alert(event, ALERTS[event.what], config)]
-    if event.what in RECEIVED:
+    if event.event in ALERTS:
+        return [_alert(event, ALERTS[event.event], config)]
+    if event.event in RECEIVED:
         return [_received(event, facts, config)]
     if facts.job is not None and facts.job.target:
         return _of_delivery(event, facts, facts.job, config)
@@ -88,13 +88,13 @@ def _received(event: Event, facts: Facts, config: Config) -> AuditMessage:
 
 
 def _of_delivery(event: Event, facts: Facts, job: Job, config: Config) -> list[AuditMessage]:
-    if event.what != DELIVERED and event.what not in NOT_DELIVERED:
+    if event.event != DELIVERED and event.event not in NOT_DELIVERED:
         return []
     payload = queue.as_plain(job.payload)
     instances = (payload.get("sop_class_uid", ""), payload.get("sop_instance_uid", ""))
     here = _this_node(config, is_requestor=True, role=_SOURCE)
     there = _target(config, job.target)
-    is_failed = event.what in NOT_DELIVERED
+    is_failed = event.event in NOT_DELIVERED
     sent = AuditMessage(
         event=_TRANSFERRED,
         action="R",
@@ -143,9 +143,9 @@ def _by_person(event: Event, facts: Facts, config: Config) -> AuditMessage:
     return AuditMessage(
         event=_ACCESSED if is_about_study else _ALERT,
         event_type=None if is_about_study else _SOFTWARE,
-        action="E" if not is_about_study else "D" if event.what in DELETED else "U",
+        action="E" if not is_about_study else "D" if event.event in DELETED else "U",
         at=event.at,
-        outcome_text=f"{event.what}: {event.detail}".rstrip(": "),
+        outcome_text=f"{event.event}: {event.detail}".rstrip(": "),
         participants=(person, _this_node(config, is_requestor=False)),
         objects=_study_and_patient(event, facts) if is_about_study else (),
     )

@@ -21,7 +21,7 @@ from node.fault_log import FaultLog
 from node.queue import Event
 
 PLACE = "audit.json"  # in the data folder
-LOOK_S = 5.0
+POLL_S = 5.0
 BATCH = 200
 MOST_BACKLOG = 100_000  # events; older ones are left out when the server comes back
 STOP_TIMEOUT_S = 2.0
@@ -48,24 +48,24 @@ class Auditor:
         self._host = socket.gethostname()
 
     def run(self, stop: threading.Event) -> None:
-        """Look every few seconds until `stop` is set; after a failure wait longer."""
+        """Send new events every few seconds until `stop` is set; after a failure wait longer."""
         pause_s = 0.0
         while not stop.wait(pause_s):
             try:
-                while self.look(time.time()) == BATCH and not stop.is_set():
+                while self.send_new(time.time()) == BATCH and not stop.is_set():
                     pass
             except (NodeError, OSError) as exc:
-                pause_s = max(LOOK_S, self._faults.failed(exc))
+                pause_s = max(POLL_S, self._faults.failed(exc))
             else:
                 self._faults.worked()
-                pause_s = LOOK_S
+                pause_s = POLL_S
         self.close()
 
     def close(self) -> None:
         """Close the connection to the server."""
         self._channel.close()
 
-    def look(self, now: float) -> int:
+    def send_new(self, now: float) -> int:
         """Send the next events; return their number.
 
         Raises:
@@ -120,7 +120,7 @@ class Auditor:
                 job = queue.get(engine, event.job_id)
             except queue.NoSuchJob:
                 job = None
-        patient_id = queue.kept_patient_id(engine, event.study_uid) if event.study_uid else ""
+        patient_id = queue.recorded_patient_id(engine, event.study_uid) if event.study_uid else ""
         return Facts(caller=caller, patient_id=patient_id, job=job)
 
     def _send(self, message: AuditMessage) -> None:

@@ -128,7 +128,7 @@ def _check(chosen: argparse.Namespace) -> int:
         if not chosen.json:
             line = f" (line {finding.line})" if finding.line else ""
             code = f" [{finding.code}]" if finding.code else ""
-            label = f"{finding.label:<4}  {finding.what}{line}"
+            label = f"{finding.label:<4}  {finding.subject}{line}"
             print(f"{label}: {finding.message}{code}", flush=True)
             if finding.advice:
                 print(f"      {finding.advice}")

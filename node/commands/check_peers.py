@@ -67,15 +67,15 @@ def about_tls(credentials: Credentials | NodeError | None, now: float) -> Iterat
 
 def about_page(config: Config, now: float) -> Iterator[Finding]:
     """Yield when the certificate of the page ends."""
-    what = "TLS, certificate of the page"
+    subject = "TLS, certificate of the page"
     try:
         one = page_lifetime(config.page, now, config.tls.warn_before)
     except NodeError as exc:
-        yield failed(what, exc)
+        yield failed(subject, exc)
         return
     if one is not None:
         advice = one.advice if one.is_ending else ""
-        yield Finding(what, ok=not one.is_over, message=one.text, advice=advice)
+        yield Finding(subject, ok=not one.is_over, message=one.text, advice=advice)
 
 
 def about_target(
@@ -141,8 +141,8 @@ def _capabilities(config: Config, name: str, answer: Echo) -> str:
         raise RefusedByTarget(message, advice=cure)
     echoed = "answered C-ECHO" if answer.answers_echo else "opens associations, offers no C-ECHO"
     changed = {answer.changed_syntax(sop_class) for sop_class in classes} - {""}
-    again = f" written in {', '.join(sorted(changed))}" if changed else ""
+    syntaxes = f" written in {', '.join(sorted(changed))}" if changed else ""
     queries = "answers queries" if answer.answers_queries else "answers no queries from us"
-    takes = f"takes {' and '.join([*kinds, *(f'the {kind.key}' for kind in beside)])}{again}"
+    takes = f"takes {' and '.join([*kinds, *(f'the {kind.key}' for kind in beside)])}{syntaxes}"
     commits = ", commits to storage" if answer.commits else ""
     return f"{target.ae}: {echoed} ({answer.seconds:.2f} s), {takes}, {queries}{commits}"

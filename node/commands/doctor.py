@@ -98,7 +98,7 @@ def without_secrets(value: Any, name: str = "") -> Any:
 
 
 def without_uids(text: str) -> str:
-    """Replace each UID by a digest: equal UIDs stay equal, and no archive knows the digest."""
+    """Replace each UID by a digest: equal UIDs stay equal, and the digest appears in no archive."""
     return UID.sub(lambda m: f"uid-{hashlib.sha256(m[0].encode()).hexdigest()[:10]}", text)
 
 

@@ -1,6 +1,6 @@
 """The exit status of a command, and the message for an error of the operating system.
 
-Statuses follow sysexits.h, so that scripts, systemd and container engines can tell what happened.
+Statuses follow sysexits.h, so that scripts, systemd and container engines can distinguish errors.
 """
 
 import errno

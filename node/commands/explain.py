@@ -69,7 +69,7 @@ def _explain(chosen: argparse.Namespace) -> int:
             }
         )
         return 0
-    earlier = [event for event in events if event.what == queue.EARLIER_RULES]
+    earlier = [event for event in events if event.event == queue.EARLIER_RULES]
     for history in histories:
         print_history(history, [e.detail for e in earlier if e.arrival_id == history.arrival.id])
         _print_other_instruments(queue.other_instruments(engine, history.arrival.id))
@@ -81,8 +81,8 @@ def _explain(chosen: argparse.Namespace) -> int:
         say(f" from {series.caller_ae or 'unknown'}; {series.why}{until}")
         say()
     print_table(
-        ("at", "what", "by", "job", "detail"),
-        [(local_time(e.at), in_words(e.what), e.actor, e.job_id or "-", e.detail) for e in events],
+        ("at", "event", "by", "job", "detail"),
+        [(local_time(e.at), in_words(e.event), e.actor, e.job_id or "-", e.detail) for e in events],
     )
     return 0
 
@@ -101,11 +101,11 @@ def _explain_folder(chosen: argparse.Namespace, config: Config) -> int:
         message = f"{folder} does not exist"
         raise Misconfigured(message, advice="Name a folder of DICOM files, or a UID.")
     progress = Progress(quiet=chosen.json)
-    explained, unread = explain_folder(config, folder, chosen.caller, progress)
+    explained, skipped = explain_folder(config, folder, chosen.caller, progress)
     if chosen.json:
-        print_json({"series": explained, "not_read": unread})
+        print_json({"series": explained, "not_read": skipped})
     else:
-        print_explained(explained, unread)
+        print_explained(explained, skipped)
     return OK if any(one.outcome == ArrivalOutcome.PLANNED for one in explained) else UNSUITABLE
 
 

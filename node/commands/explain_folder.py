@@ -30,7 +30,7 @@ TWO_CONTENTS = "one SOP Instance UID has two different contents: "
 
 
 @dataclass(frozen=True)
-class Unread:
+class SkippedFile:
     """A file that is part of no series, with the reason."""
 
     file: str
@@ -44,7 +44,7 @@ class FolderSeries:
     study_uid: str
     series_uid: str
     files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # by instance
-    left_out: list[Unread] = field(default_factory=list)
+    left_out: list[SkippedFile] = field(default_factory=list)
     reading: SeriesReading = field(default_factory=SeriesReading)
     problem: NodeError | None = None  # duplicates that contradict each other, or a killed reader
 
@@ -56,7 +56,7 @@ class Explained:
     study_uid: str
     series_uid: str
     files: int
-    left_out: Sequence[Unread]
+    left_out: Sequence[SkippedFile]
     compared: Mapping[str, object]
     rules: Sequence[Mapping[str, object]]  # the rules that are compared, in order
     outcome: str
@@ -72,7 +72,7 @@ class Explained:
 
 def explain_folder(
     config: Config, folder: Path, caller: str, progress: Progress
-) -> tuple[list[Explained], list[Unread]]:
+) -> tuple[list[Explained], list[SkippedFile]]:
     """Return what would happen with each series below `folder`, and the other files.
 
     Raises:
@@ -86,9 +86,9 @@ def explain_folder(
     paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     base = folder.parent if folder.is_file() else folder
     with Reader(log_level="CRITICAL") as reader, progress.stages() as report:
-        all_series, unread = _series_below(config, reader, base, paths, report)
+        all_series, skipped = _series_below(config, reader, base, paths, report)
         if not all_series:
-            named = "; ".join(f"{one.file}: {one.reason}" for one in unread[:MOST_NAMED])
+            named = "; ".join(f"{one.file}: {one.reason}" for one in skipped[:MOST_NAMED])
             message = f"no DICOM instance in {folder}" + (f" ({named})" if named else "")
             raise NotFound(message, advice="Name the folder that holds the images.")
         for at, series in enumerate(all_series, 1):
@@ -97,32 +97,34 @@ def explain_folder(
     measurements = measured.read(config.data, measured.this_host(config.limits.threads))
     return [
         _explained(config, series, all_series, used, measurements, caller) for series in all_series
-    ], unread
+    ], skipped
 
 
 def _series_below(
     config: Config, reader: Reader, base: Path, paths: Sequence[Path], report: Report
-) -> tuple[list[FolderSeries], list[Unread]]:
+) -> tuple[list[FolderSeries], list[SkippedFile]]:
     """Group the files by series."""
     by_uids: dict[tuple[str, str], FolderSeries] = {}
-    unread, small = [], []
+    skipped, small = [], []
     for path in paths:
         name = str(path.relative_to(base))
         if path.stat().st_size > config.node.largest_instance:
-            unread.append(Unread(name, "larger than node.largest_instance: it would be rejected"))
+            skipped.append(
+                SkippedFile(name, "larger than node.largest_instance: it would be rejected")
+            )
         else:
             small.append(name)
     for at in range(0, len(small), FILES_PER_REQUEST):
         names = small[at : at + FILES_PER_REQUEST]
         for name, one in zip(names, _identities(reader, base, names), strict=True):
             if not one.series_uid:
-                unread.append(Unread(name, one.problem))
+                skipped.append(SkippedFile(name, one.problem))
                 continue
             key = (one.study_uid, one.series_uid)
             series = by_uids.setdefault(key, FolderSeries(*key))
             series.files[one.sop_instance_uid].append(name)
         report(f"reading {len(small)} files", (at + len(names)) / len(small))
-    return list(by_uids.values()), unread
+    return list(by_uids.values()), skipped
 
 
 def _identities(reader: Reader, base: Path, names: Sequence[str]) -> Iterator[FileIdentity]:
@@ -150,7 +152,7 @@ def _survey(config: Config, reader: Reader, base: Path, series: FolderSeries) ->
                     message = f"{TWO_CONTENTS}{chosen} and {other}"
                     series.problem = Conflicting(message, advice=advice)
                 elif other != chosen:
-                    series.left_out.append(Unread(other, f"the same image as {chosen}"))
+                    series.left_out.append(SkippedFile(other, f"the same image as {chosen}"))
             files.append(chosen)
         series.reading = reader.survey(base, files)
     except ReaderKilled as exc:
@@ -246,18 +248,18 @@ def _rules(config: Config, decision: Decision) -> Iterator[dict[str, object]]:
             yield {"rule": rule.name, "matches": True, "reason": f"use: {rule.use}"}
 
 
-def print_explained(explained: Sequence[Explained], unread: Sequence[Unread]) -> None:
+def print_explained(explained: Sequence[Explained], skipped: Sequence[SkippedFile]) -> None:
     """Print each series with its rules and its outcome, then the files of no series."""
     for one in explained:
         _print_series(one)
         _print_outcome(one)
         say()
-    if unread:
-        say(f"{len(unread)} {'file is' if len(unread) == 1 else 'files are'} part of no series:")
-    for file in unread[:MOST_NAMED]:
+    if skipped:
+        say(f"{len(skipped)} {'file is' if len(skipped) == 1 else 'files are'} part of no series:")
+    for file in skipped[:MOST_NAMED]:
         say(f"  {file.file}: {file.reason}")
-    if len(unread) > MOST_NAMED:
-        say(f"  and {len(unread) - MOST_NAMED} more; --json lists all of them")
+    if len(skipped) > MOST_NAMED:
+        say(f"  and {len(skipped) - MOST_NAMED} more; --json lists all of them")
 
 
 def _print_series(one: Explained) -> None:

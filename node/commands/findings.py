@@ -11,7 +11,7 @@ from node.errors import NodeError
 class Finding:
     """The result of one check; advice although it is ok is a warning."""
 
-    what: str
+    subject: str
     ok: bool
     message: str
     advice: str = ""

@@ -76,7 +76,7 @@ def _history(chosen: argparse.Namespace) -> int:
 
 def _cells(event: queue.Event) -> tuple[str, ...]:
     job = "" if event.job_id is None else str(event.job_id)
-    return (event.actor, event.what, event.study_uid, event.series_uid, job, event.detail)
+    return (event.actor, event.event, event.study_uid, event.series_uid, job, event.detail)
 
 
 def _print_csv(events: Iterator[queue.Event]) -> None:

@@ -126,8 +126,8 @@ def _jobs_show(chosen: argparse.Namespace) -> int:
             shown = local_time(value) if key.endswith("_at") else value
             say(f"{key:<12} {shown}")
     print_table(
-        ("at", "what", "by", "detail"),
-        [(local_time(e.at), in_words(e.what), e.actor, e.detail) for e in events],
+        ("at", "event", "by", "detail"),
+        [(local_time(e.at), in_words(e.event), e.actor, e.detail) for e in events],
     )
     return 0
 

@@ -160,7 +160,7 @@ def _payload(source: Composed, written: OutboxObject, target: str) -> DeliverPay
 
 def _print(trials: Sequence[Trial], source: Composed) -> None:
     for trial in trials:
-        say(f"{'ok  ' if trial.is_good else 'FAIL'}  {trial.what}: {_outcome(trial)}")
+        say(f"{'ok  ' if trial.is_good else 'FAIL'}  {trial.object}: {_outcome(trial)}")
         for text in (trial.note, trial.advice):
             if text:
                 say(f"      {text}")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # each has a package with `run`
 LOOPS = ("listener", "segmenter", "sender", "housekeeping", "monitor")
-# what it does is not needed to receive, segment and send: its errors never end the node
+# not needed to receive, segment and send: its errors never end the node
 EXPENDABLE = "monitor"
 POLL_S = 0.2
 LONGEST_PAUSE_S = 30.0  # between two starts of a loop that keeps ending
@@ -89,7 +89,7 @@ def _serve(chosen: argparse.Namespace) -> int:
 
 
 def _log_warnings(config: Config, line_of: LineOf, uses: "list[Use]", file: Path) -> None:
-    """Log what is legal in the configuration and surely not meant, as `segnode check` prints it."""
+    """Log the legal but probably wrong settings of the configuration, as `segnode check` does."""
     from node.commands.config_warnings import package_warnings  # late, as above
 
     for warned in (*warnings_of(config), *package_warnings(config, uses)):

@@ -140,4 +140,4 @@ def _print_work(snapshot: status.Snapshot, waiting: list[queue.ArrivingSeries]) 
     print_table(("received", "series", "model", "ending", "reason"), rows)
     for note in snapshot.notes:
         say()
-        say(f"{local_time(note.at)} {note.what}: {note.detail}")
+        say(f"{local_time(note.at)} {note.event}: {note.detail}")

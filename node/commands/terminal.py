@@ -1,4 +1,4 @@
-"""Tables and progress for people. This module alone knows rich.
+"""Tables and progress for people. Only this module imports rich.
 
 A table that is too wide for the terminal is fitted to it: UIDs are shortened and long texts wrap.
 Piped output is plain text, one line per row, and nothing in it is shortened.

@@ -48,7 +48,7 @@ class LiveView:
         with self._lock:
             newest = self._newest
             if newest is None or not 0 <= now - newest.at < FRESH_S:
-                newest = self._newest = self._look(now)
+                newest = self._newest = self._survey(now)
             return newest
 
     def forget(self) -> None:
@@ -56,7 +56,7 @@ class LiveView:
         with self._lock:
             self._newest = None
 
-    def _look(self, now: float) -> View:
+    def _survey(self, now: float) -> View:
         try:
             snapshot = status.snapshot(self._config, self._opened(), now)
         except (NodeError, OSError) as exc:

@@ -112,7 +112,7 @@ class RunningConfig:
         """
         self.config, self._process, self._digest = config, process, digest
         self._data = config.data.dir
-        self._seen = _signature(self._data)
+        self._followed = _signature(self._data)
         self._record()
 
     @classmethod
@@ -122,13 +122,13 @@ class RunningConfig:
         Raises:
             Misconfigured: none is accepted.
         """
-        seen = _signature(data)  # first: what is accepted from here on is followed
+        signature = _signature(data)  # first: what is accepted from here on is followed
         accepted = accepted_in(data)
         if accepted is None:
             message = f"{data / FOLDER / ACCEPTED} cannot be read"
             raise Misconfigured(message, advice="Start the node again with `segnode serve`.")
         running = cls(accepted.config(), process, accepted.digest)
-        running._seen = seen
+        running._followed = signature
         return running
 
     def follow(self, prepare: Callable[[Config], None] = lambda _: None) -> bool:
@@ -139,9 +139,9 @@ class RunningConfig:
         `config` at any time.
         """
         signature = _signature(self._data)
-        if signature == self._seen:
+        if signature == self._followed:
             return False
-        self._seen = signature
+        self._followed = signature
         accepted = accepted_in(self._data)
         if accepted is None or accepted.digest == self._digest:
             return False
@@ -170,7 +170,7 @@ class RunningConfig:
 def _signature(data: Path) -> tuple[int, int, int] | None:
     """Return what changes whenever the file of the accepted configuration is replaced."""
     try:
-        found = (data / FOLDER / ACCEPTED).stat()
+        status = (data / FOLDER / ACCEPTED).stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size

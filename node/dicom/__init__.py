@@ -1,6 +1,6 @@
 """What several parts of the node need of DICOM itself: UIDs, file meta, elements, time zones.
 
-Nothing here knows of files, series or results. Values of odd datasets are read by `node.series`.
+Nothing here depends on files, series or results. Values of odd datasets are read by `node.series`.
 """
 
 import pydicom

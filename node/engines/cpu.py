@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-# flags of processors with bfloat16 instructions; elsewhere it is emulated and slow
+# flags of processors with bfloat16 instructions; on others it is emulated and slow
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 GROUPS, GROUP_FILES = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 UNLIMITED = float(1 << 20)  # CPUs

@@ -81,7 +81,7 @@ def study_index(snapshot: SeriesSnapshot, identifiers: Identifiers) -> queue.Stu
         patient_id=identifiers.stored_form(findings.study.patient_id),
         study_date=_iso_date(findings.study.study_date),
         description=findings.study_description[:MOST_CHARACTERS] if is_text else "",
-        words=identifiers.kept_words(
+        words=identifiers.stored_words(
             findings.study_description, findings.series_description, findings.protocol_name
         ),
     )

@@ -19,8 +19,8 @@ def decide_sizes(engine: sa.Engine, config: Config, uses: Mapping[str, Use], now
 
     `uses` are those of the configuration, by rule.
     """
-    kept = queue.sizes(engine)
-    open_uses = [use for use in uses.values() if use.size == AUTO and use.key not in kept]
+    chosen_sizes = queue.sizes(engine)
+    open_uses = [use for use in uses.values() if use.size == AUTO and use.key not in chosen_sizes]
     if not open_uses:
         return 0
     host = measured.this_host(config.limits.threads)
@@ -41,8 +41,10 @@ def decide_sizes(engine: sa.Engine, config: Config, uses: Mapping[str, Use], now
 
 def with_sizes(engine: sa.Engine, uses: Mapping[str, Use]) -> dict[str, Use]:
     """Return the uses by rule, each with a named size."""
-    kept = queue.sizes(engine) if any(use.size == AUTO for use in uses.values()) else {}
+    chosen_sizes = queue.sizes(engine) if any(use.size == AUTO for use in uses.values()) else {}
     return {
-        rule: measured.with_size(use, kept[use.key].size if use.key in kept else None)
+        rule: measured.with_size(
+            use, chosen_sizes[use.key].size if use.key in chosen_sizes else None
+        )
         for rule, use in uses.items()
     }

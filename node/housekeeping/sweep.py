@@ -149,13 +149,13 @@ class Sweep:
             pause_s = self._retries.add(folder.key, self._steady)
             where = {"path": folder.key, "seconds": pause_s, "code": exc.code, "count": count}
             log.error("%s", exc.message, extra=where)  # noqa: TRY400  the traceback says nothing
-            self._waiting.add_unread(folder, exc.message)
+            self._waiting.add_unreadable(folder, exc.message)
             return False
         except TRANSIENT as exc:
             pause_s = self._retries.add(folder.key, self._steady)
             where = {"path": folder.key, "seconds": pause_s}
             log.warning("a series cannot be read for now: %s", describe(exc), extra=where)
-            self._waiting.add_unread(folder, describe(exc))
+            self._waiting.add_unreadable(folder, describe(exc))
             return False
         self._retries.end(folder.key)
         return decided
@@ -179,7 +179,7 @@ class Sweep:
         """Hold a series without reading its images again."""
         last_at = self._changes.of(folder, now, self._steady)
         if self._steady < last_at + self._config.complete.quiet:
-            self._waiting.add_unread(folder, error.message)
+            self._waiting.add_unreadable(folder, error.message)
             return False  # images still arrive: hold all of them together
         files = tuple(self._inbox.instances(folder))
         if not files or read_series(folder.path) is None:

@@ -21,11 +21,11 @@ def record_verdicts(engine: sa.Engine, snapshot: SeriesSnapshot, now: float) -> 
             if job is not None:
                 jobs[job.parent_id] = job
         meaning = REJECTING_CODES.get(document.title)
-        what = queue.RESULT_SELECTED if meaning is None else queue.RESULT_REJECTED
+        event = queue.RESULT_SELECTED if meaning is None else queue.RESULT_REJECTED
         known = meaning or f"title {document.title or 'unknown'}"
         code = f" ({document.title}, DCM)" if meaning else ""
         for job in jobs.values():
             detail = f"{known}{code}, from {snapshot.caller or 'an unknown sender'}"
-            queue.record_verdict(engine, job, what, detail, now)
+            queue.record_verdict(engine, job, event, detail, now)
             count += 1
     return count

@@ -73,15 +73,15 @@ class WaitingSeries:
         queue.record_study(self._engine, received, study_index(snapshot, self._identifiers))
         self._indexed.add(snapshot.folder.key)
 
-    def add_unread(self, folder: SeriesFolder, why: str) -> None:
+    def add_unreadable(self, folder: SeriesFolder, why: str) -> None:
         """Remember that a series waits although its images could not be read."""
-        self._add_unread(folder, f"its images cannot be read for now: {why}; the node tries again")
+        self._add(folder, f"its images cannot be read for now: {why}; the node tries again")
 
     def add_being_read(self, folder: SeriesFolder) -> None:
         """Remember that a series waits because reading its images takes long."""
-        self._add_unread(folder, "its images are being read, which takes longer than usual")
+        self._add(folder, "its images are being read, which takes longer than usual")
 
-    def _add_unread(self, folder: SeriesFolder, why: str) -> None:
+    def _add(self, folder: SeriesFolder, why: str) -> None:
         record = read_series(folder.path)
         if record is not None:
             self._now[folder.key] = queue.ArrivingSeries(

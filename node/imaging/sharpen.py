@@ -1,6 +1,6 @@
 """Decide between classes by the image's own intensities, at the resolution of the source.
 
-A network on a coarse grid knows roughly where each structure lies, and blurs thin ones. Its
+A network on a coarse grid locates each structure roughly, and blurs thin ones. Its
 probabilities serve as a prior; each class gets a Gaussian of the intensities that it has in this
 image; and each source voxel gets the class of the largest posterior. A smooth gain corrects uneven
 brightness (the bias field of a coil). That is the mixture model of Ashburner and Friston

@@ -45,7 +45,7 @@ def on_requested(event: Any, reception: Reception) -> None:
     """Accept or reject a known caller, before presentation contexts are negotiated."""
     association: StoreAssociation = event.assoc
     host = plain_host(association.host)
-    if no := _no_room(reception, host):
+    if no := _overload(reception, host):
         _reject(association, reception, host, no)
         return
     reception.pace.give_back(host)
@@ -182,7 +182,7 @@ def _check_command(request: Any, identity: InstanceIdentity) -> None:
     raise no
 
 
-def _no_room(reception: Reception, host: str) -> Rejection | None:
+def _overload(reception: Reception, host: str) -> Rejection | None:
     try:
         reception.inbox.check_space()
     except DiskLow as low:

@@ -46,7 +46,7 @@ MOST_SILENT = 64  # connections without a request; beyond that, the oldest is cl
 log = logging.getLogger("node.listener")
 
 
-class WaitingRoom:
+class SilentConnections:
     """Holds connections that have not requested an association yet."""
 
     def __init__(self, most: int) -> None:
@@ -57,7 +57,7 @@ class WaitingRoom:
 
     @contextlib.contextmanager
     def holding(self, connection: socket.socket) -> Iterator[None]:
-        """Hold a connection during a block; if the room is full, close the oldest one."""
+        """Hold a connection during a block; if there are too many, close the oldest one."""
         with self._lock:
             self._waiting[connection] = None
             oldest = next(iter(self._waiting)) if len(self._waiting) > self._most else None
@@ -92,7 +92,7 @@ class Server(ThreadedAssociationServer):
     ) -> None:
         """Listen, with TLS if there are credentials; `serve_forever` accepts connections."""
         self.credentials = credentials
-        self.room = WaitingRoom(MOST_SILENT)
+        self.silent = SilentConnections(MOST_SILENT)
         super().__init__(*args, request_handler=_Connection, **kwargs)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -151,7 +151,7 @@ class Server(ThreadedAssociationServer):
         """Prepare a connection for TLS, if this port has it; the handshake follows."""
         if self.credentials is None:
             return connection
-        with self.room.holding(connection):
+        with self.silent.holding(connection):
             if not begins_tls(connection):
                 return connection
         try:
@@ -164,7 +164,7 @@ class Server(ThreadedAssociationServer):
     def _request_of(self, connection: socket.socket, host: str) -> AssociationRequest | None:
         if self.credentials is not None and not isinstance(connection, ssl.SSLSocket):
             return None  # the peer has closed it
-        with self.room.holding(connection):
+        with self.silent.holding(connection):
             certificate = accept_tls(connection) if isinstance(connection, ssl.SSLSocket) else None
             association_request = read_request(
                 connection,

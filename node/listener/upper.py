@@ -48,7 +48,7 @@ class Wire(LimitedSocket):
         self._poll.register(connection, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._bell = self._woken.fileno()
-        self._unread = request.pdu
+        self._returned = request.pdu
         self._titles = request.received_titles
 
     def wake(self) -> None:
@@ -66,7 +66,7 @@ class Wire(LimitedSocket):
     @property
     def ready(self) -> bool:
         """Wait for data or `wake`; return whether there is data, or the end of the connection."""
-        if self._unread or self._has_rest_of_a_record:
+        if self._returned or self._has_rest_of_a_record:
             return True
         if self.socket is None or not self._is_connected or self._is_over:
             time.sleep(0.001)
@@ -83,12 +83,12 @@ class Wire(LimitedSocket):
 
     @property
     def _has_rest_of_a_record(self) -> bool:
-        """Whether TLS has decrypted bytes that were not read: `poll` does not know of them."""
+        """Whether TLS has decrypted bytes that were not read: `poll` does not report them."""
         return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
 
-    def unread(self, content: bytes) -> None:
+    def put_back(self, content: bytes) -> None:
         """Make the next `recv` return `content` first."""
-        self._unread = content
+        self._returned = content
 
     def send(self, bytestream: bytes) -> None:
         """Send all bytes; a response to a request repeats its titles as they were received."""
@@ -137,9 +137,9 @@ class Upper(LimitedUpper):
             return
         rest = _without_data(message, body)
         if rest is None:
-            self.socket.unread(head + body)
+            self.socket.put_back(head + body)
         elif rest:
-            self.socket.unread(PDU_HEAD.pack(P_DATA_TF, 0, len(rest)) + rest)
+            self.socket.put_back(PDU_HEAD.pack(P_DATA_TF, 0, len(rest)) + rest)
         if rest is not None and not self.assoc.dimse.add_data(len(body) - ITEM_HEAD.size):
             return
         if rest != b"":

@@ -44,7 +44,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
-    """What the webhook knows; the content of the file in the data folder."""
+    """What was reported to the webhook; the content of the file in the data folder."""
 
     conditions: dict[str, Item] = {}  # by key
     digest_on: str = ""  # local date of the last digest

@@ -21,7 +21,7 @@ from node.web import serve_page
 
 PROCESS = "monitor"
 BEAT_S = 10.0
-LOOK_S = 15.0
+POLL_S = 15.0
 FOLLOW_S = 1.0
 REPORTED = "alerts.json"  # in the data folder
 log = logging.getLogger("node.monitor")
@@ -94,18 +94,18 @@ class Alerts:
         self._faults = FaultLog(log, "alerts")
 
     def run(self, stop: threading.Event) -> None:
-        """Look every few seconds until `stop` is set; after a failure wait longer."""
+        """Compare conditions every few seconds until `stop` is set; after a failure wait longer."""
         pause_s = 0.0
         while not stop.wait(pause_s):
             try:
-                self.look(time.time())
+                self.step(time.time())
             except (NodeError, OSError) as exc:
-                pause_s = max(LOOK_S, self._faults.failed(exc))
+                pause_s = max(POLL_S, self._faults.failed(exc))
             else:
                 self._faults.worked()
-                pause_s = LOOK_S
+                pause_s = POLL_S
 
-    def look(self, now: float) -> None:
+    def step(self, now: float) -> None:
         """Send what is due at `now`.
 
         Raises:

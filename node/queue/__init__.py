@@ -17,8 +17,8 @@ from node.queue.find import (
 from node.queue.history import (
     events_after,
     history_between,
-    kept_patient_id,
     newest_event,
+    recorded_patient_id,
 )
 from node.queue.hold import hold_planned
 from node.queue.operate import (
@@ -210,7 +210,6 @@ __all__ = [
     "identifier_problem",
     "is_retracted",
     "jobs_before",
-    "kept_patient_id",
     "list_jobs",
     "newest_event",
     "notes",
@@ -230,6 +229,7 @@ __all__ = [
     "record_resent",
     "record_study",
     "record_verdict",
+    "recorded_patient_id",
     "renew_leases",
     "replan_arrival",
     "request_commitment",

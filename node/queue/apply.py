@@ -87,7 +87,7 @@ def add_event(
             job_id=job.id,
             arrival_id=job.arrival_id,
             actor=by,
-            what=event,
+            event=event,
             detail=detail,
         )
     )

@@ -182,7 +182,7 @@ def _add_event(
             study_uid=arrival.study_uid,
             series_uid=arrival.series_uid,
             arrival_id=arrival_id,
-            what=event,
+            event=event,
             detail=detail,
         )
     )

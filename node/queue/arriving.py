@@ -1,4 +1,4 @@
-"""Series that are not decided yet, as housekeeping last saw them: status reads no image."""
+"""Series that are not decided yet, as housekeeping last recorded them: status reads no image."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass

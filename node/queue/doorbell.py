@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from node.schema import reading
 
-LOOK_S = 0.02  # between two looks at the count
+POLL_S = 0.02  # between two readings of the count
 
 
 class Doorbell:
@@ -44,13 +44,13 @@ class Doorbell:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            stop.wait(min(LOOK_S, left))
+            stop.wait(min(POLL_S, left))
         return False
 
     def _has_changed(self) -> bool:
-        """Compare the count with that of the last look."""
+        """Compare the count with the last one."""
         connection = self._connection or reading(self._engine)
-        self._connection = None  # after an error the next look opens another connection
+        self._connection = None  # after an error the next reading opens another connection
         count = int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
         connection.rollback()  # the count of a transaction stands still
         is_new, self._last = count != self._last, count

@@ -19,8 +19,8 @@ def update_endings(connection: sa.Connection, segment_ids: Iterable[int]) -> Non
     """Set the ending of every arrival that has one of these segmentations as its job."""
     for segment_id in sorted(set(segment_ids)):
         this = (jobs.c.id == segment_id) | (jobs.c.parent_id == segment_id)
-        found = connection.execute(sa.select(jobs).where(this)).mappings().all()
-        of_result = [rows.job(row) for row in found]
+        job_rows = connection.execute(sa.select(jobs).where(this)).mappings().all()
+        of_result = [rows.job(row) for row in job_rows]
         (segment,) = (job.state for job in of_result if job.kind is Kind.SEGMENT)
         deliveries = [job for job in of_result if job.kind is Kind.DELIVER]
         reached = ending(

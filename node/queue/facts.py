@@ -247,7 +247,7 @@ def _pauses(connection: Connection) -> Iterable[Pause]:
 def _clock_step(connection: Connection, after: float) -> tuple[float, str] | None:
     query = (
         sa.select(events.c.at, events.c.detail)
-        .where(events.c.at > after, events.c.what == CLOCK_STEP)
+        .where(events.c.at > after, events.c.event == CLOCK_STEP)
         .order_by(events.c.at.desc())
         .limit(1)
     )

@@ -61,9 +61,9 @@ def newest_event(engine: Engine) -> int:
     return number or 0
 
 
-def kept_patient_id(engine: Engine, study_uid: str) -> str:
+def recorded_patient_id(engine: Engine, study_uid: str) -> str:
     """Return the patient ID of a study as the database keeps it: text, a hash, or empty."""
     query = sa.select(studies.c.patient_id).where(studies.c.study_uid == study_uid)
     with read_transaction(engine) as connection:
-        kept: str | None = connection.execute(query).scalar_one_or_none()
-    return kept or ""
+        patient_id: str | None = connection.execute(query).scalar_one_or_none()
+    return patient_id or ""

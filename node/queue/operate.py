@@ -1,6 +1,6 @@
 """Transitions that operators apply to a job, by its number.
 
-`by` is who did it, for the history: os:NAME for a command, web:NAME for the page.
+`by` is who did it, for the history: os:NAME for a command, page:NAME for the page.
 """
 
 import sqlalchemy as sa

@@ -62,6 +62,6 @@ def resume_rule(engine: Engine, rule: str, now: float, by: str) -> bool:
     return True
 
 
-def _add_event(connection: sa.Connection, what: str, detail: str, now: float, by: str) -> None:
+def _add_event(connection: sa.Connection, event: str, detail: str, now: float, by: str) -> None:
     values = {"at": now, "study_uid": "", "series_uid": "", "actor": by}
-    connection.execute(sa.insert(events).values(**values, what=what, detail=detail))
+    connection.execute(sa.insert(events).values(**values, event=event, detail=detail))

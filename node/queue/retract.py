@@ -48,18 +48,18 @@ def delivery_of(engine: Engine, study_uid: str, sop_instance_uid: str) -> Job | 
         .order_by(jobs.c.id.desc())
     )
     with engine.connect() as connection:
-        found = [rows.job(row) for row in connection.execute(query).mappings()]
-    of_result = (job for job in found if not job.is_retraction)
+        deliveries = [rows.job(row) for row in connection.execute(query).mappings()]
+    of_result = (job for job in deliveries if not job.is_retraction)
     return next(
         (job for job in of_result if job.deliver_payload().sop_instance_uid == sop_instance_uid),
         None,
     )
 
 
-def record_verdict(engine: Engine, job: Job, what: str, detail: str, now: float) -> None:
+def record_verdict(engine: Engine, job: Job, event: str, detail: str, now: float) -> None:
     """Record in the history that a key object selection rejects or selects a result."""
     with engine.begin() as connection:
-        add_event(connection, job, what, now, detail)
+        add_event(connection, job, event, now, detail)
 
 
 def _queue(connection: sa.Connection, segment: Job, note: NewDelivery, now: float) -> Job:

@@ -134,7 +134,7 @@ class Event:
     job_id: int | None
     arrival_id: int | None
     actor: str  # `node`, or the person: os:NAME for a command, page:NAME for the page
-    what: str
+    event: str  # its name, as in the glossary
     detail: str
 
 

@@ -59,7 +59,7 @@ def choose_size(engine: Engine, chosen: ChosenSize) -> bool:
             connection.execute(sa.update(chosen_sizes).where(same).values(**values))
         detail = f"{chosen.rule}: {chosen.task}, size {chosen.size}; {chosen.why}"
         event = {"at": chosen.at, "study_uid": "", "series_uid": "", "actor": chosen.by}
-        connection.execute(sa.insert(events).values(**event, what=CHOOSE_SIZE, detail=detail))
+        connection.execute(sa.insert(events).values(**event, event=CHOOSE_SIZE, detail=detail))
     return True
 
 

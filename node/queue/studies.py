@@ -1,4 +1,4 @@
-"""What a search knows of a study: recorded when it arrives, converted when `data.index` changes."""
+"""The values of a study that a search compares; converted when `data.index` changes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

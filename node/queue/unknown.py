@@ -9,7 +9,7 @@ from node.errors import NotFound
 from node.identifiers import MOST_CHARACTERS, Identifiers
 from node.queue.find import forgotten_at
 
-UID = re.compile(r"[0-9]+(\.[0-9]+)+")  # `node.dicom` knows more, and takes a second to import
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")  # `node.dicom` has more, and takes a second to import
 
 
 def nothing_known(engine: Engine, text: str, identifiers: Identifiers) -> NotFound:

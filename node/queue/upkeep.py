@@ -68,7 +68,7 @@ def add_note(  # noqa: PLR0913  an event has this many columns
                 series_uid=series_uid,
                 job_id=job_id,
                 actor=by,
-                what=event,
+                event=event,
                 detail=detail,
             )
         )
@@ -81,7 +81,7 @@ def record_resent(engine: Engine, arrival: Arrival, at: float) -> None:
     """
     known = sa.select(events.c.id).where(
         events.c.arrival_id == arrival.id,
-        events.c.what == RESENT,
+        events.c.event == RESENT,
         events.c.at.between(at - RESENT_S, at + RESENT_S),
     )
     command = f"resend {arrival.job_id}" if arrival.job_id else f"replan {arrival.series_uid}"
@@ -90,7 +90,7 @@ def record_resent(engine: Engine, arrival: Arrival, at: float) -> None:
         if connection.execute(known).first() is None:
             values = {"study_uid": arrival.study_uid, "series_uid": arrival.series_uid}
             event = sa.insert(events).values(
-                at=at, arrival_id=arrival.id, what=RESENT, detail=detail, **values
+                at=at, arrival_id=arrival.id, event=RESENT, detail=detail, **values
             )
             connection.execute(event)
 

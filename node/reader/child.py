@@ -1,7 +1,7 @@
 """The process that reads received images: `python -m node.reader.child LIMITS`.
 
 It reads requests as lines from its standard input and writes messages to its standard output. It
-ends when its input ends, because the process that asks is gone.
+ends when its input ends, because the requesting process is gone.
 """
 
 import logging
@@ -47,7 +47,7 @@ log = logging.getLogger("node.reader")
 
 
 def main() -> None:
-    """Answer requests until the process that asks is gone."""
+    """Answer requests until the requesting process is gone."""
     limits = msgspec.json.decode(sys.argv[1], type=ProcessLimits)
     output = pipes.private_output()
     limit_process(limits)

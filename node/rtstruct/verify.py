@@ -127,7 +127,7 @@ def _filled(contour: Dataset, header: Header, first: Header, shape: tuple[int, i
     return filled(np.column_stack([rows, offsets @ across / between_columns]), shape)
 
 
-def _same(what: str, actual: object, expected: object) -> None:
+def _same(name: str, actual: object, expected: object) -> None:
     if actual != expected:
-        message = f"RTSTRUCT check failed: {what} is {actual!r}, expected {expected!r}"
+        message = f"RTSTRUCT check failed: {name} is {actual!r}, expected {expected!r}"
         raise VerificationFailed(message)

@@ -22,7 +22,7 @@ from node.errors import Misconfigured
 from node.schema.tables import METADATA, schema_version
 
 FILE_NAME = "segnode.sqlite"
-VERSION = 9  # of the schema; a database of another version is refused
+VERSION = 10  # of the schema; a database of another version is refused
 IN_MEMORY = ":memory:"  # SQLite's name for a database without a file
 UNUSABLE = (sa.exc.DatabaseError, sa.exc.NoResultFound)  # raised by a wrong or damaged database
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; this long means a stuck disk

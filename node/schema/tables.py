@@ -184,7 +184,7 @@ events = sa.Table(
     Column("job_id", Integer),  # no foreign keys: events outlive jobs and arrivals
     Column("arrival_id", Integer),
     Column("actor", Text, nullable=False, default=NODE),  # who did it: the node or a person
-    Column("what", Text, nullable=False),
+    Column("event", Text, nullable=False),  # its name, as in the glossary
     Column("detail", Text, nullable=False),  # without patient data
     Index("ix_events_study", "study_uid", "id"),
     Index("ix_events_job", "job_id", "id"),

@@ -6,7 +6,7 @@ from node.series import Header
 LONGEST_TEXT = 64  # of a Long String, PS3.5 section 6.2
 LONGEST_CODE = 16  # of a Code String: no lower case, no hyphen
 BEGIN = "AI SEG "
-REPORT_ROOM = 4  # characters by which the description of the report is longer: AI volumes
+REPORT_SUFFIX = 4  # characters by which the description of the report is longer: AI volumes
 WARNING = " - not for diagnosis"
 FIRST_NUMBER = 90_000  # above the series numbers that scanners use
 HIGHEST_SOURCE = 9_999  # series numbers above this are not distinguished
@@ -24,7 +24,7 @@ def series_description(package: Package, size: str, source: Header) -> str:
     """Return the series description: what made the series, and from which source series."""
     manifest = package.manifest
     tail = f" {manifest.version} {size}"
-    longest = LONGEST_TEXT - REPORT_ROOM - len(WARNING)
+    longest = LONGEST_TEXT - REPORT_SUFFIX - len(WARNING)
     model = f"{BEGIN}{manifest.task[: longest - len(BEGIN) - len(tail)]}{tail}"
     number = "" if source.series_number is None else f" {source.series_number}"
     of = f" of{number} {_plain(source.series_description)}".rstrip() if number else ""

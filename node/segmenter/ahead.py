@@ -1,6 +1,6 @@
 """Segment an offered series ahead of its job, and keep the result until the job comes.
 
-Promises: a result is used only for a job that asks for exactly the same; an error is forgotten,
+Promises: a result is used only for a job that requires exactly the same; an error is forgotten,
 because the job will meet it again and record it.
 """
 
@@ -22,7 +22,7 @@ log = logging.getLogger("node.segmenter")
 
 
 class WorkAhead:
-    """The last result that no job asked for yet."""
+    """The last result that no job has used yet."""
 
     def __init__(self, config: Config) -> None:
         """Start without a result."""

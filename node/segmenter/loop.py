@@ -93,7 +93,7 @@ def run(
                     warm.rehearse(lambda: _rehearsals(running.config, engine))
                     activity = background.step()
                     doorbell.wait(stop, POLL_S)
-            except Transient as exc:  # of the database or its disk: `settlement` knows the job
+            except Transient as exc:  # of the database or its disk: `settlement` has the job
                 stop.wait(faults.failed(exc))
 
 

@@ -33,7 +33,7 @@ from node.sender.peer import PLAIN, Peer, accepts, association, gone
 from node.sender.query import FIND, confirm_anew
 from node.sender.store import contexts_of, store
 
-LOOK_S = 0.1  # between two looks for the report while the association is open
+POLL_S = 0.1  # between two checks for the report while the association is open
 _BUSY = {CommitmentStatus.RESOURCE_LIMITATION, CommitmentStatus.PROCESSING_FAILURE}
 _BUSY_REASONS = {FailureReason.RESOURCE_LIMITATION, FailureReason.PROCESSING_FAILURE}
 _LOST_REASONS = {FailureReason.NO_SUCH_OBJECT_INSTANCE, FailureReason.DUPLICATE_TRANSACTION_UID}
@@ -131,7 +131,7 @@ def _request(
         raise RefusedByTarget(message, advice=advice)
     until = time.monotonic() + peer.patience.report_s
     while opened.is_established and not commitment.is_reported() and time.monotonic() < until:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
 def _on_report(event: Any, reports: ReceivedReports) -> tuple[int, None]:

@@ -263,15 +263,15 @@ class _Supervisor:
     def _change_targets(self) -> None:
         """Start threads for new and changed targets; end the others after their delivery."""
         targets = self._running.config.targets
-        kept = set()
+        unchanged = set()
         for thread in self.threads:
             if targets.get(thread.peer.name) != thread.peer.target:
                 thread.is_replaced = True
             if not thread.is_replaced:
-                kept.add(thread.peer.name)
+                unchanged.add(thread.peer.name)
         self.threads[:] = [thread for thread in self.threads if thread.is_alive()]
         for name in targets:
-            if name not in kept:
+            if name not in unchanged:
                 thread = self._thread_of(name)
                 self.threads.append(thread)
                 thread.start()

@@ -23,7 +23,7 @@ MOST_NAMED = 10  # elements in a list
 class Trial:
     """What a target did with one object."""
 
-    what: str  # segmentation, report, ...
+    object: str  # segmentation, report, ...
     sop_instance_uid: str
     transfer_syntax: str  # in which the object was written; a note says if it was sent in another
     status: str = ""  # by name; empty if it was not stored
@@ -37,11 +37,11 @@ class Trial:
 
     @property
     def is_good(self) -> bool:
-        """Whether the target stored the object, lost it not, and changed nothing of it."""
+        """Whether the target stored the object, and changed nothing of it."""
         return bool(self.status) and not self.problem and not self.changed
 
 
-def send_trial(peer: Peer, payload: DeliverPayload, file: Path, what: str, folder: Path) -> Trial:
+def send_trial(peer: Peer, payload: DeliverPayload, file: Path, name: str, folder: Path) -> Trial:
     """Store `file`, confirm it as the target is configured, and retrieve it where that is offered.
 
     `folder` is for the report of a storage commitment.
@@ -50,7 +50,9 @@ def send_trial(peer: Peer, payload: DeliverPayload, file: Path, what: str, folde
         PeerUnreachable, NoResponse, PeerBusy: a retry may succeed.
     """
     syntax = UID(pydicom.filereader.read_file_meta_info(file).TransferSyntaxUID)
-    trial = Trial(what=what, sop_instance_uid=payload.sop_instance_uid, transfer_syntax=syntax.name)
+    trial = Trial(
+        object=name, sop_instance_uid=payload.sop_instance_uid, transfer_syntax=syntax.name
+    )
     try:
         result = _delivered(peer, payload, file, folder)
     except RefusedByTarget as exc:
@@ -60,12 +62,15 @@ def send_trial(peer: Peer, payload: DeliverPayload, file: Path, what: str, folde
             raise
         return replace(trial, problem=exc.message, advice=exc.advice)
     trial = replace(trial, status=result.status, confirmed_by=result.confirmed_by, note=result.note)
-    kept = retrieve(peer, payload, syntax)
-    if kept is None:
+    retrieved = retrieve(peer, payload, syntax)
+    if retrieved is None:
         note = "; ".join(filter(None, (trial.note, "not compared: the target offers us no C-GET")))
         return replace(trial, note=note)
     sent = pydicom.dcmread(file)
-    changed, added = differences(sent, kept)[:MOST_NAMED], additions(sent, kept)[:MOST_NAMED]
+    changed, added = (
+        differences(sent, retrieved)[:MOST_NAMED],
+        additions(sent, retrieved)[:MOST_NAMED],
+    )
     return replace(trial, retrieved=True, changed=tuple(changed), added=tuple(added))
 
 
@@ -83,8 +88,8 @@ class _Request:
 
     def report(self) -> str:
         """Return the report as JSON; empty if it did not come."""
-        found = [one for one in self.reports.take() if one.transaction == self._transaction]
-        return msgspec.json.encode(found[0]).decode() if found else ""
+        reports = [one for one in self.reports.take() if one.transaction == self._transaction]
+        return msgspec.json.encode(reports[0]).decode() if reports else ""
 
 
 def _delivered(peer: Peer, payload: DeliverPayload, file: Path, folder: Path) -> DeliverResult:

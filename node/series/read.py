@@ -180,7 +180,7 @@ def _slices_of_file(
             yield last, _one_slice(headers[last], samples, dataset, dataset)
             return
         image = pydicom.dcmread(source_of(dataset, headers[last].path), specific_tags=PIXEL_TAGS)
-        # the decoder knows upper case alone
+        # the decoder accepts only upper case
         image.PhotometricInterpretation = headers[last].pixels.photometric
         if "NumberOfFrames" in image and not image.NumberOfFrames:
             del image.NumberOfFrames  # blank: the decoder would refuse it

@@ -135,8 +135,8 @@ def page_lifetime(page: PageConfig, now: float, warn_before: float) -> Lifetime 
         return None
     own = _certificates("page.certificate", page.certificate)
     first = min(own, key=lambda one: one.ends_at)
-    found = lifetime("certificate of the page", first, now, warn_before)
-    return replace(found, advice="Renew it, and restart the node.")
+    ending = lifetime("certificate of the page", first, now, warn_before)
+    return replace(ending, advice="Renew it, and restart the node.")
 
 
 def _stamp(config: TlsConfig) -> _Stamp:

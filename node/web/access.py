@@ -53,7 +53,7 @@ class Access:
         return NOBODY
 
     def _check_host(self, host: str) -> None:
-        """Refuse foreign names of a page without users: another site may lead a browser here."""
+        """Refuse other host names if there are no users: another site may lead a browser here."""
         if self._page.proxies or self._passwords is not None:
             return
         if _name_of(host) not in LOCAL_NAMES | {self._page.host}:
@@ -83,7 +83,7 @@ class Access:
         return name
 
     def check_form(self, visitor: str, headers: Headers, token: str) -> None:
-        """Refuse a form that another site sent, or an outdated one.
+        """Refuse a form that another site sent, or an expired one.
 
         Raises:
             Refused: the origin or the token is not that of this page.
@@ -93,7 +93,7 @@ class Access:
         if not cookie or not hmac.compare_digest(
             self.token(visitor, cookie).encode(), token.encode()
         ):
-            text = "This form is outdated, so nothing was changed."
+            text = "This form has expired, so nothing was changed."
             raise Refused(403, text, "Open the page again, and allow its cookie.")
 
     def check_origin(self, headers: Headers) -> None:

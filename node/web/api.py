@@ -11,7 +11,7 @@ from node import queue
 from node.queue import StudyMatch
 from node.states import Kind, State
 from node.web import answer_structs as answers
-from node.web.packages import ShownSize, shown_packages
+from node.web.packages import SizeRow, package_rows
 from node.web.refusals import Refused
 from node.web.search import TYPED, check_dates, criteria_of, studies_after, unknown_of
 from node.web.views import (
@@ -37,7 +37,7 @@ def as_json(value: object, status: int = 200) -> Response:
 def node_status(request: Request) -> Response:
     """Return conditions, loops, targets, jobs by state, and the disk."""
     view = live_of(request).at(time.time())
-    seen = view.snapshot
+    snapshot = view.snapshot
     conditions = tuple(
         answers.Condition(
             code=one.code.value, subject=one.subject, since=one.since, text=one.text,
@@ -46,13 +46,13 @@ def node_status(request: Request) -> Response:
     )  # fmt: skip
     loops = tuple(
         answers.Loop(name=one.name, is_running=one.alive, last_seen_s=one.last_seen_s)
-        for one in (seen.processes if seen else ())
+        for one in (snapshot.processes if snapshot else ())
     )
     targets = tuple(
         answers.TargetSummary(
             name=one.name, ae_title=one.ae, address=one.address, waiting=one.waiting,
             oldest_s=one.oldest_s, last_problem=one.last_problem,
-        ) for one in (seen.targets if seen else ())
+        ) for one in (snapshot.targets if snapshot else ())
     )  # fmt: skip
     return as_json(
         answers.NodeStatus(
@@ -61,9 +61,9 @@ def node_status(request: Request) -> Response:
             conditions=conditions,
             loops=loops,
             targets=targets,
-            jobs=seen.jobs if seen else {},
-            is_accepting=seen.accepting if seen else None,
-            disk_free_bytes=int(seen.free_gib * (1 << 30)) if seen else None,
+            jobs=snapshot.jobs if snapshot else {},
+            is_accepting=snapshot.accepting if snapshot else None,
+            disk_free_bytes=int(snapshot.free_gib * (1 << 30)) if snapshot else None,
         )
     )
 
@@ -71,13 +71,13 @@ def node_status(request: Request) -> Response:
 def search_studies(request: Request) -> Response:
     """Return the studies that meet the criteria of the body."""
     try:
-        wanted = msgspec.json.decode(request.state.body, type=answers.StudyCriteria)
+        criteria = msgspec.json.decode(request.state.body, type=answers.StudyCriteria)
     except msgspec.MsgspecError as exc:
         text = f"The criteria cannot be read: {exc}."
         raise Refused(400, text, "/openapi.json describes them.") from exc
-    typed = {name: getattr(wanted, name).strip()[:LONGEST].replace("\0", "") for name in TYPED}
+    typed = {name: getattr(criteria, name).strip()[:LONGEST].replace("\0", "") for name in TYPED}
     check_dates(typed["study_from"], typed["study_to"])
-    shown = studies_after(request, criteria_of(typed), wanted.after)
+    shown = studies_after(request, criteria_of(typed), criteria.after)
     why = "" if shown["studies"] or not any(typed.values()) else str(unknown_of(request, typed))
     ids: dict[str, int] = shown["ids"]
     return as_json(
@@ -118,7 +118,7 @@ def one_study(request: Request) -> Response:
             series=tuple(_series(one) for one in series),
             events=tuple(
                 answers.HistoryEvent(
-                    at=one.at, event=one.what, actor=one.actor, job=one.job_id, detail=one.detail
+                    at=one.at, event=one.event, actor=one.actor, job=one.job_id, detail=one.detail
                 )
                 for one in events
             ),
@@ -201,13 +201,13 @@ def list_packages(request: Request) -> Response:
                     problem=one.problem.message if one.problem else "",
                     sizes=tuple(_size(size) for size in one.sizes),
                 )
-                for one in shown_packages(config_of(request).model.dir, models)
+                for one in package_rows(config_of(request).model.dir, models)
             )
         )
     )
 
 
-def _size(one: ShownSize) -> answers.SizeSummary:
+def _size(one: SizeRow) -> answers.SizeSummary:
     best = one.evidence[0] if one.evidence else None
     cost = one.cost if one.cost is not None and not one.cost.problem else None
     return answers.SizeSummary(

@@ -16,7 +16,7 @@ MOST_BODY_BYTES = 64 << 10
 MOST_FIELDS = 50
 API, JSON, FORM = "/api/", "application/json", "application/x-www-form-urlencoded"
 MOST_TARGET_CHARACTERS = 2000  # path and query
-OPEN_PATHS = {"/healthz", "/readyz"}  # they tell nothing about patients
+OPEN_PATHS = {"/healthz", "/readyz"}  # they contain nothing about patients
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -13,7 +13,7 @@ from node.status import ModelState
 
 
 @dataclass(frozen=True)
-class ShownSize:
+class SizeRow:
     """One size: its accuracy, and its cost on this machine."""
 
     name: str
@@ -23,26 +23,26 @@ class ShownSize:
 
 
 @dataclass(frozen=True)
-class ShownPackage:
+class PackageRow:
     """One package, or why it cannot be used."""
 
     name: str
     package: Package | None
-    sizes: tuple[ShownSize, ...]
+    sizes: tuple[SizeRow, ...]
     problem: BadPackage | None
 
 
-def shown_packages(models: Path, costs: Sequence[ModelState]) -> list[ShownPackage]:
+def package_rows(models: Path, costs: Sequence[ModelState]) -> list[PackageRow]:
     """Return every package below `models`, the newest version of a task first."""
-    return [_shown(folder, costs) for folder in reversed(models_in(models))]
+    return [_row(folder, costs) for folder in reversed(models_in(models))]
 
 
-def _shown(folder: Path, costs: Sequence[ModelState]) -> ShownPackage:
+def _row(folder: Path, costs: Sequence[ModelState]) -> PackageRow:
     name = f"{folder.parent.name}/{folder.name}"
     try:
         package = _verified(folder, (folder / MANIFEST).stat().st_mtime_ns)
         sizes = tuple(
-            ShownSize(
+            SizeRow(
                 size,
                 facts.parameters,
                 tuple(evidence(package, size)),
@@ -51,11 +51,11 @@ def _shown(folder: Path, costs: Sequence[ModelState]) -> ShownPackage:
             for size, facts in package.manifest.sizes.items()
         )
     except BadPackage as problem:
-        return ShownPackage(name, None, (), problem)
-    return ShownPackage(name, package, sizes, None)
+        return PackageRow(name, None, (), problem)
+    return PackageRow(name, package, sizes, None)
 
 
-@lru_cache(maxsize=32)  # the digests of a package are compared once, not at every look
+@lru_cache(maxsize=32)  # the digests of a package are compared once, not for every request
 def _verified(folder: Path, mtime_ns: int) -> Package:
     del mtime_ns  # a changed manifest is read again
     return installed(folder)

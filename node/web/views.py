@@ -16,7 +16,7 @@ from node.queue import StudySearch
 from node.rule_states import rule_states
 from node.states import TRANSITIONS, Ending, Kind, State
 from node.web.actions import ACTIONS
-from node.web.packages import shown_packages
+from node.web.packages import package_rows
 from node.web.refusals import Refused
 from node.web.render import STYLE, render
 
@@ -48,7 +48,13 @@ def overview(request: Request) -> Response:
         ids = queue.arrival_ids(live_of(request).engine(), uids)
         named = queue.studies_of(live_of(request).engine(), uids)
     return render(
-        request, "overview.html", view=view, seen=view.snapshot, ids=ids, studies=named, State=State
+        request,
+        "overview.html",
+        view=view,
+        snapshot=view.snapshot,
+        ids=ids,
+        studies=named,
+        State=State,
     )
 
 
@@ -180,7 +186,7 @@ def packages(request: Request) -> Response:
     """Show the installed packages with their evidence and the sizes measured on this machine."""
     view = live_of(request).at(time.time())
     models = view.snapshot.models if view.snapshot is not None else ()
-    shown = shown_packages(config_of(request).model.dir, models)
+    shown = package_rows(config_of(request).model.dir, models)
     return render(
         request, "packages.html", packages=shown, folder=str(config_of(request).model.dir)
     )

@@ -147,7 +147,7 @@ def test_a_hundred_silent_connections_block_no_sender(node: Listening) -> None:
     began = time.monotonic()
     for _ in range(3):
         assert store(node.port, WHOLE, UID) == 0
-    # who waited for one silent connection would wait that long
+    # a server that waited for one silent connection would wait that long
     assert time.monotonic() - began < REQUEST_SECONDS
     for connection in silent + drip:
         connection.close()

@@ -162,7 +162,7 @@ def test_a_report_that_nobody_takes_is_given_up_with_a_note(
         owed.run_due(100.0 + reports.FIRST_PAUSE_S)
     assert (caller.refusals, caller.anew) == ([], [])
     assert requests.due() == []
-    assert [note.what for note in queue.notes(engine)] == [reports.UNREPORTED]
+    assert [note.event for note in queue.notes(engine)] == [reports.UNREPORTED]
 
 
 @pytest.mark.parametrize(("name", "is_sent"), [("CT01", True), ("CT02", False)])
@@ -201,7 +201,7 @@ def test_a_report_without_a_port_is_given_up_with_a_note(tmp_path: Path) -> None
         assert soon(lambda: waiting(tmp_path) == [])
         engine = schema.open_configured(config.data)
         (note,) = queue.notes(engine)
-    assert (note.what, caller.ae in note.detail) == ("unreported-commitment", True)
+    assert (note.event, caller.ae in note.detail) == ("unreported-commitment", True)
 
 
 @pytest.mark.parametrize(

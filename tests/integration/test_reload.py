@@ -70,11 +70,11 @@ def opened(port: int, files: list[Path]) -> Association:
     return ae.associate("127.0.0.1", port, ae_title="SEGNODE")
 
 
-def events(node: Node, what: str) -> list[queue.Event]:
+def events(node: Node, name: str) -> list[queue.Event]:
     engine = node.engine
     try:
         return [event for event in queue.history_between(engine, 0.0, time.time() + 60.0)
-                if event.what == what]  # fmt: skip
+                if event.event == name]  # fmt: skip
     finally:
         engine.dispose()
 

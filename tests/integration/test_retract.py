@@ -66,10 +66,10 @@ def modality(port: int) -> dict[str, object]:
     return {"node": {"AET": "SEGNODE", "Host": "127.0.0.1", "Port": port}}
 
 
-def events(node: Node, what: str) -> list[queue.Event]:
+def events(node: Node, name: str) -> list[queue.Event]:
     engine = node.engine
     try:
-        return [one for one in queue.history_between(engine) if one.what == what]
+        return [one for one in queue.history_between(engine) if one.event == name]
     finally:
         engine.dispose()
 
@@ -77,7 +77,7 @@ def events(node: Node, what: str) -> list[queue.Event]:
 def shown(node: Node) -> str:
     engine = node.engine
     try:
-        return str([(one.what, one.detail) for one in queue.history_between(engine)])
+        return str([(one.event, one.detail) for one in queue.history_between(engine)])
     finally:
         engine.dispose()
 

@@ -57,7 +57,7 @@ def test_orthanc_keeps_segmentation_report_and_images(
         }
     assert patient["MainDicomTags"]["PatientID"] == PATIENT_ID
     assert modalities == {"MR", "SEG", "SR"}
-    assert [one["what"] for one in shown["objects"]] == ["segmentation", "report"]
+    assert [one["object"] for one in shown["objects"]] == ["segmentation", "report"]
     for one in shown["objects"]:
         assert (one["status"], one["confirmed_by"]) == ("SUCCESS (0x0000)", "query")
         assert (one["retrieved"], one["changed"], one["problem"]) == (True, [], "")

@@ -154,7 +154,7 @@ def test_a_target_whose_certificate_ends_soon_leaves_a_note(tmp_path: Path) -> N
         post = with_tls(make_post(tmp_path, pacs=at(port, "SEGNODE", tls=True)), node)
         post.add("pacs")
         sender.run(post.config, once=True)
-    (note,) = [note for note in queue.notes(post.engine) if note.what == "certificate-ends"]
+    (note,) = [note for note in queue.notes(post.engine) if note.event == "certificate-ends"]
     assert "pacs" in note.detail
 
 
@@ -168,7 +168,7 @@ def test_check_shows_tls_of_node_and_target(run: Run, tmp_path: Path) -> None:
             sections = {"tls": tls | {"port": free_port()}, "targets": {"pacs": pacs}, "rules": []}
             file = configure(tmp_path / "a.yaml", tmp_path, **sections)
             printed = run("check", "--config", file, "--json")[1]
-            return {one["what"]: one for one in json.loads(printed)}
+            return {one["subject"]: one for one in json.loads(printed)}
 
         checks = findings()
         assert checks["port with TLS"]["ok"]

@@ -223,13 +223,13 @@ class QueueMachine(RuleBasedStateMachine):
     def every_transition_is_legal_and_has_an_event(self) -> None:
         state: dict[int, State] = {}
         for event in self.rows(schema.events):
-            if event["job_id"] is None or event["what"] == REPORTED:
+            if event["job_id"] is None or event["event"] == REPORTED:
                 continue
-            if event["what"] == "queued":
+            if event["event"] == "queued":
                 assert event["job_id"] not in state
                 state[event["job_id"]] = State.QUEUED
             else:
-                transition = Transition(event["what"])
+                transition = Transition(event["event"])
                 state[event["job_id"]] = TRANSITIONS[state[event["job_id"]], transition]
         assert state == {job["id"]: job["state"] for job in self.rows(schema.jobs)}
 

@@ -1,4 +1,4 @@
-"""Peers of storage commitment: a target that answers as a test says, and a caller that asks."""
+"""Peers of storage commitment: a target with chosen answers, and a caller that requests."""
 
 import ssl
 import threading
@@ -133,7 +133,7 @@ def committing_target(
 
 @dataclass
 class AskingCaller:
-    """A modality: it asks the node to commit, and listens for reports on a separate port."""
+    """A modality: it requests commitment, and listens for reports on a separate port."""
 
     ae: str = "CT01"
     port: int = field(default_factory=free_port)

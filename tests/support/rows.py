@@ -97,4 +97,4 @@ def claim(engine: sa.Engine, worker: str = "w", now: float = T0 + 1) -> Job:
 
 def event_names(engine: sa.Engine, job_id: int) -> list[str]:
     """Return the names of a job's events, in order."""
-    return [event.what for event in queue.events_of(engine, job_id=job_id)]
+    return [event.event for event in queue.events_of(engine, job_id=job_id)]

@@ -1,4 +1,4 @@
-"""A webhook on loopback that records what it receives and answers as a test wants."""
+"""A webhook on loopback that records what it receives and answers as a test requires."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Webhook:
-    """What it received, and its answer."""
+    """The requests that it received, and its answer."""
 
     port: int = 0
     status: int = 204

@@ -1,4 +1,4 @@
-"""Find what is legal in a configuration and surely not meant. Pure: nothing is opened or asked."""
+"""Find legal but probably wrong settings of a configuration. Pure: nothing is opened."""
 
 from node.config.structs import Config
 from node.config.warnings import conditions, peers, rules, values

@@ -7,7 +7,7 @@ from node.conversion import KeyPath
 
 
 class Code(StrEnum):
-    """What is legal and surely not meant; each has a row in the glossary."""
+    """Settings that are legal but probably wrong; each has a row in the glossary."""
 
     UNREACHABLE_RULE = "unreachable-rule"
     NEVER_MATCHES = "never-matches"
@@ -36,7 +36,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class Warned:
-    """One warning: what is written where, and what was probably meant."""
+    """One warning: what is written where, and what was probably expected."""
 
     code: Code
     path: KeyPath

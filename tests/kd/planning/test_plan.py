@@ -71,7 +71,7 @@ def test_nnunets_raw_layout_is_planned_with_a_split_beside_the_recipe(tmp_path: 
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadRecipe, match="no layout that kd knows"):
+    with pytest.raises(BadRecipe, match="no layout that kd can read"):
         layout(tmp_path)
 
 

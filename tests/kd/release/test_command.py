@@ -1,4 +1,4 @@
-"""A run remembers its command, without the machine it ran on."""
+"""A run records its command, without the machine it ran on."""
 
 from pathlib import Path
 

@@ -23,12 +23,12 @@ def test_fewer_images_than_announced_wait_for_quiet_and_the_story_says_so(
     (waiting,) = site.waiting(SETTLED)
     assert waiting.why == "7 of 12 announced images; waiting for quiet"
     assert site.sweep.run(QUIET) == 1, "one acquisition may make several series"
-    notes = [e.detail for e in queue.events_of(site.engine) if e.what == "note"]
+    notes = [e.detail for e in queue.events_of(site.engine) if e.event == "note"]
     assert notes == ["7 of 12 announced images"]
     assert site.ends() == [(Ending.IN_PROGRESS, "")]
     receive(site.inbox, paths[7:], QUIET + 5)
     assert site.sweep.run(QUIET + 7) == 1
-    assert [e.what for e in queue.events_of(site.engine)].count("note") == 1
+    assert [e.event for e in queue.events_of(site.engine)].count("note") == 1
 
 
 def test_the_first_part_of_a_concatenation_is_no_whole(

@@ -51,10 +51,10 @@ def record(engine: sa.Engine, number: int, patient_id: str = "") -> None:
     queue.record_arrival(engine, arrival, a_segment_job(number), T0 + number, index=index)
 
 
-def look(config: Config, engine: sa.Engine, run: str = "a") -> None:
+def send_new(config: Config, engine: sa.Engine, run: str = "a") -> None:
     """Send what is due, as one process that ends after it."""
     with closing(Auditor(config, lambda: engine, run=run)) as auditor:
-        auditor.look(T0)
+        auditor.send_new(T0)
 
 
 @contextmanager
@@ -91,10 +91,10 @@ def test_start_and_events_reach_the_server(tmp_path: Path, transport: str) -> No
         engine = schema.open_configured(config.data)
         record(engine, 1)
         with auditing(config, engine) as auditor:
-            auditor.look(T0)  # what was recorded before is history, not news
+            auditor.send_new(T0)  # what was recorded before is history, not news
             record(engine, 2, Identifiers("hashed", b"k" * 32).stored_form("P2"))
-            auditor.look(T0 + 1)
-            auditor.look(T0 + 2)
+            auditor.send_new(T0 + 1)
+            auditor.send_new(T0 + 2)
         assert codes(server, 2) == ["110100", "110104"]
         body = server.received[1].partition(BOM)[2]
         assert ids(checked(body))["110180"] == "1.2.2"
@@ -106,12 +106,12 @@ def test_a_restarted_monitor_goes_on_and_a_restarted_node_says_so(tmp_path: Path
     with syslog_server("tcp") as server:
         config = config_of(tmp_path, port=server.port, transport="tcp")
         engine = schema.open_configured(config.data)
-        look(config, engine)
+        send_new(config, engine)
         record(engine, 1)
-        look(config, engine)
+        send_new(config, engine)
         assert codes(server, 2) == ["110100", "110104"]
         announce_stop(config, T0)
-        look(config, engine, run="b")
+        send_new(config, engine, run="b")
         assert codes(server, 4)[2:] == ["110100", "110100"]
 
 
@@ -121,16 +121,16 @@ def test_an_outage_delays_and_loses_nothing(tmp_path: Path) -> None:
     engine = schema.open_configured(config.data)
     with auditing(config, engine) as auditor:
         with pytest.raises(AuditNotSent, match="Connection refused") as caught:
-            auditor.look(T0)
+            auditor.send_new(T0)
         assert caught.value.advice
         for number in range(1, 6):
             record(engine, number)
         with syslog_server("tcp", port=port) as server:
-            auditor.look(T0)
+            auditor.send_new(T0)
             assert codes(server, 6) == ["110100"] + ["110104"] * 5
             server.hang_up()
             record(engine, 6)
-            auditor.look(T0)
+            auditor.send_new(T0)
             wait_until(lambda: len(server.received) == 7)
 
 
@@ -141,11 +141,11 @@ def test_a_backlog_is_bounded(
     with syslog_server("tcp") as server:
         config = config_of(tmp_path, port=server.port, transport="tcp")
         engine = schema.open_configured(config.data)
-        look(config, engine)
+        send_new(config, engine)
         for number in range(1, 6):  # three events each
             record(engine, number)
         with caplog.at_level(logging.ERROR):
-            look(config, engine)
+            send_new(config, engine)
         assert codes(server, 2) == ["110100", "110104"]
         assert "left out" in caplog.text
         place = msgspec.json.decode((tmp_path / PLACE).read_bytes(), type=Place)
@@ -181,7 +181,7 @@ def test_an_untrusted_server_receives_nothing(tmp_path: Path) -> None:
         config = config_of(tmp_path / "data", port=server.port, trust=trust)
         engine = schema.open_configured(config.data)
         with pytest.raises(AuditNotSent, match="does not take audit messages"):
-            look(config, engine)
+            send_new(config, engine)
         assert server.received == []
 
 

@@ -24,7 +24,7 @@ def checked(run: Run, tmp_path: Path, port: int, **target: Any) -> dict[str, Any
     pacs = {"ae": "PEER", "host": "127.0.0.1", "port": port, **target}
     file = configure(tmp_path / "a.yaml", tmp_path, targets={"pacs": pacs}, rules=[])
     printed = run("check", "--config", file, "--json")[1]
-    (finding,) = [one for one in json.loads(printed) if one["what"] == "target pacs"]
+    (finding,) = [one for one in json.loads(printed) if one["subject"] == "target pacs"]
     return dict(finding)
 
 

@@ -18,7 +18,9 @@ RULE = {"name": "all", "use": "tiny-mr", "send_to": ["pacs"]}
 
 
 def warnings(printed: str) -> list[tuple[str, str, int]]:
-    return [(one["code"], one["what"], one["line"]) for one in json.loads(printed) if one["code"]]
+    return [
+        (one["code"], one["subject"], one["line"]) for one in json.loads(printed) if one["code"]
+    ]
 
 
 def rule(**changes: Any) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def test_check_accepts_a_working_node(run: Run, tmp_path: Path, tiny_models: Pat
         target = {"ae": "PEER", "host": "127.0.0.1", "port": peer.port}
         file = configure(tmp_path / "a.yaml", tiny_models, targets={"pacs": target})
         status, printed, _ = run("check", "--config", file, "--json")
-    findings = {finding["what"]: finding for finding in json.loads(printed)}
+    findings = {finding["subject"]: finding for finding in json.loads(printed)}
     assert status == 0, printed
     assert all(finding["ok"] for finding in findings.values())
     assert "digest" in findings["rule all"]["message"]
@@ -155,7 +155,7 @@ def test_check_without_a_file_advises_init(run: Run, tmp_path: Path) -> None:
 def failures(run: Run, file: Path) -> dict[str, str]:
     status, printed, _ = run("check", "--config", file, "--json")
     assert status == 1
-    return {f["what"]: f["message"] for f in json.loads(printed) if not f["ok"]}
+    return {f["subject"]: f["message"] for f in json.loads(printed) if not f["ok"]}
 
 
 def test_check_finds_an_altered_package_and_a_dead_target(run: Run, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_jobs_are_listed_shown_cancelled_and_retried(run: Run, stored: tuple[Pat
     assert json.loads(run("jobs", "list", "--state", "done", *options, "--json")[1]) == []
     assert "segment" in run("jobs", "list", "--kind", "segment", *options)[1]
     shown = json.loads(run("jobs", "show", job["id"], *options, "--json")[1])
-    assert [event["what"] for event in shown["events"]]
+    assert [event["event"] for event in shown["events"]]
     assert "queued" in run("jobs", "show", job["id"], *options)[1]
     assert run("jobs", "retry", job["id"], *options)[0] == 1, "it waits already"
     status, printed, _ = run("jobs", "cancel", job["id"], *options)
@@ -75,7 +75,7 @@ def test_explain_prints_the_history(run: Run, stored: tuple[Path, str]) -> None:
         assert part in printed
     report = json.loads(run("explain", stored[1], "--config", stored[0], "--json")[1])
     assert report["series"][0]["ending"] == "in-progress"
-    assert report["events"][0]["what"] == "received"
+    assert report["events"][0]["event"] == "received"
 
 
 def test_an_arriving_series_is_shown(run: Run, configured: Path, tmp_path: Path) -> None:

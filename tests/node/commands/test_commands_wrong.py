@@ -18,7 +18,7 @@ from tests.support.packages import make_tiny_package
 def findings(run: Run, file: Path) -> dict[str, dict[str, str]]:
     """Return the failed findings of `check` by name."""
     printed = json.loads(run("check", "--config", file, "--json")[1])
-    return {one["what"]: one for one in printed if not one["ok"]}
+    return {one["subject"]: one for one in printed if not one["ok"]}
 
 
 @pytest.mark.parametrize("number", ["0", "1.5", str(LARGEST), "9" * 30, "seven"])

@@ -60,7 +60,7 @@ def test_the_file_holds_what_a_report_needs_and_no_patient(
     assert report["state"]["rows"]["studies"] == 1
     assert report["state"]["jobs"]["segment"]["queued"] == 1
     assert [one["code"] for one in report["state"]["conditions"]]
-    assert {"configuration", "database"} <= {one["what"] for one in report["check"]}
+    assert {"configuration", "database"} <= {one["subject"] for one in report["check"]}
     first, second, last = report["log"]
     assert first["message"].startswith("planned uid-")
     assert first["message"].endswith(first["study"]), "equal UIDs stay equal"

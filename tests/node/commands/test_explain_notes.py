@@ -1,4 +1,4 @@
-"""`explain` states what a reader of a result must know."""
+"""`explain` states the caveats of a result."""
 
 from pathlib import Path
 

@@ -117,7 +117,7 @@ def test_each_size_has_a_separate_job(
 
 
 def findings(run: Run, file: Path) -> dict[str, dict[str, Any]]:
-    return {one["what"]: one for one in json.loads(run("check", "--config", file, "--json")[1])}
+    return {one["subject"]: one for one in json.loads(run("check", "--config", file, "--json")[1])}
 
 
 def test_check_refuses_a_size_that_exceeds_the_memory(

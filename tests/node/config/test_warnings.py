@@ -1,4 +1,4 @@
-"""What is legal and surely not meant is a warning with its code and the path of the key."""
+"""A legal but probably wrong setting is a warning with its code and the path of the key."""
 
 from pathlib import Path
 

@@ -15,5 +15,5 @@ def test_the_reasons_of_earlier_rules_join_the_history(site: Site, head: Scan) -
     changed = msgspec.structs.replace(site.config, rules=load_text(rules).rules)
     receive(site.inbox, head.paths, T0)
     assert site.fresh(changed).run(SETTLED) == 1
-    details = [e.detail for e in queue.events_of(site.engine) if e.what == queue.EARLIER_RULES]
+    details = [e.detail for e in queue.events_of(site.engine) if e.event == queue.EARLIER_RULES]
     assert details == ["lung: modality is MR, not CT"]

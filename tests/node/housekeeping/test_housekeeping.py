@@ -265,7 +265,7 @@ def test_notes_are_recorded_and_then_deleted(site: Site) -> None:
     upkeep.record_notes(site.engine, site.inbox, T0 + 5)
     upkeep.record_notes(site.engine, site.inbox, T0 + 6)
     (event,) = queue.notes(site.engine)
-    assert event.what == "rejected-association"
+    assert event.event == "rejected-association"
     assert event.detail == "UNKNOWN may not send (3 times). Add it."
     assert event.at == T0
     assert site.inbox.read_notes() == []
@@ -280,7 +280,7 @@ def test_a_note_about_a_series_is_in_its_history(site: Site, head: Scan) -> None
     )
     upkeep.record_notes(site.engine, site.inbox, T0 + 10)
     events = queue.events_of(site.engine, study_uid=history.arrival.study_uid)
-    assert events[-1].what == "rejected-instance"
+    assert events[-1].event == "rejected-instance"
 
 
 def test_the_job_of_a_worker_that_does_not_respond_is_requeued(site: Site, head: Scan) -> None:

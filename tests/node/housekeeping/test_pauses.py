@@ -40,7 +40,7 @@ def test_a_series_of_a_paused_rule_waits_and_is_planned_after_the_pause(paused: 
     assert paused.ends() == [(Ending.IN_PROGRESS, "")]
     assert not paused.waiting(SETTLED + 4.0)
     acts = [
-        (event.what, event.actor, event.detail)
+        (event.event, event.actor, event.detail)
         for event in queue.history_between(paused.engine)
         if event.actor.startswith("os:")
     ]

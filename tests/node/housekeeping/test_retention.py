@@ -98,7 +98,7 @@ def test_the_history_of_a_late_delivery_outlives_its_images(site: Site, head: Sc
 
 
 def resends(site: Site) -> list[tuple[float, str]]:
-    return [(e.at, e.detail) for e in queue.events_of(site.engine) if e.what == "resent"]
+    return [(e.at, e.detail) for e in queue.events_of(site.engine) if e.event == "resent"]
 
 
 @pytest.mark.parametrize("days", [1, 10], ids=["before they were deleted", "after"])

@@ -75,7 +75,7 @@ def test_a_finished_segmentation_gets_a_note(site: Site, head: Scan, tmp_path: P
     receive(site.inbox, second_series(head, tmp_path / "b", PatientID="OTHER"), T0 + 10)
     site.sweep.run(QUIET + 10)
     assert site.ends() == [(Ending.DELIVERED, ""), HELD]
-    notes = [event.detail for event in queue.events_of(site.engine) if event.what == "note"]
+    notes = [event.detail for event in queue.events_of(site.engine) if event.event == "note"]
     assert any("different patients" in note for note in notes)
 
 

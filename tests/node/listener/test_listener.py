@@ -279,7 +279,7 @@ def test_a_spool_checks_the_free_space_before_it_writes(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox", stop_below_bytes=1 << 60)
     data = Spool(inbox.temporary_folder, 1 << 30, inbox.check_space)
     data.write(bytes(spool.IN_MEMORY_BYTES))
-    with data.view() as view:  # memory is not the disk: the inbox asks when it keeps this
+    with data.view() as view:  # memory is not the disk: the inbox checks when it stores this
         assert view.nbytes == spool.IN_MEMORY_BYTES
     data.write(bytes(1))
     assert isinstance(data.problem, DiskLow)

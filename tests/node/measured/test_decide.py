@@ -137,7 +137,7 @@ def test_a_person_accepts_another_size(run: Run, tmp_path: Path) -> None:
     assert "auto: teacher" in run("rules", "list", "--config", file)[1]
     assert run("models", "choose", "all", "large", "--config", file)[0] == 78  # not in the package
     engine = schema.open_configured(DataConfig(dir=tmp_path / "data"))
-    acts = [one for one in queue.history_between(engine) if one.what == "choose-size"]
+    acts = [one for one in queue.history_between(engine) if one.event == "choose-size"]
     assert [one.actor.startswith("os:") for one in acts] == [True, True]
     engine.dispose()
     fixed = configure(tmp_path / "fixed.yaml", tmp_path / "models")

@@ -123,15 +123,15 @@ def test_alerts_of_a_node_reach_the_webhook_and_are_remembered(
     now = time.time() + 301
     alerts = Alerts(config, LiveView(config))
     hook.status = 500
-    alerts.look(now)
+    alerts.step(now)
     with pytest.raises(AlertNotSent):
-        alerts.look(now + SETTLE_S)
+        alerts.step(now + SETTLE_S)
     assert not (tmp_path / REPORTED).exists()
     hook.status = 204
     with caplog.at_level(logging.WARNING):
-        Alerts(config, LiveView(config)).look(now)
-        alerts.look(now + SETTLE_S)
-        alerts.look(now + SETTLE_S + 1)
+        Alerts(config, LiveView(config)).step(now)
+        alerts.step(now + SETTLE_S)
+        alerts.step(now + SETTLE_S + 1)
     received = [(one["change"], one["conditions"][0]["subject"]) for one in hook.received]
     assert ("raised", "listener") in received
     assert len(received) == len(set(received)), "each once"

@@ -31,7 +31,7 @@ def test_an_arrival_and_its_job_are_recorded_once(engine: sa.Engine) -> None:
     assert first.is_new
     assert again == (first.arrival_id, first.job_id, False)
     assert len(queue.list_jobs(engine)) == 1
-    assert [e.what for e in queue.events_of(engine)] == ["received", "planned", "queued"]
+    assert [e.event for e in queue.events_of(engine)] == ["received", "planned", "queued"]
 
 
 def test_an_arrival_without_a_job_keeps_the_reason(engine: sa.Engine) -> None:

@@ -48,7 +48,7 @@ def test_no_job_is_claimed_twice_by_several_processes(tmp_path: Path) -> None:
     assert counts[Kind.SEGMENT, State.DONE] == counts[Kind.DELIVER, State.QUEUED] == JOBS
     with schema.read_transaction(engine) as connection:
         events = connection.execute(
-            sa.select(schema.events.c.what, sa.func.count()).group_by(schema.events.c.what)
+            sa.select(schema.events.c.event, sa.func.count()).group_by(schema.events.c.event)
         )
         assert {event: count for event, count in events} == {  # noqa: C416
             "received": JOBS, "planned": JOBS, "queued": 2 * JOBS, "claim": JOBS, "finish": JOBS,

@@ -30,7 +30,7 @@ def index(identifiers: Identifiers, number: int) -> StudyIndex:
         patient_id=identifiers.stored_form(f"PAT{number % 2}"),
         study_date=f"2024-03-0{number}",
         description=text if identifiers.mode == "plain" else "",
-        words=identifiers.kept_words(text),
+        words=identifiers.stored_words(text),
     )
 
 

@@ -25,7 +25,7 @@ def test_an_event_names_who_caused_it(engine: sa.Engine) -> None:
     queue.fail(engine, claim(engine, now=T0 + 3), Defect("x"), T0 + 4)
     queue.resend(engine, job_id, T0 + 5)
     queue.add_note(engine, "replan", "with the current rules", T0 + 6, by="os:alice")
-    actors = {event.what: event.actor for event in queue.events_of(engine)}
+    actors = {event.event: event.actor for event in queue.events_of(engine)}
     assert actors == {
         "received": "node", "planned": "node", "queued": "node", "cancel": "os:alice",
         "requeue": "web:bob", "claim": "node", "fail": "node", "resend": "operator",

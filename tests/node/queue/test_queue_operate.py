@@ -119,7 +119,7 @@ def test_a_heartbeat_replaces_the_last_one(engine: sa.Engine) -> None:
 def test_a_note_joins_the_history(engine: sa.Engine) -> None:
     record(engine)
     queue.add_note(engine, "pruned", "12 images", T0 + 9, study_uid="1.2.3", series_uid="1.2.3.1")
-    assert queue.events_of(engine, study_uid="1.2.3")[-1].what == "pruned"
+    assert queue.events_of(engine, study_uid="1.2.3")[-1].event == "pruned"
 
 
 def test_only_arrivals_that_ended_are_purged(engine: sa.Engine) -> None:

@@ -108,7 +108,7 @@ def test_a_comparison_that_takes_too_long_ends_the_reader(reader: Reader, head: 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
 def test_a_comparison_without_memory_ends_the_reader(head: Scan, syntax: str) -> None:
-    """What could not be decoded for want of memory is not called another image."""
+    """What could not be decoded for lack of memory is not called another image."""
     one, other = head.paths[:2]
     of_one_large_frame(one, syntax)
     other.write_bytes(one.read_bytes())

@@ -21,7 +21,7 @@ def test_a_job_is_retried_after_a_question(client: TestClient, rows: sa.Engine) 
     assert (status, location) == (303, f"/jobs/{job.id}")
     assert queue.get(rows, job.id).state is State.QUEUED
     event = queue.events_of(rows, job_id=job.id)[-1]
-    assert (event.what, event.actor) == ("requeue", "page")
+    assert (event.event, event.actor) == ("requeue", "page")
 
 
 def test_a_job_is_cancelled(client: TestClient, rows: sa.Engine) -> None:

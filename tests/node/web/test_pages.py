@@ -209,7 +209,7 @@ def test_a_token_with_other_letters_is_refused(client: TestClient) -> None:
     wrong = {"token": "\u0661" * 64, "text": "A2026-004"}
     answer = client.post("/search", data=wrong, headers={"Origin": ORIGIN})
     assert answer.status_code == 403
-    assert "outdated" in answer.text
+    assert "expired" in answer.text
 
 
 def test_health_needs_no_database(config: Config) -> None:
