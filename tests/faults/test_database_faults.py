@@ -5,7 +5,6 @@ import logging
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from tests.support.commanding import configure
 from tests.support.running import segnode, wait_until
 
 RUNBOOK = Path(__file__).parents[2] / "docs/how-to/runbook.md"
-WITHIN_S = 30.0
+WITHIN_S = 240.0
 
 
 def serve(file: Path) -> "subprocess.Popen[bytes]":
@@ -42,7 +41,7 @@ def damage(database: Path) -> None:
         file.write(b"\x5a" * (size - page))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1200)
 def test_a_damaged_database_ends_a_running_node_and_the_cure_of_the_runbook_works(
     tmp_path: Path,
 ) -> None:
@@ -52,11 +51,9 @@ def test_a_damaged_database_ends_a_running_node_and_the_cure_of_the_runbook_work
     schema.open_database(data / schema.FILE_NAME).dispose()  # complete in the file, not in -wal
     node = serve(file)
     try:
-        wait_until(lambda: runs(file), 90, lambda: "it does not start")
+        wait_until(lambda: runs(file), describe=lambda: "it does not start")
         damage(data / schema.FILE_NAME)
-        begun = time.monotonic()
         assert node.wait(WITHIN_S) == 78
-        assert time.monotonic() - begun < WITHIN_S
     finally:
         node.kill()
         node.wait()
@@ -72,10 +69,10 @@ def test_a_damaged_database_ends_a_running_node_and_the_cure_of_the_runbook_work
     subprocess.run(cure[1], shell=True, cwd=data, check=True)
     node = serve(file)
     try:
-        wait_until(lambda: runs(file), 90, lambda: "the cure does not work")
+        wait_until(lambda: runs(file), describe=lambda: "the cure does not work")
     finally:
         node.terminate()
-        node.wait(60)
+        node.wait(240)
 
 
 def test_a_command_on_a_damaged_database_ends_with_78(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_frozen_segmenter_loses_its_job_and_one_result_is_sent(
         (delivery,) = queue.list_jobs(engine, kind=Kind.DELIVER)
         payload = delivery.deliver_payload()
         assert file_digest(config.data.dir / payload.file) == payload.sha256
-    alive = psutil.wait_procs(children, timeout=60)[1]
+    alive = psutil.wait_procs(children, timeout=240)[1]
     assert alive == [], "children outlive their segmenter"
 
 

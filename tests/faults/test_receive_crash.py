@@ -111,7 +111,7 @@ def test_kills_at_random_lose_no_acknowledged_instance(tmp_path: Path) -> None:
             time.sleep(random.Random().uniform(0.0, 0.3))
             os.kill(process.pid, signal.SIGKILL)
             for sender in senders:
-                sender.join(60)
+                sender.join(240)
     stored = stored_files(tmp_path)
     assert len(acknowledged) > 10
     for uid in acknowledged:

@@ -26,7 +26,7 @@ def test_a_command_that_cannot_be_decoded_leaves_a_note(node: Listening) -> None
         peer.associate()
         peer.send(0x04, b"\0\0\0\x0a\x01\x03" + b"garbage!")
         assert peer.receive()[:1] == b"\x07"
-    assert soon(lambda: [n.kind for n in node.inbox.read_notes()] == ["protocol-violation"], 5)
+    assert soon(lambda: [n.kind for n in node.inbox.read_notes()] == ["protocol-violation"])
 
 
 def command(*elements: tuple[int, bytes], field: int = 0x0001) -> bytes:
@@ -111,7 +111,7 @@ def test_every_violation_within_an_association_leaves_a_note(
             peer.send(kind, body)
         assert peer.receive()[:1] == b"\x07"
         assert peer.receive() == b""
-    assert soon(lambda: node.inbox.read_notes() != [], 5)
+    assert soon(lambda: node.inbox.read_notes() != [])
     (note,) = node.inbox.read_notes()
     assert note.kind == "protocol-violation"
     assert words in note.message
@@ -125,7 +125,7 @@ def test_a_message_before_the_association_is_accepted_leaves_a_note(node: Listen
         while answer[:1] not in (b"", b"\x06"):
             answer = peer.receive()
     # released if the node had accepted by then, a violation otherwise
-    assert answer[:1] == b"\x06" or soon(lambda: node.inbox.read_notes() != [], 5)
+    assert answer[:1] == b"\x06" or soon(lambda: node.inbox.read_notes() != [])
 
 
 def test_a_store_on_the_verification_context_is_never_a_success(node: Listening) -> None:

@@ -60,7 +60,7 @@ def sending(tmp_path: Path, callers: tuple[Caller, ...]) -> Iterator[Config]:
         yield config
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
 
 

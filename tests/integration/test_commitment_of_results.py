@@ -35,7 +35,7 @@ def sending(post: Post) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
 
 

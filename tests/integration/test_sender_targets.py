@@ -285,7 +285,7 @@ def test_a_copy_that_differs_is_not_sent(tmp_path: Path, monkeypatch: pytest.Mon
         reencoded(Path(str(get_testdata_file("MR_small_RLE.dcm"))), ImplicitVRLittleEndian)
 
 
-def test_a_class_without_a_common_syntax_is_told_from_a_refused_class(tmp_path: Path) -> None:
+def test_a_class_without_a_common_syntax_differs_from_a_refused_class(tmp_path: Path) -> None:
     jpeg = pytest.raises(RefusedByTarget, match="transfer syntaxes")
     with scripted_target(syntaxes=(JPEGBaseline8Bit,)) as peer, jpeg:
         attempt(peer, tmp_path)
@@ -304,7 +304,7 @@ def test_dcmtk_with_implicit_vr_only_receives_the_object(tmp_path: Path) -> None
         try:
             payload = an_object(tmp_path, "pacs")
             peer = Peer("pacs", at(port, confirm="none"), "SEGNODE", PATIENT)
-            assert soon(lambda: _is_open(port), 10)
+            assert soon(lambda: _is_open(port))
             result = deliver(peer, payload, tmp_path / payload.file)
         finally:
             scp.kill()

@@ -129,12 +129,15 @@ def _answers(port: int) -> bool:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_target_that_sends_session_tickets(tmp_path: Path, version: ssl.TLSVersion) -> None:
+def test_a_target_that_sends_session_tickets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: ssl.TLSVersion
+) -> None:
     node, peer = pair(tmp_path / "tls", "PEER")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(peer.trust))
     context.load_cert_chain(peer.certificate, peer.key)
     context.minimum_version = context.maximum_version = version
     context.num_tickets = 4  # sent before the target has anything to say
+    monkeypatch.setattr(upper_layer, "PDU_SECONDS", 240.0)  # the machine may be busy
     with scripted_target(tls=context) as target:
         post = with_tls(make_post(tmp_path, pacs=at(target.port, tls=True)), node)
         post.add("pacs")

@@ -59,7 +59,7 @@ def test_a_served_data_folder_is_private(tmp_path: Path) -> None:
             assert mode(path) == (0o700 if path.is_dir() else 0o600), path
     finally:
         node.terminate()
-        node.wait(60)
+        node.wait(240)
 
 
 def test_check_names_a_wide_folder_and_the_command_that_closes_it(tmp_path: Path, run: Run) -> None:

@@ -87,7 +87,7 @@ class Load:
         self._stop.wait(seconds)
         self._stop.set()
         for thread in threads:
-            thread.join(120)
+            thread.join(240)
         self.clock.set(0)
 
     def _repeat(self, event: Callable[[], None], pause_s: float) -> None:

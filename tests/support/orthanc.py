@@ -79,7 +79,7 @@ class Orthanc:
 
     def _call(self, path: str, body: bytes | None) -> Any:
         url = f"http://127.0.0.1:{self.http_port}{path}"
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=120) as answer:
             content = answer.read()
         try:
             return json.loads(content)

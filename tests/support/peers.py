@@ -148,12 +148,12 @@ def listening(root: Path, **choices: Any) -> Iterator[Listening]:
         target=listener.run, args=(configuration(root, **choices), stop, is_ready)
     )
     thread.start()
-    assert ready.wait(60)
+    assert ready.wait(240)
     try:
         yield Listening(ports[0], root)
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
 
 

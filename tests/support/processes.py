@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-END_S = 60.0
+END_S = 240.0  # the machine may be busy
 
 
 def start(

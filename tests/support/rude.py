@@ -10,6 +10,8 @@ from typing import Any
 
 from tests.support.peers import CT, EXPLICIT
 
+SILENCE_S = 120.0  # the machine may be busy; a peer without an answer for this long has failed
+
 
 class Peer:
     """A DICOM peer that sends what the test specifies."""
@@ -18,7 +20,7 @@ class Peer:
         self, port: int, calling: str | bytes = "RUDE", called: str | bytes = "SEGNODE"
     ) -> None:
         self.calling, self.called = calling, called
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=15)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SILENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> "Peer":

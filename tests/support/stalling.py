@@ -35,7 +35,7 @@ def stalling_target(behave: Behaviour, begin: Behaviour | None = None) -> Iterat
                 while not _has_last_data(receive(connection)):
                     continue
                 behave(connection)
-            ends.wait(30)
+            ends.wait()
 
     def accept() -> None:
         with contextlib.suppress(OSError):

@@ -50,7 +50,7 @@ def syslog_server(
             if transport == "udp":  # a datagram to itself ends the wait
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ending:
                     ending.sendto(b"", (HOST, server.port))
-            thread.join(10)
+            thread.join(240)
             server.hang_up()
 
 

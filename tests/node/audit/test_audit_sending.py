@@ -167,7 +167,7 @@ def test_a_server_that_does_not_answer_delays_no_other_thread(tmp_path: Path) ->
             assert queue.newest_event(engine) == 3
             assert thread.is_alive()
             stop.set()
-        thread.join(30)
+        thread.join(240)
         assert not thread.is_alive()
 
 

@@ -269,7 +269,7 @@ def test_a_full_disk_under_the_output_is_reported_once(configured: Path) -> None
     command = [sys.executable, "-m", "node", "jobs", "list", "--config", str(configured)]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=240, check=False
         )
     assert done.returncode == 75
     assert done.stderr.splitlines() == [
@@ -283,7 +283,7 @@ def test_a_closed_pipe_is_not_an_error(configured: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(
-        command, stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+        command, stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=240, check=False
     )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (0, "")

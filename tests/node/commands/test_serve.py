@@ -42,6 +42,11 @@ def serve(file: Path, *options: str, stdin: int = subprocess.PIPE) -> "subproces
     return subprocess.Popen(command, stdin=stdin, stderr=subprocess.PIPE)
 
 
+def until_it_listens(process: "subprocess.Popen[bytes]") -> None:
+    """Read the log until the listener listens."""
+    wait_until(lambda: b"listening" in read(process), describe=lambda: "no listener", every_s=0)
+
+
 def ended(process: "subprocess.Popen[bytes]", within_s: float = 240.0) -> tuple[int, str]:
     """Return status and errors of a process that ends while its input is still open."""
     try:
@@ -99,7 +104,7 @@ def test_a_data_folder_that_cannot_be_created_has_a_message(tmp_path: Path) -> N
 def test_a_loop_started_by_hand_needs_no_standard_input(free: Path) -> None:
     process = serve(free, *LISTEN, stdin=subprocess.DEVNULL)
     try:
-        wait_until(lambda: b"listening" in read(process), 60, lambda: "it does not listen", 0)
+        until_it_listens(process)
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
@@ -108,10 +113,10 @@ def test_a_loop_started_by_hand_needs_no_standard_input(free: Path) -> None:
 
 def test_a_loop_ends_when_its_lifeline_closes(free: Path) -> None:
     process = serve(free, *LISTEN, "--lifeline")
-    wait_until(lambda: b"listening" in read(process), 60, lambda: "it does not listen", 0)
+    until_it_listens(process)
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(240) == 0
     assert process.stderr is not None
     process.stderr.close()
 
@@ -125,8 +130,8 @@ def test_the_node_ends_when_its_lifeline_closes(free: Path) -> None:
         started += [line["pid"]] if line["message"] == "started" else []
     assert node.stdin is not None
     node.stdin.close()
-    assert node.wait(60) == 0
-    wait_until(lambda: not any(map(is_there, started)), 60, lambda: "its loops outlive it")
+    assert node.wait(240) == 0
+    wait_until(lambda: not any(map(is_there, started)), describe=lambda: "its loops outlive it")
     assert node.stderr is not None
     node.stderr.close()
 
@@ -143,7 +148,7 @@ def test_status_ends_with_0_only_while_the_node_runs(free: Path) -> None:
         wait_until(lambda: status_now() == (0, []), describe=lambda: str(status_now()))
     finally:
         node.terminate()
-        node.communicate(timeout=60)
+        node.communicate(timeout=240)
     assert status_now() == (69, list(LOOPS))
 
 

@@ -85,11 +85,11 @@ def test_the_loop_goes_on_while_the_clock_is_set(site: Site, head: Scan, step: f
     loop = Thread(target=housekeeping.run, args=(site.config, stop, Shifted))
     loop.start()
     try:
-        wait_until(lambda: bool(queue.beats(site.engine)), 20, lambda: "no start")
+        wait_until(lambda: bool(queue.beats(site.engine)), describe=lambda: "no start")
         offset[0] = step
-        wait_until(lambda: bool(queue.histories(site.engine)), 20, lambda: "it does not sweep")
+        wait_until(lambda: bool(queue.histories(site.engine)), describe=lambda: "it does not sweep")
     finally:
         stop.set()
-        loop.join(20)
+        loop.join(240)
     assert not loop.is_alive()
     assert [series.ending for series in queue.histories(site.engine)] == [Ending.IN_PROGRESS]

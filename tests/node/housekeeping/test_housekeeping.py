@@ -309,11 +309,10 @@ def test_the_loop_calls_all_functions_and_stops(site: Site, head: Scan) -> None:
     try:
         wait_until(
             lambda: bool(queue.histories(site.engine) and queue.notes(site.engine)),
-            20,
-            lambda: "the loop did not sweep",
+            describe=lambda: "the loop did not sweep",
         )
     finally:
         stop.set()
-        loop.join(20)
+        loop.join(240)
     assert not loop.is_alive()
     assert [beat.process for beat in queue.beats(site.engine)] == ["housekeeping"]

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from tests.support.peers import (
     soon,
     write_slices,
 )
-from tests.support.rude import Peer
+from tests.support.rude import SILENCE_S, Peer
 
 ACCEPTED, REJECTED, ABORTED = 2, 3, 7
 
@@ -40,7 +39,7 @@ def secured(tmp_path: Path, node: Party, **choices: Any) -> Iterator[tuple[Liste
 
 def notes_of(node: Listening) -> list[Note]:
     """Wait for notes, which are left after the response to the peer."""
-    assert soon(lambda: list((node.root / "inbox" / "notes").iterdir()) != [], 30)
+    assert soon(lambda: list((node.root / "inbox" / "notes").iterdir()) != [])
     return node.inbox.read_notes()
 
 
@@ -242,7 +241,7 @@ def test_a_health_check_leaves_no_note(tmp_path: Path) -> None:
 def test_a_hundred_silent_clients_delay_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "HANDSHAKE_SECONDS", 60.0)
+    monkeypatch.setattr(connect, "HANDSHAKE_SECONDS", 10 * SILENCE_S)
     node, peer = pair(tmp_path)
     with secured(tmp_path, node) as (running, port), contextlib.ExitStack() as silent:
         for number in range(100):
@@ -250,20 +249,19 @@ def test_a_hundred_silent_clients_delay_nobody(
             silent.enter_context(connection)
             if number % 2:
                 connection.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a handshake
-        begun = time.monotonic()
+        # each waits `SILENCE_S` at most, less than the silent ones may take
         with caller(port, peer, node) as sender:
             assert sender.associate()[0] == ACCEPTED
             assert sender.store(encode(ct(1)), f"{SERIES}.1") == 0
         with Peer(running.port) as plain:
             assert plain.associate()[0] == ACCEPTED
-        assert time.monotonic() - begun < 60, "before the deadline of the silent ones"
 
 
 def test_a_handshake_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "HANDSHAKE_SECONDS", 0.2)
     node, _ = pair(tmp_path)
     with secured(tmp_path, node) as (running, port):
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=240) as connection:
             connection.sendall(b"\x16\x03\x01\x02\x00\x01")
             assert connection.recv(1) == b""
         (note,) = notes_of(running)

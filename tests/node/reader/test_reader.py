@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,13 +126,11 @@ def test_the_reader_is_limited_and_niced(reader: Reader) -> None:
     reader.start()
     wait_until(
         lambda: os.getpriority(os.PRIO_PROCESS, reader.pid) > 0,
-        30,
-        lambda: "the reader did not follow",
+        describe=lambda: "the reader did not follow",
     )
     wait_until(
         lambda: Path(f"/proc/{reader.pid}/oom_score_adj").read_text("ascii") == "1000\n",
-        30,
-        lambda: "the reader does not volunteer",
+        describe=lambda: "the reader does not volunteer",
     )
     most, _ = resource.prlimit(reader.pid, resource.RLIMIT_DATA)
     assert most == 2 << 30
@@ -143,7 +140,7 @@ def test_a_reader_that_died_while_idle_is_replaced(reader: Reader, head: Scan) -
     reader.survey(head.paths[0].parent, names(head))
     first = reader.pid
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: reader.pid == 0, 30, lambda: "the reader did not follow")
+    wait_until(lambda: reader.pid == 0, describe=lambda: "the reader did not follow")
     assert reader.survey(head.paths[0].parent, names(head)).findings
     assert reader.pid not in (0, first)
 
@@ -233,7 +230,7 @@ def test_the_reader_ends_with_the_process_that_asks(head: Scan) -> None:
         child = reader._child
         assert child is not None
         child._stdin.close()
-        wait_until(lambda: not child.is_alive, 30, lambda: "the reader did not follow")
+        wait_until(lambda: not child.is_alive, describe=lambda: "the reader did not follow")
 
 
 def test_headers_that_were_not_needed_for_long_are_read_again(head: Scan) -> None:
@@ -276,9 +273,9 @@ def test_a_damaged_counter_counts_as_none(tmp_path: Path) -> None:
     assert ReaderDeaths(tmp_path).of("a").deaths == 0
 
 
-def test_requests_of_a_warm_reader_take_little_time(head: Scan) -> None:
+def test_one_process_answers_many_requests(head: Scan) -> None:
     shared_reader().survey(head.paths[0].parent, names(head))
-    started = time.monotonic()
+    process = shared_reader().pid
     for _ in range(20):
         shared_reader().survey(head.paths[0].parent, names(head))
-    assert time.monotonic() - started < 10
+    assert shared_reader().pid == process

@@ -183,12 +183,11 @@ def explained(
             receive(inbox, scan.paths, time.time())
         wait_until(
             lambda: len(queue.histories(engine)) == len(UNSUITABLE),
-            120,
-            lambda: f"{len(queue.histories(engine))} of {len(UNSUITABLE)} are decided",
+            describe=lambda: f"{len(queue.histories(engine))} of {len(UNSUITABLE)} are decided",
         )
     finally:
         stop.set()
-        loop.join(20)
+        loop.join(240)
     return file, studies
 
 
