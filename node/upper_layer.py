@@ -47,7 +47,7 @@ class LimitedSocket(AssociationSocket):
         self._send_seconds, self._secure = send_seconds, secure
         # OpenSSL allows one thread at a time; the abort of a bad message comes from a second one
         self._turn = threading.Lock()
-        self._next = b""  # is received next
+        self._buffered = b""  # is received next
         self.first_byte: int | None = None  # that the peer sent
         self.is_unanswered = False  # the peer closed the connection without sending a byte
         self.error: Exception | None = None  # why the connection could not be used
@@ -86,7 +86,7 @@ class LimitedSocket(AssociationSocket):
         """Return whether there is data, or the end of the connection."""
         if self._is_over:
             return False
-        return bool(self._next) or (super().ready and self._has_data())
+        return bool(self._buffered) or (super().ready and self._has_data())
 
     def _has_data(self) -> bool:
         """Return whether a readable connection has data: TLS sends messages without any, too."""
@@ -95,7 +95,7 @@ class LimitedSocket(AssociationSocket):
         try:
             with self._turn:
                 self.socket.settimeout(0)
-                self._next = self.socket.recv(1)
+                self._buffered = self.socket.recv(1)
         except ssl.SSLWantReadError:
             return False
         except OSError as exc:
@@ -116,8 +116,8 @@ class LimitedSocket(AssociationSocket):
             self.send(abort(*MALFORMED))
             raise OSError(self.problem)
         buffer = bytearray(nr_bytes)
-        received = len(self._next[:nr_bytes])
-        buffer[:received], self._next = self._next[:received], self._next[received:]
+        received = len(self._buffered[:nr_bytes])
+        buffer[:received], self._buffered = self._buffered[:received], self._buffered[received:]
         try:
             with memoryview(buffer) as view:
                 received += self._fill(view[received:])
@@ -153,7 +153,7 @@ class LimitedSocket(AssociationSocket):
 
     def discard(self) -> None:
         """Discard what has arrived; at its end, or after a while, the connection is closed."""
-        self._next = b""
+        self._buffered = b""
         self._discarding_until = self._discarding_until or time.monotonic() + DISCARD_SECONDS
         try:
             assert self.socket is not None

@@ -48,7 +48,7 @@ class Wire(LimitedSocket):
         self._poll.register(connection, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._bell = self._woken.fileno()
-        self._returned = request.pdu
+        self._buffered = request.pdu
         self._titles = request.received_titles
 
     def wake(self) -> None:
@@ -66,7 +66,7 @@ class Wire(LimitedSocket):
     @property
     def ready(self) -> bool:
         """Wait for data or `wake`; return whether there is data, or the end of the connection."""
-        if self._returned or self._has_rest_of_a_record:
+        if self._buffered or self._has_rest_of_a_record:
             return True
         if self.socket is None or not self._is_connected or self._is_over:
             time.sleep(0.001)
@@ -88,7 +88,7 @@ class Wire(LimitedSocket):
 
     def put_back(self, content: bytes) -> None:
         """Make the next `recv` return `content` first."""
-        self._returned = content
+        self._buffered = content
 
     def send(self, bytestream: bytes) -> None:
         """Send all bytes; a response to a request repeats its titles as they were received."""
