@@ -1,4 +1,4 @@
-"""What a reader of a result must know, as one list for the history, the report and the picture.
+"""The caveats of a result: one list for the history, the report and the picture.
 
 Guarantee: one caveat per code, in the order of `CaveatCode`; no text holds patient data.
 """

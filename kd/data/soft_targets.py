@@ -1,4 +1,4 @@
-"""Soft targets: what the teacher thinks of every training case, once, before students train.
+"""Soft targets: the teacher's probabilities for every training case, written before students train.
 
 With a teacher of several folds, the map of a case is from the network of the fold that was not
 trained on it: students learn what generalises, not what was memorised. Where the recipe mirrors

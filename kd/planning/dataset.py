@@ -1,7 +1,7 @@
 """Data sets on disk: nnU-Net's raw layout, the Medical Segmentation Decathlon's, or two folders.
 
 Promises: a dataset.json that is broken, or that requires more than one label per voxel or one
-channel per case, is refused by name. Leaves to `kd.planning.plan`: what the images are like.
+channel per case, is refused by name. Leaves to `kd.planning.plan`: the properties of the images.
 """
 
 import json

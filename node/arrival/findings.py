@@ -1,4 +1,4 @@
-"""What planning needs to know of a series: bounded texts and numbers, derived from its headers.
+"""The facts of a series that planning needs: bounded texts and numbers, derived from its headers.
 
 The reader process derives it, and housekeeping plans from it without opening an image.
 """

@@ -75,13 +75,13 @@ class WaitingSeries:
 
     def add_unreadable(self, folder: SeriesFolder, why: str) -> None:
         """Remember that a series waits although its images could not be read."""
-        self._add(folder, f"its images cannot be read for now: {why}; the node tries again")
+        self._add_bare(folder, f"its images cannot be read for now: {why}; the node tries again")
 
     def add_being_read(self, folder: SeriesFolder) -> None:
         """Remember that a series waits because reading its images takes long."""
-        self._add(folder, "its images are being read, which takes longer than usual")
+        self._add_bare(folder, "its images are being read, which takes longer than usual")
 
-    def _add(self, folder: SeriesFolder, why: str) -> None:
+    def _add_bare(self, folder: SeriesFolder, why: str) -> None:
         record = read_series(folder.path)
         if record is not None:
             self._now[folder.key] = queue.ArrivingSeries(

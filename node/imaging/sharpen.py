@@ -1,9 +1,9 @@
 """Decide between classes by the image's own intensities, at the resolution of the source.
 
-A network on a coarse grid locates each structure roughly, and blurs thin ones. Its
-probabilities serve as a prior; each class gets a Gaussian of the intensities that it has in this
-image; and each source voxel gets the class of the largest posterior. A smooth gain corrects uneven
-brightness (the bias field of a coil). That is the mixture model of Ashburner and Friston
+A network on a coarse grid locates each structure roughly, and blurs thin ones. Its probabilities
+serve as a prior; each class gets a Gaussian of the intensities that it has in this image; and each
+source voxel gets the class of the largest posterior. A smooth gain corrects uneven brightness (the
+bias field of a coil). That is the mixture model of Ashburner and Friston
 (NeuroImage 2005, doi 10.1016/j.neuroimage.2005.02.018) with a network in place of the atlas. It
 suits classes that are tissues, on any contrast.
 

@@ -221,7 +221,12 @@ def _ended(
     while time.monotonic() < deadline:
         histories = queue.histories(engine, series_uid=scan.series_uid)
         events = queue.events_of(engine, study_uid=scan.study_uid)
-        words = [in_words(one.event) for one in events if one.series_uid == scan.series_uid]
+        segment = histories[0].segment if histories else None
+        words = [
+            f"{_work(one.job_id, segment)}{in_words(one.event)}"
+            for one in events
+            if one.series_uid == scan.series_uid
+        ]
         for text in words[printed:]:
             steps.say(f"  {scene.name}: {text}")
         printed = len(words)
@@ -230,6 +235,13 @@ def _ended(
         time.sleep(0.1)
     message = f"no result for {scene.name} within {LONGEST_S:.0f} s"
     raise TimedOut(message, advice=f"See {out / 'node.log'}.")
+
+
+def _work(job_id: int | None, segment: queue.Job | None) -> str:
+    """Return which work an event is about, before its verb."""
+    if job_id is None:
+        return ""
+    return "segmentation " if segment is not None and segment.id == job_id else "delivery "
 
 
 def _result(config: Config, scan: Composed, scene: Scene, out: Path, steps: Progress) -> Result:
