@@ -171,7 +171,9 @@ def test_a_peer_cannot_forge_an_element(engine: sa.Engine, config: Config) -> No
     assert text == "CT02 may not send ?[0m<b>"
 
 
-def test_without_a_kept_patient_id_there_is_no_patient(engine: sa.Engine, config: Config) -> None:
+def test_without_a_recorded_patient_id_there_is_no_patient(
+    engine: sa.Engine, config: Config
+) -> None:
     assert all("2" not in ids(one) for one in sent(engine, config, patient_id=""))
 
 

@@ -89,7 +89,7 @@ def test_a_rule_is_paused_and_resumed(client: TestClient, rows: sa.Engine) -> No
     assert not queue.paused(rows)
     status, text = send(client, "/rules/whole-head/resume")
     assert (status, "is not paused" in text) == (409, True)
-    acts = [(one.what, one.actor) for one in queue.history_between(rows) if one.actor == "page"]
+    acts = [(one.event, one.actor) for one in queue.history_between(rows) if one.actor == "page"]
     assert acts == [("pause-rule", "page"), ("resume-rule", "page")]
 
 
