@@ -104,17 +104,24 @@ def facts(engine: Engine, targets: Iterable[str], now: float, keep_failed_s: flo
 
 def _troubles(connection: Connection, targets: Iterable[str]) -> Iterable[TargetTrouble]:
     for target in targets:
-        of_target = sa.and_(jobs.c.kind == Kind.DELIVER.value, jobs.c.target == target)
+        # an expression, so that the index of the states is read: few jobs wait or failed, but a
+        # target has years of deliveries
+        of_target = sa.and_(jobs.c.kind == Kind.DELIVER.value, jobs.c.target + "" == target)
         waiting = sa.and_(of_target, _state(*LIVE), jobs.c.code != "")
         for row in _by_code(connection, waiting, jobs.c.queued_at):
             yield TargetTrouble(target=target, is_over=False, **row)
-        success = connection.execute(
-            sa.select(jobs.c.updated_at)
-            .where(of_target, _state(State.DONE))
-            .order_by(jobs.c.updated_at.desc())
-            .limit(1)
-        ).scalar_one_or_none()
-        failed = sa.and_(of_target, _state(State.FAILED), jobs.c.updated_at > (success or 0.0))
+        all_failed = sa.and_(of_target, _state(State.FAILED))
+        first: float | None = connection.execute(
+            sa.select(sa.func.min(jobs.c.updated_at)).where(all_failed)
+        ).scalar_one()
+        if first is None:
+            continue
+        success: float | None = connection.execute(  # since then: older ones change nothing
+            sa.select(sa.func.max(jobs.c.updated_at)).where(
+                of_target, _state(State.DONE), jobs.c.updated_at > first
+            )
+        ).scalar_one()
+        failed = sa.and_(all_failed, jobs.c.updated_at > (success or 0.0))
         for row in _by_code(connection, failed, jobs.c.updated_at):
             yield TargetTrouble(target=target, is_over=True, **row)
 
