@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from node.arrival import AssociationSummary, CompletionSigns, SeriesFindings
 from node.errors import VERSIONS_ADVICE, Conflicting, NodeError
@@ -11,7 +12,6 @@ from node.inbox import (
     Marker,
     SeriesFolder,
     inputs_digest,
-    read_markers,
     read_series,
 )
 from node.reader import SeriesReading
@@ -38,9 +38,16 @@ class SeriesSnapshot:
         return self.findings.modality if self.findings else ""
 
 
+class Listing(NamedTuple):
+    """The content of a folder: an association that has ended there has sent no further file."""
+
+    markers: Sequence[Marker]  # read before the files were listed
+    files: tuple[InstanceFile, ...]
+
+
 def snapshot_of(
     folder: SeriesFolder,
-    files: tuple[InstanceFile, ...],
+    listing: Listing,
     reading: SeriesReading,
     now: float,
     last_at: float,
@@ -48,10 +55,10 @@ def snapshot_of(
     extends_earlier: bool,
 ) -> SeriesSnapshot:
     """Combine the reading of a series with the state of its folder, which changed at `last_at`."""
+    markers, files = listing
     findings = reading.findings
     problem = reading.problem.error if reading.problem else repeated(files)
     survey_problem = findings.problem.error if findings and findings.problem else None
-    markers = read_markers(folder.path)
     record = read_series(folder.path)
     return SeriesSnapshot(
         folder=folder,

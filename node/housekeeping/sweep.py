@@ -22,12 +22,20 @@ from node.housekeeping.pauses import Pauses
 from node.housekeeping.recall import TRANSIENT, LastChanges, Retries, Settled, describe
 from node.housekeeping.rows import facts, job_of, makes_job, rows, study_index
 from node.housekeeping.sizes import with_sizes
-from node.housekeeping.snapshot import SeriesSnapshot, is_current, snapshot_of
+from node.housekeeping.snapshot import Listing, SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
 from node.housekeeping.verdicts import record_verdicts
 from node.housekeeping.waiting import WaitingSeries
 from node.identifiers import open_identifiers
-from node.inbox import Inbox, InstanceFile, SeriesFolder, closed_after, inputs_digest, read_series
+from node.inbox import (
+    Inbox,
+    InstanceFile,
+    SeriesFolder,
+    closed_after,
+    inputs_digest,
+    read_markers,
+    read_series,
+)
 from node.package import Use
 from node.reader import Reader, ReaderDeaths, SeriesReading, StillReading
 from node.states import ArrivalOutcome, Content, Kind, State
@@ -181,11 +189,12 @@ class Sweep:
         if self._steady < last_at + self._config.complete.quiet:
             self._waiting.add_unreadable(folder, error.message)
             return False  # images still arrive: hold all of them together
+        markers = read_markers(folder.path)
         files = tuple(self._inbox.instances(folder))
         if not files or read_series(folder.path) is None:
             return False
         held = Decision(ArrivalOutcome.HELD, error.code, error.message, error.advice)
-        snapshot = self._snapshot_of(folder, files, SeriesReading(), now)
+        snapshot = self._snapshot_of(folder, Listing(markers, files), SeriesReading(), now)
         self._record(snapshot, held, now)
         return True
 
@@ -250,6 +259,7 @@ class Sweep:
         content: Content | None = None,
         part: int | None = None,
     ) -> SeriesSnapshot | None:
+        markers = read_markers(folder.path)  # first: images may arrive while the files are read
         files = choose(self._inbox.instances(folder), content)
         if not files or read_series(folder.path) is None:
             return None
@@ -258,18 +268,18 @@ class Sweep:
             files = tuple(files[at] for at in reading.in_part)
             if not files:
                 return None
-        return self._snapshot_of(folder, files, reading, now)
+        return self._snapshot_of(folder, Listing(markers, files), reading, now)
 
     def _snapshot_of(
         self,
         folder: SeriesFolder,
-        files: tuple[InstanceFile, ...],
+        listing: Listing,
         reading: SeriesReading,
         now: float,
     ) -> SeriesSnapshot:
         last_at = self._changes.of(folder, now, self._steady)
         is_known = self._is_recorded(folder)
-        return snapshot_of(folder, files, reading, now, last_at, extends_earlier=is_known)
+        return snapshot_of(folder, listing, reading, now, last_at, extends_earlier=is_known)
 
     def _others(self, snapshot: SeriesSnapshot) -> list[SeriesFolder]:
         """Return the series of the study that belong to another patient."""

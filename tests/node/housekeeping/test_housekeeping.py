@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -16,7 +17,7 @@ from node.housekeeping import Sweep, upkeep
 from node.inbox import Note
 from node.package import Use, uses
 from node.queue import Destination
-from node.reader import Reader
+from node.reader import Reader, SeriesReading
 from node.states import Ending, Kind, State
 from tests.support.enhanced import enhance
 from tests.support.housekeeping import QUIET, RULES, SETTLED, Site, other
@@ -72,6 +73,32 @@ def test_a_series_waits_while_its_association_sends_others_of_the_study(
     (waiting,) = site.waiting(QUIET)
     assert "still sending" in waiting.why
     assert site.sweep.run(T0 + 50 + 61) == 1
+
+
+def test_images_that_arrive_while_a_series_is_read_belong_to_it(site: Site, tmp_path: Path) -> None:
+    """A busy machine takes seconds to read; the release then stands for more images."""
+    head = make(tmp_path / "in order", Phantom(shuffle=False))
+    receive(site.inbox, head.paths[:-2], T0, ends="open")
+
+    class ReadingTakesLong(Reader):
+        """Reads, and meanwhile the other images arrive, and the association is released."""
+
+        def survey(
+            self, folder: Path, files: Sequence[str], part: int | None = None
+        ) -> SeriesReading:
+            reading = super().survey(folder, files, part)
+            if len(files) < len(head.paths):
+                receive(site.inbox, head.paths[-2:], T0 + 0.5)
+                for marker in folder.glob("*.open"):
+                    marker.unlink()
+                os.utime(folder, (T0 + 0.5, T0 + 0.5))
+            return reading
+
+    with ReadingTakesLong(log_level="CRITICAL") as reader:
+        sweep = Sweep(site.config, site.engine, site.inbox, uses(site.config), reader)
+        assert [sweep.run(SETTLED), sweep.run(SETTLED + 1)] == [0, 1]
+    (series,) = queue.histories(site.engine)
+    assert series.arrival.instances == len(head.paths)
 
 
 def test_a_restart_decides_nothing_twice(site: Site, head: Scan) -> None:
