@@ -16,6 +16,8 @@ from node.queue.rows import Arrival, Beat, Event, Job
 from node.schema import QUEUED, arrivals, events, health, jobs, read_transaction
 from node.states import LIVE, Ending, Kind, State, ending
 
+NEWEST = 100  # deliveries to one target, which show whether it answers queries
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesHistory:
@@ -136,6 +138,20 @@ def counts(engine: Engine) -> dict[tuple[Kind, State], int]:
         for kind, state, count in connection.execute(query):
             counted[Kind(kind), State(state)] = count
     return counted
+
+
+def has_answered_queries(engine: Engine, target: str) -> bool:
+    """Return whether one of the newest deliveries to `target` was confirmed by a query."""
+    newest = (
+        sa.select(jobs.c.result)
+        .where(jobs.c.kind == Kind.DELIVER.value, jobs.c.target == target)
+        .where(jobs.c.state == State.DONE.value)
+        .order_by(jobs.c.id.desc())
+        .limit(NEWEST)
+    ).subquery()
+    query = sa.select(sa.literal(1)).where(newest.c.result.contains('"confirmed_by":"query"'))
+    with read_transaction(engine) as connection:
+        return connection.execute(query.limit(1)).first() is not None
 
 
 def oldest_queued_at(engine: Engine, kind: Kind, target: str | None = None) -> float | None:

@@ -208,14 +208,16 @@ class _TargetThread(threading.Thread):
     def _attempt(self, job: Job) -> DeliverResult | None:
         """Deliver, or conclude from a report; return None if a report is to be awaited."""
         payload, target = job.deliver_payload(), self.peer.target
+        has_answered = queue.has_answered_queries(self._engine, self._target)
+        peer = dataclasses.replace(self.peer, has_answered_queries=has_answered)
         if job.report_due_at is not None:
             if not job.commitment_report and time.time() < job.report_due_at:
                 return None
-            return conclude(self.peer, payload, job.deliver_result(), job.commitment_report)
+            return conclude(peer, payload, job.deliver_result(), job.commitment_report)
         self.must_end += payload.size_bytes / SLOWEST_BYTES_PER_S
         file = self._running.config.data.dir / payload.file
         if target.confirm != "commitment":
-            return deliver(self.peer, payload, file)
+            return deliver(peer, payload, file)
 
         def record(transaction: str, sent: DeliverResult) -> None:
             due_at = time.time() + target.report_within
@@ -225,7 +227,7 @@ class _TargetThread(threading.Thread):
             return bool(queue.get(self._engine, job.id).commitment_report)
 
         commitment = Commitment(self._reports, record, is_reported)
-        return deliver_for_commitment(self.peer, payload, file, commitment)
+        return deliver_for_commitment(peer, payload, file, commitment)
 
 
 class _Supervisor:

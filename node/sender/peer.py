@@ -98,6 +98,7 @@ class Peer:
     patience: Patience = Patience()
     line: Line = field(default_factory=Line, compare=False)
     tls: TargetTls | None = None  # None: without TLS
+    has_answered_queries: bool = False  # in an earlier delivery
 
     @property
     def key(self) -> str:

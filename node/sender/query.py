@@ -43,12 +43,23 @@ def confirm_anew(peer: Peer, payload: DeliverPayload) -> str:
     """Query in a separate association, to tell a crashed target from one that aborts on queries.
 
     Orthanc aborts the association on a query from an unknown AE title.
+
+    Raises:
+        NotConfirmed: as `confirm`, or the target became unreachable.
+        NoResponse: it aborts, although it has answered queries before.
     """
     try:
         with association(peer, [(FIND, PLAIN)]) as opened:
             return confirm(peer, opened, payload)
-    except NoResponse:
-        return HUNG_UP
+    except NoResponse as exc:
+        if not peer.has_answered_queries:
+            return HUNG_UP
+        message = f"{peer.place} reported success, and ends associations when queried"
+        advice = (
+            "It has answered queries before. If it no longer does, set "
+            f"targets.{peer.name}.confirm to none."
+        )
+        raise NoResponse(message, advice=advice) from exc
     except RefusedByTarget:
         return "the target refuses queries from us"
     except (PeerUnreachable, PeerBusy) as exc:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -111,7 +112,29 @@ def test_a_pacs_that_answers_no_queries_gets_an_unconfirmed_delivery(tmp_path: P
         assert job.state is State.DONE
         result = queue.as_plain(job.result)
         assert not result["confirmed_by"]
-        assert "queries" in result["note"]
+        assert result["note"] == "the target aborts associations on queries from us"
+
+
+@pytest.mark.orthanc
+@needs_orthanc
+def test_a_pacs_that_answered_queries_before_is_not_believed_to_abort_on_them(
+    tmp_path: Path,
+) -> None:
+    with started(Orthanc(tmp_path / "open")) as pacs:
+        post = make_post(tmp_path, pacs=at(pacs.dicom_port, pacs.ae))
+        post.add("pacs")
+        sender.run(post.config, once=True)
+        assert states(post) == {"pacs": (State.DONE, "")}
+    with started(Orthanc(tmp_path / "shy"), DicomAlwaysAllowFind=False, DicomModalities={}) as shy:
+        targets = {"pacs": at(shy.dicom_port, shy.ae)}
+        config = msgspec.structs.replace(post.config, targets=targets)
+        post.add("pacs", number=2)
+        post.renew()
+        sender.run(config, once=True)
+    job = next(job for job in queue.list_jobs(post.engine) if job.target)
+    assert (job.state, job.code) == (State.QUEUED, "no-response")
+    assert "ends associations when queried" in job.reason
+    assert "targets.pacs.confirm" in job.advice
 
 
 @pytest.mark.orthanc

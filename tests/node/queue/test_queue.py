@@ -221,3 +221,17 @@ def test_expired_leases_never_fail_a_delivery(engine: sa.Engine) -> None:
         assert queue.claim(engine, Kind.DELIVER, "s", T0 + 40 * n, LEASE_S, "pacs")
         (job,) = queue.expire_leases(engine, T0 + 40 * n + 31, max_attempts=3)
         assert job.state is State.QUEUED
+
+
+def test_a_target_that_confirmed_by_query_answers_queries(engine: sa.Engine) -> None:
+    record(engine)
+    job = claim(engine)
+    queue.finish_segment(engine, job, SEGMENTED, [a_delivery("pacs"), a_delivery("viewer")], T0)
+    assert not queue.has_answered_queries(engine, "pacs")
+    unconfirmed = queue.DeliverResult(status="SUCCESS", note="the target answers no queries")
+    for target, result in (("pacs", SENT), ("viewer", unconfirmed)):
+        delivery = queue.claim(engine, Kind.DELIVER, "s", T0 + 1, LEASE_S, target)
+        assert delivery is not None
+        queue.finish_delivery(engine, delivery, result, T0 + 2)
+    assert queue.has_answered_queries(engine, "pacs")
+    assert not queue.has_answered_queries(engine, "viewer")
