@@ -12,8 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+Head = nn.Conv3d | nn.ConvTranspose3d
 
-def mirrored_head(head: nn.Module, classes: Sequence[int]) -> nn.Module:
+
+def mirrored_head(head: nn.Module, classes: Sequence[int]) -> Head:
     """Return a head of 2 C features: those of the image, then those of its mirror image.
 
     Args:
@@ -25,8 +27,8 @@ def mirrored_head(head: nn.Module, classes: Sequence[int]) -> nn.Module:
     order = list(classes)
     if isinstance(head, nn.ConvTranspose3d):  # weights [C, K, Z, Y, X]
         weight = torch.cat([head.weight, head.weight[:, order].flip(-1)]) / 2
-        kernel, stride = head.weight.shape[2:], head.stride
-        result: nn.Module = nn.ConvTranspose3d(len(weight), len(order), tuple(kernel), stride)
+        z, y, x = head.weight.shape[2:]
+        result: Head = nn.ConvTranspose3d(len(weight), len(order), (z, y, x), (z, y, x))
     else:  # weights [K, C, 1, 1, 1]
         weight = torch.cat([head.weight, head.weight[order]], dim=1) / 2
         result = nn.Conv3d(weight.shape[1], len(order), 1)

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kd.networks.mirror import mirrored_head
+from kd.networks.mirror import Head, mirrored_head
 from kd.recipe.choices import Topology, Triple
 
 SLOPE = 0.01  # of LeakyReLU below zero, nnU-Net's
@@ -209,7 +209,7 @@ class FineStage(nn.Module):
             Convolution(2 * width, width, kernel, one, norm=t.norm),
             Convolution(width, width, kernel, one, norm=t.norm),
         )
-        self.head: nn.Module = nn.Conv3d(width, n_classes, 1)
+        self.head: Head = nn.Conv3d(width, n_classes, 1)
 
     def forward(self, image_bczyx: Tensor, x_bczyx: Tensor) -> Tensor:
         """Return features at full resolution, which `head` turns into corrections."""

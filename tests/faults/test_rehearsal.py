@@ -12,7 +12,7 @@ import pytest
 
 from node import queue, segmenter
 from node.config import Config, Rule
-from node.segmenter.messages import RehearsalRequest
+from node.segmenter.messages import Done, RehearsalRequest
 from node.segmenter.rehearse import FOLDER, rehearsals, rehearse
 from node.segmenter.requests import identity_of, request_of
 from node.segmenter.warm import WarmChild
@@ -103,6 +103,7 @@ def test_a_child_rehearses_once_and_then_segments(
     _, job_id = site.add_series()
     job = queue.get(site.engine, job_id)
     done = warm.segment(request_of(config, job, job.segment_payload()), lambda _: None)
+    assert isinstance(done, Done)
     assert len(done.objects) == 1
     warm.rehearse(lambda: pytest.fail("a second rehearsal"))
     assert warm.pid == pid
@@ -120,6 +121,7 @@ def test_a_series_that_arrives_during_a_rehearsal_is_segmented_by_the_same_child
         _, job_id = site.add_series()
         job = queue.get(site.engine, job_id)
         done = warm.segment(request_of(config, job, job.segment_payload()), lambda _: None)
+        assert isinstance(done, Done)
         assert len(done.objects) == 1
         assert "rehearsed in" in "\n".join(logged), "logged while the result was awaited"
     finally:

@@ -64,10 +64,10 @@ def test_series_that_become_unsuitable() -> None:
 
 
 def test_a_structure_that_appears() -> None:
-    seen = [replace(run, volumes_ml=run.volumes_ml | {"Absent": 0.5}) for run in runs(NEWEST)]
+    seen = [replace(run, volumes_ml={**run.volumes_ml, "Absent": 0.5}) for run in runs(NEWEST)]
     (condition,) = drifts(runs(100), seen)
     assert "Absent 0.5 ml instead of 0" in condition.text
-    barely = [replace(run, volumes_ml=run.volumes_ml | {"Absent": 0.05}) for run in runs(NEWEST)]
+    barely = [replace(run, volumes_ml={**run.volumes_ml, "Absent": 0.05}) for run in runs(NEWEST)]
     assert drifts(runs(100), barely) == []
 
 
