@@ -3,9 +3,9 @@
 Nothing here depends on files, series or results. Values of odd datasets are read by `node.series`.
 """
 
-import pydicom
+from pydicom import config
 
 # pydicom's warnings quote odd values, which may be a patient's name or birth date; devices write
 # UIDs with leading zeros. `node.seg.repair` validates the values that a result inherits.
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+config.settings.reading_validation_mode = config.IGNORE
+config.settings.writing_validation_mode = config.IGNORE
