@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from node.inbox import Inbox, InstanceFile
+from node.errors import ReaderKilled
+from node.inbox import Inbox, InstanceFile, SeriesFolder
 from node.reader import Reader
 
 MOST_BYTES = 32 << 20  # takes some tenths of a second, a few seconds if compressed
@@ -53,6 +54,15 @@ class Copies:
             else:
                 self._differ.add((first.path, later.path))
         return changed
+
+    def set_aside_all(self, folder: SeriesFolder, *, is_chosen: bool) -> None:
+        """Compare all duplicated images; a death ends that where a person chose the versions."""
+        try:
+            while self.set_aside(self._inbox.instances(folder)):
+                pass
+        except ReaderKilled:
+            if not is_chosen:
+                raise
 
     def forget(self, folder: Path) -> None:
         """Drop the results of a decided series."""

@@ -15,6 +15,7 @@ from node import measured, queue
 from node.arrival import Completion, Decision, completion, decision_for, plan
 from node.config import Config
 from node.errors import DatabaseDamaged, Defect, NodeError, ReaderKilled, Transient
+from node.housekeeping import earlier
 from node.housekeeping.ahead import Offers
 from node.housekeeping.choice import choose
 from node.housekeeping.copies import Copies
@@ -29,10 +30,7 @@ from node.housekeeping.waiting import WaitingSeries
 from node.identifiers import open_identifiers
 from node.inbox import (
     Inbox,
-    InstanceFile,
     SeriesFolder,
-    closed_after,
-    inputs_digest,
     read_markers,
     read_series,
 )
@@ -117,7 +115,7 @@ class Sweep:
         self._steady = now
         try:
             is_chosen = content is not None or part is not None
-            self._compare_all(folder, is_chosen=is_chosen)
+            self._copies.set_aside_all(folder, is_chosen=is_chosen)
             snapshot = self._take_snapshot(folder, now, content, part)
             if snapshot is None:
                 return None
@@ -133,15 +131,6 @@ class Sweep:
         index = study_index(snapshot, self._identifiers)
         further = facts(snapshot, decision)
         return queue.replan_arrival(self._engine, *decided, now, further, index)
-
-    def _compare_all(self, folder: SeriesFolder, *, is_chosen: bool) -> None:
-        """Compare all duplicated images; a death ends that where a person chose the versions."""
-        try:
-            while self._copies.set_aside(self._inbox.instances(folder)):
-                pass
-        except ReaderKilled:
-            if not is_chosen:
-                raise
 
     def _guarded(self, folder: SeriesFolder, now: float) -> bool:
         """Handle one series; after a transient fault of the machine decide nothing and retry."""
@@ -202,14 +191,16 @@ class Sweep:
         snapshot = self._snapshots.get(folder.key)
         if snapshot is None or not is_current(snapshot, folder):
             files = self._inbox.instances(folder)
-            arrival = self._known(folder, files)
+            arrival = earlier.same_images(self._engine, folder, files)
             if arrival is not None:
-                self._record_resent(folder, arrival)
+                earlier.record_resent(self._engine, folder, arrival)
                 self._settle(folder, now)
                 return False
             if self._deaths.are_too_many(folder.key):
                 return self._hold(folder, self._deaths.error_of(folder.key), now)
-            keep_last = self._config.complete.copies == "last" and not self._is_recorded(folder)
+            keep_last = self._config.complete.copies == "last" and not earlier.is_recorded(
+                self._engine, folder
+            )
             if self._copies.set_aside(files, keep_last=keep_last):
                 return False  # the files changed, or more are to be compared
             snapshot = self._take_snapshot(folder, now)
@@ -278,29 +269,13 @@ class Sweep:
         now: float,
     ) -> SeriesSnapshot:
         last_at = self._changes.of(folder, now, self._steady)
-        is_known = self._is_recorded(folder)
+        is_known = earlier.is_recorded(self._engine, folder)
         return snapshot_of(folder, listing, reading, now, last_at, extends_earlier=is_known)
 
     def _others(self, snapshot: SeriesSnapshot) -> list[SeriesFolder]:
         """Return the series of the study that belong to another patient."""
         patients = snapshot.findings.patients if snapshot.findings else ()
         return self._study.other_patients(snapshot.folder, patients)
-
-    def _known(self, folder: SeriesFolder, files: Sequence[InstanceFile]) -> queue.Arrival | None:
-        arrivals = queue.arrivals_of(self._engine, series_key=folder.key)
-        digest = inputs_digest(files) if arrivals else ""
-        return next((arrival for arrival in arrivals if arrival.inputs_digest == digest), None)
-
-    def _is_recorded(self, folder: SeriesFolder) -> bool:
-        """Return whether earlier images of the series got a decision, whose job may name them."""
-        return bool(queue.arrivals_of(self._engine, series_key=folder.key))
-
-    def _record_resent(self, folder: SeriesFolder, arrival: queue.Arrival) -> None:
-        """Record in the history that decided images were resent."""
-        if folder.mtime_ns / 1e9 > arrival.planned_at:
-            at = closed_after(folder.path, arrival.planned_at)
-            if at is not None:
-                queue.record_resent(self._engine, arrival, at)
 
     def _plan(self, snapshot: SeriesSnapshot, others: Sequence[SeriesFolder]) -> Decision:
         if snapshot.problem is not None:

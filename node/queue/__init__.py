@@ -2,6 +2,7 @@
 
 from node.queue.arrive import EARLIER_RULES, NOTE, Recorded, record_arrival, replan_arrival
 from node.queue.arriving import ArrivingSeries, arriving_series, record_arriving
+from node.queue.claim import claim
 from node.queue.commitment import await_report, record_report, request_commitment
 from node.queue.doorbell import Doorbell
 from node.queue.facts import CallerHours, Facts, FailedJobs, Pause, TargetTrouble, facts
@@ -99,7 +100,6 @@ from node.queue.studies import (
     record_study,
 )
 from node.queue.transitions import (
-    claim,
     end,
     end_unsuitable,
     expire_leases,

@@ -188,12 +188,8 @@ class _TargetThread(threading.Thread):
         except Exception as exc:  # noqa: BLE001  the worker loop: a strange peer must not end it
             error = queue.as_node_error(exc)
             state = queue.settle(self._engine, job, error, time.time(), self._policy)
-            log.warning(
-                "delivery failed, job is %s: %s",
-                state or "unchanged",
-                error,
-                extra={**where, "code": error.code},
-            )
+            where = {**where, "code": error.code}
+            log.warning("delivery failed, job is %s: %s", state or "unchanged", error, extra=where)
             return
         try:
             if result is None:
@@ -207,7 +203,7 @@ class _TargetThread(threading.Thread):
 
     def _attempt(self, job: Job) -> DeliverResult | None:
         """Deliver, or conclude from a report; return None if a report is to be awaited."""
-        payload, target = job.deliver_payload(), self.peer.target
+        payload = job.deliver_payload()
         has_answered = queue.has_answered_queries(self._engine, self._target)
         peer = dataclasses.replace(self.peer, has_answered_queries=has_answered)
         if job.report_due_at is not None:
@@ -216,11 +212,11 @@ class _TargetThread(threading.Thread):
             return conclude(peer, payload, job.deliver_result(), job.commitment_report)
         self.must_end += payload.size_bytes / SLOWEST_BYTES_PER_S
         file = self._running.config.data.dir / payload.file
-        if target.confirm != "commitment":
+        if peer.target.confirm != "commitment":
             return deliver(peer, payload, file)
 
         def record(transaction: str, sent: DeliverResult) -> None:
-            due_at = time.time() + target.report_within
+            due_at = time.time() + peer.target.report_within
             queue.request_commitment(self._engine, job, transaction, sent, due_at)
 
         def is_reported() -> bool:

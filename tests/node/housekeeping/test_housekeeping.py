@@ -1,33 +1,27 @@
 """Run the periodic work on a real inbox and a real database; time is an argument."""
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from node import housekeeping, queue
+from node import queue
 from node.config import load_text
 from node.errors import Defect
-from node.housekeeping import Sweep, upkeep
-from node.inbox import Note
+from node.housekeeping import Sweep
 from node.package import Use, uses
 from node.queue import Destination
 from node.reader import Reader, SeriesReading
-from node.states import Ending, Kind, State
+from node.states import Ending
 from tests.support.enhanced import enhance
 from tests.support.housekeeping import QUIET, RULES, SETTLED, Site, other
 from tests.support.phantoms import UNSUITABLE_PHANTOMS, Phantom, Scan, make
 from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
-from tests.support.running import wait_until
-
-# -- the sweep
 
 
 def test_a_complete_series_is_decided_exactly_once(site: Site, head: Scan) -> None:
@@ -280,66 +274,3 @@ def test_a_broken_database_stops_the_sweep_without_a_decision(site: Site, head: 
     with site.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE hidden RENAME TO arrivals"))
     assert site.sweep.run(SETTLED) == 1
-
-
-# -- notes, leases, heartbeat
-
-
-def test_notes_are_recorded_and_then_deleted(site: Site) -> None:
-    note = Note(kind="rejected-association", message="UNKNOWN may not send", advice="Add it.")
-    for _ in range(3):
-        site.inbox.note(note, T0)
-    upkeep.record_notes(site.engine, site.inbox, T0 + 5)
-    upkeep.record_notes(site.engine, site.inbox, T0 + 6)
-    (event,) = queue.notes(site.engine)
-    assert event.event == "rejected-association"
-    assert event.detail == "UNKNOWN may not send (3 times). Add it."
-    assert event.at == T0
-    assert site.inbox.read_notes() == []
-
-
-def test_a_note_about_a_series_is_in_its_history(site: Site, head: Scan) -> None:
-    receive(site.inbox, head.paths, T0)
-    site.sweep.run(SETTLED)
-    (history,) = queue.histories(site.engine)
-    site.inbox.note(
-        Note(kind="rejected-instance", message="too large", study=history.arrival.study_uid), T0 + 9
-    )
-    upkeep.record_notes(site.engine, site.inbox, T0 + 10)
-    events = queue.events_of(site.engine, study_uid=history.arrival.study_uid)
-    assert events[-1].event == "rejected-instance"
-
-
-def test_the_job_of_a_worker_that_does_not_respond_is_requeued(site: Site, head: Scan) -> None:
-    receive(site.inbox, head.paths, T0)
-    site.sweep.run(SETTLED)
-    assert queue.claim(site.engine, Kind.SEGMENT, "w", T0 + 5, 30.0) is not None
-    upkeep.expire_leases(site.engine, site.config, T0 + 34)
-    assert queue.counts(site.engine)[Kind.SEGMENT, State.RUNNING] == 1
-    upkeep.expire_leases(site.engine, site.config, T0 + 36)
-    assert queue.counts(site.engine)[Kind.SEGMENT, State.QUEUED] == 1
-
-
-def test_the_heartbeat_has_process_and_time(site: Site) -> None:
-    upkeep.write_heartbeat(site.engine, T0)
-    upkeep.write_heartbeat(site.engine, T0 + 10)
-    (beat,) = queue.beats(site.engine)
-    assert (beat.process, beat.pid, beat.at) == ("housekeeping", os.getpid(), T0 + 10)
-
-
-def test_the_loop_calls_all_functions_and_stops(site: Site, head: Scan) -> None:
-    receive(site.inbox, head.paths, time.time() - 100)
-    site.inbox.note(Note(kind="no-context", message="nothing fits"), T0)
-    stop = Event()
-    loop = Thread(target=housekeeping.run, args=(site.config, stop))
-    loop.start()
-    try:
-        wait_until(
-            lambda: bool(queue.histories(site.engine) and queue.notes(site.engine)),
-            describe=lambda: "the loop did not sweep",
-        )
-    finally:
-        stop.set()
-        loop.join(240)
-    assert not loop.is_alive()
-    assert [beat.process for beat in queue.beats(site.engine)] == ["housekeeping"]
