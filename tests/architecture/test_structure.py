@@ -2,6 +2,8 @@
 
 import argparse
 import ast
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import node
 from node import errors
 from node.commands import parser
 from node.conditions import ConditionCode
@@ -73,12 +76,12 @@ def test_third_party_libraries_live_in_their_module() -> None:
     }  # fmt: skip
     for path in (ROOT / "node").rglob("*.py"):
         place = path.relative_to(ROOT).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module]
+            if isinstance(statement, ast.Import):
+                names = [alias.name for alias in statement.names]
+            elif isinstance(statement, ast.ImportFrom) and statement.module:
+                names = [statement.module]
             for name in names:
                 allowed = users.get(name.partition(".")[0])
                 assert allowed is None or place.startswith(allowed), f"{place} imports {name}"
@@ -106,6 +109,9 @@ def test_every_error_code_stands_in_the_runbook() -> None:
     runbook = (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8")
     runbook = runbook.partition("## Every code")[2].partition("\n## ")[0]
     written = set(re.findall(r"^\| `([a-z-]+)` \|", runbook, re.MULTILINE))
+    for module in pkgutil.walk_packages(node.__path__, "node."):  # errors are known once imported
+        if not module.name.endswith(("__main__", *OPTIONAL.values())):
+            importlib.import_module(module.name)
     known = {c for c, kind in errors.by_code().items() if kind.__module__.startswith("node.")}
     assert written == known
 
