@@ -47,6 +47,7 @@ EVENT_WORDS: Mapping[str, str] = MappingProxyType(
         "rejected-instance": "image rejected",
         "conflicting-instance": "contradicting image kept",
         "out-of-space": "image rejected, disk low",
+        "rejected-commitment": "storage commitment message rejected",
         "unreported-commitment": "storage commitment not reported",
         "notes-full": "notes left out",
     }

@@ -26,6 +26,7 @@ NoteKind = Literal[
     "rejected-instance",
     "conflicting-instance",
     "out-of-space",
+    "rejected-commitment",
     "unreported-commitment",
     "notes-full",
 ]

@@ -34,6 +34,7 @@ from node.dicom.uids import COMMITMENT_CLASS, COMMITMENT_INSTANCE
 from node.errors import DiskLow
 from node.inbox import Inbox, report_on
 from node.listener.callers import caller_of, plain_host
+from node.listener.reports import Reports
 from node.listener.spool import Spool
 
 QUIET_S = 1.0  # a caller that releases the association at once gets its report on a new one
@@ -60,6 +61,7 @@ class Commitments:
     inbox: Inbox
     requests: CallerRequests
     reports: ReceivedReports
+    problems: Reports
 
     def are_served(self, association: Any) -> bool:
         """Return whether the service is offered to this caller, before contexts are negotiated.
@@ -94,8 +96,10 @@ class Commitments:
         finally:
             spool.close()
         if status != CommitmentStatus.SUCCESS:
-            facts = {"ae": association.calling_ae, "status": status_name(status)}
-            log.warning("a storage commitment message was not accepted", extra=facts)
+            kind = "request" if is_request else "report"
+            text = f"a storage commitment {kind} was answered with {status_name(status)}"
+            host = plain_host(association.host)
+            self.problems.add("rejected-commitment", text, association.calling_ae, host)
         association.dimse.send_msg(_answer(message, status), context.context_id)
 
     def report_quiet(self, association: Any) -> None:

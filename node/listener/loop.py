@@ -63,7 +63,9 @@ def run(
         reports = Reports(functools.partial(handlers.leave_note, inbox))
         requests = CallerRequests(config.data.dir)
         requests.make_all_due()
-        commitments = Commitments(running, inbox, requests, ReceivedReports(config.data.dir))
+        commitments = Commitments(
+            running, inbox, requests, ReceivedReports(config.data.dir), reports
+        )
         reception = Reception(running, inbox, slots, reports, Pace(), commitments)
         for port, secret in _ports(config, credentials):
             servers.append(_server(reception, port, secret))

@@ -224,6 +224,9 @@ def test_a_request_beyond_the_limits_is_refused(
     ):
         assert caller.ask(opened, **call) == status
         assert caller.ask(opened, "2.25.2", (ABSENT,)) == 0x0000
+        (note,) = node.inbox.read_notes()
+    assert (note.kind, note.calling_ae) == ("rejected-commitment", caller.ae)
+    assert f"(0x{status:04X})" in note.message
 
 
 def test_the_pending_requests_of_a_caller_are_limited(tmp_path: Path) -> None:
