@@ -1,6 +1,6 @@
 """Compare the brain package with brainchop's networks on scans with FreeSurfer labels.
 
-    python benchmarks/brain_peers.py --data SCANS --peers NETWORKS [--package brain-mr/1.2]
+    python benchmarks/brain_peers.py --data SCANS --peers NETWORKS [--package brain-mr/1.3]
         [--sizes teacher small tiny] [--rounds 1] [--json]
 
 SCANS has the scans with FreeSurfer labels that kd/recipes/brain-mr.yaml lists under `external`.

@@ -19,7 +19,7 @@ from node.colours import Colour, display_colours
 from node.imaging import Labels, Volume
 from node.imaging.orient import orient, turn_of
 from node.package import Segment
-from node.volumes import CUT_MARK
+from node.volumes import marked
 
 Pixels = npt.NDArray[np.uint8]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -27,6 +27,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 PANEL_PX = 360  # width and height of the square for each plane
 MARGIN_PX = 24  # around a plane: room for the letters
 LINE_PX = 26  # height of a line of the legend
+LEGEND_PX = PANEL_PX + MARGIN_PX - 34  # width of a text in a column of the legend
 SHORT_LEGEND = 8  # up to this number of segments, the legend has one column
 FILL = 0.30  # opacity of a segment inside its outline
 WINDOW_PERCENT = (1.0, 99.5)  # percentiles of the voxels; outliers would darken the picture
@@ -178,7 +179,7 @@ def _legend(
     labels: Labels,
     notes: Sequence[str],
 ) -> None:
-    draw, font = ImageDraw.Draw(sheet), _font(16)
+    draw = ImageDraw.Draw(sheet)
     volumes_ml = labels.volumes_ml(tuple(segment.number for segment in segments))
     top = PANEL_PX + 2 * MARGIN_PX
     lines, at_edge = _lines(len(segments)), labels.at_edge()
@@ -186,15 +187,21 @@ def _legend(
         column, line = divmod(place, lines)
         x, y = MARGIN_PX + column * (PANEL_PX + 2 * MARGIN_PX), top + line * LINE_PX
         draw.rectangle((x, y + 5, x + 16, y + 21), colours[segment.number])
-        volume = volumes_ml[segment.number]
-        amount = f"{volume:.2f} ml" if volume else "not detected"
-        amount += CUT_MARK if segment.number in at_edge else ""
-        draw.text((x + 26, y + 13), f"{segment.label}: {amount}", INK, font, anchor="lm")
+        amount = marked(volumes_ml[segment.number], is_cut=segment.number in at_edge, unit=" ml")
+        text = f"{segment.label}: {amount if volumes_ml[segment.number] else 'not detected'}"
+        draw.text((x + 26, y + 13), text, INK, _fitting(draw, text), anchor="lm")
     for line, note in enumerate(notes):
         middle = top + (lines + line) * LINE_PX + LINE_PX // 2
         draw.text((MARGIN_PX, middle), note, INK, _font(14), anchor="lm")
     last = top + (lines + len(notes)) * LINE_PX + LINE_PX // 2
     draw.text((MARGIN_PX, last), NOTE, FAINT, _font(14), anchor="lm")
+
+
+def _fitting(draw: ImageDraw.ImageDraw, text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the largest font in which `text` fits into a column of the legend."""
+    sizes = range(16, 8, -1)
+    fits = (size for size in sizes if draw.textlength(text, _font(size)) <= LEGEND_PX)
+    return _font(next(fits, sizes[-1]))
 
 
 def _lines(segments: int) -> int:

@@ -29,9 +29,9 @@ MEANINGS = {  # pattern -> the message for a value that does not match it
     _AE: "an AE title has 1 to 16 plain characters, no backslash, and no space at its ends",
     _NAME: "a name has 1 to 32 letters, digits, - or _, and begins with a letter or a digit",
     _LINE: "write at most 64 characters in one line, without a backslash",
-    _PACKAGE: "write task/version, like brain-mr/1.2",
+    _PACKAGE: "write task/version, like brain-mr/1.3",
     _SHA256: "write the 64 hexadecimal digits that `segnode models list` prints, in quotes",
-    _USE: "write a task such as brain-mr, a task/version such as brain-mr/1.2, or none",
+    _USE: "write a task such as brain-mr, a task/version such as brain-mr/1.3, or none",
     _ROOT: 'write digits and dots in quotes, like "2.25", at most 24 characters',
     **MONITOR_MEANINGS,
 }

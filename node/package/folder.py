@@ -36,7 +36,7 @@ class Package:
 
     @cached_property
     def name(self) -> str:
-        """Task and version: `brain-mr/1.2`."""
+        """Task and version: `brain-mr/1.3`."""
         return f"{self.manifest.task}/{self.manifest.version}"
 
     def size(self, name: str) -> Size:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from node.caveats import NOTHING_DETECTED, Caveat, CaveatCode
 from node.imaging import Grid, Labels, Volume
 from node.preview import BACKGROUND, INK, LINE_PX, MARGIN_PX, PANEL_PX, preview
+from node.volumes import rounded
 from tests.support.phantoms import chiral, package
 
 COLOURS = {1: (220, 60, 40), 2: (220, 120, 40)}
@@ -133,13 +134,29 @@ def test_a_cut_structure_is_marked_in_the_legend(tmp_path: Path) -> None:
         picture = np.asarray(opened)
     volumes_ml = Labels(at_edge, labels.grid).volumes_ml((1, 2))
     for line, mark in enumerate(("", " (cut)")):
-        text = f"{segments[line].label}: {volumes_ml[line + 1]:.2f} ml{mark}"
+        text = f"{segments[line].label}: {rounded(volumes_ml[line + 1])} ml{mark}"
         top = PANEL_PX + 2 * MARGIN_PX + line * LINE_PX
         shown = picture[top : top + LINE_PX, MARGIN_PX + 26 : PANEL_PX + 2 * MARGIN_PX]
         expected = Image.new("RGB", (shown.shape[1], LINE_PX), BACKGROUND)
         font = ImageFont.load_default(16)
         ImageDraw.Draw(expected).text((0, 13), text, INK, font, anchor="lm")
         np.testing.assert_array_equal(shown, np.asarray(expected))
+
+
+def test_a_long_name_in_the_last_column_fits(tmp_path: Path) -> None:
+    volume, labels = canonical()
+    at_edge = labels.array.copy()
+    at_edge[0, 0, 0] = 2
+    (_, one) = package(tmp_path).manifest.segments
+    long = "Cerebrospinal fluid of a structure with a name of 64 characters"
+    many = [msgspec.structs.replace(one, number=n, label=f"Part {n}") for n in range(3, 30)]
+    segments = [*many, msgspec.structs.replace(one, number=2, label=long)]
+    preview(volume, Labels(at_edge, labels.grid), segments, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        legend = np.asarray(opened)[PANEL_PX + 2 * MARGIN_PX :]
+    last = legend[:, 2 * (PANEL_PX + 2 * MARGIN_PX) + MARGIN_PX + 26 :]
+    assert last[:, -50:-8].any(), "the text is as long as it may be"
+    assert not last[:, -8:].any(), "it ends before the edge"
 
 
 def test_notes_make_the_picture_longer(tmp_path: Path) -> None:

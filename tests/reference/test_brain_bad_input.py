@@ -23,7 +23,7 @@ from node.segmenter import SegmentedSeries
 from node.series.compose import Labelling, compose
 from tests.reference.test_brain import SERIES
 from tests.support import not_a_brain
-from tests.support.guarded import guarded
+from tests.support.anatomy import released
 from tests.support.real_series import unpacked
 
 pytestmark = pytest.mark.slow
@@ -34,8 +34,8 @@ SIZE = "small"
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return guarded("brain-mr", tmp_path_factory.mktemp("guarded") / "package")
+def package() -> Package:
+    return released("brain-mr")
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def fill(config: Config, now: float, peer_text: str = HOSTILE) -> sa.Engine:
 def _study(config: Config, engine: sa.Engine, number: int, at: float, index: StudyIndex) -> None:
     """Record one study that was segmented; the archive refuses the last two."""
     arrival = an_arrival(
-        number, study_uid=f"1.2.826.0.1.{number}", caller_ae="MR01", package="brain-mr/1.2",
+        number, study_uid=f"1.2.826.0.1.{number}", caller_ae="MR01", package="brain-mr/1.3",
         instances=176, rule="whole-head", first_at=at - 60, last_at=at,
     )  # fmt: skip
     queue.record_arrival(engine, arrival, a_segment_job(number), at + 1, index=index)

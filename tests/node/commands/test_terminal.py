@@ -129,6 +129,6 @@ def test_models_list_names_the_data_set(run: Run) -> None:
     status, out, _ = run("models", "list", "--models", models)
     assert status == 0
     rows = {tuple(line.split()[:2]): line for line in out.splitlines()}
-    assert "external" in rows["brain-mr/1.2", "small"]
+    assert "external" in rows["brain-mr/1.3", "small"]
     assert "held out" in rows["headneck-ct/1.0", "small"]
     assert "OpenKBP" in rows["headneck-ct/1.0", "small"]

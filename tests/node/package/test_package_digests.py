@@ -52,7 +52,7 @@ def test_a_newer_version_without_a_pin_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["brain-mr: " + WRONG, 'brain-mr/1.2: "12"', f'brain-mr/1.2: "{"A" * 64}"']
+    "line", ["brain-mr: " + WRONG, 'brain-mr/1.3: "12"', f'brain-mr/1.3: "{"A" * 64}"']
 )
 def test_other_names_and_digests_are_errors_of_the_configuration(line: str) -> None:
     with pytest.raises(Misconfigured, match=r"line 3: model\.digests"):

@@ -24,7 +24,7 @@ def test_another_size_or_version_of_the_same_task_is_named(engine: sa.Engine) ->
     record(engine, 3, "h1", package="headneck-ct/1.0", size="tiny")
     record(engine, 4, "h2", package="brain-mr/0.9", size="small")
     this = record(engine, 5, "h1", package="brain-mr/1.1", size="small")
-    record(engine, 6, "h1", package="brain-mr/1.2", size="small")  # later
+    record(engine, 6, "h1", package="brain-mr/1.3", size="small")  # later
     others = queue.other_instruments(engine, this)
     assert [(one.package, one.size, one.at) for one in others] == [
         ("brain-mr/1.1", "tiny", T0 + 2),
