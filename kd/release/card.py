@@ -15,6 +15,7 @@ from node.package.manifest import Range, SizeName
 from node.volumes import LEFT, RIGHT
 
 COLUMNS = 100  # a Markdown line is wrapped at
+LARGE_BIAS = 10.0  # percent of a volume; smaller ones are in validation.md
 MOST_NAMED = 12  # structures; more are in validation.md
 PICTURE = "plots/reference.png"
 LICENCE_URLS = {
@@ -109,7 +110,7 @@ def _accuracy(recipe: Recipe, report: Report) -> list[str]:
 
 
 def _volume_bias(leading: ExternalReport) -> str:
-    """Return a sentence with the bias of each structure's volume; empty if none was measured."""
+    """Return a sentence with the biases of volumes that matter; empty if none was measured."""
     biases: dict[str, list[float]] = defaultdict(list)
     for label in leading.structures:
         volumes = [one.volume_ml.get(label) for one in leading.sizes.values()]
@@ -118,11 +119,17 @@ def _volume_bias(leading: ExternalReport) -> str:
             biases[label.removeprefix(LEFT).removeprefix(RIGHT)] += percents
     if not biases:
         return ""
-    listed = ", ".join(f"{name} {_ends(values)}" for name, values in biases.items())
+    large = {name: values for name, values in biases.items() if _is_large(values)}
+    listed = ", ".join(f"{name} {_ends(values)}" for name, values in large.items())
     return (
-        f"Bias of the volumes on {leading.name}, in percent of the reference volume, over all "
-        f"sizes and both sides: {listed}."
+        f"Bias of the volumes on {leading.name}, over all sizes and both sides: within "
+        f"{LARGE_BIAS:g} % of the reference volume"
+        + (f", except {listed}." if listed else " for every structure.")
     )
+
+
+def _is_large(percents: Sequence[float]) -> bool:
+    return max(abs(value) for value in percents) > LARGE_BIAS
 
 
 def _ends(values: Sequence[float]) -> str:

@@ -39,6 +39,9 @@ def test_an_unpacked_network_answers_what_the_released_one_answers(
     patch[20:90, 30:100, 20:90] = np.random.default_rng(1).standard_normal((70, 70, 70))
     for size, run in (("tiny", tmp_path / "tiny"), ("teacher", fold_run(tmp_path, 0))):
         network, record = open_run(recipe, size, run, torch.device("cpu"))
+        assert isinstance(network, UNet)
+        if recipe.mirror:
+            network.average_mirror_images(recipe.mirrored_classes)
         with torch.no_grad():
             answer = network(torch.from_numpy(patch)[None, None])[0].numpy()
         assert np.abs(answer - open_student(package, size, 1)(patch)).max() < 0.01
