@@ -157,7 +157,7 @@ def test_the_same_work_cannot_be_queued_twice(engine: sa.Engine, state: str) -> 
 
 
 def test_a_claim_reads_only_the_index(engine: sa.Engine) -> None:
-    from node.queue.transitions import _due  # noqa: PLC0415
+    from node.queue.claim import _due  # noqa: PLC0415
     from node.states import Kind  # noqa: PLC0415
 
     for kind, target in ((Kind.SEGMENT, ""), (Kind.DELIVER, "pacs")):
