@@ -66,6 +66,8 @@ _DERIVED_KINDS = (
 )
 _DESCRIBED_KINDS = (
     (Kind.PROJECTION, _pattern(image_words.DESCRIBED_PROJECTION)),
+    (Kind.SUBTRACTION, _pattern(image_words.DESCRIBED_SUBTRACTION)),
+    (Kind.THICK_SLAB, _pattern(image_words.DESCRIBED_THICK_SLAB)),
     (Kind.PARAMETRIC_MAP, _pattern(image_words.DESCRIBED_PARAMETRIC_MAP)),
 )
 _REFORMAT = _pattern(image_words.REFORMAT)

@@ -40,7 +40,8 @@ def is_lossy(dataset: Dataset) -> bool:
         dataset
     ):
         return True
-    if any(LOSSY_WORD.search(value) for value in codes(dataset, "ImageType")):
+    described = text(dataset, "DerivationDescription").upper()
+    if any(LOSSY_WORD.search(value) for value in (*codes(dataset, "ImageType"), described)):
         return True
     if any(_is_above_1(ratio) for ratio in texts(dataset, "LossyImageCompressionRatio")):
         return True

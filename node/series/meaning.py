@@ -41,6 +41,7 @@ MODALITY_OF: dict[str, str] = {
 }
 MODALITIES = frozenset(MODALITY_OF.values())
 AIR_HU = -1000.0
+STEEPEST = 1000.0  # HU for each step of the stored values: nothing would be told apart
 # between intercepts, one of which was added to values that already were Hounsfield units
 CONFUSED_HU = (999.0, 1025.0)
 BITS = (8, 16, 32)  # that are decoded
@@ -190,8 +191,7 @@ def _check_hounsfield(headers: Sequence[Header]) -> None:
             problems.setdefault("there is a Modality LUT", []).append(header)
         elif not units.rescale_type and units.real_world and not HU_CODES & {*units.real_world}:
             problems.setdefault("Real World Value Mapping is not in HU", []).append(header)
-        elif _lowest(header) >= 0:
-            problem = f"no pixel can be below {_lowest(header):g}, while air has {AIR_HU:g}"
+        elif problem := _impossible_span(header):
             problems.setdefault(problem, []).append(header)
     if problems:
         parts = [f"{problem} in {_of(affected, headers)}" for problem, affected in problems.items()]
@@ -222,15 +222,27 @@ def _check_intercepts(headers: Sequence[Header]) -> None:
                 raise MixedUnits(message, advice=ORIGINALS)
 
 
-def _lowest(header: Header) -> float:
-    """Return the lowest value that a pixel can have: a tool may write 1 and 0 as a lost rescale."""
+def _span(header: Header) -> tuple[float, float]:
+    """Return the lowest and the highest value that a pixel can have."""
     units, bits = header.units, header.pixels.bits_stored
     assert units.slope is not None
     assert units.intercept is not None
     assert bits is not None
     is_signed = header.pixels.representation == 1
     ends = (-(1 << bits - 1), (1 << bits - 1) - 1) if is_signed else (0, (1 << bits) - 1)
-    return min(end * units.slope + units.intercept for end in ends)
+    one, other = (end * units.slope + units.intercept for end in ends)
+    return min(one, other), max(one, other)
+
+
+def _impossible_span(header: Header) -> str:
+    """Return why the rescale cannot lead to HU; a tool may write 1 and 0 as a lost rescale."""
+    low, high = _span(header)
+    slope = header.units.slope or 0
+    if low >= 0:
+        return f"no pixel can be below {low:g}, while air has {AIR_HU:g}"
+    if high <= 0:
+        return f"no pixel can be above {high:g}, while bone is"
+    return f"Rescale Slope is {slope:g}" if abs(slope) > STEEPEST else ""
 
 
 def _check_one_unit(headers: Sequence[Header], *, are_ct: bool) -> None:

@@ -110,6 +110,8 @@ def test_real_world_units_of_an_mr_name_a_quantity(units: tuple[str, ...], expec
         (r"DERIVED\SECONDARY", "maximum intensity projection", "projection"),
         (r"DERIVED\SECONDARY", "Iodine Density [mg/ml]", "parametric-map"),
         (r"DERIVED\SECONDARY", "Z-effective", "parametric-map"),
+        (r"DERIVED\SECONDARY", "CTA bone removal", "subtraction"),
+        (r"DERIVED\SECONDARY", "ax Average IP", "thick-slab"),
         (r"DERIVED\SECONDARY", "dADC", "mark"),
         (r"DERIVED\SECONDARY", "MPR ax 1 mm", "mark"),
         (r"ORIGINAL\PRIMARY\AXIAL", "thin slices for MIP", "run"),
