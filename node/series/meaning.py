@@ -41,6 +41,7 @@ MODALITY_OF: dict[str, str] = {
 }
 MODALITIES = frozenset(MODALITY_OF.values())
 AIR_HU = -1000.0
+LEAST_SPAN_HU = 16.0  # tissues differ by more
 STEEPEST = 1000.0  # HU for each step of the stored values: nothing would be told apart
 # between intercepts, one of which was added to values that already were Hounsfield units
 CONFUSED_HU = (999.0, 1025.0)
@@ -240,8 +241,8 @@ def _impossible_span(header: Header) -> str:
     slope = header.units.slope or 0
     if low >= 0:
         return f"no pixel can be below {low:g}, while air has {AIR_HU:g}"
-    if high <= 0:
-        return f"no pixel can be above {high:g}, while bone is"
+    if high - low < LEAST_SPAN_HU:
+        return f"all pixels lie between {low:g} and {high:g}"
     return f"Rescale Slope is {slope:g}" if abs(slope) > STEEPEST else ""
 
 

@@ -235,7 +235,7 @@ CT: dict[str, tuple[Change, str]] = {
         each(sets(PixelRepresentation=0, RescaleSlope="1", RescaleIntercept="0")),
         "wrong-units",
     ),
-    "no value above 0": (each(sets(RescaleSlope="1e-20")), "wrong-units"),
+    "flat rescale": (each(sets(RescaleSlope="1e-20")), "wrong-units"),
     "steep slope": (each(sets(RescaleSlope="1e30")), "wrong-units"),
     "virtual unenhanced": (ct_words("VIRTUAL UNENHANCED", unit="HU"), ""),
     "one energy": (ct_words("MONO_E"), ""),
