@@ -7,12 +7,12 @@ UNVERIFIED and says that nothing was assessed. All notices of one task in a stud
 import datetime
 from collections.abc import Iterator
 
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from node.dicom.build import new_dataset, set_elements
-from node.dicom.time_zones import in_zone_of
+from node.dicom.build import coded, new_dataset, set_elements
 from node.dicom.uids import NOTICE_CLASS, derive_uid
+from node.related import named, related
 from node.seg import SegIdentity, inherited
 
 SERIES_NUMBER = 9991  # behind the results, beside rejection notes
@@ -21,11 +21,6 @@ DISCLAIMER = (
     "No image was assessed, so this says nothing about the patient. AI notice for research use "
     "only, not for diagnosis."
 )
-# of the source image, not of a document about it
-OF_IMAGE = (
-    "BodyPartExamined", "LossyImageCompression", "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod", "PositionReferenceIndicator",
-)  # fmt: skip
 TITLE = ("18748-4", "LN", "Diagnostic imaging report")  # CID 7000
 NO_RESULT = ("111245", "DCM", "No algorithms succeeded; without findings")  # CID 6047
 SUMMARY = ("111017", "DCM", "CAD Processing and Findings Summary")
@@ -58,41 +53,31 @@ def encode_notice(
         ValueError: `created` has no time zone.
     """
     task = package.partition("/")[0]
-    dataset, _ = inherited(source)
-    for keyword in OF_IMAGE:
-        if keyword in dataset:
-            del dataset[keyword]
-    when = in_zone_of(dataset, created)
-    day, time = f"{when:%Y%m%d}", f"{when:%H%M%S}"
+    shared, _ = inherited(source)
+    dataset = related(shared, created, sop_class=NOTICE_CLASS, syntax=ExplicitVRLittleEndian)
+    dataset.pop("BodyPartExamined", None)  # of an image, not of a document about it
     study, series = str(source.StudyInstanceUID), str(source.SeriesInstanceUID)
-    series_uid = derive_uid(identity.uid_root, "notice", study, task)
-    uid = derive_uid(identity.uid_root, "notice", series, package, inputs_digest, reason)
     device = derive_uid(identity.uid_root, "device", identity.model_name, identity.serial)
+    named(
+        dataset,
+        derive_uid(identity.uid_root, "notice", study, task),
+        derive_uid(identity.uid_root, "notice", series, package, inputs_digest, reason),
+        SERIES_NUMBER,
+    )
     set_elements(
         dataset,
-        SOPClassUID=NOTICE_CLASS,
-        SOPInstanceUID=uid,
-        InstanceCreationDate=day,
-        InstanceCreationTime=time,
         Modality="SR",
-        SeriesInstanceUID=series_uid,
-        SeriesNumber=SERIES_NUMBER,
         SeriesDescription=f"AI notice {task}: not segmented"[:LONGEST_TEXT],
-        SeriesDate=day,
-        SeriesTime=time,
         ReferencedPerformedProcedureStepSequence=[],
         Manufacturer=identity.manufacturer,
         ManufacturerModelName=identity.model_name,
         DeviceSerialNumber=identity.serial,
         SoftwareVersions=identity.software_version,
-        InstanceNumber="1",
-        ContentDate=day,
-        ContentTime=time,
         CompletionFlag="COMPLETE",
         VerificationFlag="UNVERIFIED",
         PerformedProcedureCodeSequence=[],
         ValueType="CONTAINER",
-        ConceptNameCodeSequence=[_code(TITLE)],
+        ConceptNameCodeSequence=[coded(*TITLE)],
         ContinuityOfContent="SEPARATE",
         ContentTemplateSequence=[new_dataset(MappingResource="DCMR", TemplateIdentifier="2000")],
         ContentSequence=[
@@ -100,21 +85,9 @@ def encode_notice(
             _section(f"Not segmented by {package}: {_name(source)}. {_sentence(reason)}", series),
         ],
     )
-    _set_institution(dataset, identity)
-    dataset.file_meta = FileMetaDataset()
-    set_elements(
-        dataset.file_meta,
-        MediaStorageSOPClassUID=NOTICE_CLASS,
-        MediaStorageSOPInstanceUID=uid,
-        TransferSyntaxUID=ExplicitVRLittleEndian,
-    )
-    return dataset
-
-
-def _set_institution(dataset: Dataset, identity: SegIdentity) -> None:
-    """State the institution of the node; without one, that of the source stays."""
-    if identity.institution:
+    if identity.institution:  # else that of the source stays
         set_elements(dataset, InstitutionName=identity.institution)
+    return dataset
 
 
 def _name(source: Dataset) -> str:
@@ -132,11 +105,11 @@ def _context(identity: SegIdentity, device: str) -> Iterator[Dataset]:
     """Yield the language, and the device that observed (TID 1204, 1001, 1004)."""
     yield _item(
         "HAS CONCEPT MOD", "CODE", ("121049", "DCM", "Language of Content Item and Descendants"),
-        ConceptCodeSequence=[_code(("en-US", "RFC5646", "English (United States)"))],
+        ConceptCodeSequence=[coded("en-US", "RFC5646", "English (United States)")],
     )  # fmt: skip
     yield _item(
         "HAS OBS CONTEXT", "CODE", ("121005", "DCM", "Observer Type"),
-        ConceptCodeSequence=[_code(("121007", "DCM", "Device"))],
+        ConceptCodeSequence=[coded("121007", "DCM", "Device")],
     )  # fmt: skip
     yield _item(
         "HAS OBS CONTEXT", "UIDREF", ("121012", "DCM", "Device Observer UID"), UID=device
@@ -153,7 +126,7 @@ def _context(identity: SegIdentity, device: str) -> Iterator[Dataset]:
 def _section(text: str, series: str) -> Dataset:
     """Return the findings: that no algorithm succeeded, why, for which series, and a disclaimer."""
     items = [
-        _item("CONTAINS", "CODE", SUMMARY, ConceptCodeSequence=[_code(NO_RESULT)]),
+        _item("CONTAINS", "CODE", SUMMARY, ConceptCodeSequence=[coded(*NO_RESULT)]),
         _item("CONTAINS", "TEXT", FINDING, TextValue=text),
         _item("CONTAINS", "UIDREF", SERIES, UID=series),
         _item("CONTAINS", "TEXT", COMMENT, TextValue=DISCLAIMER),
@@ -167,11 +140,6 @@ def _item(relationship: str, kind: str, name: Code, **values: object) -> Dataset
     return new_dataset(
         RelationshipType=relationship,
         ValueType=kind,
-        ConceptNameCodeSequence=[_code(name)],
+        ConceptNameCodeSequence=[coded(*name)],
         **values,
     )
-
-
-def _code(code: Code) -> Dataset:
-    value, scheme, meaning = code
-    return new_dataset(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)

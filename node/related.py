@@ -1,4 +1,4 @@
-"""The start of an object that belongs to a SEG: its patient, study, equipment and time zone."""
+"""The start of an object beside a SEG, or instead of one: patient, study, equipment, time zone."""
 
 import copy
 import datetime
@@ -23,7 +23,7 @@ def related(seg: Dataset, created: datetime.datetime, *, sop_class: UID, syntax:
     """Return a dataset with what an object shares with a SEG of the same result.
 
     Args:
-        seg: the SEG, whose header is already repaired.
+        seg: the SEG, whose header is already repaired; or what a SEG would inherit.
         created: the date and time of the object, written in the zone of the SEG.
         sop_class: of the object; the caller sets its UIDs with `named`.
         syntax: the transfer syntax in which the object is written.

@@ -13,7 +13,6 @@ from node.package import Segment
 from node.package.manifest import Expected
 
 LEFT, RIGHT = "Left ", "Right "  # as labels of paired structures begin
-CUT_MARK = " (cut)"  # behind the volume of a structure that the field of view cuts
 HEAD = ("structure", "ml", "left", "right", "left - right")
 
 
@@ -69,7 +68,7 @@ def rounded(value: float) -> str:
 
 def marked(volume_ml: float, *, is_cut: bool, unit: str = "") -> str:
     """Return a volume, marked if the field of view cuts its structure."""
-    return f"{rounded(volume_ml)}{unit}{CUT_MARK if is_cut else ''}"
+    return f"{rounded(volume_ml)}{unit}{' (cut)' if is_cut else ''}"
 
 
 def cut_structures(caveats: Iterable[Mapping[str, Any]]) -> frozenset[str]:

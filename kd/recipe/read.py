@@ -102,11 +102,10 @@ class Recipe(Strict, frozen=True, kw_only=True):
             message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
             raise BadRecipe(message)
         if self.mirror:
-            sides = {n for n, part in enumerate(self.segments, 1) if _side_of(part)}
-            if single := [n for n in sorted(sides) if self.mirrored_classes[n] == n]:
-                part = self.segments[single[0] - 1]
-                message = f"mirror: segment {part.number} ({part.label}) has no other side"
-                raise BadRecipe(message, advice="Add that segment, or remove the key mirror")
+            for part, other in zip(self.segments, self.mirrored_classes[1:], strict=True):
+                if _side_of(part) and other == part.number:
+                    message = f"mirror: segment {part.number} ({part.label}) has no other side"
+                    raise BadRecipe(message, advice="Add that segment, or remove the key mirror")
 
     def _refuse_unknown_gates(self) -> None:
         sources, labels = [one.name for one in self.external], [s.label for s in self.segments]

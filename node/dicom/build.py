@@ -11,6 +11,11 @@ def new_dataset(**elements: object) -> Dataset:
     return dataset
 
 
+def coded(value: str, scheme: str, meaning: str) -> Dataset:
+    """Return a coded concept as an item of a sequence (PS3.3 section 8.8)."""
+    return new_dataset(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+
+
 def set_elements(dataset: Dataset, **elements: object) -> None:
     """Set elements by keyword (PS3.6)."""
     for keyword, value in elements.items():

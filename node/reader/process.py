@@ -62,8 +62,8 @@ class StillReading(Exception):
 
 
 @dataclass
-class _Slow:
-    """A request that has a process of its own."""
+class _Pending:
+    """A request, and the process that will answer it."""
 
     request: Request
     child: ReaderChild
@@ -89,7 +89,7 @@ class Reader:
         self._log_level = log_level
         self._patience_s = patience_s
         self._child: ReaderChild | None = None
-        self._slow: dict[str, _Slow] = {}  # by folder of the series
+        self._slow: dict[str, _Pending] = {}  # by folder of the series
         self._is_closed = False
 
     def __enter__(self) -> "Reader":
@@ -182,12 +182,12 @@ class Reader:
         wait_s = request.cpu_s * self._limits.most_wait
         self._child.begin(encode(request))
         now = time.monotonic()
-        slow = _Slow(request, self._child, self._child.cpu_s(), now + wait_s)
-        until = slow.deadline if self._patience_s is None else now + self._patience_s
+        pending = _Pending(request, self._child, self._child.cpu_s(), now + wait_s)
+        until = pending.deadline if self._patience_s is None else now + self._patience_s
         try:
-            answer = self._answer(slow, until)
+            answer = self._answer(pending, until)
         except StillReading as exc:
-            if self._set_aside(slow, folder):
+            if self._set_aside(pending, folder):
                 raise
             raise OSError(errno.EAGAIN, "too many series take long to read") from exc
         except (ReaderKilled, OSError):
@@ -195,46 +195,47 @@ class Reader:
             raise
         return _checked(answer)
 
-    def _answer_of_slow(self, slow: _Slow, folder: str) -> Message:
+    def _answer_of_slow(self, slow: _Pending, folder: str) -> Message:
         """Return the answer to an earlier request without waiting."""
         try:
             answer = self._answer(slow, time.monotonic())
         except StillReading:
             raise
         except (ReaderKilled, OSError):
-            del self._slow[folder]
-            _end(slow.child)
+            self._forget(folder)
             raise
-        del self._slow[folder]
-        _end(slow.child)
+        self._forget(folder)
         return answer
 
-    def _set_aside(self, slow: _Slow, folder: str) -> bool:
+    def _forget(self, folder: str) -> None:
+        _end(self._slow.pop(folder).child)
+
+    def _set_aside(self, pending: _Pending, folder: str) -> bool:
         """Let a request go on in its process; return False if there is no place, and it ended."""
         for other, one in list(self._slow.items()):
             if time.monotonic() > one.deadline + FORGOTTEN_S:
-                _end(self._slow.pop(other).child)
+                self._forget(other)
         has_place = len(self._slow) < MOST_SLOW
         if has_place:
-            self._slow[folder], self._child = slow, None
+            self._slow[folder], self._child = pending, None
         if not self._is_closed:
             self._end()
             self.start()
         return has_place
 
-    def _answer(self, slow: _Slow, until: float) -> Message:
+    def _answer(self, pending: _Pending, until: float) -> Message:
         """Wait for an answer until the monotonic time `until`, or the deadline of the request."""
         try:
-            return slow.child.answer(min(until, slow.deadline))
+            return pending.child.answer(min(until, pending.deadline))
         except EndedError as exc:
             if self._is_closed:
                 raise InterruptedError(errno.EINTR, "the reader was closed") from exc
-            raise _killed(exc.status, slow.request.cpu_s, self._limits) from exc
+            raise _killed(exc.status, pending.request.cpu_s, self._limits) from exc
         except TimeoutError as exc:
-            if time.monotonic() < slow.deadline:
+            if time.monotonic() < pending.deadline:
                 raise StillReading from exc
-            cpu_s = slow.request.cpu_s
-            if slow.child.cpu_s() - slow.cpu_before_s < IDLE_SHARE * cpu_s:
+            cpu_s = pending.request.cpu_s
+            if pending.child.cpu_s() - pending.cpu_before_s < IDLE_SHARE * cpu_s:
                 raise
             how = f"did not answer within {cpu_s * self._limits.most_wait:.0f} s"
             raise ReaderKilled(f"{SUBJECT} {how}", advice=ADVICE) from exc

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from node.colours import Colour, display_colours
-from node.dicom.build import new_dataset, set_elements
+from node.dicom.build import coded, new_dataset, set_elements
 from node.dicom.uids import RTSTRUCT_CLASS, derive_uid
 from node.imaging import Labels
 from node.imaging.contours import outlines
@@ -165,6 +165,4 @@ def _observation(segment: Segment) -> Dataset:
 
 
 def _concept(code: Code) -> Dataset:
-    return new_dataset(
-        CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning
-    )
+    return coded(code.value, code.scheme, code.meaning)

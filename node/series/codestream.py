@@ -48,7 +48,7 @@ class FrameSize(NamedTuple):
 
 
 def problem_of_file(source: Path | BytesIO) -> str:
-    """Return why the compressed frames of an image cannot be its own; empty if they can.
+    """Return why the compressed frames of a file cannot be its own; empty if they can.
 
     Raises:
         `node.series.values.UNREADABLE`: the file is damaged.
@@ -57,26 +57,30 @@ def problem_of_file(source: Path | BytesIO) -> str:
     with opened as file:
         file.seek(0)
         dataset = read_partial(file, _at_pixels)
-        if not UID(text(dataset.file_meta, "TransferSyntaxUID")).is_encapsulated:
-            return ""
         file.seek(PIXEL_HEAD_BYTES, os.SEEK_CUR)
         return problem_of(dataset, file)
 
 
-def problem_of(dataset: Dataset, pixel_data: bytes | BytesIO | BinaryIO) -> str:
-    """Return why compressed frames cannot be those of `dataset`; empty if they can.
+def problem_of(dataset: Dataset, pixel_data: BytesIO | BinaryIO | None = None) -> str:
+    """Return why compressed frames cannot be those of `dataset`; empty if they can, or are plain.
 
-    `pixel_data` is the value of the element, or a file that stands at its beginning.
+    `pixel_data` is a file that stands at the value of the element; None: `dataset` has the element.
     """
+    syntax = UID(text(dataset.file_meta, "TransferSyntaxUID"))
+    if not syntax.is_encapsulated:
+        return ""
     keywords = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")
     rows, columns, samples, number = (whole_number(dataset, word) or 1 for word in keywords)
     size = FrameSize(rows, columns, samples)
     offsets = None
     if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
         offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
-    frames = generate_frames(pixel_data, number_of_frames=number, extended_offsets=offsets)
-    is_rle = text(dataset.file_meta, "TransferSyntaxUID") == RLELossless
-    problems = (_rle_problem(one, size) if is_rle else _size_problem(one, size) for one in frames)
+    data = dataset.PixelData if pixel_data is None else pixel_data
+    frames = generate_frames(data, number_of_frames=number, extended_offsets=offsets)
+    problems = (
+        _rle_problem(one, size) if syntax == RLELossless else _size_problem(one, size)
+        for one in frames
+    )
     return next(filter(None, problems), "")
 
 

@@ -100,10 +100,9 @@ def _pixel_digest(header: Header) -> str:
 @lru_cache(maxsize=4096)
 def _digest_of(path: Path, frame: int, _mtime_ns: int, _size: int) -> str:
     image = pydicom.dcmread(source_of(read_dataset(path), path))
-    syntax = UID(image.file_meta.TransferSyntaxUID)
-    if syntax.is_encapsulated and (problem := problem_of(image, image.PixelData)):
+    if problem := problem_of(image):
         raise ValueError(problem)
-    decoder = get_decoder(syntax)
+    decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
     stored, _ = decoder.as_array(image, index=frame - 1)
     digest = hashlib.sha256(repr((stored.shape, stored.dtype.str)).encode())
     digest.update(np.ascontiguousarray(stored).tobytes())

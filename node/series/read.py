@@ -184,10 +184,9 @@ def _slices_of_file(
         image.PhotometricInterpretation = headers[last].pixels.photometric
         if "NumberOfFrames" in image and not image.NumberOfFrames:
             del image.NumberOfFrames  # blank: the decoder would refuse it
-        syntax = UID(image.file_meta.TransferSyntaxUID)
-        if syntax.is_encapsulated and (problem := problem_of(image, image.PixelData)):
+        if problem := problem_of(image):
             raise _undecodable(headers[last], problem)
-        decoder = get_decoder(syntax)
+        decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
         # unused bits are cleared below, because padding values may need them
         for stored, _ in decoder.iter_array(image, correct_unused_bits=False):
             if number in headers:

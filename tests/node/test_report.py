@@ -115,15 +115,19 @@ def test_it_states_model_accuracy_and_purpose(tmp_path: Path) -> None:
         assert "not for diagnosis" in purpose
 
 
-def test_sides_and_sums_are_compared(tmp_path: Path) -> None:
-    first, second = package(tmp_path).manifest.segments
+def with_sides(folder: Path) -> Package:
+    first, second = package(folder).manifest.segments
     sides = [
         msgspec.structs.replace(first, label="Left hippocampus"),
         msgspec.structs.replace(second, label="Right hippocampus"),
     ]
+    return package(folder, sides)
+
+
+def test_sides_and_sums_are_compared(tmp_path: Path) -> None:
     r = result(tmp_path / "sides")
     volumes = r.labels.volumes_ml((1, 2))
-    text = comments(r.report(package=package(tmp_path, sides)))[0]
+    text = comments(r.report(package=with_sides(tmp_path)))[0]
     assert text.startswith(
         f"Hippocampus: left {rounded(volumes[1])} ml, right {rounded(volumes[2])}"
     )
@@ -133,15 +137,10 @@ def test_sides_and_sums_are_compared(tmp_path: Path) -> None:
 
 
 def test_a_cut_structure_is_marked_where_its_volume_is_compared(tmp_path: Path) -> None:
-    first, second = package(tmp_path).manifest.segments
-    sides = [
-        msgspec.structs.replace(first, label="Left hippocampus"),
-        msgspec.structs.replace(second, label="Right hippocampus"),
-    ]
     r = result(tmp_path / "sides")
     caveats = (Caveat(CaveatCode.CUT, "Cut by the field of view", ("Right hippocampus",)),)
     ml = [rounded(volume) for volume in r.labels.volumes_ml((1, 2)).values()]
-    text = comments(r.report(package=package(tmp_path, sides), caveats=caveats))[1]
+    text = comments(r.report(package=with_sides(tmp_path), caveats=caveats))[1]
     assert text.startswith(f"Hippocampus: left {ml[0]} ml, right {ml[1]} ml (cut), sum ")
     assert " ml (cut), left - right " in text
     caveats = (Caveat(CaveatCode.CUT, "Cut by the field of view", ("Hippocampus",)),)

@@ -21,15 +21,13 @@ from node.package import Package
 from node.pipeline import open_student, segment
 from node.segmenter import SegmentedSeries
 from node.series.compose import Labelling, compose
-from tests.reference.test_brain import SERIES
 from tests.support import not_a_brain
 from tests.support.anatomy import released
-from tests.support.real_series import unpacked
+from tests.support.real_series import shared_volume, unpacked
 
 pytestmark = pytest.mark.slow
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 HEAD = Path(__file__).parents[2] / "node" / "commands" / "demo" / "colin27_head.nii.gz"
-DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZE = "small"
 
 
@@ -110,10 +108,9 @@ def test_a_real_grid_phantom_is_refused(tmp_path: Path, package: Package) -> Non
 
 
 def test_a_real_abdomen_is_refused(tmp_path: Path, package: Package) -> None:
-    image = DATA / "ct_torso_samples" / "ts_example_mr_sm.nii.gz"
-    if not image.is_file():
-        pytest.skip(f"{image.name} is absent")
-    refused(nifti.read_volume(image), package, tmp_path, Unsuitable)
+    refused(
+        shared_volume("ct_torso_samples/ts_example_mr_sm.nii.gz"), package, tmp_path, Unsuitable
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,17 +192,7 @@ def test_a_newborn_is_refused(tmp_path: Path, package: Package, head: Volume) ->
     refused(scaled(head, 0.7), package, tmp_path, ImplausibleResult)
 
 
-@pytest.mark.parametrize("name", SERIES)
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_real_head_of_each_scanner_is_sent(tmp_path: Path, package: Package, name: str) -> None:
-    """With the limits of the recipe; `test_brain` has those of the released package."""
-    files = series_files(unpacked(name, tmp_path), None)
-    assert run(files, package, tmp_path).done.objects
-
-
 @pytest.mark.parametrize("name", ["pgbm01_pre", "pgbm05_post", "pgbm11_pre"])
 def test_a_real_head_with_a_tumour_is_sent(tmp_path: Path, package: Package, name: str) -> None:
-    image = DATA / "brain_tumor_progression" / f"{name}_t1post.nii.gz"
-    if not image.is_file():
-        pytest.skip(f"{image.name} is absent")
-    assert sent(nifti.read_volume(image), package, tmp_path).done.objects
+    image = shared_volume(f"brain_tumor_progression/{name}_t1post.nii.gz")
+    assert sent(image, package, tmp_path).done.objects

@@ -16,11 +16,10 @@ from node.package import Package
 from node.pipeline import dice
 from node.series.compose import Labelling, compose
 from tests.support.anatomy import centres_mm, released, segmented
-from tests.support.real_series import unpacked
+from tests.support.real_series import SHARED, shared_volume, unpacked
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared" / "data"
 CRANIUM = ROOT / ".venv" / "cranium" / "Cranium.inv3"  # tests/support/system-packages.sh brings it
 CT = Labelling(modality="CT", body_part="HEADNECK")
 
@@ -135,10 +134,8 @@ def test_a_real_series_that_is_not_a_neck_is_unsuitable(
 
 
 def test_a_torso_has_no_jaw(tmp_path: Path, package: Package, size: str) -> None:
-    image = SHARED / "ct_torso_samples" / "ts_example_ct.nii.gz"
-    if not image.is_file():
-        pytest.skip(f"{image.name} is absent")
-    files = written(nifti.read_volume(image), tmp_path / "series")
+    image = shared_volume("ct_torso_samples/ts_example_ct.nii.gz")
+    files = written(image, tmp_path / "series")
     with pytest.raises(ImplausibleResult, match="mandible"):
         segmented(files, package, size, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.dcm"))

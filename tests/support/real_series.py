@@ -17,10 +17,13 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
+from node.imaging import Volume
+from node.imaging.nifti import read_volume
 from tests.support.enhanced import enhance, frames, group
 from tests.support.phantoms import Scan
 
-ARCHIVES = Path(__file__).parents[3] / "shared" / "data" / "dicom_series"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+ARCHIVES = SHARED / "dicom_series"
 FEW = 4
 MOSAICS = ("MOSAIC", "VFRAME")  # values of Image Type: without them, a mosaic counts as one slice
 
@@ -56,12 +59,21 @@ SOURCES = {
 CLASSIC_CT = "CT Philips"  # no archive holds an Enhanced CT: one is made of these slices
 
 
+def present(path: Path) -> Path:
+    """Return `path`, or skip the test where the data beside the project is absent."""
+    if not path.exists():
+        pytest.skip(f"{path.name} is absent")
+    return path
+
+
+def shared_volume(name: str) -> Volume:
+    """Return a NIfTI volume of the data beside the project, or skip the test."""
+    return read_volume(present(SHARED / name))
+
+
 def unpacked(archive_name: str, folder: Path) -> Path:
     """Extract a whole real series below `folder`, or skip the test; return the series' folder."""
-    archive = ARCHIVES / f"{archive_name}.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"{archive.name} is absent")
-    with tarfile.open(archive) as tar:
+    with tarfile.open(present(ARCHIVES / f"{archive_name}.tar.xz")) as tar:
         tar.extractall(folder, filter="data")
     return folder / archive_name
 
@@ -76,9 +88,7 @@ def _slices(name: str) -> list[Dataset]:
     source = SOURCES[name]
     if name.startswith("CT") and source.is_enhanced:
         return [as_one_image(_slices(CLASSIC_CT))]
-    archive = ARCHIVES / f"{source.archive}.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"{archive.name} is absent")
+    archive = present(ARCHIVES / f"{source.archive}.tar.xz")
     count = 1 if source.is_enhanced else FEW
     datasets = []
     with tarfile.open(archive) as tar:

@@ -11,7 +11,7 @@ from node.caveats import CaveatCode
 from node.series import Series, read
 from tests.support.corpus import ANY, CT, MR, Change
 from tests.support.corpus_frames import CT_FRAMES, ENHANCED, FRAMES
-from tests.support.real_series import ARCHIVES, SOURCES, slices_of, write
+from tests.support.real_series import ARCHIVES, SOURCES, present, slices_of, write
 
 WORDS_OF_TEXTS = {  # words of a new caveat -> the oddities that have it
     "reformatted": ("reformat",),
@@ -42,12 +42,11 @@ def test_the_table_has_enough_rows() -> None:
 
 
 def test_each_manufacturer_of_the_archives_is_in_the_table() -> None:
-    if not ARCHIVES.is_dir():
-        pytest.skip("the archives are absent")
-    with (ARCHIVES / "manifest.csv").open(encoding="utf-8") as file:
+    with present(ARCHIVES / "manifest.csv").open(encoding="utf-8") as file:
         column = [row["manufacturer"] for row in csv.DictReader(file)]
     # a cell may list several, and the first word of each names the manufacturer
     known = {word.split()[0].lower() for cell in column for word in cell.split("+") if word}
+    assert len(known) > 5
     sources = {str(image.get("Manufacturer")) for name in SOURCES for image in slices_of(name)}
     assert known - {source.split()[0].lower() for source in sources if source} == set()
 

@@ -151,25 +151,23 @@ def test_contradicting_identities_are_conflicts(
         survey(slices)
 
 
-def test_an_absent_issuer_is_unknown(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("absent", "other", "problem"),
+    [
+        ("issuer_digest", "issuer_digest", "issuers"),
+        ("patient_digest", "birth_digest", "2 different patients by birth date"),
+    ],
+)
+def test_an_absent_identifier_is_unknown(
+    tmp_path: Path, absent: str, other: str, problem: str
+) -> None:
     some = [
-        msgspec.structs.replace(header, issuer_digest="a" if at % 2 else "")
+        msgspec.structs.replace(header, **{absent: "a" if at % 2 else ""})
         for at, header in enumerate(headers(make(tmp_path)))
     ]
     assert len(survey(some).headers) == 12
-    some[0] = msgspec.structs.replace(some[0], issuer_digest="b")
-    with pytest.raises(errors.Conflicting, match="issuers"):
-        survey(some)
-
-
-def test_an_absent_patient_id_is_unknown(tmp_path: Path) -> None:
-    some = [
-        msgspec.structs.replace(header, patient_digest="" if at % 2 else "a")
-        for at, header in enumerate(headers(make(tmp_path)))
-    ]
-    assert len(survey(some).headers) == 12
-    some[1] = msgspec.structs.replace(some[1], birth_digest="other")
-    with pytest.raises(errors.Conflicting, match="2 different patients by birth date"):
+    some[0] = msgspec.structs.replace(some[0], **{other: "b"})
+    with pytest.raises(errors.Conflicting, match=problem):
         survey(some)
 
 
