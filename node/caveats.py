@@ -6,7 +6,6 @@ Guarantee: one caveat per code, in the order of `CaveatCode`; no text holds pati
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
-from types import MappingProxyType
 
 import msgspec
 
@@ -70,7 +69,7 @@ def caveats_of(
     source: Iterable[Caveat],
     labels: Labels,
     segments: Sequence[Segment],
-    sums: Mapping[str, Collection[int]] = MappingProxyType({}),
+    sums: Mapping[str, Collection[int]],
     left_out: Iterable[str] = (),
     repairs: Sequence[str] = (),
 ) -> tuple[Caveat, ...]:

@@ -1,8 +1,8 @@
 """Soft targets: the teacher's probabilities for every training case, written before students train.
 
 With a teacher of several folds, the map of a case is from the network of the fold that was not
-trained on it: students learn what generalises, not what was memorised. Where the recipe mirrors
-left and right, maps are averaged over it: the students get its benefit without its cost.
+trained on it: students learn what generalises, not what was memorised. With `augment.mirror_left`
+maps are averaged over both directions: the students get the benefit without the cost.
 Shapes: K classes, Z Y X voxels of the prepared case.
 """
 

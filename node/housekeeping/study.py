@@ -21,9 +21,8 @@ class StudyPatients:
         self._reader = reader
         self._deaths = deaths
         self._studies: dict[str, str] = {}  # series key -> Study Instance UID
-        self._patients: dict[
-            str, tuple[int, Sequence[Patient]]
-        ] = {}  # by series key, with mtime_ns
+        # by series key, with mtime_ns
+        self._patients: dict[str, tuple[int, Sequence[Patient]]] = {}
 
     def other_patients(
         self, folder: SeriesFolder, patients: Sequence[Patient]
