@@ -18,7 +18,14 @@ def _padding(a: dict[str, Any]) -> list[int]:
     return list(a["pads"][:n])
 
 
-OPERATIONS: dict[str, Callable[..., Tensor]] = {
+def _reversed(_: dict[str, Any], x: Tensor, *ranges: Tensor) -> Tensor:
+    starts, ends, axes, steps = (values.tolist() for values in ranges)
+    assert all(value == -1 for value in (*starts, *steps))
+    assert all(end < -size for end, size in zip(ends, (x.shape[i] for i in axes), strict=True))
+    return x.flip(axes)
+
+
+OPERATIONS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "Cast": lambda _, x: x.float(),  # weights stored as float16; nothing else is cast
     "Conv": lambda a, x, w, b=None: F.conv3d(
         x, w, b, a["strides"], _padding(a), a["dilations"], a["group"]
@@ -36,6 +43,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "Unsqueeze": lambda _, x, axes: x.unsqueeze(int(axes[0])),
     "ReduceMean": lambda a, x, axes: x.mean(int(axes[0]), keepdim=bool(a["keepdims"])),
     "Div": lambda _, x, y: x / y,
+    "Slice": _reversed,  # mirror images alone slice
+    "Split": lambda a, x: x.chunk(a["num_outputs"], a["axis"]),
 }
 
 
@@ -54,6 +63,8 @@ def run(path: Path, patch_zyx: np.ndarray) -> np.ndarray:
         for node in model.graph.node:
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             inputs = [tensors[name] for name in node.input if name]
-            tensors[node.output[0]] = OPERATIONS[node.op_type](attributes, *inputs)
+            outputs = OPERATIONS[node.op_type](attributes, *inputs)
+            outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+            tensors.update(zip(node.output, outputs, strict=True))
     result: np.ndarray = tensors[model.graph.output[0].name][0].numpy()
     return result

@@ -147,7 +147,8 @@ def test_a_reader_that_died_while_idle_is_replaced(reader: Reader, head: Scan) -
 
 
 def test_a_reader_without_processor_time_is_a_fault_of_the_machine(head: Scan) -> None:
-    limits = ReaderLimits(cpu_s=0.1, cpu_s_per_file=0.0, most_wait=5.0)
+    # a tenth of a second is ten ticks of the clock that counts processor time
+    limits = ReaderLimits(cpu_s=1.0, cpu_s_per_file=0.0, most_wait=0.5)
     with Reader(limits, "CRITICAL") as reader:
         reader.survey(head.paths[0].parent, names(head)[:1])
         os.kill(reader.pid, signal.SIGSTOP)
