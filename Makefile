@@ -14,7 +14,7 @@ UNIT := tests/node tests/kd tests/benchmarks tests/properties tests/architecture
 BEGUN := $(shell date +%s)
 took = took=$$(($$(date +%s) - $(BEGUN))); echo "make $@ took $$((took / 60)) min $$((took % 60)) s"
 
-.PHONY: help setup check test test-all quick unit demo bench raise-floors format clean
+.PHONY: help setup check test quick demo bench raise-floors format clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,14 +64,11 @@ check: $(STAMPS)/test ## format, lint, types and their share, layers
 	@$(BIN)/python -m tests.support.typed_share
 	@$(BIN)/lint-imports
 
-test test-all: setup check ## everything, with two workers
+test: setup check ## everything: one process for the unit tests, one for the others
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope; status=$$?; $(took); exit $$status
 
 quick: $(STAMPS)/test ## unit tests and properties that train nothing: about two minutes
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow" $(UNIT); status=$$?; $(took); exit $$status
-
-unit: $(STAMPS)/test ## the tests of quick in one process, which prints a traceback if it crashes
-	@PYTHONFAULTHANDLER=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" $(UNIT); status=$$?; $(took); exit $$status
 
 bench: setup ## measure everything in docs/reference/performance.md on this machine: half an hour, alone
 	@$(BIN)/python benchmarks/latency.py --write

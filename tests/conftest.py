@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from node import schema
 from node.commands import main
@@ -19,6 +21,8 @@ from tests.support.commanding import Run, configure
 from tests.support.housekeeping import Site
 from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Phantom, Scan, make
+
+UNIT = {"architecture", "benchmarks", "kd", "node", "properties"}  # UNIT of the Makefile
 
 
 @pytest.fixture
@@ -54,6 +58,23 @@ def pytest_configure() -> None:
     # on a busy machine an example may take any time
     hypothesis.settings.register_profile("any-machine", deadline=None)
     hypothesis.settings.load_profile("any-machine")
+
+
+class UnitTestsInOneProcess(LoadScopeScheduling):
+    """Give all unit tests to one worker, and the others a module at a time to whoever is free.
+
+    The unit tests share a process as long as possible: what leaks or crashes late, shows there.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "unit" if nodeid.split("/")[1] in UNIT else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer
+) -> UnitTestsInOneProcess | None:
+    """Replace what `--dist loadscope` means here."""
+    return UnitTestsInOneProcess(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
