@@ -12,6 +12,8 @@ from kd.errors import BadSplit
 from kd.recipe.read import Recipe
 
 FOLD_SEED = 1
+SUBJECTS = "subjects"  # key of a split file that is no split: case name to subject
+LISTS = (list, tuple)  # of a split file and of a recipe; other values, such as a seed, are no split
 
 Splits = dict[str, tuple[str, ...]]
 
@@ -28,7 +30,7 @@ def read_splits(path: Path) -> Splits:
 
 
 def _checked(raw: Mapping[str, object], subjects: Mapping[str, str]) -> Splits:
-    splits = {key: tuple(value) for key, value in raw.items() if isinstance(value, list | tuple)}
+    splits = {key: _names(key, value) for key, value in raw.items() if isinstance(value, LISTS)}
     owner: dict[str, tuple[str, str]] = {}
     for split, names in splits.items():
         if len(set(names)) != len(names):
@@ -41,6 +43,20 @@ def _checked(raw: Mapping[str, object], subjects: Mapping[str, str]) -> Splits:
                 message = f"case {name} of {split!r} is in {other!r} too (as {first})"
                 raise BadSplit(message, advice="No test case or its subject may be trained on")
     return splits
+
+
+def _names(split: str, value: Sequence[object]) -> tuple[str, ...]:
+    """Return the cases of one split.
+
+    Raises:
+        BadSplit: an entry is no name.
+    """
+    names = tuple(name for name in value if isinstance(name, str))
+    if len(names) == len(value):
+        return names
+    strange = next(name for name in value if not isinstance(name, str))
+    message = f"split {split!r} has {strange!r:.60} in its list, which is no case name"
+    raise BadSplit(message, advice='Write {"train": ["CASE", ...], "val": ["CASE", ...]}')
 
 
 def subjects_of(recipe: Recipe, folder: Path) -> dict[str, str]:
@@ -61,10 +77,11 @@ def _read_split_file(path: Path) -> tuple[dict[str, object], dict[str, str]]:
     except (OSError, ValueError) as exc:
         message = f"split file {path} cannot be read"
         raise BadSplit(message, advice="Put it there, or name another under data.splits") from exc
-    if not isinstance(raw, dict) or not isinstance(raw.get("subjects", {}), dict):
+    subjects = raw.get(SUBJECTS, {}) if isinstance(raw, dict) else None
+    if not isinstance(subjects, dict) or any(not isinstance(s, str) for s in subjects.values()):
         message = f"split file {path.name} must be an object of lists: {{split: [case, ...]}}"
-        raise BadSplit(message)
-    return raw, raw.get("subjects", {})
+        raise BadSplit(message, advice='"subjects", if there is one, maps each case to a name')
+    return raw, subjects
 
 
 def names_of(recipe: Recipe, folder: Path, split: str) -> tuple[str, ...]:
@@ -97,7 +114,7 @@ def folds(
         by_subject.setdefault((subjects or {}).get(name, name), []).append(name)
     if len(by_subject) < count:
         message = f"{len(by_subject)} training subjects cannot be divided into {count} folds"
-        raise BadSplit(message)
+        raise BadSplit(message, advice="Give the recipe fewer folds, or label more cases")
     subjects_in_order = sorted(by_subject)
     random.Random(FOLD_SEED).shuffle(subjects_in_order)  # noqa: S311 - a shuffle, not a secret
     return tuple(

@@ -74,6 +74,39 @@ def findings(
     return (*errors, *warnings)
 
 
+def label_findings(
+    survey: Survey, train: str, names: Mapping[int, str], ignore: int | None
+) -> tuple[Finding, ...]:
+    """Compare the labels of the cases with those that dataset.json names, and with the training's.
+
+    Args:
+        survey: all cases.
+        train: name of the training split.
+        names: of the structures; empty: the data set names none.
+        ignore: number of nnU-Net's label `ignore`, if there is one.
+    """
+    result = []
+    for number in labels_of(survey.cases):
+        having = [case.name for case in survey.cases if number in case.volumes_ml]
+        if number == ignore:
+            text = f"label {number} is nnU-Net's 'ignore', and kd trains on every voxel: "
+            text += "remove these cases, or label these voxels"
+            result.append(_error(text, having))
+        elif names and number not in names:
+            result.append(_error(f"label {number} is not named in dataset.json", having))
+    anywhere = {number for number in labels_of(survey.cases) if number != ignore}
+    for number in sorted((anywhere | names.keys()) - set(labels_of(survey.of(train)))):
+        name = names.get(number, f"Structure {number}")
+        having = [case.name for case in survey.cases if number in case.volumes_ml]
+        result.append(_error(f"label {number} ({name}) is in no training case", having))
+    return tuple(result)
+
+
+def file_findings(left_out: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:
+    """Return a warning for each kind of file that belongs to no case."""
+    return tuple(_warning(words, names) for words, names in left_out.items())
+
+
 def labels_of(cases: Sequence[CaseFacts]) -> tuple[int, ...]:
     """Return every label of any case, sorted."""
     return tuple(sorted({number for case in cases for number in case.volumes_ml}))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kd.errors import BadRecipe, BadTeacher
-from kd.planning.dataset import labels_of, read_dataset
+from kd.planning.dataset import channels_of, ending_of, labels_of, read_dataset
 from kd.recipe.choices import Topology, Triple
 from node.imaging import intensity
 
@@ -36,13 +36,12 @@ class Results:
     @property
     def ending(self) -> str:
         """End of the names of the data set's files."""
-        return str(self.dataset.get("file_ending", ".nii.gz"))
+        return ending_of(self.dataset, self.folder / "dataset.json")
 
     @property
     def modality(self) -> Literal["MR", "CT"] | None:
         """Modality of the images, as far as the name of the channel shows it."""
-        names: dict[str, Any] = self.dataset.get("channel_names", self.dataset.get("modality", {}))
-        channel = str(next(iter(names.values()), "")).upper()
+        channel = channels_of(self.dataset, self.folder / "dataset.json")[0].upper()
         if channel == "CT":
             return "CT"
         return "MR" if re.split(r"[^A-Z0-9]", channel)[0] in MR_CHANNELS else None
@@ -66,7 +65,9 @@ def read_results(folder: Path, configuration: str | None = None) -> Results:
         name = configuration or folder.name.split("__")[-1]
         chosen = _inherited(plans["configurations"], name)
         patch = chosen["patch_size"]
-        labels_of(dataset, folder / "dataset.json")
+        labels = labels_of(dataset, folder / "dataset.json").names
+        channels = channels_of(dataset, folder / "dataset.json")
+        ending_of(dataset, folder / "dataset.json")
     except BadRecipe as exc:
         raise BadTeacher(exc.message, advice=exc.advice) from exc
     except (OSError, ValueError, KeyError, TypeError) as exc:
@@ -78,11 +79,13 @@ def read_results(folder: Path, configuration: str | None = None) -> Results:
     if len(patch) != 3:
         message = f"configuration {name} is not three-dimensional"
         raise BadTeacher(message, advice="Give a results folder of 3d_fullres or 3d_lowres")
-    channels = dataset.get("channel_names", {"0": ""})
     if len(channels) != 1:
-        named = ", ".join(str(name) for name in channels.values())
+        named = ", ".join(channels)
         message = f"the model takes {len(channels)} channels ({named}), and a series has one"
         raise BadTeacher(message, advice="Train nnU-Net on one channel")
+    if sorted(labels) != list(range(1, len(labels) + 1)):
+        message = f"the labels of {folder.name} are {sorted(labels)}, not 1, 2, 3 … without a gap"
+        raise BadTeacher(message, advice="nnU-Net trains on such labels alone: number them anew")
     return Results(folder, plans, dataset, chosen)
 
 

@@ -18,8 +18,16 @@ import numpy as np
 from kd.data.splits import names_of
 from kd.errors import BadCase, BadRecipe
 from kd.planning.data_report import report_of, write_data_report
-from kd.planning.dataset import Labels, case_names, layout, test_names
-from kd.planning.findings import expected, findings, inliers, labels_of, partial
+from kd.planning.dataset import Labels, case_names, layout, left_out, test_names
+from kd.planning.findings import (
+    expected,
+    file_findings,
+    findings,
+    inliers,
+    label_findings,
+    labels_of,
+    partial,
+)
 from kd.planning.recipe_text import refuse_existing, write_recipe
 from kd.planning.shapes import patch_and_strides, thick_stages
 from kd.planning.survey import Survey, survey
@@ -30,6 +38,8 @@ from node.package.manifest import Code, Input, ModelGrid, Range, Segment, SizeNa
 
 ANISOTROPIC = 3.0  # an axis with this many times the others' spacing is resampled more gently
 TEST_SHARE = 0.2
+LEAST_CASES = 2
+FOLDS = 5
 MANY_CLASSES = 8  # from which the loss is computed at one voxel of eight
 LEAST_TEACHER_DICE = 0.7  # a start: raise it to what the task requires
 LEAST_RETENTION = 0.98
@@ -95,6 +105,11 @@ def family(base: int, strides_zyx: Sequence[Triple]) -> dict[SizeName, Net]:
     return sizes
 
 
+def folds_for(cases: int) -> int:
+    """Return the number of folds: nnU-Net's five, fewer with fewer training cases, 1 below two."""
+    return max(1, min(FOLDS, cases))
+
+
 def planned_training(n_classes: int) -> Training:
     """Return the training of the released families (kd/recipes)."""
     return Training(
@@ -130,11 +145,8 @@ def plan(
     """Propose a recipe; codes, source and licence are left to a person.
 
     Raises:
-        BadRecipe: the labels are not 1, 2, 3 … without a gap, or voxels are labelled `ignore`.
+        BadRecipe: the labels are not 1, 2, 3 … without a gap.
     """
-    if labels.ignore in fingerprint.labels:
-        message = f"label {labels.ignore} is nnU-Net's 'ignore', and kd trains on every voxel"
-        raise BadRecipe(message, advice="Remove the cases with it, or label these voxels")
     if fingerprint.labels != tuple(range(1, len(fingerprint.labels) + 1)):
         message = f"labels must be 1, 2, 3 … without a gap, not {fingerprint.labels}"
         raise BadRecipe(message, advice="Number them anew")
@@ -164,7 +176,7 @@ def plan(
         stages=thick_stages(sizes[TEACHER].base, strides, spacing),
         sizes=sizes,
         training=planned_training(len(fingerprint.labels) + 1),
-        folds=5,
+        folds=folds_for(len(fingerprint.shapes_zyx)),
         gates=planned_gates(sizes),
     )
 
@@ -195,7 +207,12 @@ def plan_folder(
     loose = _loose(data)
     splits = {split: names_of(loose, folder, split) for split in (data.train, data.test)}
     facts = survey(loose, folder, splits, say)
-    observations = findings(facts, modality, labels.names, data.train)
+    everything = (
+        *findings(facts, modality, labels.names, data.train),
+        *label_findings(facts, data.train, labels.names, labels.ignore),
+        *file_findings(left_out(folder, data)),
+    )
+    observations = sorted(everything, key=lambda one: one.kind)  # errors first
     page = write_data_report(report_of(folder.name, facts, observations, labels.names), out)
     for observation in observations:
         say(f"{observation.kind}: {observation.sentence}")
@@ -237,9 +254,19 @@ def _loose(data: Data) -> Recipe:
 
 
 def _deal(folder: Path, data: Data) -> dict[str, list[str]]:
+    """Return the training and the test cases of a data set that has no split file.
+
+    Raises:
+        BadCase: there are too few cases for both.
+    """
     names = case_names(folder, data.images, data.image_ending)
-    if data.test_images is not None:
+    if data.test_images is not None and names:
         return {data.train: names, data.test: test_names(folder, data)}
+    if len(names) < LEAST_CASES:
+        where = f"{folder.name}/{data.images}"
+        message = f"{where} has too few images that end in {data.image_ending}: {len(names)}"
+        advice = f"A plan needs {LEAST_CASES} labelled cases, one of which is held out as test case"
+        raise BadCase(message, advice=advice)
     random.Random(0).shuffle(names)  # noqa: S311 - a shuffle, not a secret
     held = max(1, round(TEST_SHARE * len(names)))
     return {data.train: sorted(names[held:]), data.test: sorted(names[:held])}

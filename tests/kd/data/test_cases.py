@@ -170,6 +170,19 @@ def test_a_split_file_of_another_shape_is_refused(tmp_path: Path, content: str) 
         read_splits(tmp_path / "s.json")
 
 
+@pytest.mark.parametrize("strange", [1, None, ["a"], {"name": "a"}])
+def test_an_entry_that_is_no_case_name_is_refused(tmp_path: Path, strange: object) -> None:
+    path = _splits(tmp_path / "s.json", {"seed": 3, "train": ["a", strange], "val": ["b"]})
+    with pytest.raises(BadSplit, match=r"'train' has .* in its list, which is no case name"):
+        read_splits(path)
+
+
+def test_a_subject_without_a_name_is_refused(tmp_path: Path) -> None:
+    content = {"train": ["a"], "val": ["b"], "subjects": {"a": 1}}
+    with pytest.raises(BadSplit, match="maps each case to a name"):
+        read_splits(_splits(tmp_path / "s.json", content))
+
+
 def test_an_empty_split_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text('{"train": [], "val": ["ball_0"]}', encoding="utf-8")
     with pytest.raises(BadSplit, match="or it is empty"):

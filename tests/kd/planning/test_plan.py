@@ -139,8 +139,69 @@ def test_the_label_ignore_is_no_structure(tmp_path: Path) -> None:
 def test_voxels_labelled_ignore_are_refused(tmp_path: Path) -> None:
     labels = {"background": 0, "bright": 1, "ignore": 2}
     folder = raw_folder(tmp_path, NNUNET | {"labels": labels})
-    with pytest.raises(BadRecipe, match="label 2 is nnU-Net's 'ignore'"):
+    with pytest.raises(BadCase, match=r"label 2 is nnU-Net's 'ignore'.*ball_0, ball_1"):
         plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+
+
+@pytest.mark.parametrize(
+    ("labels", "complaint"),
+    [
+        ({"background": 0, "bright": 1}, "label 2 is not named in dataset.json: ball_0, "),
+        (
+            {"background": 0, "bright": 1, "dark": 2, "third": 3},
+            r"label 3 \(third\) is in no training case",
+        ),
+    ],
+)
+def test_labels_of_the_cases_are_those_of_dataset_json(
+    tmp_path: Path, labels: dict[str, int], complaint: str
+) -> None:
+    folder = raw_folder(tmp_path, NNUNET | {"labels": labels})
+    with pytest.raises(BadCase, match=complaint):
+        plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+
+
+def test_numbers_in_quotes_are_labels(tmp_path: Path) -> None:
+    labels = {"background": "0", "bright": "1", "dark": "2"}
+    folder = raw_folder(tmp_path, NNUNET | {"labels": labels})
+    assert layout(folder)[1].names == {1: "bright", 2: "dark"}
+
+
+def test_an_image_of_a_second_channel_is_refused_by_name(tmp_path: Path) -> None:
+    folder = raw_folder(tmp_path, NNUNET)
+    images = folder / "imagesTr"
+    shutil.copyfile(images / "ball_1_0000.nii.gz", images / "ball_1_0001.nii.gz")
+    with pytest.raises(BadRecipe, match=r"ball_1 has a second channel, ball_1_0001\.nii\.gz"):
+        layout(folder)
+
+
+def test_files_that_belong_to_no_case_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = raw_folder(tmp_path, NNUNET)
+    move_to_test(folder, "ball_3")
+    (folder / "labelsTs" / "ball_3.nii.gz").rename(folder / "labelsTr" / "lost.nii.gz")
+    words = ["plan", str(folder), "--task", "balls", "--modality", "MR"]
+    assert main([*words, "--out", str(tmp_path / "balls.yaml")]) == 0
+    written = capsys.readouterr().err
+    assert "labels without an image: lost" in written
+    assert "test images without labels are no test cases: ball_3" in written
+
+
+@pytest.mark.parametrize(("cases", "folds"), [(2, 1), (3, 2), (9, 5)])
+def test_few_cases_have_few_folds(tmp_path: Path, cases: int, folds: int) -> None:
+    folder = data_set(tmp_path / "balls", cases, 0)
+    (folder / "splits.json").unlink()
+    assert plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml").folds == folds
+
+
+@pytest.mark.parametrize("cases", [0, 1])
+def test_too_few_cases_are_refused_by_their_number(tmp_path: Path, cases: int) -> None:
+    folder = data_set(tmp_path / "balls", cases, 0)
+    (folder / "splits.json").unlink()
+    with pytest.raises(BadCase, match=rf"balls/images has too few .*: {cases}\. A plan needs 2"):
+        plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml")
+    assert not (tmp_path / "balls.splits.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +216,18 @@ def test_voxels_labelled_ignore_are_refused(tmp_path: Path) -> None:
         {"labels": {"background": 0}},
         {"labels": {"background": 0, "both": [1, 2]}},
         {"labels": {"0": "background", "1": 1}},
+        {"labels": {"background": 0, "bright": -1, "dark": 2}},
+        {"labels": {"background": 0, "bright": 1.5, "dark": 2}},
+        {"labels": {"background": 0, "bright": None, "dark": 2}},
+        {"labels": {"background": 0, "bright": 1, "dark": 1}},
+        {"labels": {"background": 0, "bright": 1, "dark": 256}},
+        {"labels": {"background": 1, "bright": 2}},
+        '{"labels": {"background": 0, "bright": 1, "bright": 2}}',
+        NNUNET | {"channel_names": None},
+        NNUNET | {"channel_names": "MRI"},
+        NNUNET | {"channel_names": {"0": 1}},
+        NNUNET | {"file_ending": 5},
+        NNUNET | {"file_ending": ".mha"},
     ],
 )
 def test_a_dataset_json_that_cannot_be_used_is_one_sentence(
