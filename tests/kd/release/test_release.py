@@ -16,14 +16,9 @@ from node.imaging import Volume
 from node.imaging.nifti import read_labels, write
 from node.package import load
 from node.pipeline import reference_dice
-from tests.support.kd_released import OTHER, TWICE, make_world, package_of, release_words
+from tests.support.kd_released import OTHER, TWICE, package_of, release_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("release"))
 
 
 def test_the_node_loads_it_and_reproduces_its_reference_case(world: Path) -> None:

@@ -13,14 +13,9 @@ from kd.commands import main
 from kd.recipe.read import read_recipe
 from node.imaging import Labels, Volume
 from node.package import load
-from tests.support.kd_released import BUDGET, make_world, package_of, release_words
+from tests.support.kd_released import BUDGET, package_of, release_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("release"))
 
 
 def _other(world: Path, name: str, **changes: object) -> str:
