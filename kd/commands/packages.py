@@ -16,6 +16,7 @@ from kd.data.external import read_external
 from kd.data.ids import Ids, read_ids
 from kd.data.splits import names_of
 from kd.errors import BadRecipe
+from kd.evaluation.held_out import held_out
 from kd.evaluation.scores import Score
 from kd.evaluation.scores import rows as case_rows
 from kd.evaluation.summary import report_of
@@ -117,7 +118,10 @@ def _validate(chosen: argparse.Namespace) -> int:
         package, pairs, sizes, segments=manifest.segments, threads=chosen.threads, say=say
     )
     measured = Validation(scores, costs(package, sizes, chosen.threads))
+    evidence = held_out(package.manifest, pairs, _names_used(chosen, package))
+    say(evidence.sentence)
     report = report_of(manifest, scores, measured.costs)
+    report = msgspec.structs.replace(report, held_out=evidence)
     if chosen.out is not None:
         _write(chosen.out, package, manifest, pairs, measured, report)
     if chosen.json:
@@ -141,6 +145,14 @@ def _pairs(chosen: argparse.Namespace, package: Package, ids: Ids | None) -> lis
     recipe = packaged_recipe(package.manifest)
     names = names_of(recipe, chosen.data, chosen.split or recipe.data.test)
     return read_pairs(recipe, chosen.data, names)
+
+
+def _names_used(chosen: argparse.Namespace, package: Package) -> tuple[str, ...]:
+    """Return the training cases that a package names, if it is measured on its own data set."""
+    if chosen.images is not None or chosen.data is None:
+        return ()
+    data = packaged_recipe(package.manifest).data
+    return data.cases.get(data.train, ())
 
 
 def _write(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kd.commands.output import say, show
 from kd.data.cases import read_cases, read_pairs
+from kd.data.content import contents_of
 from kd.data.splits import names_of
 from kd.recipe.read import Recipe
 from kd.release.command import noted
@@ -45,6 +46,9 @@ def publish(
     """
     train_names = names_of(recipe, data, recipe.data.train)
     test_names = names_of(recipe, data, recipe.data.test)
+    contents = None  # synthetic images exist for one step
+    if recipe.generator is None:
+        contents = contents_of(recipe.data, data, train_names)
     order = ReleaseOrder(
         recipe=recipe,
         version=publication.version,
@@ -57,6 +61,7 @@ def publish(
         commit=_commit(),
         created=time.strftime("%Y-%m-%d", time.gmtime()),
         command=publication.command,
+        contents=contents,
     )
     return release(
         order,

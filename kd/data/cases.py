@@ -62,13 +62,13 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
         anatomy = read_anatomy(recipe, folder, name)
         return Pair(name, *synthesise_scan(anatomy, recipe.generator, zlib.crc32(name.encode())))
     chosen = recipe.data
-    image, labels = _files(chosen, folder, name)
+    image, labels = case_files(chosen, folder, name)
     pair = read_files(name, image, labels, recipe.n_classes)
     present = set(np.unique(pair.labels.array).tolist())
     return replace(pair, unknown=tuple(n for n in chosen.partial if n not in present))
 
 
-def _files(data: Data, folder: Path, name: str) -> tuple[Path, Path]:
+def case_files(data: Data, folder: Path, name: str) -> tuple[Path, Path]:
     """Return image and labels of a case, from the folders of the training or of the test cases.
 
     Raises:

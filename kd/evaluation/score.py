@@ -47,7 +47,7 @@ def score(
     names = held_out(recipe, folder, fold)
     on = pick_device(device)
     network, record = open_run(recipe, size, run, on)
-    if used := sorted(set(names) & record.cases_used):
+    if used := record.not_held_out(names):
         who = f"run {run.name}, or one of its ancestors,"
         message = f"{who} was trained on case {used[0]} and {len(used) - 1} more of fold {fold}"
         advice = f"Train it with --without-fold {fold}, and its teacher too, or name its own fold"

@@ -4,6 +4,7 @@ Promises: nothing in the folder is executed (weights_only; numbers and names alo
 as held out only where nnU-Net's own split shows it; everything unknown counts as used in training.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kd.data.content import contents_of, same_image
 from kd.errors import BadTeacher
 from kd.networks.imported import DESCRIPTION, ImportedNetwork, canonical
 from kd.networks.nnunet_weights import weights_of
@@ -102,10 +104,8 @@ def import_folder(order: Import, runs: Path, out: Path, *, is_forced: bool = Fal
         test = sorted(frozenset.intersection(*(fold.held_out for fold in folds)))
     if order.requires_test and not test:
         raise BadTeacher(f"{data.name}: {NO_TEST_CASE}")
+    _refuse_used(data, where, test, folds)
     for number, fold in enumerate(folds):
-        if strange := sorted(fold.held_out - set(names)):
-            message = f"{fold.folder.name} was validated on {strange[0]}, which {data.name} lacks"
-            raise BadTeacher(message, advice="Give --data the data set that it was trained on")
         imported = ImportedNetwork(
             topology=_turned(topology, axes),
             n_classes=len(results.labels) + 1,
@@ -126,6 +126,31 @@ def import_folder(order: Import, runs: Path, out: Path, *, is_forced: bool = Fal
     )
     write_recipe(recipe, out)
     return recipe
+
+
+def _refuse_used(data: Path, where: Data, test: Sequence[str], folds: Sequence[Fold]) -> None:
+    """Refuse another data set, and test cases that a fold was trained on.
+
+    These are recognised by their name or by the content of their image.
+
+    Raises:
+        BadTeacher: of the first one; the message names it.
+        BadCase: an image cannot be read.
+    """
+    names = _cases(data, where)
+    advice = "Remove it from the test cases"
+    for fold in folds:
+        if strange := sorted(fold.held_out - set(names)):
+            message = f"{fold.folder.name} was validated on {strange[0]}, which {data.name} lacks"
+            raise BadTeacher(message, advice="Give --data the data set that it was trained on")
+        if used := sorted(fold.used & set(test)):
+            message = f"test case {used[0]} was used to train {fold.folder.name}"
+            raise BadTeacher(message, advice=advice)
+    others = [name for name in names if name not in test]
+    tested, trained = (contents_of(where, data, cases) for cases in (test, others))
+    if test and (same := same_image(tested, trained)):
+        message = f"test case {same[0]} has the same image as {same[1]}, which may be trained on"
+        raise BadTeacher(message, advice=advice)
 
 
 def _package_mb(imported: ImportedNetwork, folds: int) -> float:

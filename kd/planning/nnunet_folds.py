@@ -18,6 +18,7 @@ import msgspec
 from kd.errors import BadTeacher
 
 CHECKPOINT = "checkpoint_final.pth"
+VALIDATION = "validation"  # folder of a fold
 SPLITS = "splits_final.json"  # one object {"train": [...], "val": [...]} for each fold
 PREPROCESSED = "nnUNet_preprocessed"  # environment variable, and usual name, of its folder
 
@@ -38,6 +39,7 @@ class Fold:
 
     folder: Path
     held_out: frozenset[str]  # cases that it was certainly not trained on
+    used: frozenset[str] = frozenset()  # cases that nnU-Net's files show as used in training
 
     @property
     def checkpoint(self) -> Path:
@@ -67,7 +69,27 @@ def folds_of(
     if missing := [name for name in names if name not in finished]:
         message = f"{results.name} has no finished {missing[0]}"
         raise BadTeacher(message, advice=f"It has: {', '.join(sorted(finished))}")
-    return [Fold(finished[n], held_out(finished[n], ending, splits)) for n in names]
+    return [
+        Fold(
+            finished[n], held_out(finished[n], ending, splits), used_by(finished[n], ending, splits)
+        )
+        for n in names
+    ]
+
+
+def used_by(fold: Path, ending: str, splits: FoldSplits | None) -> frozenset[str]:
+    """Return the cases that nnU-Net's files show as used in the training of a fold.
+
+    Of `fold_all` these are all cases of the split, and those of its folder `validation`: it is
+    validated on its training cases. Of a numbered fold they are in its list `train`.
+    """
+    at = _number_of(fold)
+    if at is not None:
+        return (
+            frozenset(splits[at].train) if splits is not None and at < len(splits) else frozenset()
+        )
+    named = {name for split in splits or () for name in (*split.train, *split.val)}
+    return frozenset(named | _validated(fold, ending))
 
 
 def held_out(fold: Path, ending: str, splits: FoldSplits | None) -> frozenset[str]:
@@ -78,17 +100,26 @@ def held_out(fold: Path, ending: str, splits: FoldSplits | None) -> frozenset[st
     the split, and nnU-Net has predicted it for the fold's validation. Where one of both is missing
     the other one decides; without both, none is held out.
     """
-    number = re.fullmatch(r"fold_(\d+)", fold.name)
-    if number is None:
+    at = _number_of(fold)
+    if at is None:
         return frozenset()
     evidence = []
-    if (fold / "validation").is_dir():
-        paths = (fold / "validation").glob(f"*{ending}")
-        evidence.append({path.name.removesuffix(ending) for path in paths})
-    at = int(number[1])
+    if (fold / VALIDATION).is_dir():
+        evidence.append(_validated(fold, ending))
     if splits is not None and at < len(splits):
         evidence.append(set(splits[at].val) - set(splits[at].train))
     return frozenset(set.intersection(*evidence)) if evidence else frozenset()
+
+
+def _number_of(fold: Path) -> int | None:
+    """Return the number of a fold; None of `fold_all`."""
+    number = re.fullmatch(r"fold_(\d+)", fold.name)
+    return None if number is None else int(number[1])
+
+
+def _validated(fold: Path, ending: str) -> set[str]:
+    """Return the cases that nnU-Net has predicted for the validation of a fold."""
+    return {path.name.removesuffix(ending) for path in (fold / VALIDATION).glob(f"*{ending}")}
 
 
 def find_splits(results: Path, dataset: str) -> Path | None:

@@ -4,7 +4,6 @@ Promises: all cases are read, one at a time; a case that cannot be used does not
 Leaves to `kd.planning.findings`: what the facts mean.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.data.cases import Pair, read_pair
+from kd.data.content import content_of
 from kd.errors import BadCase
 from kd.recipe.read import Recipe
 from node.imaging.orient import orient
@@ -44,7 +44,7 @@ class CaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     shape_zyx: tuple[int, int, int]
     intensities: Intensities
     volumes_ml: dict[int, float]  # of each label that is present
-    content: str  # first half of the SHA-256 of the image's voxels
+    content: str  # `kd.data.content.content_of`
 
     @property
     def extent_mm_zyx(self) -> tuple[float, ...]:
@@ -117,5 +117,5 @@ def _facts(pair: Pair, split: str) -> CaseFacts:
         shape_zyx=grid.shape,
         intensities=Intensities(least=least, low=low, median=median, high=high, largest=largest),
         volumes_ml=volumes,
-        content=hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:32],
+        content=content_of(pair.image),
     )

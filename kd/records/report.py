@@ -191,6 +191,26 @@ class EnsembleReport(_Record, frozen=True, kw_only=True):
     folds: tuple[TrainingReport, ...]  # empty: they were imported
 
 
+class HeldOut(_Record, frozen=True, kw_only=True):
+    """How many cases of an evaluation were held out of the training of the package."""
+
+    used: int  # their images are training images
+    held_out: int  # certainly not
+    unknown: int  # they count as used
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        cases = self.used + self.held_out + self.unknown
+        if self.used:
+            what = "so the numbers are not those of held-out cases"
+            return f"{self.used} of {cases} cases were used to train the package, {what}."
+        if self.unknown:
+            what = "whether these cases were held out is unknown, and they count as used"
+            return f"The package does not list all of its training images: {what}."
+        return f"None of the {cases} cases was used to train the package."
+
+
 class Report(Cases, frozen=True, kw_only=True):
     """All numbers of a release, or of a validation, which has only the first part."""
 
@@ -198,6 +218,7 @@ class Report(Cases, frozen=True, kw_only=True):
     task: str
     version: str
     tolerance_mm: float  # of surface Dice
+    held_out: HeldOut | None = None  # None: an earlier report
     sizes: dict[SizeName, SizeReport]
     soft_targets: dict[str, str] = {}  # folder -> the command that wrote it
     ensemble: EnsembleReport | None = None

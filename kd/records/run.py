@@ -3,6 +3,7 @@
 A checkpoint keeps it as JSON. It is written and read here alone.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -84,6 +85,15 @@ class Run(_Record, frozen=True, kw_only=True):
             if ancestor is not None:
                 names |= ancestor.run.cases_used
         return frozenset(names)
+
+    def not_held_out(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the cases that this network may have been trained on, sorted.
+
+        These are the cases of this run, of its teachers and of its ancestors. A run without any
+        record of its training cases may have used all of them.
+        """
+        used = self.cases_used
+        return tuple(sorted(name for name in set(names) if not used or name in used))
 
     @property
     def is_finished(self) -> bool:

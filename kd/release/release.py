@@ -22,7 +22,7 @@ from kd.evaluation.summary import accuracy, metrics_of, report_of
 from kd.evaluation.unlabelled import UnlabelledSet, survey
 from kd.evaluation.validate import Validation, costs, score_all
 from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
-from kd.records import ExportCheck, ExternalReport, Report, encode_report
+from kd.records import ExportCheck, ExternalReport, HeldOut, Report, encode_report
 from kd.release import plots
 from kd.release.pages import REPORT, write_pages
 from kd.release.runs import (
@@ -33,6 +33,8 @@ from kd.release.runs import (
     ensemble,
     export_runs,
     histories_of,
+    provenance_images,
+    refuse_same_images,
     refuse_unfit_runs,
 )
 from kd.training.steps import Say
@@ -82,6 +84,7 @@ def release(
     histories = histories_of(order)
     # the first synthetic image of a label map has the map's name, which a training records
     refuse_unfit_runs(order, histories, [pair.name for pair in test_pairs])
+    refuse_same_images(order, test_pairs)
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "reference").mkdir(parents=True)
@@ -90,7 +93,7 @@ def release(
         for size, run in order.runs.items()
     }
     _refuse_large(draft, order.recipe)  # the networks alone: before hours of measuring
-    package = _with_reference(order, exported, draft)
+    package = _with_reference(order, exported, draft, provenance_images(order, histories))
     scores = score_all(package, test_pairs, list(exported), say=say)
     released = Validation(scores, costs(package, list(exported)))
     report = _with_training(report_of(package.manifest, scores, released.costs), exported)
@@ -101,6 +104,7 @@ def release(
     )
     report = msgspec.structs.replace(
         report,
+        held_out=HeldOut(used=0, held_out=len(test_pairs), unknown=0),  # others are refused
         soft_targets=order.soft_targets,
         ensemble=ensemble(order),
         compared=compared,
@@ -215,7 +219,10 @@ def unfilled(recipe: Recipe) -> list[BadRecipe]:
 
 
 def _with_reference(
-    order: ReleaseOrder, exported: Mapping[SizeName, ExportedRun], draft: Path
+    order: ReleaseOrder,
+    exported: Mapping[SizeName, ExportedRun],
+    draft: Path,
+    images: Mapping[str, object],
 ) -> Package:
     """Write the reference case and a manifest without metrics, for the pipeline to work with."""
     image = f"reference/{order.reference_image.name}"
@@ -248,7 +255,7 @@ def _with_reference(
         },
         metrics={},
         reference=Reference(image=image, labels=files),
-        provenance=_provenance(order),
+        provenance=_provenance(order, images),
         files={},
     )
     loose = Package(manifest, draft, "")
@@ -276,7 +283,7 @@ def published(recipe: Recipe) -> Recipe:
     )
 
 
-def _provenance(order: ReleaseOrder) -> Provenance:
+def _provenance(order: ReleaseOrder, images: Mapping[str, object]) -> Provenance:
     recipe = published(order.recipe)
     return Provenance(
         data_sets=(recipe.data.source,),
@@ -285,6 +292,7 @@ def _provenance(order: ReleaseOrder) -> Provenance:
             "recipe": msgspec.to_builtins(recipe),
             "recipe_sha256": recipe.digest,
             "command": order.command,
+            **images,
         },
         commit=order.commit,
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from kd.data.cases import Case, Pair
-from kd.errors import BadCheckpoint
+from kd.data.content import content_of, same_image
+from kd.errors import BadCheckpoint, BadSplit
+from kd.evaluation.held_out import training_images
 from kd.evaluation.scores import Score
 from kd.evaluation.validate import Validation, compare
 from kd.networks.export import Exported, export
@@ -58,6 +60,8 @@ class ReleaseOrder:
     commit: str
     created: str  # ISO 8601 date
     command: str  # as typed, for the card
+    # content of each training image (kd.data.content); None: the images are synthetic
+    contents: dict[str, str] | None = None
 
     @property
     def by_name(self) -> dict[str, tuple[SizeName, tuple[Path, ...]]]:
@@ -109,7 +113,7 @@ def refuse_unfit_runs(
         for run, history in zip(folders, histories[name], strict=True)
     ]
     for name, size, run, history in runs:
-        if used := sorted(set(tested) & history.cases_used):
+        if used := history.not_held_out(tested):
             who = f"run {run.name}, or one of its ancestors,"
             message = f"{who} was trained on test case {used[0]} and {len(used) - 1} more"
             raise BadCheckpoint(message, advice="Train them again, with today's split file")
@@ -122,6 +126,30 @@ def refuse_unfit_runs(
         if key := _differing_key(history.choices, expected, is_released=name in order.runs):
             message = f"run {run.name} was trained with another {key} than the recipe has"
             raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
+
+
+def refuse_same_images(order: ReleaseOrder, pairs: Sequence[Pair]) -> None:
+    """Refuse test cases whose image is that of a training case, whatever its name.
+
+    Raises:
+        BadSplit: of the first one; the message names both.
+    """
+    tested = {pair.name: content_of(pair.image) for pair in pairs}
+    if same := same_image(tested, order.contents or {}):
+        message = f"test case {same[0]} has the same image as training case {same[1]}"
+        raise BadSplit(message, advice="Remove it from the test cases")
+
+
+def provenance_images(
+    order: ReleaseOrder, histories: Mapping[str, Sequence[Run]]
+) -> dict[str, object]:
+    """Return what the manifest keeps of the training images; nothing if they are synthetic."""
+    if order.contents is None:
+        return {}
+    released = [run for name in order.runs for run in histories[name]]
+    used = set[str]().union(*(run.cases_used for run in released))
+    is_complete = used <= order.contents.keys()
+    return training_images(order.contents.values(), is_complete=is_complete)
 
 
 def _differing_key(choices: Choices, expected: Choices, *, is_released: bool) -> str | None:

@@ -76,6 +76,7 @@ def evaluation_page(
         "on the machine that made this page. Single cases are in `cases.csv`, all numbers in "
         "`report.json`. The pictures show patients: keep them where patient data is kept.",
         "",
+        *([] if report.held_out is None else [report.held_out.sentence, ""]),
         *tables.sizes(manifest, report),
         *tables.structures(report, labels),
         *tables.against_teacher(gates, report, plot="differences.svg"),

@@ -87,11 +87,11 @@ def trained_fold(topology: Topology, path: Path) -> UNet:
 
 
 def raw_images(root: Path, affine: np.ndarray, *names: str) -> Path:
-    """Return a raw data set of small images, without labels."""
+    """Return a raw data set of small images, all different, without labels."""
     folder = root / "Dataset901_Small"
     (folder / "imagesTr").mkdir(parents=True)
-    for name in names or ("case_1", "case_7"):
-        image = Volume(np.ones((6, 7, 8), np.float32), Grid((6, 7, 8), affine))
+    for number, name in enumerate(names or ("case_1", "case_7"), 1):
+        image = Volume(np.full((6, 7, 8), number, np.float32), Grid((6, 7, 8), affine))
         write(image, folder / "imagesTr" / f"{name}_0000.nii.gz")
     return folder
 

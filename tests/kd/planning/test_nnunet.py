@@ -13,7 +13,9 @@ from kd.errors import BadRecipe, BadSplit, BadTeacher
 from kd.planning.nnunet_plans import intensity_of, read_results, topology_of
 from kd.recipe.read import TEACHER
 from kd.training.runs import imported_folds, open_run, open_runs, released_runs
+from node.imaging import Grid, Volume
 from node.imaging.intensity import Clip, Standardise, ZScore
+from node.imaging.nifti import write
 from tests.support.nnunet_folders import (
     CPU,
     LPS,
@@ -190,16 +192,40 @@ def test_the_label_ignore_is_no_class(tmp_path: Path) -> None:
     assert [part.label for part in imported(folder, data, tmp_path).segments] == ["a", "b"]
 
 
+def _as_test_case(data: Path, name: str, intensity: float) -> None:
+    """Write a small image of one intensity to imagesTs, and a file of that name to labelsTs."""
+    for place in ("imagesTs", "labelsTs"):
+        (data / place).mkdir(exist_ok=True)
+    image = Volume(np.full((6, 7, 8), intensity, np.float32), Grid((6, 7, 8), LPS))
+    write(image, data / "imagesTs" / f"{name}_0000.nii.gz")
+    (data / "labelsTs" / f"{name}.nii.gz").touch()
+
+
 def test_imagests_become_the_test_cases_of_an_imported_teacher(tmp_path: Path) -> None:
     folder, data = results_folder(tmp_path, plans_of()), raw_images(tmp_path, LPS)
-    for place in ("imagesTs", "labelsTs"):
-        (data / place).mkdir()
-    image = data / "imagesTr" / "case_1_0000.nii.gz"
-    (data / "imagesTs" / "case_9_0000.nii.gz").write_bytes(image.read_bytes())
-    (data / "labelsTs" / "case_9.nii.gz").write_bytes(image.read_bytes())
+    _as_test_case(data, "case_9", 9)
     trained_fold(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
     recipe = imported(folder, data, tmp_path)
     assert names_of(recipe, data, recipe.data.test) == ("case_9",)
+
+
+def test_a_renamed_training_image_is_no_test_case(tmp_path: Path) -> None:
+    folder, data = results_folder(tmp_path, plans_of()), raw_images(tmp_path, LPS)
+    _as_test_case(data, "case_9", 2)
+    trained_fold(topology_of(read_results(folder)), folder / "fold_0" / "checkpoint_final.pth")
+    with pytest.raises(BadTeacher, match="case_9 has the same image as case_7"):
+        imported(folder, data, tmp_path)
+    assert not (tmp_path / "taken.yaml").exists()
+
+
+def test_a_test_case_that_fold_all_was_validated_on_is_refused(tmp_path: Path) -> None:
+    folder, data = results_folder(tmp_path, plans_of()), raw_images(tmp_path, LPS)
+    (folder / "fold_0").rename(folder / "fold_all")
+    (folder / "fold_all" / "validation" / "case_9.nii.gz").touch()
+    _as_test_case(data, "case_9", 9)
+    trained_fold(topology_of(read_results(folder)), folder / "fold_all" / "checkpoint_final.pth")
+    with pytest.raises(BadTeacher, match="test case case_9 was used to train fold_all"):
+        imported(folder, data, tmp_path)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"labels": {"both": [1, 2]}}'])

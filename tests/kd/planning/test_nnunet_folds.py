@@ -14,7 +14,7 @@ from kd.networks.imported import ImportedNetwork
 from kd.networks.inherit import inherit
 from kd.networks.unet import UNet, parameters_of
 from kd.planning.nnunet import Import, _package_mb, import_folder
-from kd.planning.nnunet_folds import find_splits, held_out, read_fold_splits
+from kd.planning.nnunet_folds import find_splits, held_out, read_fold_splits, used_by
 from kd.planning.nnunet_plans import read_results, topology_of
 from kd.recipe.read import TEACHER, read_recipe
 from kd.training.runs import new_network, open_run
@@ -81,6 +81,16 @@ def test_a_case_is_held_out_only_if_split_and_validation_agree(tmp_path: Path) -
     assert held_out(fold, ".nii.gz", None) == {"case_1", "case_7"}
     assert held_out(tmp_path / "fold_all", ".nii.gz", splits) == frozenset()
     assert held_out(tmp_path / "fold_7", ".nii.gz", splits) == frozenset()
+
+
+def test_the_cases_that_a_fold_used_are_those_that_nnunet_lists(tmp_path: Path) -> None:
+    splits = read_fold_splits(_split_file(tmp_path / "s.json", ("case_7", "case_8"), ("case_1",)))
+    assert used_by(tmp_path / "fold_0", ".nii.gz", splits) == {"case_1"}
+    assert used_by(tmp_path / "fold_0", ".nii.gz", None) == frozenset()
+    assert used_by(tmp_path / "fold_all", ".nii.gz", splits) == set(CASES)
+    (tmp_path / "fold_all" / "validation").mkdir(parents=True)
+    (tmp_path / "fold_all" / "validation" / "case_9.nii.gz").touch()
+    assert used_by(tmp_path / "fold_all", ".nii.gz", None) == {"case_9"}
 
 
 def test_the_split_file_is_found_where_nnunet_keeps_it(

@@ -6,16 +6,20 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from kd.commands import main
-from kd.records import Report, read_report
+from kd.data.cases import read_pairs
+from kd.evaluation.held_out import held_out
+from kd.records import HeldOut, Report, read_report
 from node.errors import BadPackage
 from node.imaging import Volume
 from node.imaging.nifti import read_labels, write
 from node.package import load
 from node.pipeline import reference_dice
+from tests.support.kd_phantoms import recipe
 from tests.support.kd_released import OTHER, TWICE, package_of, release_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -194,6 +198,50 @@ def test_validate_takes_a_hospitals_own_folders(
     report = json.loads(capsys.readouterr().out)
     assert report["cases"] == 6
     assert list(report["sizes"]) == ["small"]
+    assert report["held_out"] == {"used": 4, "held_out": 2, "unknown": 0}
+
+
+def test_a_renamed_training_image_is_recognised(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ball_1 is a training case, ball_5 a test case of the package."""
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        for name, other in (("ball_1", "patient_a"), ("ball_5", "patient_b")):
+            source = world / "balls" / kind / f"{name}.nii.gz"
+            shutil.copy(source, tmp_path / kind / f"{other}.nii.gz")
+    words = ["validate", str(package_of(world)), "--size", "small", "--out", str(tmp_path / "out")]
+    words += ["--images", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
+    assert main(words) == 0
+    assert "1 of 2 cases were used to train the package" in capsys.readouterr().err
+    page = (tmp_path / "out" / "validation.md").read_text(encoding="utf-8")
+    assert "1 of 2 cases were used to train the package" in page
+
+
+def test_a_package_without_a_list_of_its_images_says_so(world: Path) -> None:
+    package = load(package_of(world))
+    training = {k: v for k, v in package.manifest.provenance.training.items() if k != "images"}
+    old = msgspec.structs.replace(package.manifest.provenance, training=training)
+    manifest = msgspec.structs.replace(package.manifest, provenance=old)
+    pairs = read_pairs(recipe(), world / "balls", ["ball_1", "ball_5"])
+    assert held_out(manifest, pairs) == HeldOut(used=0, held_out=0, unknown=2)
+    assert held_out(manifest, pairs, ["ball_1"]) == HeldOut(used=1, held_out=1, unknown=0)
+    assert "unknown, and they count as used" in held_out(manifest, pairs).sentence
+
+
+def test_a_test_case_with_the_image_of_a_training_case_is_not_released(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(world / "balls", tmp_path / "balls")
+    for kind in ("images", "labels"):
+        folder = tmp_path / "balls" / kind
+        shutil.copy(folder / "ball_2.nii.gz", folder / "ball_4.nii.gz")
+    words = release_words(world, "0.9")
+    words[words.index("--data") + 1] = str(tmp_path / "balls")
+    assert main(words) == 1
+    sentence = "test case ball_4 has the same image as training case ball_2"
+    assert sentence in capsys.readouterr().err
+    assert not (world / "models" / "two-balls" / "0.9").exists()
 
 
 def test_validate_scores_only_the_structures_of_a_translated_reference(
