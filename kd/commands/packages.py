@@ -17,6 +17,7 @@ from kd.data.ids import Ids, read_ids
 from kd.data.splits import names_of
 from kd.errors import BadRecipe
 from kd.evaluation.held_out import held_out
+from kd.evaluation.negatives import false_positives
 from kd.evaluation.scores import Score
 from kd.evaluation.scores import rows as case_rows
 from kd.evaluation.summary import report_of
@@ -121,7 +122,8 @@ def _validate(chosen: argparse.Namespace) -> int:
     evidence = held_out(package.manifest, pairs, _names_used(chosen, package))
     say(evidence.sentence)
     report = report_of(manifest, scores, measured.costs)
-    report = msgspec.structs.replace(report, held_out=evidence)
+    negatives = false_positives(package, pairs, sizes, chosen.threads)
+    report = msgspec.structs.replace(report, held_out=evidence, negatives=negatives)
     if chosen.out is not None:
         _write(chosen.out, package, manifest, pairs, measured, report)
     if chosen.json:
@@ -133,6 +135,8 @@ def _validate(chosen: argparse.Namespace) -> int:
         cells = [size, f"{one.dice.mean:.4f}", f"{one.nsd.mean:.4f}", f"{one.hd95_mm.mean:.2f}"]
         rows.append([*cells, f"{cost.seconds:.2f}", f"{cost.peak_mb:.0f}"])
     show_table(["size", "Dice", "surface Dice", "HD95 mm", "seconds", "peak MB"], rows)
+    for size, counted in report.negatives.items():
+        show(f"{size}: {counted.sentence}")
     return EXIT_OK
 
 

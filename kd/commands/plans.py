@@ -58,7 +58,9 @@ def write_average(recipe: Recipe, data: Path, out: Path, outside: float | None =
         for number, name in enumerate(names, 1):
             if number % REPORT_EVERY_CASES == 0:
                 say(f"{number} of {len(names)} cases")
-            yield read_pair(recipe, data, name)
+            pair = read_pair(recipe, data, name)
+            if not pair.is_negative:  # it has nothing to be aligned by
+                yield pair
 
     if outside is None:
         outside = AIR_HU if recipe.input.modality == "CT" else 0.0

@@ -48,6 +48,8 @@ def _score(chosen: argparse.Namespace) -> int:
         return EXIT_OK
     parts = ", ".join(f"{label} {mean:.4f}" for label, mean in accuracy.per_structure.items())
     show(f"{accuracy.cases} cases: Dice {accuracy.dice.words()}; {parts}")
+    if accuracy.negatives is not None:
+        show(accuracy.negatives.sentence)
     return EXIT_OK
 
 

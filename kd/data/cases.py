@@ -27,6 +27,7 @@ from node.imaging.resample import along, axis_matrix, regrid, resample
 
 ENDINGS = (".nii", ".nii.gz")
 CHANNEL = "_0000"  # nnU-Net's suffix of the first channel
+NEGATIVES = "Label it, or set data.negatives: true if such cases show none of the structures"
 SYNTHETIC_IMAGES = 8  # of each held-out label map: one image alone would be chance
 
 
@@ -39,6 +40,7 @@ class Pair:
     labels: Labels
     unknown: tuple[int, ...] = ()  # segments that are not labelled here: unknown, not absent
     subject: str = ""  # empty: no other case shows the same subject
+    is_negative: bool = False  # no voxel is labelled: the image shows none of the structures
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +65,13 @@ def read_pair(recipe: Recipe, folder: Path, name: str) -> Pair:
         return Pair(name, *synthesise_scan(anatomy, recipe.generator, zlib.crc32(name.encode())))
     chosen = recipe.data
     image, labels = case_files(chosen, folder, name)
-    pair = read_files(name, image, labels, recipe.n_classes)
+    pair = read_files(name, image, labels, recipe.n_classes, allows_negatives=chosen.negatives)
     present = set(np.unique(pair.labels.array).tolist())
-    return replace(pair, unknown=tuple(n for n in chosen.partial if n not in present))
+    unknown = tuple(n for n in chosen.partial if n not in present)
+    if pair.is_negative and len(unknown) == len(recipe.segments):
+        message = f"case {name}: no voxel is labelled, and every segment is in data.partial"
+        raise BadCase(message, advice="Remove the case: nothing is known about it")
+    return replace(pair, unknown=unknown)
 
 
 def case_files(data: Data, folder: Path, name: str) -> tuple[Path, Path]:
@@ -131,10 +137,10 @@ def pairs_in(images: Path, labels: Path, n_classes: int, ids: Ids | None = None)
     """Read all images of a folder with the labels of the same names in another folder.
 
     `ids` translates labels of another numbering. Of nnU-Net's image names, `_0000` may be missing
-    from the names of the labels.
+    from the names of the labels. Cases without a labelled voxel are negatives.
 
     Raises:
-        BadCase: there is no image, or a pair that cannot be used.
+        BadCase: there is no image, a pair that cannot be used, or no labelled voxel in any.
     """
     paths = sorted(path for path in images.iterdir() if path.name.endswith(ENDINGS))
     if not paths:
@@ -145,12 +151,19 @@ def pairs_in(images: Path, labels: Path, n_classes: int, ids: Ids | None = None)
         name, dot, ending = path.name.partition(".nii")
         if not (labels / path.name).exists() and name.endswith(CHANNEL):
             name = name.removesuffix(CHANNEL)  # nnU-Net: only images have the channel's number
-        pairs.append(read_files(name, path, labels / f"{name}{dot}{ending}", n_classes, ids))
+        label = labels / f"{name}{dot}{ending}"
+        pairs.append(read_files(name, path, label, n_classes, ids, allows_negatives=True))
     return pairs
 
 
 def read_files(
-    name: str, image_path: Path, label_path: Path, n_classes: int, ids: Ids | None = None
+    name: str,
+    image_path: Path,
+    label_path: Path,
+    n_classes: int,
+    ids: Ids | None = None,
+    *,
+    allows_negatives: bool = False,
 ) -> Pair:
     """Read one case from its two files.
 
@@ -170,19 +183,22 @@ def read_files(
     except NodeError as exc:
         message = f"case {name}: {exc.message}"
         raise BadCase(message) from exc
-    check_pair(name, image, labels, n_classes, has_left_out=ids is not None)
-    return Pair(name, image, labels)
+    top = check_pair(name, image, labels, n_classes, has_left_out=ids is not None)
+    if top == 0 and not allows_negatives:
+        message = f"case {name}: no voxel is labelled"
+        raise BadCase(message, advice=NEGATIVES)
+    return Pair(name, image, labels, is_negative=top == 0)
 
 
 def check_pair(
     name: str, image: Volume, labels: Labels, n_classes: int, *, has_left_out: bool = False
-) -> None:
-    """Refuse a pair with contradictory or missing labels.
+) -> int:
+    """Refuse a pair with contradictory labels; return its largest label, 0 where there is none.
 
     LEFT_OUT is an ordinary label, unless a table of ids has set it.
 
     Raises:
-        BadCase: different shapes or affines, no labelled voxel, or a label outside the list.
+        BadCase: different shapes or affines, or a label outside the list.
     """
     if image.grid.shape != labels.grid.shape:
         message = f"case {name}: image {image.grid.shape} and labels {labels.grid.shape} differ"
@@ -195,9 +211,7 @@ def check_pair(
     if top >= n_classes:
         message = f"case {name}: label {top} is not in the list 0 to {n_classes - 1}"
         raise BadCase(message)
-    if top == 0:
-        message = f"case {name}: no voxel is labelled"
-        raise BadCase(message)
+    return top
 
 
 def prepare(recipe: Recipe, pair: Pair) -> Case:

@@ -16,7 +16,9 @@ from kd.data.cases import prepare, read_pairs
 from kd.data.soft_targets import soft_map
 from kd.errors import BadRecord, BadSplit
 from kd.evaluation.intervals import interval
+from kd.evaluation.negatives import detected, summary
 from kd.recipe.read import Recipe
+from kd.records import NegativeCases
 from kd.training.runs import open_run
 from kd.training.steps import held_out
 from kd.training.trainer import pick_device
@@ -33,6 +35,7 @@ class FoldScore:
     cases: int
     dice: Interval  # mean over structures, interval over subjects
     per_structure: dict[str, float]
+    negatives: NegativeCases | None = None  # the fold's cases without a structure, if any
 
 
 def score(
@@ -54,11 +57,14 @@ def score(
         raise BadSplit(message, advice=advice)
     augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
     plain = msgspec.structs.replace(recipe, augment=augment)
-    rows, subjects = [], []
+    rows, subjects, found = [], [], []
     for pair in read_pairs(recipe, folder, names):
         case = prepare(recipe, pair)
+        labels = soft_map(case, [network], plain, on).argmax(0).astype(np.uint8)
+        if pair.is_negative:
+            found.append(detected(labels, case.image.grid, case.unknown))
+            continue
         subjects.append(pair.subject)
-        labels = soft_map(case, [network], plain, on).argmax(0)
         rows.append(
             [
                 dice(labels == part.number, case.labels.array == part.number)
@@ -67,6 +73,9 @@ def score(
                 for part in recipe.segments
             ]
         )
+    if not rows:
+        message = f"no case of fold {fold} has a labelled voxel: there is nothing to score"
+        raise BadSplit(message, advice="Score another fold")
     table = np.array(rows)
     return FoldScore(
         cases=len(table),
@@ -75,6 +84,7 @@ def score(
             part.label: float(mean)
             for part, mean in zip(recipe.segments, np.nanmean(table, 0), strict=True)
         },
+        negatives=summary(found) if found else None,
     )
 
 

@@ -11,6 +11,7 @@ from kd.data.ids import LEFT_OUT
 from kd.errors import BadCase, KdError
 from kd.evaluation.intervals import interval
 from kd.evaluation.measure import agreement
+from kd.evaluation.negatives import positives
 from kd.evaluation.scores import Score, subjects_of
 from kd.evaluation.summary import accuracy, paired
 from kd.recipe.read import TEACHER
@@ -51,14 +52,18 @@ def score_all(
 ) -> dict[SizeName, list[Score]]:
     """Segment each pair with each size and compare with its labels on the image's own grid.
 
-    Only `segments` are scored, by default all of the package: a reference may have fewer. Give
-    `report_of` and `rows` a manifest of the same ones.
+    Negative cases are left out (`kd.evaluation.negatives`). Only `segments` are scored, by default
+    all of the package: a reference may have fewer. Give `report_of` and `rows` a manifest of the
+    same ones.
 
     Raises:
         BadPackage: a network does not fit the manifest.
         BadCase: a structure is labelled in no case.
     """
-    scored = segments or package.manifest.segments
+    scored, pairs = segments or package.manifest.segments, positives(pairs)
+    if not pairs:
+        message = "no case has a labelled voxel: there is nothing to measure"
+        raise BadCase(message, advice="Add cases that show the structures")
     for part in scored:
         if all(part.number in pair.unknown for pair in pairs):
             message = f"{part.label} is labelled in none of the {len(pairs)} cases"
@@ -86,7 +91,7 @@ def compare(
     """
     student = open_student(package, size, threads=1)
     scored = segments or package.manifest.segments
-    scores = [_score(package, student, pair, scored) for pair in pairs]
+    scores = [_score(package, student, pair, scored) for pair in positives(pairs)]
     measured = accuracy(scores, [part.label for part in scored], released.scores.get(TEACHER))
     gap = paired(released.scores[size], scores)
     return ComparedAccuracy(**msgspec.structs.asdict(measured), released_minus_this=gap), scores

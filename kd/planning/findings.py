@@ -66,7 +66,11 @@ def findings(
     constant = [c.name for c in survey.cases if c.intensities.least == c.intensities.largest]
     if constant:
         errors.append(_error("images with one intensity everywhere", constant))
-    warnings = [
+    warnings = []
+    if negative := [c.name for c in survey.cases if not c.volumes_ml]:
+        text = "no voxel is labelled; these cases are planned as negatives, which show no structure"
+        warnings.append(_warning(text, negative))
+    warnings += [
         *_modality(survey.cases, modality),
         *_missing(survey.of(train), names),
         *_outliers(survey.cases, names),
@@ -113,7 +117,11 @@ def labels_of(cases: Sequence[CaseFacts]) -> tuple[int, ...]:
 
 
 def partial(cases: Sequence[CaseFacts]) -> tuple[int, ...]:
-    """Return the labels that are missing in so many training cases that they may be unlabelled."""
+    """Return the labels that are missing in so many training cases that they may be unlabelled.
+
+    Cases without any label are negatives and do not count.
+    """
+    cases = [case for case in cases if case.volumes_ml]
     missing = {n: sum(n not in case.volumes_ml for case in cases) for n in labels_of(cases)}
     return tuple(n for n, count in missing.items() if count >= max(1, PARTIAL_SHARE * len(cases)))
 
@@ -189,6 +197,7 @@ def _modality(cases: Sequence[CaseFacts], modality: str) -> list[Finding]:
 
 def _missing(cases: Sequence[CaseFacts], names: Mapping[int, str]) -> list[Finding]:
     result = []
+    cases = [case for case in cases if case.volumes_ml]
     for number in labels_of(cases):
         without = [case.name for case in cases if number not in case.volumes_ml]
         if without:

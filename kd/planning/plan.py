@@ -147,6 +147,8 @@ def plan(
     Raises:
         BadRecipe: the labels are not 1, 2, 3 … without a gap.
     """
+    if not fingerprint.labels:
+        raise BadRecipe("no training case has a labelled voxel", advice="Label some cases")
     if fingerprint.labels != tuple(range(1, len(fingerprint.labels) + 1)):
         message = f"labels must be 1, 2, 3 … without a gap, not {fingerprint.labels}"
         raise BadRecipe(message, advice="Number them anew")
@@ -222,7 +224,8 @@ def plan_folder(
         raise BadCase(message, advice=f"All of them are in {page.name}")
     train = facts.of(data.train)
     recipe = plan(task, modality, data, fingerprint(facts, data.train), labels)
-    data = msgspec.structs.replace(data, partial=partial(train))
+    has_negatives = any(not case.volumes_ml for case in facts.cases)
+    data = msgspec.structs.replace(data, partial=partial(train), negatives=has_negatives)
     recipe = msgspec.structs.replace(recipe, data=data, expect=expected(train, labels.names))
     write_recipe(recipe, out)
     return recipe
@@ -243,7 +246,7 @@ def _loose(data: Data) -> Recipe:
         task="unknown",
         title="",
         intended_use="",
-        data=data,
+        data=msgspec.structs.replace(data, negatives=True),
         input=Input(modality="MR", spacing_mm=limits, field_of_view_mm=limits, slices=limits),
         grid=ModelGrid(spacing_mm_zyx=(1.0, 1.0, 1.0), patch_zyx=(8, 8, 8)),
         intensity=(),

@@ -31,6 +31,7 @@ COMMENTS = {
     "data.train": "name of the training split",
     "data.test": "name of the test split, which only kd validate and kd release read",
     "data.partial": "segments that are not labelled in every case; remove those that may be absent",
+    "data.negatives": "cases without a labelled voxel show no structure; false: they are refused",
     "data.public_names": "a package names the cases; false: pseudonyms",
     "data.source": "name, licence and citation of the data, for the card",
     "data.licence": "licence of the weights",

@@ -54,6 +54,7 @@ class Data(Strict, frozen=True, kw_only=True):
     test: str = "val"
     # segments that are not labelled in every case: absent from a case means unknown, not background
     partial: tuple[SegmentNumber, ...] = ()
+    negatives: bool = False  # cases without a labelled voxel show no structure; false: refused
     # a package names the cases; otherwise it has pseudonyms, because names may identify patients
     public_names: bool = False
     source: str = ""  # name, licence and citation, for the card
@@ -241,9 +242,8 @@ class Augment(Strict, frozen=True, kw_only=True):
 class Anatomy(Strict, frozen=True, kw_only=True):
     """What the ids of the label maps mean."""
 
-    targets: dict[
-        LabelId, SegmentNumber
-    ]  # id -> segment; every other id is background in the target
+    # id -> segment; every other id is background in the target
+    targets: dict[LabelId, SegmentNumber]
     # pairs of a left and a right id of the same tissue: they share an intensity, and are swapped
     # when an anatomy is mirrored
     sides: tuple[tuple[LabelId, LabelId], ...] = ()

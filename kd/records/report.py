@@ -191,6 +191,23 @@ class EnsembleReport(_Record, frozen=True, kw_only=True):
     folds: tuple[TrainingReport, ...]  # empty: they were imported
 
 
+class NegativeCases(_Record, frozen=True, kw_only=True):
+    """What one size detects in cases that show no structure; means are over these cases."""
+
+    cases: int
+    with_false_positives: int  # of them
+    regions: float  # connected ones per case, mean
+    ml: float  # per case, mean
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        return (
+            f"false positives in {self.with_false_positives} of {self.cases} negative cases, "
+            f"{self.regions:.2g} regions and {self.ml:.3g} ml per case"
+        )
+
+
 class HeldOut(_Record, frozen=True, kw_only=True):
     """How many cases of an evaluation were held out of the training of the package."""
 
@@ -220,6 +237,7 @@ class Report(Cases, frozen=True, kw_only=True):
     tolerance_mm: float  # of surface Dice
     held_out: HeldOut | None = None  # None: an earlier report
     sizes: dict[SizeName, SizeReport]
+    negatives: dict[SizeName, NegativeCases] = {}  # cases without a structure; `cases` has none
     soft_targets: dict[str, str] = {}  # folder -> the command that wrote it
     ensemble: EnsembleReport | None = None
     compared: dict[str, Comparison] = {}  # by name of the run

@@ -4,7 +4,6 @@ Promises: every number in it was measured here, on the files that are released, 
 pipeline; the recipe's gates are met; a folder under its final name is complete. Never overwrites.
 """
 
-import importlib.metadata
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from kd.data.external import ExternalSet
 from kd.errors import BadRecipe, GateFailed, KdError
 from kd.evaluation import gates
 from kd.evaluation.baselines import baselines
+from kd.evaluation.negatives import false_positives
 from kd.evaluation.scores import Score, rows, with_pseudonyms
 from kd.evaluation.summary import accuracy, metrics_of, report_of
 from kd.evaluation.unlabelled import UnlabelledSet, survey
@@ -25,6 +25,7 @@ from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
 from kd.records import ExportCheck, ExternalReport, HeldOut, Report, encode_report
 from kd.release import plots
 from kd.release.pages import REPORT, write_pages
+from kd.release.provenance import provenance
 from kd.release.runs import (
     ExportedRun,
     ExternalScores,
@@ -33,7 +34,6 @@ from kd.release.runs import (
     ensemble,
     export_runs,
     histories_of,
-    provenance_images,
     refuse_same_images,
     refuse_unfit_runs,
 )
@@ -42,8 +42,6 @@ from node.imaging.nifti import read_volume, write
 from node.package import Package, Size, write_manifest
 from node.package.manifest import Manifest, Provenance, Reference, SizeName
 from node.pipeline import absent_segments, open_student, reference_dice, segment
-
-LIBRARIES = ("monai", "numpy", "onnx", "onnxruntime", "onnxscript", "SimpleITK", "torch")
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def release(
         for size, run in order.runs.items()
     }
     _refuse_large(draft, order.recipe)  # the networks alone: before hours of measuring
-    package = _with_reference(order, exported, draft, provenance_images(order, histories))
+    package = _with_reference(order, exported, draft, provenance(order, histories))
     scores = score_all(package, test_pairs, list(exported), say=say)
     released = Validation(scores, costs(package, list(exported)))
     report = _with_training(report_of(package.manifest, scores, released.costs), exported)
@@ -105,6 +103,7 @@ def release(
     report = msgspec.structs.replace(
         report,
         held_out=HeldOut(used=0, held_out=len(test_pairs), unknown=0),  # others are refused
+        negatives=false_positives(package, test_pairs, list(exported)),
         soft_targets=order.soft_targets,
         ensemble=ensemble(order),
         compared=compared,
@@ -222,7 +221,7 @@ def _with_reference(
     order: ReleaseOrder,
     exported: Mapping[SizeName, ExportedRun],
     draft: Path,
-    images: Mapping[str, object],
+    origin: Provenance,
 ) -> Package:
     """Write the reference case and a manifest without metrics, for the pipeline to work with."""
     image = f"reference/{order.reference_image.name}"
@@ -255,7 +254,7 @@ def _with_reference(
         },
         metrics={},
         reference=Reference(image=image, labels=files),
-        provenance=_provenance(order, images),
+        provenance=origin,
         files={},
     )
     loose = Package(manifest, draft, "")
@@ -268,36 +267,6 @@ def _with_reference(
             raise GateFailed(message, advice="Train it longer, or give another --reference-image")
         write(labels, draft / name)
     return write_manifest(manifest, draft)
-
-
-def published(recipe: Recipe) -> Recipe:
-    """Return a recipe without paths of this machine, and without names of cases unless public."""
-    data = msgspec.structs.replace(recipe.data, splits=Path(recipe.data.splits).name)
-    if recipe.data.public_names:
-        return msgspec.structs.replace(recipe, data=data)
-    return msgspec.structs.replace(
-        recipe,
-        data=msgspec.structs.replace(data, cases={}),
-        external=tuple(msgspec.structs.replace(one, subjects={}) for one in recipe.external),
-        unlabelled=tuple(msgspec.structs.replace(one, subjects={}) for one in recipe.unlabelled),
-    )
-
-
-def _provenance(order: ReleaseOrder, images: Mapping[str, object]) -> Provenance:
-    recipe = published(order.recipe)
-    return Provenance(
-        data_sets=(recipe.data.source,),
-        licence=recipe.data.licence,
-        training={
-            "recipe": msgspec.to_builtins(recipe),
-            "recipe_sha256": recipe.digest,
-            "command": order.command,
-            **images,
-        },
-        commit=order.commit,
-        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
-        created=order.created,
-    )
 
 
 def _finish(package: Package, measured: Validation, report: Report) -> Package:

@@ -16,7 +16,6 @@ import torch
 from kd.data.cases import Case, Pair
 from kd.data.content import content_of, same_image
 from kd.errors import BadCheckpoint, BadSplit
-from kd.evaluation.held_out import training_images
 from kd.evaluation.scores import Score
 from kd.evaluation.validate import Validation, compare
 from kd.networks.export import Exported, export
@@ -138,18 +137,6 @@ def refuse_same_images(order: ReleaseOrder, pairs: Sequence[Pair]) -> None:
     if same := same_image(tested, order.contents or {}):
         message = f"test case {same[0]} has the same image as training case {same[1]}"
         raise BadSplit(message, advice="Remove it from the test cases")
-
-
-def provenance_images(
-    order: ReleaseOrder, histories: Mapping[str, Sequence[Run]]
-) -> dict[str, object]:
-    """Return what the manifest keeps of the training images; nothing if they are synthetic."""
-    if order.contents is None:
-        return {}
-    released = [run for name in order.runs for run in histories[name]]
-    used = set[str]().union(*(run.cases_used for run in released))
-    is_complete = used <= order.contents.keys()
-    return training_images(order.contents.values(), is_complete=is_complete)
 
 
 def _differing_key(choices: Choices, expected: Choices, *, is_released: bool) -> str | None:

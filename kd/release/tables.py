@@ -46,6 +46,19 @@ def sizes(manifest: Manifest, report: Report) -> list[str]:
     return [*lines, ""]
 
 
+def negatives(report: Report) -> list[str]:
+    """Return what each size detects in the cases that show no structure; nothing without any."""
+    if not report.negatives:
+        return []
+    head_cells = ["size", "negative cases", "with false positives", "regions per case"]
+    lines = head([*head_cells, "ml per case"])
+    for size, one in report.negatives.items():
+        cells = [size, str(one.cases), str(one.with_false_positives)]
+        lines.append(row([*cells, f"{one.regions:.2g}", f"{one.ml:.3g}"]))
+    title = "Cases that show none of the structures are not part of the means above."
+    return [title, "", *lines, ""]
+
+
 def structures(report: Report | ExternalReport, labels: Sequence[str]) -> list[str]:
     """Return the Dice of each structure in its line, where there are too many for columns."""
     if len(labels) <= MOST_COLUMNS:

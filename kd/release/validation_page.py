@@ -33,6 +33,7 @@ def release_page(manifest: Manifest, recipe: Recipe, report: Report, command: st
             *tables.structures(report, labels),
             *tables.against_teacher(recipe.gates, report),
             *tables.volumes(manifest, report),
+            *tables.negatives(report),
             "![Accuracy against latency](plots/accuracy.svg)",
             "",
             *comparisons.unlabelled(report),
@@ -81,6 +82,7 @@ def evaluation_page(
         *tables.structures(report, labels),
         *tables.against_teacher(gates, report, plot="differences.svg"),
         *tables.volumes(manifest, report),
+        *tables.negatives(report),
     ]
     for title, names in pictures.items():
         lines += [f"## {title}", "", *(f"![{name}]({name})" for name in names), ""]

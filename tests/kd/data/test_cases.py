@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from kd.data.cases import pairs_in, prepare, read_cases, read_pair
 from kd.data.splits import folds, names_of, read_splits
 from kd.errors import BadCase, BadSplit
+from kd.recipe.read import Recipe
 from node.imaging import Grid, Labels, Volume
 from node.imaging.nifti import write
 from tests.support.kd_phantoms import data_set, pair, recipe
@@ -84,6 +86,23 @@ def test_labels_without_any_structure_are_refused(folder: Path) -> None:
     _relabel(folder, np.zeros(image.grid.shape), image.grid)
     with pytest.raises(BadCase, match=r"ball_0: no voxel"):
         read_pair(recipe(), folder, "ball_0")
+
+
+def test_a_case_without_labels_may_be_a_negative(folder: Path) -> None:
+    _, labels = pair(0)
+    _relabel(folder, np.zeros_like(labels.array), labels.grid)
+    plain = recipe()
+    with pytest.raises(BadCase, match=r"ball_0: no voxel is labelled\. .*data\.negatives: true"):
+        read_pair(plain, folder, "ball_0")
+    allowed = _with_data(plain, negatives=True)
+    assert read_pair(allowed, folder, "ball_0").is_negative
+    assert not read_pair(allowed, folder, "ball_1").is_negative
+    with pytest.raises(BadCase, match=r"every segment is in data\.partial"):
+        read_pair(_with_data(plain, negatives=True, partial=(1, 2)), folder, "ball_0")
+
+
+def _with_data(chosen: Recipe, **changes: Any) -> Recipe:
+    return msgspec.structs.replace(chosen, data=msgspec.structs.replace(chosen.data, **changes))
 
 
 def test_a_label_outside_the_list_is_refused(folder: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kd.commands import main
+from kd.errors import BadCase
 from kd.planning.findings import expected, inliers
 from kd.planning.plan import plan_folder
 from kd.planning.recipe_text import recipe_text
@@ -61,6 +62,29 @@ def test_all_bad_cases_are_named_at_once(
     page = (tmp_path / "r.data.html").read_text(encoding="utf-8")
     assert "8 cases, 2 of them cannot be used" in page
     assert not re.search(r"<script|src=|href=", page)
+
+
+def test_cases_without_a_label_are_planned_as_negatives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_set(tmp_path / "balls", 6, 2)
+    _emptied(data, "ball_2")
+    assert _plan(data) == 0
+    assert "planned as negatives, which show no structure: ball_2" in capsys.readouterr().err
+    recipe = read_recipe(tmp_path / "r.yaml")
+    assert recipe.data.negatives
+    assert recipe.data.partial == ()  # a negative lacks no label
+    for number in (0, 1, 3, 4, 5):
+        _emptied(data, f"ball_{number}")
+    with pytest.raises(BadCase, match=r"label 1 .* is in no training case"):
+        plan_folder(data, "balls", "MR", tmp_path / "none.yaml")
+
+
+def _emptied(data: Path, name: str) -> None:
+    """Remove every label of a case."""
+    path = data / "labels" / f"{name}.nii.gz"
+    labels = read_labels(path)
+    write(Labels(np.zeros_like(labels.array), labels.grid), path)
 
 
 def test_an_outlier_is_named_and_left_out_of_the_accepted_range(tmp_path: Path) -> None:

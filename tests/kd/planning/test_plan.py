@@ -16,7 +16,7 @@ from kd.planning.dataset import layout
 from kd.planning.plan import plan_folder
 from kd.planning.shapes import LARGEST_PATCH_VOXELS, patch_and_strides, thick_stages, within_limit
 from kd.recipe.read import Recipe, read_recipe
-from kd.release.release import published
+from kd.release.provenance import published
 from node.imaging.intensity import Clip, Standardise
 from tests.support.kd_phantoms import data_set
 from tests.support.kd_phantoms import recipe as phantoms
