@@ -70,6 +70,7 @@ class UnitTestsInOneProcess(LoadScopeScheduling):
         return "unit" if nodeid.split("/")[1] in UNIT else super()._split_scope(nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(
     config: pytest.Config, log: Producer
 ) -> UnitTestsInOneProcess | None:

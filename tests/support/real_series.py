@@ -114,7 +114,9 @@ def _valid(dataset: Dataset, at: int, name: str) -> Dataset:
         dataset.SOPClassUID = CTImageStorage
     dataset.PatientID, dataset.PatientName = "CORPUS", "Corpus^Test"
     dataset.pop("IssuerOfPatientID", None)
-    if not SOURCES[name].is_enhanced:
+    if SOURCES[name].is_enhanced:
+        _keep_frames(dataset, FEW)
+    else:
         dataset.InstanceNumber = at + 1
         dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         dataset.ImagePositionPatient = [-100, -100, 3 * at]
@@ -122,6 +124,14 @@ def _valid(dataset: Dataset, at: int, name: str) -> Dataset:
         for keyword in ("NumberOfFrames", "TemporalPositionIdentifier"):
             dataset.pop(keyword, None)
     return dataset
+
+
+def _keep_frames(dataset: Dataset, count: int) -> None:
+    size = len(dataset.PixelData) // int(dataset.NumberOfFrames)
+    dataset.PixelData = dataset.PixelData[: count * size]
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    dataset.PerFrameFunctionalGroupsSequence = groups[:count]
+    dataset.NumberOfFrames = count
 
 
 def as_one_image(slices: list[Dataset]) -> Dataset:
