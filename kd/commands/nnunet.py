@@ -1,8 +1,7 @@
 """`kd import` and `kd distil-nnunet`: from a trained nnU-Net to a recipe, and to a package."""
 
 import argparse
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,7 @@ from kd.commands.output import (
 from kd.commands.plans import write_average
 from kd.commands.publishing import Publication, publish, show_package
 from kd.commands.starting import say_start
-from kd.commands.training import add_session, with_budget
+from kd.commands.training import add_session, limits_of, with_budget
 from kd.data.average import landmarks
 from kd.data.cases import read_cases
 from kd.data.soft_targets import missing_maps
@@ -127,26 +126,17 @@ def _import(chosen: argparse.Namespace) -> int:
 
 @dataclass
 class _Session:
-    """One call of `kd distil-nnunet`: its folders, and its remaining time."""
+    """One call of `kd distil-nnunet`: its folders, its device and its time."""
 
     data: Path
     into: Path
-    device: str
-    limit_s: float | None
+    limits: Slice
     as_json: bool
-    begun: float = field(default_factory=time.monotonic)
 
     @property
     def runs(self) -> Path:
         """Folder of the teacher's folds, soft targets, students and baselines."""
         return self.into / RUNS
-
-    def slice(self) -> Slice:
-        """Return the rest of this call's time."""
-        if self.limit_s is None:
-            return Slice(self.device)
-        spent = time.monotonic() - self.begun
-        return Slice(self.device, stop_after_s=max(0.0, self.limit_s - spent))
 
     def report_of(self, run: Path) -> steps.Report:
         """Return the progress report of one run."""
@@ -155,8 +145,7 @@ class _Session:
 
 def _distil(chosen: argparse.Namespace) -> int:
     into = chosen.into or Path(chosen.task)
-    limit_s = None if chosen.slice_minutes is None else 60 * chosen.slice_minutes
-    session = _Session(chosen.data, into, chosen.device, limit_s, chosen.json)
+    session = _Session(chosen.data, into, limits_of(chosen), chosen.json)
     pick_device(chosen.device)  # a wrong one is refused before anything is written
     recipe = with_budget(_imported(chosen, into), chosen)
     if (chosen.reference_image is None) != (chosen.notice is None):
@@ -177,6 +166,9 @@ def _distil(chosen: argparse.Namespace) -> int:
     if unfilled(recipe):
         say(f"Training is finished. Fill in every {UNKNOWN_CODE!r} of {into / RECIPE}.")
         say("Then run the same command again: it releases the package.")
+        return EXIT_UNFINISHED
+    if session.limits.is_over():
+        say(f"Training is finished, and the time of this call is over: {RESUME}")
         return EXIT_UNFINISHED
     _release(session, recipe, chosen)
     return EXIT_OK
@@ -217,14 +209,14 @@ def _trained(session: _Session, recipe: Recipe, typed: str) -> bool:
     _show_estimate(session, recipe, tasks)
     soft = session.runs / SOFT
     if missing_maps(names, soft):
-        here, runs = session.slice(), steps.Runs(session.runs)
+        here, runs = session.limits, steps.Runs(session.runs)
         if not steps.train_teacher(recipe, session.data, runs, limits=here, say=say):
             return False
     for folder in (soft, *(fold_run(session.runs, n) for n in range(recipe.folds))):
         note(folder, typed)
-    say_start(recipe, tasks, session.device)
+    say_start(recipe, tasks, session.limits.device)
     outcomes = steps.train_all(
-        recipe, session.data, tasks, limits=session.slice(), report_of=session.report_of
+        recipe, session.data, tasks, limits=session.limits, report_of=session.report_of
     )
     for run in outcomes:
         note(run, typed)
@@ -234,7 +226,7 @@ def _trained(session: _Session, recipe: Recipe, typed: str) -> bool:
 def _show_estimate(session: _Session, recipe: Recipe, tasks: dict[Path, TrainingTask]) -> None:
     """Write how many hours are left, from one measured step of each network."""
     names = names_of(recipe, session.data, recipe.data.train)
-    missing, device = missing_maps(names, session.runs / SOFT), session.device
+    missing, device = missing_maps(names, session.runs / SOFT), session.limits.device
     (case,) = read_cases(recipe, session.data, names[:1])
     soft_s = estimate.soft_target_seconds(recipe, case, session.runs, missing, device)
     left = estimate.training_seconds(recipe, tasks, device, say)

@@ -11,6 +11,7 @@ from kd.errors import BadCheckpoint
 from kd.evaluation.score import score, write_score
 from kd.evaluation.training_report import write_report
 from kd.recipe.read import read_recipe
+from kd.training.checkpoints import BEST
 
 
 def add_to(commands: Commands) -> None:
@@ -32,6 +33,12 @@ def _add_score(commands: Commands) -> None:
     score.add_argument("--size", required=True, help="size of the run")
     score.add_argument("--run", type=Path, required=True, help="folder of its checkpoint")
     score.add_argument("--fold", type=int, required=True, help="numbered from 0")
+    score.add_argument(
+        "--best",
+        action="store_true",
+        help="the step with the best Dice on held-out patches, instead of the last one; the result "
+        "is shown, not kept",
+    )
     add_device(score)
     score.add_argument("--json", action="store_true", help="write the numbers as JSON")
     score.set_defaults(run_command=_score)
@@ -39,10 +46,10 @@ def _add_score(commands: Commands) -> None:
 
 def _score(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
-    accuracy = score(
-        recipe, chosen.data, chosen.size, chosen.run, chosen.fold, device=chosen.device
-    )
-    write_score(accuracy, chosen.run, chosen.fold)
+    run = chosen.run / BEST if chosen.best else chosen.run
+    accuracy = score(recipe, chosen.data, chosen.size, run, chosen.fold, device=chosen.device)
+    if not chosen.best:
+        write_score(accuracy, chosen.run, chosen.fold)
     if chosen.json:
         show(msgspec.json.encode(accuracy).decode())
         return EXIT_OK

@@ -13,6 +13,7 @@ from kd.data.splits import names_of
 from kd.recipe.read import TEACHER, Recipe, read_recipe
 from kd.release.command import note
 from kd.training import steps
+from kd.training.checkpoints import BEST
 from kd.training.runs import fold_run, imported_folds
 from kd.training.tasks import SOFT, TrainingTask, student_task
 from kd.training.trainer import Outcome, Slice
@@ -58,6 +59,11 @@ def add_to(commands: Commands) -> None:
         help="folder; may be repeated: their mean",
     )
     soften.add_argument("--soft", type=Path, required=True, help="folder of the soft targets")
+    soften.add_argument(
+        "--best",
+        action="store_true",
+        help="of the step with the best Dice on held-out patches, instead of the last one",
+    )
     add_device(soften)
     soften.set_defaults(run_command=_soften)
 
@@ -163,7 +169,7 @@ def _start_run(chosen: argparse.Namespace, recipe: Recipe) -> Path | None:
 
 
 def _teach(chosen: argparse.Namespace) -> int:
-    recipe, limits = _recipe(chosen), _limits(chosen)
+    limits, recipe = limits_of(chosen), _recipe(chosen)
     names = names_of(recipe, chosen.data, recipe.data.train)
     runs = steps.Runs(chosen.runs, start_of(chosen.start, chosen.runs, recipe, chosen.data, names))
 
@@ -207,7 +213,8 @@ def _soften(chosen: argparse.Namespace) -> int:
     names = names_of(recipe, chosen.data, recipe.data.train)
     task = TrainingTask(chosen.size, names, chosen.soft)
     limits = Slice(chosen.device)
-    written = steps.soften(recipe, chosen.data, task, chosen.run, limits=limits, say=say)
+    runs = [run / BEST if chosen.best else run for run in chosen.run]
+    written = steps.soften(recipe, chosen.data, task, runs, limits=limits, say=say)
     note(chosen.soft, chosen.typed)
     say(f"{written} soft targets written to {chosen.soft.name}, {len(names)} are there")
     return EXIT_OK
@@ -244,7 +251,7 @@ def _family(chosen: argparse.Namespace) -> int:
     def report_of(run: Path) -> steps.Report:
         return progress_lines(run.name, as_json=chosen.json)
 
-    limits = _limits(chosen)
+    limits = limits_of(chosen)
     say_start(recipe, tasks, chosen.device)
     outcomes = steps.train_all(recipe, chosen.data, tasks, limits=limits, report_of=report_of)
     for run in outcomes:
@@ -264,7 +271,7 @@ def _trained(chosen: argparse.Namespace, recipe: Recipe, task: TrainingTask) -> 
     report = progress_lines(chosen.size, as_json=chosen.json)
     say_start(recipe, {chosen.run: task}, chosen.device)
     outcome = steps.train(
-        recipe, chosen.data, task, chosen.run, limits=_limits(chosen), report=report
+        recipe, chosen.data, task, chosen.run, limits=limits_of(chosen), report=report
     )
     note(chosen.run, chosen.typed)  # a refused command must not replace it
     return _finish(chosen.size, outcome)
@@ -289,7 +296,8 @@ def with_budget(recipe: Recipe, chosen: argparse.Namespace, seed: int | None = N
     return msgspec.structs.replace(recipe, training=training)
 
 
-def _limits(chosen: argparse.Namespace) -> Slice:
+def limits_of(chosen: argparse.Namespace) -> Slice:
+    """Return device and time of a call, whose time begins now."""
     seconds = None if chosen.slice_minutes is None else 60 * chosen.slice_minutes
     return Slice(chosen.device, stop_after_s=seconds)
 

@@ -36,12 +36,16 @@ class FoldScore:
     dice: Interval  # mean over structures, interval over subjects
     per_structure: dict[str, float]
     negatives: NegativeCases | None = None  # the fold's cases without a structure, if any
+    step: int = 0  # of the weights; 0: an imported network
 
 
 def score(
     recipe: Recipe, folder: Path, size: str, run: Path, fold: int, *, device: str = "auto"
 ) -> FoldScore:
     """Measure the finished or interrupted run of one size on the cases of `fold`.
+
+    `run` is its folder, or `best.pt` in it, which was chosen on patches of such cases: its result
+    is slightly too good.
 
     Raises:
         BadSplit: there is no such fold, or the run, or its teacher, was trained on a case of it.
@@ -79,6 +83,7 @@ def score(
     table = np.array(rows)
     return FoldScore(
         cases=len(table),
+        step=record.step,
         dice=interval(np.nanmean(table, 1).tolist(), subjects),
         per_structure={
             part.label: float(mean)

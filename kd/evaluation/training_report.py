@@ -15,7 +15,7 @@ import msgspec
 from kd.evaluation.score import FoldScore, read_scores
 from kd.records import Run
 from kd.training.checkpoints import CHECKPOINT, read_record
-from kd.training.log import Entry, last_dice, read_log
+from kd.training.log import Entry, best_dice, last_dice, read_log
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 520, 240, 56, 28  # pixels of a picture and its margins
 COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#17becf")
@@ -101,17 +101,29 @@ def summary(runs: Sequence[TrainedRun]) -> dict[str, object]:
 
 
 def _table(runs: Sequence[TrainedRun], colours: Mapping[str, str]) -> str:
-    head = ("run", "learns from", "cases", "steps", "hours", "state", "loss", "held-out Dice")
+    head = (
+        "run",
+        "learns from",
+        "cases",
+        "steps",
+        "hours",
+        "state",
+        "loss",
+        "held-out Dice",
+        "best",
+    )
     rows = []
     for run in runs:
-        record, dice = run.record, last_dice(run.log)
+        record, dice, best = run.record, last_dice(run.log), best_dice(run.log)
         cells = [
             f'<td><span style="color:{colours[run.name]}">&#9632;</span> {escape(run.name)}</td>',
             f"<td>{'labels' if record.distillation is None else 'labels and teacher'}</td>",
             *_numbers(str(len(record.cases)), str(record.step), f"{record.seconds / 3600:.2f}"),
             f"<td>{'finished' if record.is_finished else 'not finished'}</td>",
             *_numbers(
-                f"{run.log[-1].loss:.4f}" if run.log else "", "" if dice is None else f"{dice:.3f}"
+                f"{run.log[-1].loss:.4f}" if run.log else "",
+                "" if dice is None else f"{dice:.3f}",
+                "" if best is None else f"{best.held_out_dice or 0:.3f} at step {best.step}",
             ),
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")

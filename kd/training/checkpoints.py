@@ -12,6 +12,7 @@ from kd.networks import checkpoint
 from kd.records import Run, decode_run, encode_run
 
 CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"  # averaged weights of the step with the largest Dice on held-out patches
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +25,8 @@ class Checkpoint:
     optimiser: list[dict[str, Any]] | None = None
 
 
-def write_checkpoint(saved: Checkpoint, folder: Path) -> None:
-    """Write the checkpoint of the run in `folder`.
+def write_checkpoint(saved: Checkpoint, folder: Path, name: str = CHECKPOINT) -> None:
+    """Write a checkpoint of the run in `folder`.
 
     Raises:
         BadCheckpoint: it cannot be written; the one before is intact.
@@ -33,28 +34,31 @@ def write_checkpoint(saved: Checkpoint, folder: Path) -> None:
     content: dict[str, Any] = {"run": encode_run(saved.run), "averaged": saved.averaged}
     if saved.network is not None:
         content |= {"network": saved.network, "optimiser": saved.optimiser}
-    checkpoint.save(content, folder / CHECKPOINT)
+    checkpoint.save(content, folder / name)
 
 
-def read_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
-    """Read the checkpoint of the run in `folder`.
+def read_checkpoint(folder: Path, device: torch.device, name: str = CHECKPOINT) -> Checkpoint:
+    """Read a checkpoint of the run in `folder`.
 
     Raises:
         BadCheckpoint: there is none, it is damaged, or another version of kd wrote it.
     """
-    path = folder / CHECKPOINT
+    path = folder / name
+    if not path.exists() and name == BEST:
+        message = f"run {folder.name} has no {BEST}: no fold was held out of its training"
+        raise BadCheckpoint(message, advice="Train with --without-fold, or leave out --best")
     if not path.exists():
         message = f"run {folder.name} has no checkpoint"
         raise BadCheckpoint(message, advice="Train first")
     content = checkpoint.load(path, device)
     record, averaged = content.get("run"), content.get("averaged")
     if not isinstance(record, str) or not isinstance(averaged, dict):
-        message = f"checkpoint {CHECKPOINT} in {folder.name} is of another version of kd"
+        message = f"checkpoint {name} in {folder.name} is of another version of kd"
         raise BadCheckpoint(message, advice="Train the run again, in another folder")
     try:
         run = decode_run(record)
     except BadRecord as exc:
-        message = f"checkpoint {CHECKPOINT} in {folder.name}: {exc.message}"
+        message = f"checkpoint {name} in {folder.name}: {exc.message}"
         raise BadCheckpoint(message, advice=exc.advice) from exc
     return Checkpoint(run, averaged, content.get("network"), content.get("optimiser"))
 

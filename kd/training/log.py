@@ -57,6 +57,12 @@ def read_log(folder: Path) -> list[Entry]:
     return entries
 
 
+def best_dice(entries: Sequence[Entry]) -> Entry | None:
+    """Return the entry with the largest Dice on held-out patches, the first one of equals."""
+    measured = [entry for entry in entries if entry.held_out_dice is not None]
+    return max(measured, key=lambda entry: entry.held_out_dice or 0.0, default=None)
+
+
 def last_dice(entries: Sequence[Entry]) -> float | None:
     """Return the latest Dice on held-out patches, if there is one."""
     values = [entry.held_out_dice for entry in entries if entry.held_out_dice is not None]

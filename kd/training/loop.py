@@ -14,14 +14,13 @@ from pathlib import Path
 import torch
 
 from kd.data.batches import PrefetchedBatches, Source
-from kd.training.log import Entry, append, rewind
+from kd.training.log import Entry, append, best_dice, read_log, rewind
 from kd.training.losses import Objective, Terms
 from kd.training.trainer import Outcome, Progress, Slice, Trainer
 from kd.training.watch import patch_dice
 
 REPORT_EVERY_STEPS = 20
 SCORE_EVERY_STEPS = 200  # Dice on held-out patches
-WHOLE = Slice()  # to the end of the budget
 
 
 @dataclass
@@ -50,6 +49,9 @@ class TrainingRun:
         dice = None
         if self.held_out is not None and (trainer.step % SCORE_EVERY_STEPS == 0 or is_last):
             dice = patch_dice(trainer.averaged.module, self.held_out, trainer.device)
+            best = best_dice(read_log(self.folder))
+            if best is None or dice > (best.held_out_dice or 0.0):
+                trainer.save_best(self.folder)
         self.report(Progress(trainer.step, trainer.share, mean, trainer.seconds, dice))
         labels, kl = self.terms.labels, self.terms.kl
         entry = Entry(
@@ -68,9 +70,14 @@ class TrainingRun:
 
 
 def train_runs(
-    runs: Sequence[TrainingRun], batches: Source, *, limits: Slice = WHOLE
+    runs: Sequence[TrainingRun], batches: Source, *, limits: Slice | None = None
 ) -> tuple[Outcome, ...]:
     """Train until all budgets, or the slice, are spent; write a checkpoint to each folder.
+
+    Args:
+        runs: the trainings.
+        batches: of all of them.
+        limits: of this call; None: to the end of the budgets.
 
     Raises:
         BadCheckpoint: a folder's checkpoint is damaged or of another training, or a new one cannot
@@ -80,11 +87,11 @@ def train_runs(
     for run in runs:
         run.trainer.open(run.folder)
         rewind(run.folder, run.trainer.step)
-    begun = saved = time.monotonic()
-    steps = 0
+    saved = time.monotonic()
+    steps, limits = 0, limits or Slice()
     with _prefetched(batches, runs[0].trainer.device) as source:
         while going := [run for run in runs if run.trainer.share < 1]:
-            if limits.is_over(steps, time.monotonic() - begun):
+            if limits.is_over(steps):
                 break
             _step(going, source)
             steps += 1

@@ -11,6 +11,7 @@ from kd.networks.imported import read_imported_network
 from kd.networks.unet import Ensemble, UNet
 from kd.recipe.read import TEACHER, Recipe
 from kd.records import Run
+from kd.training.checkpoints import BEST, CHECKPOINT
 from kd.training.trainer import averaged_network, seeded
 
 
@@ -28,16 +29,25 @@ def new_network(recipe: Recipe, size: str) -> UNet:
 def open_run(recipe: Recipe, size: str, run: Path, device: torch.device) -> tuple[nn.Module, Run]:
     """Return the averaged network of a run, ours or imported, and the run's record.
 
+    Args:
+        recipe: of the run.
+        size: of the run.
+        run: its folder, for the last step; or `best.pt` in it.
+        device: of the network.
+
     Raises:
         KdError: there is no checkpoint, or it does not fit.
     """
-    imported = read_imported_network(run)
+    folder, name = (run.parent, BEST) if run.name == BEST else (run, CHECKPOINT)
+    imported = read_imported_network(folder)
     if imported is None:
-        return averaged_network(new_network(recipe, size), run, device)
+        return averaged_network(new_network(recipe, size), folder, device, name)
     if imported.n_classes != recipe.n_classes:
-        message = f"run {run.name} has {imported.n_classes} classes, the recipe {recipe.n_classes}"
+        message = (
+            f"run {folder.name} has {imported.n_classes} classes, the recipe {recipe.n_classes}"
+        )
         raise BadTeacher(message)
-    return averaged_network(UNet(imported.topology, imported.n_classes), run, device)
+    return averaged_network(UNet(imported.topology, imported.n_classes), folder, device)
 
 
 def open_runs(

@@ -1,6 +1,5 @@
 """Train, distil and write soft targets: the functions behind the commands, without printing."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,14 +159,14 @@ def train_teacher(
 ) -> bool:
     """Train every fold of the teacher, then write its soft targets of the training cases.
 
-    A time limit in `limits` holds for each fold, and for the soft targets. Finished folds are not
-    trained again, and soft targets that are there are not written again.
+    A time limit in `limits` holds for the whole call. Finished folds are not trained again, and
+    soft targets that are there are not written again.
 
     Args:
         recipe: all choices.
         folder: the data set.
         runs: folder of the folds and the soft targets, and of the folds that they continue.
-        limits: where this call runs, and when it stops before a fold's budget is spent.
+        limits: where this call runs, and when it stops before everything is finished.
         report_of: gives each fold, by number, the function that is called every few steps.
         say: called with a message as soft targets are written.
 
@@ -205,10 +204,7 @@ def train_teacher(
         say(f"{who}; their soft targets may be over-confident")
     cases = read_cases(recipe, folder, names)
     soft = runs.folder / SOFT
-    begun = time.monotonic()
-    makers = Makers(
-        teachers_of, training_cases_of_all, lambda: limits.is_over(0, time.monotonic() - begun)
-    )
+    makers = Makers(teachers_of, training_cases_of_all, limits.is_over)
     write_maps(cases, makers, recipe, device, soft, say=say)
     return not missing_maps(names, soft)
 
@@ -223,6 +219,8 @@ def soften(
     say: Say = lambda _: None,
 ) -> int:
     """Write the soft targets of finished runs of one size to `task.soft`.
+
+    A run is its folder, or `best.pt` in it.
 
     Several runs are averaged. With it a large student can be the teacher of a smaller one.
 

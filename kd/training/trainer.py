@@ -5,9 +5,10 @@ Shapes: B batch, K classes, Z Y X voxels.
 """
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from kd.networks.precision import autocast
 from kd.networks.unet import UNet
 from kd.recipe.choices import Training
 from kd.records import Run
-from kd.training.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, write_checkpoint
+from kd.training.checkpoints import BEST, CHECKPOINT, Checkpoint, read_checkpoint, write_checkpoint
 from kd.training.losses import Objective
 from kd.training.optimiser import Optimiser
 
@@ -56,16 +57,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Slice:
-    """One call of a training: its device, and when it stops before the budget is spent."""
+    """One call of a command: its device, and when it stops before the budget is spent.
+
+    The time counts from `begun`, so that one call ends on time whatever it does first.
+    """
 
     device: str = "auto"  # the GPU where there is one; or "cpu", "cuda"
     stop_after_s: float | None = None
     stop_after_steps: int | None = None
+    begun: float = field(default_factory=time.monotonic)
 
-    def is_over(self, steps: int, seconds: float) -> bool:
-        """Return whether a call stops after this many steps and seconds."""
+    def is_over(self, steps: int = 0, now: float | None = None) -> bool:
+        """Return whether a call stops after this many steps, at a time of the monotonic clock."""
         if self.stop_after_steps is not None and steps >= self.stop_after_steps:
             return True
+        seconds = (time.monotonic() if now is None else now) - self.begun
         return self.stop_after_s is not None and seconds >= self.stop_after_s
 
 
@@ -154,6 +160,15 @@ class Trainer:
         network, optimiser = self.network.state_dict(), self.optimiser.state()
         write_checkpoint(Checkpoint(self.run, averaged, network, optimiser), folder)
 
+    def save_best(self, folder: Path) -> None:
+        """Keep the averaged weights of this step as the best ones of the run.
+
+        Raises:
+            BadCheckpoint: they cannot be written; those before are intact.
+        """
+        averaged = self.averaged.module.state_dict()
+        write_checkpoint(Checkpoint(self.run, averaged), folder, BEST)
+
     def _restore(self, saved: Checkpoint) -> None:
         if saved.run.identity != self._run.identity:
             message = "the checkpoint in this folder belongs to another training"
@@ -234,13 +249,15 @@ def schedule(share: float, choice: Training) -> float:
     return float(max(0.0, 1 - share) ** choice.power)
 
 
-def averaged_network(network: UNet, folder: Path, device: torch.device) -> tuple[UNet, Run]:
-    """Load the averaged weights of the run in `folder`; return the network and the run's record.
+def averaged_network(
+    network: UNet, folder: Path, device: torch.device, name: str = CHECKPOINT
+) -> tuple[UNet, Run]:
+    """Load averaged weights of the run in `folder`; return the network and the run's record.
 
     Raises:
         BadCheckpoint: there is no checkpoint, it is damaged, or it has other shapes.
     """
-    saved = read_checkpoint(folder, device)
+    saved = read_checkpoint(folder, device, name)
     try:
         network.load_state_dict(saved.averaged)
     except RuntimeError as exc:

@@ -7,9 +7,13 @@ import torch
 
 from kd.commands.output import in_words
 from kd.data.augment import Batch
+from kd.errors import BadCheckpoint
 from kd.recipe.choices import Distillation
-from kd.training.log import LOG, Entry, append, last_dice, read_log, rewind
+from kd.training import loop
+from kd.training.checkpoints import BEST
+from kd.training.log import LOG, Entry, append, best_dice, last_dice, read_log, rewind
 from kd.training.losses import Terms, distilled, supervised
+from kd.training.runs import open_run
 from kd.training.steps import Runs, train_fold
 from kd.training.trainer import Progress, Slice
 from tests.support.kd_phantoms import data_set, recipe
@@ -59,9 +63,55 @@ def test_a_fold_is_watched_on_its_held_out_cases(tmp_path: Path) -> None:
     data = data_set(tmp_path / "balls", 4, 1)
     runs = Runs(tmp_path / "runs")
     train_fold(recipe(), data, runs, 0, limits=Slice("cpu"), report=silent)
-    dice = last_dice(read_log(tmp_path / "runs" / "teacher_0"))
+    run = tmp_path / "runs" / "teacher_0"
+    dice = last_dice(read_log(run))
     assert dice is not None
     assert 0 <= dice <= 1
+    best, record = open_run(recipe(), "teacher", run / BEST, torch.device("cpu"))
+    last, _ = open_run(recipe(), "teacher", run, torch.device("cpu"))
+    assert record.step == 6, "the only step that was measured"
+    torch.testing.assert_close(best.state_dict(), last.state_dict())
+
+
+def test_the_best_entry_is_the_first_of_the_largest_dice() -> None:
+    entries = [entry(1), entry(20, 0.4), entry(40, 0.6), entry(60, 0.6), entry(80, 0.5)]
+    best = best_dice(entries)
+    assert best is not None
+    assert best.step == 40
+    assert best_dice([entry(1)]) is None
+
+
+@pytest.mark.slow
+def test_a_worse_step_does_not_replace_the_best_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured at six steps, in two calls: the file is of the step that the log calls best."""
+    monkeypatch.setattr(loop, "REPORT_EVERY_STEPS", 1)
+    monkeypatch.setattr(loop, "SCORE_EVERY_STEPS", 4)
+    data = data_set(tmp_path / "balls", 4, 1)
+    runs = Runs(tmp_path / "runs")
+    chosen = recipe(steps=24, ema=0.5)
+    for stop in (10, None):  # the second call resumes
+        limits = Slice("cpu", stop_after_steps=stop)
+        train_fold(chosen, data, runs, 0, limits=limits, report=silent)
+    run = tmp_path / "runs" / "teacher_0"
+    best = best_dice(read_log(run))
+    assert best is not None
+    _, record = open_run(chosen, "teacher", run / BEST, torch.device("cpu"))
+    assert record.step == best.step
+    assert len([one for one in read_log(run) if one.held_out_dice is not None]) == 6
+
+
+def test_a_run_without_a_held_out_fold_has_no_best_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpoint, match="no fold was held out of its training"):
+        open_run(recipe(), "small", tmp_path / BEST, torch.device("cpu"))
+
+
+def test_the_time_of_a_call_counts_from_its_begin() -> None:
+    limits = Slice(stop_after_s=60, begun=1000.0)
+    assert not limits.is_over(now=1059.0)
+    assert limits.is_over(now=1060.0)
+    assert not Slice(begun=0.0).is_over(now=1e9)
 
 
 def test_the_terms_of_an_objective_are_kept() -> None:
