@@ -4,6 +4,7 @@ Reads the logs of the runs (`kd.training.log`) and the scores that `kd score` ke
 Everything is in one HTML file, without scripts.
 """
 
+import base64
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kd.evaluation.score import FoldScore, read_scores
 from kd.records import Run
 from kd.training.checkpoints import CHECKPOINT, read_record
 from kd.training.log import Entry, best_dice, last_dice, read_log
+from kd.training.preview import BATCH, PREDICTIONS
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 520, 240, 56, 28  # pixels of a picture and its margins
 COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#17becf")
@@ -31,6 +33,10 @@ CURVES: tuple[tuple[str, Read], ...] = (
     ("Learning rate", lambda entry: entry.rate),
     ("Norm of the gradient", lambda entry: entry.gradient_norm),
 )
+PICTURES = {
+    BATCH: "the first batch: image, labels, teacher (as strong as its probability)",
+    PREDICTIONS: "held-out patches: image, labels, detected",
+}
 STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
        color: #1b1b1b; background: #fff }
@@ -43,12 +49,17 @@ figure { display: inline-block; margin: 1rem 1rem 0 0 } svg { background: #fff }
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """One run: its record, its log and its scores on folds."""
+    """One run: its folder, its record, its log and its scores on folds."""
 
-    name: str
+    folder: Path
     record: Run
     log: list[Entry]
     scores: Mapping[int, FoldScore]
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.name
 
 
 def trained_runs(folder: Path) -> list[TrainedRun]:
@@ -62,7 +73,7 @@ def trained_runs(folder: Path) -> list[TrainedRun]:
         record = read_record(path.parent)
         if record.choices is not None:  # an imported network has no training to show
             log, scores = read_log(path.parent), read_scores(path.parent)
-            runs.append(TrainedRun(path.parent.name, record, log, scores))
+            runs.append(TrainedRun(path.parent, record, log, scores))
     return runs
 
 
@@ -80,9 +91,27 @@ def page(name: str, runs: Sequence[TrainedRun]) -> str:
         lines = {run.name: _points(run.log, read) for run in runs}
         if any(len(points) > 1 for points in lines.values()):
             parts.append(_figure(title, lines, colours))
+    parts += _pictures(runs)
     start = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(name)}'
     body = "\n".join(parts)
     return f"{start}</title><style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
+
+
+def _pictures(runs: Sequence[TrainedRun]) -> list[str]:
+    """Return the pictures of all runs, inside the page."""
+    figures = []
+    for run in runs:
+        for name, title in PICTURES.items():
+            path = run.folder / name
+            if path.is_file():
+                content = base64.b64encode(path.read_bytes()).decode()
+                image = f'<img src="data:image/png;base64,{content}" alt="{title}">'
+                caption = f"<figcaption>{escape(run.name)}: {title}</figcaption>"
+                figures.append(f"<figure>{caption}{image}</figure>")
+    if not figures:
+        return []
+    note = "Pictures of real images show patients: keep this page where patient data is kept."
+    return ["<h2>Pictures</h2>", f"<p>{note}</p>", *figures]
 
 
 def summary(runs: Sequence[TrainedRun]) -> dict[str, object]:

@@ -14,8 +14,10 @@ from pathlib import Path
 import torch
 
 from kd.data.batches import PrefetchedBatches, Source
+from kd.networks.unet import UNet
 from kd.training.log import Entry, append, best_dice, read_log, rewind
 from kd.training.losses import Objective, Terms
+from kd.training.preview import BATCH, Colours, write_batch, write_predictions
 from kd.training.trainer import Outcome, Progress, Slice, Trainer
 from kd.training.watch import patch_dice
 
@@ -33,6 +35,7 @@ class TrainingRun:
     report: Callable[[Progress], None] = lambda _: None
     terms: Terms = field(default_factory=Terms)  # of the objective, for the log
     held_out: Source | None = None  # patches of held-out cases
+    colours: Colours = field(default_factory=dict)  # of the classes, for pictures
     losses: list[float] = field(default_factory=list)  # of the steps of this call
 
     def report_progress(self) -> None:
@@ -48,10 +51,7 @@ class TrainingRun:
         mean = sum(recent) / len(recent)
         dice = None
         if self.held_out is not None and (trainer.step % SCORE_EVERY_STEPS == 0 or is_last):
-            dice = patch_dice(trainer.averaged.module, self.held_out, trainer.device)
-            best = best_dice(read_log(self.folder))
-            if best is None or dice > (best.held_out_dice or 0.0):
-                trainer.save_best(self.folder)
+            dice = self._watch(self.held_out)
         self.report(Progress(trainer.step, trainer.share, mean, trainer.seconds, dice))
         labels, kl = self.terms.labels, self.terms.kl
         entry = Entry(
@@ -67,6 +67,18 @@ class TrainingRun:
             held_out_dice=dice,
         )
         append(self.folder, entry)
+
+    def _watch(self, held_out: Source) -> float:
+        """Return the Dice on held-out patches; keep their picture, and weights that are best."""
+        trainer = self.trainer
+        network = trainer.averaged.module
+        assert isinstance(network, UNet)
+        dice = patch_dice(network, held_out, trainer.device)
+        best = best_dice(read_log(self.folder))
+        if best is None or dice > (best.held_out_dice or 0.0):
+            trainer.save_best(self.folder)
+        write_predictions(network, held_out, trainer.device, self.colours, self.folder)
+        return dice
 
 
 def train_runs(
@@ -119,6 +131,8 @@ def _step(going: Sequence[TrainingRun], source: Source) -> None:
     for run in going:
         if run.trainer.step > step:
             continue
+        if not (run.folder / BATCH).exists():
+            write_batch(batch, run.colours, run.folder)
         begun = time.monotonic()
         run.losses.append(run.trainer.train_step(batch, run.objective))
         # every run counts the wait for the batch, as if it were trained alone

@@ -18,6 +18,7 @@ from kd.training.runs import fold_run, imported_folds, new_network, open_run
 from kd.training.tasks import SOFT, TrainingTask, batches_of, cases_used_by_any, initialise, new_run
 from kd.training.trainer import Outcome, Progress, Slice, Trainer, pick_device
 from kd.training.watch import watched_patches
+from node.colours import display_colours
 
 Report = Callable[[Progress], None]
 Say = Callable[[str], None]
@@ -85,7 +86,7 @@ def train_all(
             sources[names] = watched_patches(recipe, folder, names, device)
         return sources[names]
 
-    training_runs = []
+    training_runs, colours = [], display_colours(recipe.segments)
     for run, task in tasks.items():
         network, choice = new_network(recipe, task.size), recipe.training_of(task.size)
         terms = Terms()
@@ -95,8 +96,9 @@ def train_all(
         start, inherits = initialise(recipe, task, network)
         signal = teacher if task.is_distilled else None
         trainer = Trainer(network, new_run(recipe, task, signal, start, inherits), device)
+        shown = watched(task.watched)
         training_runs.append(
-            TrainingRun(trainer, objective, run, report_of(run), terms, watched(task.watched))
+            TrainingRun(trainer, objective, run, report_of(run), terms, shown, colours)
         )
     return dict(zip(tasks, train_runs(training_runs, batches, limits=limits), strict=True))
 

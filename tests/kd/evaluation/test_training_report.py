@@ -56,7 +56,9 @@ def test_the_page_has_every_run_its_curves_and_the_scores(runs: Path, tmp_path: 
     for title in ("Loss", "Divergence from the teacher", "Dice on held-out patches"):
         assert f"<figcaption>{title}" in page
     assert "Mean over 2 scores: 0.7000, standard deviation 0.1414." in page
-    assert not re.search(r"<script|src=", page)
+    assert not re.search(r'<script|src="(?!data:image/png;base64,)', page)
+    assert page.count("<img src=") == 2, "the first batch of each run"
+    assert "first: the first batch" in page
     numbers = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert numbers["first"]["finished"]
     assert numbers["second"]["held_out_dice"] == 0.25
