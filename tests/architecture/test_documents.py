@@ -51,6 +51,7 @@ def test_shown_commands_and_options_exist(page: Path) -> None:
             assert not unknown, f"{line}: {unknown}"
 
 
+@pytest.mark.slow
 def test_the_python_example_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

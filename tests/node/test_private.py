@@ -41,6 +41,7 @@ def test_the_configuration_stays_readable_for_the_user_of_the_node(tmp_path: Pat
     assert mode(tmp_path / "node.yaml") & stat.S_IRUSR | stat.S_IRGRP
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_served_data_folder_is_private(tmp_path: Path) -> None:
     file = configure(tmp_path / "node.yaml", tmp_path, rules=[])

@@ -73,6 +73,7 @@ spacings = st.floats(0.3, 8).map(lambda s: round(s, 4))
 origins = st.floats(-500, 500).map(lambda o: round(o, 3))
 
 
+@pytest.mark.slow
 @FEW
 @given(
     turn=st.tuples(angles, angles, angles),
@@ -112,6 +113,7 @@ def test_any_obliquity_and_slice_order_keeps_its_places(
     verify(to_bytes(seg), series, labels)
 
 
+@pytest.mark.slow
 @FEW
 @given(st.permutations(range(12)))
 def test_any_order_of_headers_gives_the_same_survey(

@@ -54,6 +54,7 @@ def test_a_training_begins_with_the_networks_of_a_package(
     assert main([*words, "--start", str(package)]) == 0, "the same command resumes"
 
 
+@pytest.mark.slow
 def test_a_damaged_package_begins_nothing(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from kd.commands import main, parser
 from kd.recipe.read import Recipe
 from tests.support.kd_phantoms import RECIPE, data_set, write_recipe
 
+pytestmark = pytest.mark.slow  # hundreds of calls
+
 WRONG_TEXT = {"a": [1]}  # neither text, number, list nor one of several structs
 NUMBERS: tuple[object, ...] = (float("nan"), float("inf"), -1e30, 1e30, "many", True)
 ALIEN = "no such key"

@@ -33,6 +33,7 @@ def network(stem_stride: int, fine_width: int) -> UNet:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem_stride", "fine_width"), [(1, 0), (2, 0), (2, 3)])
 def test_the_scores_are_the_mean_of_both_images(
     stem_stride: int, fine_width: int, tmp_path: Path

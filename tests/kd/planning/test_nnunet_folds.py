@@ -167,6 +167,7 @@ def test_students_have_the_stages_of_their_teacher_and_inherit(
     assert new_network(recipe, "fast")(patch).shape[2:] == patch.shape[2:]
 
 
+@pytest.mark.slow
 def test_a_default_size_teacher_may_be_released_whole(tmp_path: Path) -> None:
     plans = plans_of()
     chosen = plans["configurations"]["3d_fullres"]

@@ -174,6 +174,7 @@ def test_a_folder_that_is_named_like_a_uid_needs_a_slash(
     assert run("explain", "./1.2.3", "--config", configured)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_the_reader_is_named(tmp_path: Path) -> None:
     scan = make(tmp_path, Phantom(shape=(3, 20, 16)))
     with_many_items(scan.paths[1])

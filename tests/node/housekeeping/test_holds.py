@@ -30,6 +30,8 @@ from tests.support.reading import shared_reader
 from tests.support.received import receive
 from tests.support.rows import T0
 
+pytestmark = pytest.mark.slow  # several studies a test
+
 SECOND = range(6, 12)  # the other half of the slices of the phantom
 Make = Callable[[Path], Sequence[Path]]
 Prepare = Callable[[Path, SeriesFolder], None]

@@ -25,6 +25,8 @@ from tests.support.received import receive
 from tests.support.rows import T0
 from tests.support.running import WAIT_S, wait_until
 
+pytestmark = pytest.mark.slow  # each reader dies several times
+
 SHORT = ReaderLimits(cpu_s=1.0, compare_cpu_s=1.0, cpu_s_per_mib=0.0)
 
 
