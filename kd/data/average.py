@@ -18,6 +18,7 @@ from node.imaging import Grid, Volume
 from node.imaging.volume import Affine
 
 FEWEST = 3  # structures that every case has: fewer do not determine a rotation
+NO_AVERAGE = "Give --reference-image and --notice instead of an average"
 Points = npt.NDArray[np.float64]  # [n, 3], mm, LPS
 
 
@@ -30,7 +31,7 @@ def landmarks(recipe: Recipe) -> tuple[int, ...]:
     numbers = tuple(p.number for p in recipe.segments if p.number not in recipe.data.partial)
     if len(numbers) < FEWEST:
         message = f"{len(numbers)} segments are labelled in every case; alignment needs {FEWEST}"
-        raise BadRecipe(message, advice="Give --reference-image and --notice instead of an average")
+        raise BadRecipe(message, advice=NO_AVERAGE)
     return numbers
 
 
@@ -46,10 +47,14 @@ def average(
 
     Args:
         read: gives all cases, once more at each call, so that they need not fit into memory.
-        numbers: structures that every case has, at least three.
+        numbers: structures to align by; those that a case lacks are left out.
         spacing_mm_zyx: of the result, whose axes run to head, back and left.
         outside: what is beyond an image, such as air.
+
+    Raises:
+        BadRecipe: fewer than three structures are in every case.
     """
+    numbers = _in_every_case(read, numbers)
     marks, boxes = [], []
     for pair in read():
         centroids = _centroids(pair, numbers)
@@ -63,6 +68,20 @@ def average(
         for pair, centroids in zip(read(), marks, strict=True)
     ]
     return Volume(np.median(np.stack(images), axis=0).round().astype(np.int16), grid)
+
+
+def _in_every_case(read: Callable[[], Iterable[Pair]], numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Return those of the structures that are labelled in every case.
+
+    Raises:
+        BadRecipe: fewer than three.
+    """
+    present = [set(np.unique(pair.labels.array).tolist()) for pair in read()]
+    common = tuple(n for n in numbers if all(n in labels for labels in present))
+    if len(common) < FEWEST:
+        message = f"{len(common)} structures are in every case; alignment needs {FEWEST}"
+        raise BadRecipe(message, advice=NO_AVERAGE)
+    return common
 
 
 def _centroids(pair: Pair, numbers: tuple[int, ...]) -> Points:

@@ -70,6 +70,21 @@ def test_alignment_never_mirrors() -> None:
     assert (mean.array > 500).sum() * 8 > 0.5 * 4 * 4 / 3 * np.pi * RADIUS**3, "two of three agree"
 
 
+def _without(case: Pair, *numbers: int) -> Pair:
+    array = np.where(np.isin(case.labels.array, numbers), 0, case.labels.array)
+    return Pair(case.name, case.image, Labels(array.astype(np.uint8), case.labels.grid))
+
+
+def test_a_structure_that_a_case_lacks_aligns_nothing() -> None:
+    """Not everybody has a gallbladder."""
+    pairs = [PEOPLE[0], PEOPLE[1], _without(PEOPLE[2], 4)]
+    mean = average(lambda: iter(pairs), (1, 2, 3, 4), (2.0, 2.0, 2.0), -1000)
+    share = (mean.array > 500).sum() * 8 / (4 * 4 / 3 * np.pi * RADIUS**3)
+    assert 0.85 < share < 1.15
+    with pytest.raises(BadRecipe, match="2 structures are in every case; alignment needs 3"):
+        average(lambda: iter([PEOPLE[0], _without(PEOPLE[1], 1, 4)]), (1, 2, 3, 4), (2, 2, 2), 0)
+
+
 def test_two_structures_are_too_few_to_align(tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match="alignment needs 3"):
         landmarks(read_recipe(write_recipe(tmp_path / "r.yaml")))
