@@ -91,6 +91,17 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add --cache."""
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="prepare each case once into this folder and map it into memory, for data sets that "
+        "are larger than the memory; several commands may share it",
+    )
+
+
 def _whole(text: str, low: int, high: int) -> int:
     try:
         value = int(text)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import msgspec
 
-from kd.commands.arguments import add_device, add_recipe, count, duration, minutes, seed
+from kd.commands.arguments import (
+    add_cache,
+    add_device,
+    add_recipe,
+    count,
+    duration,
+    minutes,
+    seed,
+)
 from kd.commands.output import EXIT_OK, EXIT_UNFINISHED, Commands, progress_lines, say
 from kd.commands.starting import say_start, start_of
 from kd.data.splits import names_of
@@ -65,6 +73,7 @@ def add_to(commands: Commands) -> None:
         help="of the step with the best Dice on held-out patches, instead of the last one",
     )
     add_device(soften)
+    add_cache(soften)
     soften.set_defaults(run_command=_soften)
 
     _add_distill(commands)
@@ -143,6 +152,7 @@ def add_session(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--steps", type=count, help="budget of a run, instead of the recipe's")
     budget.add_argument("--minutes", type=minutes, help="budget of a run, instead of the recipe's")
     add_device(parser)
+    add_cache(parser)
     parser.add_argument(
         "--slice-minutes",
         type=duration,
@@ -212,7 +222,7 @@ def _soften(chosen: argparse.Namespace) -> int:
     recipe = read_recipe(chosen.recipe)
     names = names_of(recipe, chosen.data, recipe.data.train)
     task = TrainingTask(chosen.size, names, chosen.soft)
-    limits = Slice(chosen.device)
+    limits = Slice(chosen.device, cache=chosen.cache)
     runs = [run / BEST if chosen.best else run for run in chosen.run]
     written = steps.soften(recipe, chosen.data, task, runs, limits=limits, say=say)
     note(chosen.soft, chosen.typed)
@@ -299,7 +309,7 @@ def with_budget(recipe: Recipe, chosen: argparse.Namespace, seed: int | None = N
 def limits_of(chosen: argparse.Namespace) -> Slice:
     """Return device and time of a call, whose time begins now."""
     seconds = None if chosen.slice_minutes is None else 60 * chosen.slice_minutes
-    return Slice(chosen.device, stop_after_s=seconds)
+    return Slice(chosen.device, stop_after_s=seconds, cache=chosen.cache)
 
 
 def _finish(size: str, outcome: Outcome) -> int:

@@ -1,7 +1,8 @@
 """Batches of training patches on a device, from labelled cases or label maps.
 
 All random numbers depend on the seed and the step alone: a resumed training gets the same batches.
-All cases stay in the memory of the device, so that a GPU does not wait for transfers.
+Cases stay in the memory of the device, so that a GPU does not wait for transfers; cases that are
+mapped from a cache stay on disk, and their patches are moved.
 Shapes: B batch, K classes, Z Y X voxels (head, back, left).
 """
 
@@ -49,7 +50,7 @@ class Batches:
         soft: Sequence[npt.NDArray[np.float16]] | None = None,
         spacing_mm_zyx: Edges = (1.0, 1.0, 1.0),
     ) -> None:
-        """Move `cases` to `device`.
+        """Move `cases` to `device`, unless they are mapped.
 
         Args:
             cases: prepared ones.
@@ -63,9 +64,11 @@ class Batches:
         self.edges = relative_edges(spacing_mm_zyx)
         self.batch, self.seed = choice.batch, choice.seed
         self.foreground_share, self.is_thin = choice.foreground_share, choice.is_thin
-        self._images = [torch.from_numpy(c.image.array).to(device) for c in cases]
-        self._labels = [torch.from_numpy(c.labels.array).to(device) for c in cases]
-        self._soft = None if soft is None else [torch.from_numpy(s).to(device) for s in soft]
+        is_mapped = any(isinstance(c.image.array, np.memmap) for c in cases)
+        home = torch.device("cpu") if is_mapped else device
+        self._images = [torch.from_numpy(c.image.array).to(home) for c in cases]
+        self._labels = [torch.from_numpy(c.labels.array).to(home) for c in cases]
+        self._soft = None if soft is None else [torch.from_numpy(s).to(home) for s in soft]
         self._unknown = _unknown(cases, device)
         self._foreground = [_some_foreground(c.labels.array) for c in cases]
 
@@ -82,7 +85,9 @@ class Batches:
         soft = None
         if self._soft is not None:
             soft = torch.stack([_cut_soft(self._soft[c], o, self.patch, margin) for c, o in places])
+            soft = soft.to(self.device)
         unknown = None if self._unknown is None else self._unknown[chosen]
+        image, labels = image.to(self.device), labels.to(self.device)
         batch = Batch(image[:, None], labels, soft, unknown)
         if augment is not None:
             random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))

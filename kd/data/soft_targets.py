@@ -149,7 +149,7 @@ def weights_digest(network: nn.Module) -> bytes:
 
 
 def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftMap]:
-    """Read the maps of `cases`.
+    """Return the maps of `cases`, mapped into memory.
 
     Raises:
         BadTeacher: a map is missing, damaged or has another shape; the message names the case.
@@ -157,7 +157,8 @@ def read_maps(cases: Sequence[Case], n_classes: int, folder: Path) -> list[SoftM
     maps = []
     for case in cases:
         try:
-            soft = np.load(folder / f"{case.name}.npy", allow_pickle=False)
+            # mapped, copy on write: the maps of many classes are larger than the images
+            soft = np.load(folder / f"{case.name}.npy", mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as exc:
             message = f"case {case.name} has no readable soft target"
             raise BadTeacher(message, advice="Run kd teach to its end") from exc

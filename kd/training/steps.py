@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from kd.data.batches import Source
-from kd.data.cases import read_cases
+from kd.data.cache import cached_cases
 from kd.data.soft_targets import Makers, missing_maps, write_maps
 from kd.data.splits import folds, names_of, subjects_of
 from kd.errors import BadSplit, BadTeacher
@@ -76,14 +76,13 @@ def train_all(
     """
     device = pick_device(limits.device)
     distilled_tasks = [task for task in tasks.values() if task.is_distilled]
-    batches, teacher = batches_of(
-        recipe, folder, (distilled_tasks or list(tasks.values()))[0], device
-    )
+    leading = (distilled_tasks or list(tasks.values()))[0]
+    batches, teacher = batches_of(recipe, folder, leading, device, limits.cache)
     sources: dict[tuple[str, ...], Source | None] = {}
 
     def watched(names: tuple[str, ...]) -> Source | None:
         if names not in sources:
-            sources[names] = watched_patches(recipe, folder, names, device)
+            sources[names] = watched_patches(recipe, folder, names, device, limits.cache)
         return sources[names]
 
     training_runs, colours = [], display_colours(recipe.segments)
@@ -204,7 +203,7 @@ def train_teacher(
     if used:
         who = f"{len(used)} cases (for example {used[0]}) were in every fold's training set"
         say(f"{who}; their soft targets may be over-confident")
-    cases = read_cases(recipe, folder, names)
+    cases = cached_cases(recipe, folder, names, limits.cache)
     soft = runs.folder / SOFT
     makers = Makers(teachers_of, training_cases_of_all, limits.is_over)
     write_maps(cases, makers, recipe, device, soft, say=say)
@@ -242,7 +241,7 @@ def soften(
     opened = [open_run(recipe, task.size, run, device) for run in runs]
     teachers = [network for network, _ in opened]
     makers = Makers(lambda _: teachers, cases_used_by_any(run for _, run in opened))
-    cases = read_cases(recipe, folder, task.names)
+    cases = cached_cases(recipe, folder, task.names, limits.cache)
     return write_maps(cases, makers, recipe, device, task.soft, say=say)
 
 

@@ -9,7 +9,8 @@ import msgspec
 import torch
 
 from kd.data.batches import Batches, DistillationBatches, Source, SyntheticBatches
-from kd.data.cases import read_anatomy, read_cases
+from kd.data.cache import cached_cases
+from kd.data.cases import read_anatomy
 from kd.data.soft_targets import maps_digest, read_maps, training_cases_of, weights_digest
 from kd.errors import BadCheckpoint, BadRecipe, BadTeacher
 from kd.networks.inherit import inherit
@@ -88,13 +89,20 @@ def student_task(
 
 
 def batches_of(
-    recipe: Recipe, folder: Path, task: TrainingTask, device: torch.device
+    recipe: Recipe,
+    folder: Path,
+    task: TrainingTask,
+    device: torch.device,
+    cache: Path | None = None,
 ) -> tuple[Source, TeacherSignal | None]:
-    """Return the source of batches, and the teacher whose signal they carry."""
+    """Return the source of batches, and the teacher whose signal they carry.
+
+    `cache` is the folder of prepared cases, if there is one.
+    """
     patch, choice = recipe.training_patch_zyx, recipe.training
     spacing = recipe.grid.spacing_mm_zyx
     if recipe.generator is None:
-        cases = read_cases(recipe, folder, task.names)
+        cases = cached_cases(recipe, folder, task.names, cache)
         if task.soft is None:
             return Batches(cases, patch, choice, device, spacing_mm_zyx=spacing), None
         soft = read_maps(cases, recipe.n_classes, task.soft)

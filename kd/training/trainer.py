@@ -57,7 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Slice:
-    """One call of a command: its device, and when it stops before the budget is spent.
+    """One call of a command: its device, its cache, and when it stops before the budget is spent.
 
     The time counts from `begun`, so that one call ends on time whatever it does first.
     """
@@ -65,6 +65,7 @@ class Slice:
     device: str = "auto"  # the GPU where there is one; or "cpu", "cuda"
     stop_after_s: float | None = None
     stop_after_steps: int | None = None
+    cache: Path | None = None  # folder of prepared cases; None: they are held in memory
     begun: float = field(default_factory=time.monotonic)
 
     def is_over(self, steps: int = 0, now: float | None = None) -> bool:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from kd.data.batches import Batches, Source, SyntheticBatches
-from kd.data.cases import read_anatomy, read_cases
+from kd.data.cache import cached_cases
+from kd.data.cases import read_anatomy
 from kd.networks.precision import autocast
 from kd.networks.unet import UNet
 from kd.recipe.read import Recipe
@@ -21,7 +22,11 @@ PATCHES = 4
 
 
 def watched_patches(
-    recipe: Recipe, folder: Path, names: Sequence[str], device: torch.device
+    recipe: Recipe,
+    folder: Path,
+    names: Sequence[str],
+    device: torch.device,
+    cache: Path | None = None,
 ) -> Source | None:
     """Return a source of patches of the first held-out cases; None without held-out cases.
 
@@ -36,7 +41,7 @@ def watched_patches(
     if recipe.generator is not None:
         maps = [read_anatomy(recipe, folder, name) for name in chosen]
         return SyntheticBatches(maps, patch, choice, recipe.generator, device)
-    return Batches(read_cases(recipe, folder, chosen), patch, choice, device)
+    return Batches(cached_cases(recipe, folder, chosen, cache), patch, choice, device)
 
 
 def patch_dice(network: nn.Module, source: Source, device: torch.device) -> float:

@@ -50,7 +50,7 @@ COMPLETE: dict[str, Any] = RECIPE | {
     },
 }
 
-WRITTEN = ("run", "runs", "out", "soft", "into", "models")  # folders that a command makes
+WRITTEN = ("run", "runs", "out", "soft", "into", "models", "cache")  # folders that a command makes
 Path_ = tuple[str | int, ...]
 
 
