@@ -9,6 +9,7 @@ from kd.commands.arguments import add_device, add_recipe
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadCheckpoint
 from kd.evaluation.score import score, write_score
+from kd.evaluation.tensorboard import write_events
 from kd.evaluation.training_report import write_report
 from kd.recipe.read import read_recipe
 from kd.training.checkpoints import BEST
@@ -22,6 +23,12 @@ def add_to(commands: Commands) -> None:
     )
     report.add_argument("runs", type=Path, help="folder of the runs")
     report.add_argument("--out", type=Path, help="default: report.html in that folder")
+    report.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the curves and pictures as events of TensorBoard (extra tensorboard)",
+    )
     report.set_defaults(run_command=_report)
 
 
@@ -70,4 +77,7 @@ def _report(chosen: argparse.Namespace) -> int:
         message = f"{chosen.runs} has no run that was trained here"
         raise BadCheckpoint(message, advice="Give the folder that holds the runs")
     say(f"{out}: {len(runs)} runs")
+    if chosen.tensorboard is not None:
+        write_events(runs, chosen.tensorboard)
+        say(f"{chosen.tensorboard}: events; show them with tensorboard --logdir")
     return EXIT_OK

@@ -2,9 +2,11 @@
 
 import json
 import re
+import struct
 from pathlib import Path
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
 from kd.commands import main
 from kd.evaluation.score import FoldScore, read_scores, write_score
@@ -63,6 +65,44 @@ def test_the_page_has_every_run_its_curves_and_the_scores(runs: Path, tmp_path: 
     assert numbers["first"]["finished"]
     assert numbers["second"]["held_out_dice"] == 0.25
     assert numbers["first"]["scores"] == {"0": 0.8}
+
+
+def _events(folder: Path) -> list[Event]:
+    """Read the event file in a folder: records of length, checksum, content and checksum."""
+    (path,) = folder.iterdir()
+    content, events, at = path.read_bytes(), [], 0
+    while at < len(content):
+        (length,) = struct.unpack_from("<Q", content, at)
+        events.append(Event.FromString(content[at + 12 : at + 12 + length]))
+        at += 16 + length
+    return events
+
+
+@pytest.mark.slow
+def test_tensorboard_gets_every_curve_and_picture(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["report", str(runs), "--out", str(tmp_path / "page.html")]
+    words += ["--tensorboard", str(tmp_path / "events")]
+    assert main(words) == 0
+    values = [
+        (one.tag, event.step, one.simple_value)
+        for event in _events(tmp_path / "events" / "second")
+        for one in event.summary.value
+        if one.WhichOneof("value") == "simple_value"
+    ]
+    dice = [(step, value) for tag, step, value in values if tag.startswith("Dice")]
+    assert dice == [(20, 0.25), (40, 0.25)]
+    assert len({tag for tag, _, _ in values}) == 7
+    images = [
+        one.image.height
+        for event in _events(tmp_path / "events" / "first")
+        for one in event.summary.value
+        if one.WhichOneof("value") == "image"
+    ]
+    assert len(images) == 1
+    assert main(words) == 1
+    assert "events would be there twice" in capsys.readouterr().err
 
 
 def test_a_folder_without_runs_is_refused(
