@@ -86,16 +86,18 @@ def segment(
             array = assign(scored, grid.shape[0], turned.grid.shape)
         else:
             single = nearest(ready.array, grid.shape)
-            model, gain = fit(held, single, grid.spacing_mm, manifest.sharpen)
+            model, gain = fit(held, single, grid.spacing_mm, manifest.sharpen, student.threads)
             by_intensity = (corrected(ready.array, gain), model)
-            array = assign_by_intensity(held, len(held), *by_intensity)
+            array = assign_by_intensity(held, *by_intensity, student.threads)
     # the network runs inside the stage "back"; the rest is stitching and assigning labels
     clock.seconds["back"] -= clock.seconds["network"]
     with clock.stage("regions"):
         second = None
         if regions.needs_scores(manifest.regions):
             second = partial(second_best, held, turned.grid.shape, by_intensity=by_intensity)
-        cleaned = regions.apply(Labels(array, turned.grid), manifest.regions, second)
+        cleaned = regions.apply(
+            Labels(array, turned.grid), manifest.regions, second, student.threads
+        )
         labels = Labels(np.ascontiguousarray(turn.undo(cleaned.array)), volume.grid)
     return Segmentation(labels, clock.seconds)
 

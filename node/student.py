@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from node import engines
-from node.engines import ONNXRUNTIME
+from node.engines import ONNXRUNTIME, cpu
 from node.imaging.volume import FloatArray
 
 
@@ -26,6 +26,7 @@ class Student:
         """
         self._network = engines.open_network(engine, path, threads, compiled)
         self.engine = engine
+        self.threads = cpu.threads(threads)
         self.patch_zyx = self._network.input_shape[2:]
         self.n_classes = self._network.output_shape[1]
 

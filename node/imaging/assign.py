@@ -16,15 +16,17 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from node.imaging.parallel import in_threads, parts
 from node.imaging.patches import Scores
 from node.imaging.resample import axis_matrix
-from node.imaging.sharpen import IntensityModel
+from node.imaging.sharpen import IntensityModel, Margins
 from node.imaging.volume import FloatArray
 
 Bytes = npt.NDArray[np.uint8]
 Row = TypeVar("Row")
 Places = npt.NDArray[np.int64]
 AT_ONCE = 1 << 16  # source pixels whose scores are interpolated in one step
+PARTS = 4  # of a volume for each thread: some parts take longer than others
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def assign(rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]) -> B
     """
     labels = np.zeros(shape, np.uint8)
     in_plane: tuple[_Axis, _Axis] | None = None
-    for at, (low, high, share) in enumerate(_neighbours(map(_row, rows), depth, shape[0])):
+    for at, low, high, share in _neighbours(map(_row, rows), _axis(depth, shape[0])):
         if in_plane is None:
             in_plane = (_axis(low.best.shape[0], shape[1]), _axis(low.best.shape[1], shape[2]))
         labels[at] = _slice(low, high, share, in_plane)
@@ -62,20 +64,27 @@ def assign(rows: Iterable[Scores], depth: int, shape: tuple[int, int, int]) -> B
 
 
 def assign_by_intensity(
-    rows: Iterable[Scores], depth: int, image_zyx: FloatArray, model: IntensityModel
+    rows: Sequence[Scores], image_zyx: FloatArray, model: IntensityModel, threads: int = 1
 ) -> Bytes:
     """Return the class of the largest posterior at every source voxel.
 
     Args:
-        rows: scores [C, Y, X] of each row of the model's grid, in order, `depth` of them.
-        depth: number of rows.
+        rows: scores [C, Y, X] of each row of the model's grid, in order.
         image_zyx: intensities on the source grid in canonical order, with even brightness.
         model: what each intensity says about the classes.
+        threads: number of computing threads.
     """
     labels = np.zeros(image_zyx.shape, np.uint8)
-    prepared = (_weighted(row, model) for row in rows)
-    for at, (low, high, share) in enumerate(_neighbours(prepared, depth, len(image_zyx))):
-        labels[at] = _sharp_slice(low, high, share, image_zyx[at], model)
+    places = _axis(len(rows), len(image_zyx))
+    margins = model.margins()
+
+    def assign_part(slices: range) -> None:
+        first = int(places.low[slices.start])
+        prepared = (_weighted(row, model.prior, margins) for row in rows[first:])
+        for at, low, high, share in _neighbours(prepared, places, slices, first):
+            labels[at] = _sharp_slice(low, high, share, image_zyx[at], model)
+
+    in_threads(assign_part, parts(len(labels), PARTS * threads if threads > 1 else 1), threads)
     return labels
 
 
@@ -98,21 +107,22 @@ def second_best(
     """
     edges = (len(rows), *rows[0].shape[1:])
     axes = [_axis(n_in, n_out) for n_in, n_out in zip(edges, shape, strict=True)]
-    result = np.zeros(len(places), np.uint8)
+    scores = np.empty((rows[0].shape[0], len(places)), np.float32)
     for z in np.unique(places[:, 0]).tolist():
         chosen = np.flatnonzero(places[:, 0] == z)
         y, x = places[chosen, 1], places[chosen, 2]
         low, high = rows[axes[0].low[z]], rows[axes[0].high[z]]
-        scores = _mixed(_at(low, y, x, axes), _at(high, y, x, axes), float(axes[0].share[z]))
-        if by_intensity is not None:
-            image_zyx, model = by_intensity
-            intensities = image_zyx[z, y, x]
-            scores *= np.float32(model.prior)
-            for k in range(len(scores)):
-                scores[k] += model.log_likelihood(k, intensities)
-        scores[best[chosen], np.arange(len(chosen))] = -np.inf
-        result[chosen] = scores.argmax(0)
-    return result
+        scores[:, chosen] = _mixed(
+            _at(low, y, x, axes), _at(high, y, x, axes), float(axes[0].share[z])
+        )
+    if by_intensity is not None:
+        image_zyx, model = by_intensity
+        intensities = image_zyx[tuple(places.T)]
+        scores *= np.float32(model.prior)
+        for k in range(len(scores)):
+            scores[k] += model.log_likelihood(k, intensities)
+    scores[best, np.arange(len(places))] = -np.inf
+    return scores.argmax(0).astype(np.uint8)
 
 
 def _at(row: Scores, y: Places, x: Places, axes: Sequence[_Axis]) -> Scores:
@@ -125,19 +135,27 @@ def _at(row: Scores, y: Places, x: Places, axes: Sequence[_Axis]) -> Scores:
     return _between(top, bottom, rows.share[y])
 
 
-def _neighbours(rows: Iterator[Row], depth: int, n_out: int) -> Iterator[tuple[Row, Row, float]]:
-    """Yield the two of `depth` rows around each of `n_out` slices, and its place between them."""
-    places = _axis(depth, n_out)
+def _neighbours(
+    rows: Iterator[Row], places: _Axis, slices: range | None = None, first: int = 0
+) -> Iterator[tuple[int, Row, Row, float]]:
+    """Yield the index of each slice, the two rows around it, and its place between them.
+
+    Args:
+        rows: of the model's grid, in order.
+        places: of the slices among the rows.
+        slices: the requested ones, in order; default: all.
+        first: index of the first of `rows`.
+    """
     held: dict[int, Row] = {}
-    stream = enumerate(rows)
-    for at in range(n_out):
+    stream = enumerate(rows, first)
+    for at in range(len(places.low)) if slices is None else slices:
         share = float(places.share[at])
         ends = (int(places.low[at]), int(places.high[at]) if share else int(places.low[at]))
         while ends[1] not in held:
             index, row = next(stream)
             held[index] = row
             held.pop(index - 2, None)
-        yield held[ends[0]], held[ends[1]], share
+        yield at, held[ends[0]], held[ends[1]], share
 
 
 def _row(scores: Scores) -> _Row:
@@ -204,16 +222,18 @@ class _WeightedRow:
     last: Places  # [C, 2]: its last row and column; -1 if it can win nowhere
 
 
-def _weighted(scores: Scores, model: IntensityModel) -> _WeightedRow:
+def _weighted(scores: Scores, prior: float, margins: Margins) -> _WeightedRow:
     """Find the box of each class: where its score is near enough to the best for it to win."""
-    could_win = scores >= scores.max(0) - model.margins[:, None, None]
+    scores = np.ascontiguousarray(scores)  # the classes of a voxel may be adjacent in memory
+    could_win = scores >= scores.max(0) - margins.any_class[:, None, None]
+    could_win &= scores >= scores[0] - margins.background[:, None, None]
     first, last = np.zeros((2, len(scores), 2), np.int64)
     for axis, across in enumerate((2, 1)):
         along = could_win.any(across)
         nowhere = ~along.any(1)
         first[:, axis] = np.where(nowhere, along.shape[1], along.argmax(1))
         last[:, axis] = np.where(nowhere, -1, along.shape[1] - 1 - along[:, ::-1].argmax(1))
-    return _WeightedRow(scores * np.float32(model.prior), first, last)
+    return _WeightedRow(scores * np.float32(prior), first, last)
 
 
 def _sharp_slice(
@@ -221,31 +241,39 @@ def _sharp_slice(
 ) -> Bytes:
     """Label one source slice, class by class: the best so far is kept for each pixel."""
     labels = np.zeros(plane.shape, np.uint8)
+    first, last = np.minimum(low.first, high.first), np.maximum(low.last, high.last)
+    others = np.flatnonzero(last[1:, 0] >= 0) + 1
+    if not len(others):
+        return labels
+    first[0], last[0] = first[others].min(0), last[others].max(0)  # the rest is background
+    plane = np.ascontiguousarray(plane)  # the axes of a turned volume may have any order in memory
     down = axis_matrix(low.scores.shape[1], plane.shape[0], 1)
     across = axis_matrix(low.scores.shape[2], plane.shape[1], 1)
     rows, columns = (_axis(*matrix.shape[::-1]) for matrix in (down, across))
-    best = down @ _mixed(low.scores[0], high.scores[0], share) @ across.T
-    best += model.log_likelihood(0, plane)
-    first, last = np.minimum(low.first, high.first), np.maximum(low.last, high.last)
     reach = [_reach(first[:, axis], last[:, axis], at) for axis, at in enumerate((rows, columns))]
-    for k in range(1, len(low.scores)):
-        if last[k, 0] < 0:
-            continue
+    best = np.empty(plane.shape, np.float32)
+    for k in (0, *others.tolist()):
         (box_y, source_y), (box_x, source_x) = reach[0][k], reach[1][k]
         box, source = (box_y, box_x), (source_y, source_x)
         scores = _mixed(low.scores[k][box], high.scores[k][box], share)
         value = down[source_y, box_y] @ scores @ across[source_x, box_x].T
         value += model.log_likelihood(k, plane[source])
+        if k == 0:
+            best[source] = value
+            continue
         # classes come in ascending order, so a new winner is the largest label of its pixel so far;
         # masked copies would take half of the time
         wins = (value > best[source]).view(np.uint8)
+        wins *= np.uint8(k)
         np.maximum(best[source], value, out=best[source])
-        np.maximum(labels[source], wins * np.uint8(k), out=labels[source])
+        np.maximum(labels[source], wins, out=labels[source])
     return labels
 
 
 def _mixed(low: Scores, high: Scores, share: float) -> Scores:
-    mixed: Scores = low + np.float32(share) * (high - low)
+    mixed: Scores = high - low
+    mixed *= np.float32(share)
+    mixed += low
     return mixed
 
 

@@ -1,12 +1,13 @@
 """Apply the steps that clean finished labels by their connected regions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from node.imaging.parallel import in_threads
 from node.imaging.region_steps import (
     KeepLargest,
     KeepLargestEach,
@@ -23,7 +24,10 @@ ROUNDING_MM = 1e-4  # of a distance in float32
 
 
 def apply(
-    labels: Labels, steps: tuple[RegionStep, ...], second_best: SecondBest | None = None
+    labels: Labels,
+    steps: tuple[RegionStep, ...],
+    second_best: SecondBest | None = None,
+    threads: int = 1,
 ) -> Labels:
     """Apply `steps` in their order to `labels`; regions connect across voxel faces.
 
@@ -32,6 +36,7 @@ def apply(
         steps: of a package.
         second_best: returns the classes of the second largest scores at voxels [n, 3] whose classes
             are [n]; only `replace_islands` needs it.
+        threads: number of computing threads.
 
     Raises:
         ValueError: a step needs `second_best`.
@@ -42,9 +47,9 @@ def apply(
             if second_best is None:
                 message = "replace_islands needs the scores of the network"
                 raise ValueError(message)
-            array = _replaced(array, step, labels.grid, second_best)
+            array = _replaced(array, step, labels.grid, second_best, threads)
         else:
-            array = _one(array, step, labels.grid)
+            array = _one(array, step, labels.grid, threads)
     return Labels(array, labels.grid)
 
 
@@ -63,15 +68,19 @@ def reaching_corners(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _replaced(
-    array: npt.NDArray[np.uint8], step: ReplaceIslands, grid: Grid, second_best: SecondBest
+    array: npt.NDArray[np.uint8],
+    step: ReplaceIslands,
+    grid: Grid,
+    second_best: SecondBest,
+    threads: int,
 ) -> npt.NDArray[np.uint8]:
     result = array.copy()
     box = _box(array != 0)
     if box is None:
         return result
     inner = array[box].copy()
-    for number in step.segments:
-        _clear(inner, inner == number, keep_first=True, at_least=_least_voxels(step.ml, grid))
+    least = _least_voxels(step.ml, grid)
+    _clear_each(inner, step.segments, threads, keep_first=True, at_least=least)
     places = np.argwhere(inner != array[box]) + [edge.start for edge in box]
     if len(places):
         at = tuple(places.T)
@@ -88,6 +97,7 @@ def _one(
     array: npt.NDArray[np.uint8],
     step: KeepLargest | KeepLargestEach | RemoveSmall | KeepNear,
     grid: Grid,
+    threads: int,
 ) -> npt.NDArray[np.uint8]:
     result = array.copy()
     box = _box(array != 0)
@@ -98,12 +108,9 @@ def _one(
         case KeepLargest():
             _clear(inner, _listed(step.segments)[inner], keep_first=True)
         case KeepLargestEach():
-            for number in step.segments:
-                _clear(inner, inner == number, keep_first=True)
+            _clear_each(inner, step.segments, threads, keep_first=True)
         case RemoveSmall():
-            least = _least_voxels(step.ml, grid)
-            for number in step.segments:
-                _clear(inner, inner == number, at_least=least)
+            _clear_each(inner, step.segments, threads, at_least=_least_voxels(step.ml, grid))
         case KeepNear():
             _clear_far(inner, _listed(step.segments)[inner], grid.spacing_mm, step.mm)
         case _:
@@ -138,6 +145,22 @@ def _clear_far(
     array[mask & (sitk.GetArrayViewFromImage(distances) > mm + ROUNDING_MM)] = 0
 
 
+def _clear_each(
+    array: npt.NDArray[np.uint8],
+    segments: Sequence[int],
+    threads: int,
+    *,
+    keep_first: bool = False,
+    at_least: int | None = None,
+) -> None:
+    """Clear each of `segments` as `_clear` does; they share no voxel, so threads do not meet."""
+
+    def clear(number: int) -> None:
+        _clear(array, array == number, keep_first=keep_first, at_least=at_least)
+
+    in_threads(clear, segments, threads)
+
+
 def _clear(
     array: npt.NDArray[np.uint8],
     mask: npt.NDArray[np.bool_],
@@ -154,7 +177,10 @@ def _clear(
     if box is None:
         return
     mask = np.ascontiguousarray(mask[box])
-    image = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.view(np.uint8)))
+    components = sitk.ConnectedComponentImageFilter()
+    image = components.Execute(sitk.GetImageFromArray(mask.view(np.uint8)))
+    if keep_first and components.GetObjectCount() == 1:
+        return
     numbers = sitk.GetArrayViewFromImage(image)[mask]  # from 1, in scan order
     sizes = np.bincount(numbers)
     is_removed = np.ones(numbers.shape, bool) if at_least is None else sizes[numbers] < at_least

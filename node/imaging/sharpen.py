@@ -12,13 +12,14 @@ Shapes: K classes (0 is background), Z Y X voxels of the model's grid.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from node.imaging.numbers import Number
+from node.imaging.parallel import in_threads
 from node.imaging.patches import Scores
 from node.imaging.resample import Matrix, along, axis_matrix
 from node.imaging.volume import FloatArray
@@ -53,6 +54,13 @@ class Sharpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     bias_mm: Annotated[float, msgspec.Meta(gt=0, le=200)] = 15.0
 
 
+class Margins(NamedTuple):
+    """How far the score of each class may be behind others and still win, [K]."""
+
+    any_class: npt.NDArray[np.float32]  # behind the best class
+    background: npt.NDArray[np.float32]  # behind background
+
+
 @dataclass(frozen=True, eq=False)
 class IntensityModel:
     """The log-likelihood of an intensity x in each class: a + b x + c x², within bounds."""
@@ -70,12 +78,18 @@ class IntensityModel:
         result += a
         return np.maximum(result, np.float32(self.outlier), out=result)
 
-    @property
-    def margins(self) -> npt.NDArray[np.float32]:
-        """How far the score of each class may be behind another and still win, [K]."""
+    def margins(self) -> Margins:
+        """Return how far the score of each class may be behind others and still win."""
         a, b, c = self.coefficients.T.astype(float)
-        peaks = np.where(c < 0, a - b * b / np.where(c < 0, 4 * c, 1.0), a)
-        return ((np.maximum(peaks, self.outlier) - self.outlier) / self.prior).astype(np.float32)
+        peaks = np.maximum(
+            np.where(c < 0, a - b * b / np.where(c < 0, 4 * c, 1.0), a), self.outlier
+        )
+        # background has one log-likelihood for all intensities, unless it has a Gaussian
+        least = self.outlier if b[0] or c[0] else max(float(a[0]), self.outlier)
+        behind_background = (peaks - least) / self.prior
+        behind_background[0] = 0.0
+        behind_any = (peaks - self.outlier) / self.prior
+        return Margins(behind_any.astype(np.float32), behind_background.astype(np.float32))
 
 
 def fit(
@@ -83,6 +97,7 @@ def fit(
     image_zyx: FloatArray,
     spacing_mm: tuple[float, float, float],
     choice: Sharpen,
+    threads: int = 1,
 ) -> tuple[IntensityModel, FloatArray]:
     """Estimate the Gaussian of each class from the voxels that the network assigns to it.
 
@@ -91,26 +106,35 @@ def fit(
         image_zyx: intensities on that grid, of single source voxels: averages would hide noise.
         spacing_mm: distances between the voxels of that grid.
         choice: the settings.
+        threads: number of computing threads.
 
     Returns:
         The model, and the gain [Z, Y, X] for `corrected`, on the model's grid.
     """
-    chosen = np.stack([scores[0] - scores[1:].max(0) < _LEAST_LEAD for scores in rows])
-    scores = np.concatenate([row[:, plane] for row, plane in zip(rows, chosen, strict=True)], 1)
+    uncertain = in_threads(_uncertain, rows, threads)
+    chosen = np.stack([plane for plane, _ in uncertain])
+    scores = np.concatenate([of_row for _, of_row in uncertain], 1)
     darkest = float(image_zyx.min())
     above = image_zyx[chosen].astype(np.float32) - np.float32(darkest)
     sigmas = [choice.bias_mm / edge for edge in spacing_mm]
     smooth = [_smoothing(n, sigma) for n, sigma in zip(chosen.shape, sigmas, strict=True)]
     gain = np.ones(chosen.shape, np.float32)
     # the first time, confident voxels count more: the prior is blurred
-    weights = _posterior(None, scores, above) ** 2
-    model = _estimate(weights, darkest + above, choice)
+    weights = _posterior(None, scores, above, threads) ** 2
+    model = _estimate(weights, darkest + above, choice, threads)
     scores *= np.float32(choice.prior)
     for _ in range(choice.iterations - 1):
-        weights = _posterior(model, scores, darkest + above / gain[chosen])
+        weights = _posterior(model, scores, darkest + above / gain[chosen], threads)
         gain = _gain(weights, above, model, darkest, chosen, smooth)
-        model = _estimate(weights, darkest + above / gain[chosen], choice)
+        model = _estimate(weights, darkest + above / gain[chosen], choice, threads)
     return model, gain
+
+
+def _uncertain(scores: Scores) -> tuple[npt.NDArray[np.bool_], Weights]:
+    """Mark the voxels [Y, X] of one row that are not surely background; return their scores."""
+    scores = np.ascontiguousarray(scores)  # the classes of a voxel may be adjacent in memory
+    plane = scores[0] - scores[1:].max(0) < _LEAST_LEAD
+    return plane, scores[:, plane]
 
 
 def corrected(image_zyx: FloatArray, gain_zyx: FloatArray) -> FloatArray:
@@ -119,42 +143,56 @@ def corrected(image_zyx: FloatArray, gain_zyx: FloatArray) -> FloatArray:
         if gain_zyx.shape[axis] != n:
             gain_zyx = along(gain_zyx, axis_matrix(gain_zyx.shape[axis], n, 1), axis)
     darkest = image_zyx.min()
-    result: FloatArray = darkest + (image_zyx - darkest) / gain_zyx
+    result: FloatArray = image_zyx - darkest
+    result /= gain_zyx
+    result += darkest
     return result
 
 
-def _posterior(model: IntensityModel | None, scores: Weights, x: FloatArray) -> Weights:
+def _chunks(n: int) -> list[slice]:
+    return [slice(first, first + AT_ONCE) for first in range(0, n, AT_ONCE)]
+
+
+def _posterior(
+    model: IntensityModel | None, scores: Weights, x: FloatArray, threads: int
+) -> Weights:
     """Return the probability of each class at n voxels, [K, n].
 
     Args:
         model: the likelihood of intensities; None: the scores alone decide.
         scores: of the network [K, n], times their weight beside a likelihood.
         x: intensities [n].
+        threads: number of computing threads.
     """
     result = np.empty_like(scores)
-    for first in range(0, len(x), AT_ONCE):
-        at = slice(first, first + AT_ONCE)
-        part = scores[:, at].copy()
-        if model is not None:
+
+    def compute(at: slice) -> None:
+        if model is None:
+            part = scores[:, at].copy()
+        else:
             powers = np.stack([np.ones_like(x[at]), x[at], x[at] * x[at]])
-            part += np.maximum(model.coefficients @ powers, np.float32(model.outlier))
+            part = model.coefficients @ powers
+            np.maximum(part, np.float32(model.outlier), out=part)
+            part += scores[:, at]
         part -= part.max(0)
         np.exp(part, out=part)
         np.divide(part, part.sum(0), out=result[:, at])
+
+    in_threads(compute, _chunks(len(x)), threads)
     return result
 
 
-def _estimate(weights: Weights, x: FloatArray, choice: Sharpen) -> IntensityModel:
+def _estimate(weights: Weights, x: FloatArray, choice: Sharpen, threads: int) -> IntensityModel:
     """Fit weighted Gaussians, one for each class or group of `choice.alike`.
 
     Background, and classes with too few voxels, get a constant.
     """
     powers = np.stack([np.ones_like(x), x, x * x], 1).astype(float)
     # in float64: the variance is a small difference of large sums
-    sums = np.zeros((len(weights), 3))
-    for first in range(0, len(x), AT_ONCE):
-        at = slice(first, first + AT_ONCE)
-        sums += weights[:, at].astype(float) @ powers[at]
+    by_chunk = in_threads(
+        lambda at: weights[:, at].astype(float) @ powers[at], _chunks(len(x)), threads
+    )
+    sums = sum(by_chunk, np.zeros((len(weights), 3)))  # always in the same order
     for group in choice.alike:
         members = [number for number in group if sums[number, 0] >= FEWEST_VOXELS]
         sums[members] = sums[members].sum(0)

@@ -59,8 +59,12 @@ def test_an_image_of_zeros_stays_zero(step: IntensityStep) -> None:
     assert not apply(np.zeros((3, 4, 5), np.float32), (step,)).any()
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0)])
 @pytest.mark.parametrize("shape", [(18, 40, 44), (9, 20, 22), (5, 9, 50)])
-def test_classes_by_intensity(shape: tuple[int, int, int]) -> None:
+def test_classes_by_intensity(
+    shape: tuple[int, int, int], axes: tuple[int, int, int], threads: int
+) -> None:
     draws = np.random.default_rng(3)
     n_classes = 7
     centres = draws.uniform(0, 1, (n_classes, 3)) * (9, 20, 22)
@@ -73,7 +77,24 @@ def test_classes_by_intensity(shape: tuple[int, int, int]) -> None:
     image = draws.standard_normal(shape).astype(np.float32)
     expected = plain.by_intensity(rows, image, model)
     assert len(np.unique(expected)) == n_classes - 1  # the last class can win nowhere
-    assert np.array_equal(assign_by_intensity(rows, len(rows), image, model), expected)
+    image = np.ascontiguousarray(image.transpose(axes)).transpose(axes)  # as of a turned volume
+    assert np.array_equal(assign_by_intensity(rows, image, model, threads), expected)
+
+
+def test_background_is_left_out_where_no_class_can_win() -> None:
+    """Background has one log-likelihood, so it decides where other classes may be left out."""
+    draws = np.random.default_rng(8)
+    rows = list(draws.normal(0, 4, (9, 5, 20, 22)).astype(np.float32))
+    for row in rows:
+        row[0] += 8
+        row[:, 12:] = np.array([30, 0, 0, 0, 0], np.float32)[:, None, None]
+    coefficients = draws.uniform(-1, 0, (5, 3)).astype(np.float32)
+    coefficients[0] = (-1.5, 0, 0)
+    model = IntensityModel(coefficients, outlier=-3.0, prior=0.5)
+    image = draws.standard_normal((18, 40, 44)).astype(np.float32)
+    expected = plain.by_intensity(rows, image, model)
+    assert len(np.unique(expected)) == 5
+    assert np.array_equal(assign_by_intensity(rows, image, model), expected)
 
 
 @pytest.mark.parametrize("shape", [(18, 40, 44), (9, 20, 22), (5, 9, 50)])
@@ -83,7 +104,7 @@ def test_second_best_classes_by_intensity(shape: tuple[int, int, int]) -> None:
     coefficients = draws.uniform(-1, 0, (7, 3)).astype(np.float32)
     model = IntensityModel(coefficients, outlier=-3.0, prior=0.5)
     image = draws.standard_normal(shape).astype(np.float32)
-    best = assign_by_intensity(rows, len(rows), image, model)
+    best = assign_by_intensity(rows, image, model)
     places = np.argwhere(draws.random(shape) < 0.3)
     at = tuple(places.T)
     second = second_best(rows, shape, places, best[at], (image, model))
@@ -91,7 +112,8 @@ def test_second_best_classes_by_intensity(shape: tuple[int, int, int]) -> None:
     assert len(np.unique(second)) == 7
 
 
-def test_islands_get_the_second_best_class_of_their_places() -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_islands_get_the_second_best_class_of_their_places(threads: int) -> None:
     labels = blobs()
     seconds = np.random.default_rng(6).integers(4, 9, labels.array.shape).astype(np.uint8)
 
@@ -100,7 +122,7 @@ def test_islands_get_the_second_best_class_of_their_places() -> None:
         return seconds[tuple(places.T)]
 
     step = ReplaceIslands(segments=(1, 3), ml=4 * labels.grid.voxel_ml)
-    replaced = regions.apply(labels, (step,), second).array
+    replaced = regions.apply(labels, (step,), second, threads).array
     islands = plain.islands(labels.array == 1, 4) | plain.islands(labels.array == 3, 4)
     assert np.array_equal(replaced, np.where(islands, seconds, labels.array))
     assert 0 < islands.sum() < np.isin(labels.array, (1, 3)).sum()
@@ -127,11 +149,23 @@ def test_the_largest_region_of_several_segments() -> None:
     assert np.array_equal(kept, expected)
 
 
-def test_the_largest_region_of_each_segment() -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_largest_region_of_each_segment(threads: int) -> None:
     labels = blobs()
-    kept = regions.apply(labels, (KeepLargestEach(segments=(1, 2, 3)),)).array
+    kept = regions.apply(labels, (KeepLargestEach(segments=(1, 2, 3)),), threads=threads).array
     for number in (1, 2, 3):
         assert np.array_equal(kept == number, plain.largest_region(labels.array == number))
+
+
+def test_a_single_region_stays_whole() -> None:
+    array = np.zeros((4, 6, 6), np.uint8)
+    array[1:3, 1:4, 1:4] = 1
+    labels = Labels(array, Grid(array.shape, np.eye(4)))
+    for step in (KeepLargest(segments=(1,)), ReplaceIslands(segments=(1,), ml=100)):
+        kept = regions.apply(labels, (step,), lambda _places, best: best * 0).array
+        assert np.array_equal(kept, array)
+    removed = regions.apply(labels, (RemoveSmall(segments=(1,), ml=100),)).array
+    assert not removed.any()
 
 
 def test_regions_of_the_least_size_stay() -> None:

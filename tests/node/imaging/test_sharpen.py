@@ -40,7 +40,7 @@ def dice(result: Bytes, labels: Bytes, k: int) -> float:
 def sharpened(image: FloatArray, labels: Bytes, choice: Sharpen) -> Bytes:
     rows = blurred_scores(labels)
     model, gain = fit(rows, nearest(image, (N // 2,) * 3), (2.0, 2.0, 2.0), choice)
-    return assign_by_intensity(rows, N // 2, corrected(image, gain), model)
+    return assign_by_intensity(rows, corrected(image, gain), model)
 
 
 @pytest.mark.parametrize("contrast", [1.0, -1.0])
@@ -136,7 +136,7 @@ def test_labels_equal_those_of_the_plain_formula(seed: int, source: tuple[int, i
     image = rng.standard_normal(source).astype(np.float32)
     rows = list(np.moveaxis(scores, 1, 0))
     model, _ = fit(rows, nearest(image, shape), (2.0, 2.0, 2.0), Sharpen())
-    result = assign_by_intensity(rows, shape[0], image, model)
+    result = assign_by_intensity(rows, image, model)
     axes = [
         np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1)
         for n, m in zip(shape, source, strict=True)
@@ -161,8 +161,7 @@ def test_a_class_is_found_wherever_intensities_make_up_for_its_score() -> None:
     scores = np.full((3, 4, 4, 4), -20.0, np.float32)
     scores[1] = 0.0
     scores[2, 1, 1, 2] = -1.9  # half of it is less than the lead of one of the likelihood
-    labels = assign_by_intensity(
-        iter(scores.swapaxes(0, 1)), 4, np.zeros((4, 4, 4), np.float32), model
-    )
+    rows = list(scores.swapaxes(0, 1))
+    labels = assign_by_intensity(rows, np.zeros((4, 4, 4), np.float32), model)
     assert np.argwhere(labels == 2).tolist() == [[1, 1, 2]]
     assert (labels[labels != 2] == 1).all()
