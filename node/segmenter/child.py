@@ -48,7 +48,8 @@ def main() -> None:
     while True:
         request = requests.get()
         if isinstance(request, RehearsalRequest):
-            pipes.send(output, rehearse(request, limits.threads))
+            # the segmenter sends one rehearsal at a time: what waits meanwhile is a study
+            pipes.send(output, rehearse(request, limits.threads, requests.empty))
         else:
             _answer(request, limits, output)
 

@@ -68,6 +68,7 @@ class Rehearsed(msgspec.Struct, frozen=True, tag="rehearsed"):
 
     seconds: float
     problem: str = ""  # why it failed; studies are tried all the same
+    is_interrupted: bool = False  # a study arrived
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):

@@ -1,14 +1,15 @@
 """Segment a reference case before a study arrives, so that the child is warm.
 
 The first request of a process takes 1 to 2 seconds longer on a whole head, for imports, tables, the
-network and fresh memory. `rehearsals` runs in the segmenter, `rehearse` in its child.
+network and fresh memory. `rehearsals` runs in the segmenter, `rehearse` in its child. A study that
+arrives meanwhile ends the rehearsal at its next step, because it warms the child as well.
 """
 
 import datetime
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from node import measured, package
@@ -25,6 +26,10 @@ from node.series.compose import Labelling, compose
 
 MOST = 2  # as many networks stay open, see `node.segmenter.work`
 FOLDER = "rehearsal"  # below the data folder
+
+
+class _InterruptedError(Exception):
+    """A study arrived."""
 
 
 def rehearsals(
@@ -58,19 +63,35 @@ def rehearsals(
         )
 
 
-def rehearse(request: RehearsalRequest, threads: int) -> Rehearsed:
-    """Segment the reference case, remove all files; return an error as a message."""
+def rehearse(
+    request: RehearsalRequest, threads: int, may_continue: Callable[[], bool] = lambda: True
+) -> Rehearsed:
+    """Segment the reference case, remove all files; return an error as a message.
+
+    Args:
+        request: the package and its network.
+        threads: number of computing threads.
+        may_continue: called at each step; the rehearsal ends there when it returns False.
+    """
     begin = time.monotonic()
     folder = Path(request.folder)
     shutil.rmtree(folder, ignore_errors=True)
-    problem = ""
+    problem, is_interrupted = "", False
+
+    def progress(_stage: str, _share: float) -> None:
+        if not may_continue():
+            raise _InterruptedError
+
     try:
-        segment_series(_segment_request(request, folder), threads, lambda *_: None)
+        progress("", 0.0)
+        segment_series(_segment_request(request, folder), threads, progress)
+    except _InterruptedError:
+        is_interrupted = True
     except (NodeError, OSError, MemoryError) as error:
         problem = str(error) or type(error).__name__
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Rehearsed(time.monotonic() - begin, problem)
+    return Rehearsed(time.monotonic() - begin, problem, is_interrupted)
 
 
 def _segment_request(request: RehearsalRequest, folder: Path) -> SegmentRequest:

@@ -47,6 +47,7 @@ class WarmChild:
         self._log_level = log_level
         self._child = self._start()
         self._may_rehearse = True
+        self._rehearsals: list[RehearsalRequest] = []  # not sent yet
 
     def reconfigure(self, limits: Limits, libraries: tuple[str, ...]) -> None:
         """Change the limits and libraries, while there is no job; a new child begins with them."""
@@ -54,7 +55,7 @@ class WarmChild:
         self._limits, self._libraries = limits, libraries
         if is_changed:
             self._renew()
-        self._may_rehearse = True
+        self._may_rehearse, self._rehearsals = True, []
 
     def ready(self) -> None:
         """Wait until a child can take a request.
@@ -98,24 +99,27 @@ class WarmChild:
     def rehearse(self, requests: Callable[[], Iterable[RehearsalRequest]]) -> None:
         """Let a new child rehearse; call this while there is no job.
 
-        It returns at once. A request that is sent meanwhile starts when the rehearsal is over. The
-        successor of a child that died during a rehearsal does not rehearse.
+        It returns at once. A request that is sent meanwhile ends the rehearsal at its next step.
+        The successor of a child that died during a rehearsal does not rehearse.
         """
         child = self._child
         if self._may_rehearse and child.is_ready and not child.requests:
             self._may_rehearse = False
-            for request in requests():
-                child.send(request)
-                child.rehearsing += 1
-        elif child.rehearsing:
+            self._rehearsals = list(requests())
+        elif child.is_rehearsing:
             with contextlib.suppress(ChildKilled):  # `ready` starts the next one
                 self._log_rehearsal(child.receive(0))
+        if self._rehearsals and not child.is_rehearsing:
+            child.send(self._rehearsals.pop(0))
+            child.is_rehearsing = True
 
     def _log_rehearsal(self, message: Message | None) -> None:
         """Log the result of a rehearsal; ignore other messages."""
         if isinstance(message, Rehearsed):
-            self._child.rehearsing -= 1
-            if message.problem:
+            self._child.is_rehearsing = False
+            if message.is_interrupted:
+                log.info("the rehearsal was interrupted by a series")
+            elif message.problem:
                 log.warning("the rehearsal failed: %s", message.problem)
             else:
                 log.info("rehearsed in %.1f s", message.seconds)
@@ -131,7 +135,7 @@ class WarmChild:
 
     def _renew(self) -> None:
         """Replace the child now, so that the next one is warm when it is needed."""
-        self._may_rehearse = not self._child.rehearsing
+        self._may_rehearse, self._rehearsals = not self._child.is_rehearsing, []
         self._child.kill()
         self._child = self._start()
 
@@ -154,8 +158,8 @@ class ChildProcess(Child):
         """Start the process; it is not ready yet."""
         super().__init__("node.segmenter.child", limits)
         self._rest = b""
-        self.is_idle = False
-        self.requests = self.rehearsing = 0
+        self.is_idle = self.is_rehearsing = False
+        self.requests = 0
 
     def send(self, request: Request) -> None:
         """Send a request; if the process has died, `receive` raises."""

@@ -94,6 +94,24 @@ def test_a_rehearsal_leaves_no_files(site: Site) -> None:
     assert not (config.data.dir / FOLDER).exists()
 
 
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_a_rehearsal_ends_at_its_next_step_when_a_series_arrives(site: Site, steps: int) -> None:
+    config = with_rules(site, "tiny-mr")
+    (request,) = requests_of(config)
+    before = sorted(config.data.dir.rglob("*"))
+    left = iter([True] * steps)
+    asked: list[bool] = []
+
+    def may_continue() -> bool:
+        asked.append(next(left, False))
+        return asked[-1]
+
+    answer = rehearse(request, 1, may_continue)
+    assert (answer.is_interrupted, answer.problem) == (True, "")
+    assert len(asked) == steps + 1, "nothing was done after the step"
+    assert sorted(config.data.dir.rglob("*")) == before
+
+
 def test_a_child_rehearses_once_and_then_segments(
     site: Site, warm: WarmChild, logged: list[str]
 ) -> None:
@@ -123,7 +141,8 @@ def test_a_series_that_arrives_during_a_rehearsal_is_segmented_by_the_same_child
         done = warm.segment(request_of(config, job, job.segment_payload()), lambda _: None)
         assert isinstance(done, Done)
         assert len(done.objects) == 1
-        assert "rehearsed in" in "\n".join(logged), "logged while the result was awaited"
+        words = "\n".join(logged)  # logged while the result was awaited
+        assert "interrupted by a series" in words or "rehearsed in" in words
     finally:
         warm.close()
 
