@@ -12,6 +12,10 @@ from node.errors import NodeError
 
 __all__ = ["main", "parser"]
 
+# of torch, which has no exception for memory on a CPU
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Invalid buffer size", "too large")
+LESS_MEMORY = "Use a smaller batch, patch or network, a coarser grid, or --cache for many cases"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
@@ -25,6 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_WRONG_INPUT
     except OSError as exc:
         sys.stderr.write(f"kd: {exc.strerror}: {exc.filename}\n")
+        return EXIT_WRONG_INPUT
+    except MemoryError as exc:
+        sys.stderr.write(f"kd: not enough memory: {exc}. {LESS_MEMORY}\n")
+        return EXIT_WRONG_INPUT
+    except RuntimeError as exc:
+        if not any(words in str(exc) for words in OUT_OF_MEMORY):
+            raise
+        sys.stderr.write(f"kd: not enough memory for the network and its patches. {LESS_MEMORY}\n")
         return EXIT_WRONG_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("kd: stopped; the same command resumes from the last checkpoint\n")

@@ -17,8 +17,8 @@ from kd.data.labelmaps import LabelMap, read_label_map
 from kd.data.splits import subjects_of
 from kd.data.synthesis import synthesise_scan
 from kd.errors import BadCase
-from kd.recipe.choices import Data
 from kd.recipe.read import Recipe
+from kd.recipe.sources import Data
 from node.errors import NodeError
 from node.imaging import Labels, Volume, intensity
 from node.imaging.nifti import read_labels, read_volume

@@ -12,7 +12,7 @@ import numpy as np
 
 from kd.data.cases import case_files
 from kd.errors import BadCase
-from kd.recipe.choices import Data
+from kd.recipe.sources import Data
 from node.errors import NodeError
 from node.imaging import Volume
 from node.imaging.nifti import read_volume

@@ -6,8 +6,8 @@ from pathlib import Path
 from kd.data.cases import Pair, read_files
 from kd.data.ids import Ids, read_ids
 from kd.errors import BadCase
-from kd.recipe.choices import External, Unlabelled
 from kd.recipe.read import Recipe
+from kd.recipe.sources import External, Unlabelled
 from node.package.manifest import Manifest, restrict
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from kd.data.external import images_of
 from kd.errors import BadCase
 from kd.evaluation.intervals import interval
-from kd.recipe.choices import Unlabelled
 from kd.recipe.read import TEACHER, Recipe
+from kd.recipe.sources import Unlabelled
 from kd.records import ContrastDifference, UnlabelledReport, UnlabelledSize
 from node.errors import ImplausibleResult
 from node.imaging import Labels, Volume

@@ -13,7 +13,7 @@ import msgspec
 
 from kd.data.cases import CHANNEL, ENDINGS
 from kd.errors import BadRecipe
-from kd.recipe.choices import Data
+from kd.recipe.sources import Data
 
 TRAIN_IMAGES, TEST_IMAGES, TEST_LABELS = "imagesTr", "imagesTs", "labelsTs"
 IGNORE = "ignore"  # nnU-Net's name for voxels without a label; it is no structure

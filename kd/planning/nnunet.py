@@ -37,8 +37,9 @@ from kd.planning.plan import (
 )
 from kd.planning.recipe_text import refuse_existing, write_recipe
 from kd.planning.shapes import within_limit
-from kd.recipe.choices import Data, Topology, Triple
+from kd.recipe.choices import Topology, Triple
 from kd.recipe.read import LARGEST_PACKAGE_MB, TEACHER, UNKNOWN_CODE, Recipe
+from kd.recipe.sources import Data
 from kd.recipe.stages import Stages
 from kd.records import Run
 from kd.training.checkpoints import Checkpoint, write_checkpoint

@@ -31,8 +31,9 @@ from kd.planning.findings import (
 from kd.planning.recipe_text import refuse_existing, write_recipe
 from kd.planning.shapes import patch_and_strides, thick_stages
 from kd.planning.survey import Survey, survey
-from kd.recipe.choices import Data, Gates, Net, Training, Triple
+from kd.recipe.choices import Gates, Net, Training, Triple
 from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe
+from kd.recipe.sources import Data
 from node.imaging import intensity
 from node.package.manifest import Code, Input, ModelGrid, Range, Segment, SizeName
 

@@ -1,4 +1,4 @@
-"""Define the parts of a recipe: data, networks, training, augmentation, synthesis and gates.
+"""Define the parts of a recipe: networks, training, augmentation, synthesis and gates.
 
 Each part is a frozen struct that refuses unknown keys. `kd.recipe.read` puts them together.
 """
@@ -11,91 +11,50 @@ from kd.errors import BadRecipe
 from kd.recipe.bounds import (
     Amount,
     AtLeastOne,
+    Batch,
     Channels,
+    Convolutions,
     Count,
     Degrees,
+    Edge,
+    Fine,
     FineWidth,
+    KernelEdge,
+    Knots,
     LabelId,
+    LeastShare,
+    Norm,
     PartialShare,
     Positive,
-    PositiveShare,
+    Rate,
     Seed,
     SegmentNumber,
     Share,
+    Small,
+    Strict,
+    Stride,
+    Voxels,
+    Width,
 )
 from node.package.manifest import SizeName
 
 WIDEST = 320  # channels; nnU-Net's limit for 3D
 
 Triple = tuple[int, int, int]
-Edges = tuple[Count, Count, Count]
+Edges = tuple[Edge, Edge, Edge]
+Kernels = tuple[KernelEdge, KernelEdge, KernelEdge]
+Strides = tuple[Stride, Stride, Stride]
 Kind = Literal["adamw", "muon"]
-
-
-class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all parts of a recipe: frozen, and an unknown key is an error."""
-
-
-class Data(Strict, frozen=True, kw_only=True):
-    """Where the cases are, relative to the data folder given on the command line."""
-
-    images: str = "images"
-    labels: str = "labels"
-    image_ending: str = ".nii.gz"  # after the case's name; _0000.nii.gz in nnU-Net's raw layout
-    label_ending: str = ".nii.gz"
-    image_prefix: str = ""  # before the case's name; the same in all folders of images
-    label_prefix: str = ""
-    # folders of the test cases, where they are not among the training cases (nnU-Net: imagesTs)
-    test_images: str | None = None
-    test_labels: str | None = None
-    splits: str = "splits.json"
-    cases: dict[str, tuple[str, ...]] = {}  # the splits themselves, instead of a file
-    train: str = "train"
-    test: str = "val"
-    # segments that are not labelled in every case: absent from a case means unknown, not background
-    partial: tuple[SegmentNumber, ...] = ()
-    negatives: bool = False  # cases without a labelled voxel show no structure; false: refused
-    # a package names the cases; otherwise it has pseudonyms, because names may identify patients
-    public_names: bool = False
-    source: str = ""  # name, licence and citation, for the card
-    licence: str = ""
-
-
-class External(Strict, frozen=True, kw_only=True):
-    """A labelled data set of another source, never used in training, for external validation."""
-
-    name: str
-    images: str  # folder, relative to the one given on the command line
-    labels: str
-    image_ending: str = ".nii.gz"
-    label_ending: str = ".nii.gz"
-    subjects: dict[str, str] = {}  # case -> subject, where a subject has several cases
-    ids: str | None = None  # CSV beside the recipe that translates label ids (kd.data.ids)
-    note: str = ""  # what the reference is, and how to interpret the result
-
-
-class Unlabelled(Strict, frozen=True, kw_only=True):
-    """Real images without reference labels; the release reports the segmented volumes."""
-
-    name: str
-    images: str  # folder, relative to the one given on the command line
-    image_ending: str = ".nii.gz"
-    subjects: dict[str, str] = {}  # case -> subject, where a subject has several cases
-    against: str | None = None  # folder with another contrast of the same subjects, by case name
-    against_ending: str = ".nii.gz"
-    masks: str | None = None  # folder of lesion masks on the images' grids
-    mask_ending: str = ".nii.gz"
-    note: str = ""
 
 
 class Topology(Strict, frozen=True, kw_only=True):
     """The architecture of a network, apart from its weights and its number of classes."""
 
-    widths: tuple[Count, ...]  # channels of each stage, full resolution first
-    strides_zyx: tuple[Edges, ...]  # of the first convolution of each stage
-    kernels_zyx: tuple[Edges, ...]
-    convolutions: tuple[Count, ...]  # of each encoder stage
-    decoder_convolutions: tuple[Count, ...]  # of each decoder stage, lowest resolution first
+    widths: tuple[Width, ...]  # channels of each stage, full resolution first
+    strides_zyx: tuple[Strides, ...]  # of the first convolution of each stage
+    kernels_zyx: tuple[Kernels, ...]
+    convolutions: tuple[Convolutions, ...]  # of each encoder stage
+    decoder_convolutions: tuple[Convolutions, ...]  # of each decoder stage, lowest resolution first
     norm: Literal["instance", "batch"] = "instance"
     blocks: Literal["plain", "residual"] = "plain"
     stem_stride: Literal[1, 2] = 1  # 2: all stages work at half resolution
@@ -157,22 +116,22 @@ class Net(Strict, frozen=True, kw_only=True):
     stem_stride: Literal[1, 2] = 1  # 2: faster, works at half resolution
     # channels of a last decoder stage at full resolution, above a stem of stride 2; 0: none
     fine_width: FineWidth = 0
-    convolutions: Count = 2
+    convolutions: Convolutions = 2
     optimiser: Kind | None = None  # instead of training.optimiser
-    rate: Positive | None = None  # instead of training.rate: narrow networks tolerate a higher one
+    rate: Rate | None = None  # instead of training.rate: narrow networks tolerate a higher one
     steps: Count | None = None  # instead of training.steps, such as more for the teacher
 
 
 class Training(Strict, frozen=True, kw_only=True):
     """How one network is trained; the schedule runs over the share of the budget that is spent."""
 
-    batch: Count = 4
+    batch: Batch = 4
     optimiser: Kind = "adamw"
-    rate: Positive = 2e-3
+    rate: Rate = 2e-3
     warm_up: PartialShare = 0.03  # share of the budget
-    power: Amount = 0.9  # of the polynomial decay
-    weight_decay: Amount = 0.01
-    clip_norm: Positive = 12.0  # nnU-Net's
+    power: Small = 0.9  # of the polynomial decay
+    weight_decay: Small = 0.01
+    clip_norm: Norm = 12.0  # nnU-Net's
     ema: PartialShare = 0.995
     seed: Seed = 1
     steps: Count | None = 1000
@@ -202,15 +161,16 @@ class Distillation(Strict, frozen=True, kw_only=True):
 class Gates(Strict, frozen=True, kw_only=True):
     """Minimum results of a release, on the test cases unless stated otherwise."""
 
-    dice: dict[SizeName, Share] = {}  # minimum mean Dice of a size
-    retention: dict[SizeName, Amount] = {}  # minimum share of the teacher's mean Dice
+    # minimum mean Dice of a size, and its minimum share of the teacher's
+    dice: dict[SizeName, Share] = msgspec.field(default_factory=dict)
+    retention: dict[SizeName, Amount] = msgspec.field(default_factory=dict)
     non_inferior: tuple[SizeName, ...] = ()  # sizes that must be non-inferior, at 95 %
     margin_dice: Amount = 0.005
     margin_nsd: Amount = 0.01
     margin_hd95_mm: Amount = 0.25
     # by external source: least retention of a size; largest bias of a volume, in percent, by label
-    external: dict[str, dict[SizeName, Amount]] = {}
-    volume_bias: dict[str, dict[str, Amount]] = {}
+    external: dict[str, dict[SizeName, Amount]] = msgspec.field(default_factory=dict)
+    volume_bias: dict[str, dict[str, Amount]] = msgspec.field(default_factory=dict)
 
 
 class Augment(Strict, frozen=True, kw_only=True):
@@ -223,20 +183,20 @@ class Augment(Strict, frozen=True, kw_only=True):
     rotate_degrees: Degrees = 20.0
     scale_p: Share = 0.4
     scale_share: PartialShare = 0.25  # up to 25 % larger or smaller
-    shift_voxels: Amount = 4.0
+    shift_voxels: Voxels = 4.0
     elastic_p: Share = 0.3
-    elastic_voxels: Amount = 2.5  # standard deviation of the displacement at the control points
-    elastic_every: Count = 12  # voxels between control points
+    elastic_voxels: Voxels = 2.5  # standard deviation of the displacement at the control points
+    elastic_every: Edge = 12  # voxels between control points
     noise_p: Share = 0.25
-    noise_std: Amount = 0.15  # of a z-scored image
+    noise_std: Small = 0.15  # of a z-scored image
     brightness_p: Share = 0.3
     brightness_share: Share = 0.3
     contrast_p: Share = 0.3
     contrast_share: Share = 0.35
     gamma_p: Share = 0.3
-    gamma_log: Amount = 0.4  # natural logarithm of the strongest exponent
+    gamma_log: Small = 0.4  # natural logarithm of the strongest exponent
     low_resolution_p: Share = 0.2
-    low_resolution_least: PositiveShare = 0.5
+    low_resolution_least: LeastShare = 0.5
 
 
 class Anatomy(Strict, frozen=True, kw_only=True):
@@ -277,14 +237,14 @@ class Generator(Strict, frozen=True, kw_only=True):
 
     anatomy: Anatomy
     # voxels of the label maps along each axis that make one voxel of the model's grid
-    fine: Count = 2
+    fine: Fine = 2
 
     mirror_p: Share = 0.5
     rotate_degrees: Degrees = 15.0
     scale_share: PartialShare = 0.18
     shear: Share = 0.02
-    elastic_voxels: Amount = 4.0  # fine ones; largest standard deviation at the control points
-    elastic_every: Count = 32  # fine voxels between control points
+    elastic_voxels: Voxels = 4.0  # fine ones; largest standard deviation at the control points
+    elastic_every: Edge = 32  # fine voxels between control points
 
     # kinds of scan with a fixed share of the images; the remaining images have a random contrast
     contrasts: tuple[Contrast, ...] = ()
@@ -294,13 +254,13 @@ class Generator(Strict, frozen=True, kw_only=True):
     std_high: Positive = 0.10  # of intensities within a structure; means are from 0 to 1
     air_p: Share = 0.85  # dark air; otherwise any intensity, as after some filters
     strip_p: Share = 0.3
-    bias_log: Amount = 0.35
-    bias_knots: Count = 4
+    bias_log: Small = 0.35
+    bias_knots: Knots = 4
     thick_p: Share = 0.5
     thick_high: AtLeastOne = 3.2  # slice thickness in voxels of the model's grid
     smooth_p: Share = 0.5
     smooth_high: AtLeastOne = 1.8  # in-plane resolution, likewise
-    noise_std: Amount = 0.04
+    noise_std: Small = 0.04
     crop_p: Share = 0.2
     crop_share: Share = 0.35  # of the patch, from one side
     # the node normalises by the statistics of a whole scan with its air, unknown to a patch

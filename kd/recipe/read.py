@@ -11,23 +11,20 @@ from typing import Literal
 import msgspec
 
 from kd.errors import BadRecipe
-from kd.recipe.bounds import Count, Positive
+from kd.recipe.bounds import Folds, Positive, Strict
 from kd.recipe.choices import (
     Augment,
-    Data,
     Distillation,
-    Edges,
-    External,
     Gates,
     Generator,
     Net,
-    Strict,
+    Strides,
     Topology,
     Training,
     Triple,
-    Unlabelled,
     uniform,
 )
+from kd.recipe.sources import Data, External, Unlabelled
 from kd.recipe.stages import Stages
 from node.conversion import NotValid
 from node.imaging import intensity, region_steps
@@ -40,6 +37,7 @@ from node.package.manifest import (
     Segment,
     SizeName,
     TaskName,
+    pipeline_problems,
 )
 from node.yaml_strict import read
 
@@ -66,11 +64,11 @@ class Recipe(Strict, frozen=True, kw_only=True):
     sharpen: Sharpen | None = None  # weigh the network's scores with the image's intensities
     regions: tuple[region_steps.RegionStep, ...] = ()
     expect: tuple[Expected, ...] = ()  # volumes that any patient has
-    strides_zyx: tuple[Edges, ...]
+    strides_zyx: tuple[Strides, ...]
     stages: Stages | None = None  # of an imported network; None: 3 × 3 × 3 convolutions
     sizes: dict[SizeName, Net]
     training: Training = Training()
-    folds: Count = 1  # of the ensemble; 1: one teacher, trained on every training case
+    folds: Folds = 1  # of the ensemble; 1: one teacher, trained on every training case
     fold_size: SizeName = TEACHER  # the ensemble's networks; a cheaper size buys longer training
     # the teacher in a package: a separate network that is trained on every case, or the ensemble
     released_teacher: Literal["trained", "ensemble"] = "trained"
@@ -84,7 +82,8 @@ class Recipe(Strict, frozen=True, kw_only=True):
     generator: Generator | None = None
 
     def __post_init__(self) -> None:
-        """Refuse references to a size, source or segment that does not exist."""
+        """Refuse what a package refuses, and references to a size or source that does not exist."""
+        self._refuse_contradictions()
         if self.fold_size not in self.sizes and self.fold_size != TEACHER:
             message = f"fold_size {self.fold_size!r} is not among the sizes"
             raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
@@ -92,22 +91,40 @@ class Recipe(Strict, frozen=True, kw_only=True):
             message = "released_teacher: ensemble is made of networks of size teacher"
             raise BadRecipe(message, advice="Remove fold_size, and give size teacher its network")
         self._refuse_unknown_gates()
+        self._refuse_unknown_segments()
+        self._refuse_unlike_stages()
+        self._refuse_one_side()
+
+    def _refuse_one_side(self) -> None:
+        if not self.mirror:
+            return
+        for part, other in zip(self.segments, self.mirrored_classes[1:], strict=True):
+            if _side_of(part) and other == part.number:
+                message = f"mirror: segment {part.number} ({part.label}) has no other side"
+                raise BadRecipe(message, advice="Add that segment, or remove the key mirror")
+
+    def _refuse_contradictions(self) -> None:
+        for problem in pipeline_problems(self):
+            raise BadRecipe(problem, advice="Change the recipe: a package with this is refused")
+        if self.data.train == self.data.test:
+            message = f"data.train and data.test are the same split, {self.data.test!r}"
+            raise BadRecipe(message, advice="No test case may be a training case")
+
+    def _refuse_unknown_segments(self) -> None:
         numbers = {part.number for part in self.segments}
         if unknown := sorted(set(self.data.partial) - numbers):
             message = f"data.partial: there is no segment {unknown[0]}"
             raise BadRecipe(message, advice=f"The segments are {', '.join(map(str, numbers))}")
-        self._refuse_unlike_stages()
         targets = () if self.generator is None else self.generator.anatomy.targets.values()
         if unknown := sorted(set(targets) - numbers):
             message = f"generator.anatomy.targets: there is no segment {unknown[0]}"
             raise BadRecipe(message)
-        if self.mirror:
-            for part, other in zip(self.segments, self.mirrored_classes[1:], strict=True):
-                if _side_of(part) and other == part.number:
-                    message = f"mirror: segment {part.number} ({part.label}) has no other side"
-                    raise BadRecipe(message, advice="Add that segment, or remove the key mirror")
 
     def _refuse_unknown_gates(self) -> None:
+        required = {*self.gates.dice, *self.gates.retention, *self.gates.non_inferior}
+        if absent := sorted(required - set(self.sizes)):
+            message = f"gates names size {absent[0]}, which the recipe does not have"
+            raise BadRecipe(message, advice=f"It has: {', '.join(self.sizes)}")
         sources, labels = [one.name for one in self.external], [s.label for s in self.segments]
         for key, gate in (
             ("external", self.gates.external),

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kd.errors import BadRecipe
-from kd.recipe.bounds import Count
-from kd.recipe.choices import WIDEST, Edges, Net, Strict, Topology, Triple
+from kd.recipe.bounds import Convolutions, Strict, Width
+from kd.recipe.choices import WIDEST, Kernels, Net, Topology, Triple
 
 
 class Stages(Strict, frozen=True, kw_only=True):
     """What the stages of a network have besides strides; one entry per stage, finest first."""
 
-    widths: tuple[Count, ...]  # channels of the imported network
-    kernels_zyx: tuple[Edges, ...]
-    convolutions: tuple[Count, ...]  # of each encoder stage; in residual stages, blocks
-    decoder_convolutions: tuple[Count, ...]  # of each decoder stage, lowest resolution first
+    widths: tuple[Width, ...]  # channels of the imported network
+    kernels_zyx: tuple[Kernels, ...]
+    convolutions: tuple[Convolutions, ...]  # of each encoder stage; in residual stages, blocks
+    decoder_convolutions: tuple[Convolutions, ...]  # of each decoder stage, lowest resolution first
     blocks: Literal["plain", "residual"] = "plain"
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ Data only: no expressions, no class names, no paths that leave the folder.
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ SIZE_NAMES: tuple[SizeName, ...] = (*SIZES, *VARIANTS)
 
 Count = Annotated[int, Meta(ge=1, le=10**15)]  # operations of a patch are counted, too
 Edge = Annotated[int, Meta(ge=1, le=10**4)]  # voxels
+Spacing = Annotated[float, Meta(ge=0.01, le=1000)]  # mm
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Meta(pattern=r"^([a-z0-9_-]+/)?[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 TaskName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -86,7 +87,7 @@ class ModelGrid(_Strict, frozen=True, kw_only=True):
     """The grid of the network. Axes for LPS, slowest first: head, back, left."""
 
     orientation: Orientation = "LPS"
-    spacing_mm_zyx: tuple[Positive, Positive, Positive]
+    spacing_mm_zyx: tuple[Spacing, Spacing, Spacing]
     patch_zyx: tuple[Edge, Edge, Edge]
     overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.5
     resample_order: Literal[1, 3] = 3
@@ -176,22 +177,66 @@ class Manifest(_Strict, frozen=True, kw_only=True):
         return tuple(segment.number for segment in self.segments)
 
 
-def problems(manifest: Manifest) -> list[str]:
-    """Return the contradictions between fields, as messages."""
+class Described(Protocol):
+    """What a manifest and the recipe that it is made from have in common."""
+
+    @property
+    def input(self) -> Input:
+        """The series that the model accepts."""
+
+    @property
+    def intensity(self) -> tuple[intensity.IntensityStep, ...]:
+        """The steps before the network."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The structures."""
+
+    @property
+    def sharpen(self) -> Sharpen | None:
+        """The intensity model, if any."""
+
+    @property
+    def regions(self) -> tuple[region_steps.RegionStep, ...]:
+        """The steps after the network."""
+
+    @property
+    def expect(self) -> tuple[Expected, ...]:
+        """Volumes of any patient."""
+
+
+def pipeline_problems(described: Described) -> list[str]:
+    """Return the contradictions between the fields that describe the pipeline, as messages."""
     messages = []
-    if manifest.numbers != tuple(range(1, len(manifest.segments) + 1)):
+    numbers = tuple(segment.number for segment in described.segments)
+    if not numbers or numbers != tuple(range(1, len(numbers) + 1)):
         messages.append("segments must be numbered 1, 2, 3 … in order")
-    labels = [segment.label for segment in manifest.segments]
+    labels = [segment.label for segment in described.segments]
     messages += [
         f"two segments have the label {name!r}" for name in {*labels} if labels.count(name) > 1
     ]
-    for step in manifest.regions:
-        absent = set(step.segments) - set(manifest.numbers)
+    for step in described.regions:
+        absent = set(step.segments) - set(numbers)
         messages += [f"regions name segment {number}, which is absent" for number in sorted(absent)]
-    messages += _alike_problems(manifest)
-    for expected in manifest.expect:
-        absent = set(expected.segments) - set(manifest.numbers)
+    messages += _alike_problems(described.sharpen, numbers)
+    for expected in described.expect:
+        absent = set(expected.segments) - set(numbers)
         messages += [f"expect names segment {number}, which is absent" for number in sorted(absent)]
+    accepted = described.input
+    ranges = [accepted.spacing_mm, accepted.field_of_view_mm, accepted.slices]
+    ranges += [accepted.age_years] if accepted.age_years else []
+    for limits in ranges + [expected.ml for expected in described.expect]:
+        if limits.low > limits.high:
+            messages.append(f"a range is reversed: {limits.low:g} to {limits.high:g}")
+    for one in described.intensity:
+        if isinstance(one, intensity.Clip | intensity.ClipPercentiles) and one.low >= one.high:
+            messages.append(f"intensity clips to nothing: {one.low:g} to {one.high:g}")
+    return messages
+
+
+def problems(manifest: Manifest) -> list[str]:
+    """Return the contradictions between fields, as messages."""
+    messages = pipeline_problems(manifest)
     named = [size.file for size in manifest.sizes.values()]
     named += [manifest.reference.image, *manifest.reference.labels.values()]
     messages += [
@@ -200,20 +245,13 @@ def problems(manifest: Manifest) -> list[str]:
     for size in manifest.sizes:
         if size not in manifest.reference.labels:
             messages.append(f"size {size} has no reference labels")
-    messages += _scale_problems(manifest)
-    accepted = manifest.input
-    ranges = [accepted.spacing_mm, accepted.field_of_view_mm, accepted.slices]
-    ranges += [accepted.age_years] if accepted.age_years else []
-    for limits in ranges + [expected.ml for expected in manifest.expect]:
-        if limits.low > limits.high:
-            messages.append(f"a range is reversed: {limits.low} to {limits.high}")
-    return messages
+    return [*messages, *_scale_problems(manifest)]
 
 
-def _alike_problems(manifest: Manifest) -> Iterator[str]:
-    groups = () if manifest.sharpen is None else manifest.sharpen.alike
+def _alike_problems(sharpen: Sharpen | None, numbers: tuple[int, ...]) -> Iterator[str]:
+    groups = () if sharpen is None else sharpen.alike
     listed = [number for group in groups for number in group]
-    for number in sorted({*listed} - {*manifest.numbers}):
+    for number in sorted({*listed} - {*numbers}):
         yield f"sharpen.alike names segment {number}, which is absent"
     for number in sorted({n for n in listed if listed.count(n) > 1}):
         yield f"sharpen.alike names segment {number} twice"

@@ -8,7 +8,7 @@ import pytest
 
 from kd.errors import BadCase
 from kd.evaluation.unlabelled import NOTHING, UnlabelledSet, read_unlabelled, survey
-from kd.recipe.choices import Unlabelled
+from kd.recipe.sources import Unlabelled
 from node.imaging import Labels, Volume, nifti
 from node.package.manifest import Expected, Range
 from tests.support.kd_phantoms import recipe

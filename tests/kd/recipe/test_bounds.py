@@ -13,16 +13,18 @@ from msgspec import inspect
 
 from kd.commands import main
 from kd.errors import BadDevice, BadRecipe
-from kd.recipe import choices
+from kd.recipe import choices, read, sources, stages
+from kd.recipe.bounds import Strict
 from kd.recipe.read import read_recipe
 from kd.training.trainer import pick_device
-from tests.support.kd_phantoms import RECIPE
+from tests.support.kd_phantoms import RECIPE, data_set
 
 ANATOMY = {"targets": {2: 1}}
 STRUCTS = [
     kind
-    for kind in vars(choices).values()
-    if isinstance(kind, type) and issubclass(kind, choices.Strict) and kind is not choices.Strict
+    for module in (choices, read, sources, stages)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and kind.__module__ == module.__name__ and issubclass(kind, Strict)
 ]
 
 
@@ -75,6 +77,17 @@ def test_every_number_of_a_recipe_has_bounds(struct: type[msgspec.Struct]) -> No
         ("generator.fine", 0),
         ("generator.anatomy.targets", {-1: 1}),
         ("folds", 0),
+        ("folds", 10**6),
+        ("training.batch", 10**6),
+        ("training.rate", 100.0),
+        ("sizes.small.convolutions", 1000),
+        ("augment.gamma_log", 1000.0),
+        ("augment.low_resolution_least", 1e-9),
+        ("augment.shift_voxels", 1e5),
+        ("grid.spacing_mm_zyx", [1e-9, 1, 1]),
+        ("grid.patch_zyx", [10**6, 16, 16]),
+        ("generator.bias_knots", 10**6),
+        ("stages.kernels_zyx", [[1000, 3, 3]]),
         ("strides_zyx", [[1, 1, 1], [0, 2, 2]]),
     ],
 )
@@ -121,6 +134,58 @@ def test_an_argument_out_of_bounds_ends_with_a_sentence(
         main(words)
     assert caught.value.code == 2
     assert f"argument {option}: expected" in capsys.readouterr().err
+
+
+RANGE = {"low": 3, "high": 1}
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "complaint"),
+    [
+        ("segments", [], "segments must be numbered 1, 2, 3"),
+        ("segments", RECIPE["segments"][::-1], "segments must be numbered 1, 2, 3"),  # type: ignore[index]
+        ("segments", RECIPE["segments"][1:], "segments must be numbered 1, 2, 3"),  # type: ignore[index]
+        ("input.spacing_mm", RANGE, "a range is reversed: 3 to 1"),
+        ("input.slices", RANGE, "a range is reversed: 3 to 1"),
+        ("expect", [{"what": "x", "segments": [1], "ml": RANGE}], "a range is reversed: 3 to 1"),
+        ("expect", [{"what": "x", "segments": [9], "ml": RANGE}], "expect names segment 9"),
+        ("regions", [{"step": "keep_largest", "segments": [9]}], "regions name segment 9"),
+        ("intensity", [{"step": "clip", "low": 5, "high": 1}], "clips to nothing: 5 to 1"),
+        ("intensity", [{"step": "clip_percentiles", "low": 9, "high": 9}], "clips to nothing"),
+        ("data.test", "train", "data.train and data.test are the same split"),
+        ("gates.dice", {"large": 0.5}, "gates names size large, which the recipe does not have"),
+        ("gates.non_inferior", ["fast"], "gates names size fast"),
+    ],
+)
+def test_contradictions_are_refused_before_anything_trains(
+    tmp_path: Path, where: str, value: object, complaint: str
+) -> None:
+    """A package with them is refused by the node: hours later, if the recipe were accepted."""
+    chosen: dict[str, Any] = deepcopy(RECIPE)
+    part, *keys = chosen, *where.split(".")
+    for key in keys[:-1]:
+        part = part.setdefault(key, {})
+    part[keys[-1]] = value
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(chosen), encoding="utf-8")
+    with pytest.raises(BadRecipe) as caught:
+        read_recipe(path)
+    assert complaint in str(caught.value)
+
+
+def test_what_does_not_fit_into_memory_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen: dict[str, Any] = deepcopy(RECIPE)
+    chosen["grid"]["patch_zyx"] = [10_000, 10_000, 10_000]  # 4 TB
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(chosen), encoding="utf-8")
+    data = data_set(tmp_path / "balls", 2, 1)
+    words = ["train", str(path), "--data", str(data), "--size", "small", "--device", "cpu"]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("kd: not enough memory")
+    assert "Use a smaller batch, patch or network" in last
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
