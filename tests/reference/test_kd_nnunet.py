@@ -6,15 +6,13 @@ these tests are skipped.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from kd.commands import main
 from kd.data.cases import read_cases
@@ -22,6 +20,7 @@ from kd.data.soft_targets import read_maps
 from kd.data.splits import names_of
 from kd.networks.export import export
 from kd.recipe.read import Recipe, read_recipe
+from kd.records import HeldOut, read_report
 from kd.release.runs import real_patches
 from kd.training import steps
 from kd.training.checkpoints import CHECKPOINT
@@ -29,74 +28,18 @@ from kd.training.runs import open_run
 from kd.training.tasks import SOFT
 from kd.training.trainer import Slice, pick_device
 from node.imaging.nifti import read_labels, read_volume
-from node.package import Manifest, Package, Size
+from node.package import Manifest, Package, Size, load
 from node.package.manifest import Provenance, Reference
 from node.pipeline import dice, open_student, segment
+from tests.support.kd_training import fill_in
+from tests.support.nnunet_programs import PREDICT, RESIDUAL, TRAIN, has_nnunet, run_nnunet, shrink
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "msd_hippocampus"
-BESIDE = Path(sys.prefix, "nnunet", "bin", "python")
-PYTHON = os.environ.get("NNUNET_PYTHON", str(BESIDE if BESIDE.exists() else sys.executable))
 N_TRAIN, N_TEST = 8, 2
 LEAST_DICE = 0.999
 DATASET = "Dataset901_Hippocampus"
 
-TRAIN = """
-import sys, torch
-from nnunetv2.run.run_training import run_training
-torch.set_num_threads(2)
-run_training("901", "3d_fullres", 0, "nnUNetTrainer_5epochs", device=torch.device("cpu"))
-"""
-PREDICT = """
-import sys, torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-results, images, out = sys.argv[1:]
-predictor = nnUNetPredictor(tile_step_size=0.5, use_gaussian=True, use_mirroring=False,
-                            perform_everything_on_device=False, device=torch.device("cpu"))
-predictor.initialize_from_trained_model_folder(results, (0,), "checkpoint_final.pth")
-predictor.predict_from_files(images, out, num_processes_preprocessing=1,
-                             num_processes_segmentation_export=1)
-"""
-
-RESIDUAL = """
-import json, sys, numpy as np, torch
-from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
-chosen = json.load(open(sys.argv[1] + "/plans.json"))["configurations"]["3d_fullres"]
-kwargs = chosen["architecture"]["arch_kwargs"] | {
-    "conv_op": torch.nn.Conv3d, "norm_op": torch.nn.InstanceNorm3d, "nonlin": torch.nn.LeakyReLU}
-torch.manual_seed(0)
-network = ResidualEncoderUNet(1, num_classes=3, deep_supervision=False, **kwargs).eval()
-for weight in network.parameters():
-    weight.data.add_(0.05 * torch.randn_like(weight))
-image = torch.randn(1, 1, 8, 16, 16)
-with torch.no_grad():
-    np.savez(sys.argv[1] + "/logits.npz", image=image.numpy(), logits=network(image).numpy())
-torch.save({"network_weights": network.state_dict()}, sys.argv[1] + "/fold_0/checkpoint_final.pth")
-"""
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-
-
-def _has_nnunet() -> bool:
-    command = [PYTHON, "-c", "import nnunetv2"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _run(root: Path, *words: str) -> None:
-    folders = {f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
-    limits = {
-        "nnUNet_n_proc_DA": "1",
-        "nnUNet_def_n_proc": "1",
-        "nnUNet_compile": "f",
-        "OMP_NUM_THREADS": "2",
-    }
-    done = subprocess.run(
-        [PYTHON, *words],
-        env=os.environ | folders | limits,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real cases in nnU-Net's raw layout, and a network trained on them for five epochs."""
     if not REAL.is_dir():
         pytest.skip("the real hippocampus cases are not here")
-    if not _has_nnunet():
+    if not has_nnunet():
         pytest.skip("nnunetv2 is not installed: make setup, or NNUNET_PYTHON names its interpreter")
     root = tmp_path_factory.mktemp("nnunet")
     names = json.loads((REAL / "splits.json").read_text(encoding="utf-8"))["train"]
@@ -127,27 +70,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "from nnunetv2.experiment_planning.plan_and_preprocess_api import *;"
         "extract_fingerprints([901], num_processes=1); plan_experiments([901])"
     )
-    _run(root, "-c", prepare)
-    _shrink(root / "preprocessed" / DATASET / "nnUNetPlans.json")
+    run_nnunet(root, "-c", prepare)
+    shrink(root / "preprocessed" / DATASET / "nnUNetPlans.json")
     prepare = (
         "from nnunetv2.experiment_planning.plan_and_preprocess_api import *;"
         "preprocess([901], configurations=['3d_fullres'], num_processes=[1])"
     )
-    _run(root, "-c", prepare)
-    _run(root, "-c", TRAIN)
-    _run(root, "-c", PREDICT, str(_results(root)), str(raw / "imagesTs"), str(root / "expected"))
+    run_nnunet(root, "-c", prepare)
+    run_nnunet(root, "-c", TRAIN)
+    run_nnunet(
+        root, "-c", PREDICT, str(_results(root)), str(raw / "imagesTs"), str(root / "expected")
+    )
     return root
-
-
-def _shrink(path: Path) -> None:
-    """Make the planned network small enough for five epochs on a CPU, as a user may."""
-    plans = json.loads(path.read_text(encoding="utf-8"))
-    chosen = plans["configurations"]["3d_fullres"]
-    kwargs = chosen["architecture"]["arch_kwargs"]
-    kwargs["features_per_stage"] = [min(f // 4, 32) for f in kwargs["features_per_stage"]]
-    chosen["batch_size"] = 2
-    chosen["patch_size"] = [24, 32, 24]  # smaller than the cases: stitching is compared as well
-    path.write_text(json.dumps(plans), encoding="utf-8")
 
 
 def _results(root: Path) -> Path:
@@ -233,7 +167,7 @@ def test_a_residual_encoder_is_imported_weight_for_weight(world: Path, tmp_path:
     (folder / "fold_0").mkdir(parents=True)
     shutil.copy(_results(world) / "dataset.json", folder)
     (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
-    _run(world, "-c", RESIDUAL, str(folder))
+    run_nnunet(world, "-c", RESIDUAL, str(folder))
     kwargs["norm_op"] = "torch.nn.modules.instancenorm.InstanceNorm3d"
     (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
     data = str(world / "raw" / DATASET)
@@ -247,6 +181,67 @@ def test_a_residual_encoder_is_imported_weight_for_weight(world: Path, tmp_path:
     with torch.no_grad():
         logits = network(torch.from_numpy(expected["image"])).numpy()
     np.testing.assert_allclose(logits, expected["logits"], atol=1e-4)
+
+
+def _labelled(world: Path, root: Path) -> Path:
+    """Return a copy of the raw data set, with the labels of its test images."""
+    data = root / DATASET
+    shutil.copytree(world / "raw" / DATASET, data)
+    (data / "labelsTs").mkdir()
+    for path in (data / "imagesTs").iterdir():
+        shutil.copy(REAL / "labels" / path.name.replace("_0000", ""), data / "labelsTs")
+    return data
+
+
+def test_one_command_goes_from_a_trained_nnunet_to_a_package(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The released teacher is as accurate as nnU-Net's own predictor on the same test cases."""
+    data, into = _labelled(world, tmp_path), tmp_path / "into"
+    image = next((data / "imagesTs").iterdir())
+    (tmp_path / "NOTICE").write_text("CC-BY-SA 4.0", encoding="utf-8")
+    words = ["distil-nnunet", str(_results(world)), "--data", str(data), "--task", "real-mr"]
+    words += ["--into", str(into), "--device", "cpu", "--steps", "150"]
+    words += ["--reference-image", str(image), "--notice", str(tmp_path / "NOTICE")]
+    assert main([*words, "--slice-minutes", "0"]) == 3
+    assert "1 network imported" in capsys.readouterr().err
+    fill_in(into / "recipe.yaml")
+    chosen = yaml.safe_load((into / "recipe.yaml").read_text(encoding="utf-8"))
+    for narrow in ("small", "tiny", "fast"):
+        del chosen["sizes"][narrow]  # two channels learn nothing in so few steps
+    chosen["training"]["ema"] = 0.9
+    (into / "recipe.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
+    assert main(words) == 0
+    package = load(into / "models" / "real-mr" / "1.0")
+    report = read_report(package.folder / "report.json")
+    expected = []
+    for path in sorted((data / "labelsTs").iterdir()):
+        truth, theirs = (read_labels(p).array for p in (path, world / "expected" / path.name))
+        expected += [dice(theirs == number, truth == number) for number in (1, 2)]
+    assert report.sizes["teacher"].dice.mean == pytest.approx(np.mean(expected), abs=0.002)
+    assert report.held_out == HeldOut(used=0, held_out=N_TEST, unknown=0)
+    assert [one.distilled for one in report.baselines] == ["large"]
+
+
+def test_a_fold_of_all_cases_tests_on_none_of_them(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """nnU-Net validates `-f all` on its training cases, which are then predicted there too."""
+    results = tmp_path / _results(world).name
+    shutil.copytree(_results(world), results)
+    (results / "fold_0").rename(results / "fold_all")
+    data = _labelled(world, tmp_path)
+    words = ["import", str(results), "--task", "x", "--runs", str(tmp_path / "runs")]
+    words += ["--out", str(tmp_path / "x.yaml"), "--data"]
+    assert main([*words, str(world / "raw" / DATASET)]) == 0
+    assert "There is no test case" in capsys.readouterr().err
+    assert main([*words, str(data), "--force"]) == 0
+    assert f"{N_TEST} test cases, which no imported fold was trained on" in capsys.readouterr().err
+    trained = next((data / "imagesTr").iterdir()).name
+    renamed = next((data / "imagesTs").iterdir())
+    shutil.copy(data / "imagesTr" / trained, renamed)
+    assert main([*words, str(data), "--force"]) == 1
+    assert "has the same image as" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(world: Path, tmp_path: Path) -> None:
