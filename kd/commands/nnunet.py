@@ -11,6 +11,7 @@ from kd.commands.output import (
     EXIT_OK,
     EXIT_UNFINISHED,
     Commands,
+    in_words,
     progress_lines,
     say,
     show,
@@ -32,6 +33,7 @@ from kd.recipe.read import TEACHER, UNKNOWN_CODE, Recipe, read_recipe
 from kd.release.command import note
 from kd.release.release import unfilled
 from kd.training import estimate, steps
+from kd.training.estimate import RunEstimate
 from kd.training.runs import fold_run
 from kd.training.tasks import SOFT, TrainingTask, student_task
 from kd.training.trainer import Slice, pick_device
@@ -206,7 +208,7 @@ def _trained(session: _Session, recipe: Recipe, typed: str) -> bool:
     for size in students:
         tasks[session.runs / size] = student_task(recipe, size, names, session.runs, None)
         tasks[session.runs / f"{size}-baseline"] = TrainingTask(size, names)
-    _show_estimate(session, recipe, tasks)
+    left = _show_estimate(session, recipe, tasks)
     soft = session.runs / SOFT
     if missing_maps(names, soft):
         here, runs = session.limits, steps.Runs(session.runs)
@@ -214,7 +216,7 @@ def _trained(session: _Session, recipe: Recipe, typed: str) -> bool:
             return False
     for folder in (soft, *(fold_run(session.runs, n) for n in range(recipe.folds))):
         note(folder, typed)
-    say_start(recipe, tasks, session.limits.device)
+    say_start(recipe, tasks, session.limits.device, left)
     outcomes = steps.train_all(
         recipe, session.data, tasks, limits=session.limits, report_of=session.report_of
     )
@@ -223,22 +225,24 @@ def _trained(session: _Session, recipe: Recipe, typed: str) -> bool:
     return all(outcome.finished for outcome in outcomes.values())
 
 
-def _show_estimate(session: _Session, recipe: Recipe, tasks: dict[Path, TrainingTask]) -> None:
-    """Write how many hours are left, from one measured step of each network."""
+def _show_estimate(
+    session: _Session, recipe: Recipe, tasks: dict[Path, TrainingTask]
+) -> list[RunEstimate]:
+    """Write how much time is left, from one measured step of each network; return it by run."""
     names = names_of(recipe, session.data, recipe.data.train)
     missing, device = missing_maps(names, session.runs / SOFT), session.limits.device
     (case,) = read_cases(recipe, session.data, names[:1])
     soft_s = estimate.soft_target_seconds(recipe, case, session.runs, missing, device)
     left = estimate.training_seconds(recipe, tasks, device, say)
-    rows = [["soft targets", "", f"{len(missing)} cases", f"{soft_s / 3600:.1f}"]]
-    rows += [
-        [one.name, f"{one.parameters / 1e6:.2f} M", f"{one.steps} steps", f"{one.hours:.1f}"]
-        for one in left
-    ]
+    rows = [["soft targets", "", f"{len(missing)} cases", in_words(soft_s)]]
+    for one in left:
+        size = f"{one.parameters / 1e6:.2f} M"
+        rows.append([one.name, size, f"{one.steps} steps", in_words(one.seconds)])
     if not session.as_json:
-        show_table(["left", "parameters", "", "hours"], rows)
-    total = (soft_s + sum(one.seconds for one in left)) / 3600
-    say(f"About {total:.1f} hours are left on {pick_device(device)}, and the release after them.")
+        show_table(["left", "parameters", "", "time"], rows)
+    total = in_words(soft_s + sum(one.seconds for one in left))
+    say(f"About {total} left on {pick_device(device)}, and the release after that.")
+    return left
 
 
 def _release(session: _Session, recipe: Recipe, chosen: argparse.Namespace) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kd.commands.output import say
-from kd.networks.unet import parameters_of
+from kd.commands.output import in_words, say
 from kd.recipe.read import Recipe
 from kd.release.unpack import unpack
 from kd.training.checkpoints import CHECKPOINT
-from kd.training.runs import new_network
+from kd.training.estimate import RunEstimate, training_seconds
 from kd.training.tasks import TrainingTask, batches_of
 from kd.training.trainer import pick_device
 from node.package import load
@@ -20,23 +19,37 @@ MANIFEST = "manifest.json"  # in the folder of a package
 BATCHES = 8  # from which batch norms get their statistics
 
 
-def say_start(recipe: Recipe, tasks: Mapping[Path, TrainingTask], device: str) -> None:
-    """Write one line for each training.
+def say_start(
+    recipe: Recipe,
+    tasks: Mapping[Path, TrainingTask],
+    device: str,
+    estimates: Sequence[RunEstimate] | None = None,
+) -> None:
+    """Write one line for each training: device, threads, cases, parameters, budget and time.
+
+    Args:
+        recipe: with the budget of the trainings.
+        tasks: by the folder of the run.
+        device: as given to `pick_device`.
+        estimates: of the trainings; None: one step of each network is measured here.
 
     Raises:
         BadDevice: torch cannot compute on the device.
     """
-    on = pick_device(device)
-    threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
-    for run, task in tasks.items():
+    on, count = pick_device(device), torch.get_num_threads()
+    threads = f", {count} thread{'' if count == 1 else 's'}" if on.type == "cpu" else ""
+    left = training_seconds(recipe, tasks, device) if estimates is None else estimates
+    # the time of synthetic images and of a teacher that is evaluated on them is not measured
+    about = "about" if recipe.generator is None else "at least"
+    for (run, task), one in zip(tasks.items(), left, strict=True):
         choice = recipe.training_of(task.size)
         budget = f"{choice.minutes:g} minutes" if choice.steps is None else f"{choice.steps} steps"
-        parameters = parameters_of(new_network(recipe, task.size)) / 1e6
         teacher = "labels and teacher" if task.is_distilled else "labels"
-        say(
-            f"{run.name}: {on}{threads}, {len(task.names)} cases, {teacher}, "
-            f"{parameters:.2f} M parameters, {budget}"
-        )
+        learns = f"{len(task.names)} cases, {teacher}, {one.parameters / 1e6:.2f} M parameters"
+        time_left = f"{about} {in_words(one.seconds)} left"
+        say(f"{run.name}: {on}{threads}, {learns}, {budget}, {time_left}")
+    if len(left) > 1:
+        say(f"{about.capitalize()} {in_words(sum(one.seconds for one in left))} for all of them")
 
 
 def norm_images(recipe: Recipe, data: Path, names: Sequence[str]) -> list[Tensor]:

@@ -37,11 +37,6 @@ class RunEstimate:
     steps: int  # that are left
     seconds: float  # that they take
 
-    @property
-    def hours(self) -> float:
-        """The same in hours."""
-        return self.seconds / 3600
-
 
 def soft_target_seconds(
     recipe: Recipe, case: Case, runs: Path, missing: list[str], device: str

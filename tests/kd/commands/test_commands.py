@@ -1,5 +1,6 @@
 """The command line: help, and errors as one sentence with an exit code."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,19 @@ def test_a_folder_that_cannot_be_made_is_named(
     words = ["train", str(recipe), "--data", str(data), "--size", "small", "--device", "cpu"]
     assert main([*words, "--run", str(recipe / "run")]) == 1
     assert "recipe.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_training_begins_with_a_line_about_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_set(tmp_path / "balls", 4, 1)
+    words = ["train", str(write_recipe(tmp_path / "r.yaml")), "--data", str(data), "--size"]
+    words += ["small", "--run", str(tmp_path / "run"), "--device", "cpu"]
+    assert main([*words, "--steps", "2"]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    line = r"run: cpu, \d+ threads?, 4 cases, labels, 0\.00 M parameters, 2 steps, about \d+ s left"
+    assert re.fullmatch(line, first), first
+    words[words.index("--run") + 1] = str(tmp_path / "other")
+    assert main([*words, "--minutes", "0.02"]) == 0
+    assert "0.02 minutes, about 1 s left" in capsys.readouterr().err
