@@ -22,7 +22,9 @@ from node.inbox import Inbox
 from node.package import uses
 from node.reader import Reader
 
-SWEEP_S = 0.25  # a complete series waits half of this on average
+SWEEP_S = 0.1  # a complete series waits half of this on average
+SCAN_S = 10.0  # a change whose mark was lost waits at most as long
+REREAD_S = 0.25  # while images arrive: each reading compares the headers of the whole series
 LEASES_S = 5.0
 NOTES_S = 2.0
 SIZES_S = 30.0
@@ -54,7 +56,7 @@ def run(
     level = logging.getLevelName(log.getEffectiveLevel())
     reader = Reader(log_level=level, patience_s=PATIENCE_S)
     ahead.withdraw_all(config.data.dir)
-    sweep = Sweep(config, engine, inbox, uses(config), reader)
+    sweep = Sweep(config, engine, inbox, uses(config), reader, scan_s=SCAN_S, reread_s=REREAD_S)
     clock = make_clock(lambda step: _record_step(engine, step))
     _log_rebased(queue.rebase(engine, clock.now().wall))
     ended = threading.Event()

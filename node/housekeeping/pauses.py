@@ -16,9 +16,12 @@ class Pauses:
         self._rules: dict[str, queue.PausedRule] = {}
         self._waiting: dict[str, tuple[int, str]] = {}  # series key -> mtime_ns, rule
 
-    def refresh(self, keys: set[str]) -> None:
-        """Read which rules are paused; forget series that are not among `keys`."""
+    def refresh(self) -> None:
+        """Read which rules are paused."""
         self._rules = queue.paused(self._engine)
+
+    def keep_only(self, keys: set[str]) -> None:
+        """Forget deleted series."""
         self._waiting = {key: value for key, value in self._waiting.items() if key in keys}
 
     def hold(self, folder: SeriesFolder) -> bool:

@@ -49,6 +49,7 @@ class Settled:
     def __init__(self) -> None:
         """Start empty: after a restart every folder is read."""
         self._until: dict[str, tuple[int, float]] = {}  # series key -> mtime_ns, steady time
+        self._soon: set[str] = set()  # those whose folder may have changed without showing it
 
     def add(self, folder: SeriesFolder, now: float, steady: float) -> None:
         """Remember that all files that were listed at `now` are decided."""
@@ -57,6 +58,7 @@ class Settled:
             pause_s = RECHECK_S * (0.5 + int(folder.key[:4], 16) / 0x20000)
         else:
             pause_s = TICK_S
+            self._soon.add(folder.key)
         self._until[folder.key] = (folder.mtime_ns, steady + pause_s)
 
     def holds(self, folder: SeriesFolder, steady: float) -> bool:
@@ -64,8 +66,15 @@ class Settled:
         mtime_ns, until = self._until.get(folder.key, (0, 0.0))
         return folder.mtime_ns == mtime_ns and steady < until
 
+    def take_due(self, steady: float) -> set[str]:
+        """Return, once, the series whose folder is to be compared again after the coarsest tick."""
+        due = {key for key in self._soon if steady >= self._until.get(key, (0, 0.0))[1]}
+        self._soon -= due
+        return due
+
     def keep_only(self, keys: set[str]) -> None:
         """Drop entries of deleted folders."""
+        self._soon &= keys
         self._until = {key: until for key, until in self._until.items() if key in keys}
 
 

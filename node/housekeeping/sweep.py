@@ -26,6 +26,7 @@ from node.housekeeping.sizes import with_sizes
 from node.housekeeping.snapshot import Listing, SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
 from node.housekeeping.verdicts import record_verdicts
+from node.housekeeping.visits import Visits
 from node.housekeeping.waiting import WaitingSeries
 from node.identifiers import open_identifiers
 from node.inbox import (
@@ -44,17 +45,36 @@ log = logging.getLogger("node.housekeeping")
 
 
 class Sweep:
-    """Scans the inbox repeatedly, and remembers unchanged folders."""
+    """Visits the series of the inbox repeatedly, and remembers unchanged folders."""
 
-    def __init__(
-        self, config: Config, engine: sa.Engine, inbox: Inbox, uses: Sequence[Use], reader: Reader
+    def __init__(  # noqa: PLR0913 – the pace is optional
+        self,
+        config: Config,
+        engine: sa.Engine,
+        inbox: Inbox,
+        uses: Sequence[Use],
+        reader: Reader,
+        *,
+        scan_s: float = 0.0,
+        reread_s: float = 0.0,
     ) -> None:
-        """Start empty; `uses` has one verified package per rule with a model."""
+        """Start empty.
+
+        Args:
+            config: the configuration.
+            engine: the database.
+            inbox: whose series are planned.
+            uses: one verified package per rule with a model.
+            reader: reads the images.
+            scan_s: seconds between two scans of all folders; 0: at each call of `run`.
+            reread_s: seconds between two readings of a series that an association still sends.
+        """
         self._engine = engine
         self._pauses = Pauses(engine)
         self.reconfigure(config, uses)
         self._inbox = inbox
         self._settled = Settled()
+        self._visits, self._reread_s = Visits(inbox, self._settled, scan_s), reread_s
         self._changes = LastChanges()
         self._steady = 0.0  # at the begin of the current call
         self._retries = Retries()
@@ -81,17 +101,18 @@ class Sweep:
         `steady` is the time of a clock that nobody sets (default: `now`); it measures silence.
         """
         self._steady = now if steady is None else steady
-        folders = self._inbox.series_folders()
-        keys = {folder.key for folder in folders}
-        self._settled.keep_only(keys)
-        self._changes.keep_only(keys)
-        self._waiting.keep_only(keys)
-        self._offers.keep_only(keys)
-        self._pauses.refresh(keys)
-        due = [folder for folder in folders if not self._settled.holds(folder, self._steady)]
+        due, keys = self._visits.begin(self._steady)
+        if keys is not None:
+            for remembered in (
+                self._settled, self._changes, self._waiting, self._offers, self._pauses
+            ):  # fmt: skip
+                remembered.keep_only(keys)
+        if due:
+            self._pauses.refresh()
         # series that killed their reader come last, so that they delay no other
         due.sort(key=lambda folder: self._deaths.of(folder.key).deaths)
         decided = sum(self._guarded(folder, now) for folder in due)
+        self._visits.end(due, self._steady)
         self._waiting.write(now)
         return decided
 
@@ -135,6 +156,8 @@ class Sweep:
     def _guarded(self, folder: SeriesFolder, now: float) -> bool:
         """Handle one series; after a transient fault of the machine decide nothing and retry."""
         if self._retries.is_pausing(folder.key, self._steady) or self._pauses.hold(folder):
+            return False
+        if self._was_just_read(folder, now):
             return False
         try:
             decided = self._handle_or_hold(folder, now)
@@ -215,6 +238,14 @@ class Sweep:
             self._wait(snapshot, verdict, now)
             return False
         return self._decide(snapshot, self._others(snapshot), now)
+
+    def _was_just_read(self, folder: SeriesFolder, now: float) -> bool:
+        """Return whether a series changed since it was read, just now, and is still being sent."""
+        snapshot = self._snapshots.get(folder.key)
+        if snapshot is None or abs(now - snapshot.taken_at) >= self._reread_s:
+            return False
+        has_changed = snapshot.folder.mtime_ns != folder.mtime_ns
+        return has_changed and any(one.state == "open" for one in read_markers(folder.path))
 
     def _decide(self, snapshot: SeriesSnapshot, others: Sequence[SeriesFolder], now: float) -> bool:
         """Decide about a complete series, unless its rule is paused."""

@@ -22,6 +22,7 @@ from node.dicom.file_meta import file_head
 from node.errors import DiskLow, Misconfigured
 from node.inbox import folder as listing
 from node.inbox import sending
+from node.inbox.changes import Changes
 from node.inbox.folder import RECORD, InstanceFile, SeriesFolder, SeriesRecord
 from node.inbox.keys import DUPLICATE, RESENT, content_key, instance_name, series_key, sop_key
 from node.inbox.markers import AssociationRecord, abort_open
@@ -64,8 +65,10 @@ class Inbox:
         self._ready: set[str] = set()
         self._lock = threading.Lock()
         self._owner = -1
-        for part in (self.temporary_folder, self._series, self._sending, root / "notes"):
+        changed = root / "changed"
+        for part in (self.temporary_folder, self._series, self._sending, changed, root / "notes"):
             part.mkdir(parents=True, exist_ok=True)
+        self.changes = Changes(changed)
         self._notes = Notes(root / "notes", self.temporary_folder)
 
     # -- for the listener
@@ -92,9 +95,11 @@ class Inbox:
                 path.unlink(missing_ok=True)
         for path in self._sending.iterdir():
             path.unlink(missing_ok=True)
-        aborted = sum(
-            abort_open(series.path, now, self.temporary_folder) for series in self.series_folders()
-        )
+        aborted = 0
+        for series in self.series_folders():
+            if count := abort_open(series.path, now, self.temporary_folder):
+                aborted += count
+                self.changes.mark([series.key])
         durable.sync_folder(self.root)
         durable.sync_folder(self.root.parent)
         return aborted
@@ -139,6 +144,7 @@ class Inbox:
             outcome = self._write(instance, association, folder, (sop, content))
             os.fsync(descriptor)  # also if identical: the first sender may still wait for its fsync
         association.instances[folder] += 1
+        self.changes.mark([key])
         sending.mark(self._sending, association, instance.study)
         return outcome
 
@@ -147,6 +153,7 @@ class Inbox:
         if not association.is_closed:
             association.is_closed = True
             association.close("released" if released else "aborted", now, self.temporary_folder)
+            self.changes.mark(folder.name for folder in association.instances)
             sending.end(association)
 
     def note(self, note: Note, now: float) -> None:
@@ -167,6 +174,14 @@ class Inbox:
                 except FileNotFoundError:  # pruned during the scan
                     continue
         return sorted(folders, key=lambda series: series.key)
+
+    def series_folder(self, key: str) -> SeriesFolder | None:
+        """Return one series; None if it was pruned."""
+        path = self._series / key
+        try:
+            return SeriesFolder(key, path, path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            return None
 
     def instances(self, folder: SeriesFolder) -> list[InstanceFile]:
         """Return the stored instances of a series, by name."""

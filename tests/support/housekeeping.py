@@ -42,10 +42,15 @@ class Site:
         self.inbox = Inbox(folder / "data/inbox")
         self.sweep = self.fresh()
 
-    def fresh(self, config: Config | None = None) -> Sweep:
+    def fresh(
+        self, config: Config | None = None, *, scan_s: float = 0.0, reread_s: float = 0.0
+    ) -> Sweep:
         """Return a sweep without memory, as after a restart."""
         chosen = config or self.config
-        return Sweep(chosen, self.engine, self.inbox, uses(chosen), shared_reader())
+        reader = shared_reader()
+        return Sweep(
+            chosen, self.engine, self.inbox, uses(chosen), reader, scan_s=scan_s, reread_s=reread_s
+        )
 
     def waiting(self, now: float) -> list[queue.ArrivingSeries]:
         """Sweep at `now`; return the series that are not decided, as recorded for the status."""
