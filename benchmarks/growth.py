@@ -1,27 +1,28 @@
-"""Time the queue as it and its history grow: both plots should be flat.
+"""Time the queue, its history and the inbox as they grow: most of it should stay flat.
 
-    python benchmarks/growth.py [--queued 10000] [--studies 1000] [--write]
+    python benchmarks/growth.py [--queued 10000] [--studies 1000] [--folders 16000] [--write]
 
 1. Jobs are queued in steps up to `--queued`; at each step: the time to claim one, to list the
    newest series, and to count everything for `segnode status`.
 2. A day of `--studies` studies. Each arrives, is claimed, segmented (without a network: only its
    result is recorded) and delivered; every hour old rows are deleted. Time is an argument, so the
    day takes a minute. At each step: the time of one study, and the memory of this process.
+3. The inbox fills with `--folders` series that are decided and kept. At each of four steps: the
+   sweep, the first sweep after a start, the search for files to delete, and the search for studies.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import page
 import psutil
-from matplotlib import rcParams
-from matplotlib.figure import Figure
+from curves import TRIES, Curve, median_ms, plot
+from inbox_growth import STEPS as INBOX_STEPS
+from inbox_growth import inbox_growth
 from sqlalchemy import Engine
 
 from node import queue, schema
@@ -41,25 +42,8 @@ from node.states import ArrivalOutcome, Kind
 BEGIN = 1_700_000_000.0  # Unix seconds at the start of the simulated day
 DAY_S = 86_400.0
 LEASE_S = 60.0
-TRIES = 30  # of each operation
 LISTED = 20  # newest series, as `segnode status` shows them
 STEPS = 20
-COLOURS = ("#2471a3", "#c0392b", "#1e8449")
-
-
-@dataclass
-class Curve:
-    """One measured quantity that should stay flat."""
-
-    name: str
-    unit: str
-    at: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-
-    def add(self, at: int, value: float) -> None:
-        """Add one point."""
-        self.at.append(at)
-        self.values.append(value)
 
 
 def main() -> None:
@@ -67,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queued", type=int, default=10_000)
     parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--folders", type=int, default=16_000)
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="segnode-growth-") as name:
@@ -74,7 +59,8 @@ def main() -> None:
             schema.open_configured(DataConfig(dir=Path(name, "queue"))), chosen.queued
         )
         day = _day(schema.open_configured(DataConfig(dir=Path(name, "day"))), chosen.studies)
-    head = ("what", "with the first twentieth", "with all", "ratio")
+        kept = inbox_growth(Path(name, "inbox"), chosen.folders)
+    head = ("what", "at the first step", "with all", "ratio")
     rows = [
         (
             f"{curve.name}, {curve.unit}",
@@ -82,16 +68,18 @@ def main() -> None:
             f"{curve.values[-1]:.2f} ({curve.at[-1]})",
             f"{curve.values[-1] / curve.values[0]:.2f}",
         )
-        for curve in backlog + day
+        for curve in backlog + day + kept
     ]
-    runs = f"medians of {TRIES} tries at each of {STEPS} steps"
+    runs = f"medians of {TRIES} tries at each of {STEPS} steps, of the inbox {INBOX_STEPS}"
     text = f"{page.origin(runs)}\n\n{page.table(head, rows)}"
     if chosen.write:
         page.PLOTS.mkdir(exist_ok=True)
-        _plot(backlog, "queued jobs", page.PLOTS / "growth-queue.svg")
-        _plot(day, "studies since the start of the day", page.PLOTS / "growth-day.svg")
+        plot(backlog, "queued jobs", page.PLOTS / "growth-queue.svg")
+        plot(day, "studies since the start of the day", page.PLOTS / "growth-day.svg")
+        plot(kept, "series in the inbox", page.PLOTS / "growth-inbox.svg")
         text += "\n\n![time of queue operations by queue length](plots/growth-queue.svg)"
         text += "\n![time and memory over a day of studies](plots/growth-day.svg)"
+        text += "\n![time of housekeeping by series in the inbox](plots/growth-inbox.svg)"
         page.write("Growth", text)
     print(text)
 
@@ -109,9 +97,9 @@ def _backlog(engine: Engine, most: int) -> list[Curve]:
             queued += 1
             _arrive(engine, queued, BEGIN + queued)
         now = BEGIN + 2 * most
-        claim.add(queued, _median_ms(partial(_claim, engine, now)))
-        listing.add(queued, _median_ms(lambda: queue.histories(engine, limit=LISTED)))
-        counting.add(queued, _median_ms(lambda: queue.counts(engine)))
+        claim.add(queued, median_ms(partial(_claim, engine, now)))
+        listing.add(queued, median_ms(lambda: queue.histories(engine, limit=LISTED)))
+        counting.add(queued, median_ms(lambda: queue.counts(engine)))
     return [claim, listing, counting]
 
 
@@ -193,29 +181,6 @@ def _arrive(engine: Engine, number: int, now: float) -> None:
     queue.record_arrival(
         engine, arrival, NewSegmentJob(dedup_key=f"job-{number}", payload=payload), now
     )
-
-
-def _median_ms(act: Callable[[], object]) -> float:
-    taken = []
-    for _ in range(TRIES):
-        begin = time.perf_counter()
-        act()
-        taken.append((time.perf_counter() - begin) * 1e3)
-    return statistics.median(taken)
-
-
-def _plot(curves: list[Curve], across: str, path: Path) -> None:
-    """Plot each curve over a separate axis that starts at zero, so that flat looks flat."""
-    rcParams.update({"svg.hashsalt": "segnode", "svg.fonttype": "none"})
-    figure = Figure(figsize=(7.0, 1.6 * len(curves) + 0.4), layout="constrained")
-    for place, (curve, colour) in enumerate(zip(curves, COLOURS, strict=False), 1):
-        axes = figure.add_subplot(len(curves), 1, place)
-        axes.plot(curve.at, curve.values, color=colour)
-        axes.set_ylim(0, 1.3 * max(curve.values))
-        axes.set_ylabel(curve.unit)
-        axes.set_title(curve.name, fontsize="medium", loc="left")
-    axes.set_xlabel(across)
-    figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":
