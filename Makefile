@@ -72,6 +72,7 @@ quick: $(STAMPS)/test ## unit tests and properties that train nothing: about two
 
 bench: setup ## measure everything in docs/reference/performance.md on this machine: half an hour, alone
 	@$(BIN)/python benchmarks/latency.py --write
+	@$(BIN)/python benchmarks/idle.py --write
 	@$(BIN)/python benchmarks/pipeline.py brain-mr --threads 1 2 --rounds 2 --nnunet-patches 1 --write
 	@$(BIN)/python benchmarks/pipeline.py headneck-ct --threads 2 --rounds 2 --nnunet-patches 1 --write
 	@$(BIN)/python benchmarks/pipeline.py headneck-ct --shape 300 512 512 --sizes small --threads 2 --rounds 2 --nnunet none --write

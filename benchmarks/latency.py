@@ -88,6 +88,14 @@ class Run:
         return sum(self.steps.values())
 
 
+@dataclass(frozen=True)
+class DiskUse:
+    """What one series takes on the disk of the node while it is kept."""
+
+    images_bytes: float
+    results_bytes: float
+
+
 def main() -> None:
     """Measure, print, and write the page where `--write` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,22 +107,25 @@ def main() -> None:
     if not shutil.which("storescu") or _orthanc() is None:
         raise SystemExit("DCMTK and Orthanc are needed: see tests/support/system-packages.sh")
     runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    sizes: dict[tuple[str, str], DiskUse] = {}
     for name in chosen.inputs:
         for size in chosen.sizes:
             with tempfile.TemporaryDirectory(prefix="segnode-latency-") as folder:
-                runs[name, size] = _measure(INPUTS[name], size, chosen.rounds, Path(folder))
-    text = _report(runs, chosen.rounds)
+                runs[name, size], sizes[name, size] = _measure(
+                    INPUTS[name], size, chosen.rounds, Path(folder)
+                )
+    text = f"{_report(runs, chosen.rounds)}\n\n{_about_disk(sizes)}"
     print(text)
     if chosen.write:
         page.write("Latency", text)
 
 
-def _measure(source: Input, size: str, rounds: int, folder: Path) -> list[Run]:
+def _measure(source: Input, size: str, rounds: int, folder: Path) -> tuple[list[Run], DiskUse]:
     package = resolve(source.task, [load(path) for path in models_in(ROOT / "models")])
     reference = nifti.read_volume(package.folder / package.manifest.reference.image)
     volume = resampled(reference, source.shape)
     runs = []
-    with _pacs(folder) as pacs_port, _node(folder, source, size, pacs_port) as port:
+    with _pacs(folder) as pacs_port, node_running(folder, source, size, pacs_port) as port:
         engine = schema.open_configured(DataConfig(dir=folder / "data"))
         for number in range(rounds + 1):
             labelling = Labelling(
@@ -130,7 +141,15 @@ def _measure(source: Input, size: str, rounds: int, folder: Path) -> list[Run]:
             shutil.rmtree(folder / f"sent-{number}")
             print(f"{source.task} {size} {number}: {run.total:.2f} s", file=sys.stderr)
             runs.append(run)
-    return runs[1:]
+        disk = DiskUse(
+            images_bytes=_bytes_below(folder / "data/inbox/series") / len(runs),
+            results_bytes=_bytes_below(folder / "data/outbox") / len(runs),
+        )
+    return runs[1:], disk
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _run(engine: Engine, series_uid: str, log: Path) -> Run:
@@ -165,7 +184,9 @@ def _claim_and_finish(engine: Engine, job: int) -> tuple[float, float]:
 
 
 @contextmanager
-def _node(folder: Path, source: Input, size: str, pacs_port: int) -> Iterator[int]:
+def node_running(
+    folder: Path, source: Input, size: str, pacs_port: int, engine: str = "auto"
+) -> Iterator[int]:
     """Run the node; yield its port."""
     port = _free_port()
     target = {"ae": PACS, "host": "127.0.0.1", "port": pacs_port, "confirm": "find"}
@@ -174,7 +195,7 @@ def _node(folder: Path, source: Input, size: str, pacs_port: int) -> Iterator[in
         "data": {"dir": str(folder / "data"), "stop_accepting_below": "1 MiB"},
         "callers": [{"ae": SENDER, "host": "127.0.0.1"}],
         "targets": {"pacs": target},
-        "model": {"dir": str(ROOT / "models"), "size": size},
+        "model": {"dir": str(ROOT / "models"), "size": size, "engine": engine},
         "page": {"enabled": False},
         "rules": [
             {
@@ -258,6 +279,17 @@ def _report(runs: dict[tuple[str, str], list[Run]], rounds: int) -> str:
     origin = page.origin(f"Medians of {rounds} series each, after one to warm up")
     title = "Stages of the segmentation (start to SEG), median seconds:"
     return f"{origin}\n\n{page.table(head, rows)}\n\n{title}\n\n" + "\n".join(stages)
+
+
+def _about_disk(sizes: Mapping[tuple[str, str], DiskUse]) -> str:
+    """Return how much a thousand series take until `data.keep` ends: GB is MB of one series."""
+    lines = [
+        f"* {name} {' × '.join(map(str, INPUTS[name].shape))}, {size}: images "
+        f"{use.images_bytes / 1e6:.1f} GB, results {use.results_bytes / 1e6:.1f} GB"
+        for (name, size), use in sizes.items()
+    ]
+    title = "Disk for a thousand series while they are kept (`data.keep`):"
+    return f"{title}\n\n" + "\n".join(lines)
 
 
 def _cell(seconds: list[float], *, is_wide: bool = False) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from node import engines
 from node.package import Package
-from node.pipeline import reference_dice
+from node.pipeline import may_run, reference_dice
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "performance.md"
@@ -28,8 +28,11 @@ def write(name: str, text: str) -> None:
 
 def verified_engines(package: Package, size: str) -> list[str]:
     """Return the engines that reproduce the reference case of one size; the node runs no other."""
-    least = package.manifest.reference.least_dice
-    return [name for name in engines.versions() if reference_dice(package, size, 0, name) >= least]
+    return [
+        name
+        for name in engines.versions()
+        if may_run(package, reference_dice(package, size, 0, name))
+    ]
 
 
 def machine() -> str:

@@ -23,7 +23,7 @@ from node.imaging.nifti import read_volume
 from node.measured import workload
 from node.package import Manifest, Package
 from node.package.folder import MANIFEST
-from node.pipeline import least_dice, open_student, segment
+from node.pipeline import least_dice, may_run, open_student, segment
 from node.process import (
     Failed,
     ProcessLimits,
@@ -145,7 +145,7 @@ def _warm_up(request: FootprintRequest, chosen: Package, student: Student, image
     if request.is_draft:
         return 0.0
     dice, required = least_dice(chosen, request.size, labels), chosen.manifest.reference.least_dice
-    if dice < required:
+    if not may_run(chosen, dice):
         message = (
             f"the reference case reaches Dice {dice:.4f} with {request.engine} on this machine, "
             f"{required:g} is required"

@@ -116,6 +116,15 @@ def reference_dice(
     return least_dice(package, size, segment(image, package, student).labels)
 
 
+def may_run(package: Package, dice: float) -> bool:
+    """Return whether a size with this Dice on its reference case may run on this machine.
+
+    The node, `segnode models bench` and every benchmark ask this function: a number is measured
+    only for what the node would run.
+    """
+    return dice >= package.manifest.reference.least_dice
+
+
 def least_dice(package: Package, size: str, labels: Labels) -> float:
     """Compare labels of the reference case with those that `size` must give: the worst segment.
 
