@@ -10,6 +10,7 @@ import torch
 
 from kd.data.splits import names_of
 from kd.errors import BadTeacher
+from kd.networks.export import export
 from kd.networks.imported import ImportedNetwork
 from kd.networks.inherit import inherit
 from kd.networks.unet import UNet, parameters_of
@@ -18,6 +19,7 @@ from kd.planning.nnunet_folds import find_splits, held_out, read_fold_splits, us
 from kd.planning.nnunet_plans import read_results, topology_of
 from kd.recipe.read import TEACHER, read_recipe
 from kd.training.runs import new_network, open_run
+from node.student import Student
 from tests.support.nnunet_folders import (
     CPU,
     LPS,
@@ -190,6 +192,16 @@ def test_a_default_size_teacher_may_be_released_whole(tmp_path: Path) -> None:
     assert recipe.grid.patch_zyx == (128, 128, 128)
     assert recipe.training_patch_zyx == (96, 96, 96)
     assert recipe.topology("small").widths == (8, 16, 32, 64, 80, 80)
+
+    opened, _ = open_run(recipe, TEACHER, tmp_path / "runs" / "teacher_0", CPU)
+    patch = (32, 64, 64)  # smaller than its own, for the time of this test
+    image = np.random.default_rng(0).normal(size=patch).astype(np.float32)
+    export(opened, patch, [image], tmp_path / "teacher.onnx")
+    assert (tmp_path / "teacher.onnx").stat().st_size < 1e6 * recipe.largest_package_mb
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image)[None, None])[0].numpy()
+    scores = Student(tmp_path / "teacher.onnx", threads=1)(image)
+    assert np.abs(scores - expected).max() < 0.01 * np.abs(expected).max()
 
 
 def test_folds_that_one_file_cannot_hold_are_refused(tmp_path: Path) -> None:
