@@ -10,7 +10,7 @@ from torch import Tensor
 from kd.commands.arguments import add_recipe, count, version
 from kd.commands.output import EXIT_OK, Commands, say, show, show_table
 from kd.commands.publishing import Publication, publish, show_package
-from kd.commands.starting import norm_images
+from kd.commands.starting import cases_of, norm_images
 from kd.data.cases import Pair, pairs_in, read_pairs
 from kd.data.external import read_external
 from kd.data.ids import Ids, read_ids
@@ -226,12 +226,13 @@ def _card(chosen: argparse.Namespace) -> int:
 
 def _unpack(chosen: argparse.Namespace) -> int:
     package = load(chosen.package)
-    images: list[Tensor] = []
+    images, cases = list[Tensor](), tuple[str, ...]()
     if chosen.data is not None:
         recipe = packaged_recipe(package.manifest)
         names = names_of(recipe, chosen.data, recipe.data.train)
         images = norm_images(recipe, chosen.data, names)
-    for folder in unpack(package, chosen.runs, images):
+        cases = cases_of(package.manifest, recipe, chosen.data, names)
+    for folder in unpack(package, chosen.runs, images, cases):
         say(f"{folder.name}: written")
     return EXIT_OK
 

@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from kd.commands.output import in_words, say
+from kd.data.content import contents_of
+from kd.evaluation.held_out import cases_used
 from kd.recipe.read import Recipe
+from kd.release.pages import packaged_recipe
 from kd.release.unpack import unpack
 from kd.training.checkpoints import CHECKPOINT
 from kd.training.estimate import RunEstimate, training_seconds
 from kd.training.tasks import TrainingTask, batches_of
 from kd.training.trainer import pick_device
-from node.package import load
+from node.package import Manifest, load
 
 MANIFEST = "manifest.json"  # in the folder of a package
 BATCHES = 8  # from which batch norms get their statistics
@@ -63,6 +66,27 @@ def norm_images(recipe: Recipe, data: Path, names: Sequence[str]) -> list[Tensor
     return [batches.at(step, recipe.augment).image_bczyx for step in range(BATCHES)]
 
 
+def cases_of(
+    manifest: Manifest, recipe: Recipe, data: Path, names: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the training cases of a package that names none; nothing if it names them.
+
+    Args:
+        manifest: of the package.
+        recipe: of a data set.
+        data: its folder.
+        names: its cases.
+
+    Raises:
+        BadRecipe: the package does not list all of its training images.
+        BadCase: an image cannot be read.
+    """
+    packaged = packaged_recipe(manifest).data
+    if packaged.cases.get(packaged.train):
+        return ()
+    return cases_used(manifest, contents_of(recipe.data, data, names))
+
+
 def start_of(
     start: Path | None, runs: Path, recipe: Recipe, data: Path, names: Sequence[str]
 ) -> Path | None:
@@ -87,6 +111,7 @@ def start_of(
     into = runs / f"{package.manifest.task}-{package.manifest.version}"
     if any(into.glob(f"*/{CHECKPOINT}")):
         return into
-    written = unpack(package, into, norm_images(recipe, data, names))
+    images = norm_images(recipe, data, names)
+    written = unpack(package, into, images, cases_of(package.manifest, recipe, data, names))
     say(f"{package.name}: {len(written)} networks unpacked into {into}")
     return into

@@ -18,6 +18,7 @@ from node.imaging import Volume
 from node.imaging.nifti import read_volume
 
 DIGEST_CHARACTERS = 32  # 128 bits
+BY_CONTENT = "sha256:"  # no case of a data set has such a name: ":" is not allowed in file names
 
 
 def content_of(image: Volume) -> str:
@@ -25,6 +26,16 @@ def content_of(image: Volume) -> str:
     return hashlib.sha256(np.ascontiguousarray(image.array).tobytes()).hexdigest()[
         :DIGEST_CHARACTERS
     ]
+
+
+def name_of_content(content: str) -> str:
+    """Return the name of a training image that is known by its content alone."""
+    return f"{BY_CONTENT}{content}"
+
+
+def contents_in(names: Iterable[str]) -> dict[str, str]:
+    """Return the content of each name that `name_of_content` has made."""
+    return {n: n.removeprefix(BY_CONTENT) for n in names if n.startswith(BY_CONTENT)}
 
 
 def contents_of(data: Data, folder: Path, names: Iterable[str]) -> dict[str, str]:

@@ -4,13 +4,14 @@ A package lists the contents of its training images (`kd.data.content`), so that
 recognised. Earlier packages list names at most. Everything unknown counts as used in training.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from kd.data.cases import Pair
-from kd.data.content import content_of
+from kd.data.content import content_of, name_of_content
+from kd.errors import BadRecipe
 from kd.records import HeldOut
 from node.package import Manifest
 
@@ -28,6 +29,27 @@ def training_images(contents: Iterable[str], *, is_complete: bool) -> dict[str, 
     """Return what a manifest keeps; sorted, so that nothing links a content to a case."""
     content = TrainingImages(contents=tuple(sorted(contents)), is_complete=is_complete)
     return {IMAGES: msgspec.to_builtins(content)}
+
+
+def cases_used(manifest: Manifest, contents: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the training cases of a package that names none, sorted.
+
+    A case of this data set has its name; any other one is named by its content.
+
+    Args:
+        manifest: of the package.
+        contents: of the images of this data set, by the name of the case.
+
+    Raises:
+        BadRecipe: the package does not list all of its training images.
+    """
+    raw = manifest.provenance.training.get(IMAGES)
+    listed = None if raw is None else msgspec.convert(raw, TrainingImages)
+    if listed is None or not listed.is_complete:
+        message = f"package {manifest.task}/{manifest.version} does not list its training images"
+        raise BadRecipe(message, advice="Release it again with this version of kd")
+    here = {content: name for name, content in contents.items()}
+    return tuple(sorted(here.get(one, name_of_content(one)) for one in listed.contents))
 
 
 def held_out(manifest: Manifest, pairs: Sequence[Pair], names_used: Iterable[str] = ()) -> HeldOut:

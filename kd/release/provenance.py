@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from kd.data.content import contents_in
 from kd.evaluation.held_out import training_images
 from kd.recipe.read import Recipe
 from kd.records import Run
@@ -61,5 +62,5 @@ def _images(order: ReleaseOrder, histories: Mapping[str, Sequence[Run]]) -> dict
         return {}
     released = [run for name in order.runs for run in histories[name]]
     used = set[str]().union(*(run.cases_used for run in released))
-    is_complete = used <= order.contents.keys()
-    return training_images(order.contents.values(), is_complete=is_complete)
+    known = order.contents | contents_in(used)
+    return training_images(known.values(), is_complete=used <= known.keys())

@@ -82,7 +82,7 @@ def release(
     histories = histories_of(order)
     # the first synthetic image of a label map has the map's name, which a training records
     refuse_unfit_runs(order, histories, [pair.name for pair in test_pairs])
-    refuse_same_images(order, test_pairs)
+    refuse_same_images(order, histories, test_pairs)
     draft = final.with_name(f"{order.version}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "reference").mkdir(parents=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from kd.data.cases import Case, Pair
-from kd.data.content import content_of, same_image
+from kd.data.content import content_of, contents_in, same_image
 from kd.errors import BadCheckpoint, BadSplit
 from kd.evaluation.scores import Score
 from kd.evaluation.validate import Validation, compare
@@ -127,14 +127,17 @@ def refuse_unfit_runs(
             raise BadCheckpoint(message, advice="Train it again, or give the recipe it had")
 
 
-def refuse_same_images(order: ReleaseOrder, pairs: Sequence[Pair]) -> None:
+def refuse_same_images(
+    order: ReleaseOrder, histories: Mapping[str, Sequence[Run]], pairs: Sequence[Pair]
+) -> None:
     """Refuse test cases whose image is that of a training case, whatever its name.
 
     Raises:
         BadSplit: of the first one; the message names both.
     """
     tested = {pair.name: content_of(pair.image) for pair in pairs}
-    if same := same_image(tested, order.contents or {}):
+    used = set[str]().union(*(run.cases_used for runs in histories.values() for run in runs))
+    if same := same_image(tested, (order.contents or {}) | contents_in(used)):
         message = f"test case {same[0]} has the same image as training case {same[1]}"
         raise BadSplit(message, advice="Remove it from the test cases")
 

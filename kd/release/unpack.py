@@ -4,7 +4,7 @@ Promises: an unpacked network answers what the released one answers. Its batch n
 into the convolutions: `recalibrate` gives them back statistics with which training can go on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,9 @@ from node.package import Package
 from node.package.manifest import SizeName
 
 
-def unpack(package: Package, runs: Path, images: Iterable[Tensor] = ()) -> list[Path]:
+def unpack(
+    package: Package, runs: Path, images: Iterable[Tensor] = (), cases: Sequence[str] = ()
+) -> list[Path]:
     """Write one finished run for each size of `package`; return their folders.
 
     Args:
@@ -33,16 +35,17 @@ def unpack(package: Package, runs: Path, images: Iterable[Tensor] = ()) -> list[
         runs: folder of the runs: `teacher_0` for the teacher, else the name of the size.
         images: batches [B, 1, Z, Y, X] for `recalibrate`; without them the runs may be released
             and distilled from, not trained further.
+        cases: its training cases, where its recipe does not list them.
 
     Raises:
         BadCheckpoint: a run is there already, or a network does not fit the package's recipe.
         BadRecipe: the package has no recipe, or its recipe lists no training cases.
     """
     recipe, manifest = packaged_recipe(package.manifest), package.manifest
-    cases = recipe.data.cases.get(recipe.data.train, ())
+    cases = recipe.data.cases.get(recipe.data.train, tuple(cases))
     if not cases:
         message = f"the recipe of {package.name} does not list its training cases"
-        raise BadRecipe(message, advice="Only a package whose recipe has data.cases is unpacked")
+        raise BadRecipe(message, advice="Give --data, the data set that the runs are for")
     report = read_report(package.folder / REPORT)
     batches, folders = list(images), []
     for size, described in manifest.sizes.items():
