@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from kd.errors import BadRecipe, BadTeacher
 from kd.planning.dataset import channels_of, ending_of, labels_of, read_dataset
+from kd.planning.nnunet_schema import refuse_broken
 from kd.recipe.choices import Topology, Triple
 from node.imaging import intensity
 
@@ -64,19 +65,19 @@ def read_results(folder: Path, configuration: str | None = None) -> Results:
         dataset = read_dataset(folder / "dataset.json")
         name = configuration or folder.name.split("__")[-1]
         chosen = _inherited(plans["configurations"], name)
-        patch = chosen["patch_size"]
         labels = labels_of(dataset, folder / "dataset.json").names
         channels = channels_of(dataset, folder / "dataset.json")
         ending_of(dataset, folder / "dataset.json")
     except BadRecipe as exc:
         raise BadTeacher(exc.message, advice=exc.advice) from exc
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         message = f"{folder.name} is not an nnU-Net v2 results folder: {exc}"
         raise BadTeacher(
             message, advice="Give the folder TRAINER__PLANS__CONFIGURATION with plans.json"
         ) from exc
+    refuse_broken(plans, chosen, folder.name)
     _refuse_cascade(chosen, name)
-    if len(patch) != 3:
+    if len(chosen["patch_size"]) != 3:
         message = f"configuration {name} is not three-dimensional"
         raise BadTeacher(message, advice="Give a results folder of 3d_fullres or 3d_lowres")
     if len(channels) != 1:
@@ -157,7 +158,10 @@ def intensity_of(results: Results) -> tuple[intensity.IntensityStep, ...]:
             # nnU-Net crops to the box of nonzero voxels before it takes mean and deviation
             return (intensity.ZScore(nonzero_only=masked, nonzero_box=True),)
         case "CTNormalization":
-            of = results.plans["foreground_intensity_properties_per_channel"]["0"]
+            of = results.plans.get("foreground_intensity_properties_per_channel", {}).get("0")
+            if of is None or of["std"] == 0:
+                message = f"the plans of {results.folder.name} lack the intensities of channel 0"
+                raise BadTeacher(message, advice="CTNormalization needs them: plan again")
             return (
                 intensity.Clip(float(of["percentile_00_5"]), float(of["percentile_99_5"])),
                 intensity.Standardise(float(of["mean"]), float(of["std"])),
