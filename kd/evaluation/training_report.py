@@ -19,7 +19,7 @@ from kd.training.checkpoints import CHECKPOINT, read_record
 from kd.training.log import Entry, best_dice, last_dice, read_log
 from kd.training.preview import BATCH, PREDICTIONS
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 520, 240, 56, 28  # pixels of a picture and its margins
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 520, 250, 72, 28, 14  # pixels of a picture and its margins
 COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#17becf")
 TICKS = 5
 
@@ -42,7 +42,8 @@ body { font: 15px/1.5 sans-serif; max-width: 72rem; margin: 2rem auto; padding: 
        color: #1b1b1b; background: #fff }
 table { border-collapse: collapse } th, td { text-align: left; padding: .2rem .8rem .2rem 0 }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
-figure { display: inline-block; margin: 1rem 1rem 0 0 } svg { background: #fff }
+figure { display: inline-block; vertical-align: top; margin: 1rem 1rem 0 0 }
+svg { background: #fff }
 @media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #16181b } }
 """
 
@@ -199,7 +200,7 @@ def _figure(
 
     def place(share: float, value: float) -> str:
         x = LEFT + share * (WIDTH - LEFT - 8)
-        y = (HEIGHT - BOTTOM) * (1 - (value - low) / span) * 0.94 + 6
+        y = TOP + (HEIGHT - BOTTOM - TOP - 6) * (1 - (value - low) / span)
         return f"{x:.1f},{y:.1f}"
 
     parts = []

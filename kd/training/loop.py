@@ -8,7 +8,7 @@ it were trained alone, and a resumed training with a budget in steps equals an u
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -132,7 +132,9 @@ def _step(going: Sequence[TrainingRun], source: Source) -> None:
         if run.trainer.step > step:
             continue
         if not (run.folder / BATCH).exists():
-            write_batch(batch, run.colours, run.folder)
+            is_distilled = run.trainer.run.teacher is not None  # a baseline gets the same batch
+            shown = batch if is_distilled else replace(batch, soft_bkzyx=None)
+            write_batch(shown, run.colours, run.folder)
         begun = time.monotonic()
         run.losses.append(run.trainer.train_step(batch, run.objective))
         # every run counts the wait for the batch, as if it were trained alone

@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from PIL import Image
 
 from kd.commands import main
 from kd.release.command import noted
 from kd.training.checkpoints import read_checkpoint
+from kd.training.preview import BATCH
 from kd.training.steps import train, train_all, training_cases
 from kd.training.tasks import TrainingTask
 from kd.training.trainer import Slice
@@ -62,6 +64,11 @@ def test_each_network_equals_one_trained_alone(folder: Path, runs: Path, tmp_pat
         "small",
         "small-baseline",
     ]
+    widths = {}
+    for name in ("small", "small-baseline"):
+        with Image.open(tmp_path / name / BATCH) as picture:
+            widths[name] = picture.width
+    assert widths["small"] > widths["small-baseline"], "only a student is shown a teacher"
     assert noted(tmp_path / "small") == (
         f"kd family recipe.yaml --data DATA --runs RUNS --into RUNS/{tmp_path.name}"
     )
