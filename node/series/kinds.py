@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from node.dicom.uids import SECONDARY_CAPTURE_CLASS
 from node.series import image_words
@@ -42,33 +43,55 @@ COMPONENTS = {"P": "PHASE", "V": "VELOCITY", "I": "IMAGINARY", "R": "REAL"}
 REAL = "REAL"
 # units (UCUM) of MR signal, and of values that state none; any other unit is that of a quantity
 ARBITRARY = re.compile(
-    r"1|\{.*\}|\[arb'U\]|no[ _]?units|unknown|US|HU|arbitrary|normali[sz]ed", re.IGNORECASE
+    r"1|\{.*\}|\[arb'U\]|no[ _]?units?|unit-?less|none|unknown|US|HU|arb(itrary|\.)?( units?)?"
+    r"|a\.?u\.?|normali[sz]ed|counts?|(signal )?intensity|signal|pixel values?|raw",
+    re.IGNORECASE,
 )
+
+
+class _Words(NamedTuple):
+    """The words of one kind, and parts of words that are compared without separators."""
+
+    kind: Kind
+    words: re.Pattern[str]
+    stems: re.Pattern[str] | None = None
 
 
 def _pattern(words: str) -> re.Pattern[str]:
     return re.compile(f"(?<![A-Z0-9])({words})(?![A-Z0-9])")
 
 
+def _words_of(kind: Kind, words: str, *stems: str) -> _Words:
+    return _Words(kind, _pattern(words), re.compile("|".join(stems)) if stems else None)
+
+
 _KINDS = (
-    (Kind.SECONDARY_CAPTURE, _pattern(image_words.SECONDARY_CAPTURE)),
-    (Kind.LOCALIZER, _pattern(image_words.LOCALIZER)),
-    (Kind.PROJECTION, _pattern(image_words.PROJECTION)),
-    (Kind.SUBTRACTION, _pattern(image_words.SUBTRACTION)),
-    (Kind.PARAMETRIC_MAP, _pattern(image_words.PARAMETRIC_MAP)),
-    (Kind.THICK_SLAB, _pattern(image_words.THICK_SLAB)),
+    _words_of(Kind.SECONDARY_CAPTURE, image_words.SECONDARY_CAPTURE),
+    _words_of(Kind.LOCALIZER, image_words.LOCALIZER),
+    _words_of(Kind.PROJECTION, image_words.PROJECTION, image_words.PROJECTION_STEMS),
+    _words_of(Kind.SUBTRACTION, image_words.SUBTRACTION, image_words.SUBTRACTION_STEMS),
+    _words_of(
+        Kind.PARAMETRIC_MAP,
+        image_words.PARAMETRIC_MAP,
+        image_words.PARAMETRIC_MAP_STEMS,
+        image_words.MATERIAL_STEMS,
+    ),
+    _words_of(Kind.THICK_SLAB, image_words.THICK_SLAB),
 )
 _DERIVED_KINDS = (
-    (Kind.PROJECTION, _pattern(image_words.DERIVED_PROJECTION)),
-    (Kind.PARAMETRIC_MAP, _pattern(image_words.DERIVED_PARAMETRIC_MAP)),
-    (Kind.THICK_SLAB, _pattern(image_words.DERIVED_THICK_SLAB)),
-    (Kind.SECONDARY_CAPTURE, _pattern(image_words.DERIVED_SECONDARY_CAPTURE)),
+    _words_of(Kind.PROJECTION, image_words.DERIVED_PROJECTION),
+    _words_of(Kind.PARAMETRIC_MAP, image_words.DERIVED_PARAMETRIC_MAP),
+    _words_of(Kind.THICK_SLAB, image_words.DERIVED_THICK_SLAB),
+    _words_of(Kind.SECONDARY_CAPTURE, image_words.DERIVED_SECONDARY_CAPTURE),
 )
 _DESCRIBED_KINDS = (
-    (Kind.PROJECTION, _pattern(image_words.DESCRIBED_PROJECTION)),
-    (Kind.SUBTRACTION, _pattern(image_words.DESCRIBED_SUBTRACTION)),
-    (Kind.THICK_SLAB, _pattern(image_words.DESCRIBED_THICK_SLAB)),
-    (Kind.PARAMETRIC_MAP, _pattern(image_words.DESCRIBED_PARAMETRIC_MAP)),
+    _words_of(Kind.PROJECTION, image_words.DESCRIBED_PROJECTION, image_words.PROJECTION_STEMS),
+    _words_of(Kind.SUBTRACTION, image_words.DESCRIBED_SUBTRACTION, image_words.SUBTRACTION_STEMS),
+    _words_of(Kind.THICK_SLAB, image_words.DESCRIBED_THICK_SLAB),
+    _words_of(
+        Kind.PARAMETRIC_MAP, image_words.DESCRIBED_PARAMETRIC_MAP, image_words.PARAMETRIC_MAP_STEMS
+    ),
+    _words_of(Kind.SECONDARY_CAPTURE, image_words.DESCRIBED_SECONDARY_CAPTURE),
 )
 _REFORMAT = _pattern(image_words.REFORMAT)
 _VIRTUAL = _pattern(image_words.VIRTUAL)
@@ -85,8 +108,8 @@ def kind_of(header: Header) -> tuple[Kind | None, str]:
     values = [_words(value) for value in header.image_type]
     if header.modality == "CT":
         values = [_VIRTUAL.sub(" ", value).strip() for value in values]
-    patterns = (*_KINDS, *(_DERIVED_KINDS if DERIVED in values else ()))
-    if kind_and_word := _first_match(patterns, values):
+    kinds = (*_KINDS, *(_DERIVED_KINDS if DERIVED in values else ()))
+    if kind_and_word := _first_match(kinds, values):
         return kind_and_word
     for derivation in header.derivations:
         if derivation in DERIVATIONS:
@@ -106,13 +129,14 @@ def _described_kind(header: Header) -> tuple[Kind | None, str]:
     return (match[0], f"described as {match[1]}") if match else (None, "")
 
 
-def _first_match(
-    patterns: Sequence[tuple[Kind, re.Pattern[str]]], values: Sequence[str]
-) -> tuple[Kind, str] | None:
+def _first_match(kinds: Sequence[_Words], values: Sequence[str]) -> tuple[Kind, str] | None:
     """Return the first kind of which a value has a word, and the word."""
-    for kind, pattern in patterns:
+    for kind, words, stems in kinds:
         for value in values:
-            if match := pattern.search(value):
+            match = words.search(value)
+            if match is None and stems is not None:
+                match = stems.search(value.replace(" ", ""))
+            if match:
                 return kind, match[0]
     return None
 
@@ -161,7 +185,7 @@ def _mr_map(header: Header, values: Sequence[str]) -> str:
     component = _component(header)
     if component and component != REAL:
         return component
-    for units in (header.units.real_world, header.units.rescale_type.split()):
+    for units in (header.units.real_world, tuple(filter(None, [header.units.rescale_type]))):
         if units and not any(ARBITRARY.fullmatch(unit) for unit in units):
             return f"values in {' and '.join(sorted(set(units)))}"
     described = values[2:]  # value 1 and 2 say original or derived, primary or secondary
