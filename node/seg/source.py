@@ -60,6 +60,7 @@ def _common(series: Series) -> tuple[Dataset, tuple[str, ...]]:
     if 0 < unidentified < len(headers):
         count = f"{unidentified} of {len(headers)} images"
         repairs = (*repairs, f"PatientID was absent in {count}; that of the others was written")
+    repairs = (*repairs, *_accession_repairs(series))
     thickness = series.survey.headers[0].slice_thickness_mm
     if thickness is None or thickness <= 0:
         # required of a volume; each frame of the result stands for the slab up to the next slice
@@ -70,6 +71,24 @@ def _common(series: Series) -> tuple[Dataset, tuple[str, ...]]:
     if common.LossyImageCompression == "01":
         _inherit_lossy(common, series)
     return common, repairs
+
+
+def _accession_repairs(series: Series) -> tuple[str, ...]:
+    """Return which of several accession numbers was written; an archive may coerce some images."""
+    headers = series.survey.headers
+    numbers = [header.study.accession_number for header in headers]
+    number_of_values, absent = len({*numbers} - {""}), numbers.count("")
+    if number_of_values > 1:
+        which = headers[series.identifying_at].instance_number
+        of = "one of them" if which is None else f"image {which}"
+        return (
+            f"AccessionNumber has {number_of_values} values in the images; that of {of} was "
+            f"written",
+        )
+    if number_of_values and absent:
+        count = f"{absent} of {len(headers)} images"
+        return (f"AccessionNumber was absent in {count}; that of the others was written",)
+    return ()
 
 
 def _distance_mm(series: Series) -> float:

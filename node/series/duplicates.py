@@ -19,14 +19,15 @@ from pydicom.uid import UID
 from node.series.codestream import problem_of
 from node.series.header import Header, read_dataset
 from node.series.meaning import is_ct
-from node.series.pixel_format import PixelFormat
+from node.series.pixel_format import PixelFormat, format_problem
 from node.series.source import source_of
 from node.series.stack import SAME_PLACE_MM
+from node.series.stored import overlay_bits, stored_values
 from node.series.units import HU, Units
 from node.series.values import UNREADABLE
 
 UNDECODABLE = (*UNREADABLE, RuntimeError)
-MOST_AT_ONE_PLACE = 4  # images that are compared; more are time points or echoes
+MOST_AT_ONE_PLACE = 16  # images that are compared; more are time points or echoes
 
 Place = tuple[int, int, int]
 Copy = tuple[Header, Header]  # the image that is left out, and the one that stays
@@ -53,11 +54,14 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Copy]]
 
 
 def _is_copy(image: Header, first: Header) -> bool:
-    """Compare the attributes that distinguish volumes, the units and the pixels.
+    """Compare the attributes that distinguish volumes, the units and the stored values.
 
-    Both images have one direction and spacing within the tolerances.
+    Both images have one direction and spacing within the tolerances. Archives and converters change
+    the bits in which a value is stored, and write a rescale that changes nothing.
     """
     if _sort_of(image) != _sort_of(first):
+        return False
+    if image.pixels != first.pixels and any(map(format_problem, (image.pixels, first.pixels))):
         return False
     try:
         return _pixel_digest(image) == _pixel_digest(first)
@@ -73,39 +77,50 @@ def _sort_of(header: Header) -> tuple[object, ...]:
         header.b_value,
         header.image_type,
         _units_of(header),
-        _format_of(header),
+        _look_of(header.pixels),
         header.frame_of_reference_uid,
     )
 
 
 def _units_of(header: Header) -> Units:
-    """Return the units of an image; of CT, an absent Rescale Type means HU."""
-    is_hounsfield = is_ct(header) and not header.units.rescale_type
-    return msgspec.structs.replace(header.units, rescale_type=HU) if is_hounsfield else header.units
+    """Return the units of an image; absent attributes have their usual meaning.
+
+    Of CT, an absent Rescale Type means HU. Of other images, an absent rescale changes nothing.
+    """
+    units = header.units
+    if is_ct(header):
+        return units if units.rescale_type else msgspec.structs.replace(units, rescale_type=HU)
+    return msgspec.structs.replace(
+        units,
+        has_slope=True,
+        has_intercept=True,
+        slope=units.slope if units.has_slope else 1.0,
+        intercept=units.intercept if units.has_intercept else 0.0,
+    )
 
 
-def _format_of(header: Header) -> PixelFormat:
-    """Return the pixel format; an absent High Bit is the last of the stored bits."""
-    pixels = header.pixels
-    if pixels.high_bit is None and pixels.bits_stored is not None:
-        return msgspec.structs.replace(pixels, high_bit=pixels.bits_stored - 1)
-    return pixels
+def _look_of(pixels: PixelFormat) -> tuple[object, ...]:
+    """Return how the pixels are shown, whatever the bits in which they are stored."""
+    return pixels.data, pixels.samples_per_pixel, pixels.photometric, pixels.presentation
 
 
 def _pixel_digest(header: Header) -> str:
     stat = header.path.stat()
-    return _digest_of(header.path, header.frame or 1, stat.st_mtime_ns, stat.st_size)
+    return _digest_of(header.path, header.frame or 1, header.pixels, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=4096)
-def _digest_of(path: Path, frame: int, _mtime_ns: int, _size: int) -> str:
+def _digest_of(path: Path, frame: int, pixels: PixelFormat, _mtime_ns: int, _size: int) -> str:
+    """Return a digest of the values of a frame."""
     image = pydicom.dcmread(source_of(read_dataset(path), path))
     if problem := problem_of(image):
         raise ValueError(problem)
     decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
-    stored, _ = decoder.as_array(image, index=frame - 1)
-    digest = hashlib.sha256(repr((stored.shape, stored.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(stored).tobytes())
+    samples, _ = decoder.as_array(image, index=frame - 1, correct_unused_bits=False)
+    syntax = UID(image.file_meta.TransferSyntaxUID)
+    values = stored_values(samples, pixels, syntax, overlay_bits(image, pixels)).values
+    digest = hashlib.sha256(repr(values.shape).encode())
+    digest.update(np.ascontiguousarray(values, dtype=np.int64).tobytes())
     return digest.hexdigest()
 
 

@@ -25,7 +25,7 @@ from node.errors import (
     WrongUnits,
 )
 from node.series.header import Header
-from node.series.pixel_format import GREYSCALE, PixelFormat
+from node.series.pixel_format import format_problem
 from node.series.units import HU
 
 CT_CLASSES = frozenset(
@@ -45,7 +45,6 @@ LEAST_SPAN_HU = 16.0  # tissues differ by more
 STEEPEST = 1000.0  # HU for each step of the stored values: nothing would be told apart
 # between intercepts, one of which was added to values that already were Hounsfield units
 CONFUSED_HU = (999.0, 1025.0)
-BITS = (8, 16, 32)  # that are decoded
 MOST_NAMED = 8  # images that a message names
 
 ORIGINALS = "Send the original series: these images were altered."
@@ -122,7 +121,7 @@ def check_pixel_format(headers: Sequence[Header]) -> None:
     """
     problems: dict[str, list[Header]] = {}
     for header in headers:
-        problem = _format_problem(header.pixels)
+        problem = format_problem(header.pixels)
         if problem:
             problems.setdefault(problem, []).append(header)
     if problems:
@@ -130,33 +129,11 @@ def check_pixel_format(headers: Sequence[Header]) -> None:
         raise UnsupportedPixels("; ".join(parts), advice=ORIGINALS)
 
 
-def _format_problem(pixels: PixelFormat) -> str:
-    allocated, stored, high = pixels.bits_allocated, pixels.bits_stored, pixels.high_bit
-    assert allocated is not None
-    assert stored is not None
-    is_grey = pixels.samples_per_pixel == 1 and pixels.photometric in GREYSCALE
-    checks = (
-        (pixels.data == "PixelData", f"the pixels are floating-point numbers ({pixels.data})"),
-        (is_grey, f"Photometric Interpretation is {pixels.photometric}, not MONOCHROME1 or 2"),
-        (allocated in BITS, f"Bits Allocated is {allocated}, not 8, 16 or 32"),
-        (1 <= stored <= allocated, f"Bits Stored is {stored}, and Bits Allocated {allocated}"),
-        (
-            high is None or stored - 1 <= high < allocated,
-            f"High Bit is {high}, Bits Stored {stored} and Bits Allocated {allocated}",
-        ),
-        (
-            pixels.representation in (0, 1),
-            f"Pixel Representation is {pixels.representation}, not 0 or 1",
-        ),
-    )
-    return next((problem for is_right, problem in checks if not is_right), "")
-
-
 def check_units(headers: Sequence[Header]) -> None:
     """Check that the values of all images have one unit, and those of a CT Hounsfield units.
 
     Raises:
-        UnusableRescale: a rescale is unreadable or 0; of CT, also absent.
+        UnusableRescale: a rescale is unreadable, 0, or beside a Modality LUT; of CT, also absent.
         WrongUnits: CT values in other units than HU.
         MixedUnits: some images have a rescale, LUT, mapping or unit, and others have not.
     """
@@ -168,6 +145,7 @@ def check_units(headers: Sequence[Header]) -> None:
         if are_ct:
             message += ", so their values in Hounsfield units are unknown"
         raise UnusableRescale(message, advice=ORIGINALS)
+    _refuse_two_transformations(headers)
     if are_ct:
         _check_hounsfield(headers)
         _check_intercepts(headers)
@@ -180,6 +158,20 @@ def _is_usable(header: Header, *, is_required: bool) -> bool:
         return units.has_rescale
     slope_is_usable = not units.has_slope or units.slope not in (None, 0)
     return slope_is_usable and not (units.has_intercept and units.intercept is None)
+
+
+def _refuse_two_transformations(headers: Sequence[Header]) -> None:
+    """Refuse images with a Modality LUT and a rescale: only one may be there (PS3.3 C.11.1)."""
+    both = [
+        header
+        for header in headers
+        if header.units.has_modality_lut
+        and (header.units.has_slope or header.units.has_intercept)
+        and not is_ct(header)
+    ]
+    if both:
+        message = f"{_of(both, headers)} have both a Modality LUT and a rescale"
+        raise UnusableRescale(message, advice=ORIGINALS)
 
 
 def _check_hounsfield(headers: Sequence[Header]) -> None:

@@ -1,4 +1,4 @@
-"""Read the pixels of an uncompressed single-frame image where they lie at the end of its file.
+"""Uncompressed pixels: read them where they lie at the end of a file, and check their length.
 
 pydicom would parse the file a second time for that, which takes longer than all the rest of a
 slice. Guarantee: the samples are those that pydicom decodes; any other file gives None.
@@ -8,11 +8,22 @@ import struct
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from node.series.header import Header
 from node.series.stored import Stored
 
+UNCOMPRESSED = frozenset(
+    {
+        DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+    }
+)  # fmt: skip
 HEAD_BYTES = 12  # of the explicit form (PS3.5 7.1.2); the implicit one has 8
 PIXEL_DATA = struct.pack("<HH", 0x7FE0, 0x0010)
 
@@ -54,3 +65,21 @@ def _is_pixel_data(tail: bytes, syntax: str, length: int, sample_bytes: int) -> 
     return syntax == ExplicitVRLittleEndian and any(
         tail[:HEAD_BYTES] == PIXEL_DATA + struct.pack("<2sHI", vr, 0, length) for vr in vrs
     )
+
+
+def length_problem(image: Dataset) -> str:
+    """Return why uncompressed pixels do not fit rows, columns and frames; empty if they do.
+
+    Bytes of one value behind the pixels are padding (PS3.5 8.1.1); others are pixels, so that rows
+    or columns are wrong.
+    """
+    if image.file_meta.TransferSyntaxUID not in UNCOMPRESSED:
+        return ""
+    row = int(image.Columns) * int(image.BitsAllocated) // 8
+    expected = int(image.Rows) * row * int(image.get("NumberOfFrames", 1))
+    content: bytes = image.PixelData
+    behind = content[expected:]
+    is_padding = len(behind) < row or behind.count(behind[:1]) == len(behind)
+    if len(content) >= expected and is_padding:
+        return ""
+    return f"Pixel Data has {len(content)} bytes, not {expected}"

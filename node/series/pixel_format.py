@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from node.series.values import code, whole_number
 
 GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
+BITS = (8, 16, 32)  # that are decoded
 COLOUR = frozenset({"RGB", "PALETTE COLOR", "HSV", "ARGB", "CMYK", "XYB"})
 COLOUR_PREFIX = "YBR"
 COLOUR_PRESENTATIONS = frozenset({"COLOR", "TRUE_COLOR"})  # Pixel Presentation, PS3.3 C.8.16.2
@@ -50,3 +51,29 @@ def pixel_format_of(dataset: Dataset, data: str = "PixelData") -> PixelFormat:
         representation=whole_number(dataset, "PixelRepresentation"),
         presentation=code(dataset, "PixelPresentation"),
     )
+
+
+def format_problem(pixels: PixelFormat) -> str:
+    """Return why the pixels are no grey values in a form that is decoded; empty if they are.
+
+    Bits Allocated and Bits Stored are known.
+    """
+    allocated, stored, high = pixels.bits_allocated, pixels.bits_stored, pixels.high_bit
+    assert allocated is not None
+    assert stored is not None
+    is_grey = pixels.samples_per_pixel == 1 and pixels.photometric in GREYSCALE
+    checks = (
+        (pixels.data == "PixelData", f"the pixels are floating-point numbers ({pixels.data})"),
+        (is_grey, f"Photometric Interpretation is {pixels.photometric}, not MONOCHROME1 or 2"),
+        (allocated in BITS, f"Bits Allocated is {allocated}, not 8, 16 or 32"),
+        (1 <= stored <= allocated, f"Bits Stored is {stored}, and Bits Allocated {allocated}"),
+        (
+            high is None or stored - 1 <= high < allocated,
+            f"High Bit is {high}, Bits Stored {stored} and Bits Allocated {allocated}",
+        ),
+        (
+            pixels.representation in (0, 1),
+            f"Pixel Representation is {pixels.representation}, not 0 or 1",
+        ),
+    )
+    return next((problem for is_right, problem in checks if not is_right), "")

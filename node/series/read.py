@@ -28,7 +28,7 @@ from node.series.frames import functional_group, headers_of
 from node.series.header import Header, read_instance
 from node.series.kinds import derived_as
 from node.series.meaning import is_ct
-from node.series.native import native_samples
+from node.series.native import UNCOMPRESSED, length_problem, native_samples
 from node.series.padding import fill_padding
 from node.series.source import source_of
 from node.series.stored import Padding, Stored, overlay_bits, padding_of, stored_values
@@ -39,6 +39,13 @@ FloatArray = npt.NDArray[np.float32]
 
 # exceptions of pydicom and its decoders for damaged or unknown pixel data
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
+
+MOST_HU = 32767.0  # no CT has more, even of metal
+ODD_PIXELS = (
+    "had bits outside Bits Stored; the bits were cleared, and the values may be wrong",
+    "are negative by Pixel Representation, but stored like positive values; they may be wrong",
+    f"are above {MOST_HU:g} HU; Pixel Representation or the rescale may be wrong",
+)
 
 PIXEL_TAGS = [
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
@@ -58,11 +65,23 @@ class Series:
     caveats: tuple[Caveat, ...] = ()  # what a reader of a result must know about the source
 
     @property
+    def identifying_at(self) -> int:
+        """The first slice with a Patient ID and an accession number, else with the first of them.
+
+        A result inherits its identity.
+        """
+        known = [(bool(h.patient_digest), bool(h.study.accession_number)) for h in self.headers]
+        return known.index(max(known))
+
+    @property
     def identifying(self) -> Dataset:
-        """The first slice with a Patient ID, else the first: a result inherits its identity."""
-        headers = self.survey.headers
-        at = next((at for at, header in enumerate(headers) if header.patient_digest), 0)
-        return self.datasets[at]
+        """The header of the slice `identifying_at`."""
+        return self.datasets[self.identifying_at]
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """The slices in the order of the array."""
+        return self.survey.headers
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +90,7 @@ class _Slice:
 
     values: FloatArray
     padding: Padding | None
-    cleared: int  # number of pixels that lost bits above or below the stored ones
-    unsure: int  # number of pixels whose sign the bits above the stored ones contradict
+    odd: tuple[int, ...]  # number of pixels by the sorts of `ODD_PIXELS`
 
 
 def read(paths: Sequence[Path]) -> Series:
@@ -124,15 +142,13 @@ def _pixels(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatAr
     # allocated after the first slice: a header may claim a size that its pixels do not have
     array = np.empty(surveyed.grid.shape, np.float32)
     padding: dict[int, Padding] = {}
-    cleared: list[int] = []
-    unsure: list[int] = []
+    odd: list[tuple[int, ...]] = []
     for at, one in chain((first,), slices):
         array[at] = one.values
         if one.padding is not None:
             padding[at] = one.padding
-        cleared += [one.cleared] if one.cleared else []
-        unsure += [one.unsure] if one.unsure else []
-    caveats = list(_about_bits(cleared, unsure))
+        odd.append(one.odd)
+    caveats = list(_about_bits(odd))
     if padding:
         is_hounsfield = is_ct(surveyed.headers[0])
         if text := fill_padding(array, padding, are_hounsfield=is_hounsfield):
@@ -140,19 +156,13 @@ def _pixels(surveyed: Survey, datasets: Mapping[Path, Dataset]) -> tuple[FloatAr
     return array, caveats
 
 
-def _about_bits(cleared: Sequence[int], unsure: Sequence[int]) -> Iterator[Caveat]:
-    """Yield the caveat about pixels whose bits leave their value open, counted by image."""
+def _about_bits(slices: Sequence[tuple[int, ...]]) -> Iterator[Caveat]:
+    """Yield the caveat about odd pixels, from the numbers of each sort by slice."""
     texts = []
-    if cleared:
-        texts.append(
-            f"{sum(cleared)} pixels of {len(cleared)} images had bits outside Bits Stored; the "
-            f"bits were cleared, and the values may be wrong"
-        )
-    if unsure:
-        texts.append(
-            f"{sum(unsure)} pixels of {len(unsure)} images are negative by Pixel Representation, "
-            f"but stored like positive values; they may be wrong"
-        )
+    for text, numbers in zip(ODD_PIXELS, zip(*slices, strict=True), strict=True):
+        images = sum(number > 0 for number in numbers)
+        if images:
+            texts.append(f"{sum(numbers)} pixels of {images} images {text}")
     if texts:
         yield Caveat(CaveatCode.BITS, "; ".join(texts))
 
@@ -184,7 +194,7 @@ def _slices_of_file(
         image.PhotometricInterpretation = headers[last].pixels.photometric
         if "NumberOfFrames" in image and not image.NumberOfFrames:
             del image.NumberOfFrames  # blank: the decoder would refuse it
-        if problem := problem_of(image):
+        if problem := problem_of(image) or length_problem(image):
             raise _undecodable(headers[last], problem)
         decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
         # unused bits are cleared below, because padding values may need them
@@ -215,13 +225,14 @@ def _one_slice(header: Header, raw: Stored, image: Dataset, dataset: Dataset) ->
     if not np.isfinite(values).all():
         raise _undecodable(header, "values that are not finite")
     # in MR, zero means no signal, as around the head; z-scores of nonzero voxels rely on that
-    cleared, unsure = (
+    impossible = values > MOST_HU if is_ct(header) else None
+    odd = tuple(
         0 if mask is None else int((mask if padding is None else mask & ~padding.mask).sum())
-        for mask in (stored.cleared, stored.unsure)
+        for mask in (stored.cleared, stored.unsure, impossible)
     )
     if padding is not None and not is_ct(header) and not values[padding.mask].any():
         padding = None
-    return _Slice(values, padding, cleared, unsure)
+    return _Slice(values, padding, odd)
 
 
 def _undecodable(header: Header, why: str) -> UndecodablePixels:
@@ -229,7 +240,10 @@ def _undecodable(header: Header, why: str) -> UndecodablePixels:
     number = "?" if header.instance_number is None else header.instance_number
     which = f"image {number}" if header.frame is None else f"frame {header.frame} of image {number}"
     message = f"the pixels of {which} cannot be decoded from {syntax.name} ({why})"
-    return UndecodablePixels(message, advice="Send the series again, uncompressed if possible.")
+    advice = "Send the series again from its source: its pixels are cut, or its header is wrong."
+    if syntax not in UNCOMPRESSED:
+        advice = "Send the series again, uncompressed if possible."
+    return UndecodablePixels(message, advice=advice)
 
 
 def _rescaled(stored: Stored, dataset: Dataset) -> FloatArray:

@@ -111,10 +111,11 @@ def _refuse_doubles(ordered: Sequence[Header], at_mm: FloatArray) -> None:
     for at in np.flatnonzero(counts > 1)[:5].tolist():
         images = [ordered[i] for i in np.flatnonzero(place == at).tolist()]
         taken.append(f"{_names(images)} at {at_mm[new][at]:.2f} mm")
-    message = (
-        f"{int((counts > 1).sum())} slice positions are taken twice, by images with different "
-        f"pixels: {'; '.join(taken)}"
-    )
+    number = int((counts > 1).sum())
+    are_taken = "positions are" if number > 1 else "position is"
+    message = f"{number} slice {are_taken} taken twice, by different images: {'; '.join(taken)}"
+    if differing:
+        message += f"; they differ in {', '.join(differing)}"
     raise DuplicatePositions(message, advice="Send one image per position.")
 
 

@@ -189,7 +189,7 @@ def _refuse_other_storage(headers: Sequence[Header]) -> None:
 
 def _refuse_stacks(headers: Sequence[Header]) -> None:
     """Refuse frames with several Stack IDs: their object declares them as several volumes."""
-    stacks = Counter(header.stack_id for header in headers)
+    stacks = Counter(header.stack_id for header in headers if header.stack_id)
     if len(stacks) > 1:
         sizes = ", ".join(str(count) for count in list(stacks.values())[:MOST_NAMED])
         message = f"the series holds several volumes: {len(stacks)} stacks, of {sizes} images"

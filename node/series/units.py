@@ -3,6 +3,8 @@
 Guarantee: a value that is absent or unreadable is None or empty, never guessed.
 """
 
+import re
+
 import msgspec
 from pydicom.dataset import Dataset
 
@@ -11,6 +13,9 @@ from node.series.values import code, items, number, text
 HU = "HU"
 # as some write HU, in upper case and without brackets
 HU_NAMES = frozenset({HU, "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HNSFU", "HNSF'U"})
+# a unit of one value, such as "10^-6 MM^2/S"; messages repeat it
+UNIT = re.compile(r"[A-Z0-9\u00b5\u039c\u00b2 _^*/%.,()\[\]{}'+-]{1,16}")
+UNIT_NAMES = ("CodeValue", "LongCodeValue", "CodeMeaning")
 
 
 class Units(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +53,7 @@ def units_of(dataset: Dataset, rescale: Dataset, mapping: Dataset) -> Units:
         has_modality_lut=bool(items(rescale, "ModalityLUTSequence")),
         real_world=tuple(
             sorted(
-                text(units, "CodeValue") or "unknown"
+                next(filter(None, (text(units, name) for name in UNIT_NAMES)), "unknown")
                 for item in items(mapping, "RealWorldValueMappingSequence")
                 for units in items(item, "MeasurementUnitsCodeSequence")[:1] or [Dataset()]
             )
@@ -58,8 +63,8 @@ def units_of(dataset: Dataset, rescale: Dataset, mapping: Dataset) -> Units:
 
 
 def _type(rescale: Dataset) -> str:
-    """Return the Rescale Type; "unknown" for a value that is not a valid text."""
+    """Return the Rescale Type in upper case; "unknown" for a value that is no unit."""
     written = text(rescale, "RescaleType").strip().upper()
     if " ".join(written.strip("[]()").replace("_", " ").split()) in HU_NAMES:
         return HU
-    return (code(rescale, "RescaleType") or "unknown") if written else ""
+    return written if not written or UNIT.fullmatch(written) else "unknown"

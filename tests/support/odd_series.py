@@ -179,7 +179,10 @@ CASES = {
         "MR", every_second(sets(IssuerOfPatientID="HOSPITAL")), Ending.DELIVERED
     ),
     "MR: accession number coerced in some": Case(
-        "MR", every_second(sets(AccessionNumber="RIS-1")), Ending.DELIVERED
+        "MR",
+        every_second(sets(AccessionNumber="RIS-1")),
+        Ending.DELIVERED,
+        words=("AccessionNumber has 2 values in the images",),
     ),
     "MR: two patients in the study": Case(
         "MR", second_patient, Ending.HELD, "conflicting-patients"

@@ -42,6 +42,25 @@ def test_a_result_has_the_patient_id_that_some_images_lack(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("some", "others", "expected", "repair"),
+    [
+        (None, "A-1", "A-1", "AccessionNumber was absent in 4 of 12 images; that of the others"),
+        ("A-2", "A-1", "A-2", "AccessionNumber has 2 values in the images; that of image 1"),
+    ],
+)
+def test_a_result_has_one_of_several_accession_numbers(
+    tmp_path: Path, some: str | None, others: str, expected: str, repair: str
+) -> None:
+    def change(dataset: Dataset, z: int) -> None:
+        sets(AccessionNumber=some if z < 4 else others, InstanceNumber=z + 1)(dataset)
+
+    series = read(make(tmp_path, Phantom(change=change)).paths)
+    labels = Labels(chiral(series.volume.array.shape), series.survey.grid)
+    assert encode_again(series, labels, package(tmp_path)).AccessionNumber == expected
+    assert repairs_of(series) == (f"{repair} was written",)
+
+
+@pytest.mark.parametrize(
     ("keyword", "value", "expected", "repair"),
     [
         ("PatientSex", "MALE", "", "PatientSex had a value"),

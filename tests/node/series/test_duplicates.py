@@ -11,6 +11,7 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 from node import errors
 from node.series import read, read_headers, survey
 from tests.support.enhanced import enhance, frames
+from tests.support.odd_headers import Edit, sets
 from tests.support.phantoms import Phantom, Scan, make
 
 
@@ -64,6 +65,47 @@ def test_a_whole_series_imported_twice_counts_once(scan: Scan, tmp_path: Path) -
     assert len(series.survey.dropped) == 12
 
 
+def in_32_bits(dataset: Dataset) -> None:
+    values = np.frombuffer(dataset.PixelData, "<u2")
+    dataset.PixelData = values.astype("<u4").tobytes()
+    dataset.BitsAllocated = dataset.BitsStored = 32
+    dataset.HighBit = 31
+
+
+def shifted(dataset: Dataset) -> None:
+    free = 16 - dataset.BitsStored
+    values = np.frombuffer(dataset.PixelData, "<u2") << free
+    dataset.PixelData, dataset.HighBit = values.astype("<u2").tobytes(), 15
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        sets(RescaleSlope="1", RescaleIntercept="0"),
+        sets(BitsStored=16, HighBit=15),
+        sets(PixelRepresentation=1),
+        in_32_bits,
+        shifted,
+    ],
+    ids=["identity", "more bits", "signed", "32 bits", "High Bit"],
+)
+def test_a_copy_with_the_same_values_in_another_form_is_a_copy(
+    scan: Scan, tmp_path: Path, edit: Edit
+) -> None:
+    copy = copied(scan, 4, tmp_path / "copy")
+    dataset = pydicom.dcmread(copy)
+    edit(dataset)
+    dataset.save_as(copy)
+    series = read([copy, *scan.paths])
+    np.testing.assert_array_equal(series.volume.array, scan.values)
+    assert len(series.survey.dropped) == 1
+
+
+def test_six_copies_of_one_image_are_dropped(scan: Scan, tmp_path: Path) -> None:
+    copies = [copied(scan, 4, tmp_path / f"copy{at}") for at in range(6)]
+    assert len(read([*copies, *scan.paths]).survey.dropped) == 6
+
+
 def noisy(path: Path) -> None:
     dataset = pydicom.dcmread(path)
     values = np.frombuffer(dataset.PixelData, "<u2") + 1
@@ -74,8 +116,10 @@ def noisy(path: Path) -> None:
 def test_other_pixels_at_one_place_are_unsuitable_naming_both(scan: Scan, tmp_path: Path) -> None:
     copy = copied(scan, 4, tmp_path / "copy", AcquisitionNumber=3)
     noisy(copy)
-    with pytest.raises(errors.DuplicatePositions, match="images 5 and 99 at "):
+    with pytest.raises(errors.DuplicatePositions, match="images 5 and 99 at ") as caught:
         read([copy, *scan.paths])
+    assert "1 slice position is taken twice, by different images: " in caught.value.message
+    assert caught.value.message.endswith("; they differ in acquisitions")
 
 
 def test_both_are_named_by_uid_if_they_share_a_number(scan: Scan, tmp_path: Path) -> None:

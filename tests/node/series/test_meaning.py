@@ -25,6 +25,23 @@ def headers(
     return [header for path in make(folder, phantom).paths for header in read_headers(path)]
 
 
+def named_unit(meaning: str) -> Edit:
+    """Return the edit that adds a mapping whose unit has a name, but no code."""
+
+    def edit(dataset: Dataset) -> None:
+        real_world("x")(dataset)
+        unit = dataset.RealWorldValueMappingSequence[0].MeasurementUnitsCodeSequence[0]
+        del unit.CodeValue
+        unit.CodeMeaning = meaning
+
+    return edit
+
+
+def table_and_rescale(dataset: Dataset) -> None:
+    modality_lut(dataset)
+    MR_RESCALE(dataset)
+
+
 UNSUITABLE: list[tuple[str, str, Edit, Collection[int] | None, tuple[str, ...]]] = [
     ("unusable-rescale", "CT", NO_RESCALE, None, ("12 of 12", "Hounsfield")),
     ("unusable-rescale", "CT", NO_RESCALE, SOME, ("2 of 12", "instance number 3, 6")),
@@ -63,6 +80,10 @@ UNSUITABLE: list[tuple[str, str, Edit, Collection[int] | None, tuple[str, ...]]]
     ("mixed-units", "MR", sets(Units="CNTS"), SOME, ("Units",)),
     ("parametric-map", "MR", real_world("ms"), None, ("values in ms", "12 of 12")),
     ("parametric-map", "MR", sets(RescaleType="mrad"), None, ("values in MRAD",)),
+    ("parametric-map", "MR", sets(RescaleType="10^-6 mm^2/s"), None, ("10^-6 MM^2/S",)),
+    ("parametric-map", "MR", sets(RescaleType="%"), None, ("values in %",)),
+    ("parametric-map", "MR", named_unit("milliseconds"), None, ("values in milliseconds",)),
+    ("unusable-rescale", "MR", table_and_rescale, SOME, ("2 of 12", "both a Modality LUT and")),
     ("missing-attribute", "MR", sets(SamplesPerPixel=None), None, ("SamplesPerPixel", "12 of 12")),
     ("missing-attribute", "MR", sets(PhotometricInterpretation=None), SOME, ("2 of 12",)),
     ("missing-attribute", "CT", sets(BitsAllocated=None), None, ("BitsAllocated",)),
@@ -129,6 +150,10 @@ SUITABLE: list[tuple[str, Edit, Collection[int] | None]] = [
     ("MR", modality_lut, None),
     ("MR", real_world("1"), None),
     ("MR", sets(RescaleType="normalized"), None),
+    ("MR", sets(RescaleType="no units"), None),
+    ("MR", sets(RescaleType="a.u."), None),
+    ("MR", named_unit("no units"), None),
+    ("MR", real_world(""), None),
 ]
 
 

@@ -111,6 +111,15 @@ def test_compressed_frames_are_decoded(tmp_path: Path, syntax: UID, has_offsets:
     same_volume(path, scan)
 
 
+def test_a_frame_without_a_stack_id_belongs_to_the_stack(tmp_path: Path) -> None:
+    def change(dataset: Dataset) -> None:
+        for at, groups in enumerate(frames(dataset)):
+            group(groups, "FrameContentSequence", StackID="1" if at != 4 else None)
+
+    scan = make(tmp_path / "classic")
+    same_volume(enhance(scan, tmp_path / "enhanced.dcm", change=change), scan)
+
+
 def test_padding_in_frames_is_replaced(tmp_path: Path) -> None:
     def change(dataset: Dataset) -> None:
         values = np.frombuffer(dataset.PixelData, np.uint16).reshape(12, 20, 16).copy()

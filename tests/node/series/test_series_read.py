@@ -21,6 +21,7 @@ from node.errors import Conflicting, UndecodablePixels, UnusableRescale
 from node.imaging import Volume
 from node.series import read
 from node.series.compose import Labelling, compose
+from tests.support.enhanced import enhance
 from tests.support.packages import phantom
 from tests.support.phantoms import PLANES, Phantom, make
 
@@ -123,6 +124,45 @@ def test_truncated_pixels_are_unsuitable_with_their_syntax(tmp_path: Path) -> No
     with pytest.raises(UndecodablePixels, match="Explicit VR Little Endian") as caught:
         read(scan.paths)
     assert "CANARY" not in str(caught.value)
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_more_pixels_than_rows_and_columns_are_unsuitable(tmp_path: Path, frames: bool) -> None:
+    """A wrong number of rows would leave out a part of every image."""
+
+    def halve(dataset: Dataset) -> None:
+        dataset.Rows //= 2
+
+    scan = make(tmp_path / "classic")
+    paths = list(scan.paths)
+    if frames:
+        paths = [enhance(scan, tmp_path / "enhanced.dcm", change=halve)]
+    else:
+        for path in paths:
+            dataset = pydicom.dcmread(path)
+            halve(dataset)
+            dataset.save_as(path)
+    with pytest.raises(UndecodablePixels, match=r"Pixel Data has \d+ bytes, not \d+"):
+        read(paths)
+
+
+def test_padding_behind_the_pixels_is_left_out(tmp_path: Path) -> None:
+    scan = make(tmp_path)
+    for path in scan.paths:
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData += bytes(512)
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read(scan.paths).volume.array, scan.values)
+
+
+def test_the_advice_about_uncompressed_pixels_names_no_compression(tmp_path: Path) -> None:
+    scan = make(tmp_path)
+    dataset = pydicom.dcmread(scan.paths[4])
+    dataset.PixelData = dataset.PixelData[:100]
+    dataset.save_as(scan.paths[4])
+    with pytest.raises(UndecodablePixels, match="Pixel Data has 100 bytes") as caught:
+        read(scan.paths)
+    assert "compress" not in caught.value.advice
 
 
 def test_damaged_frames_are_unsuitable_with_their_syntax(tmp_path: Path) -> None:

@@ -168,3 +168,18 @@ def test_padding_below_all_values_is_believed_everywhere(
     series = read(scan.paths)
     assert (series.volume.array[:, 8:11, 6:9] == -1000).all()
     assert series.caveats == ()
+
+
+def test_values_above_those_of_any_ct_are_noted(tmp_path: Path) -> None:
+    """Negative values that a header calls unsigned are 65536 too high."""
+
+    def negative(stored: np.ndarray, _z: int) -> np.ndarray:
+        return stored.astype(np.int32) - 1024
+
+    change = altered(
+        negative, BitsStored=16, HighBit=15, PixelRepresentation=0, RescaleIntercept="-1024"
+    )
+    scan = make(tmp_path, Phantom(modality="CT", change=change))
+    (caveat,) = read(scan.paths).caveats
+    assert caveat.code is CaveatCode.BITS
+    assert "above 32767 HU" in caveat.text
