@@ -17,6 +17,7 @@ from node.config import (
     needs_restart,
     text_of,
 )
+from node.config.warnings import Warned, warnings_of
 from node.conversion import KeyPath, spelled
 from node.errors import Misconfigured, NotRunning
 from node.package import uses
@@ -34,6 +35,7 @@ class Reloaded:
     digest: str
     changed: tuple[str, ...]  # keys
     stranded: dict[str, int]  # target that is no longer configured -> unfinished jobs for it
+    warnings: tuple[tuple[Warned, int], ...]  # what is legal and probably wrong, with its line
 
 
 def reload(file: Path, now: float, by: str, data: Path | None = None) -> Reloaded:
@@ -67,7 +69,13 @@ def reload(file: Path, now: float, by: str, data: Path | None = None) -> Reloade
     queue.add_note(engine, RELOAD, _detail(accepted.digest, changed, stranded), now, by=by)
     engine.dispose()
     accept(data, accepted)
-    return Reloaded(config=config, digest=accepted.digest, changed=changed, stranded=stranded)
+    return Reloaded(
+        config=config,
+        digest=accepted.digest,
+        changed=changed,
+        stranded=stranded,
+        warnings=tuple((one, line_of(one.path)) for one in warnings_of(config)),
+    )
 
 
 def _refuse_fixed(file: Path, keys: Sequence[KeyPath], line_of: LineOf) -> None:

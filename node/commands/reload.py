@@ -8,6 +8,7 @@ from node.commands.exits import OK
 from node.commands.options import add_config, add_json, print_json, who
 from node.commands.terminal import say
 from node.config import in_use
+from node.conversion import spelled
 
 WAIT_S = 10.0  # a process that works takes the configuration afterwards
 POLL_S = 0.1
@@ -42,12 +43,25 @@ def _reload(chosen: argparse.Namespace) -> int:
                 "digest": reloaded.digest,
                 "changed": reloaded.changed,
                 "stranded": reloaded.stranded,
+                "warnings": [
+                    {
+                        "code": one.code,
+                        "key": spelled(one.path),
+                        "line": line,
+                        "message": one.message,
+                        "advice": one.advice,
+                    }
+                    for one, line in reloaded.warnings
+                ],
                 "late": late,
             }
         )
         return OK
     say(f"accepted configuration {reloaded.digest}")
     say(f"changed: {', '.join(reloaded.changed) or 'no value'}")
+    for one, line in reloaded.warnings:
+        say(f"warn  {spelled(one.path)} (line {line}): {one.message} [{one.code}]")
+        say(f"      {one.advice}")
     for name, count in reloaded.stranded.items():
         say(
             f"{count} unfinished for {name}, which is no longer a target: they fail with a reason. "

@@ -222,6 +222,10 @@ class _Supervisor:
             log.error("not reloaded: %s", exc.message, extra=facts)  # noqa: TRY400
         else:
             log.info("reloaded, configuration %s", reloaded.digest)
+            for warned, line in reloaded.warnings:
+                facts = {"code": warned.code.value, "advice": warned.advice}
+                where = f"{self._file} line {line}: {spelled(warned.path)}"
+                log.warning("%s: %s", where, warned.message, extra=facts)
 
     def _supervise(self, loop: _Loop, now: float) -> None:
         status = None if loop.process is None else loop.process.poll()
