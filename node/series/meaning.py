@@ -145,11 +145,11 @@ def check_units(headers: Sequence[Header]) -> None:
         if are_ct:
             message += ", so their values in Hounsfield units are unknown"
         raise UnusableRescale(message, advice=ORIGINALS)
-    _refuse_two_transformations(headers)
     if are_ct:
         _check_hounsfield(headers)
         _check_intercepts(headers)
     _check_one_unit(headers, are_ct=are_ct)
+    _refuse_two_transformations(headers)
 
 
 def _is_usable(header: Header, *, is_required: bool) -> bool:
@@ -165,9 +165,7 @@ def _refuse_two_transformations(headers: Sequence[Header]) -> None:
     both = [
         header
         for header in headers
-        if header.units.has_modality_lut
-        and (header.units.has_slope or header.units.has_intercept)
-        and not is_ct(header)
+        if header.units.has_modality_lut and (header.units.has_slope or header.units.has_intercept)
     ]
     if both:
         message = f"{_of(both, headers)} have both a Modality LUT and a rescale"

@@ -83,7 +83,7 @@ UNSUITABLE: list[tuple[str, str, Edit, Collection[int] | None, tuple[str, ...]]]
     ("parametric-map", "MR", sets(RescaleType="10^-6 mm^2/s"), None, ("10^-6 MM^2/S",)),
     ("parametric-map", "MR", sets(RescaleType="%"), None, ("values in %",)),
     ("parametric-map", "MR", named_unit("milliseconds"), None, ("values in milliseconds",)),
-    ("unusable-rescale", "MR", table_and_rescale, SOME, ("2 of 12", "both a Modality LUT and")),
+    ("unusable-rescale", "MR", table_and_rescale, None, ("12 of 12", "both a Modality LUT and")),
     ("missing-attribute", "MR", sets(SamplesPerPixel=None), None, ("SamplesPerPixel", "12 of 12")),
     ("missing-attribute", "MR", sets(PhotometricInterpretation=None), SOME, ("2 of 12",)),
     ("missing-attribute", "CT", sets(BitsAllocated=None), None, ("BitsAllocated",)),
