@@ -34,7 +34,7 @@ CURVES: tuple[tuple[str, Read], ...] = (
     ("Norm of the gradient", lambda entry: entry.gradient_norm),
 )
 PICTURES = {
-    BATCH: "the first batch: image, labels, teacher (as strong as its probability)",
+    BATCH: "the first batch: image, labels and, for a student, the probability of its teacher",
     PREDICTIONS: "held-out patches: image, labels, detected",
 }
 STYLE = """
@@ -215,9 +215,9 @@ def _figure(
         parts.append(f"{line}><title>{escape(name)}</title></polyline>")
     for share in (0.0, 0.5, 1.0):
         x = place(share, low).split(",")[0]
-        parts.append(
-            f'<text x="{x}" y="{HEIGHT - 6}" text-anchor="middle">{100 * share:g} %</text>'
-        )
+        anchor = "end" if share == 1 else "middle"  # the last one would be cut off
+        label = f"{100 * share:g} %"
+        parts.append(f'<text x="{x}" y="{HEIGHT - 6}" text-anchor="{anchor}">{label}</text>')
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="11">{"".join(parts)}</svg>'
     return f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
