@@ -4,6 +4,7 @@ An error stops a plan; a warning is for a person to read. Every finding names it
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -180,6 +181,15 @@ def _duplicates(cases: Sequence[CaseFacts]) -> list[Finding]:
         else:
             result.append(_warning("the same image has several names", names))
     return sorted(result, key=lambda finding: finding.kind)
+
+
+def same_subjects(cases: Sequence[CaseFacts]) -> dict[str, str]:
+    """Return the first name of each image that has several, by all of its names."""
+    first: dict[str, str] = {}
+    for case in cases:
+        first.setdefault(case.content, case.name)
+    counts = Counter(case.content for case in cases)
+    return {case.name: first[case.content] for case in cases if counts[case.content] > 1}
 
 
 def _modality(cases: Sequence[CaseFacts], modality: str) -> list[Finding]:

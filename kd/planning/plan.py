@@ -7,7 +7,7 @@ families.
 
 import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from kd.data.splits import names_of
+from kd.data.splits import SUBJECTS, names_of
 from kd.errors import BadCase, BadRecipe
 from kd.planning.data_report import report_of, write_data_report
 from kd.planning.dataset import Labels, case_names, layout, left_out, test_names
@@ -27,6 +27,7 @@ from kd.planning.findings import (
     label_findings,
     labels_of,
     partial,
+    same_subjects,
 )
 from kd.planning.recipe_text import refuse_existing, write_recipe
 from kd.planning.shapes import patch_and_strides, thick_stages
@@ -205,7 +206,8 @@ def plan_folder(
     """
     refuse_existing(out, is_forced=is_forced)
     data, labels = layout(folder)
-    if not (folder / data.splits).is_file():
+    is_dealt = not (folder / data.splits).is_file()
+    if is_dealt:
         data = msgspec.structs.replace(data, splits=write_splits(_deal(folder, data), out))
     loose = _loose(data)
     splits = {split: names_of(loose, folder, split) for split in (data.train, data.test)}
@@ -223,6 +225,8 @@ def plan_folder(
         message = f"{errors[0].sentence}, and {len(errors) - 1} more errors in the data"
         message = message if len(errors) > 1 else errors[0].sentence
         raise BadCase(message, advice=f"All of them are in {page.name}")
+    if is_dealt and (subjects := same_subjects(facts.cases)):
+        write_splits({split: list(names) for split, names in splits.items()}, out, subjects)
     train = facts.of(data.train)
     recipe = plan(task, modality, data, fingerprint(facts, data.train), labels)
     has_negatives = any(not case.volumes_ml for case in facts.cases)
@@ -232,10 +236,16 @@ def plan_folder(
     return recipe
 
 
-def write_splits(splits: dict[str, list[str]], recipe: Path) -> str:
-    """Write a split file beside the recipe; return its path for the recipe's `data.splits`."""
+def write_splits(
+    splits: dict[str, list[str]], recipe: Path, subjects: Mapping[str, str] | None = None
+) -> str:
+    """Write a split file beside the recipe; return its path for the recipe's `data.splits`.
+
+    Cases of one subject, by name of the case, go into one fold.
+    """
     path = recipe.with_suffix(".splits.json").resolve()
-    path.write_text(json.dumps(splits, indent=1), encoding="utf-8")
+    content = splits | ({SUBJECTS: dict(subjects)} if subjects else {})
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return str(path)
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from kd.commands import main
+from kd.data.splits import names_of, subjects_of
 from kd.errors import BadCase
 from kd.planning.findings import expected, inliers
 from kd.planning.plan import plan_folder
 from kd.planning.recipe_text import recipe_text
 from kd.planning.survey import CaseFacts, Intensities
 from kd.recipe.read import Recipe, read_recipe
+from kd.training.steps import fold_names
 from node.imaging import Grid, Labels, Volume
 from node.imaging.nifti import read_labels, read_volume, write
 from tests.support.kd_phantoms import data_set
@@ -62,6 +64,20 @@ def test_all_bad_cases_are_named_at_once(
     page = (tmp_path / "r.data.html").read_text(encoding="utf-8")
     assert "8 cases, 2 of them cannot be used" in page
     assert not re.search(r"<script|src=|href=", page)
+
+
+def test_an_image_with_two_names_is_one_subject(tmp_path: Path) -> None:
+    data = data_set(tmp_path / "balls", 12, 0)
+    (data / "splits.json").unlink()
+    recipe = plan_folder(data, "balls", "MR", tmp_path / "r.yaml")
+    train = names_of(recipe, data, recipe.data.train)
+    assert subjects_of(recipe, data) == {}
+    for kind in ("images", "labels"):
+        shutil.copy(data / kind / f"{train[0]}.nii.gz", data / kind / f"{train[1]}.nii.gz")
+    recipe = plan_folder(data, "balls", "MR", tmp_path / "again.yaml")
+    assert subjects_of(recipe, data) == {train[0]: train[0], train[1]: train[0]}
+    parts = fold_names(recipe, data)
+    assert [train[1] in part for part in parts] == [train[0] in part for part in parts]
 
 
 def test_cases_without_a_label_are_planned_as_negatives(
