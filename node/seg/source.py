@@ -34,20 +34,22 @@ def slim_copies(series: Series, size: tuple[int, int]) -> list[Dataset]:
     first = series.survey.headers[0]
     assert first.orientation is not None
     assert first.pixel_spacing_mm is not None
+    shared = Dataset()  # set once: pydicom converts and checks each value that is set
+    shared.Rows, shared.Columns = size
+    shared.ImageOrientationPatient = [_ds(value) for value in first.orientation]
+    shared.PixelSpacing = [_ds(value) for value in first.pixel_spacing_mm]
+    shared.SliceThickness = common.SliceThickness
+    shared.SpacingBetweenSlices = _ds(_distance_mm(series))
     images: list[Dataset] = []
     for uid, header in _temporary_uids(series).items():
         image = copy.copy(common) if not images else Dataset()
+        image.update(shared)
         image.SOPClassUID = SINGLE_FRAME_CLASSES.get(header.sop_class_uid, header.sop_class_uid)
         image.SOPInstanceUID = uid
         image.StudyInstanceUID, image.SeriesInstanceUID = header.study_uid, header.series_uid
         image.FrameOfReferenceUID, image.Modality = header.frame_of_reference_uid, header.modality
-        image.Rows, image.Columns = size
         assert header.position_mm is not None
         image.ImagePositionPatient = [_ds(value) for value in header.position_mm]
-        image.ImageOrientationPatient = [_ds(value) for value in first.orientation]
-        image.PixelSpacing = [_ds(value) for value in first.pixel_spacing_mm]
-        image.SliceThickness = common.SliceThickness
-        image.SpacingBetweenSlices = _ds(_distance_mm(series))
         images.append(image)
     return images
 
