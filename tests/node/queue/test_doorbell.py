@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 
 from node import queue, schema
+from node.queue.folder_watch import FolderWatch
 
 NEVER_S = 600.0  # a test that waits this long has failed
 
@@ -70,3 +71,39 @@ def test_a_waiting_doorbell_blocks_no_checkpoint(place: Path) -> None:
         assert raw is not None
         is_busy, pages, moved = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert (is_busy, pages, moved) == (0, 0, 0)  # nothing holds an old snapshot
+
+
+def test_a_commit_is_noticed_without_a_watch(place: Path) -> None:
+    bell = queue.Doorbell(schema.open_database(place))
+    bell._watch = None
+    bell.wait(Event(), 0)
+    timer = threading.Timer(0.1, commit, [place])
+    timer.start()
+    assert bell.wait(Event(), NEVER_S)
+    timer.join()
+
+
+def test_a_watch_notices_changes_of_files_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    watch = FolderWatch(tmp_path)
+    assert not watch.wait(0)
+    (tmp_path / "a").read_bytes()
+    assert not watch.wait(0)
+    with (tmp_path / "a").open("ab") as file:
+        file.write(b"y")
+    assert watch.wait(NEVER_S)
+    assert not watch.wait(0)
+    (tmp_path / "b").touch()
+    assert watch.wait(NEVER_S)
+
+
+def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        FolderWatch(tmp_path / "absent")
+
+
+def test_watches_are_released(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(300):  # a system has 128 for each user
+        FolderWatch(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
