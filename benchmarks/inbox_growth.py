@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from node import queue, schema
 from node.config import Config, DataConfig
 from node.housekeeping import Sweep, upkeep
+from node.housekeeping.visits import Pace
 from node.identifiers import open_identifiers
 from node.inbox import Inbox, Incoming, SeriesFolder, inputs_digest, series_key
 from node.queue import NewArrival, StudyIndex
@@ -77,7 +78,7 @@ class _Site:
             yield name, median_ms(search)
 
     def _sweep(self, scan_s: float) -> Sweep:
-        return Sweep(self.config, self.engine, self.inbox, (), self.reader, scan_s=scan_s)
+        return Sweep(self.config, self.engine, self.inbox, (), self.reader, Pace(scan_s))
 
     def _change(self, sweep: Sweep) -> None:
         os.utime(self.newest.path)

@@ -18,13 +18,14 @@ from node.fault_log import PeriodicThread
 from node.housekeeping import upkeep
 from node.housekeeping.sizes import decide_sizes
 from node.housekeeping.sweep import Sweep
+from node.housekeeping.visits import Pace
 from node.inbox import Inbox
 from node.package import uses
 from node.reader import Reader
 
 SWEEP_S = 0.1  # a complete series waits half of this on average
-SCAN_S = 10.0  # a change whose mark was lost waits at most as long
-REREAD_S = 0.25  # while images arrive: each reading compares the headers of the whole series
+# a change whose mark was lost waits for the scan; a reading compares the headers of all images
+PACE = Pace(scan_s=10.0, reread_s=0.25)
 LEASES_S = 5.0
 NOTES_S = 2.0
 SIZES_S = 30.0
@@ -56,7 +57,7 @@ def run(
     level = logging.getLevelName(log.getEffectiveLevel())
     reader = Reader(log_level=level, patience_s=PATIENCE_S)
     ahead.withdraw_all(config.data.dir)
-    sweep = Sweep(config, engine, inbox, uses(config), reader, scan_s=SCAN_S, reread_s=REREAD_S)
+    sweep = Sweep(config, engine, inbox, uses(config), reader, PACE)
     clock = make_clock(lambda step: _record_step(engine, step))
     _log_rebased(queue.rebase(engine, clock.now().wall))
     ended = threading.Event()

@@ -26,7 +26,7 @@ from node.housekeeping.sizes import with_sizes
 from node.housekeeping.snapshot import Listing, SeriesSnapshot, is_current, snapshot_of
 from node.housekeeping.study import StudyPatients, two_patients
 from node.housekeeping.verdicts import record_verdicts
-from node.housekeeping.visits import Visits
+from node.housekeeping.visits import EAGER, Pace, Visits
 from node.housekeeping.waiting import WaitingSeries
 from node.identifiers import open_identifiers
 from node.inbox import (
@@ -47,34 +47,17 @@ log = logging.getLogger("node.housekeeping")
 class Sweep:
     """Visits the series of the inbox repeatedly, and remembers unchanged folders."""
 
-    def __init__(  # noqa: PLR0913 – the pace is optional
-        self,
-        config: Config,
-        engine: sa.Engine,
-        inbox: Inbox,
-        uses: Sequence[Use],
-        reader: Reader,
-        *,
-        scan_s: float = 0.0,
-        reread_s: float = 0.0,
-    ) -> None:
-        """Start empty.
-
-        Args:
-            config: the configuration.
-            engine: the database.
-            inbox: whose series are planned.
-            uses: one verified package per rule with a model.
-            reader: reads the images.
-            scan_s: seconds between two scans of all folders; 0: at each call of `run`.
-            reread_s: seconds between two readings of a series that an association still sends.
-        """
+    def __init__(
+        self, config: Config, engine: sa.Engine, inbox: Inbox, uses: Sequence[Use], reader: Reader,
+        pace: Pace = EAGER,
+    ) -> None:  # fmt: skip
+        """Start empty; `uses` has one verified package per rule with a model."""
         self._engine = engine
         self._pauses = Pauses(engine)
         self.reconfigure(config, uses)
         self._inbox = inbox
         self._settled = Settled()
-        self._visits, self._reread_s = Visits(inbox, self._settled, scan_s), reread_s
+        self._visits = Visits(inbox, self._settled, pace)
         self._changes = LastChanges()
         self._steady = 0.0  # at the begin of the current call
         self._retries = Retries()
@@ -103,10 +86,8 @@ class Sweep:
         self._steady = now if steady is None else steady
         due, keys = self._visits.begin(self._steady)
         if keys is not None:
-            for remembered in (
-                self._settled, self._changes, self._waiting, self._offers, self._pauses
-            ):  # fmt: skip
-                remembered.keep_only(keys)
+            for one in (self._settled, self._changes, self._waiting, self._offers, self._pauses):
+                one.keep_only(keys)
         if due:
             self._pauses.refresh()
         # series that killed their reader come last, so that they delay no other
@@ -157,7 +138,7 @@ class Sweep:
         """Handle one series; after a transient fault of the machine decide nothing and retry."""
         if self._retries.is_pausing(folder.key, self._steady) or self._pauses.hold(folder):
             return False
-        if self._was_just_read(folder, now):
+        if self._visits.was_just_read(self._snapshots.get(folder.key), folder, now):
             return False
         try:
             decided = self._handle_or_hold(folder, now)
@@ -238,14 +219,6 @@ class Sweep:
             self._wait(snapshot, verdict, now)
             return False
         return self._decide(snapshot, self._others(snapshot), now)
-
-    def _was_just_read(self, folder: SeriesFolder, now: float) -> bool:
-        """Return whether a series changed since it was read, just now, and is still being sent."""
-        snapshot = self._snapshots.get(folder.key)
-        if snapshot is None or abs(now - snapshot.taken_at) >= self._reread_s:
-            return False
-        has_changed = snapshot.folder.mtime_ns != folder.mtime_ns
-        return has_changed and any(one.state == "open" for one in read_markers(folder.path))
 
     def _decide(self, snapshot: SeriesSnapshot, others: Sequence[SeriesFolder], now: float) -> bool:
         """Decide about a complete series, unless its rule is paused."""

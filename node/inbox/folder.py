@@ -77,6 +77,15 @@ def inputs_digest(files: Iterable[InstanceFile]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
+def is_at(folder: Path, descriptor: int) -> bool:
+    """Return whether the open folder still has this name."""
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(status, os.fstat(descriptor))
+
+
 def read_series(folder: Path) -> SeriesRecord | None:
     """Return the UIDs of the series; None if the folder has no valid record."""
     try:

@@ -255,7 +255,7 @@ class Inbox:
                 continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
-                if _is_at(folder, descriptor):
+                if listing.is_at(folder, descriptor):
                     yield folder, descriptor
                     return
             finally:
@@ -307,15 +307,6 @@ class Inbox:
                 outcome = StoreOutcome.identical
         known.add(keys[1])
         return outcome
-
-
-def _is_at(folder: Path, descriptor: int) -> bool:
-    """Return whether the open folder still has this name."""
-    try:
-        status = folder.stat()
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(status, os.fstat(descriptor))
 
 
 def _known(association: AssociationRecord, folder: Path) -> dict[str, set[str]]:

@@ -10,6 +10,7 @@ import pydicom
 from node import queue, schema
 from node.config import Config, load, load_text
 from node.housekeeping import Sweep, upkeep
+from node.housekeeping.visits import EAGER, Pace
 from node.inbox import Inbox
 from node.package import uses
 from node.states import Ending, Kind
@@ -42,15 +43,10 @@ class Site:
         self.inbox = Inbox(folder / "data/inbox")
         self.sweep = self.fresh()
 
-    def fresh(
-        self, config: Config | None = None, *, scan_s: float = 0.0, reread_s: float = 0.0
-    ) -> Sweep:
+    def fresh(self, config: Config | None = None, pace: Pace = EAGER) -> Sweep:
         """Return a sweep without memory, as after a restart."""
         chosen = config or self.config
-        reader = shared_reader()
-        return Sweep(
-            chosen, self.engine, self.inbox, uses(chosen), reader, scan_s=scan_s, reread_s=reread_s
-        )
+        return Sweep(chosen, self.engine, self.inbox, uses(chosen), shared_reader(), pace)
 
     def waiting(self, now: float) -> list[queue.ArrivingSeries]:
         """Sweep at `now`; return the series that are not decided, as recorded for the status."""

@@ -10,6 +10,7 @@ import pytest
 from node import queue
 from node.housekeeping.recall import TICK_S
 from node.housekeeping.sweep import Sweep
+from node.housekeeping.visits import Pace
 from node.inbox import Inbox, SeriesFolder
 from node.package import uses
 from node.reader import Reader, SeriesReading
@@ -24,7 +25,7 @@ SCAN_S = 1000.0
 @pytest.fixture
 def sweep(site: Site) -> Sweep:
     """Return a sweep that has scanned an empty inbox."""
-    sweep = site.fresh(scan_s=SCAN_S, reread_s=0.25)
+    sweep = site.fresh(pace=Pace(SCAN_S, reread_s=0.25))
     assert sweep.run(T0) == 0
     return sweep
 
@@ -103,9 +104,8 @@ def test_a_series_that_is_still_sent_is_not_read_at_every_sweep(
             return super().survey(folder, files, part)
 
     with CountingReader(log_level="CRITICAL") as reader:
-        sweep = Sweep(
-            site.config, site.engine, site.inbox, uses(site.config), reader, reread_s=0.25
-        )
+        pace = Pace(reread_s=0.25)
+        sweep = Sweep(site.config, site.engine, site.inbox, uses(site.config), reader, pace)
         receive(site.inbox, head.paths[:4], T0, ends=ends)
         sweep.run(T0 + 0.2)
         receive(site.inbox, head.paths[4:8], T0 + 0.3, ends=ends)
