@@ -18,7 +18,7 @@ from tests.support.packages import make_tiny_package
 
 def shift_labels(package: Package, size: str) -> None:
     """Move the reference labels of one size by two voxels: the size no longer reproduces them."""
-    name = dict(package.manifest.reference.labels.items())[size]
+    name = {str(one): file for one, file in package.manifest.reference.labels.items()}[size]
     labels: Labels = nifti.read_labels(package.folder / name)
     moved = np.roll(labels.array, 2, axis=1).astype(np.float32)
     nifti.write(Volume(moved, labels.grid), package.folder / name)
