@@ -194,8 +194,7 @@ def _slices_of_file(
         image.PhotometricInterpretation = headers[last].pixels.photometric
         if "NumberOfFrames" in image and not image.NumberOfFrames:
             del image.NumberOfFrames  # blank: the decoder would refuse it
-        if problem := problem_of(image) or length_problem(image):
-            raise _undecodable(headers[last], problem)
+        _refuse_other_sizes(headers, image)
         decoder = get_decoder(UID(image.file_meta.TransferSyntaxUID))
         # unused bits are cleared below, because padding values may need them
         for stored, _ in decoder.iter_array(image, correct_unused_bits=False):
@@ -207,6 +206,14 @@ def _slices_of_file(
     except UNDECODABLE as exc:
         raise _undecodable(headers.get(number, headers[last]), type(exc).__name__) from exc
     raise _undecodable(headers[last], f"there are {number - 1} frames")
+
+
+def _refuse_other_sizes(headers: Mapping[int, Header], image: Dataset) -> None:
+    """Refuse pixels whose frames or length do not fit the header, before they are decoded."""
+    if problem := problem_of(image):
+        raise _undecodable(headers[max(headers)], problem)
+    if problem := length_problem(image):
+        raise _undecodable(headers[min(headers)], problem)
 
 
 def _one_slice(header: Header, raw: Stored, image: Dataset, dataset: Dataset) -> _Slice:

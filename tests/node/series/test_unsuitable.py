@@ -50,7 +50,7 @@ UNSUITABLE = {
         ("uneven spacing", "uneven-spacing", None, "2.80 to 4.20 mm", "even slice distances"),
         ("tilt", "gantry-tilt", None, "tilt of 12.0 degrees", "without tilt"),
         ("two directions", "mixed-orientation", None, "2 different sizes or", "as its own series"),
-        ("duplicates", "duplicate-positions", None, "are taken twice", "one image per position"),
+        ("duplicates", "duplicate-positions", None, "is taken twice", "one image per position"),
         ("time points", "four-dimensional", None, "6 images at 3 places", "one time point"),
         (
             "mosaic",
