@@ -20,7 +20,7 @@ from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import UID
 
 from node.caveats import Caveat, CaveatCode
-from node.errors import VERSIONS_ADVICE, Conflicting, UndecodablePixels
+from node.errors import VERSIONS_ADVICE, Conflicting, UndecodablePixels, WrongUnits
 from node.imaging import Volume
 from node.series.codestream import problem_of
 from node.series.copies import same_image
@@ -41,6 +41,7 @@ FloatArray = npt.NDArray[np.float32]
 UNDECODABLE = (*UNREADABLE, RuntimeError, MemoryError)
 
 MOST_HU = 32767.0  # no CT has more, even of metal
+MOST_PADDING_VALUES = 16  # of a slice: padding without its attribute has one value, air has many
 ODD_PIXELS = (
     "had bits outside Bits Stored; the bits were cleared, and the values may be wrong",
     "are negative by Pixel Representation, but stored like positive values; they may be wrong",
@@ -233,6 +234,8 @@ def _one_slice(header: Header, raw: Stored, image: Dataset, dataset: Dataset) ->
         raise _undecodable(header, "values that are not finite")
     # in MR, zero means no signal, as around the head; z-scores of nonzero voxels rely on that
     impossible = values > MOST_HU if is_ct(header) else None
+    if impossible is not None and impossible.any():
+        _refuse_wrong_sign(header, values[impossible])
     odd = tuple(
         0 if mask is None else int((mask if padding is None else mask & ~padding.mask).sum())
         for mask in (stored.cleared, stored.unsure, impossible)
@@ -240,6 +243,18 @@ def _one_slice(header: Header, raw: Stored, image: Dataset, dataset: Dataset) ->
     if padding is not None and not is_ct(header) and not values[padding.mask].any():
         padding = None
     return _Slice(values, padding, odd)
+
+
+def _refuse_wrong_sign(header: Header, impossible: FloatArray) -> None:
+    """Refuse a slice whose values above those of any CT are no padding."""
+    count = len(np.unique(impossible))
+    if count > MOST_PADDING_VALUES:
+        number = "?" if header.instance_number is None else header.instance_number
+        message = f"image {number} has {count} different values above {MOST_HU:g} HU"
+        advice = (
+            "Send the series again from its source: Pixel Representation or the rescale is wrong."
+        )
+        raise WrongUnits(message, advice=advice)
 
 
 def _undecodable(header: Header, why: str) -> UndecodablePixels:

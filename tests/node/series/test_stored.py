@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from node.caveats import CaveatCode
+from node.errors import WrongUnits
 from node.series import read
 from node.series.pixel_format import PixelFormat
 from node.series.stored import stored_values
@@ -170,16 +171,32 @@ def test_padding_below_all_values_is_believed_everywhere(
     assert series.caveats == ()
 
 
-def test_values_above_those_of_any_ct_are_noted(tmp_path: Path) -> None:
-    """Negative values that a header calls unsigned are 65536 too high."""
-
-    def negative(stored: np.ndarray, _z: int) -> np.ndarray:
-        return stored.astype(np.int32) - 1024
-
+def _unsigned_ct(pixels: Callable[[np.ndarray], np.ndarray]) -> Phantom:
+    """Return a CT with 16 unsigned bits: the stored values of a phantom, changed by `pixels`."""
     change = altered(
-        negative, BitsStored=16, HighBit=15, PixelRepresentation=0, RescaleIntercept="-1024"
+        lambda stored, _z: pixels(stored.astype(np.int32)),
+        BitsStored=16,
+        HighBit=15,
+        PixelRepresentation=0,
+        RescaleIntercept="-1024",
     )
-    scan = make(tmp_path, Phantom(modality="CT", change=change))
-    (caveat,) = read(scan.paths).caveats
+    return Phantom(modality="CT", change=change)
+
+
+def test_a_value_above_those_of_any_ct_is_noted(tmp_path: Path) -> None:
+    """It may be padding without its attribute."""
+
+    def padded(stored: np.ndarray) -> np.ndarray:
+        stored[:2] = 63536
+        return stored
+
+    (caveat,) = read(make(tmp_path, _unsigned_ct(padded)).paths).caveats
     assert caveat.code is CaveatCode.BITS
     assert "above 32767 HU" in caveat.text
+
+
+def test_many_values_above_those_of_any_ct_are_no_padding(tmp_path: Path) -> None:
+    """Negative values that a header calls unsigned are 65536 too high."""
+    scan = make(tmp_path, _unsigned_ct(lambda stored: stored - 1024))
+    with pytest.raises(WrongUnits, match="different values above 32767 HU"):
+        read(scan.paths)
