@@ -65,7 +65,7 @@ check: $(STAMPS)/test ## format, lint, types and their share, layers
 	@$(BIN)/lint-imports
 
 test: setup check ## everything: one process for the unit tests, one for the others
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope; status=$$?; $(took); exit $$status
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder; status=$$?; $(took); exit $$status
 
 quick: $(STAMPS)/test ## unit tests and properties that train nothing: about two minutes
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow" $(UNIT); status=$$?; $(took); exit $$status

@@ -157,8 +157,14 @@ def wait_for(node: Node, point: Point) -> None:
 
 
 def kill(node: Node, word: str) -> None:
-    victims = [one for one in node.processes()[1:] if word in " ".join(one.cmdline())]
-    assert victims, word
+    """Kill the processes with `word` in their command line, as soon as there is one."""
+    victims: list[psutil.Process] = []
+
+    def are_running() -> bool:
+        victims[:] = [one for one in node.processes()[1:] if word in " ".join(one.cmdline())]
+        return bool(victims)
+
+    wait_until(are_running, describe=lambda: f"no process {word}")
     for victim in victims:
         victim.send_signal(signal.SIGKILL)
     psutil.wait_procs(victims, 60)

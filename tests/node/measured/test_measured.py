@@ -230,6 +230,8 @@ def test_patches_are_counted_as_the_pipeline_cuts_them(
     patches: list[FloatArray] = []
 
     class Counting:
+        threads = 1
+
         def __call__(self, patch: FloatArray) -> FloatArray:
             patches.append(patch)
             return student(patch)
