@@ -61,7 +61,7 @@ def pytest_configure() -> None:
 
 
 class UnitTestsInOneProcess(LoadScopeScheduling):
-    """Give all unit tests to one worker, and the others a module at a time to whoever is free.
+    """Give all unit tests to one worker, and the others by module to the free worker.
 
     The unit tests share a process as long as possible: what leaks or crashes late, shows there.
     """

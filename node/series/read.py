@@ -234,12 +234,13 @@ def _one_slice(header: Header, raw: Stored, image: Dataset, dataset: Dataset) ->
         raise _undecodable(header, "values that are not finite")
     # in MR, zero means no signal, as around the head; z-scores of nonzero voxels rely on that
     impossible = values > MOST_HU if is_ct(header) else None
-    if impossible is not None and impossible.any():
-        _refuse_wrong_sign(header, values[impossible])
-    odd = tuple(
-        0 if mask is None else int((mask if padding is None else mask & ~padding.mask).sum())
+    masks = [
+        None if mask is None else mask if padding is None else mask & ~padding.mask
         for mask in (stored.cleared, stored.unsure, impossible)
-    )
+    ]
+    if masks[-1] is not None and masks[-1].any():
+        _refuse_wrong_sign(header, values[masks[-1]])
+    odd = tuple(0 if mask is None else int(mask.sum()) for mask in masks)
     if padding is not None and not is_ct(header) and not values[padding.mask].any():
         padding = None
     return _Slice(values, padding, odd)

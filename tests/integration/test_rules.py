@@ -41,7 +41,7 @@ NOT_MEANT: list[tuple[str, str]] = [
     ("unreachable-rule", "rules[4]"),
     ("own-target", "targets.own-address.host"),
     ("own-target", "targets.own-title.ae"),
-    ("repeated-target", "targets.twin"),
+    ("repeated-target", "targets.repeated"),
     ("short-time", "complete.quiet"),
     ("short-time", "data.keep.sources"),
     ("short-time", "data.keep.results"),
@@ -94,7 +94,7 @@ def warned(node: tuple[Node, dict[str, str]]) -> str:
     pacs = sections["targets"]["pacs"]
     targets = {
         "pacs": pacs,
-        "twin": pacs | {"host": "localhost"},
+        "repeated": pacs | {"host": "localhost"},
         "own-address": pacs | {"ae": "OTHER", "port": running.port},
         "own-title": pacs | {"ae": "SEGNODE", "port": 104},
     }

@@ -46,6 +46,20 @@ def numbers(kind: inspect.Type) -> Iterator[inspect.IntType | inspect.FloatType]
             yield from numbers(value_type)
 
 
+def _recipe_with(where: str, value: object, folder: Path) -> Path:
+    """Write a recipe whose key at the path `where` has another value."""
+    chosen: dict[str, Any] = deepcopy(RECIPE)
+    if where.startswith("generator"):
+        chosen["generator"] = {"anatomy": ANATOMY}
+    part, *keys = chosen, *where.split(".")
+    for key in keys[:-1]:
+        part = part.setdefault(key, {})
+    part[keys[-1]] = value
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(chosen), encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda kind: kind.__name__)
 def test_every_number_of_a_recipe_has_bounds(struct: type[msgspec.Struct]) -> None:
     described = inspect.type_info(struct)
@@ -94,18 +108,9 @@ def test_every_number_of_a_recipe_has_bounds(struct: type[msgspec.Struct]) -> No
 def test_a_number_out_of_bounds_is_refused_with_its_path(
     tmp_path: Path, where: str, value: object
 ) -> None:
-    chosen: dict[str, Any] = deepcopy(RECIPE)
-    if where.startswith("generator"):
-        chosen["generator"] = {"anatomy": ANATOMY}
-    part, *keys = chosen, *where.split(".")
-    for key in keys[:-1]:
-        part = part.setdefault(key, {})
-    part[keys[-1]] = value
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(chosen), encoding="utf-8")
     with pytest.raises(BadRecipe) as caught:
-        read_recipe(path)
-    assert keys[0] in caught.value.message
+        read_recipe(_recipe_with(where, value, tmp_path))
+    assert where.split(".", maxsplit=1)[0] in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -161,15 +166,8 @@ def test_contradictions_are_refused_before_anything_trains(
     tmp_path: Path, where: str, value: object, complaint: str
 ) -> None:
     """A package with them is refused by the node: hours later, if the recipe were accepted."""
-    chosen: dict[str, Any] = deepcopy(RECIPE)
-    part, *keys = chosen, *where.split(".")
-    for key in keys[:-1]:
-        part = part.setdefault(key, {})
-    part[keys[-1]] = value
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(chosen), encoding="utf-8")
     with pytest.raises(BadRecipe) as caught:
-        read_recipe(path)
+        read_recipe(_recipe_with(where, value, tmp_path))
     assert complaint in str(caught.value)
 
 

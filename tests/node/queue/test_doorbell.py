@@ -22,13 +22,16 @@ def commit(place: Path) -> None:
     queue.heartbeat(schema.open_database(place), "listener", 1, 1.0, "")
 
 
-def test_a_commit_during_the_wait_ends_it(place: Path) -> None:
-    bell = queue.Doorbell(schema.open_database(place))
+def assert_a_commit_ends_the_wait(bell: queue.Doorbell, place: Path) -> None:
     bell.wait(Event(), 0)
     timer = threading.Timer(0.1, commit, [place])
     timer.start()
     assert bell.wait(Event(), NEVER_S)
     timer.join()
+
+
+def test_a_commit_during_the_wait_ends_it(place: Path) -> None:
+    assert_a_commit_ends_the_wait(queue.Doorbell(schema.open_database(place)), place)
 
 
 def test_a_commit_before_the_wait_is_not_missed(place: Path) -> None:
@@ -76,11 +79,7 @@ def test_a_waiting_doorbell_blocks_no_checkpoint(place: Path) -> None:
 def test_a_commit_is_noticed_without_a_watch(place: Path) -> None:
     bell = queue.Doorbell(schema.open_database(place))
     bell._watch = None
-    bell.wait(Event(), 0)
-    timer = threading.Timer(0.1, commit, [place])
-    timer.start()
-    assert bell.wait(Event(), NEVER_S)
-    timer.join()
+    assert_a_commit_ends_the_wait(bell, place)
 
 
 def test_a_watch_notices_changes_of_files_and_nothing_else(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_padding_below_all_values_is_believed_everywhere(
     assert series.caveats == ()
 
 
-def _unsigned_ct(pixels: Callable[[np.ndarray], np.ndarray]) -> Phantom:
+def _unsigned_ct(pixels: Callable[[np.ndarray], np.ndarray], **attributes: object) -> Phantom:
     """Return a CT with 16 unsigned bits: the stored values of a phantom, changed by `pixels`."""
     change = altered(
         lambda stored, _z: pixels(stored.astype(np.int32)),
@@ -179,6 +179,7 @@ def _unsigned_ct(pixels: Callable[[np.ndarray], np.ndarray]) -> Phantom:
         HighBit=15,
         PixelRepresentation=0,
         RescaleIntercept="-1024",
+        **attributes,
     )
     return Phantom(modality="CT", change=change)
 
@@ -193,6 +194,16 @@ def test_a_value_above_those_of_any_ct_is_noted(tmp_path: Path) -> None:
     (caveat,) = read(make(tmp_path, _unsigned_ct(padded)).paths).caveats
     assert caveat.code is CaveatCode.BITS
     assert "above 32767 HU" in caveat.text
+
+
+def test_a_range_of_padding_may_have_many_values(tmp_path: Path) -> None:
+    def padded(stored: np.ndarray) -> np.ndarray:
+        stored[:2] = 63000 + np.arange(2 * stored.shape[1]).reshape(2, -1)
+        return stored
+
+    phantom = _unsigned_ct(padded, PixelPaddingValue=63000, PixelPaddingRangeLimit=65535)
+    (caveat,) = read(make(tmp_path, phantom).paths).caveats
+    assert caveat.code is CaveatCode.PADDING
 
 
 def test_many_values_above_those_of_any_ct_are_no_padding(tmp_path: Path) -> None:
