@@ -27,13 +27,8 @@ from node.errors import Misconfigured, NodeError
 
 MANIFEST, CONFIG = "manifest.json", "node.yaml"
 IMAGES = ("inbox", "outbox")  # folders that are included on request
-TEMPORARY = (
-    "changed",
-    "compiled",
-    "rehearsal",
-    "tmp",
-    "lock",
-)  # folders and files that the node makes again
+# folders and files that the node makes again
+TEMPORARY = ("changed", "compiled", "rehearsal", "tmp", "lock")
 MEMBER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 CHUNK = 1 << 20
 LARGEST_TEXT = 256 << 20  # the list of the digests of a million images

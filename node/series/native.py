@@ -9,21 +9,14 @@ import struct
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    UncompressedTransferSyntaxes,
 )
 
 from node.series.header import Header
 from node.series.stored import Stored
 
-UNCOMPRESSED = frozenset(
-    {
-        DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian,
-        ImplicitVRLittleEndian,
-    }
-)  # fmt: skip
 HEAD_BYTES = 12  # of the explicit form (PS3.5 7.1.2); the implicit one has 8
 PIXEL_DATA = struct.pack("<HH", 0x7FE0, 0x0010)
 
@@ -73,7 +66,7 @@ def length_problem(image: Dataset) -> str:
     Bytes of one value behind the pixels are padding (PS3.5 8.1.1); others are pixels, so that rows
     or columns are wrong.
     """
-    if image.file_meta.TransferSyntaxUID not in UNCOMPRESSED:
+    if image.file_meta.TransferSyntaxUID not in UncompressedTransferSyntaxes:
         return ""
     row = int(image.Columns) * int(image.BitsAllocated) // 8
     expected = int(image.Rows) * row * int(image.get("NumberOfFrames", 1))

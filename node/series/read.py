@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, UncompressedTransferSyntaxes
 
 from node.caveats import Caveat, CaveatCode
 from node.errors import VERSIONS_ADVICE, Conflicting, UndecodablePixels, WrongUnits
@@ -28,7 +28,7 @@ from node.series.frames import functional_group, headers_of
 from node.series.header import Header, read_instance
 from node.series.kinds import derived_as
 from node.series.meaning import is_ct
-from node.series.native import UNCOMPRESSED, length_problem, native_samples
+from node.series.native import length_problem, native_samples
 from node.series.padding import fill_padding
 from node.series.source import source_of
 from node.series.stored import Padding, Stored, overlay_bits, padding_of, stored_values
@@ -250,21 +250,23 @@ def _refuse_wrong_sign(header: Header, impossible: FloatArray) -> None:
     """Refuse a slice whose values above those of any CT are no padding."""
     count = len(np.unique(impossible))
     if count > MOST_PADDING_VALUES:
-        number = "?" if header.instance_number is None else header.instance_number
-        message = f"image {number} has {count} different values above {MOST_HU:g} HU"
+        message = f"{_named(header)} has {count} different values above {MOST_HU:g} HU"
         advice = (
             "Send the series again from its source: Pixel Representation or the rescale is wrong."
         )
         raise WrongUnits(message, advice=advice)
 
 
+def _named(header: Header) -> str:
+    number = "?" if header.instance_number is None else header.instance_number
+    return f"image {number}" if header.frame is None else f"frame {header.frame} of image {number}"
+
+
 def _undecodable(header: Header, why: str) -> UndecodablePixels:
     syntax = UID(header.transfer_syntax_uid)
-    number = "?" if header.instance_number is None else header.instance_number
-    which = f"image {number}" if header.frame is None else f"frame {header.frame} of image {number}"
-    message = f"the pixels of {which} cannot be decoded from {syntax.name} ({why})"
+    message = f"the pixels of {_named(header)} cannot be decoded from {syntax.name} ({why})"
     advice = "Send the series again from its source: its pixels are cut, or its header is wrong."
-    if syntax not in UNCOMPRESSED:
+    if syntax not in UncompressedTransferSyntaxes:
         advice = "Send the series again, uncompressed if possible."
     return UndecodablePixels(message, advice=advice)
 
