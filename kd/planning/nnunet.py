@@ -147,9 +147,11 @@ def _refuse_used(data: Path, where: Data, test: Sequence[str], folds: Sequence[F
         if used := sorted(fold.used & set(test)):
             message = f"test case {used[0]} was used to train {fold.folder.name}"
             raise BadTeacher(message, advice=advice)
+    if not test:
+        return
     others = [name for name in names if name not in test]
     tested, trained = (contents_of(where, data, cases) for cases in (test, others))
-    if test and (same := same_image(tested, trained)):
+    if same := same_image(tested, trained):
         message = f"test case {same[0]} has the same image as {same[1]}, which may be trained on"
         raise BadTeacher(message, advice=advice)
 
