@@ -59,7 +59,7 @@ def main() -> None:
             schema.open_configured(DataConfig(dir=Path(name, "queue"))), chosen.queued
         )
         day = _day(schema.open_configured(DataConfig(dir=Path(name, "day"))), chosen.studies)
-        kept = inbox_growth(Path(name, "inbox"), chosen.folders)
+        inbox = inbox_growth(Path(name, "inbox"), chosen.folders)
     head = ("what", "at the first step", "with all", "ratio")
     rows = [
         (
@@ -68,7 +68,7 @@ def main() -> None:
             f"{curve.values[-1]:.2f} ({curve.at[-1]})",
             f"{curve.values[-1] / curve.values[0]:.2f}",
         )
-        for curve in backlog + day + kept
+        for curve in backlog + day + inbox
     ]
     runs = f"medians of {TRIES} tries at each of {STEPS} steps, of the inbox {INBOX_STEPS}"
     text = f"{page.origin(runs)}\n\n{page.table(head, rows)}"
@@ -76,7 +76,7 @@ def main() -> None:
         page.PLOTS.mkdir(exist_ok=True)
         plot(backlog, "queued jobs", page.PLOTS / "growth-queue.svg")
         plot(day, "studies since the start of the day", page.PLOTS / "growth-day.svg")
-        plot(kept, "series in the inbox", page.PLOTS / "growth-inbox.svg")
+        plot(inbox, "series in the inbox", page.PLOTS / "growth-inbox.svg")
         text += "\n\n![time of queue operations by queue length](plots/growth-queue.svg)"
         text += "\n![time and memory over a day of studies](plots/growth-day.svg)"
         text += "\n![time of housekeeping by series in the inbox](plots/growth-inbox.svg)"

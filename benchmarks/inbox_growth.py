@@ -32,15 +32,15 @@ def inbox_growth(folder: Path, most: int) -> list[Curve]:
     config = Config(data=DataConfig(dir=folder, index="plain"))
     engine, inbox = schema.open_configured(config.data), Inbox(folder / "inbox")
     curves: dict[str, Curve] = {}
-    kept = 0
+    stored = 0
     with Reader() as reader:
         for step in range(1, STEPS + 1):
-            while kept < most * step // STEPS:
-                kept += 1
-                newest = _keep(inbox, engine, kept)
+            while stored < most * step // STEPS:
+                stored += 1
+                newest = _keep(inbox, engine, stored)
             site = _Site(config, engine, inbox, reader, newest, time.time() + 60)
-            for name, milliseconds in (*site.sweeps(), *site.searches(f"1.2.{kept}")):
-                curves.setdefault(name, Curve(name, "ms")).add(kept, milliseconds)
+            for name, milliseconds in (*site.sweeps(), *site.searches(f"1.2.{stored}")):
+                curves.setdefault(name, Curve(name, "ms")).add(stored, milliseconds)
     return list(curves.values())
 
 

@@ -61,12 +61,12 @@ def score(
         raise BadSplit(message, advice=advice)
     augment = msgspec.structs.replace(recipe.augment, mirror_left=False)
     plain = msgspec.structs.replace(recipe, augment=augment)
-    rows, subjects, found = [], [], []
+    rows, subjects, detections = [], [], []
     for pair in read_pairs(recipe, folder, names):
         case = prepare(recipe, pair)
         labels = soft_map(case, [network], plain, on).argmax(0).astype(np.uint8)
         if pair.is_negative:
-            found.append(detected(labels, case.image.grid, case.unknown))
+            detections.append(detected(labels, case.image.grid, case.unknown))
             continue
         subjects.append(pair.subject)
         rows.append(
@@ -89,7 +89,7 @@ def score(
             part.label: float(mean)
             for part, mean in zip(recipe.segments, np.nanmean(table, 0), strict=True)
         },
-        negatives=summary(found) if found else None,
+        negatives=summary(detections) if detections else None,
     )
 
 

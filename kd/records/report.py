@@ -220,11 +220,11 @@ class HeldOut(_Record, frozen=True, kw_only=True):
         """The same in words."""
         cases = self.used + self.held_out + self.unknown
         if self.used:
-            what = "so the numbers are not those of held-out cases"
-            return f"{self.used} of {cases} cases were used to train the package, {what}."
+            warning = "so the numbers are not those of held-out cases"
+            return f"{self.used} of {cases} cases were used to train the package, {warning}."
         if self.unknown:
-            what = "whether these cases were held out is unknown, and they count as used"
-            return f"The package does not list all of its training images: {what}."
+            warning = "whether these cases were held out is unknown, and they count as used"
+            return f"The package does not list all of its training images: {warning}."
         return f"None of the {cases} cases was used to train the package."
 
 
