@@ -23,6 +23,7 @@ from tests.support.packages import make_tiny_package
 from tests.support.phantoms import Phantom, Scan, make
 
 UNIT = {"architecture", "benchmarks", "kd", "node", "properties"}  # UNIT of the Makefile
+LONGEST = "test_kd_nnunet.py"
 
 
 @pytest.fixture
@@ -68,6 +69,11 @@ class UnitTestsInOneProcess(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return "unit" if nodeid.split("/")[1] in UNIT else super()._split_scope(nodeid)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the module that takes ten minutes: as the last one, it would run alone."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.hookimpl(optionalhook=True)
