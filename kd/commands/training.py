@@ -12,6 +12,7 @@ from kd.commands.arguments import (
     add_recipe,
     count,
     duration,
+    folder_path,
     minutes,
     seed,
 )
@@ -34,7 +35,7 @@ def add_to(commands: Commands) -> None:
     )
     _common(train)
     train.add_argument("--size", required=True, help="one of the recipe's sizes")
-    train.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
+    train.add_argument("--run", type=folder_path, required=True, help="folder of the checkpoint")
     _of_one_run(train)
     train.set_defaults(run_command=_train)
 
@@ -42,13 +43,13 @@ def add_to(commands: Commands) -> None:
         "teach", help="train the folds of the recipe's teacher, then write its soft targets"
     )
     _common(teach)
-    teach.add_argument("--runs", type=Path, required=True, help="folder of the folds")
+    teach.add_argument("--runs", type=folder_path, required=True, help="folder of the folds")
     teach.add_argument(
         "--fold", type=int, help="train only this fold: folds can be trained in parallel"
     )
     teach.add_argument(
         "--start",
-        type=Path,
+        type=folder_path,
         metavar="RUNS",
         help="continue the folds of another --runs folder, or the teacher of a package",
     )
@@ -61,12 +62,14 @@ def add_to(commands: Commands) -> None:
     soften.add_argument("--size", required=True, help="size of the runs")
     soften.add_argument(
         "--run",
-        type=Path,
+        type=folder_path,
         action="append",
         required=True,
         help="folder; may be repeated: their mean",
     )
-    soften.add_argument("--soft", type=Path, required=True, help="folder of the soft targets")
+    soften.add_argument(
+        "--soft", type=folder_path, required=True, help="folder of the soft targets"
+    )
     soften.add_argument(
         "--best",
         action="store_true",
@@ -87,9 +90,9 @@ def _add_distill(commands: Commands) -> None:
     _common(distill)
     distill.add_argument("--size", required=True, help="one of the recipe's sizes")
     targets = distill.add_mutually_exclusive_group(required=True)
-    targets.add_argument("--runs", type=Path, help="folder given to kd teach")
-    targets.add_argument("--soft", type=Path, help="instead: folder given to kd soften")
-    distill.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
+    targets.add_argument("--runs", type=folder_path, help="folder given to kd teach")
+    targets.add_argument("--soft", type=folder_path, help="instead: folder given to kd soften")
+    distill.add_argument("--run", type=folder_path, required=True, help="folder of the checkpoint")
     _of_one_run(distill)
     distill.set_defaults(run_command=_distill)
 
@@ -101,18 +104,20 @@ def _add_family(commands: Commands) -> None:
         "RUNS/SIZE and RUNS/SIZE-baseline",
     )
     _common(family)
-    family.add_argument("--runs", type=Path, required=True, help="folder given to kd teach")
+    family.add_argument("--runs", type=folder_path, required=True, help="folder given to kd teach")
     family.add_argument(
-        "--soft", type=Path, help="instead of its soft targets: folder given to kd soften"
+        "--soft", type=folder_path, help="instead of its soft targets: folder given to kd soften"
     )
     family.add_argument(
         "--size", action="append", help="may be repeated (default: all but the teacher)"
     )
     family.add_argument("--no-baselines", action="store_true", help="train the distilled runs only")
-    family.add_argument("--into", type=Path, metavar="RUNS", help="of new runs (default: --runs)")
+    family.add_argument(
+        "--into", type=folder_path, metavar="RUNS", help="of new runs (default: --runs)"
+    )
     family.add_argument(
         "--start",
-        type=Path,
+        type=folder_path,
         metavar="RUNS",
         help="continue the finished runs in this folder, or a package: SIZE, and for baselines "
         "SIZE-baseline, or SIZE where there is none",
@@ -134,7 +139,7 @@ def _of_one_run(parser: argparse.ArgumentParser) -> None:
     _without_fold(parser)
     parser.add_argument(
         "--start",
-        type=Path,
+        type=folder_path,
         metavar="RUN",
         help="continue another finished run of this size, or a package, with a new budget",
     )

@@ -295,9 +295,9 @@ def _around(values: np.ndarray) -> Range:
 def _intensity(modality: str, foreground: np.ndarray) -> tuple[intensity.IntensityStep, ...]:
     if modality == "MR":
         return (intensity.ZScore(),)
-    low, high = (float(v) for v in np.percentile(foreground, [0.5, 99.5]))
+    low, high = (round(float(v), 2) for v in np.percentile(foreground, [0.5, 99.5]))
     clipped = np.clip(foreground, low, high)
     return (
         intensity.Clip(low, high),
-        intensity.Standardise(float(clipped.mean()), float(clipped.std())),
+        intensity.Standardise(round(float(clipped.mean()), 2), round(float(clipped.std()), 2)),
     )

@@ -64,3 +64,13 @@ def test_a_training_begins_with_a_line_about_itself(
     words[words.index("--run") + 1] = str(tmp_path / "other")
     assert main([*words, "--minutes", "0.02"]) == 0
     assert "0.02 minutes, about 1 s left" in capsys.readouterr().err
+
+
+def test_messages_name_the_folder_that_is_typed_as_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "heads").mkdir()
+    monkeypatch.chdir(tmp_path / "heads")
+    words = ["--task", "heads-ct", "--modality", "CT", "--out", "recipe.yaml"]
+    assert main(["plan", ".", *words]) == 1
+    assert "heads" in capsys.readouterr().err

@@ -30,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _words(world: Path, *more: str) -> list[str]:
     words = ["distil-nnunet", str(world / RESULTS), "--data", str(world / "Dataset901_Balls")]
     words += ["--task", "balls-mr", "--into", str(world / "balls"), "--device", "cpu"]
-    words += ["--steps", "150", "--reference-image", str(world / "IMAGE.nii.gz")]
+    words += ["--steps", "300", "--reference-image", str(world / "IMAGE.nii.gz")]
     return [*words, "--notice", str(world / "NOTICE"), *more]
 
 
