@@ -48,12 +48,20 @@ def layout(folder: Path) -> tuple[Data, Labels]:
         data = raw_data(folder, ending_of(raw, described))
         _refuse_further_channels(folder, data)
         return data, labels_of(raw, described)
-    if (folder / "images").is_dir() and (folder / "labels").is_dir():
-        return Data(), Labels({})
+    images, labels = folder / "images", folder / "labels"
+    if images.is_dir() and labels.is_dir():
+        return Data(image_ending=_ending_in(images), label_ending=_ending_in(labels)), Labels({})
     message = f"{folder.name} has no layout that kd can read"
     raise BadRecipe(
         message, advice="Give images/ and labels/, or nnU-Net's imagesTr/ and labelsTr/"
     )
+
+
+def _ending_in(folder: Path) -> str:
+    """Return the ending of the NIfTI files in `folder`: uncompressed only if no other is there."""
+    names = [path.name for path in folder.iterdir()]
+    is_compressed = any(name.endswith(".nii.gz") for name in names)
+    return ".nii" if not is_compressed and any(n.endswith(".nii") for n in names) else ".nii.gz"
 
 
 def read_dataset(path: Path) -> dict[str, Any]:

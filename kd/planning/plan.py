@@ -279,7 +279,7 @@ def _deal(folder: Path, data: Data) -> dict[str, list[str]]:
     if len(names) < LEAST_CASES:
         where = f"{folder.name}/{data.images}"
         message = f"{where} has too few images that end in {data.image_ending}: {len(names)}"
-        advice = f"A plan needs {LEAST_CASES} labelled cases, one of which is held out as test case"
+        advice = f"A plan needs {LEAST_CASES} labelled NIfTI images; one is held out as test case"
         raise BadCase(message, advice=advice)
     random.Random(0).shuffle(names)  # noqa: S311 - a shuffle, not a secret
     held = max(1, round(TEST_SHARE * len(names)))

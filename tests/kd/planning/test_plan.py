@@ -1,5 +1,6 @@
 """Plans of data sets: patch, strides, splits, and layouts that are recognised or refused."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -193,6 +194,16 @@ def test_few_cases_have_few_folds(tmp_path: Path, cases: int, folds: int) -> Non
     folder = data_set(tmp_path / "balls", cases, 0)
     (folder / "splits.json").unlink()
     assert plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml").folds == folds
+
+
+def test_files_without_compression_are_found(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "balls", 3, 0)
+    (folder / "splits.json").unlink()
+    for path in folder.glob("images/*.nii.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    data = plan_folder(folder, "balls", "MR", tmp_path / "balls.yaml").data
+    assert (data.image_ending, data.label_ending) == (".nii", ".nii.gz")
 
 
 @pytest.mark.parametrize("cases", [0, 1])
