@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from torch import Generator, Tensor
+from torch import Tensor
 
+from kd.data.device import Draws, Random, moved
 from kd.recipe.choices import Augment, Triple
 
 Edges = tuple[float, float, float]  # of a voxel, as multiples of its smallest edge
@@ -33,7 +34,7 @@ def view(
     batch: Batch,
     patch: Triple,
     choice: Augment,
-    random: Generator,
+    random: Random,
     edges_zyx: Edges = (1.0, 1.0, 1.0),
 ) -> Batch:
     """Return another view of `batch`, cut to the middle `patch` of its windows.
@@ -42,7 +43,7 @@ def view(
         batch: windows that are wider than `patch`.
         patch: of the view.
         choice: strength of each effect; lengths are in voxels of the finest axis.
-        random: generator on the batch's device.
+        random: generators for the batch's device.
         edges_zyx: of a voxel, as multiples of its smallest edge: anatomy is rotated in mm, which
             differs from a rotation in voxels where slices are thick.
     """
@@ -76,27 +77,6 @@ def thinned(batch: Batch, at_zyx: Triple) -> Batch:
     )
 
 
-class Draws:
-    """Random numbers of one batch, from one generator."""
-
-    def __init__(self, n: int, device: torch.device, random: Generator) -> None:
-        """Draw for `n` cases on `device`."""
-        self.n, self.device, self.random = n, device, random
-
-    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Return one uniform number per case and element of `shape`."""
-        raw = torch.rand((self.n, *shape), generator=self.random, device=self.device)
-        return low + (high - low) * raw
-
-    def normal(self, *shape: int) -> Tensor:
-        """Return one standard normal number per case and element of `shape`."""
-        return torch.randn((self.n, *shape), generator=self.random, device=self.device)
-
-    def happens(self, p: float, axes: int) -> Tensor:
-        """Return 1 for cases in which an effect of probability `p` takes place, else 0."""
-        return (self.uniform(0, 1, *(1,) * axes) < p).float()
-
-
 def _warp(shapes: tuple[torch.Size, Triple, Edges], choice: Augment, draws: Draws) -> Tensor:
     """Return the place that each voxel is sampled at, [B, Z, Y, X, 3] in grid_sample's units.
 
@@ -104,7 +84,7 @@ def _warp(shapes: tuple[torch.Size, Triple, Edges], choice: Augment, draws: Draw
     those of window, patch and voxel.
     """
     window, patch, edges_zyx = shapes
-    edges = torch.tensor(edges_zyx[::-1], device=draws.device)  # x first
+    edges = moved(torch.tensor(edges_zyx[::-1]), draws.device)  # x first
     angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
     turn = rotation(angles * draws.happens(choice.rotate_p, 1))
     scale = 1 + draws.uniform(-1, 1, 1) * choice.scale_share * draws.happens(choice.scale_p, 1)
@@ -122,7 +102,7 @@ def _warp(shapes: tuple[torch.Size, Triple, Edges], choice: Augment, draws: Draw
         field = draws.normal(3, *knots) * choice.elastic_voxels * draws.happens(choice.elastic_p, 4)
         bent = F.interpolate(field, patch, mode="trilinear", align_corners=True)
         where = where + bent.movedim(1, -1)
-    half = torch.tensor([n / 2 for n in reversed(window)], device=draws.device)
+    half = moved(torch.tensor([n / 2 for n in reversed(window)]), draws.device)
     return where / edges / half
 
 
@@ -167,7 +147,7 @@ def _intensity(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
 
 def _low_resolution(image: Tensor, choice: Augment, draws: Draws) -> Tensor:
     """Downsample and upsample; one factor per batch, because shapes cannot differ within it."""
-    share = draws.uniform(choice.low_resolution_least, 1)[0].item()
+    share = draws.host.uniform(choice.low_resolution_least, 1)[0].item()
     chosen = draws.happens(choice.low_resolution_p, 4)
     small = [max(1, round(n * share)) for n in image.shape[2:]]
     coarse = F.interpolate(image, small, mode="nearest-exact")

@@ -8,7 +8,6 @@ Shapes: B batch, K classes, Z Y X voxels (head, back, left).
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from kd.data.augment import Batch, Edges, relative_edges, thinned, view
 from kd.data.cases import Case
+from kd.data.device import Random, moved
 from kd.data.labelmaps import LabelMap
 from kd.data.soft_targets import LEAST_PROBABILITY
 from kd.data.synthesis import synthesise
@@ -69,7 +69,7 @@ class Batches:
         self._images = [torch.from_numpy(c.image.array).to(home) for c in cases]
         self._labels = [torch.from_numpy(c.labels.array).to(home) for c in cases]
         self._soft = None if soft is None else [torch.from_numpy(s).to(home) for s in soft]
-        self._unknown = _unknown(cases, device)
+        self._unknown = _unknown(cases)
         self._foreground = [_some_foreground(c.labels.array) for c in cases]
 
     def at(self, step: int, augment: Augment | None) -> Batch:
@@ -85,12 +85,12 @@ class Batches:
         soft = None
         if self._soft is not None:
             soft = torch.stack([_cut_soft(self._soft[c], o, self.patch, margin) for c, o in places])
-            soft = soft.to(self.device)
-        unknown = None if self._unknown is None else self._unknown[chosen]
-        image, labels = image.to(self.device), labels.to(self.device)
+            soft = moved(soft, self.device)
+        unknown = None if self._unknown is None else moved(self._unknown[chosen], self.device)
+        image, labels = moved(image, self.device), moved(labels, self.device)
         batch = Batch(image[:, None], labels, soft, unknown)
         if augment is not None:
-            random = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+            random = Random.seeded(self.device, int(rng.integers(2**62)))
             batch = view(batch, self.patch, augment, random, self.edges)
         return thinned(batch, thin_offset(self.seed, step)) if self.is_thin else batch
 
@@ -133,7 +133,7 @@ class SyntheticBatches:
     def at(self, step: int, _augment: Augment | None) -> Batch:
         """Return the batch of one step; the generator has its own augmentation."""
         seed = int(np.random.default_rng((self.seed, step)).integers(2**62))
-        random = torch.Generator(self.device).manual_seed(seed)
+        random = Random.seeded(self.device, seed)
         chosen = shuffled(len(self._maps), self.batch, self.seed, step)
         views = [synthesise(self._maps[c], self.patch, self.generator, random) for c in chosen]
         image = torch.cat([view.image_bczyx for view in views])
@@ -173,36 +173,13 @@ def _logits_of(teacher: nn.Module, batch: Batch) -> Tensor:
     return logits[:, :, z::2, y::2, x::2]
 
 
-class PrefetchedBatches:
-    """Batches of another source; the next one is computed in a thread during the current step."""
-
-    def __init__(self, source: Source) -> None:
-        """Start with no batch; torch's operators release Python's global lock."""
-        self.source = source
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._next: tuple[int, Future[Batch]] | None = None
-
-    def at(self, step: int, augment: Augment | None) -> Batch:
-        """Return the batch of one step, and start to compute the next one."""
-        if self._next is not None and self._next[0] == step:
-            batch = self._next[1].result()
-        else:
-            batch = self.source.at(step, augment)
-        self._next = (step + 1, self._thread.submit(self.source.at, step + 1, augment))
-        return batch
-
-    def close(self) -> None:
-        """Wait for the batch in progress and end the thread."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-
-
 def thin_offset(seed: int, step: int) -> Triple:
     """Return the offset of `thinned` at `step`: all eight offsets take turns."""
     z, rest = divmod(shuffled(8, 1, seed, step)[0], 4)
     return (z, rest // 2, rest % 2)
 
 
-def _unknown(cases: Sequence[Case], device: torch.device) -> Tensor | None:
+def _unknown(cases: Sequence[Case]) -> Tensor | None:
     """Return which classes have no reference in each case, [cases, K]; None if all have one."""
     last = max((number for case in cases for number in case.unknown), default=0)
     if not last:
@@ -210,7 +187,7 @@ def _unknown(cases: Sequence[Case], device: torch.device) -> Tensor | None:
     table = torch.zeros(len(cases), last + 1, dtype=torch.bool)
     for row, case in enumerate(cases):
         table[row, list(case.unknown)] = True
-    return table.to(device)
+    return table
 
 
 def shuffled(n: int, batch: int, seed: int, step: int) -> list[int]:

@@ -54,9 +54,13 @@ class LabelMap:
         return (self.mirrored if mirrored else self.targets)[tissue.int()]
 
     def to(self, device: torch.device) -> "LabelMap":
-        """Return the map in the memory of `device`."""
-        names = [key for key, value in vars(self).items() if isinstance(value, Tensor)]
-        return replace(self, **{key: getattr(self, key).to(device) for key in names})
+        """Return the map with its voxels on `device`; tables of intensities stay on the host."""
+        return replace(
+            self,
+            tissue_zyx=self.tissue_zyx.to(device),
+            targets=self.targets.to(device),
+            mirrored=self.mirrored.to(device),
+        )
 
 
 def read_label_map(

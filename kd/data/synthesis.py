@@ -1,20 +1,20 @@
 """Synthesise images of any contrast, scanner and resolution from a few label maps.
 
 A network that gets a new random contrast at each step has to learn shape, not grey values
-(SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). Everything
-is computed on the device of the label map. Shapes: B batch, Z Y X voxels (head, back, left). "Fine"
-voxels are those of the label map: `fine` of them along each axis make one voxel of the model's
-grid.
+(SynthSeg: Billot et al., Medical Image Analysis 2023, doi 10.1016/j.media.2023.102789). Arrays are
+computed on the device of the label map, decisions and tables of tissues on the host. Shapes: B
+batch, Z Y X voxels (head, back, left). "Fine" voxels are those of the label map: `fine` of them
+along each axis make one voxel of the model's grid.
 """
 
 import math
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from torch import Generator as Random
 from torch import Tensor
 
-from kd.data.augment import Batch, Draws, rotation
+from kd.data.augment import Batch, rotation
+from kd.data.device import CPU, Draws, Random, moved
 from kd.data.labelmaps import AIR, LabelMap
 from kd.recipe.choices import Generator, Triple
 from node.imaging import Labels, Volume
@@ -29,12 +29,12 @@ def synthesise(label_map: LabelMap, patch: Triple, choice: Generator, random: Ra
         label_map: an anatomy on its fine grid.
         patch: shape of the view on the model's grid.
         choice: strength and probability of each effect.
-        random: generator on the same device.
+        random: generators for the device of the map.
     """
     device = label_map.tissue_zyx.device
     draws = Draws(1, device, random)
     where = _sampling_places(label_map.shape, patch, choice, draws)
-    is_mirrored = bool(draws.happens(choice.mirror_p, 0)[0])
+    is_mirrored = bool(draws.host.happens(choice.mirror_p, 0)[0])
     tissue = _sample(label_map, where, is_mirrored=is_mirrored)
     middle = F.avg_pool3d(where[None], choice.fine)[0]
     target = label_map.target(
@@ -45,7 +45,7 @@ def synthesise(label_map: LabelMap, patch: Triple, choice: Generator, random: Ra
     image, target = _resolution(image, choice, draws), target[None].to(torch.uint8)
     image = image * (1 + draws.uniform(-1, 1, 1, 1, 1, 1) * choice.scale_jitter)
     image = image + draws.uniform(-1, 1, 1, 1, 1, 1) * choice.shift_jitter
-    return _cropped(Batch(image, target), choice, draws)
+    return _cropped(Batch(image, target), choice, draws.host)
 
 
 def synthesise_scan(label_map: LabelMap, choice: Generator, seed: int) -> tuple[Volume, Labels]:
@@ -54,7 +54,7 @@ def synthesise_scan(label_map: LabelMap, choice: Generator, seed: int) -> tuple[
     The same seed gives the same image: the anatomy and field of view of the map, one random
     contrast.
     """
-    draws = Draws(1, torch.device("cpu"), Random().manual_seed(seed))
+    draws = Draws(1, CPU, Random.seeded(CPU, seed))
     tissue = label_map.tissue_zyx
     image = contrast(label_map, tissue, choice, draws).numpy()
     target = label_map.target(tissue).numpy()
@@ -67,58 +67,60 @@ def contrast(label_map: LabelMap, tissue_zyx: Tensor, choice: Generator, draws: 
     Mean and standard deviation are those of the whole label map with air around it, because the
     node standardises a whole scan and not a patch.
     """
-    std = draws.uniform(0.01, choice.std_high, label_map.n_tissues)[0]
-    mean = _means(label_map, choice, draws)[label_map.shared]
+    host = draws.host
+    std = host.uniform(0.01, choice.std_high, label_map.n_tissues)[0]
+    mean = _means(label_map, choice, host)[label_map.shared]
     std = std[label_map.shared]
-    if bool(draws.happens(choice.air_p, 0)[0]):
-        mean[AIR], std[AIR] = 0.0, draws.uniform(0, 0.02)[0]
-    if bool(draws.happens(choice.strip_p, 0)[0]):
+    if bool(host.happens(choice.air_p, 0)[0]):
+        mean[AIR], std[AIR] = 0.0, host.uniform(0, 0.02)[0]
+    if bool(host.happens(choice.strip_p, 0)[0]):
         mean = torch.where(label_map.is_outside, mean.new_zeros(()), mean)
         std = torch.where(label_map.is_outside, std.new_zeros(()), std)
     tissue = tissue_zyx.int()
-    image = mean[tissue] + std[tissue] * draws.normal(*tissue_zyx.shape)[0]
+    means, stds = (moved(table, draws.device) for table in (mean, std))
+    image = means[tissue] + stds[tissue] * draws.normal(*tissue_zyx.shape)[0]
     knots = (choice.bias_knots,) * 3
     field = draws.normal(1, *knots) * draws.uniform(0, choice.bias_log, 1, 1, 1, 1)
     bias = F.interpolate(field, tissue_zyx.shape, mode="trilinear", align_corners=True)
     image = image.clamp_min(0) * bias[0, 0].exp()
     counts = label_map.counts.clone()
-    counts[AIR] += counts.sum() * draws.uniform(0, choice.air_share)[0]
+    counts[AIR] += counts.sum() * host.uniform(0, choice.air_share)[0]
     share = counts / counts.sum()
     middle = (share * mean).sum()
     spread = ((share * (mean.square() + std.square())).sum() - middle.square()).clamp_min(0).sqrt()
     return (image - middle) / spread.clamp_min(LEAST_STD)
 
 
-def _means(label_map: LabelMap, choice: Generator, draws: Draws) -> Tensor:
+def _means(label_map: LabelMap, choice: Generator, host: Draws) -> Tensor:
     """Return the mean intensity of each tissue: of a kind of scan, or of a random contrast."""
     n = label_map.n_tissues
-    dice = float(draws.uniform(0, 1)[0])
-    centres = draws.uniform(0, 1, int(label_map.alike.max()) + 1)[0]
+    dice = float(host.uniform(0, 1)[0])
+    centres = host.uniform(0, 1, int(label_map.alike.max()) + 1)[0]
     for kind in choice.contrasts:
         if dice < kind.share:
-            known = torch.tensor(kind.means, device=draws.device)
-            known = known + draws.normal(len(known))[0] * choice.contrast_spread
+            known = torch.tensor(kind.means)
+            known = known + host.normal(len(known))[0] * choice.contrast_spread
             centres[: len(known)] = known
             break
         dice -= kind.share
     else:
-        if not bool(draws.happens(choice.alike_p, 0)[0]):
-            return draws.uniform(0, 1, n)[0]
-    spread = draws.normal(n)[0] * choice.alike_spread
+        if not bool(host.happens(choice.alike_p, 0)[0]):
+            return host.uniform(0, 1, n)[0]
+    spread = host.normal(n)[0] * choice.alike_spread
     return (centres[label_map.alike] + spread).clamp(0, 1)
 
 
 def _sampling_places(shape: Triple, patch: Triple, choice: Generator, draws: Draws) -> Tensor:
     """Return the place in the map of each fine voxel of the patch, [3, Z, Y, X], in voxels."""
     fine = [edge * choice.fine for edge in patch]
-    angles = draws.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
-    scale = 1 + draws.uniform(-1, 1, 3) * choice.scale_share
-    shear = torch.eye(3, device=draws.device) + draws.normal(3, 3)[0] * choice.shear
+    host = draws.host
+    angles = host.uniform(-1, 1, 3) * math.radians(choice.rotate_degrees)
+    scale = 1 + host.uniform(-1, 1, 3) * choice.scale_share
+    shear = torch.eye(3) + host.normal(3, 3)[0] * choice.shear
     matrix = rotation(angles)[0] @ shear @ torch.diag(scale[0])
     room = [max(0, n - p) / 2 for n, p in zip(shape, fine, strict=True)]
     middle = [(n - 1) / 2 for n in shape]
-    offset = draws.uniform(-1, 1, 3)[0] * torch.tensor(room, device=draws.device)
-    offset = offset + torch.tensor(middle, device=draws.device)
+    offset = host.uniform(-1, 1, 3)[0] * torch.tensor(room) + torch.tensor(middle)
     knots = [max(2, round(p / choice.elastic_every) + 1) for p in fine]
     size = draws.uniform(0, choice.elastic_voxels, 1, 1, 1, 1)
     where = F.interpolate(
@@ -149,31 +151,31 @@ def _sample(label_map: LabelMap, where: Tensor, *, is_mirrored: bool) -> Tensor:
 
 def _resolution(image: Tensor, choice: Generator, draws: Draws) -> Tensor:
     """Simulate thick slices along one axis and a coarser matrix, then resample to the grid."""
-    steps = torch.ones(3, device=draws.device)
-    if bool(draws.happens(choice.smooth_p, 0)[0]):
-        steps = steps * draws.uniform(1, choice.smooth_high)[0]
-    if bool(draws.happens(choice.thick_p, 0)[0]):
-        axis = int(draws.uniform(0, 3)[0].clamp_max(2.999))
-        steps[axis] = torch.maximum(steps[axis], draws.uniform(1, choice.thick_high)[0])
+    steps, host = torch.ones(3), draws.host
+    if bool(host.happens(choice.smooth_p, 0)[0]):
+        steps = steps * host.uniform(1, choice.smooth_high)[0]
+    if bool(host.happens(choice.thick_p, 0)[0]):
+        axis = int(host.uniform(0, 3)[0].clamp_max(2.999))
+        steps[axis] = torch.maximum(steps[axis], host.uniform(1, choice.thick_high)[0])
     shape = image.shape[2:]
     coarse = [max(2, round(n / float(s))) for n, s in zip(shape, steps, strict=True)]
     if coarse != list(shape):
         image = F.interpolate(image, coarse, mode="area")
     std = draws.uniform(0, choice.noise_std)[0] * image.std()
-    image = image + std * torch.randn(image.shape, generator=draws.random, device=draws.device)
+    image = image + std * draws.normal(*image.shape[1:])
     if coarse != list(shape):
         image = F.interpolate(image, shape, mode="trilinear", align_corners=False)
     return image
 
 
-def _cropped(batch: Batch, choice: Generator, draws: Draws) -> Batch:
+def _cropped(batch: Batch, choice: Generator, host: Draws) -> Batch:
     """Crop the field of view from one side and pad it with zeros, as the node does."""
-    if not bool(draws.happens(choice.crop_p, 0)[0]):
+    if not bool(host.happens(choice.crop_p, 0)[0]):
         return batch
-    axis = int(draws.uniform(0, 3)[0].clamp_max(2.999))
+    axis = int(host.uniform(0, 3)[0].clamp_max(2.999))
     n = batch.labels_bzyx.shape[1 + axis]
-    cropped = int(draws.uniform(0, choice.crop_share)[0] * n)
-    from_start = bool(draws.happens(0.5, 0)[0])
+    cropped = int(host.uniform(0, choice.crop_share)[0] * n)
+    from_start = bool(host.happens(0.5, 0)[0])
     cut = slice(0, cropped) if from_start else slice(n - cropped, n)
     image, labels = batch.image_bczyx.clone(), batch.labels_bzyx.clone()
     image[(slice(None),) * (2 + axis) + (cut,)] = 0

@@ -128,15 +128,21 @@ class UNet(nn.Module):
         With `at_zyx` the finest are those of every second voxel along each axis, from there on.
         Where only the fine stage is trained, there are no others: no loss uses them.
         """
+        return self.scores(x_bczyx, self.decode(x_bczyx), at_zyx)
+
+    def scores(
+        self, x_bczyx: Tensor, features: list[Tensor], at_zyx: Triple | None = None
+    ) -> list[Tensor]:
+        """Return what `deep` returns, from an image and what `decode` returns for it."""
+        finest = self._finest(x_bczyx, features[-1], at_zyx)
         if self.is_fine_stage_only:
-            return [self.finest(x_bczyx, at_zyx)]
-        features = self._decode(x_bczyx)
+            return [finest]
         coarse = [h(f) for h, f in zip(self.heads[:-1], features[:-1], strict=True)]
-        return [self._finest(x_bczyx, features[-1], at_zyx), *coarse[::-1]]
+        return [finest, *coarse[::-1]]
 
     def finest(self, x_bczyx: Tensor, at_zyx: Triple | None = None) -> Tensor:
         """Return the first of what `deep` returns."""
-        return self._finest(x_bczyx, self._decode(x_bczyx)[-1], at_zyx)
+        return self._finest(x_bczyx, self.decode(x_bczyx)[-1], at_zyx)
 
     def average_mirror_images(self, classes: Sequence[int]) -> None:
         """Let `forward` return the mean of the logits of an image and of its mirror image.
@@ -151,7 +157,7 @@ class UNet(nn.Module):
 
     def _mirrored(self, image_bczyx: Tensor) -> Tensor:
         both = torch.cat([image_bczyx, image_bczyx.flip(-1)])
-        features = self._decode(both)[-1]
+        features = self.decode(both)[-1]
         logits = self.heads[-1](_side_by_side(features))
         if self.fine is None:
             return logits
@@ -178,7 +184,7 @@ class UNet(nn.Module):
             return F.conv3d(x_bczyx, weight, head.bias)
         return head(x_bczyx)[:, :, z::2, y::2, x::2]
 
-    def _decode(self, x_bczyx: Tensor) -> list[Tensor]:
+    def decode(self, x_bczyx: Tensor) -> list[Tensor]:
         """Return the features of each decoder stage, lowest resolution first."""
         x, skips = self.stem(x_bczyx), []
         for stage in self.encoder:

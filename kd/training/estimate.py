@@ -127,8 +127,13 @@ def step_seconds(recipe: Recipe, task: TrainingTask, on: torch.device) -> float:
     if task.is_distilled:
         objective = distilled(recipe.distillation, choice.balance)
     trainer = Trainer(new_network(recipe, task.size), new_run(recipe, task, None), on)
-    trainer.train_step(batch, objective)
-    return _timed(lambda: trainer.train_step(batch, objective))
+
+    def step() -> None:
+        trainer.train_step(batch, objective)
+        trainer.read_losses()  # waits for a GPU
+
+    step()
+    return _timed(step)
 
 
 def _random_batch(recipe: Recipe, *, has_soft_targets: bool, on: torch.device) -> Batch:

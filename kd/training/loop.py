@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from kd.data.batches import PrefetchedBatches, Source
-from kd.networks.unet import UNet
+from kd.data.batches import Source
+from kd.data.prefetch import PrefetchedBatches
 from kd.training.log import Entry, append, best_dice, read_log, rewind
 from kd.training.losses import Objective, Terms
 from kd.training.preview import BATCH, Colours, write_batch, write_predictions
@@ -36,18 +36,22 @@ class TrainingRun:
     terms: Terms = field(default_factory=Terms)  # of the objective, for the log
     held_out: Source | None = None  # patches of held-out cases
     colours: Colours = field(default_factory=dict)  # of the classes, for pictures
-    losses: list[float] = field(default_factory=list)  # of the steps of this call
+
+    @property
+    def is_report_due(self) -> bool:
+        """Whether a step is reported: the first one, then every few, and the last."""
+        trainer = self.trainer
+        is_first_or_last = trainer.step == 1 or trainer.share >= 1
+        return is_first_or_last or trainer.step % REPORT_EVERY_STEPS == 0
 
     def report_progress(self) -> None:
-        """Report and log the state of the training: the first step, then every few, and the last.
+        """Report and log the state of the training.
 
         A line of the log has the terms of one step; the loss is the mean since the last line.
         """
         trainer = self.trainer
         is_last = trainer.share >= 1
-        if trainer.step != 1 and trainer.step % REPORT_EVERY_STEPS and not is_last:
-            return
-        recent = self.losses[-REPORT_EVERY_STEPS:]
+        recent = trainer.losses[-REPORT_EVERY_STEPS:]
         mean = sum(recent) / len(recent)
         dice = None
         if self.held_out is not None and (trainer.step % SCORE_EVERY_STEPS == 0 or is_last):
@@ -71,8 +75,7 @@ class TrainingRun:
     def _watch(self, held_out: Source) -> float:
         """Return the Dice on held-out patches; keep their picture, and weights that are best."""
         trainer = self.trainer
-        network = trainer.averaged.module
-        assert isinstance(network, UNet)
+        network = trainer.averaged
         dice = patch_dice(network, held_out, trainer.device)
         best = best_dice(read_log(self.folder))
         if best is None or dice > (best.held_out_dice or 0.0):
@@ -94,7 +97,7 @@ def train_runs(
     Raises:
         BadCheckpoint: a folder's checkpoint is damaged or of another training, or a new one cannot
             be saved.
-        Diverged: a loss is not finite.
+        Diverged: a loss or gradient is not finite; checkpoints are of earlier steps.
     """
     for run in runs:
         run.trainer.open(run.folder)
@@ -114,7 +117,9 @@ def train_runs(
     for run in runs:
         run.trainer.save(run.folder)
     return tuple(
-        Outcome(run.trainer.step, run.trainer.seconds, run.trainer.share >= 1, tuple(run.losses))
+        Outcome(
+            run.trainer.step, run.trainer.seconds, run.trainer.share >= 1, tuple(run.trainer.losses)
+        )
         for run in runs
     )
 
@@ -136,19 +141,19 @@ def _step(going: Sequence[TrainingRun], source: Source) -> None:
             shown = batch if is_distilled else replace(batch, soft_bkzyx=None)
             write_batch(shown, run.colours, run.folder)
         begun = time.monotonic()
-        run.losses.append(run.trainer.train_step(batch, run.objective))
+        run.trainer.train_step(batch, run.objective)
+        if run.is_report_due:
+            run.trainer.read_losses()  # the steps that a GPU has not finished take time as well
         # every run counts the wait for the batch, as if it were trained alone
         run.trainer.seconds += waited + time.monotonic() - begun
-        run.report_progress()
+        if run.is_report_due:
+            run.report_progress()
 
 
 @contextmanager
 def _prefetched(batches: Source, device: torch.device) -> Iterator[Source]:
-    """Compute the next batch in a second thread on a CPU; a GPU computes its own in between."""
-    if device.type != "cpu":
-        yield batches
-        return
-    ahead = PrefetchedBatches(batches)
+    """Compute the next batch during the current step."""
+    ahead = PrefetchedBatches(batches, device)
     try:
         yield ahead
     finally:

@@ -20,6 +20,7 @@ from kd.recipe.choices import Distillation
 Objective = Callable[[list[Tensor], Batch, float], Tensor]
 
 LEAST_LOGIT = -1e4  # of an impossible class: its probability is 0 in float32
+MOST_CLASSES = 256  # labels are bytes
 SMOOTH = 1e-5  # voxels; keeps Dice defined where a class is absent from patch and prediction
 
 
@@ -51,7 +52,7 @@ def dice_and_cross_entropy(
     labels = labels_bzyx.long()
     weights = None
     if balance > 0:
-        counts = torch.bincount(labels.flatten(), minlength=log_p.shape[1])
+        counts = class_counts(labels, log_p.shape[1])
         weights = counts.clamp_min(1).float() ** -balance
     return soft_dice(log_p.exp(), labels_bzyx) + F.nll_loss(log_p, labels, weights)
 
@@ -130,12 +131,20 @@ def kl(
     return temperature**2 * (by_voxel * weights_bzyx).sum() / weights_bzyx.sum().clamp_min(SMOOTH)
 
 
+def class_counts(labels: Tensor, n_classes: int) -> Tensor:
+    """Return the voxels of each class [K] in int64 labels; bincount would wait for a GPU."""
+    one = torch.ones((), dtype=torch.int64, device=labels.device)
+    flat = labels.flatten()
+    return one.new_zeros(n_classes).scatter_add_(0, flat, one.expand_as(flat))
+
+
 def class_weights(labels_bzyx: Tensor) -> Tensor:
     """Return for each voxel a weight with which all classes in the batch weigh the same in sum."""
-    volumes = torch.bincount(labels_bzyx.flatten()).float()
+    labels = labels_bzyx.long()
+    volumes = class_counts(labels, MOST_CLASSES).float()
     present = (volumes > 0).sum()
     weights = labels_bzyx.numel() / (present * volumes.clamp_min(1))
-    return weights[labels_bzyx.long()]
+    return weights[labels]
 
 
 class Terms:

@@ -6,15 +6,15 @@ Shapes: B batch, K classes, Z Y X voxels.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from kd.data.augment import Batch
 from kd.errors import BadCheckpoint, BadDevice, BadRecipe, Diverged
@@ -23,7 +23,9 @@ from kd.networks.unet import UNet
 from kd.recipe.choices import Training
 from kd.records import Run
 from kd.training.checkpoints import BEST, CHECKPOINT, Checkpoint, read_checkpoint, write_checkpoint
+from kd.training.compiled import Compiler, Decode, compiled_decode, compiler_of
 from kd.training.losses import Objective
+from kd.training.moving_average import move_average
 from kd.training.optimiser import Optimiser
 
 NARROW = 16  # channels at full resolution
@@ -94,10 +96,21 @@ def pick_device(name: str) -> torch.device:
 
 
 class Trainer:
-    """A network, its optimiser and the moving average of its weights."""
+    """A network, its optimiser and the moving average of its weights.
 
-    def __init__(self, network: UNet, run: Run, device: torch.device) -> None:
+    A step never reads a number from the device, so a GPU has its next kernels before it needs them.
+    """
+
+    def __init__(
+        self, network: UNet, run: Run, device: torch.device, compiler: Compiler | None = None
+    ) -> None:
         """Prepare step 0 of `run`.
+
+        Args:
+            network: with its initial weights.
+            run: its record.
+            device: on which it is trained.
+            compiler: of the network; None: that of `compiler_of`.
 
         Raises:
             BadRecipe: the budget is neither steps nor minutes, or both; only the fine stage is to
@@ -118,12 +131,15 @@ class Trainer:
         self.layout = _layout(network)
         self.network = network.to(device)
         network.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stub
-        # buffers are averaged too: update_bn would need another pass over the training cases
-        self.averaged = AveragedModel(self.network, multi_avg_fn=self._average, use_buffers=True)
-        self.averaged.n_averaged += 1  # the initial weights take part, as in TensorFlow
+        self.averaged = deepcopy(self.network).requires_grad_(requires_grad=False)
+        self._compiler = compiler or compiler_of(device)
+        self._decode: Decode | None = None  # of the network; made at the first step
         self.optimiser = Optimiser(self.network, choice.optimiser, choice.rate, choice.weight_decay)
         self.step, self.seconds = 0, 0.0
-        self.rate, self.gradient_norm = 0.0, 0.0  # of the last step
+        self.rate = 0.0  # of the last step
+        self.gradient_norm = 0.0  # of the last step whose loss is read
+        self.losses: list[float] = []  # of the steps of this object, as far as they are read
+        self._unread: list[Tensor] = []  # loss and norm of the gradient of each later step
 
     @property
     def share(self) -> float:
@@ -153,8 +169,10 @@ class Trainer:
 
         Raises:
             BadCheckpoint: it cannot be written; the one before is intact.
+            Diverged: a loss or gradient since the last one is not finite; likewise.
         """
-        averaged = self.averaged.module.state_dict()
+        self.read_losses()
+        averaged = self.averaged.state_dict()
         if self.share >= 1:
             write_checkpoint(Checkpoint(self.run, averaged), folder)
             return
@@ -166,8 +184,10 @@ class Trainer:
 
         Raises:
             BadCheckpoint: they cannot be written; those before are intact.
+            Diverged: a loss or gradient is not finite; likewise.
         """
-        averaged = self.averaged.module.state_dict()
+        self.read_losses()
+        averaged = self.averaged.state_dict()
         write_checkpoint(Checkpoint(self.run, averaged), folder, BEST)
 
     def _restore(self, saved: Checkpoint) -> None:
@@ -175,8 +195,7 @@ class Trainer:
             message = "the checkpoint in this folder belongs to another training"
             raise BadCheckpoint(message, advice="Give another --run folder, or the recipe it had")
         self.step, self.seconds = saved.run.step, saved.run.seconds
-        self.averaged.module.load_state_dict(saved.averaged)
-        self.averaged.n_averaged.fill_(self.step + 1)
+        self.averaged.load_state_dict(saved.averaged)
         if self.share < 1:
             if saved.network is None or saved.optimiser is None:
                 message = "the checkpoint in this folder lacks the state of an unfinished training"
@@ -184,50 +203,56 @@ class Trainer:
             self.network.load_state_dict(saved.network)
             self.optimiser.restore(saved.optimiser)
 
-    def train_step(self, batch: Batch, objective: Objective) -> float:
-        """Take one step; return its loss.
-
-        Raises:
-            Diverged: the loss, or its gradient, is not finite; the weights are as before.
-        """
+    def train_step(self, batch: Batch, objective: Objective) -> None:
+        """Take one step; its loss stays on the device until `read_losses`."""
         self.rate = self.choice.rate * schedule(self.share, self.choice)
         self.optimiser.set_rate(self.rate)
         self.network.train()
+        image = batch.image_bczyx.contiguous(memory_format=self.layout)
+        decode = self._decode or self._first_decode(image)
         with autocast(self.device):
-            image = batch.image_bczyx.contiguous(memory_format=self.layout)
-            outputs = self.network.deep(image, batch.at_zyx)
+            outputs = self.network.scores(image, decode(image), batch.at_zyx)
         loss = objective(outputs, batch, self.share)
-        value = float(loss.detach())
-        self._refuse_infinite("loss", value)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.choice.clip_norm)
-        self.gradient_norm = float(norm)
-        self._refuse_infinite("gradient", self.gradient_norm)
         self.optimiser.step()
-        self.averaged.update_parameters(self.network)
+        # the initial weights take part, and the first steps follow the network closely
+        decay = min(self.choice.ema, (self.step + 1) / (self.step + 10))
+        move_average(self.averaged, self.network, decay)
+        self._unread.append(torch.stack([loss.detach(), norm]))
         self.step += 1
-        return value
 
-    def _refuse_infinite(self, quantity: str, value: float) -> None:
-        """Stop before a step that would spoil the weights."""
-        if not math.isfinite(value):
-            message = f"the {quantity} is {value} at step {self.step}"
-            advice = (
-                "The last checkpoint is intact, but a lower rate is another training: new --run"
-            )
-            raise Diverged(message, advice=advice)
+    def read_losses(self) -> None:
+        """Append the losses of all steps to `losses`; this waits for the device.
 
-    def _average(
-        self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int
-    ) -> None:
-        """Move exponential averages of one data type; early ones follow the network closely."""
-        decay = min(self.choice.ema, int(count) / (9 + int(count)))
-        for mine, theirs in zip(averaged, current, strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - decay)
-            else:
-                mine.copy_(theirs)
+        Raises:
+            Diverged: a loss, or its gradient, is not finite. Later weights are spoilt, and `save`
+                refuses them.
+        """
+        if not self._unread:
+            return
+        values = torch.stack(self._unread).tolist()
+        for step, (loss, norm) in enumerate(values, self.step - len(values)):
+            _refuse_infinite("loss", loss, step)
+            _refuse_infinite("gradient", norm, step)
+        self._unread.clear()
+        self.losses += [loss for loss, _ in values]
+        self.gradient_norm = values[-1][1]
+
+    def _first_decode(self, image_bczyx: Tensor) -> Decode:
+        """Return the decoder of all steps: images have one shape."""
+        self._decode = self.network.decode
+        if self._compiler is not None:
+            self._decode = compiled_decode(self.network, image_bczyx, self._compiler)
+        return self._decode
+
+
+def _refuse_infinite(quantity: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        message = f"the {quantity} is {value} at step {step}"
+        advice = "The last checkpoint is intact, but a lower rate is another training: new --run"
+        raise Diverged(message, advice=advice)
 
 
 def _layout(network: UNet) -> torch.memory_format:

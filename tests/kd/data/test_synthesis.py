@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kd.data.cases import SYNTHETIC_IMAGES, read_anatomy, read_pair, read_pairs
+from kd.data.device import CPU, Random
 from kd.data.labelmaps import AIR, LabelMap
 from kd.data.synthesis import synthesise, synthesise_scan
 from kd.errors import BadCase, BadCheckpoint, BadRecipe, BadTeacher
@@ -92,8 +93,8 @@ def changed(**choices: object) -> Generator:
     return msgspec.structs.replace(STILL, **choices)
 
 
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def seeded(seed: int) -> Random:
+    return Random.seeded(CPU, seed)
 
 
 def test_one_seed_is_one_view_and_another_seed_another(anatomy: LabelMap) -> None:

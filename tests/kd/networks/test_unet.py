@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kd.data.augment import Batch, view
+from kd.data.device import CPU, Random
 from kd.errors import BadRecipe
 from kd.networks.unet import UNet, macs_of, parameters_of
 from kd.recipe.choices import Augment, Topology, uniform
@@ -92,7 +93,7 @@ def test_image_labels_and_soft_targets_show_the_same_view() -> None:
     still = Augment(
         noise_p=0, brightness_p=0, contrast_p=0, gamma_p=0, low_resolution_p=0, elastic_p=1
     )
-    result = view(_batch(), (14, 14, 14), still, torch.Generator().manual_seed(3))
+    result = view(_batch(), (14, 14, 14), still, Random.seeded(CPU, 3))
     assert result.soft_bkzyx is not None
     assert result.image_bczyx.shape == (3, 1, 14, 14, 14)
     inside = result.image_bczyx[:, 0] > 1
@@ -110,7 +111,7 @@ def test_anatomy_keeps_its_shape_in_mm_where_slices_are_thick() -> None:
         brightness_p=0, contrast_p=0, gamma_p=0, low_resolution_p=0,
     )  # fmt: skip
     for seed in range(5):
-        random = torch.Generator().manual_seed(seed)
+        random = Random.seeded(CPU, seed)
         batch = Batch(ball[:, None].float(), ball)
         labels = view(batch, (12, 44, 44), turned, random, (4.0, 1.0, 1.0)).labels_bzyx[0]
         extents = (labels.nonzero().amax(0) - labels.nonzero().amin(0) + 1) * torch.tensor(
@@ -123,6 +124,6 @@ def test_no_augmentation_is_the_middle_of_the_window() -> None:
     names = [f.name for f in msgspec.structs.fields(Augment) if f.name.endswith("_p")]
     none = Augment(**dict.fromkeys(names, 0.0), mirror_left=False, shift_voxels=0)  # type: ignore[arg-type]
     batch = _batch()
-    result = view(batch, (14, 14, 14), none, torch.Generator().manual_seed(3))
+    result = view(batch, (14, 14, 14), none, Random.seeded(CPU, 3))
     torch.testing.assert_close(result.image_bczyx, batch.image_bczyx[..., 3:17, 3:17, 3:17])
     assert torch.equal(result.labels_bzyx, batch.labels_bzyx[:, 3:17, 3:17, 3:17])

@@ -11,11 +11,11 @@ from kd.data.augment import Batch, thinned
 from kd.data.batches import (
     Batches,
     DistillationBatches,
-    PrefetchedBatches,
     SyntheticBatches,
     thin_offset,
 )
 from kd.data.cases import read_anatomy, read_cases
+from kd.data.prefetch import PrefetchedBatches
 from kd.data.soft_targets import LEAST_PROBABILITY
 from kd.networks.unet import UNet
 from kd.recipe.choices import Augment, uniform
@@ -147,7 +147,7 @@ class Counting:
 
 def test_prefetched_batches_are_those_of_their_steps() -> None:
     source = Counting()
-    ahead = PrefetchedBatches(source)
+    ahead = PrefetchedBatches(source, CPU)
     for step in (0, 1, 2, 3):
         assert float(ahead.at(step, None).image_bczyx[0, 0, 0, 0, 0]) == step
     for step in (7, 3):  # as when a training is resumed
@@ -159,7 +159,7 @@ def test_prefetched_batches_are_those_of_their_steps() -> None:
 
 
 def test_an_error_in_a_prefetched_batch_is_raised_at_its_step() -> None:
-    ahead = PrefetchedBatches(Counting(fails_at=1))
+    ahead = PrefetchedBatches(Counting(fails_at=1), CPU)
     ahead.at(0, None)
     with pytest.raises(LookupError, match="no such batch"):
         ahead.at(1, None)

@@ -20,6 +20,7 @@ from kd.recipe.choices import Augment
 from kd.recipe.read import read_recipe
 from kd.training.checkpoints import CHECKPOINT, read_checkpoint
 from kd.training.loop import TrainingRun, train_runs
+from kd.training.losses import supervised
 from kd.training.runs import new_network
 from kd.training.steps import held_out, train, training_cases
 from kd.training.tasks import TrainingTask, new_run
@@ -161,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
 
 
 @pytest.mark.slow
-def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
+def test_a_gradient_that_is_not_finite_never_reaches_a_checkpoint(
     folder: Path, tmp_path: Path
 ) -> None:
     chosen = recipe()
@@ -173,7 +174,49 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
         train_runs(
             [TrainingRun(trainer, lambda out, *_: (out[0] * 0).sum().sqrt(), tmp_path)], batches
         )
-    assert all(bool(weight.isfinite().all()) for weight in network.parameters())
+    with pytest.raises(Diverged, match="gradient is nan at step 0"):
+        trainer.save(tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+@pytest.mark.slow
+def test_a_loss_is_checked_before_each_checkpoint_and_its_own_step_is_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    chosen = recipe(steps=20, checkpoint_every_s=0)
+    batches = Batches(read_cases(chosen, folder, ["ball_0"]), (16, 16, 16), chosen.training, CPU)
+    task = TrainingTask("small", ("ball_0",))
+    trainer = Trainer(new_network(chosen, "small"), new_run(chosen, task, None), CPU)
+
+    def objective(out: list[torch.Tensor], *_: object) -> torch.Tensor:
+        return out[0].square().mean() * (math.nan if trainer.step == 4 else 1.0)
+
+    with pytest.raises(Diverged, match="loss is nan at step 4"):
+        train_runs([TrainingRun(trainer, objective, tmp_path)], batches)
+    saved = read_checkpoint(tmp_path, CPU)
+    assert saved.run.step == 4
+    assert saved.network is not None
+    weights = [*saved.averaged.values(), *saved.network.values()]
+    assert all(bool(weight.isfinite().all()) for weight in weights)
+
+
+@pytest.mark.slow
+def test_losses_that_are_read_late_are_those_of_their_steps(folder: Path) -> None:
+    chosen = recipe(steps=20)
+    batches = Batches(read_cases(chosen, folder, ["ball_0"]), (16, 16, 16), chosen.training, CPU)
+    losses = []
+    for every in (1, 3, 7):
+        task = TrainingTask("small", ("ball_0",))
+        trainer = Trainer(new_network(chosen, "small"), new_run(chosen, task, None), CPU)
+        for step in range(7):
+            trainer.train_step(batches.at(step, chosen.augment), supervised())
+            assert len(trainer.losses) == step // every * every
+            if (step + 1) % every == 0:
+                trainer.read_losses()
+        trainer.read_losses()
+        losses.append(trainer.losses)
+    assert len(losses[0]) == 7
+    assert losses[0] == losses[1] == losses[2]
 
 
 def test_the_schedule_warms_up_and_ends_at_zero() -> None:
