@@ -67,7 +67,7 @@ def version(text: str) -> str:
     return text
 
 
-def folder_path(text: str) -> Path:
+def absolute(text: str) -> Path:
     """Read a folder; messages name it, and `.` has no name."""
     return Path(os.path.abspath(text))  # noqa: PTH100 - Path.absolute keeps `..`
 
@@ -75,7 +75,7 @@ def folder_path(text: str) -> Path:
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the recipe and --data, the data set that it describes."""
     parser.add_argument("recipe", type=Path, help="YAML recipe")
-    parser.add_argument("--data", type=folder_path, required=True, help="folder of the data set")
+    parser.add_argument("--data", type=absolute, required=True, help="folder of the data set")
 
 
 def add_new_recipe(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +101,7 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
     """Add --cache."""
     parser.add_argument(
         "--cache",
-        type=folder_path,
+        type=absolute,
         metavar="FOLDER",
         help="prepare each case once into this folder and map it into memory, for data sets that "
         "are larger than the memory; several commands may share it",

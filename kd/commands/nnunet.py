@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from kd.commands.arguments import folder_path, task_name, version
+from kd.commands.arguments import absolute, task_name, version
 from kd.commands.output import (
     EXIT_OK,
     EXIT_UNFINISHED,
@@ -49,7 +49,7 @@ def add_to(commands: Commands) -> None:
         "import", help="take an nnU-Net v2 results folder as the teacher; writes recipe and runs"
     )
     add_nnunet(take)
-    take.add_argument("--runs", type=folder_path, required=True, help="where the folds are written")
+    take.add_argument("--runs", type=absolute, required=True, help="where the folds are written")
     take.add_argument("--out", type=Path, required=True, help="the recipe, YAML")
     take.add_argument("--force", action="store_true", help="replace a recipe that exists")
     take.add_argument("--json", action="store_true", help="the recipe as JSON on the output")
@@ -62,7 +62,7 @@ def add_to(commands: Commands) -> None:
     )
     add_nnunet(whole)
     whole.add_argument(
-        "--into", type=folder_path, help="folder of recipe, runs and package (default: --task)"
+        "--into", type=absolute, help="folder of recipe, runs and package (default: --task)"
     )
     add_session(whole)
     whole.add_argument(
@@ -80,11 +80,9 @@ def add_to(commands: Commands) -> None:
 
 def add_nnunet(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a trained nnU-Net."""
-    parser.add_argument("results", type=folder_path, help="folder TRAINER__PLANS__CONFIGURATION")
+    parser.add_argument("results", type=absolute, help="folder TRAINER__PLANS__CONFIGURATION")
     parser.add_argument("--configuration", help="if the folder's name does not say it")
-    parser.add_argument(
-        "--data", type=folder_path, required=True, help="nnUNet_raw/DatasetNNN_NAME"
-    )
+    parser.add_argument("--data", type=absolute, required=True, help="nnUNet_raw/DatasetNNN_NAME")
     parser.add_argument("--task", type=task_name, required=True, help="such as hippocampus-mr")
     parser.add_argument(
         "--modality", choices=("MR", "CT"), help="if the channel's name does not show it"

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from torch import Tensor
 
-from kd.commands.arguments import add_recipe, count, folder_path, version
+from kd.commands.arguments import absolute, add_recipe, count, version
 from kd.commands.output import EXIT_OK, Commands, say, show, show_table
 from kd.commands.publishing import Publication, publish, show_package
 from kd.commands.starting import cases_of, norm_images
@@ -43,8 +43,8 @@ def add_to(commands: Commands) -> None:
     test = commands.add_parser(
         "validate", help="Dice, surface Dice, HD95, volumes, seconds and memory of a package"
     )
-    test.add_argument("package", type=folder_path, help="folder of the package")
-    test.add_argument("--data", type=folder_path, help="the data set of the package's own recipe")
+    test.add_argument("package", type=absolute, help="folder of the package")
+    test.add_argument("--data", type=absolute, help="the data set of the package's own recipe")
     test.add_argument("--split", help="of that data set (default: the recipe's test split)")
     test.add_argument("--images", type=Path, help="instead: a folder of images")
     test.add_argument(
@@ -70,7 +70,7 @@ def add_to(commands: Commands) -> None:
         "release", help="measure finished runs and write a package if the recipe's gates hold"
     )
     add_recipe(out)
-    out.add_argument("--runs", type=folder_path, required=True, help="folder with one run per size")
+    out.add_argument("--runs", type=absolute, required=True, help="folder with one run per size")
     out.add_argument(
         "--compare",
         action="append",
@@ -79,7 +79,7 @@ def add_to(commands: Commands) -> None:
         help="also measure this run, for the report; may be repeated",
     )
     out.add_argument("--version", type=version, required=True, help="such as 1.0")
-    out.add_argument("--models", type=folder_path, default=Path("models"), help="default: models")
+    out.add_argument("--models", type=absolute, default=Path("models"), help="default: models")
     out.add_argument(
         "--external", type=Path, help="folder of the external data sets that the recipe lists"
     )
@@ -93,19 +93,17 @@ def add_to(commands: Commands) -> None:
     pages = commands.add_parser(
         "card", help="write card.md, validation.md and their pictures of a package again"
     )
-    pages.add_argument(
-        "package", type=folder_path, help="folder of the package; its digest changes"
-    )
+    pages.add_argument("package", type=absolute, help="folder of the package; its digest changes")
     pages.set_defaults(run_command=_card)
 
     back = commands.add_parser(
         "unpack", help="write the networks of a package as finished runs, one for each size"
     )
-    back.add_argument("package", type=folder_path, help="folder of the package")
-    back.add_argument("--runs", type=folder_path, required=True, help="folder for the runs")
+    back.add_argument("package", type=absolute, help="folder of the package")
+    back.add_argument("--runs", type=absolute, required=True, help="folder for the runs")
     back.add_argument(
         "--data",
-        type=folder_path,
+        type=absolute,
         help="folder of its data set: makes the runs fit for --start (batch norms get statistics)",
     )
     back.set_defaults(run_command=_unpack)

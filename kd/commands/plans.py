@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from kd.commands.arguments import add_new_recipe, add_recipe, folder_path
+from kd.commands.arguments import absolute, add_new_recipe, add_recipe
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.data.average import average, landmarks
 from kd.data.cases import Pair, read_pair
@@ -23,7 +23,7 @@ def add_to(commands: Commands) -> None:
     """Add the commands of this module."""
     plan = commands.add_parser("plan", help="propose a recipe for a data set")
     plan.add_argument(
-        "data", type=folder_path, help="folder: images/ and labels/, or nnU-Net's raw layout"
+        "data", type=absolute, help="folder: images/ and labels/, or nnU-Net's raw layout"
     )
     add_new_recipe(plan)
     plan.set_defaults(run_command=_plan)

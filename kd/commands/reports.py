@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from kd.commands.arguments import add_device, add_recipe, folder_path
+from kd.commands.arguments import absolute, add_device, add_recipe
 from kd.commands.output import EXIT_OK, Commands, say, show
 from kd.errors import BadCheckpoint
 from kd.evaluation.score import score, write_score
@@ -25,7 +25,7 @@ def add_to(commands: Commands) -> None:
     report.add_argument("--out", type=Path, help="default: report.html in that folder")
     report.add_argument(
         "--tensorboard",
-        type=folder_path,
+        type=absolute,
         metavar="FOLDER",
         help="also write the curves and pictures as events of TensorBoard (extra tensorboard)",
     )
@@ -38,7 +38,7 @@ def _add_score(commands: Commands) -> None:
     )
     add_recipe(score)
     score.add_argument("--size", required=True, help="size of the run")
-    score.add_argument("--run", type=folder_path, required=True, help="folder of its checkpoint")
+    score.add_argument("--run", type=absolute, required=True, help="folder of its checkpoint")
     score.add_argument("--fold", type=int, required=True, help="numbered from 0")
     score.add_argument(
         "--best",

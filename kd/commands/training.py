@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 
 from kd.commands.arguments import (
+    absolute,
     add_cache,
     add_device,
     add_recipe,
     count,
     duration,
-    folder_path,
     minutes,
     seed,
 )
@@ -35,7 +35,7 @@ def add_to(commands: Commands) -> None:
     )
     _common(train)
     train.add_argument("--size", required=True, help="one of the recipe's sizes")
-    train.add_argument("--run", type=folder_path, required=True, help="folder of the checkpoint")
+    train.add_argument("--run", type=absolute, required=True, help="folder of the checkpoint")
     _of_one_run(train)
     train.set_defaults(run_command=_train)
 
@@ -43,13 +43,13 @@ def add_to(commands: Commands) -> None:
         "teach", help="train the folds of the recipe's teacher, then write its soft targets"
     )
     _common(teach)
-    teach.add_argument("--runs", type=folder_path, required=True, help="folder of the folds")
+    teach.add_argument("--runs", type=absolute, required=True, help="folder of the folds")
     teach.add_argument(
         "--fold", type=int, help="train only this fold: folds can be trained in parallel"
     )
     teach.add_argument(
         "--start",
-        type=folder_path,
+        type=absolute,
         metavar="RUNS",
         help="continue the folds of another --runs folder, or the teacher of a package",
     )
@@ -62,14 +62,12 @@ def add_to(commands: Commands) -> None:
     soften.add_argument("--size", required=True, help="size of the runs")
     soften.add_argument(
         "--run",
-        type=folder_path,
+        type=absolute,
         action="append",
         required=True,
         help="folder; may be repeated: their mean",
     )
-    soften.add_argument(
-        "--soft", type=folder_path, required=True, help="folder of the soft targets"
-    )
+    soften.add_argument("--soft", type=absolute, required=True, help="folder of the soft targets")
     soften.add_argument(
         "--best",
         action="store_true",
@@ -90,9 +88,9 @@ def _add_distill(commands: Commands) -> None:
     _common(distill)
     distill.add_argument("--size", required=True, help="one of the recipe's sizes")
     targets = distill.add_mutually_exclusive_group(required=True)
-    targets.add_argument("--runs", type=folder_path, help="folder given to kd teach")
-    targets.add_argument("--soft", type=folder_path, help="instead: folder given to kd soften")
-    distill.add_argument("--run", type=folder_path, required=True, help="folder of the checkpoint")
+    targets.add_argument("--runs", type=absolute, help="folder given to kd teach")
+    targets.add_argument("--soft", type=absolute, help="instead: folder given to kd soften")
+    distill.add_argument("--run", type=absolute, required=True, help="folder of the checkpoint")
     _of_one_run(distill)
     distill.set_defaults(run_command=_distill)
 
@@ -104,20 +102,18 @@ def _add_family(commands: Commands) -> None:
         "RUNS/SIZE and RUNS/SIZE-baseline",
     )
     _common(family)
-    family.add_argument("--runs", type=folder_path, required=True, help="folder given to kd teach")
+    family.add_argument("--runs", type=absolute, required=True, help="folder given to kd teach")
     family.add_argument(
-        "--soft", type=folder_path, help="instead of its soft targets: folder given to kd soften"
+        "--soft", type=absolute, help="instead of its soft targets: folder given to kd soften"
     )
     family.add_argument(
         "--size", action="append", help="may be repeated (default: all but the teacher)"
     )
     family.add_argument("--no-baselines", action="store_true", help="train the distilled runs only")
-    family.add_argument(
-        "--into", type=folder_path, metavar="RUNS", help="of new runs (default: --runs)"
-    )
+    family.add_argument("--into", type=absolute, metavar="RUNS", help="folder of new runs")
     family.add_argument(
         "--start",
-        type=folder_path,
+        type=absolute,
         metavar="RUNS",
         help="continue the finished runs in this folder, or a package: SIZE, and for baselines "
         "SIZE-baseline, or SIZE where there is none",
@@ -139,7 +135,7 @@ def _of_one_run(parser: argparse.ArgumentParser) -> None:
     _without_fold(parser)
     parser.add_argument(
         "--start",
-        type=folder_path,
+        type=absolute,
         metavar="RUN",
         help="continue another finished run of this size, or a package, with a new budget",
     )
