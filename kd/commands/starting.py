@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kd.commands.output import in_words, say
 from kd.data.content import contents_of
+from kd.data.device import CPU
 from kd.evaluation.held_out import cases_used
 from kd.recipe.read import Recipe
 from kd.release.pages import packaged_recipe
@@ -62,7 +63,7 @@ def norm_images(recipe: Recipe, data: Path, names: Sequence[str]) -> list[Tensor
         KdError: a case cannot be used.
     """
     task = TrainingTask(recipe.sizes_in_order[0], tuple(names))
-    batches, _ = batches_of(recipe, data, task, torch.device("cpu"))
+    batches, _ = batches_of(recipe, data, task, CPU)
     return [batches.at(step, recipe.augment).image_bczyx for step in range(BATCHES)]
 
 

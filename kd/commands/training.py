@@ -110,7 +110,7 @@ def _add_family(commands: Commands) -> None:
         "--size", action="append", help="may be repeated (default: all but the teacher)"
     )
     family.add_argument("--no-baselines", action="store_true", help="train the distilled runs only")
-    family.add_argument("--into", type=absolute, metavar="RUNS", help="folder of new runs")
+    family.add_argument("--into", type=absolute, metavar="RUNS", help="default: --runs")
     family.add_argument(
         "--start",
         type=absolute,

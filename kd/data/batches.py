@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kd.data.augment import Batch, Edges, relative_edges, thinned, view
 from kd.data.cases import Case
-from kd.data.device import Random, moved
+from kd.data.device import CPU, Random, moved
 from kd.data.labelmaps import LabelMap
 from kd.data.soft_targets import LEAST_PROBABILITY
 from kd.data.synthesis import synthesise
@@ -65,7 +65,7 @@ class Batches:
         self.batch, self.seed = choice.batch, choice.seed
         self.foreground_share, self.is_thin = choice.foreground_share, choice.is_thin
         is_mapped = any(isinstance(c.image.array, np.memmap) for c in cases)
-        home = torch.device("cpu") if is_mapped else device
+        home = CPU if is_mapped else device
         self._images = [torch.from_numpy(c.image.array).to(home) for c in cases]
         self._labels = [torch.from_numpy(c.labels.array).to(home) for c in cases]
         self._soft = None if soft is None else [torch.from_numpy(s).to(home) for s in soft]

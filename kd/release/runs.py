@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import torch
 
 from kd.data.cases import Case, Pair
 from kd.data.content import content_of, contents_in, same_image
+from kd.data.device import CPU
 from kd.errors import BadCheckpoint, BadSplit
 from kd.evaluation.scores import Score
 from kd.evaluation.validate import Validation, compare
@@ -93,7 +93,7 @@ def histories_of(order: ReleaseOrder) -> dict[str, list[Run]]:
         KdError: a run has no checkpoint, or one that does not fit.
     """
     return {
-        name: [open_run(order.recipe, size, run, torch.device("cpu"))[1] for run in folders]
+        name: [open_run(order.recipe, size, run, CPU)[1] for run in folders]
         for name, (size, folders) in order.by_name.items()
     }
 
@@ -157,7 +157,7 @@ def export_runs(
     recipe: Recipe, size: str, runs: Sequence[Path], cases: Sequence[Case], path: Path
 ) -> ExportedRun:
     """Write the network of a run, or the ensemble of several, to `path`."""
-    network, histories = open_runs(recipe, size, runs, torch.device("cpu"))
+    network, histories = open_runs(recipe, size, runs, CPU)
     for layer in network.modules():
         if isinstance(layer, UNet) and recipe.mirror:
             layer.average_mirror_images(recipe.mirrored_classes)
@@ -180,7 +180,7 @@ def ensemble(order: ReleaseOrder) -> EnsembleReport:
     for number in range(order.recipe.folds):
         run = fold_run(order.runs_folder, number)
         if (run / CHECKPOINT).exists():
-            history = open_run(order.recipe, order.recipe.fold_size, run, torch.device("cpu"))[1]
+            history = open_run(order.recipe, order.recipe.fold_size, run, CPU)[1]
             if history.choices is not None:
                 folds.append(training_report(history, ""))
     return EnsembleReport(size=order.recipe.fold_size, folds=tuple(folds))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kd.data.device import CPU
 from kd.errors import BadCheckpoint, BadRecord
 from kd.networks import checkpoint
 from kd.records import Run, decode_run, encode_run
@@ -69,4 +70,4 @@ def read_record(folder: Path) -> Run:
     Raises:
         BadCheckpoint: as `read_checkpoint`.
     """
-    return read_checkpoint(folder, torch.device("cpu")).run
+    return read_checkpoint(folder, CPU).run

@@ -15,6 +15,7 @@ from torch import nn
 
 from kd.data.augment import Batch, thinned
 from kd.data.cases import Case
+from kd.data.device import CPU
 from kd.networks.precision import autocast
 from kd.networks.unet import parameters_of
 from kd.recipe.read import Recipe
@@ -24,8 +25,6 @@ from kd.training.runs import fold_run, imported_folds, new_network, open_run
 from kd.training.tasks import TrainingTask, new_run
 from kd.training.trainer import Trainer, pick_device
 from node.imaging.patches import starts
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)

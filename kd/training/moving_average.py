@@ -1,5 +1,7 @@
 """The exponential moving average of a network's weights and buffers.
 
+torch's `AveragedModel` is not used: it copies its counter to the device at every step, and the host
+waits for that.
 Buffers are averaged too: statistics of batch norms would need another pass over the training cases.
 """
 

@@ -11,6 +11,7 @@ import torch
 from kd.data.batches import Batches, DistillationBatches, Source, SyntheticBatches
 from kd.data.cache import cached_cases
 from kd.data.cases import read_anatomy
+from kd.data.device import CPU
 from kd.data.soft_targets import maps_digest, read_maps, training_cases_of, weights_digest
 from kd.errors import BadCheckpoint, BadRecipe, BadTeacher
 from kd.networks.inherit import inherit
@@ -21,7 +22,6 @@ from kd.training.checkpoints import read_checkpoint
 from kd.training.runs import fold_run, open_run
 
 SOFT = "soft"  # folder of the soft targets, beside the runs of the teacher's folds
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
